@@ -1,0 +1,1 @@
+"""Latency, accuracy and explanation quality, like for like."""

@@ -1,0 +1,81 @@
+"""What a classifier and its maps are worth, from plain arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.floating]
+Ints = npt.NDArray[np.integer]
+Box = tuple[float, float, float, float]
+"""x0, y0, x1, y1 as fractions of the square that the network sees."""
+
+
+def softmax(logits: Floats, temperature: float = 1.0) -> npt.NDArray[np.float64]:
+    """Probabilities, float64 (N, C), of logits (N, C)."""
+    scaled = np.asarray(logits, np.float64) / temperature
+    scaled = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    return scaled / scaled.sum(axis=1, keepdims=True)
+
+
+def confusion(truth: Ints, predicted: Ints, classes: int) -> npt.NDArray[np.int64]:
+    """Counts (C, C): row = true class, column = predicted class."""
+    table = np.zeros((classes, classes), np.int64)
+    np.add.at(table, (truth, predicted), 1)
+    return table
+
+
+def recalls(table: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Recall (sensitivity) of each class, (C,); NaN for a class with no image."""
+    with np.errstate(invalid="ignore"):
+        return np.diag(table) / table.sum(axis=1)
+
+
+def macro_f1(table: npt.NDArray[np.int64]) -> float:
+    """Unweighted mean of the classes' F1; a class never predicted and never true counts 0."""
+    hits = 2.0 * np.diag(table)
+    total = table.sum(axis=0) + table.sum(axis=1)
+    return float(np.mean(np.divide(hits, total, out=np.zeros(len(table)), where=total > 0)))
+
+
+def expected_calibration_error(probabilities: Floats, truth: Ints, bins: int = 15) -> float:
+    """Expected calibration error over equal-width bins of confidence (Guo et al., ICML 2017)."""
+    confidence = probabilities.max(axis=1)
+    correct = probabilities.argmax(axis=1) == truth
+    index = np.minimum((confidence * bins).astype(int), bins - 1)
+    count = np.bincount(index, minlength=bins)
+    gap = np.bincount(index, confidence, bins) - np.bincount(index, correct, bins)
+    return float(np.abs(gap).sum() / max(1, count.sum()))
+
+
+def points_at(saliency: Floats, boxes: Sequence[Box]) -> bool:
+    """Pointing game (Zhang et al., IJCV 2018): does the map's highest cell touch a box?
+
+    Args:
+        saliency: (h, w), one class. A map that is zero everywhere points nowhere.
+        boxes: lesion boxes as fractions of the square that the map covers.
+
+    The cell (32 px of 224 for a stride-32 backbone) takes the place of the game's usual 15 px of
+    tolerance: a peak can be no more precise than its cell.
+    """
+    if not saliency.max() > 0:
+        return False
+    height, width = saliency.shape
+    row, column = np.unravel_index(int(saliency.argmax()), saliency.shape)
+    return any(
+        x0 * width < column + 1
+        and x1 * width > column
+        and y0 * height < row + 1
+        and y1 * height > row
+        for x0, y0, x1, y1 in boxes
+    )
+
+
+def cosine(first: Floats, second: Floats) -> npt.NDArray[np.float64]:
+    """Cosine of each pair of maps, (N, h, w) and (N, h, w) -> (N,); 0 where one map is zero."""
+    a = np.asarray(first, np.float64).reshape(len(first), -1)
+    b = np.asarray(second, np.float64).reshape(len(second), -1)
+    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    return np.divide((a * b).sum(axis=1), norms, out=np.zeros(len(a)), where=norms > 0)

@@ -1,0 +1,1 @@
+"""Compression: distil, prune, export, quantize, calibrate, gate, bundle."""

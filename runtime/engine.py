@@ -1,0 +1,51 @@
+"""What every inference engine looks like from outside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Precision = Literal["fp32", "int8"]
+PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """One forward pass. The caller owns the arrays: no later call changes them."""
+
+    logits: npt.NDArray[np.float32]
+    """float32 (N, C), before temperature."""
+    saliency_map: npt.NDArray[np.float32]
+    """float32 (N, C, h, w), non-negative: Grad-CAM++ of each class."""
+    feature_vector: npt.NDArray[np.float32]
+    """float32 (N, K), pooled features."""
+
+
+class Engine(Protocol):
+    """A compiled network. The properties say what really ran, not what was asked for."""
+
+    @property
+    def name(self) -> str:
+        """Engine, such as `openvino`."""
+
+    @property
+    def version(self) -> str:
+        """The engine's own version."""
+
+    @property
+    def precision(self) -> Precision:
+        """Precision of the compiled model."""
+
+    @property
+    def isa(self) -> str:
+        """Instruction set of its kernels, or `not reported`."""
+
+    def run(self, images: npt.NDArray[np.uint8]) -> Outputs:
+        """Run uint8 (N, 1, S, S).
+
+        Raises:
+            EngineError: wrong dtype or shape, or the engine failed.
+        """

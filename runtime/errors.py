@@ -1,0 +1,76 @@
+"""Every error orthoedge raises on purpose.
+
+OrthoEdgeError
+├── InputError            a file or an array is not a radiograph this tool can read
+├── DataError             an index, a split or a data folder is not usable
+├── RecipeError           a setting is unknown, of the wrong type, or out of range
+├── BundleError           a bundle is missing or is not what its manifest says
+│   └── IntegrityError    a file's size or SHA-256 differs from the manifest
+├── EngineError           an engine cannot be opened or its answer is not usable
+│   └── UnknownTarget     no target of that name
+├── MissingDependency     a package is not installed; the message holds the pip line
+└── GateFailed            a compressed model lost more than its recipe allows
+
+The command line prints the message as one line on stderr and exits with 2.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "BundleError",
+    "DataError",
+    "EngineError",
+    "GateFailed",
+    "InputError",
+    "IntegrityError",
+    "MissingDependency",
+    "OrthoEdgeError",
+    "RecipeError",
+    "UnknownTarget",
+]
+
+
+class OrthoEdgeError(Exception):
+    """Root of the tree; its message is one line that says what was wrong, where, and what to do."""
+
+
+class InputError(OrthoEdgeError):
+    """A file or an array is not a radiograph this tool can read."""
+
+
+class DataError(OrthoEdgeError):
+    """An index, a split or a data folder is not usable."""
+
+
+class RecipeError(OrthoEdgeError):
+    """A setting is unknown, of the wrong type, or out of range."""
+
+
+class BundleError(OrthoEdgeError):
+    """A bundle is missing, or is not what its manifest says."""
+
+
+class IntegrityError(BundleError):
+    """A file's size or SHA-256 differs from what the manifest says."""
+
+
+class EngineError(OrthoEdgeError):
+    """An engine cannot be opened, or its answer is not usable."""
+
+
+class UnknownTarget(EngineError):
+    """No target of that name."""
+
+
+class MissingDependency(OrthoEdgeError):
+    """A package is not installed; the message holds the pip line that brings it."""
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(
+            f"{package} is not installed and is needed for {purpose}: "
+            f"pip install 'orthoedge[{extra}]'"
+        )
+
+
+class GateFailed(OrthoEdgeError):
+    """A compressed model lost more than its recipe allows; no bundle was written."""

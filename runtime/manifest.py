@@ -1,0 +1,205 @@
+"""The manifest: everything a bundle says about itself. No field has a default."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from orthoedge.runtime.engine import Precision
+from orthoedge.runtime.errors import BundleError
+from orthoedge.runtime.preprocess import Preprocess
+
+SCHEMA = 1
+
+
+class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    pass
+
+
+class FileRecord(_Record):
+    """One file of the bundle."""
+
+    sha256: str
+    """64 lower-case hex digits."""
+    bytes: int
+    """Size in bytes."""
+
+
+class Graph(_Record):
+    """Face of both ONNX files: uint8 (N, 1, size, size) in, three float32 tensors out."""
+
+    size: int
+    """Side S of the input, in pixels."""
+    classes: int
+    """C."""
+    features: int
+    """K, length of the feature vector."""
+    map_height: int
+    """h of the saliency map."""
+    map_width: int
+    """w of the saliency map."""
+    opset: int
+    """ONNX operator set."""
+
+
+class OutOfDistribution(_Record):
+    """Diagonal Mahalanobis distance of the feature vector from the training images."""
+
+    mean: tuple[float, ...]
+    """(K,) mean over the training images."""
+    deviation: tuple[float, ...]
+    """(K,) standard deviation over the training images, never zero."""
+    threshold: float
+    """A mean squared deviation above this is unlike the training images."""
+
+
+class Calibration(_Record):
+    """What turns logits of one precision into a decision."""
+
+    temperature: float
+    """Logits are divided by this (Guo et al., ICML 2017)."""
+    conformal_coverage: float
+    """Share of images whose set is meant to hold the true label."""
+    conformal_quantile: float
+    """A label is in the set if its probability is at least 1 minus this (Sadinle et al., 2019)."""
+    operating_points: dict[str, float]
+    """Per label: the probability from which its sensitivity on validation was met."""
+    out_of_distribution: OutOfDistribution
+
+
+class Metrics(_Record):
+    """What was measured, on the held-out test split, through the runtime's own pipeline."""
+
+    images: int
+    accuracy: float
+    macro_f1: float
+    recall: dict[str, float]
+    """Per label."""
+    expected_calibration_error: float
+    """15 equal-width bins, after temperature."""
+    pointing_game: float | None
+    """Share of images whose map peaks inside a lesion box, one map cell allowed; None: no boxes."""
+    teacher_agreement: float
+    """Share of images with the teacher's label."""
+
+
+class Golden(_Record):
+    """Expected answers that `orthoedge verify` runs again."""
+
+    images: int
+    tolerance: dict[Precision, float]
+    """Largest allowed |difference| over the standard deviation of the expected tensor."""
+
+
+class Lineage(_Record):
+    """Where the model came from."""
+
+    recipe: str
+    teacher: tuple[str, ...]
+    """timm names of the ensemble's backbones."""
+    teacher_fusion: tuple[float, ...]
+    """Learned weight of each backbone."""
+    teacher_sha256: str
+    teacher_macro_f1: float
+    student: str
+    """timm name."""
+    pruned_channels: float
+    """Pruning ratio kept, 0 for none."""
+    macs: int
+    """Multiply-accumulates of one forward pass of the student as shipped."""
+    parameters: int
+    int8: str
+    """Quantizer and its settings."""
+    training_list_sha256: str
+    calibration_list_sha256: str
+    package_version: str
+
+
+class Manifest(_Record):
+    """The whole of manifest.json."""
+
+    schema: int
+    name: str
+    version: str
+    labels: tuple[str, ...]
+    alert_labels: tuple[str, ...]
+    """Labels that a finding never drops silently from its set."""
+    preprocess: Preprocess
+    graph: Graph
+    files: dict[str, FileRecord]
+    calibration: dict[Precision, Calibration]
+    metrics: dict[Precision, Metrics]
+    golden: Golden
+    lineage: Lineage
+    data: Literal["phantoms", "radiographs"]
+    """What it was trained on and measured on."""
+    data_licence: str
+    intended_use: str
+
+
+def decode_manifest(data: bytes) -> Manifest:
+    """Read and check manifest.json.
+
+    Raises:
+        BundleError: malformed, a field missing or unknown, or fields that contradict each other.
+    """
+    try:
+        manifest = msgspec.json.decode(data, type=Manifest)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BundleError(f"manifest.json: {error}") from error
+    _check(manifest)
+    return manifest
+
+
+def encode_manifest(manifest: Manifest) -> bytes:
+    """Indented JSON of a manifest that passes its own checks."""
+    _check(manifest)
+    return msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"
+
+
+def _check(manifest: Manifest) -> None:
+    labels = manifest.labels
+    if manifest.schema != SCHEMA:
+        raise BundleError(
+            f"manifest.json: schema {manifest.schema}, this version of orthoedge reads {SCHEMA}"
+        )
+    if len(labels) < 2 or len(set(labels)) != len(labels):
+        raise BundleError(f"manifest.json: labels must be two or more distinct names, got {labels}")
+    if len(labels) != manifest.graph.classes:
+        raise BundleError(
+            f"manifest.json: {len(labels)} labels for a graph of {manifest.graph.classes} classes"
+        )
+    if not set(manifest.alert_labels) <= set(labels):
+        raise BundleError(f"manifest.json: alert_labels {manifest.alert_labels} not all in labels")
+    if manifest.preprocess.size != manifest.graph.size:
+        raise BundleError(
+            f"manifest.json: preprocess.size {manifest.preprocess.size} differs from "
+            f"graph.size {manifest.graph.size}"
+        )
+    for precision in ("fp32", "int8"):
+        for part, name in (
+            (manifest.calibration, "calibration"),
+            (manifest.metrics, "metrics"),
+            (manifest.golden.tolerance, "golden.tolerance"),
+        ):
+            if precision not in part:
+                raise BundleError(f"manifest.json: {name} has no {precision}")
+        calibration = manifest.calibration[precision]  # type: ignore[index]
+        if set(calibration.operating_points) != set(labels):
+            raise BundleError(
+                f"manifest.json: calibration.{precision}.operating_points must name every label"
+            )
+        if not calibration.temperature > 0:
+            raise BundleError(f"manifest.json: calibration.{precision}.temperature must be above 0")
+        statistics = calibration.out_of_distribution
+        if not len(statistics.mean) == len(statistics.deviation) == manifest.graph.features:
+            raise BundleError(
+                f"manifest.json: calibration.{precision}.out_of_distribution needs "
+                f"{manifest.graph.features} means and deviations"
+            )
+        if min(statistics.deviation) <= 0:
+            raise BundleError(
+                f"manifest.json: calibration.{precision}.out_of_distribution.deviation must be "
+                "above 0"
+            )

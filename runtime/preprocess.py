@@ -1,0 +1,157 @@
+"""The one preprocessing function: training and the runtime call this and nothing else.
+
+uint8 in, uint8 out, and only OpenCV operations whose results are the same bytes on every build
+(integer INTER_AREA, INTER_LINEAR, CLAHE). CLAHE: Zuiderveld, Graphics Gems IV (1994), 474-485.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import cv2
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from orthoedge.runtime.errors import InputError, RecipeError
+
+Pixels = npt.NDArray[np.uint8]
+
+# The field is looked for on a copy of at most this many pixels a side: a collimator edge is
+# straight and long, so a coarse copy shows it, and the cost no longer grows with the detector.
+_COARSE = 128
+_MARGIN_BRIGHT = 178  # unexposed film is white once polarity is right
+_MARGIN_DARK = 6  # a shutter drawn by the unit is black
+_SMALLEST_FIELD = 0.25  # of a side; less is a misreading, and the whole image is kept
+
+
+class Placement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the network's square lies on the radiograph, in pixels."""
+
+    field: tuple[int, int, int, int]
+    """x0, y0, x1, y1 of the collimated field on the radiograph, end exclusive."""
+    content: tuple[int, int, int, int]
+    """x0, y0, x1, y1 of that field inside the S×S square, end exclusive."""
+
+
+class Preprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Collimated field → letterbox to S×S → CLAHE. Stored in every manifest; no field is optional.
+
+    Raises:
+        RecipeError: a setting is out of range.
+    """
+
+    size: int
+    """Side S of the square, in pixels, 32 to 1024."""
+    field: Literal["crop", "keep"]
+    """`crop` cuts white or black collimator margins that run along a whole side."""
+    clahe_stage: Literal["after", "before", "none"]
+    """CLAHE after the resize, before it, or not at all."""
+    clahe_clip: float
+    """Contrast limit of CLAHE."""
+    clahe_tiles: int
+    """Tiles per side of CLAHE."""
+
+    def __post_init__(self) -> None:
+        if not 32 <= self.size <= 1024:
+            raise RecipeError(f"preprocess.size: expected 32 to 1024 pixels, got {self.size}")
+        if not 0 < self.clahe_clip <= 40:
+            raise RecipeError(f"preprocess.clahe_clip: expected 0 to 40, got {self.clahe_clip}")
+        if not 1 <= self.clahe_tiles <= 32:
+            raise RecipeError(f"preprocess.clahe_tiles: expected 1 to 32, got {self.clahe_tiles}")
+
+    def __call__(self, pixels: Pixels) -> Pixels:
+        """Return the network's input, uint8 (S, S), for a radiograph uint8 (H, W)."""
+        return self.prepare(pixels)[0]
+
+    def prepare(self, pixels: Pixels) -> tuple[Pixels, Placement]:
+        """Return the network's input and where it lies on the radiograph.
+
+        Args:
+            pixels: uint8 (H, W), bone bright on dark.
+
+        Returns:
+            uint8 (S, S), and the placement.
+
+        Raises:
+            InputError: not a non-empty uint8 (H, W) array.
+        """
+        if pixels.ndim != 2 or pixels.dtype != np.uint8 or pixels.size == 0:
+            raise InputError(
+                f"expected a radiograph as uint8 (H, W), got {pixels.dtype} {pixels.shape}"
+            )
+        height, width = pixels.shape
+        x0, y0, x1, y1 = (0, 0, width, height) if self.field == "keep" else find_field(pixels)
+        pixels = pixels[y0:y1, x0:x1]
+        if self.clahe_stage == "before":
+            pixels = self._clahe(pixels)
+        square, content = _letterbox(pixels, self.size)
+        if self.clahe_stage == "after":
+            square = self._clahe(square)
+        return square, Placement(field=(x0, y0, x1, y1), content=content)
+
+    def _clahe(self, pixels: Pixels) -> Pixels:
+        # An object per call: OpenCV's keeps its buffers inside, so sharing one is not thread-safe.
+        clahe = cv2.createCLAHE(self.clahe_clip, (self.clahe_tiles, self.clahe_tiles))
+        return clahe.apply(np.ascontiguousarray(pixels))  # type: ignore[return-value]
+
+
+STANDARD = Preprocess(size=224, field="crop", clahe_stage="after", clahe_clip=2.0, clahe_tiles=8)
+
+
+def find_field(pixels: Pixels) -> tuple[int, int, int, int]:
+    """Find the collimated field of a radiograph, uint8 (H, W), bone bright on dark.
+
+    A margin is a strip along one side in which nine pixels of ten are white (unexposed), or all
+    but one of a hundred are black (a shutter). Margins that do not run along a whole side, such as
+    those of a rotated collimator, are left in.
+
+    Returns:
+        x0, y0, x1, y1 in pixels, end exclusive; the whole image where no margin is found, or where
+        what would remain is under a quarter of a side.
+    """
+    height, width = pixels.shape
+    scale = _COARSE / max(height, width)
+    coarse = pixels
+    if scale < 1:
+        shape = (max(1, round(width * scale)), max(1, round(height * scale)))
+        coarse = cv2.resize(pixels, shape, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+    x0, x1 = _inside(coarse, axis=0)
+    y0, y1 = _inside(coarse, axis=1)
+    rows, columns = coarse.shape
+    return (
+        x0 * width // columns,
+        y0 * height // rows,
+        -(-x1 * width // columns),
+        -(-y1 * height // rows),
+    )
+
+
+def _inside(coarse: Pixels, axis: int) -> tuple[int, int]:
+    """First and one past the last line across `axis` that belongs to no margin."""
+    across = coarse.shape[axis]
+    bright = np.count_nonzero(coarse >= _MARGIN_BRIGHT, axis=axis) >= 0.9 * across
+    dark = np.count_nonzero(coarse <= _MARGIN_DARK, axis=axis) >= 0.99 * across
+    count = len(bright)
+    kept = np.flatnonzero(~(bright | dark))
+    if len(kept) == 0 or kept[-1] + 1 - kept[0] < _SMALLEST_FIELD * count:
+        return 0, count
+    first, last = int(kept[0]), int(kept[-1]) + 1
+    # The line next to a white margin is part margin, part field: a bright rim CLAHE would amplify.
+    first += 1 if first > 0 and bright[first - 1] else 0
+    last -= 1 if last < count and bright[last] else 0
+    return first, last
+
+
+def _letterbox(pixels: Pixels, size: int) -> tuple[Pixels, tuple[int, int, int, int]]:
+    """Fit uint8 (H, W) into (S, S), centred on zeros; also where the content lies."""
+    height, width = pixels.shape
+    scale = size / max(height, width)
+    new_height, new_width = max(1, round(height * scale)), max(1, round(width * scale))
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    x0, y0 = (size - new_width) // 2, (size - new_height) // 2
+    square: Pixels = np.zeros((size, size), np.uint8)
+    square[y0 : y0 + new_height, x0 : x0 + new_width] = cv2.resize(
+        pixels, (new_width, new_height), interpolation=interpolation
+    )
+    return square, (x0, y0, x0 + new_width, y0 + new_height)

@@ -1,0 +1,1 @@
+"""Training: torch and timm, from an index of radiographs to a run folder."""
