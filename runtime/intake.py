@@ -1,0 +1,203 @@
+"""A file in, a radiograph out: uint8 (H, W), bone bright on dark, or one line that says why not.
+
+The format is decided by the file's first bytes, never by its name. A file that is cut or damaged is
+refused: a decoder would fill the missing part with grey, and a network would read that as anatomy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from orthoedge.runtime.errors import InputError
+from orthoedge.runtime.headers import check_complete, read_header
+
+Pixels = npt.NDArray[np.uint8]
+
+MAX_PIXELS = 64_000_000
+"""Default limit of rows × columns; the largest flat-panel detectors stay under 20 million."""
+MAX_BYTES = 512 * 2**20
+"""Limit of a file's size."""
+
+_SMALLEST_SIDE = 32
+_COLOUR = 16  # of 255; JPEG's rounding of a grey image's chroma stays under 4
+_COLOURED_SHARE = 0.01  # a coloured side marker is small, a photograph is coloured all over
+_ROBUST = (0.5, 99.5)  # percentiles; dead pixels and markers must not set the window
+
+
+@dataclass(frozen=True)
+class Radiograph:
+    """One radiograph as every later stage takes it."""
+
+    pixels: Pixels
+    """uint8 (H, W), bone bright on dark, C-contiguous."""
+    source_bits: int
+    """Bits per sample in the file, before the conversion to 8."""
+    spacing_mm: tuple[float, float] | None
+    """Millimetres between rows and between columns at the detector; None where not stated."""
+    notes: tuple[str, ...]
+    """What was done or found on the way, for the reader; never holds patient data."""
+
+
+def read_image(
+    source: Path | str | bytes,
+    *,
+    prefer_photometric: bool = False,
+    max_pixels: int = MAX_PIXELS,
+) -> Radiograph:
+    """Read a radiograph from a PNG, JPEG, TIFF, BMP or DICOM file.
+
+    Samples of more than 8 bits are windowed from percentile 0.5 to 99.5 unless the file says how
+    to show them (DICOM) or is an 8-bit picture in a 16-bit container. An EXIF orientation is
+    ignored: radiograph exports do not set it, and training must see the same pixels as inference.
+    The resolution in PNG, JPEG, TIFF and BMP is that of a print, so `spacing_mm` is None for them.
+
+    Args:
+        source: a path, or the content of the file.
+        prefer_photometric: DICOM only; ignore PresentationLUTShape, which some units set wrongly.
+        max_pixels: largest rows × columns that is decoded; the header is asked before decoding.
+
+    Returns:
+        The radiograph, uint8 (H, W).
+
+    Raises:
+        InputError: not a usable radiograph. The message is one line that begins with what is wrong
+            and does not name the file: the caller, who knows what was asked for, puts the path
+            before it.
+        MissingDependency: a DICOM file, and pydicom or its decoder is absent.
+    """
+    data = source if isinstance(source, bytes) else _read(Path(source))
+    if not data:
+        raise InputError("empty file")
+    if len(data) > MAX_BYTES:
+        raise InputError(f"file too large: {len(data)} bytes, limit {MAX_BYTES}")
+    if data[128:132] == b"DICM":
+        from orthoedge.runtime.dicom import read_dicom
+
+        return read_dicom(data, prefer_photometric=prefer_photometric, max_pixels=max_pixels)
+    header = read_header(data)
+    check_size(header.width, header.height, max_pixels)
+    check_complete(data, header.kind)
+    try:
+        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error as error:
+        raise InputError(f"damaged {header.kind}: it cannot be decoded") from error
+    if decoded is None or decoded.size == 0:
+        raise InputError(f"damaged {header.kind}: it cannot be decoded")
+    if decoded.dtype not in (np.uint8, np.uint16):
+        raise InputError(f"{header.kind} with {decoded.dtype} samples; expected 8 or 16 bits")
+    grey, notes = _to_grey(decoded)
+    if decoded.dtype == np.uint16:
+        pixels, note = _from_sixteen_bits(grey)
+        notes += (note,)
+    else:
+        pixels = grey.astype(np.uint8, copy=False)
+    check_contrast(pixels)
+    return Radiograph(np.ascontiguousarray(pixels), header.bits, None, notes)
+
+
+def check_size(width: int, height: int, max_pixels: int) -> None:
+    """Refuse a size in pixels, as stated by a header, that is too large or too small.
+
+    Raises:
+        InputError: over `max_pixels`, or a side under 32 pixels.
+    """
+    if width * height > max_pixels:
+        raise InputError(
+            f"image too large: {width}×{height} pixels in header, limit {max_pixels} in all"
+        )
+    if min(width, height) < _SMALLEST_SIDE:
+        raise InputError(
+            f"image too small: {width}×{height} pixels, at least {_SMALLEST_SIDE} a side"
+        )
+
+
+def check_contrast(pixels: Pixels) -> None:
+    """Refuse uint8 (H, W) in which every pixel has one value.
+
+    Raises:
+        InputError: the image is constant.
+    """
+    if pixels.min() == pixels.max():
+        raise InputError(f"no contrast: every pixel has the value {int(pixels.flat[0])}")
+
+
+def robust_window(values: npt.NDArray[Any]) -> tuple[float, float]:
+    """Percentiles 0.5 and 99.5 of `values`, or their range where those coincide."""
+    low, high = (float(value) for value in np.percentile(values, _ROBUST))
+    if low == high:
+        low, high = float(values.min()), float(values.max())
+    return low, high
+
+
+def to_eight_bits(values: npt.NDArray[Any], low: float, high: float) -> Pixels:
+    """Map [low, high] to [0, 255] by rounding half to even, and clip what lies outside.
+
+    Args:
+        values: any real dtype, (H, W).
+        low: the value that becomes 0.
+        high: the value that becomes 255; where it is not above `low` the result is all 0.
+
+    Returns:
+        uint8 (H, W).
+    """
+    if high <= low:
+        return np.zeros(values.shape, np.uint8)
+    scaled = (values.astype(np.float64) - low) * (255.0 / (high - low))
+    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise InputError(f"file too large: {size} bytes, limit {MAX_BYTES}")
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read the file: {error.strerror or error}") from error
+
+
+def _to_grey(
+    decoded: npt.NDArray[Any],
+) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
+    """(H, W) or (H, W, 1/3/4) as OpenCV decodes it, to (H, W) of the same dtype, and notes."""
+    if decoded.ndim == 2:
+        return decoded, ()
+    notes: tuple[str, ...] = ()
+    planes = [np.ascontiguousarray(decoded[..., k]) for k in range(decoded.shape[2])]
+    if len(planes) in (2, 4):
+        planes.pop()
+        notes += ("alpha channel dropped",)
+    if len(planes) == 1:
+        return planes[0], notes
+    high = np.maximum(np.maximum(planes[0], planes[1]), planes[2])
+    low = np.minimum(np.minimum(planes[0], planes[1]), planes[2])
+    limit = _COLOUR * (257 if decoded.dtype == np.uint16 else 1)
+    share = np.count_nonzero(high - low > limit) / high.size  # type: ignore[operator]
+    if share > _COLOURED_SHARE:
+        raise InputError(
+            f"colour image: the channels differ on {share:.0%} of the pixels; "
+            "expected a grey radiograph"
+        )
+    # Equal channels come out unchanged: OpenCV's integer weights add up to exactly one.
+    grey = cv2.cvtColor(np.dstack(planes), cv2.COLOR_BGR2GRAY)
+    note = "RGB file taken as grey"
+    if share > 0:
+        note += f"; {share:.2%} of the pixels are coloured"
+    return grey, (*notes, note)
+
+
+def _from_sixteen_bits(grey: npt.NDArray[Any]) -> tuple[Pixels, str]:
+    """uint16 (H, W) to uint8 (H, W), and a note on how."""
+    # 10, 12 or 14 bits in a 16-bit container would be almost black with a plain shift by 8.
+    values = grey.astype(np.uint16, copy=False)
+    if not np.any(values % 257):
+        return (values // 257).astype(np.uint8), "16-bit file holds 8-bit values"
+    low, high = robust_window(values)
+    pixels = to_eight_bits(values, low, high)
+    return pixels, f"16 bits windowed to 8 from {low:g} to {high:g} (percentiles 0.5 and 99.5)"
