@@ -1,0 +1,314 @@
+"""Everything in a phantom radiograph that has nothing to do with its class.
+
+`stage` draws body part, pose, exposure, noise, collimation, marker, hardware and harmless
+look-alikes from the nuisance stream alone: it never sees the label. It also draws where a
+lesion would sit, in healthy images too, so that framing cannot tell the classes apart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from orthoedge.training.phantom_anatomy import PARTS, Anatomy
+from orthoedge.training.phantom_bones import F32, Pose, Strip, noise_field
+
+HARDWARE = ("plate", "screw", "wire", "ring", "staples")
+# Free space around the lesion's place, in image sides: no hardware, marker or field edge.
+CLEAR = 0.2
+
+
+@dataclass(frozen=True)
+class Scene:
+    """The nuisances of one image. Positions are fractions of the side from the centre.
+
+    `field` is (centre x, centre y, half width, half height, degrees) of the collimated
+    field; `outside` is the 8-bit grey beyond it. `dose` is the number of quanta per pixel
+    in air, `scatter` the scattered share, `focus` the blur in pixels of a 256 image.
+    """
+
+    anatomy: Anatomy
+    pose: Pose
+    host: int
+    host_t: float
+    target: tuple[float, float]
+    girth: float
+    field: tuple[float, float, float, float, float]
+    outside: int
+    kv: float
+    dose: float
+    scatter: float
+    focus: float
+    detail: float
+    window: tuple[float, float]
+    gamma: float
+    marker: tuple[str, float, float, int, float, bool] | None
+    hardware: tuple[str, float, float, float, float] | None
+    paediatric: bool
+    porosity: float
+    fold: tuple[float, float, float] | None
+
+
+def _pose(
+    rng: np.random.Generator, anatomy: Anatomy, at: npt.NDArray[np.float64]
+) -> tuple[Pose, tuple[float, float]]:
+    """A pose that brings the anatomical point `at` near the centre of the field."""
+    degrees = rng.normal(0, 9)
+    if rng.random() < 0.12:
+        degrees += rng.choice((-90, 90))
+    angle, scale = np.deg2rad(degrees), rng.uniform(0.85, 1.15)
+    mirror = rng.choice((-1.0, 1.0))
+    matrix = scale * np.array(
+        [
+            [np.cos(angle) * mirror, -np.sin(angle)],
+            [np.sin(angle) * mirror, np.cos(angle)],
+        ]
+    )
+    there = matrix @ at
+    wanted = np.clip(there + rng.uniform(-0.08, 0.08, 2), -0.19, 0.19)
+    return Pose(matrix, wanted - there), (float(wanted[0]), float(wanted[1]))
+
+
+def _far_spot(
+    rng: np.random.Generator, target: tuple[float, float], clear: float, reach: float
+) -> tuple[float, float]:
+    """A random place at least `clear` from the target; the farthest of 12 if there is none."""
+    best, best_gap = (0.0, 0.0), -1.0
+    for _ in range(12):
+        x, y = rng.uniform(-reach, reach, 2)
+        gap = float(np.hypot(x - target[0], y - target[1]))
+        if gap > clear:
+            return float(x), float(y)
+        if gap > best_gap:
+            best, best_gap = (float(x), float(y)), gap
+    return best
+
+
+def _hardware(
+    rng: np.random.Generator, anatomy: Anatomy, pose: Pose, target: tuple[float, float]
+) -> tuple[str, float, float, float, float] | None:
+    """Kind, x, y, angle and length of a metal object on a bone, clear of the target."""
+    kind = str(rng.choice(HARDWARE))
+    for _ in range(16):
+        bone = anatomy.bones[int(rng.integers(len(anatomy.bones)))]
+        t = rng.uniform(0.02, 0.98)
+        p0, p1 = pose(bone.p0), pose(bone.p1)
+        x, y = p0 + t * (p1 - p0)
+        angle = float(np.arctan2(p1[1] - p0[1], p1[0] - p0[0]))
+        length = rng.uniform(0.14, 0.3) if kind == "plate" else rng.uniform(0.08, 0.2)
+        if kind == "ring":
+            length = rng.uniform(0.05, 0.1)
+        if kind in ("wire", "screw"):
+            angle += rng.uniform(0.4, 2.7)
+        if max(abs(x), abs(y)) > 0.46:
+            continue
+        ends = np.array([-0.5, -0.25, 0.0, 0.25, 0.5])[:, None] * length
+        along = np.array([x, y]) + ends * np.array([np.cos(angle), np.sin(angle)])
+        if np.hypot(*(along - np.asarray(target)).T).min() > CLEAR + 0.02:
+            return kind, float(x), float(y), angle, length
+    return None
+
+
+def stage(seed: int, index: int) -> tuple[Scene, np.random.Generator]:
+    """Draw the scene of image `index` and hand back its stream for the rasters of noise."""
+    rng = np.random.default_rng([seed, index, 0])
+    anatomy = PARTS[int(rng.integers(len(PARTS)))](rng)
+    hosts = [i for i, bone in enumerate(anatomy.bones) if bone.host]
+    weights = np.array([anatomy.bones[i].mid for i in hosts])
+    host = int(rng.choice(hosts, p=weights / weights.sum()))
+    bone = anatomy.bones[host]
+    low, high = bone.host or (0.3, 0.7)
+    host_t = float(rng.uniform(low, high))
+    at = np.asarray(bone.p0) + host_t * (np.asarray(bone.p1) - np.asarray(bone.p0))
+    pose, target = _pose(rng, anatomy, at)
+
+    if rng.random() < 0.45:
+        near = 0.47
+        hw, hh = rng.uniform(0.36, 0.5, 2)
+        cx = float(np.clip(0.4 * target[0], -(0.5 - hw) - 0.03, 0.5 - hw + 0.03))
+        cy = float(np.clip(0.4 * target[1], -(0.5 - hh) - 0.03, 0.5 - hh + 0.03))
+        tilt = float(rng.normal(0, 3)) if rng.random() < 0.5 else 0.0
+        field = (cx, cy, float(min(hw, near)), float(min(hh, near)), tilt)
+    else:
+        field = (0.0, 0.0, 1.0, 1.0, 0.0)
+    outside = int(rng.integers(235, 256)) if rng.random() < 0.18 else int(rng.integers(0, 14))
+
+    marker = None
+    if rng.random() < 0.4:
+        text = str(rng.choice(("L", "R")))
+        mx, my = _far_spot(rng, target, CLEAR + 0.06, 0.33 if field[2] < 0.6 else 0.42)
+        marker = (text, mx, my, int(rng.choice((0, 0, 0, 1, 3))), float(rng.uniform(0.05, 0.085)),
+                  bool(rng.random() < 0.35))  # fmt: skip
+    metal = _hardware(rng, anatomy, pose, target) if rng.random() < 0.22 else None
+    fold = None
+    if rng.random() < 0.3:
+        fold = (float(rng.uniform(-0.3, 0.3)), float(rng.uniform(-0.6, 0.6)),
+                float(rng.uniform(-0.06, 0.06)))  # fmt: skip
+    scene = Scene(
+        anatomy=anatomy,
+        pose=pose,
+        host=host,
+        host_t=host_t,
+        target=target,
+        girth=float(rng.uniform(0.85, 1.12)),
+        field=field,
+        outside=outside,
+        kv=float(rng.uniform(0.72, 1.25)),
+        dose=float(np.exp(rng.uniform(np.log(2500), np.log(30000)))),
+        scatter=float(rng.uniform(0.02, 0.2)),
+        focus=float(rng.uniform(0.35, 0.85)),
+        detail=float(rng.uniform(0.0, 0.9)),
+        window=(float(rng.uniform(-0.12, 0.16)), float(rng.uniform(-0.14, 0.22))),
+        gamma=float(np.exp(rng.uniform(-0.4, 0.45))),
+        marker=marker,
+        hardware=metal,
+        paediatric=bool(rng.random() < 0.25),
+        porosity=float(rng.uniform(0.75, 1.15)),
+        fold=fold,
+    )
+    return scene, rng
+
+
+def look_alikes(strip: Strip, scene: Scene, rng: np.random.Generator, unit: float) -> None:
+    """Draw harmless marks into a bone: growth plate, foramen, groove, island, arrest lines."""
+    rows, columns = strip.bone.shape
+    if strip.length < 30 * unit:
+        return
+    y = np.arange(rows, dtype=np.float32)[:, None]
+    x = np.arange(columns, dtype=np.float32)[None, :]
+    factor = None
+    if scene.paediatric:
+        factor = np.ones_like(strip.bone)
+        inset = rng.uniform(0.1, 0.16) * min(strip.length, 220 * unit)
+        # Tubular bones of hand and foot have one growth plate, long bones two.
+        rims = (strip.row0 + inset, strip.row0 + strip.length - inset)
+        for at in rims if strip.length > 130 * unit else rims[:1]:
+            wave = at + 1.6 * unit * np.sin(x / (6 * unit) + np.float32(rng.uniform(0, 6)))
+            width = unit * rng.uniform(0.9, 1.5)
+            d = (y - wave) / width
+            factor = factor - 0.5 * np.exp(-(d**2)) + 0.16 * np.exp(-((np.abs(d) - 1.8) ** 2))
+    if strip.length > 60 * unit:
+        draw = rng.random(4)
+        t = rng.uniform(0.25, 0.75, 4)
+        lateral = rng.uniform(0.15, 0.85, 4)
+        slope = rng.uniform(-0.5, 0.5, 4)
+        for i, wanted in enumerate((0.18, 0.12, 0.12, 0.12)):
+            if draw[i] > wanted:
+                continue
+            if factor is None:
+                factor = np.ones_like(strip.bone)
+            cy = strip.row(float(t[i]))
+            row = int(np.clip(cy, 0, rows - 1))
+            left, right = float(strip.left[row]), float(strip.right[row])
+            cx, wide = left + float(lateral[i]) * (right - left), right - left
+            if i == 0:  # nutrient foramen: a short oblique channel
+                d = (x - cx) - slope[i] * 0.6 * (y - cy)
+                window = np.exp(-(((y - cy) / (7 * unit)) ** 4))
+                factor = factor - 0.3 * np.exp(-((d / (0.9 * unit)) ** 2)) * window
+            elif i == 1:  # vascular groove: a longer, fainter line across
+                d = (y - cy) - slope[i] * 1.2 * (x - cx)
+                window = np.exp(-(((x - cx) / (0.35 * wide)) ** 4))
+                factor = factor - 0.22 * np.exp(-((d / (0.9 * unit)) ** 2)) * window
+            elif i == 2:  # bone island: small, dense, smooth
+                d2 = ((y - cy) / (3.6 * unit)) ** 2 + ((x - cx) / (2.4 * unit)) ** 2
+                factor = factor + 0.5 * np.exp(-(d2**2))
+            else:  # growth-arrest lines: dense, transverse
+                for k in range(2):
+                    d = y - cy - 4 * k * unit - 0.04 * (x - cx) ** 2 / max(wide, 1)
+                    factor = factor + 0.16 * np.exp(-((d / (0.8 * unit)) ** 2))
+    if factor is not None:
+        strip.bone = (strip.bone * np.maximum(factor, 0.2)).astype(np.float32)
+
+
+def metal(scene: Scene, size: int) -> F32 | None:
+    """Hardware and marker as an opaque path, float32 (size, size), 0 .. 1; None without any."""
+    if scene.hardware is None and scene.marker is None:
+        return None
+    canvas = np.zeros((size, size), dtype=np.uint8)
+    fix = 16.0
+
+    def point(x: float, y: float) -> tuple[int, int]:
+        return int((x + 0.5) * size * fix), int((y + 0.5) * size * fix)
+
+    if scene.hardware:
+        kind, x, y, angle, length = scene.hardware
+        ux, uy = np.cos(angle), np.sin(angle)
+        unit = size / 256
+
+        def line(a: float, b: float, off: float, thick: float, value: int) -> None:
+            ends = [
+                point(x + s * length * ux - off * uy, y + s * length * uy + off * ux)
+                for s in (a, b)
+            ]
+            width = max(1, round(thick * unit))
+            cv2.line(canvas, ends[0], ends[1], value, width, cv2.LINE_AA, 4)
+
+        def cross(at: float, a: float, b: float, thick: float, value: int) -> None:
+            cx, cy = x + at * length * ux, y + at * length * uy
+            ends = [point(cx - s * uy, cy + s * ux) for s in (a, b)]
+            cv2.line(
+                canvas, ends[0], ends[1], value, max(1, round(thick * unit)), cv2.LINE_AA, 4
+            )
+
+        if kind == "plate":
+            line(-0.5, 0.5, 0.0, 7, 150)
+            for at in np.linspace(-0.42, 0.42, max(3, int(length / 0.045))):
+                cross(float(at), -0.006, 0.075, 3, 220)
+        elif kind == "screw":
+            line(-0.5, 0.5, 0.0, 3, 210)
+            cross(-0.5, -0.014, 0.014, 4, 255)
+        elif kind == "wire":
+            line(-0.5, 0.5, 0.0, 2, 230)
+        elif kind == "ring":
+            axes = (int(length * 0.5 * size * fix), int(length * 0.28 * size * fix))
+            tilt = float(np.rad2deg(angle) + 90)
+            thick = max(1, round(3.5 * unit))
+            cv2.ellipse(canvas, point(x, y), axes, tilt, 0, 360, 240, thick, cv2.LINE_AA, 4)
+        else:
+            for at in np.linspace(-0.5, 0.5, max(3, int(length / 0.03))):
+                cross(float(at), -0.012, 0.012, 1.4, 230)
+    if scene.marker:
+        text, x, y, turns, height, boxed = scene.marker
+        side = max(8, int(height * size))
+        tile = np.zeros((side, side), dtype=np.uint8)
+        scale, thick = side / 30.0, max(1, round(side / 8))
+        cv2.putText(
+            tile, text, (int(side * 0.18), int(side * 0.86)), cv2.FONT_HERSHEY_SIMPLEX, scale,
+            255, thick, cv2.LINE_AA,
+        )  # fmt: skip
+        if boxed:
+            cv2.rectangle(tile, (0, 0), (side - 1, side - 1), 255, max(1, side // 12))
+        tile = np.rot90(tile, turns)
+        x0 = int(np.clip((x + 0.5) * size - side / 2, 0, size - side))
+        y0 = int(np.clip((y + 0.5) * size - side / 2, 0, size - side))
+        np.maximum(canvas[y0 : y0 + side, x0 : x0 + side], tile,
+                   out=canvas[y0 : y0 + side, x0 : x0 + side])  # fmt: skip
+    return canvas.astype(np.float32) * np.float32(1 / 255)
+
+
+def field_mask(scene: Scene, size: int) -> npt.NDArray[np.uint8] | None:
+    """255 inside the collimated field, uint8 (size, size); None where nothing is collimated."""
+    cx, cy, hw, hh, tilt = scene.field
+    if hw > 0.6:
+        return None
+    box = cv2.boxPoints(
+        (((cx + 0.5) * size, (cy + 0.5) * size), (2 * hw * size, 2 * hh * size), tilt)
+    )
+    mask = np.zeros((size, size), dtype=np.uint8)
+    cv2.fillConvexPoly(mask, np.round(box * 16).astype(np.int32), 255, cv2.LINE_AA, 4)
+    return mask
+
+
+def veil(scene: Scene, rng: np.random.Generator, size: int) -> F32:
+    """Uneven soft tissue in image sides, float32 (size, size): muscle bellies and a skin fold."""
+    uneven = noise_field(rng, 64, 64, 9.0, 9.0)
+    uneven = cv2.resize(uneven, (size, size)) * np.float32(0.012)
+    if scene.fold:
+        offset, slope, step = scene.fold
+        axis = (np.arange(size, dtype=np.float32) + 0.5) / size - 0.5
+        d = axis[:, None] - offset - slope * axis[None, :]
+        uneven = uneven + np.float32(step) * np.clip(d * 60 + 0.5, 0, 1)
+    return np.asarray(uneven, dtype=np.float32)
