@@ -8,6 +8,8 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from orthoedge.runtime.errors import EngineError
+
 Precision = Literal["fp32", "int8"]
 PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
 
@@ -49,3 +51,13 @@ class Engine(Protocol):
         Raises:
             EngineError: wrong dtype or shape, or the engine failed.
         """
+
+
+def check_images(images: npt.NDArray[np.uint8], size: int) -> None:
+    """Raise EngineError unless `images` is uint8 (N, 1, size, size) with N of 1 or more."""
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (1, size, size):
+        raise EngineError(
+            f"expected uint8 (N, 1, {size}, {size}), got {images.dtype} {images.shape}"
+        )
+    if len(images) == 0:
+        raise EngineError("expected one image or more, got none")

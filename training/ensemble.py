@@ -16,9 +16,8 @@ from torch import Tensor, nn
 
 from orthoedge.runtime.errors import RecipeError
 
-MEAN = 0.5
-STD = 0.5
-"""Pixels enter the network as (x / 255 - MEAN) / STD; both are part of the exported graph."""
+_SCALE = 1 / 127.5
+"""Pixels enter the network as x / 127.5 - 1 (mean and deviation 0.5), inside the exported graph."""
 
 _EPSILON = 1e-6  # pytorch-grad-cam's, so that the two agree to rounding
 
@@ -137,7 +136,7 @@ class Ensemble(nn.Module):
 
 def normalise(images: Tensor) -> Tensor:
     """uint8 (B, 1, S, S) -> float32, -1 to 1."""
-    return (images.float() * (1 / 255) - MEAN) / STD
+    return images.float() * _SCALE - 1
 
 
 def explain(features: Tensor, weight: Tensor, bias: Tensor) -> Explained:

@@ -1,0 +1,86 @@
+"""The command line: `orthoedge VERB ...`. A verb's module is imported when it is asked for."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from orthoedge.runtime.errors import GateFailed, OrthoEdgeError
+
+VERBS = {
+    "phantom": "render a labelled phantom set with lesion masks",
+    "train": "train an ensemble by a recipe",
+    "compress": "distil, prune, quantize, calibrate and bundle a trained run",
+    "verify": "check a bundle: hashes, golden answers, invariants",
+    "predict": "predict radiographs, with a heat map beside every answer",
+    "benchmark": "measure latency per target, like for like",
+    "build": "build an engine plan on the device itself",
+    "doctor": "say what this machine has, what will be used and why",
+}
+_DESCRIPTION = (
+    "Bone radiographs on small machines: a label, calibrated probabilities and a heat map. "
+    "A research and engineering tool, not a cleared medical device."
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb.
+
+    Returns:
+        0 done; 1 done, but something failed its check; 2 bad input, one line on stderr;
+        130 interrupted.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    # Only the verb that was asked for is imported, so that --help answers at once.
+    verb = next((argument for argument in arguments if argument in VERBS), None)
+    parser = argparse.ArgumentParser(prog="orthoedge", description=_DESCRIPTION)
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
+    subparsers = parser.add_subparsers(metavar="VERB", dest="verb")
+    for name, help_text in VERBS.items():
+        subparser = subparsers.add_parser(name, help=help_text, description=help_text)
+        if name == verb:
+            module = importlib.import_module(f"orthoedge.cli.{name}")
+            module.add_arguments(subparser)
+            subparser.set_defaults(run=module.run)
+    parsed = parser.parse_args(arguments)
+    if parsed.version:
+        import importlib.metadata
+
+        print(importlib.metadata.version("orthoedge"))
+        return 0
+    if parsed.verb is None:
+        parser.print_help()
+        return 2
+    try:
+        return int(parsed.run(parsed))
+    except GateFailed as error:
+        return _fail(error, 1)
+    except OrthoEdgeError as error:
+        return _fail(error, 2)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("orthoedge"):
+            raise
+        extra = {"train": "train", "phantom": "train", "compress": "compress"}.get(verb or "")
+        if extra is None:
+            raise
+        return _fail(
+            f"{error.name} is not installed and is needed for orthoedge {verb}: "
+            f"pip install 'orthoedge[{extra}]'",
+            2,
+        )
+    except OSError as error:
+        return _fail(f"{error.filename}: {error.strerror}" if error.filename else error, 2)
+    except KeyboardInterrupt:
+        return _fail("interrupted", 130)
+
+
+def _fail(message: object, code: int) -> int:
+    line = " ".join(str(message).split())
+    print(f"orthoedge: {line}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,149 @@
+"""`orthoedge predict`: files and folders in, one finding each out."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orthoedge.cli.options import add_bundle, add_target
+from orthoedge.runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from orthoedge.runtime.intake import Radiograph
+    from orthoedge.runtime.pipeline import Finding
+
+_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm", ".dicom"})
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a file or a folder")
+    add_bundle(parser)
+    add_target(parser)
+    parser.add_argument("--json", action="store_true", help="one JSON object per line on stdout")
+    parser.add_argument(
+        "--overlay", type=Path, metavar="DIR", help="write a picture with the heat map for each"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Predict every file; exit 1 if any failed."""
+    from orthoedge.runtime.intake import read_image
+    from orthoedge.targets import open_pipeline
+
+    pipeline = open_pipeline(args.bundle, args.target, args.precision)
+    if not args.json:
+        print(f"note: {pipeline.bundle.manifest.intended_use}")
+    failed = count = 0
+    names: set[str] = set()
+    files = list(find_files(args.paths))
+    for position, path in enumerate(files):
+        _progress(position, len(files), args)
+        count += 1
+        try:
+            if not path.exists():
+                raise InputError("no such file")
+            radiograph = read_image(path)
+            finding = pipeline(radiograph)
+        except (InputError, OSError) as error:
+            failed += 1
+            _report_error(path, error, args.json)
+            continue
+        picture = None
+        if args.overlay:
+            picture = _write_overlay(args.overlay, path, names, radiograph, finding)
+        _report(path, finding, picture, args.json)
+    _progress(len(files), len(files), args)
+    if count == 0:
+        raise InputError(f"no image files in {', '.join(map(str, args.paths))}")
+    if failed:
+        print(f"orthoedge: {failed} of {count} files failed", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def find_files(paths: Iterable[Path]) -> Iterator[Path]:
+    """Files as they are given; of a folder, the images below it in order of their names."""
+    for path in paths:
+        if path.is_dir():
+            yield from sorted(
+                entry
+                for entry in path.rglob("*")
+                if entry.suffix.lower() in _SUFFIXES and entry.is_file()
+            )
+        else:
+            yield path
+
+
+def _report(path: Path, finding: Finding, picture: Path | None, as_json: bool) -> None:
+    if as_json:
+        import msgspec
+
+        record = {"path": str(path), "error": None, **msgspec.json.decode(finding.to_json())}
+        record["overlay"] = None if picture is None else str(picture)
+        print(msgspec.json.encode(record).decode(), flush=True)
+        return
+    verdict, timing, source = finding.verdict, finding.timing_ms, finding.provenance
+    print(f"{path}: {describe(finding)}")
+    others = ", ".join(f"{label} {p:.3f}" for label, p in verdict.probabilities.items())
+    print(f"  probabilities  {others}")
+    print(
+        f"  milliseconds   read {timing.read:.2f}, preprocess {timing.preprocess:.2f}, "
+        f"inference and map {timing.inference:.2f}, decide {timing.decide:.2f}, "
+        f"total {timing.total:.2f}"
+    )
+    print(f"  engine         {source.engine} {source.precision} ({source.isa})")
+    for note in finding.notes:
+        print(f"  note           {note}")
+    if picture is not None:
+        print(f"  picture        {picture}")
+
+
+def describe(finding: Finding) -> str:
+    """Label, probability and decision in one line."""
+    verdict = finding.verdict
+    line = f"{verdict.label} {verdict.probabilities[verdict.label]:.1%} -> {verdict.decision}"
+    return f"{line} ({'; '.join(verdict.reasons)})" if verdict.reasons else line
+
+
+def _report_error(path: Path, error: Exception, as_json: bool) -> None:
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    line = " ".join(reason.split())
+    print(f"orthoedge: {path}: {line}", file=sys.stderr)
+    if as_json:
+        import msgspec
+
+        print(msgspec.json.encode({"path": str(path), "error": line}).decode(), flush=True)
+
+
+def _write_overlay(
+    folder: Path, path: Path, names: set[str], radiograph: Radiograph, finding: Finding
+) -> Path:
+    from orthoedge.runtime.files import write_atomic
+    from orthoedge.runtime.render import overlay, to_png
+
+    name = path.stem
+    while name in names:  # two folders may hold files of one name
+        name += "_"
+    names.add(name)
+    picture = overlay(
+        radiograph.pixels,
+        finding.saliency_map,
+        finding.placement,
+        finding.input_size,
+        [describe(finding), finding.notice],
+    )
+    write_atomic(folder / f"{name}.png", to_png(picture))
+    return folder / f"{name}.png"
+
+
+def _progress(done: int, total: int, args: argparse.Namespace) -> None:
+    """A bar on stderr where it is a terminal and the findings go elsewhere."""
+    if total < 2 or not sys.stderr.isatty() or sys.stdout.isatty():
+        return
+    filled = 30 * done // total
+    end = "\n" if done == total else ""
+    bar = "#" * filled + "." * (30 - filled)
+    print(f"\r{bar} {done}/{total}", end=end, file=sys.stderr, flush=True)

@@ -1,0 +1,95 @@
+"""Writing a bundle: in a folder beside it first, read back, then renamed."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from orthoedge.runtime.bundles import (
+    CARD,
+    GOLDEN_IMAGES,
+    MANIFEST,
+    Bundle,
+    golden_file,
+    model_file,
+    read_bundle,
+)
+from orthoedge.runtime.engine import Outputs, Precision
+from orthoedge.runtime.errors import BundleError
+from orthoedge.runtime.files import sha256, sync_folder, write_atomic
+from orthoedge.runtime.manifest import FileRecord, Manifest, encode_manifest
+
+
+def write_bundle(
+    folder: Path,
+    manifest: Manifest,
+    models: Mapping[Precision, bytes],
+    golden_images: npt.NDArray[np.uint8],
+    golden_outputs: Mapping[Precision, Outputs],
+    card: str,
+) -> Bundle:
+    """Write a bundle and read it back.
+
+    Args:
+        folder: must not exist; it appears whole or not at all.
+        manifest: its `files` are filled in here.
+        models: ONNX per precision.
+        golden_images: uint8 (n, 1, S, S).
+        golden_outputs: the answers expected for them, per precision.
+        card: text of MODEL_CARD.md.
+
+    Raises:
+        BundleError: the folder exists, or what was written does not read back.
+    """
+    check_free(folder)
+    files = {CARD: card.encode(), GOLDEN_IMAGES: _npy(golden_images)}
+    for precision, model in models.items():
+        files[model_file(precision)] = model
+        files[golden_file(precision)] = _npz(golden_outputs[precision])
+    records = {
+        name: FileRecord(sha256=sha256(content), bytes=len(content))
+        for name, content in sorted(files.items())
+    }
+    files[MANIFEST] = encode_manifest(msgspec.structs.replace(manifest, files=records))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        for name, content in files.items():
+            write_atomic(temporary / name, content)
+        bundle = read_bundle(temporary)
+        temporary.chmod(0o755)
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    sync_folder(folder.parent)
+    return Bundle(folder, bundle.manifest, bundle.sha256, bundle.files)
+
+
+def check_free(folder: Path) -> None:
+    """Raise BundleError if something is at `folder` already."""
+    if folder.exists():
+        raise BundleError(f"{folder}: exists already; remove it or choose another --out")
+
+
+def _npy(array: npt.NDArray[np.uint8]) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _npz(outputs: Outputs) -> bytes:
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer,
+        logits=outputs.logits,
+        saliency_map=outputs.saliency_map,
+        feature_vector=outputs.feature_vector,
+    )
+    return buffer.getvalue()

@@ -1,0 +1,92 @@
+"""Temperature, conformal quantile, operating points and out-of-distribution statistics."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import minimize_scalar
+
+from orthoedge.benchmarks.metrics import softmax
+from orthoedge.runtime.engine import Outputs
+from orthoedge.runtime.manifest import Calibration, OutOfDistribution
+
+COVERAGE = 0.95
+SENSITIVITY = 0.95
+_OOD_QUANTILE = 0.99
+
+
+def calibrate(
+    validation: Outputs,
+    truth: npt.NDArray[np.int64],
+    labels: tuple[str, ...],
+    training_features: npt.NDArray[np.float32],
+) -> Calibration:
+    """Calibrate one precision on outputs of the very engine and file that will run.
+
+    Args:
+        validation: outputs on the validation split, N images.
+        truth: int64 (N,) true labels.
+        labels: C names.
+        training_features: float32 (M, K) features of training images.
+    """
+    temperature = fit_temperature(validation.logits, truth)
+    probabilities = softmax(validation.logits, temperature)
+    statistics = _out_of_distribution(training_features, validation.feature_vector)
+    return Calibration(
+        temperature=temperature,
+        conformal_coverage=COVERAGE,
+        conformal_quantile=conformal_quantile(probabilities, truth, COVERAGE),
+        operating_points={
+            label: operating_point(probabilities[truth == c, c], SENSITIVITY)
+            for c, label in enumerate(labels)
+        },
+        out_of_distribution=statistics,
+    )
+
+
+def fit_temperature(logits: npt.NDArray[np.float32], truth: npt.NDArray[np.int64]) -> float:
+    """Temperature of least negative log-likelihood (Guo et al., ICML 2017), 0.05 to 20."""
+
+    def loss(log_temperature: float) -> float:
+        chosen = softmax(logits, math.exp(log_temperature))[np.arange(len(truth)), truth]
+        return float(-np.log(np.maximum(chosen, 1e-12)).mean())
+
+    found = minimize_scalar(loss, bounds=(math.log(0.05), math.log(20)), method="bounded")
+    return math.exp(found.x)
+
+
+def conformal_quantile(
+    probabilities: npt.NDArray[np.float64], truth: npt.NDArray[np.int64], coverage: float
+) -> float:
+    """Split-conformal quantile of 1 - p(true): a set of labels with p >= 1 - quantile covers.
+
+    Sadinle, Lei and Wasserman, JASA 114 (2019). With too few images for the coverage the quantile
+    is 1 and every label is in every set.
+    """
+    scores = 1 - probabilities[np.arange(len(truth)), truth]
+    level = math.ceil((len(scores) + 1) * coverage) / len(scores)
+    return 1.0 if level > 1 else float(np.quantile(scores, level, method="higher"))
+
+
+def operating_point(probabilities: npt.NDArray[np.float64], sensitivity: float) -> float:
+    """Highest threshold at which `sensitivity` of a class's own images, (n,), are at or above."""
+    allowed_misses = math.floor(len(probabilities) * (1 - sensitivity) + 1e-9)
+    return float(np.sort(probabilities)[allowed_misses])
+
+
+def _out_of_distribution(
+    training: npt.NDArray[np.float32], validation: npt.NDArray[np.float32]
+) -> OutOfDistribution:
+    mean = training.mean(axis=0, dtype=np.float64)
+    spread = training.std(axis=0, dtype=np.float64)
+    # A feature that never fires in training must not weigh infinitely when it fires once.
+    spread = np.maximum(spread, 0.1 * float(np.median(spread)) + 1e-6)
+    distances = (((validation - mean) / spread) ** 2).mean(axis=1)
+    return OutOfDistribution(
+        # Six digits are far below the spread of a feature, and keep the manifest small.
+        mean=tuple(float(f"{value:.6g}") for value in mean),
+        deviation=tuple(float(f"{value:.6g}") for value in spread),
+        threshold=float(np.quantile(distances, _OOD_QUANTILE)),
+    )

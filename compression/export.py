@@ -1,0 +1,99 @@
+"""One ONNX file per network: uint8 radiograph in; logits, saliency map and features out."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import warnings
+
+import msgspec
+import onnx
+import torch
+from torch import Tensor, nn
+
+from orthoedge.runtime.preprocess import Preprocess
+from orthoedge.training.ensemble import Ensemble
+
+INPUT = "image"
+OUTPUTS = ("logits", "saliency_map", "feature_vector")
+OPSET = 18
+
+EXPLAIN = "explain/"
+"""Nodes whose name starts so are head and map: they stay in float32 in every precision."""
+
+
+class _Face(nn.Module):
+    def __init__(self, model: Ensemble) -> None:
+        super().__init__()
+        self.model = model
+        self.eval()
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        return tuple(self.model.explain(image))
+
+
+def export(model: Ensemble, labels: tuple[str, ...], preprocess: Preprocess) -> bytes:
+    """Export a network as float32 ONNX with the common face.
+
+    Labels and preprocessing go into the metadata, so that a lone model file explains itself.
+
+    Args:
+        model: left in eval mode.
+        labels: C names, in the order of the logits.
+        preprocess: what makes the `image` input from a radiograph.
+
+    Returns:
+        A checked ONNX file with a free batch size.
+    """
+    model = model.eval().cpu()
+    example = torch.zeros(2, 1, preprocess.size, preprocess.size, dtype=torch.uint8)
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        # The exporter narrates and warns of its own deprecations; its errors still raise.
+        warnings.simplefilter("ignore")
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        program = torch.onnx.export(
+            _Face(model),
+            (example,),
+            input_names=[INPUT],
+            output_names=list(OUTPUTS),
+            dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
+            opset_version=OPSET,
+            dynamo=True,
+            optimize=True,
+            verbose=False,
+        )
+    assert program is not None
+    graph: onnx.ModelProto = program.model_proto
+    _tidy(graph)
+    for name, value in (
+        ("orthoedge.labels", json.dumps(labels)),
+        ("orthoedge.preprocess", msgspec.json.encode(preprocess).decode()),
+    ):
+        graph.metadata_props.add(key=name, value=value)
+    onnx.checker.check_model(graph, full_check=True)
+    return graph.SerializeToString()  # type: ignore[no-any-return]
+
+
+def _tidy(model: onnx.ModelProto) -> None:
+    """Drop the exporter's notes (they hold paths of this machine) and name head and map nodes."""
+    del model.metadata_props[:]
+    graph = model.graph
+    del graph.metadata_props[:]
+    del graph.value_info[:]
+    for part in (*graph.node, *graph.input, *graph.output, *graph.initializer):
+        del part.metadata_props[:]
+        part.doc_string = ""
+    graph.name = "orthoedge"
+    pooling = next(node for node in graph.node if OUTPUTS[2] in node.output)
+    downstream = {pooling.input[0]}
+    for node in graph.node:  # in topological order
+        if downstream & set(node.input):
+            downstream |= set(node.output)
+            node.name = f"{EXPLAIN}{node.op_type}_{node.output[0]}"
+
+
+def explain_nodes(model: onnx.ModelProto) -> list[str]:
+    """Names of the head and map nodes."""
+    return [node.name for node in model.graph.node if node.name.startswith(EXPLAIN)]

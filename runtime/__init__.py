@@ -1,0 +1,1 @@
+"""The lean runtime: numpy, OpenCV and msgspec only."""

@@ -1,0 +1,154 @@
+"""Reading a bundle: a folder, or the same folder as one .zip. Every SHA-256 is checked first."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from orthoedge.runtime.engine import Outputs, Precision
+from orthoedge.runtime.errors import BundleError, IntegrityError
+from orthoedge.runtime.files import sha256
+from orthoedge.runtime.manifest import Manifest, decode_manifest
+from orthoedge.runtime.preprocess import Pixels
+
+MANIFEST = "manifest.json"
+CARD = "MODEL_CARD.md"
+GOLDEN_IMAGES = "golden/images.npy"
+
+EMBEDDED = Path(__file__).parent / "bundle"
+"""The bundle inside the package: trained on phantoms, a demonstration."""
+
+SAMPLES = Path(__file__).parent / "samples"
+"""Phantom radiographs inside the package."""
+
+_MANIFEST_LIMIT = 4 << 20
+_FILE_LIMIT = 1 << 30
+
+
+def model_file(precision: Precision) -> str:
+    """Name of a precision's ONNX file inside a bundle."""
+    return f"model.{precision}.onnx"
+
+
+def golden_file(precision: Precision) -> str:
+    """Name of a precision's expected answers inside a bundle."""
+    return f"golden/{precision}.npz"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle whose files all matched their SHA-256; held in memory, so nothing changes after."""
+
+    path: Path
+    manifest: Manifest
+    sha256: str
+    """Of manifest.json, which holds the hash of every other file."""
+    files: Mapping[str, bytes]
+
+    def model(self, precision: Precision) -> bytes:
+        """The ONNX file of a precision."""
+        return self.files[model_file(precision)]
+
+    def golden_images(self) -> Pixels:
+        """uint8 (n, 1, S, S) inputs of the golden test."""
+        return np.load(io.BytesIO(self.files[GOLDEN_IMAGES]), allow_pickle=False)  # type: ignore[no-any-return]
+
+    def golden_outputs(self, precision: Precision) -> Outputs:
+        """The answers expected for the golden inputs."""
+        with np.load(io.BytesIO(self.files[golden_file(precision)]), allow_pickle=False) as arrays:
+            return Outputs(arrays["logits"], arrays["saliency_map"], arrays["feature_vector"])
+
+
+def read_bundle(path: Path) -> Bundle:
+    """Read a bundle folder or .zip.
+
+    Raises:
+        BundleError: missing, a malformed manifest, or files that are not listed in it.
+        IntegrityError: a file's size or SHA-256 differs from the manifest.
+    """
+    source = _open(path)
+    data = source.read(MANIFEST, _MANIFEST_LIMIT)
+    manifest = decode_manifest(data)
+    required = {CARD, GOLDEN_IMAGES}
+    for precision in manifest.calibration:
+        required |= {model_file(precision), golden_file(precision)}
+    _compare_names(required, set(manifest.files), "the bundle needs", "manifest.json lists")
+    _compare_names(set(manifest.files), source.names() - {MANIFEST}, "manifest.json lists", "found")
+    files = {}
+    for name, record in manifest.files.items():
+        content = source.read(name, min(record.bytes, _FILE_LIMIT))
+        if len(content) != record.bytes or sha256(content) != record.sha256:
+            raise IntegrityError(
+                f"{path}: {name} is not the file the manifest describes (SHA-256 differs): "
+                "copy the bundle again from its source"
+            )
+        files[name] = content
+    return Bundle(path, manifest, sha256(data), files)
+
+
+def _compare_names(wanted: set[str], found: set[str], first: str, second: str) -> None:
+    if missing := sorted(wanted - found):
+        raise BundleError(f"bundle: {first} {missing[0]}, which is missing")
+    if extra := sorted(found - wanted):
+        raise BundleError(f"bundle: {second} {extra[0]}, which does not belong to it")
+
+
+def _open(path: Path) -> _Folder | _Zip:
+    if path.is_dir():
+        return _Folder(path)
+    if not path.exists():
+        raise BundleError(f"{path}: no such bundle")
+    try:
+        return _Zip(zipfile.ZipFile(path), path)
+    except zipfile.BadZipFile as error:
+        raise BundleError(f"{path}: neither a folder nor a .zip file") from error
+
+
+class _Folder:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def names(self) -> set[str]:
+        return {
+            entry.relative_to(self._path).as_posix()
+            for entry in self._path.rglob("*")
+            if not entry.is_dir()
+        }
+
+    def read(self, name: str, limit: int) -> bytes:
+        path = self._path / name
+        if not path.is_file():
+            raise BundleError(f"{self._path}: {name} is missing, so this is no bundle")
+        with path.open("rb") as file:
+            content = file.read(limit + 1)
+        if len(content) > limit:
+            raise IntegrityError(f"{self._path}: {name} is larger than {limit} bytes")
+        return content
+
+
+class _Zip:
+    def __init__(self, archive: zipfile.ZipFile, path: Path) -> None:
+        self._archive = archive
+        self._path = path
+
+    def names(self) -> set[str]:
+        # Members are read by the exact names in the manifest and never written to a disk, so a
+        # member that points elsewhere ("../x", a link) can only be an unexpected name.
+        return {info.filename for info in self._archive.infolist() if not info.is_dir()}
+
+    def read(self, name: str, limit: int) -> bytes:
+        try:
+            with self._archive.open(name) as member:
+                content = member.read(limit + 1)
+        except KeyError as error:
+            raise BundleError(f"{self._path}: {name} is missing, so this is no bundle") from error
+        except (zipfile.BadZipFile, OSError, EOFError, RuntimeError) as error:
+            raise IntegrityError(f"{self._path}: {name} cannot be read: {error}") from error
+        if len(content) > limit:
+            raise IntegrityError(f"{self._path}: {name} is larger than {limit} bytes")
+        return content

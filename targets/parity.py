@@ -1,0 +1,78 @@
+"""Does an engine give a bundle's golden answers, and do its outputs hold together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from orthoedge.runtime.bundles import Bundle
+from orthoedge.runtime.engine import Engine
+
+_BATCH_TOLERANCE = 1e-4  # float32 rounding: kernels may sum in another order for another batch
+
+
+@dataclass(frozen=True)
+class ParityCheck:
+    """One line of `orthoedge verify`."""
+
+    name: str
+    measured: float
+    limit: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the limit is kept; a value that is not a number never passes."""
+        return self.measured <= self.limit
+
+    def __str__(self) -> str:
+        verdict = "pass" if self.passed else "FAIL"
+        return f"{verdict}  {self.name}: {self.measured:.2g} (limit {self.limit:.2g})"
+
+
+def check_engine(bundle: Bundle, engine: Engine) -> list[ParityCheck]:
+    """Run the golden images and check answers and invariants.
+
+    Differences are the largest |difference| over the standard deviation of what is expected, so
+    that one limit serves tensors of every scale.
+    """
+    manifest = bundle.manifest
+    images = bundle.golden_images()
+    expected = bundle.golden_outputs(engine.precision)
+    outputs = engine.run(images)
+    where = f"{engine.name} {engine.precision}"
+    limit = manifest.golden.tolerance[engine.precision]
+    checks = [
+        ParityCheck(f"{where} golden {name}", deviation(got, wanted), limit)
+        for name, got, wanted in (
+            ("logits", outputs.logits, expected.logits),
+            ("saliency_map", outputs.saliency_map, expected.saliency_map),
+            ("feature_vector", outputs.feature_vector, expected.feature_vector),
+        )
+    ]
+    graph = manifest.graph
+    shapes = (
+        outputs.logits.shape[1:] == (graph.classes,),
+        outputs.feature_vector.shape[1:] == (graph.features,),
+        outputs.saliency_map.shape[1:] == (graph.classes, graph.map_height, graph.map_width),
+    )
+    checks.append(ParityCheck(f"{where} shapes unlike the manifest", shapes.count(False), 0))
+    negative = max(0.0, -float(outputs.saliency_map.min()))
+    checks.append(ParityCheck(f"{where} negative saliency", negative, 0))
+    single = engine.run(images[:1])
+    checks.append(
+        ParityCheck(
+            f"{where} alone against in a batch",
+            deviation(single.logits, outputs.logits[:1]),
+            _BATCH_TOLERANCE if engine.precision == "fp32" else limit,
+        )
+    )
+    return checks
+
+
+def deviation(got: npt.NDArray[np.float32], expected: npt.NDArray[np.float32]) -> float:
+    """Largest |difference| over the standard deviation of `expected`; infinite if shapes differ."""
+    if got.shape != expected.shape:
+        return float("inf")
+    return float(np.abs(got - expected).max() / max(float(expected.std()), 1e-12))
