@@ -1,0 +1,49 @@
+"""`orthoedge phantom`: render a labelled set of phantom radiographs with lesion masks."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder to fill")
+    parser.add_argument("--count", type=_positive, default=2000, help="images (default: 2000)")
+    parser.add_argument("--seed", type=int, default=0, help="the same seed, the same set")
+    parser.add_argument("--size", type=_positive, default=256, help="side in pixels (default: 256)")
+    parser.add_argument("--jobs", type=_positive, default=1, help="processes (default: 1)")
+    parser.add_argument("--force", action="store_true", help="write over a set that is there")
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected 1 or more, got {value}")
+    return value
+
+
+def run(args: argparse.Namespace) -> int:
+    """Render; return 0.
+
+    Raises:
+        DataError: `--out` already holds an index and `--force` is not given.
+    """
+    import sys
+
+    from tqdm import tqdm
+
+    from orthoedge.runtime.errors import DataError
+    from orthoedge.training.phantom import write_phantoms
+
+    out: Path = args.out
+    if (out / "index.csv").exists() and not args.force:
+        raise DataError(f"{out}: already holds an index; give --force or another --out")
+    with tqdm(
+        total=args.count, desc="phantoms", unit="image", disable=not sys.stderr.isatty()
+    ) as bar:
+        write_phantoms(
+            out, args.count, args.seed, args.size, args.jobs, lambda done: bar.update(done - bar.n)
+        )
+    print(f"{args.count} phantoms in {out}")
+    return 0
