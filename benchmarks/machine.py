@@ -1,0 +1,76 @@
+"""What a figure was measured on."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from pathlib import Path
+
+import msgspec
+
+_PACKAGES = (
+    "orthoedge",
+    "numpy",
+    "opencv-python-headless",
+    "openvino",
+    "onnxruntime",
+    "torch",
+    "timm",
+    "grad-cam",
+)
+
+
+class Machine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The machine and the software of a run."""
+
+    cpu: str
+    """Model name as the kernel gives it."""
+    cores: int
+    """Logical cores this process may use."""
+    kernel: str
+    python: str
+    load: float
+    """Runnable processes over the minute before the run; above 0.5, others were at work."""
+    packages: dict[str, str]
+    """Version of each package that is installed."""
+
+
+def describe() -> Machine:
+    """Describe this machine now."""
+    return Machine(
+        cpu=_cpu_model(),
+        cores=available_cores(),
+        kernel=f"{platform.system()} {platform.release()} {platform.machine()}",
+        python=platform.python_version(),
+        load=round(os.getloadavg()[0], 2),
+        packages=_versions(),
+    )
+
+
+def available_cores() -> int:
+    """Logical cores this process may use; a container or taskset can leave fewer than there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _cpu_model() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            key, _, value = line.partition(":")
+            # ARM kernels give no model name for a core, but boards give "Model".
+            if key.strip() in ("model name", "Model"):
+                return value.strip()
+    return platform.processor() or platform.machine()
+
+
+def _versions() -> dict[str, str]:
+    versions = {}
+    for package in _PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue  # absence is the information: the package is not in the table
+    return versions

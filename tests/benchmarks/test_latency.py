@@ -1,0 +1,86 @@
+from itertools import count
+
+import numpy as np
+import pytest
+
+from orthoedge.benchmarks.latency import Timings, interleaved, ratio
+
+
+def test_candidates_take_turns_and_warmup_is_not_timed():
+    calls = []
+    ticks = count(0, 1_000_000)
+    timings = interleaved(
+        {name: lambda name=name: calls.append(name) for name in "ABC"},
+        rounds=3,
+        warmup=2,
+        clock=lambda: next(ticks),
+    )
+    assert "".join(calls) == "ABC" * 5
+    assert list(timings) == ["A", "B", "C"]
+    for each in timings.values():
+        np.testing.assert_array_equal(each.samples_ms, [1.0, 1.0, 1.0])
+
+
+def test_a_sample_is_the_time_of_its_own_call_in_milliseconds():
+    now = 0
+
+    def advance(milliseconds):
+        nonlocal now
+        now += int(milliseconds * 1e6)
+
+    lasting = iter([100, 1, 2, 3])
+    timings = interleaved(
+        {"slow": lambda: advance(next(lasting)), "fast": lambda: advance(0.5)},
+        rounds=3,
+        warmup=1,
+        clock=lambda: now,
+    )
+    np.testing.assert_array_equal(timings["slow"].samples_ms, [1, 2, 3])
+    np.testing.assert_array_equal(timings["fast"].samples_ms, [0.5, 0.5, 0.5])
+
+
+@pytest.mark.parametrize(("rounds", "warmup"), [(0, 0), (1, -1)])
+def test_no_rounds_are_refused(rounds, warmup):
+    with pytest.raises(ValueError, match="rounds >= 1"):
+        interleaved({"a": lambda: None}, rounds=rounds, warmup=warmup)
+
+
+def test_percentiles_are_those_of_the_samples_whatever_their_order():
+    samples = np.random.default_rng(1).permutation(np.arange(101.0))
+    timings = Timings(samples)
+    assert (timings.p50, timings.p90, timings.p99) == (50.0, 90.0, 99.0)
+
+
+def test_a_constant_ratio_has_an_interval_of_no_width():
+    second = Timings(np.random.default_rng(2).uniform(1, 9, 40))
+    found = ratio(Timings(3 * second.samples_ms), second)
+    assert found.p50 == pytest.approx(3)
+    assert found.low == pytest.approx(3)
+    assert found.high == pytest.approx(3)
+
+
+def test_pairing_removes_drift_that_both_candidates_went_through():
+    drift = np.random.default_rng(3).uniform(1, 5, 200)
+    noise = np.random.default_rng(4).uniform(0.99, 1.01, 200)
+    first, second = Timings(2 * drift * noise), Timings(drift)
+    paired = ratio(first, second)
+    shuffled = ratio(first, Timings(np.random.default_rng(5).permutation(drift)))
+    assert paired.low < 2 < paired.high
+    assert paired.high - paired.low < (shuffled.high - shuffled.low) / 3
+
+
+def test_the_interval_covers_the_true_ratio_about_as_often_as_it_says():
+    rng = np.random.default_rng(6)
+    hits = 0
+    for _ in range(100):
+        first = Timings(2 * rng.lognormal(0, 0.2, 60))
+        second = Timings(rng.lognormal(0, 0.2, 60))
+        found = ratio(first, second, resamples=300)
+        hits += found.low <= 2 <= found.high
+    # 95 of 100 expected; 5 standard deviations of a binomial below that is 84.
+    assert hits >= 84
+
+
+def test_samples_of_different_runs_are_refused():
+    with pytest.raises(ValueError, match="same rounds"):
+        ratio(Timings(np.ones(3)), Timings(np.ones(4)))

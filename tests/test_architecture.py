@@ -1,0 +1,189 @@
+"""The layout's promises, read from the source: who may import whom, and what is listed where."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).parents[1]
+
+ARROWS = {
+    "runtime": set(),
+    "targets": {"runtime"},
+    "benchmarks": {"targets", "runtime"},
+    "training": {"benchmarks", "runtime"},
+    "compression": {"training", "benchmarks", "targets", "runtime"},
+    "cli": {"runtime", "targets", "benchmarks", "training", "compression"},
+}
+# What importing a module of these folders may pull in; anything else is imported where it is used.
+LEAN = {
+    "runtime": {"numpy", "cv2", "msgspec"},
+    "targets": {"numpy", "cv2", "msgspec"},
+    "cli": set(),
+}
+# Optional even for the heavy folders: without them the rest of the folder still works.
+NEVER_AT_IMPORT = {
+    "openvino",
+    "onnxruntime",
+    "tensorrt",
+    "tensorrt_rtx",
+    "cuda",
+    "pydicom",
+    "pytorch_grad_cam",
+}
+
+SOURCES = sorted(
+    path for folder in ARROWS for path in (ROOT / folder).rglob("*.py") if path.is_file()
+)
+every_source = pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+
+
+def top_folder(path):
+    return path.relative_to(ROOT).parts[0]
+
+
+def names(node):
+    """Dotted names that a statement or an import_module call imports."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        assert node.level == 0, f"line {node.lineno}: relative import"
+        return [f"{node.module}.{alias.name}" for alias in node.names]
+    if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+        return [a.value for a in node.args if isinstance(a, ast.Constant)]
+    return []
+
+
+def imported_anywhere(tree):
+    return {name for node in ast.walk(tree) for name in names(node)}
+
+
+def imported_at_import(tree):
+    """Names imported when the module is: not in functions, not under TYPE_CHECKING."""
+    found = set()
+    waiting = list(tree.body)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            waiting.extend(node.orelse)
+            continue
+        found.update(names(node))
+        waiting.extend(ast.iter_child_nodes(node))
+    return found
+
+
+def crossings(tree):
+    """Folders of ours that a module reaches into."""
+    ours = {tuple(name.split(".")) for name in imported_anywhere(tree)}
+    return {parts[1] for parts in ours if parts[0] == "orthoedge" and len(parts) > 1}
+
+
+@every_source
+def test_imports_follow_the_arrows(path):
+    folder = top_folder(path)
+    reached = crossings(ast.parse(path.read_text("utf-8"))) - {folder}
+    assert reached <= ARROWS[folder], f"{folder} must not import {sorted(reached - ARROWS[folder])}"
+
+
+@every_source
+def test_folders_are_never_imported_by_their_bare_name(path):
+    roots = {name.split(".")[0] for name in imported_anywhere(ast.parse(path.read_text("utf-8")))}
+    assert not roots & set(ARROWS)
+
+
+@every_source
+def test_heavy_packages_are_imported_where_they_are_used(path):
+    folder = top_folder(path)
+    at_import = imported_at_import(ast.parse(path.read_text("utf-8")))
+    roots = {name.split(".")[0] for name in at_import} - {"orthoedge"}
+    assert not roots & NEVER_AT_IMPORT
+    if folder in LEAN:
+        heavy = roots - LEAN[folder] - set(sys.stdlib_module_names)
+        assert not heavy, f"import {sorted(heavy)} inside the function that needs it"
+
+
+@every_source
+def test_dunder_all_is_valid_sorted_and_complete(path):
+    tree = ast.parse(path.read_text("utf-8"))
+    lists = [
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        and any(isinstance(t, ast.Name) and t.id == "__all__" for t in node.targets)
+    ]
+    if not lists:
+        return
+    (listed,) = lists
+    defined, public = set(), set()
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            public.add(node.name)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            public.update(t.id for t in targets if isinstance(t, ast.Name))
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            defined.update(a.asname or a.name.split(".")[0] for a in node.names)
+    public = {name for name in public if not name.startswith("_")}
+    assert len(set(listed)) == len(listed), "a name is listed twice"
+    assert set(listed) <= defined | public, "a listed name does not exist"
+    assert public <= set(listed), "a public name is not listed"
+
+
+def pyproject():
+    return tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+
+
+def test_every_package_in_the_tree_is_listed_for_the_wheel():
+    found = {"orthoedge." + ".".join(p.parent.relative_to(ROOT).parts) for p in SOURCES}
+    setuptools = pyproject()["tool"]["setuptools"]
+    assert found == set(setuptools["packages"])
+    for package, folder in setuptools["package-dir"].items():
+        assert package == "orthoedge." + folder.replace("/", ".")
+    assert set(setuptools["package-dir"]) == set(setuptools["packages"])
+
+
+def test_every_package_is_typed_and_has_an_init():
+    for package in pyproject()["tool"]["setuptools"]["packages"]:
+        folder = ROOT.joinpath(*package.split(".")[1:])
+        assert (folder / "py.typed").is_file(), f"{package} has no py.typed"
+        assert (folder / "__init__.py").is_file(), f"{package} has no __init__.py"
+
+
+def test_nothing_turns_the_namespace_into_a_package():
+    # An __init__.py at the root would make the checkout itself importable and hide the namespace.
+    assert not (ROOT / "__init__.py").exists()
+    assert not (ROOT / "orthoedge").exists()
+
+
+def test_every_extra_of_an_extra_exists():
+    extras = pyproject()["project"]["optional-dependencies"]
+    for requirements in extras.values():
+        for requirement in requirements:
+            if requirement.startswith("orthoedge["):
+                inner = requirement.split("[")[1].split("]")[0]
+                assert {name.strip() for name in inner.split(",")} <= set(extras)
+
+
+@pytest.mark.parametrize(
+    ("source", "anywhere", "at_import"),
+    [
+        ("def f():\n    import torch", {"torch"}, set()),
+        ("class A:\n    import torch", {"torch"}, {"torch"}),
+        ("try:\n    import torch\nexcept ImportError:\n    pass", {"torch"}, {"torch"}),
+        ("if TYPE_CHECKING:\n    import torch\nelse:\n    import cv2", {"torch", "cv2"}, {"cv2"}),
+        ("import importlib\nx = importlib.import_module('torch')", {"importlib", "torch"}, None),
+        ("from orthoedge import training", {"orthoedge.training"}, None),
+    ],
+)
+def test_these_tests_see_every_way_of_importing(source, anywhere, at_import):
+    tree = ast.parse(source)
+    assert imported_anywhere(tree) == anywhere
+    assert imported_at_import(tree) == (anywhere if at_import is None else at_import)

@@ -1,0 +1,81 @@
+"""The wheel holds what the tree holds, and the sdist is enough to build it."""
+
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FOLDERS = ("cli", "training", "compression", "runtime", "benchmarks", "targets")
+WHEEL_LIMIT = 12_000_000  # bytes; it goes to devices over slow links
+
+
+@pytest.fixture(scope="module")
+def distributions(tmp_path_factory):
+    """The wheel, built from the sdist as pip would, and the sdist."""
+    base = tmp_path_factory.mktemp("packaging")
+    checkout, out = base / "checkout", base / "dist"
+    # A copy, because setuptools writes build/ beside the sources and would pack what lies there.
+    checkout.mkdir()
+    for path in ROOT.iterdir():
+        if path.is_file():
+            shutil.copy2(path, checkout)
+        elif path.name in (*FOLDERS, "tests", "docs"):
+            shutil.copytree(
+                path, checkout / path.name, ignore=shutil.ignore_patterns("__pycache__", ".*")
+            )
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(out), "."]
+    done = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    (wheel,), (sdist,) = out.glob("*.whl"), out.glob("*.tar.gz")
+    return checkout, wheel, sdist
+
+
+def tree_files(checkout, folders):
+    return {
+        path.relative_to(checkout).as_posix()
+        for folder in folders
+        for path in (checkout / folder).rglob("*")
+        if path.is_file()
+    }
+
+
+def test_the_wheel_holds_every_file_of_the_packages_and_nothing_else(distributions):
+    checkout, wheel, _ = distributions
+    names = {name for name in zipfile.ZipFile(wheel).namelist() if not name.endswith("/")}
+    packed = {name for name in names if ".dist-info/" not in name}
+    expected = {"orthoedge/" + name for name in tree_files(checkout, FOLDERS)}
+    assert sorted(expected - packed) == [], "in the tree, not in the wheel: see CONTRIBUTING.md"
+    assert sorted(packed - expected) == [], "in the wheel, not in the tree"
+
+
+def test_orthoedge_is_the_only_top_level_name(distributions):
+    _, wheel, _ = distributions
+    tops = {name.split("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"orthoedge"}
+
+
+def test_the_wheel_stays_small(distributions):
+    _, wheel, _ = distributions
+    assert wheel.stat().st_size < WHEEL_LIMIT
+
+
+def test_the_wheel_brings_the_command_and_the_licence(distributions):
+    _, wheel, _ = distributions
+    archive = zipfile.ZipFile(wheel)
+    info = {n.split("/", 1)[1]: n for n in archive.namelist() if ".dist-info/" in n}
+    assert b"orthoedge = orthoedge.cli.main:main" in archive.read(info["entry_points.txt"])
+    assert b"Apache License" in archive.read(info["licenses/LICENSE"])
+
+
+def test_the_sdist_holds_the_sources_the_tests_and_what_runs_them(distributions):
+    checkout, _, sdist = distributions
+    with tarfile.open(sdist) as archive:
+        names = {m.name.split("/", 1)[1] for m in archive.getmembers() if m.isfile()}
+    needed = tree_files(checkout, (*FOLDERS, "tests"))
+    needed |= {"pyproject.toml", "README.md", "LICENSE", "conftest.py", "Makefile"}
+    assert sorted(needed - names) == []
