@@ -14,7 +14,6 @@ from __future__ import annotations
 import csv
 import json
 import multiprocessing
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -64,7 +63,7 @@ def render(seed: int, index: int, size: int = 256) -> Phantom:
     bone = np.zeros((size, size), dtype=np.float32)
     mass = np.zeros((size, size), dtype=np.float32)
     mask = np.zeros((size, size), dtype=np.float32)
-    grain = noise_field(rng, int(1.6 * size), int(1.2 * size), 0.9 * unit, 2.4 * unit)
+    grain = noise_field(rng, int(1.6 * size), int(1.2 * size), 0.75 * unit, 1.7 * unit)
     for i, part in enumerate(scene.anatomy.bones):
         host = i == scene.host
         strip = carve(part, scene.pose, size, grain, margin=0.16 if host else 0.01)
@@ -87,7 +86,7 @@ def render(seed: int, index: int, size: int = 256) -> Phantom:
         lay(strip.soft, strip.to_image, mass)
 
     image, field = _expose(scene, rng, bone, mass, size)
-    marked = lesions.swatch(mask, unit)
+    marked = lesions.swatch(mask, unit, kind)
     if field is not None:
         marked &= np.where(field > 127, np.uint8(255), np.uint8(0))
     return Phantom(image, marked, label, scene.anatomy.name, kind)
@@ -220,7 +219,7 @@ def write_phantoms(
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         writer.writerows(rows)
-    os.replace(part, out / "index.csv")
+    part.replace(out / "index.csv")
 
 
 def _contact_sheet(out: Path, paths: list[str], label: str, size: int) -> None:

@@ -33,12 +33,26 @@ def _j(rng: np.random.Generator, value: float, spread: float = 0.08) -> float:
     return float(value * (1 + spread * rng.uniform(-1, 1)))
 
 
-def _blob(x: float, y: float, rx: float, ry: float, density: float = 0.5) -> Bone:
-    """A short spongy bone (carpal, tarsal, patella) as a stubby rounded block."""
-    end = (rx * 0.8, rx * 0.8, 0.3)
+def _blob(
+    rng: np.random.Generator, x: float, y: float, rx: float, ry: float, depth: float = 0.85
+) -> Bone:
+    """A short spongy bone (carpal, tarsal, patella): a pebble of three fused rounds."""
+    small, big = min(rx, ry), max(rx, ry)
+    radius = small * 0.97
+    tall = ry >= rx
+    knobs = []
+    for way in (-1.0, 0.15, 1.0):
+        off = way * (big - radius) + 0.12 * small * rng.uniform(-1, 1)
+        side = 0.16 * small * rng.uniform(-1, 1)
+        at = (ry + off, side) if tall else (ry + side, off)
+        to = (at[0] + 0.2 * small * rng.uniform(-1, 1), at[1] + 0.2 * small * rng.uniform(-1, 1))
+        knobs.append(Knob(at, to, radius * rng.uniform(0.85, 1.0), radius * rng.uniform(0.8, 1.0)))
+    core = small * 0.3
+    end = (core, core, 0.3)
     return Bone(
-        (x, y - ry), (x, y + ry), rx, end, end, 0.009, depth=0.8, spongy=density, long=False
-    )
+        (x, y - ry), (x, y + ry), core, end, end, 0.009, depth=depth, spongy=0.5,
+        knobs=tuple(knobs), long=False,
+    )  # fmt: skip
 
 
 def wrist(rng: np.random.Generator) -> Anatomy:
@@ -47,7 +61,7 @@ def wrist(rng: np.random.Generator) -> Anatomy:
     radius = Bone(
         (0.05, -0.95), (0.085, 0.12), w, (w, w, 0.2), (_j(rng, 0.105), _j(rng, 0.115), 0.2),
         _j(rng, 0.02, 0.25), bow=_j(rng, -0.02, 0.9), spongy=0.46, host=(0.5, 0.95),
-        knobs=(Knob((1.0, 0.06), (1.09, 0.085), 0.05, 0.025),),
+        knobs=(Knob((0.92, 0.03), (1.1, 0.08), 0.06, 0.028),),
     )  # fmt: skip
     ulna = Bone(
         (-0.13, -0.95), (-0.125, 0.07), _j(rng, 0.045), (0.05, 0.05, 0.2),
@@ -55,7 +69,7 @@ def wrist(rng: np.random.Generator) -> Anatomy:
         host=(0.5, 0.9), knobs=(Knob((0.99, -0.04), (1.05, -0.045), 0.016, 0.01),),
     )  # fmt: skip
     carpals = [
-        _blob(_j(rng, x, 0.05), _j(rng, y, 0.05), _j(rng, rx, 0.12), _j(rng, ry, 0.12))
+        _blob(rng, _j(rng, x, 0.05), _j(rng, y, 0.05), _j(rng, rx, 0.12), _j(rng, ry, 0.12))
         for x, y, rx, ry in (
             (0.135, 0.205, 0.048, 0.062), (0.03, 0.185, 0.05, 0.045), (-0.065, 0.19, 0.042, 0.044),
             (0.16, 0.315, 0.042, 0.042), (0.085, 0.305, 0.034, 0.038), (0.01, 0.295, 0.045, 0.07),
@@ -101,7 +115,7 @@ def knee(rng: np.random.Generator) -> Anatomy:
     w = _j(rng, 0.09)
     c = _j(rng, 0.108)
     femur = Bone(
-        (0.0, -0.95), (0.0, -0.06), w, (w, w, 0.2), (_j(rng, 0.185), _j(rng, 0.185), 0.25),
+        (0.0, -0.95), (0.0, -0.06), w, (w, w, 0.2), (_j(rng, 0.185), _j(rng, 0.185), 0.3),
         _j(rng, 0.028, 0.25), host=(0.45, 0.88), spongy=0.4,
         knobs=(Knob((0.79, -0.1), (0.83, -0.098), c, c), Knob((0.79, 0.1), (0.825, 0.1), c, c)),
     )  # fmt: skip
@@ -115,7 +129,7 @@ def knee(rng: np.random.Generator) -> Anatomy:
         (0.19, 0.15), (0.15, 0.95), 0.035, (0.055, 0.055, 0.1), (0.035, 0.035, 0.1), 0.013,
         host=(0.15, 0.5),
     )  # fmt: skip
-    patella = _blob(_j(rng, 0.01, 1.5), _j(rng, -0.2, 0.15), 0.085, 0.095, 0.3)
+    patella = _blob(rng, _j(rng, 0.01, 1.5), _j(rng, -0.2, 0.15), 0.088, 0.098, 0.32)
     sheaths = (
         Sheath((0, -1.0), (0, -0.15), 0.4, 0.29, 0.8),
         Sheath((0, -0.15), (0, 0.2), 0.29, 0.27, 0.8),
@@ -129,13 +143,15 @@ def hip(rng: np.random.Generator) -> Anatomy:
     w = _j(rng, 0.088)
     lean = _j(rng, 0.2, 0.12)
     femur = Bone(
-        (0.1, -0.14), (0.05, 0.95), w, (0.12, 0.11, 0.12), (w, w, 0.2), _j(rng, 0.032, 0.25),
+        (0.085, -0.13), (0.05, 0.95), w, (0.1, 0.1, 0.2), (w, w, 0.2), _j(rng, 0.03, 0.25),
         host=(0.1, 0.62), spongy=0.42,
         knobs=(
-            Knob((0.0, 0.03), (0.05, 0.05), 0.085, 0.1),
-            Knob((0.12, -0.03), (-0.08, -lean), 0.1, 0.078),
-            Knob((-0.1, -lean - 0.03), (-0.1, -lean - 0.03), 0.115, 0.115),
-            Knob((0.2, -0.085), (0.22, -0.09), 0.035, 0.03),
+            Knob((0.0, 0.055), (0.2, 0.0), 0.06, 0.085),
+            Knob((0.02, 0.06), (0.07, 0.085), 0.045, 0.05),
+            Knob((0.14, 0.0), (-0.06, 0.02 - lean), 0.098, 0.076),
+            Knob((-0.09, -lean - 0.01), (-0.09, -lean - 0.01), 0.112, 0.112),
+            Knob((0.19, -0.07), (0.23, -0.085), 0.03, 0.035),
+            Knob((0.08, 0.0), (0.34, 0.0), 0.115, w * 0.98),
         ),
     )  # fmt: skip
     ilium = Bone(
@@ -161,8 +177,9 @@ def shoulder(rng: np.random.Generator) -> Anatomy:
         (0.1, -0.22), (0.16, 0.95), w, (0.115, 0.1, 0.13), (w, w, 0.2), _j(rng, 0.024, 0.25),
         host=(0.1, 0.62), spongy=0.4,
         knobs=(
-            Knob((0.03, -0.05), (0.06, -0.04), 0.118, 0.11),
-            Knob((0.02, 0.07), (0.1, 0.06), 0.055, 0.06),
+            Knob((0.035, -0.045), (0.06, -0.035), 0.115, 0.11),
+            Knob((0.02, 0.06), (0.1, 0.06), 0.05, 0.058),
+            Knob((0.08, -0.005), (0.3, 0.0), 0.115, w * 0.98),
         ),
     )  # fmt: skip
     scapula = Bone(
@@ -197,7 +214,7 @@ def ankle(rng: np.random.Generator) -> Anatomy:
     tibia = Bone(
         (-0.06, -0.95), (-0.05, 0.06), w, (w, w, 0.2), (_j(rng, 0.125), _j(rng, 0.13), 0.15),
         _j(rng, 0.026, 0.25), host=(0.45, 0.93),
-        knobs=(Knob((0.94, -0.085), (1.1, -0.125), 0.05, 0.028),),
+        knobs=(Knob((0.82, -0.02), (1.09, -0.105), 0.075, 0.032),),
     )  # fmt: skip
     fibula = Bone(
         (0.12, -0.95), (0.145, 0.19), _j(rng, 0.035), (0.035, 0.035, 0.2),
@@ -211,7 +228,7 @@ def ankle(rng: np.random.Generator) -> Anatomy:
         (-0.02, 0.25), (0.03, 0.6), 0.12, (0.13, 0.12, 0.4), (0.1, 0.1, 0.4), 0.012,
         depth=0.8, spongy=0.4, long=False,
     )  # fmt: skip
-    tarsals = [_blob(-0.16, 0.36, 0.06, 0.06), _blob(0.15, 0.42, 0.06, 0.07)]
+    tarsals = [_blob(rng, -0.16, 0.36, 0.06, 0.06), _blob(rng, 0.15, 0.42, 0.06, 0.07)]
     sheaths = (
         Sheath((0, -1.0), (0, 0.0), 0.27, 0.2, 0.85),
         Sheath((0, 0.0), (0.0, 0.25), 0.2, 0.25, 0.8),
@@ -256,17 +273,24 @@ def _rays(
 def hand(rng: np.random.Generator) -> Anatomy:
     """Metacarpals and phalanges, close view, with the distal carpals at the edge."""
     bones, sheaths = _rays(rng, _j(rng, 0.031), (0.4, 0.27, 0.16, 0.1), 0.1, 4)
-    carpals = [_blob(-0.2 + 0.11 * i, -0.5, 0.05, 0.06) for i in range(4)]
+    carpals = [
+        _blob(rng, -0.19 + 0.105 * i, _j(rng, y, 0.03), 0.056, _j(rng, ry, 0.15))
+        for i, (y, ry) in enumerate(((-0.495, 0.055), (-0.51, 0.075), (-0.5, 0.05), (-0.49, 0.055)))
+    ]
     thumb = Bone(
         (0.3, -0.5), (0.52, -0.2), 0.036, (0.052, 0.05, 0.15), (0.05, 0.05, 0.15), 0.014,
         host=(0.25, 0.8),
     )  # fmt: skip
+    tip = Bone(
+        (0.53, -0.187), (0.65, -0.01), 0.033, (0.05, 0.05, 0.15), (0.045, 0.045, 0.13), 0.013
+    )
     palm = (
         Sheath((-0.08, -0.5), (-0.12, -0.05), 0.26, 0.24, 0.42),
         Sheath((0.08, -0.5), (0.12, -0.05), 0.26, 0.24, 0.42),
-        Sheath((0.25, -0.5), (0.6, -0.1), 0.16, 0.1, 0.6),
+        Sheath((0.25, -0.5), (0.55, -0.16), 0.16, 0.085, 0.6),
+        Sheath((0.55, -0.16), (0.72, 0.1), 0.085, 0.07, 0.75),
     )
-    return Anatomy("hand", (*bones, *carpals, thumb), (*sheaths, *palm), 17.0, 2.6)
+    return Anatomy("hand", (*bones, *carpals, thumb, tip), (*sheaths, *palm), 17.0, 2.6)
 
 
 def foot(rng: np.random.Generator) -> Anatomy:
@@ -277,16 +301,14 @@ def foot(rng: np.random.Generator) -> Anatomy:
         host=(0.22, 0.8),
     )  # fmt: skip
     toe = Bone((0.375, 0.05), (0.37, 0.27), 0.042, (0.06, 0.06, 0.2), (0.05, 0.05, 0.15), 0.014)
-    sesamoids = [_blob(0.345, -0.0, 0.018, 0.022), _blob(0.395, 0.0, 0.018, 0.022)]
-    tarsals = [_blob(-0.2 + 0.13 * i, -0.51, 0.06, 0.075) for i in range(5)]
+    sesamoids = [_blob(rng, 0.345, -0.0, 0.018, 0.022), _blob(rng, 0.395, 0.0, 0.018, 0.022)]
+    tarsals = [_blob(rng, -0.2 + 0.13 * i, -0.51, 0.06, 0.075) for i in range(5)]
     sole = (
         Sheath((-0.05, -0.7), (-0.1, -0.0), 0.3, 0.24, 0.45),
         Sheath((0.16, -0.7), (0.2, 0.0), 0.28, 0.25, 0.45),
         Sheath((0.37, 0.0), (0.37, 0.4), 0.1, 0.07, 0.8),
     )
-    return Anatomy(
-        "foot", (*bones, great, toe, *sesamoids, *tarsals), (*sheaths, *sole), 16.0, 2.2
-    )
+    return Anatomy("foot", (*bones, great, toe, *sesamoids, *tarsals), (*sheaths, *sole), 16.0, 2.2)
 
 
 PARTS: tuple[Callable[[np.random.Generator], Anatomy], ...] = (

@@ -194,11 +194,7 @@ def carve(bone: Bone, pose: Pose, size: int, texture: F32, margin: float) -> Str
     over = max(
         [0.02]
         + [r - k for n in bone.knobs for k, r in ((n.a[0], n.ra), (n.b[0], n.rb))]
-        + [
-            r + k - length / scale
-            for n in bone.knobs
-            for k, r in ((n.a[0], n.ra), (n.b[0], n.rb))
-        ]
+        + [r + k - length / scale for n in bone.knobs for k, r in ((n.a[0], n.ra), (n.b[0], n.rb))]
     )
     half = (reach + abs(bone.bow)) * scale + margin * size + 2
     corners = np.array([[0, 0], [size, 0], [0, size], [size, size]], dtype=np.float64) - q0
@@ -216,8 +212,8 @@ def carve(bone: Bone, pose: Pose, size: int, texture: F32, margin: float) -> Str
     centre = (bone.bow * scale * 4 * t * (1 - t) * ((t > 0) & (t < 1))).astype(np.float32)
 
     wall = bone.cortex * scale
-    middle = np.clip(1 - (2 * t - 1) ** 4, 0, 1)
-    thick = (wall * (0.3 + 0.7 * middle)).astype(np.float32)
+    middle = np.clip(1 - np.abs(2 * t - 1) ** 2.6, 0, 1)
+    thick = (wall * (0.22 + 0.78 * middle)).astype(np.float32)
     half_width = 0.5 * (left + right)
     middle_x = (centre + 0.5 * (right - left))[:, None]
     # The marrow ends short of the joint surface: the subchondral plate.
@@ -230,15 +226,21 @@ def carve(bone: Bone, pose: Pose, size: int, texture: F32, margin: float) -> Str
     for knob in bone.knobs:
         a, b = (knob.a[1] * scale, knob.a[0] * scale), (knob.b[1] * scale, knob.b[0] * scale)
         ra, rb = knob.ra * scale, knob.rb * scale
-        skin = max(0.3 * wall, 0.9)
+        # A knob thins the cortex, unless it tapers into the middle of the shaft.
+        skins = [
+            float(np.interp(k[1], y[:, 0], thick)) if abs(k[0]) < 0.02 * scale else 0.45 * wall
+            for k in (a, b)
+        ]
+        ia, ib = ra - max(skins[0], 0.9), rb - max(skins[1], 0.9)
         np.maximum(outer, capsule_chord(x, y, a, b, ra, rb), out=outer)
-        np.maximum(inner, capsule_chord(x, y, a, b, ra - skin, rb - skin), out=inner)
+        np.maximum(inner, capsule_chord(x, y, a, b, max(ia, 0.1), max(ib, 0.1)), out=inner)
     np.minimum(inner, outer, out=inner)
 
-    edge = 0.14 + (0.42 if bone.long else 0.86) * np.clip(np.abs(2 * t - 1), 0, 1) ** 3
+    edge = 0.12 + (0.6 if bone.long else 0.88) * np.clip(np.abs(2 * t - 1), 0, 1) ** 3
     fill = (bone.spongy * (edge if bone.long else np.ones_like(t)))[:, None].astype(np.float32)
     grain = _patch(texture, rows, columns, int(abs(q0[0])) % 61, int(abs(q0[1])) % 61)
-    solid = (outer - inner) * np.float32(1.0) + inner * fill * (1 + np.float32(0.22) * grain)
+    rough = np.float32(0.2 if bone.long else 0.11)
+    solid = (outer - inner) + inner * fill * (1 + rough * grain)
     solid *= np.float32(bone.depth)
 
     hit = outer > 0

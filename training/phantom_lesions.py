@@ -113,7 +113,9 @@ def _fracture(kind: str, strip: Strip, site: Site, rng: np.random.Generator) -> 
 
     grade = "subtle" if site.subtle else rng.choice(("moderate", "displaced"), p=(0.45, 0.55))
     curve_kind = "transverse" if kind == "comminuted" and rng.random() < 0.5 else kind
-    front, back = _curve("oblique" if curve_kind == "comminuted" else curve_kind, x, middle, site, rng)
+    front, back = _curve(
+        "oblique" if curve_kind == "comminuted" else curve_kind, x, middle, site, rng
+    )
     if grade == "subtle" and kind != "comminuted":
         return [_hairline(strip, site, rng, front, back, inside, x, y)]
 
@@ -144,9 +146,7 @@ def _fracture(kind: str, strip: Strip, site: Site, rng: np.random.Generator) -> 
     low = np.minimum(np.abs(y - front - spread), np.abs(y - back - spread)) < reach
     # The piece with the shorter way to its end is the one that moves.
     at = (site.row - strip.row0) / strip.length
-    moved = _rotation(
-        degrees, middle, site.row, side * step, (gap if at >= 0.5 else -gap) * 1.0
-    )
+    moved = _rotation(degrees, middle, site.row, side * step, (gap if at >= 0.5 else -gap) * 1.0)
     top_move, bottom_move = (_still(), moved) if at >= 0.5 else (moved, _still())
     pieces = [
         Piece(strip.bone * upper, near * inside, top_move),
@@ -198,7 +198,7 @@ def _lobes(
 ) -> F32:  # fmt: skip
     """Relative distance from the centre of a lobulated ellipse; 1 on its outline."""
     dy, dx = (y - cy) / np.float32(ry), (x - cx) / np.float32(rx)
-    angle = cv2.phase(*np.broadcast_arrays(dx, dy)) if False else np.arctan2(dy, dx)
+    angle = np.arctan2(dy, dx)
     outline = np.ones_like(angle)
     for order in (2, 3, 5):
         outline += np.float32(lobulation / order**0.5 * rng.uniform(0.4, 1.0)) * np.cos(
@@ -245,7 +245,7 @@ def _lytic(strip: Strip, site: Site, rng: np.random.Generator) -> F32:
     y, x = _grid(strip)
     left, right = _edges(strip, site)
     rx = site.half * rng.uniform(0.6, 0.92)
-    ry = min(site.half * rng.uniform(0.95, 1.9), 44 * site.unit)
+    ry = float(np.clip(site.half * rng.uniform(0.95, 1.9), 11 * site.unit, 44 * site.unit))
     if rng.random() < 0.5:
         _swell(strip, site, ry * 1.15, rng.uniform(0.08, 0.35), 0.0)
     cx = (left + right) / 2 + rng.uniform(-0.15, 0.15) * site.half
@@ -271,8 +271,8 @@ def _fibroma(strip: Strip, site: Site, rng: np.random.Generator) -> F32:
     y, x = _grid(strip)
     left, right = _edges(strip, site)
     side = rng.choice((-1.0, 1.0))
-    rx = site.half * rng.uniform(0.4, 0.62)
-    ry = min(site.half * rng.uniform(0.85, 1.6), 42 * site.unit)
+    rx = max(site.half * rng.uniform(0.4, 0.62), min(5 * site.unit, 0.8 * site.half))
+    ry = float(np.clip(site.half * rng.uniform(0.85, 1.6), 11 * site.unit, 42 * site.unit))
     if rng.random() < 0.5:
         _swell(strip, site, ry * 1.1, rng.uniform(0.06, 0.2), float(side))
     wall = right if side > 0 else left
@@ -298,7 +298,7 @@ def _exostosis(strip: Strip, site: Site, rng: np.random.Generator) -> F32:
     side = rng.choice((-1.0, 1.0))
     wall = right if side > 0 else left
     size = site.half * (rng.uniform(0.4, 0.5) if site.subtle else rng.uniform(0.55, 0.95))
-    size = float(np.clip(size, 6 * site.unit, 24 * site.unit))
+    size = float(np.clip(size, 7.5 * site.unit, 24 * site.unit))
     # It points away from the nearer joint, as muscle pull makes it do.
     lean = 1.0 if site.row - strip.row0 < strip.length / 2 else -1.0
     broad = rng.random() < 0.4
@@ -307,24 +307,24 @@ def _exostosis(strip: Strip, site: Site, rng: np.random.Generator) -> F32:
     root_x = wall - side * size * 0.5
     base = size * rng.uniform(1.0, 1.4) if broad else size * rng.uniform(0.45, 0.65)
     a, b = (root_x, site.row), (tip_x, tip_y)
-    wobble = noise_field(rng, *strip.bone.shape, 4 * site.unit, 4 * site.unit) * (0.09 * size)
+    wobble = noise_field(rng, *strip.bone.shape, 5 * site.unit, 5 * site.unit) * (0.07 * size)
 
     def chord(shrink: float) -> F32:
         dx, dy = b[0] - a[0], b[1] - a[1]
         q = np.clip(((x - a[0]) * dx + (y - a[1]) * dy) / (dx * dx + dy * dy), 0, 1)
-        flare = base + (size * 0.8 - base) * q * q
+        flare = base + (size * 0.8 - base) * q * q * (3 - 2 * q)
         d = np.sqrt((x - a[0] - q * dx) ** 2 + (y - a[1] - q * dy) ** 2) + wobble
         return np.asarray(
             2 * np.sqrt(np.maximum((flare - shrink) ** 2 - d * d, 0) * (flare > shrink)),
             dtype=np.float32,
         )
 
-    outer, inner = chord(0.0), chord(max(1.3 * site.unit, strip.wall * 0.3))
+    outer, inner = chord(0.0), chord(max(1.6 * site.unit, strip.wall * 0.35))
     dots = noise_field(rng, *strip.bone.shape, 1.8 * site.unit, 1.8 * site.unit)
-    growth = (outer - inner) + inner * (0.34 + 0.12 * dots + 0.25 * np.clip(dots - 1, 0, 1))
-    growth *= np.float32(rng.uniform(0.7, 1.0) if not site.subtle else 0.55)
+    growth = 1.2 * (outer - inner) + inner * (0.5 + 0.12 * dots + 0.3 * np.clip(dots - 1, 0, 1))
+    growth *= np.float32(rng.uniform(0.9, 1.25) if not site.subtle else 0.6)
     inside_x = (x - wall) * np.float32(side)
-    outside = np.clip(inside_x / (2 * site.unit) + 1.0, 0.25, 1)
+    outside = np.clip(inside_x / (3 * site.unit) + 1.0, 0.06, 1)
     strip.bone = strip.bone + growth * outside
     seen = (outer > 0.15 * size) * (inside_x > -0.25 * size)
     return np.asarray(seen, dtype=np.float32)
@@ -337,13 +337,15 @@ def _malignant(kind: str, strip: Strip, site: Site, rng: np.random.Generator) ->
     left, right = _edges(strip, site)
     side = float(rng.choice((-1.0, 1.0)))
     force = rng.uniform(0.45, 0.65) if site.subtle else rng.uniform(0.85, 1.1)
-    reach = float(np.clip(half * rng.uniform(1.1, 2.0), 13 * unit, 38 * unit))
+    reach = float(np.clip(half * rng.uniform(1.1, 2.0), 16 * unit, 38 * unit))
     cx = (left + right) / 2 + side * half * rng.uniform(0.0, 0.4)
     rx = half * rng.uniform(0.8, 1.1)
     blotch = noise_field(rng, *strip.bone.shape, 6 * unit, 6 * unit)
-    fine = noise_field(rng, *strip.bone.shape, 1.6 * unit, 2.2 * unit)
+    hole = unit * rng.uniform(1.2, 2.6)
+    fine = noise_field(rng, *strip.bone.shape, hole, 1.3 * hole)
+    fine = (fine + 0.6 * noise_field(rng, *strip.bone.shape, 3.5 * unit, 4.5 * unit)) / 1.17
     s = np.sqrt(((y - site.row) / reach) ** 2 + ((x - cx) / (rx * 1.15)) ** 2) + 0.16 * blotch
-    zone = np.clip((1.15 - s) / 0.5, 0, 1)
+    zone = np.clip((1.25 - s) / 0.7, 0, 1)
     zone = (zone * zone * (3 - 2 * zone)).astype(np.float32)
     rows = np.exp(-(((y - site.row) / np.float32(reach * 0.75)) ** 4)).astype(np.float32)
     edge = (strip.right if side > 0 else strip.left)[:, None]
@@ -351,7 +353,7 @@ def _malignant(kind: str, strip: Strip, site: Site, rng: np.random.Generator) ->
     level = cv2.blur(strip.bone, (11, 11))
     healthy = strip.bone
 
-    holes = 1 / (1 + np.exp(-np.clip((fine - 0.25) * 4, -9, 9)))
+    holes = 1 / (1 + np.exp(-np.clip((fine - 0.2) * 2.8, -9, 9)))
     loss = {"permeative": 0.85, "sunburst": 0.3, "onion-skin": 0.6, "destructive": 0.4}[kind]
     base = {"permeative": 0.18, "sunburst": 0.1, "onion-skin": 0.12, "destructive": 0.5}[kind]
     damage = force * zone * (loss * holes + base)
@@ -361,18 +363,18 @@ def _malignant(kind: str, strip: Strip, site: Site, rng: np.random.Generator) ->
         damage = damage + force * 0.8 * wall * rows * ragged
     bone = healthy * (1 - np.clip(damage, 0, 0.93))
 
-    height = float(np.clip(half * rng.uniform(0.45, 0.9), 8 * unit, 24 * unit))
+    height = float(np.clip(half * rng.uniform(0.5, 1.0), 10 * unit, 26 * unit))
     reaction = np.zeros_like(bone)
     out = np.clip(beyond / unit + 0.5, 0, 1)
-    dense = half * rng.uniform(0.35, 0.6) * force
+    dense = max(half, 9 * unit) * rng.uniform(0.45, 0.75) * force
     if kind == "sunburst":
         cloud = np.clip(0.55 + 0.5 * blotch + 0.3 * fine, 0, 1.6)
         bone = bone + np.float32(0.55 * force * rng.uniform(0.4, 1.0)) * level * zone * cloud
-        focus = edge[int(np.clip(site.row, 0, len(edge) - 1))] - side * half * 1.2
+        focus = edge[int(np.clip(site.row, 0, len(edge) - 1))] - side * max(half, 12 * unit)
         angle = np.arctan2(y - site.row, np.maximum((x - focus) * side, 1.0))
         rays = rng.standard_normal(256).astype(np.float32)
-        rays = cv2.GaussianBlur(rays[None], (0, 0), 2.0)[0]
-        table = np.clip(0.35 + rays / (rays.std() + 1e-6) * 0.6, 0, 1.5)
+        rays = cv2.GaussianBlur(rays[None], (0, 0), 1.5)[0]
+        table = np.clip(0.4 + rays / (rays.std() + 1e-6) * 0.8, 0, 1.7)
         spicule = table[np.clip((angle / 3.1416 + 0.5) * 255, 0, 255).astype(np.int32)]
         fade = np.clip(1 - beyond / (height * (1 + 0.25 * blotch)), 0, 1)
         reaction += dense * spicule * fade * out * rows
@@ -412,9 +414,12 @@ def _malignant(kind: str, strip: Strip, site: Site, rng: np.random.Generator) ->
     return np.asarray(seen, dtype=np.float32)
 
 
-def swatch(mask: npt.NDArray[np.float32], unit: float) -> npt.NDArray[np.uint8]:
-    """Close the cracks of an accumulated mask and make it 0 or 255, uint8 (H, W)."""
-    width = max(3, int(2 * round(3 * unit) + 1))
+def swatch(mask: F32, unit: float, kind: str) -> npt.NDArray[np.uint8]:
+    """Close the cracks of an accumulated mask and make it 0 or 255, uint8 (H, W).
+
+    A tumour's layers and islands belong together; the limbs of a fracture line do not.
+    """
+    width = max(3, int(2 * round((7 if kind in KINDS["tumor-malignant"] else 3) * unit) + 1))
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width))
     binary = (mask > 0.4).astype(np.uint8) * np.uint8(255)
     return np.asarray(cv2.morphologyEx(binary, cv2.MORPH_CLOSE, kernel), dtype=np.uint8)

@@ -72,18 +72,23 @@ def _pose(
     return Pose(matrix, wanted - there), (float(wanted[0]), float(wanted[1]))
 
 
-def _far_spot(
-    rng: np.random.Generator, target: tuple[float, float], clear: float, reach: float
-) -> tuple[float, float]:
-    """A random place at least `clear` from the target; the farthest of 12 if there is none."""
-    best, best_gap = (0.0, 0.0), -1.0
-    for _ in range(12):
-        x, y = rng.uniform(-reach, reach, 2)
-        gap = float(np.hypot(x - target[0], y - target[1]))
-        if gap > clear:
-            return float(x), float(y)
-        if gap > best_gap:
-            best, best_gap = (float(x), float(y)), gap
+def _marker_spot(
+    rng: np.random.Generator, anatomy: Anatomy, pose: Pose, target: tuple[float, float],
+    reach: float,
+) -> tuple[float, float]:  # fmt: skip
+    """The best of 10 random places for a marker: off the bones and clear of the target."""
+    best, best_score = (0.0, 0.0), -9.0
+    ends = [(pose(bone.p0), pose(bone.p1), bone.mid) for bone in anatomy.bones]
+    for _ in range(10):
+        spot = rng.uniform(-reach, reach, 2)
+        score = min(float(np.hypot(*(spot - np.asarray(target)))) - CLEAR - 0.06, 0.08) * 3
+        for p0, p1, wide in ends:
+            along = p1 - p0
+            s = np.clip((spot - p0) @ along / (along @ along), 0, 1)
+            gap = float(np.hypot(*(spot - p0 - s * along)))
+            score = min(score, gap - wide - 0.05) if score > 0 else score
+        if score > best_score:
+            best, best_score = (float(spot[0]), float(spot[1])), score
     return best
 
 
@@ -139,7 +144,7 @@ def stage(seed: int, index: int) -> tuple[Scene, np.random.Generator]:
     marker = None
     if rng.random() < 0.4:
         text = str(rng.choice(("L", "R")))
-        mx, my = _far_spot(rng, target, CLEAR + 0.06, 0.33 if field[2] < 0.6 else 0.42)
+        mx, my = _marker_spot(rng, anatomy, pose, target, 0.34 if field[2] < 0.6 else 0.44)
         marker = (text, mx, my, int(rng.choice((0, 0, 0, 1, 3))), float(rng.uniform(0.05, 0.085)),
                   bool(rng.random() < 0.35))  # fmt: skip
     metal = _hardware(rng, anatomy, pose, target) if rng.random() < 0.22 else None
@@ -249,14 +254,17 @@ def metal(scene: Scene, size: int) -> F32 | None:
         def cross(at: float, a: float, b: float, thick: float, value: int) -> None:
             cx, cy = x + at * length * ux, y + at * length * uy
             ends = [point(cx - s * uy, cy + s * ux) for s in (a, b)]
-            cv2.line(
-                canvas, ends[0], ends[1], value, max(1, round(thick * unit)), cv2.LINE_AA, 4
-            )
+            cv2.line(canvas, ends[0], ends[1], value, max(1, round(thick * unit)), cv2.LINE_AA, 4)
 
         if kind == "plate":
-            line(-0.5, 0.5, 0.0, 7, 150)
+            face = length > 0.2
+            line(-0.5, 0.5, 0.0, 8 if face else 3, 140 if face else 230)
             for at in np.linspace(-0.42, 0.42, max(3, int(length / 0.045))):
-                cross(float(at), -0.006, 0.075, 3, 220)
+                if face:  # seen from above: holes, most of them with a screw head
+                    head = point(x + at * length * ux, y + at * length * uy)
+                    cv2.circle(canvas, head, int(2.2 * unit * fix), 255, -1, cv2.LINE_AA, 4)
+                else:
+                    cross(float(at), -0.006, 0.07, 2.2, 190)
         elif kind == "screw":
             line(-0.5, 0.5, 0.0, 3, 210)
             cross(-0.5, -0.014, 0.014, 4, 255)
