@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import struct
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from orthoedge.runtime.errors import InputError
@@ -118,9 +119,9 @@ _SCAN_END = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)
 _FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 
 
-def _jpeg_segments(data: bytes) -> list[tuple[int, int]]:
+def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
     """(marker, offset of its payload) of each segment, up to and with EOI or the end of file."""
-    segments, at = [], 2
+    at = 2
     while at < len(data):
         if data[at] != 0xFF:
             raise InputError("damaged JPEG: a marker is missing between segments")
@@ -128,17 +129,16 @@ def _jpeg_segments(data: bytes) -> list[tuple[int, int]]:
             at += 1
         marker = data[at]
         at += 1
-        segments.append((marker, at + 2))
+        yield marker, at + 2
         if marker == 0xD9:
-            break
+            return
         (length,) = struct.unpack_from(">H", data, at)
         at += length
         if marker == 0xDA:
             found = _SCAN_END.search(data, at)
             if found is None:
-                break
+                return
             at = found.start()
-    return segments
 
 
 def _jpeg_header(data: bytes) -> Header:
@@ -159,6 +159,26 @@ def _jpeg_walk(data: bytes) -> None:
         raise InputError("truncated JPEG: the picture stops before the end-of-image marker")
     if 0xDA not in markers:
         raise InputError("damaged JPEG: no pixel data")
+
+
+def codestream_size(frame: bytes) -> tuple[int, int]:
+    """Width and height that a JPEG, JPEG-LS or JPEG 2000 codestream inside a DICOM file states.
+
+    Raises:
+        InputError: it is none of these, or has no size.
+    """
+    try:
+        if frame.startswith(b"\xff\x4f\xff\x51"):  # SOC, SIZ: ISO/IEC 15444-1 A.5.1
+            right, bottom, left, top = struct.unpack_from(">IIII", frame, 8)
+            return right - left, bottom - top
+        if frame.startswith(b"\xff\xd8\xff"):
+            for marker, at in _jpeg_segments(frame):
+                if marker in _FRAMES or marker == 0xF7:  # SOF55: ISO/IEC 14495-1 C.2.2
+                    height, width = struct.unpack_from(">HH", frame, at + 1)
+                    return width, height
+    except (struct.error, IndexError) as error:
+        raise InputError("truncated DICOM: the compressed image ends in its header") from error
+    raise InputError("damaged DICOM: the compressed image has no readable header")
 
 
 _TIFF_TYPES = {1: "B", 3: "H", 4: "I"}

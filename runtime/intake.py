@@ -15,9 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from orthoedge.runtime.errors import InputError
+from orthoedge.runtime.grey import Pixels, robust_window, to_eight_bits
 from orthoedge.runtime.headers import check_complete, read_header
-
-Pixels = npt.NDArray[np.uint8]
 
 MAX_PIXELS = 64_000_000
 """Default limit of rows × columns; the largest flat-panel detectors stay under 20 million."""
@@ -27,7 +26,9 @@ MAX_BYTES = 512 * 2**20
 _SMALLEST_SIDE = 32
 _COLOUR = 16  # of 255; JPEG's rounding of a grey image's chroma stays under 4
 _COLOURED_SHARE = 0.01  # a coloured side marker is small, a photograph is coloured all over
-_ROBUST = (0.5, 99.5)  # percentiles; dead pixels and markers must not set the window
+# libjpeg leaves blocks it has no data for at DC 0. A file that was cut and closed again with an
+# end-of-image marker is seen by this alone: its last block is exactly this grey.
+_JPEG_FILL = 128
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,11 @@ def read_image(
     if decoded.dtype not in (np.uint8, np.uint16):
         raise InputError(f"{header.kind} with {decoded.dtype} samples; expected 8 or 16 bits")
     grey, notes = _to_grey(decoded)
+    if header.kind == "JPEG" and np.all(grey[-8:, -8:] == _JPEG_FILL):
+        raise InputError("damaged JPEG: the picture stops early and ends in flat grey")
     if decoded.dtype == np.uint16:
+        if header.inverted:  # libtiff inverts WhiteIsZero at 8 bits and leaves it at 16
+            grey = 65535 - grey
         pixels, note = _from_sixteen_bits(grey)
         notes += (note,)
     else:
@@ -125,31 +130,6 @@ def check_contrast(pixels: Pixels) -> None:
     """
     if pixels.min() == pixels.max():
         raise InputError(f"no contrast: every pixel has the value {int(pixels.flat[0])}")
-
-
-def robust_window(values: npt.NDArray[Any]) -> tuple[float, float]:
-    """Percentiles 0.5 and 99.5 of `values`, or their range where those coincide."""
-    low, high = (float(value) for value in np.percentile(values, _ROBUST))
-    if low == high:
-        low, high = float(values.min()), float(values.max())
-    return low, high
-
-
-def to_eight_bits(values: npt.NDArray[Any], low: float, high: float) -> Pixels:
-    """Map [low, high] to [0, 255] by rounding half to even, and clip what lies outside.
-
-    Args:
-        values: any real dtype, (H, W).
-        low: the value that becomes 0.
-        high: the value that becomes 255; where it is not above `low` the result is all 0.
-
-    Returns:
-        uint8 (H, W).
-    """
-    if high <= low:
-        return np.zeros(values.shape, np.uint8)
-    scaled = (values.astype(np.float64) - low) * (255.0 / (high - low))
-    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
 
 
 def _read(path: Path) -> bytes:
@@ -198,6 +178,7 @@ def _from_sixteen_bits(grey: npt.NDArray[Any]) -> tuple[Pixels, str]:
     values = grey.astype(np.uint16, copy=False)
     if not np.any(values % 257):
         return (values // 257).astype(np.uint8), "16-bit file holds 8-bit values"
-    low, high = robust_window(values)
+    counts = np.bincount(values.ravel(), minlength=2**16)
+    low, high = robust_window(np.arange(2.0**16), counts)
     pixels = to_eight_bits(values, low, high)
     return pixels, f"16 bits windowed to 8 from {low:g} to {high:g} (percentiles 0.5 and 99.5)"

@@ -1,0 +1,92 @@
+"""From stored values to 8-bit grey levels: look-up tables, windows, robust percentiles.
+
+Source: DICOM PS3.3 C.11.1 (modality LUT) and C.11.2 (VOI LUT). pydicom has these transforms too;
+these are ours because its windows come out inverted where the rescale slope is negative, and its
+8-bit LUTs wrap around beyond 256 entries.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Pixels = npt.NDArray[np.uint8]
+Values = npt.NDArray[np.float64]
+Counts = npt.NDArray[np.int64]
+
+_ROBUST = (0.5, 99.5)  # percentiles; dead pixels and markers must not set the window
+
+
+def to_eight_bits(values: npt.NDArray[Any], low: float, high: float) -> Pixels:
+    """Map [low, high] to [0, 255] by rounding half to even, and clip what lies outside.
+
+    Args:
+        values: any real dtype and shape.
+        low: the value that becomes 0.
+        high: the value that becomes 255; where it is not above `low` the result is all 0.
+
+    Returns:
+        uint8 of the same shape.
+    """
+    if high <= low:
+        return np.zeros(values.shape, np.uint8)
+    scaled = (values.astype(np.float64) - low) * (255.0 / (high - low))
+    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+
+
+def robust_window(values: Values, counts: Counts) -> tuple[float, float]:
+    """Percentiles 0.5 and 99.5 of a histogram, or its range where the two coincide.
+
+    Args:
+        values: float64 (K,), in any order.
+        counts: int64 (K,), how many pixels have each value; not all zero.
+
+    Returns:
+        Low and high: the smallest values with at least 0.5 % and 99.5 % of the pixels at or below.
+    """
+    order = np.argsort(values, kind="stable")
+    order = order[counts[order] > 0]
+    below = np.cumsum(counts[order])
+    places = np.searchsorted(below, np.array(_ROBUST) / 100 * below[-1])
+    low, high = values[order[places]]
+    if low == high:
+        low, high = values[order[0]], values[order[-1]]
+    return float(low), float(high)
+
+
+def window(values: Values, center: float, width: float, function: str) -> Pixels | None:
+    """Apply a VOI window (PS3.3 C.11.2.1.2 and C.11.2.1.3).
+
+    Args:
+        values: after the modality transform.
+        center: Window Center.
+        width: Window Width.
+        function: `LINEAR`, `LINEAR_EXACT` or `SIGMOID`.
+
+    Returns:
+        uint8 of the same shape, or None where the width is not one this function can have.
+    """
+    if function == "LINEAR" and width == 1:
+        return to_eight_bits(values > center - 0.5, 0, 1)
+    if function == "LINEAR" and width > 1:
+        half = (width - 1) / 2
+        return to_eight_bits(values, center - 0.5 - half, center - 0.5 + half)
+    if function == "LINEAR_EXACT" and width > 0:
+        return to_eight_bits(values, center - width / 2, center + width / 2)
+    if function == "SIGMOID" and width > 0:
+        # Beyond ±50 the exponential is 0 or infinite to double precision.
+        slope = np.clip(-4 * (values - center) / width, -50, 50)
+        return to_eight_bits(1 / (1 + np.exp(slope)), 0, 1)
+    return None
+
+
+def lookup(values: Values, table: npt.NDArray[Any], first: int) -> Values:
+    """Apply a look-up table whose first entry stands for the value `first`.
+
+    Values outside the table take its first or last entry.
+    """
+    place = np.clip(np.rint(values) - first, 0, len(table) - 1).astype(np.int64)
+    found: Values = table.astype(np.float64)[place]
+    return found
