@@ -92,7 +92,7 @@ def read_dicom(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return _read(data, prefer_photometric, max_pixels)
-    except OrthoEdgeError:
+    except (OrthoEdgeError, ImportError):
         raise
     except Exception as error:
         # Parsers and decoders raise whatever a damaged file makes them stumble over; the reason
@@ -193,7 +193,7 @@ def _check_samples(dataset: Dataset) -> int:
 def _decode(dataset: Dataset, syntax: str) -> npt.NDArray[Any]:
     """Stored values, 8- or 16-bit integers (Rows, Columns), in native byte order."""
     from pydicom.encaps import get_frame
-    from pydicom.pixels.decoders import get_decoder
+    from pydicom.pixels.decoders.base import get_decoder
     from pydicom.uid import UID
 
     try:
