@@ -43,7 +43,8 @@ format: $(VENV)/.installed  ## let ruff rewrite what it can
 
 bench: $(VENV)/.installed  ## latency of the embedded bundle and of the stages
 	$(VENV)/bin/orthoedge benchmark --out $(BENCH_OUT) $(BENCH_ARGS)
-	$(VENV)/bin/python -m pytest benchmarks/bench_*.py -o addopts= --benchmark-only
+	$(VENV)/bin/python -m pytest benchmarks/bench_*.py -o addopts= -o python_functions='bench_*' \
+		--benchmark-only --benchmark-columns=min,median,iqr,rounds --benchmark-group-by=func
 
 clean:  ## remove everything that make or the tests wrote
 	rm -rf $(VENV) $(DEMO_VENV) $(DEMO_OUT) $(BENCH_OUT) build dist *.egg-info

@@ -22,7 +22,6 @@ from orthoedge.runtime.pipeline import Pipeline
 from orthoedge.runtime.preprocess import Pixels
 from orthoedge.targets import open_engine
 
-WARMUP = 10
 SEEDS = "seeds"
 _SIDE = 512  # of the default radiograph, in pixels
 
@@ -97,6 +96,7 @@ def benchmark(
     *,
     seeds: bool = True,
     threads: int | None = None,
+    warmup: int = 10,
 ) -> Report:
     """Time the pipeline and the bare engine of every target and precision, in turn, in one run.
 
@@ -108,6 +108,7 @@ def benchmark(
             phantom.
         seeds: time the seeds' way too.
         threads: of every engine and of PyTorch; None for one per core this process may use.
+        warmup: untimed calls of each candidate.
 
     Raises:
         UnknownTarget: no such target.
@@ -136,7 +137,7 @@ def benchmark(
             candidates[SEEDS] = _in_turn(SeedsPipeline(threads), images)
         except MissingDependency as error:
             missing.append(Missing(what=SEEDS, why=str(error)))
-    timings = latency.interleaved(candidates, rounds=rounds, warmup=WARMUP)
+    timings = latency.interleaved(candidates, rounds=rounds, warmup=warmup)
     sizes = sorted({f"{image.shape[1]}×{image.shape[0]}" for image in images})
     return Report(
         bundle=bundle.manifest.name,

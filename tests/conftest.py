@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -28,3 +29,160 @@ def real_data():
 def real_weights():
     """Folder of pretrained safetensors weights."""
     return _folder("ORTHOEDGE_REAL_WEIGHTS", "pretrained weights")
+
+
+SIZE, FEATURES, LABELS = 32, 8, ("fracture", "non-affected", "tumor-malignant")
+
+
+@pytest.fixture(scope="session")
+def small_bundle(tmp_path_factory):
+    """A bundle of two convolutions with fixed weights, in milliseconds: real engines run it.
+
+    It has the face of every bundle and integer kernels in its INT8 form; its answers mean nothing.
+    Copy `small_bundle.path` before changing a file of it.
+    """
+    from orthoedge.compression.bundle import write_bundle
+    from orthoedge.runtime.engine import Outputs
+
+    models = {"fp32": small_model(integer=False), "int8": small_model(integer=True)}
+    rng = np.random.default_rng(1)
+    images = rng.integers(0, 256, (4, 1, SIZE, SIZE), dtype=np.uint8)
+    golden = {precision: Outputs(*reference(model, images)) for precision, model in models.items()}
+    folder = tmp_path_factory.mktemp("bundles") / "small"
+    return write_bundle(folder, small_manifest(), models, images, golden, "# Card\n")
+
+
+def reference(model, images):
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    return session.run(["logits", "saliency_map", "feature_vector"], {"image": images})
+
+
+def small_model(*, integer):
+    """ONNX bytes: a strided convolution, a 1×1 convolution (INT8 if asked), a GAP-linear head."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    rng = np.random.default_rng(0)
+    constants = {
+        "scale": np.float32(1 / 127.5),
+        "one": np.float32(1),
+        "stem": rng.normal(0, 0.2, (FEATURES, 1, 8, 8)).astype(np.float32),
+        "head": rng.normal(0, 1, (len(LABELS), FEATURES, 1, 1)).astype(np.float32),
+        "head_t": None,
+        "bias": rng.normal(0, 0.1, len(LABELS)).astype(np.float32),
+    }
+    constants["head_t"] = np.ascontiguousarray(constants["head"][:, :, 0, 0].T)
+    mix = rng.normal(0, 0.5, (FEATURES, FEATURES, 1, 1)).astype(np.float32)
+    nodes = [
+        helper.make_node("Cast", ["image"], ["float"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["float", "scale"], ["scaled"]),
+        helper.make_node("Sub", ["scaled", "one"], ["x"]),
+        helper.make_node("Conv", ["x", "stem"], ["stemmed"], strides=[8, 8]),
+        helper.make_node("Relu", ["stemmed"], ["f"]),
+    ]
+    if integer:
+        step = np.float32(np.abs(mix).max() / 63)  # 7 bits, as CPUs without VNNI need
+        constants |= {
+            "mix_q": np.clip(np.round(mix / step), -64, 63).astype(np.int8),
+            "mix_step": step,
+            "f_step": np.float32(8 / 127),
+            "zero": np.int8(0),
+        }
+        nodes += [
+            helper.make_node("QuantizeLinear", ["f", "f_step", "zero"], ["f_q"]),
+            helper.make_node("DequantizeLinear", ["f_q", "f_step", "zero"], ["f_in"]),
+            helper.make_node("DequantizeLinear", ["mix_q", "mix_step", "zero"], ["mix"]),
+        ]
+    else:
+        constants["mix"] = mix
+    nodes += [
+        helper.make_node("Conv", ["f_in" if integer else "f", "mix"], ["mixed"]),
+        helper.make_node("Relu", ["mixed"], ["features"]),
+        helper.make_node("ReduceMean", ["features", "axes"], ["feature_vector"], keepdims=0),
+        helper.make_node("Gemm", ["feature_vector", "head_t", "bias"], ["logits"]),
+        helper.make_node("Conv", ["features", "head"], ["map"]),
+        helper.make_node("Relu", ["map"], ["saliency_map"]),
+    ]
+    constants["axes"] = np.array([2, 3], np.int64)
+    shapes = {
+        "logits": ["n", len(LABELS)],
+        "saliency_map": ["n", len(LABELS), SIZE // 8, SIZE // 8],
+        "feature_vector": ["n", FEATURES],
+    }
+    graph = helper.make_graph(
+        nodes,
+        "small",
+        [helper.make_tensor_value_info("image", TensorProto.UINT8, ["n", 1, SIZE, SIZE])],
+        [helper.make_tensor_value_info(k, TensorProto.FLOAT, v) for k, v in shapes.items()],
+        [numpy_helper.from_array(np.asarray(v), k) for k, v in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    onnx.checker.check_model(model, full_check=True)
+    return model.SerializeToString()
+
+
+def small_manifest():
+    from orthoedge.runtime import manifest as m
+    from orthoedge.runtime.preprocess import Preprocess
+
+    calibration = m.Calibration(
+        temperature=1.5,
+        conformal_coverage=0.95,
+        conformal_quantile=0.9,
+        operating_points=dict.fromkeys(LABELS, 0.2),
+        out_of_distribution=m.OutOfDistribution(
+            mean=(1.0,) * FEATURES, deviation=(2.0,) * FEATURES, threshold=3.0
+        ),
+    )
+    metrics = m.Metrics(
+        images=4,
+        accuracy=0.5,
+        macro_f1=0.5,
+        recall=dict.fromkeys(LABELS, 0.5),
+        expected_calibration_error=0.1,
+        pointing_game=None,
+        teacher_agreement=1.0,
+    )
+    return m.Manifest(
+        schema=m.SCHEMA,
+        name="small",
+        version="0",
+        labels=LABELS,
+        alert_labels=("tumor-malignant",),
+        preprocess=Preprocess(
+            size=SIZE, field="keep", clahe_stage="after", clahe_clip=2.0, clahe_tiles=8
+        ),
+        graph=m.Graph(
+            size=SIZE,
+            classes=len(LABELS),
+            features=FEATURES,
+            map_height=SIZE // 8,
+            map_width=SIZE // 8,
+            opset=18,
+        ),
+        files={},
+        calibration={"fp32": calibration, "int8": calibration},
+        metrics={"fp32": metrics, "int8": metrics},
+        # Rounding of different kernels; a wrong weight moves the logits by whole deviations.
+        golden=m.Golden(images=4, tolerance={"fp32": 1e-4, "int8": 0.05}),
+        lineage=m.Lineage(
+            recipe="none",
+            teacher=("none",),
+            teacher_fusion=(1.0,),
+            teacher_sha256="0" * 64,
+            teacher_macro_f1=0.5,
+            student="none",
+            pruned_channels=0.0,
+            macs=0,
+            parameters=0,
+            int8="by hand",
+            training_list_sha256="0" * 64,
+            calibration_list_sha256="0" * 64,
+            package_version="0",
+        ),
+        data="phantoms",
+        data_licence="none",
+        intended_use="tests",
+    )
