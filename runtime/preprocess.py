@@ -130,17 +130,30 @@ def find_field(pixels: Pixels) -> tuple[int, int, int, int]:
 def _inside(coarse: Pixels, axis: int) -> tuple[int, int]:
     """First and one past the last line across `axis` that belongs to no margin."""
     across = coarse.shape[axis]
-    bright = np.count_nonzero(coarse >= _MARGIN_BRIGHT, axis=axis) >= 0.9 * across
-    dark = np.count_nonzero(coarse <= _MARGIN_DARK, axis=axis) >= 0.99 * across
+    white = _count(cv2.compare(coarse, _MARGIN_BRIGHT, cv2.CMP_GE), axis)  # type: ignore[call-overload]
+    bright = white >= 0.9 * across
+    dark = _count(cv2.compare(coarse, _MARGIN_DARK, cv2.CMP_LE), axis) >= 0.99 * across  # type: ignore[call-overload]
     count = len(bright)
     kept = np.flatnonzero(~(bright | dark))
     if len(kept) == 0 or kept[-1] + 1 - kept[0] < _SMALLEST_FIELD * count:
         return 0, count
     first, last = int(kept[0]), int(kept[-1]) + 1
     # The line next to a white margin is part margin, part field: a bright rim CLAHE would amplify.
-    first += 1 if first > 0 and bright[first - 1] else 0
-    last -= 1 if last < count and bright[last] else 0
+    # Where the collimator stands a little askew, the rim is that of the next lines too.
+    rim = white >= 0.25 * across
+    if first > 0 and bright[first - 1]:
+        first += 1
+        first += int(rim[first]) * (1 + int(rim[first + 1]))
+    if last < count and bright[last]:
+        last -= 1
+        last -= int(rim[last - 1]) * (1 + int(rim[last - 2]))
     return first, last
+
+
+def _count(mask: Pixels, axis: int) -> npt.NDArray[np.int32]:
+    """How many entries of a 0/255 mask are set along `axis`."""
+    sums = cv2.reduce(mask, axis, cv2.REDUCE_SUM, dtype=cv2.CV_32S)
+    return sums.ravel().astype(np.int32, copy=False) // 255
 
 
 def _letterbox(pixels: Pixels, size: int) -> tuple[Pixels, tuple[int, int, int, int]]:
