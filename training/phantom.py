@@ -25,7 +25,9 @@ import numpy.typing as npt
 
 from orthoedge.training import phantom_lesions as lesions
 from orthoedge.training import phantom_scene as scenes
-from orthoedge.training.phantom_bones import F32, carve, lay, noise_field, soft_tissue
+from orthoedge.training.phantom_bones import F32, carve, f32, lay, noise_field, soft_tissue
+from orthoedge.training.phantom_metal import field_mask, metal
+from orthoedge.training.phantom_site import Site
 
 LABELS = ("fracture", "non-affected", "tumor-benign", "tumor-malignant")
 COLUMNS = ("path", "label", "group", "source", "boxes", "mask", "body_part", "pathology")
@@ -77,7 +79,7 @@ def render(seed: int, index: int, size: int = 256) -> Phantom:
         row = strip.row(scene.host_t)
         at = int(np.clip(row, 0, len(strip.left) - 1))
         half = max(float(strip.right[at] - strip.left[at]) / 2, 5 * unit)
-        site = lesions.Site(row, half, unit, subtle)
+        site = Site(row, half, unit, subtle)
         for piece in lesions.apply(kind, strip, site, chance):
             move = strip.to_image @ np.vstack([piece.move, [0.0, 0.0, 1.0]])
             lay(piece.bone, move, bone)
@@ -85,18 +87,27 @@ def render(seed: int, index: int, size: int = 256) -> Phantom:
                 lay(piece.mask, move, mask)
         lay(strip.soft, strip.to_image, mass)
 
-    image, field = _expose(scene, rng, bone, mass, size)
+    opaque, field = metal(scene, size), field_mask(scene, size)
+    image = _expose(scene, rng, bone, mass, opaque, field)
     marked = lesions.swatch(mask, unit, kind)
     if field is not None:
-        marked &= np.where(field > 127, np.uint8(255), np.uint8(0))
+        marked[field < 128] = 0
+    if opaque is not None:
+        marked[opaque > 0.3] = 0
     return Phantom(image, marked, label, scene.anatomy.name, kind)
 
 
 def _expose(
-    scene: scenes.Scene, rng: np.random.Generator, bone: F32, mass: F32, size: int
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8] | None]:
-    """Path lengths in pixels to an 8-bit display image, and the collimated field."""
-    anatomy, unit = scene.anatomy, size / 256
+    scene: scenes.Scene,
+    rng: np.random.Generator,
+    bone: F32,
+    mass: F32,
+    opaque: F32 | None,
+    field: npt.NDArray[np.uint8] | None,
+) -> npt.NDArray[np.uint8]:
+    """Path lengths in pixels, each (H, W), to the 8-bit display image."""
+    anatomy, size = scene.anatomy, len(bone)
+    unit = size / 256
     # Harder beams flatten bone more than soft tissue.
     mu_bone = anatomy.mu_bone * scene.kv * scene.porosity / size
     mu_soft = anatomy.mu_soft * scene.kv**0.5
@@ -105,26 +116,23 @@ def _expose(
     soft += scenes.veil(scene, rng, size) * (soft > 0.02)
     depth = np.float32(mu_bone) * bone
     depth += np.float32(mu_soft) * (np.maximum(soft, 0) + mass * np.float32(1 / size))
-    opaque = scenes.metal(scene, size)
     if opaque is not None:
         depth += np.float32(2.2) * opaque
-    light = cv2.exp(-depth)
-    blur = max(scene.focus * unit, 0.3)
-    light = cv2.GaussianBlur(light, (0, 0), blur)
+    light = f32(cv2.GaussianBlur(cv2.exp(-depth), (0, 0), max(scene.focus * unit, 0.3)))
     small = cv2.resize(light, (32, 32), interpolation=cv2.INTER_AREA)
     small = cv2.GaussianBlur(small, (0, 0), 5)
-    light += np.float32(scene.scatter) * cv2.resize(small, (size, size))
+    light += np.float32(scene.scatter) * f32(cv2.resize(small, (size, size)))
     # Quanta are many, so the Poisson law is normal with variance equal to the mean. The
     # dose is per pixel of a 256 image; smaller images average more of them.
     quanta = np.float32(scene.dose / unit**2)
-    light += cv2.sqrt(light * (1 / quanta)) * rng.standard_normal(light.shape, dtype=np.float32)
-    shown = -cv2.log(np.maximum(light, np.float32(2e-3)))
+    grain = rng.standard_normal(light.shape, dtype=np.float32)
+    light += np.sqrt(light / quanta) * grain
+    shown = -f32(cv2.log(np.maximum(light, np.float32(2e-3))))
     if scene.detail > 0.05:
         broad = cv2.resize(shown, (64, 64), interpolation=cv2.INTER_AREA)
         broad = cv2.GaussianBlur(broad, (0, 0), 6)
-        shown += np.float32(scene.detail) * (shown - cv2.resize(broad, (size, size)))
+        shown += np.float32(scene.detail) * (shown - f32(cv2.resize(broad, (size, size))))
 
-    field = scenes.field_mask(scene, size)
     sample = shown[::3, ::3]
     if field is not None:
         sample = sample[field[::3, ::3] > 127]
@@ -132,11 +140,11 @@ def _expose(
     span = float(high - low)
     low, high = low + scene.window[0] * span, high + scene.window[1] * span
     grey = np.clip((shown - np.float32(low)) * np.float32(1 / (high - low)), 0, 1)
-    grey = cv2.pow(grey, scene.gamma) * np.float32(255)
+    grey = f32(cv2.pow(grey, scene.gamma)) * np.float32(255)
     if field is not None:
         inside = field.astype(np.float32) * np.float32(1 / 255)
         grey = grey * inside + np.float32(scene.outside) * (1 - inside)
-    return np.rint(grey).astype(np.uint8), field
+    return np.asarray(np.rint(grey), dtype=np.uint8)
 
 
 def box(mask: npt.NDArray[np.uint8]) -> list[list[float]]:
@@ -228,5 +236,7 @@ def _contact_sheet(out: Path, paths: list[str], label: str, size: int) -> None:
     for i, path in enumerate(paths[: _SHEET * _SHEET]):
         y, x = divmod(i, _SHEET)
         tile = cv2.imread(str(out / path), cv2.IMREAD_GRAYSCALE)
+        if tile is None:
+            raise OSError(f"could not read back {out / path}")
         sheet[y * size : (y + 1) * size, x * size : (x + 1) * size] = tile
     _save(out / f"contact_{label}.png", sheet)

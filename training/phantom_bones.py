@@ -11,6 +11,7 @@ Lengths are fractions of the image side until `carve` turns them into pixels.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,6 +19,7 @@ import numpy.typing as npt
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
+Real = npt.NDArray[np.floating[Any]]
 Point = tuple[float, float]
 
 
@@ -110,6 +112,11 @@ class Strip:
         return self.row0 + t * self.length
 
 
+def f32(array: npt.ArrayLike) -> F32:
+    """The array as float32, without a copy where it already is."""
+    return np.asarray(array, dtype=np.float32)
+
+
 def noise_field(rng: np.random.Generator, rows: int, columns: int, sx: float, sy: float) -> F32:
     """Smooth noise of mean 0 and standard deviation 1, float32 (rows, columns).
 
@@ -118,11 +125,10 @@ def noise_field(rng: np.random.Generator, rows: int, columns: int, sx: float, sy
     """
     kx, ky = max(1, int(sx / 1.5)), max(1, int(sy / 1.5))
     coarse = rng.standard_normal((rows // ky + 3, columns // kx + 3), dtype=np.float32)
-    coarse = cv2.GaussianBlur(coarse, (0, 0), max(sx / kx, 0.3), sigmaY=max(sy / ky, 0.3))
-    field = cv2.resize(coarse, (coarse.shape[1] * kx, coarse.shape[0] * ky))[:rows, :columns]
+    smooth = cv2.GaussianBlur(coarse, (0, 0), max(sx / kx, 0.3), sigmaY=max(sy / ky, 0.3))
+    field = f32(cv2.resize(smooth, (smooth.shape[1] * kx, smooth.shape[0] * ky)))[:rows, :columns]
     mean, deviation = cv2.meanStdDev(field)
-    out: F32 = (field - np.float32(mean[0, 0])) * np.float32(1.0 / (deviation[0, 0] + 1e-6))
-    return out
+    return (field - np.float32(mean[0, 0])) * np.float32(1.0 / (deviation[0, 0] + 1e-6))
 
 
 def _half_widths(bone: Bone, t: F32) -> tuple[F32, F32]:
@@ -146,19 +152,19 @@ def _half_widths(bone: Bone, t: F32) -> tuple[F32, F32]:
     return (sides[0] * ends).astype(np.float32), (sides[1] * ends).astype(np.float32)
 
 
-def _chord(radius2: F32, distance2: F32) -> F32:
+def _chord(radius2: Real | float, distance2: Real) -> F32:
     """Path through a round body: 2·sqrt(R² − d²), 0 outside."""
-    return np.asarray(2 * np.sqrt(np.maximum(radius2 - distance2, 0)), dtype=np.float32)
+    return f32(2 * np.sqrt(np.maximum(radius2 - distance2, 0)))
 
 
 def capsule_chord(
-    x: F32, y: F32, a: tuple[float, float], b: tuple[float, float], ra: float, rb: float
+    x: Real, y: Real, a: tuple[float, float], b: tuple[float, float], ra: float, rb: float
 ) -> F32:
     """Path length through a tapered capsule from a to b seen side-on, same unit as x and y."""
     dx, dy = b[0] - a[0], b[1] - a[1]
     norm = dx * dx + dy * dy
     if norm < 1e-9:
-        return _chord(np.float32(ra * ra), (x - a[0]) ** 2 + (y - a[1]) ** 2)
+        return _chord(ra * ra, (x - a[0]) ** 2 + (y - a[1]) ** 2)
     s = np.clip(((x - a[0]) * (dx / norm) + (y - a[1]) * (dy / norm)), 0, 1)
     radius = ra + (rb - ra) * s
     return _chord(radius * radius, (x - a[0] - s * dx) ** 2 + (y - a[1] - s * dy) ** 2)
@@ -168,7 +174,7 @@ def _patch(texture: F32, rows: int, columns: int, right: int, down: int) -> F32:
     """A (rows, columns) piece of a raster that is repeated where it ends."""
     short = max(0, down + rows - texture.shape[0]), max(0, right + columns - texture.shape[1])
     if any(short):
-        texture = cv2.copyMakeBorder(texture, 0, short[0], 0, short[1], cv2.BORDER_WRAP)
+        texture = f32(cv2.copyMakeBorder(texture, 0, short[0], 0, short[1], cv2.BORDER_WRAP))
     return texture[down : down + rows, right : right + columns]
 
 
@@ -260,7 +266,7 @@ def carve(bone: Bone, pose: Pose, size: int, texture: F32, margin: float) -> Str
     )
 
 
-def lay(strip_map: F32, to_image: F64, canvas: F32, weight: float = 1.0) -> None:
+def lay(strip_map: F32, to_image: F64, canvas: F32) -> None:
     """Add a strip raster to the image `canvas` (H, W) in place, under the map `to_image`."""
     rows, columns = strip_map.shape
     corners = np.array([[0, 0, 1], [columns, 0, 1], [0, rows, 1], [columns, rows, 1]]).T
@@ -272,9 +278,7 @@ def lay(strip_map: F32, to_image: F64, canvas: F32, weight: float = 1.0) -> None
     local = to_image.copy()
     local[:, 2] -= (x0, y0)
     piece = cv2.warpAffine(strip_map, local, (int(x1 - x0), int(y1 - y0)), flags=cv2.INTER_LINEAR)
-    if weight != 1.0:
-        piece *= weight
-    canvas[y0:y1, x0:x1] += piece
+    canvas[y0:y1, x0:x1] += f32(piece)
 
 
 def soft_tissue(sheaths: tuple[Sheath, ...], pose: Pose, size: int, girth: float) -> F32:
@@ -298,5 +302,5 @@ def soft_tissue(sheaths: tuple[Sheath, ...], pose: Pose, size: int, girth: float
             sheath.rb * factor,
         )
         np.maximum(total, chord * np.float32(sheath.depth), out=total)
-    total = cv2.GaussianBlur(total, (0, 0), half / 90)
-    return np.asarray(cv2.resize(total, (size, size)) * np.float32(size), dtype=np.float32)
+    smooth = cv2.GaussianBlur(total, (0, 0), half / 90)
+    return f32(cv2.resize(smooth, (size, size))) * np.float32(size)

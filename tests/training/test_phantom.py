@@ -19,6 +19,12 @@ from orthoedge.training.phantom import LABELS, render, write_phantoms
 from orthoedge.training.phantom_lesions import KINDS
 
 
+@pytest.fixture(autouse=True)
+def _workers_find_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Spawned workers inherit sys.path but not conftest's in-memory package.
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / ".typing"))
+
+
 def _tree(folder: Path) -> dict[str, bytes]:
     return {
         str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()
@@ -144,7 +150,7 @@ def test_image_statistics_alone_do_not_give_the_class_away() -> None:
     from sklearn.preprocessing import StandardScaler
 
     with multiprocessing.get_context("spawn").Pool(2) as pool:
-        work = partial(_statistics, seed=21, size=112)
+        work = partial(_statistics, seed=21, size=96)
         features = np.array(pool.map(work, range(2000), chunksize=50))
     labels = np.arange(2000) % len(LABELS)
     folds = StratifiedKFold(5, shuffle=True, random_state=0)
