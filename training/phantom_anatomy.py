@@ -18,7 +18,8 @@ class Anatomy:
     """Bones and soft tissue of one body part, with attenuation per image side.
 
     `mu_bone` and `mu_soft` are in nats per image side: a hand fills the image with less
-    tissue than a hip does, so they carry the physical size of the field.
+    tissue than a hip does, so they carry the physical size of the field. `zoom` magnifies
+    parts made of many small bones.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Anatomy:
     sheaths: tuple[Sheath, ...]
     mu_bone: float
     mu_soft: float
+    zoom: float = 1.0
 
 
 def _j(rng: np.random.Generator, value: float, spread: float = 0.08) -> float:
@@ -290,7 +292,7 @@ def hand(rng: np.random.Generator) -> Anatomy:
         Sheath((0.25, -0.5), (0.55, -0.16), 0.16, 0.085, 0.6),
         Sheath((0.55, -0.16), (0.72, 0.1), 0.085, 0.07, 0.75),
     )
-    return Anatomy("hand", (*bones, *carpals, thumb, tip), (*sheaths, *palm), 17.0, 2.6)
+    return Anatomy("hand", (*bones, *carpals, thumb, tip), (*sheaths, *palm), 13.6, 2.1, 1.25)
 
 
 def foot(rng: np.random.Generator) -> Anatomy:
@@ -308,7 +310,9 @@ def foot(rng: np.random.Generator) -> Anatomy:
         Sheath((0.16, -0.7), (0.2, 0.0), 0.28, 0.25, 0.45),
         Sheath((0.37, 0.0), (0.37, 0.4), 0.1, 0.07, 0.8),
     )
-    return Anatomy("foot", (*bones, great, toe, *sesamoids, *tarsals), (*sheaths, *sole), 16.0, 2.2)
+    return Anatomy(
+        "foot", (*bones, great, toe, *sesamoids, *tarsals), (*sheaths, *sole), 13.0, 1.8, 1.22
+    )
 
 
 PARTS: tuple[Callable[[np.random.Generator], Anatomy], ...] = (

@@ -59,11 +59,12 @@ def malignant(kind: str, strip: Strip, site: Site, rng: np.random.Generator) -> 
         reaction += dense * spicule * short * out * rows
     if kind == "onion-skin":
         layers = int(rng.integers(2, 5))
+        apart = unit * rng.uniform(2.8, 3.6)
         wave = 0.5 * unit * blotch
         for i in range(layers):
-            lift = (i + 1) * unit * rng.uniform(2.0, 2.8) * (0.25 + 0.75 * rows) + wave
+            lift = (i + 1) * apart * (0.25 + 0.75 * rows) + wave
             line = np.exp(-(((beyond - lift) / (0.75 * unit)) ** 2)) * rows
-            reaction += (0.75 - 0.1 * i) * dense * line
+            reaction += (1.15 - 0.15 * i) * dense * line
         if rng.random() < 0.5:
             other = (x - (strip.left if side > 0 else strip.right)[:, None]) * np.float32(-side)
             line = np.exp(-(((other - 2.5 * unit) / (0.8 * unit)) ** 2)) * rows
