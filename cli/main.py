@@ -46,9 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             subparser.set_defaults(run=module.run)
     parsed = parser.parse_args(arguments)
     if parsed.version:
-        import importlib.metadata
+        from importlib import metadata
 
-        print(importlib.metadata.version("orthoedge"))
+        print(metadata.version("orthoedge"))
         return 0
     if parsed.verb is None:
         parser.print_help()

@@ -1,0 +1,57 @@
+"""`orthoedge compress`: from a trained run to a bundle."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    parser.add_argument("run", type=Path, metavar="RUN", help="run folder of orthoedge train")
+    parser.add_argument("--out", type=Path, required=True, metavar="BUNDLE", help="must not exist")
+    parser.add_argument("--student", metavar="NAME", help="timm name (default: the recipe's)")
+    parser.add_argument(
+        "--data", type=Path, metavar="DIR", help="where the data lies now, if it has moved"
+    )
+    parser.add_argument(
+        "--target", default="x86", metavar="T", help="whose latency decides about pruning"
+    )
+    parser.add_argument(
+        "--set",
+        metavar="K=V",
+        action="append",
+        default=[],
+        help="change one setting of the recipe, such as compress.epochs=5; may be repeated",
+    )
+    parser.add_argument(
+        "--data-licence", default="not stated", metavar="TEXT", help="for the model card"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Compress; 0 and a bundle, or 1 and the gate's report."""
+    from orthoedge.compression.bundle import check_free
+    from orthoedge.targets import check_target
+
+    check_free(args.out)
+    check_target(args.target)
+
+    from orthoedge.compression.chain import compress
+    from orthoedge.runtime.errors import RecipeError
+    from orthoedge.training.recipe import override_recipe
+    from orthoedge.training.run import load_run
+
+    trained = load_run(args.run, args.data)
+    student = [] if args.student is None else [f"compress.student={args.student}"]
+    for setting in args.set:
+        if not setting.startswith("compress."):
+            raise RecipeError(f"--set {setting}: only keys of compress can change after training")
+    recipe = override_recipe(trained.recipe, student + args.set)
+    bundle = compress(trained, recipe, args.out, args.target, args.data_licence)
+    metrics = bundle.manifest.metrics
+    for precision in ("fp32", "int8"):
+        part = metrics[precision]  # type: ignore[index]
+        print(f"{precision}: accuracy {part.accuracy:.4f}, macro-F1 {part.macro_f1:.4f}")
+    print(f"bundle: {args.out}")
+    return 0
