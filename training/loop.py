@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from orthoedge.training import run as folder
 from orthoedge.training.batches import batches, class_weights, steps_per_epoch
 from orthoedge.training.data import Radiographs, Study, list_sha256, split
 from orthoedge.training.ensemble import Ensemble
+from orthoedge.training.norms import start_running_statistics
 from orthoedge.training.plots import write_confusion, write_curves
 from orthoedge.training.recipe import Recipe
 from orthoedge.training.run import Epoch, Report, TrainingMetrics
@@ -72,7 +74,7 @@ def fit(
         studies: the whole set; divided here, by group.
         out: the run folder.
         weights: safetensors to start from: a run's model, or a backbone's timm state.
-        resume: go on where a run in `out` was stopped; starts anew, and says so, if it has no state.
+        resume: go on where a run in `out` was stopped; without a state there, say so and start.
         progress: bars (True) or one line per epoch (False); default: bars on a terminal.
         data: the folder that split.csv names its paths from; default: the working folder.
 
@@ -119,7 +121,12 @@ def fit(
     if loaded is not None:
         _say(loaded.line())
 
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if not resumed:
+        start_running_statistics(
+            network,
+            (images.to(fabric.device) for images, _ in islice(batches(train, recipe, 0), 4)),
+        )
     optimizer = torch.optim.Adam(
         network.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay
     )
@@ -279,7 +286,7 @@ def _metrics(
 
 
 def training_precision() -> str:
-    """bf16-mixed where bfloat16 has its own instructions (CUDA, AVX-512 BF16, AMX), else 32-true."""
+    """bf16-mixed where bfloat16 has instructions (CUDA, AVX-512 BF16, AMX), else 32-true."""
     if torch.cuda.is_available():
         return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
     # Emulated bfloat16 is slower than float32; older torch cannot tell, so it trains in float32.
