@@ -112,18 +112,14 @@ def _read(data: bytes, prefer_photometric: bool, max_pixels: int) -> Radiograph:
     if stored.shape != (dataset.Rows, dataset.Columns):
         raise InputError(f"damaged DICOM: decoded to {stored.shape}, not Rows × Columns")
 
-    # One entry per bit pattern. Bits above BitsStored are cut off, and the sign is extended.
+    # One entry per bit pattern. Bits above BitsStored may hold an old overlay
+    # and do not count; the sign is extended.
     depth = stored.dtype.itemsize * 8
     index = stored.view(f"u{depth // 8}")
     counts = np.bincount(index.ravel(), minlength=2**depth)
     spare = depth - bits
     patterns = (np.arange(2**depth, dtype=np.uint32) << spare).astype(index.dtype)
     entries = patterns.view(stored.dtype).astype(np.int64) >> spare
-    if stored.dtype.kind == "u" and counts[2**bits :].any():
-        raise InputError(
-            f"damaged DICOM: pixel values need more than the {bits} bits of BitsStored"
-        )
-
     values = _modality(entries, dataset)
     table, voi_notes = _voi(values, _without_padding(counts, entries, dataset), dataset)
     inverted, polarity_notes = _polarity(dataset, prefer_photometric)

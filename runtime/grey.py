@@ -32,7 +32,7 @@ def to_eight_bits(values: npt.NDArray[Any], low: float, high: float) -> Pixels:
     """
     if high <= low:
         return np.zeros(values.shape, np.uint8)
-    scaled = (values.astype(np.float64) - low) * (255.0 / (high - low))
+    scaled = (values.astype(np.float64) - low) * 255 / (high - low)
     return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
 
 
