@@ -17,12 +17,13 @@ def softmax(logits: Floats, temperature: float = 1.0) -> npt.NDArray[np.float64]
     """Probabilities, float64 (N, C), of logits (N, C)."""
     scaled = np.asarray(logits, np.float64) / temperature
     scaled = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    return scaled / scaled.sum(axis=1, keepdims=True)
+    probabilities: npt.NDArray[np.float64] = scaled / scaled.sum(axis=1, keepdims=True)
+    return probabilities
 
 
 def confusion(truth: Ints, predicted: Ints, classes: int) -> npt.NDArray[np.int64]:
     """Counts (C, C): row = true class, column = predicted class."""
-    table = np.zeros((classes, classes), np.int64)
+    table: npt.NDArray[np.int64] = np.zeros((classes, classes), np.int64)
     np.add.at(table, (truth, predicted), 1)
     return table
 
@@ -30,7 +31,8 @@ def confusion(truth: Ints, predicted: Ints, classes: int) -> npt.NDArray[np.int6
 def recalls(table: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     """Recall (sensitivity) of each class, (C,); NaN for a class with no image."""
     with np.errstate(invalid="ignore"):
-        return np.diag(table) / table.sum(axis=1)
+        shares: npt.NDArray[np.float64] = np.diag(table) / table.sum(axis=1)
+    return shares
 
 
 def macro_f1(table: npt.NDArray[np.int64]) -> float:
@@ -78,4 +80,6 @@ def cosine(first: Floats, second: Floats) -> npt.NDArray[np.float64]:
     a = np.asarray(first, np.float64).reshape(len(first), -1)
     b = np.asarray(second, np.float64).reshape(len(second), -1)
     norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    return np.divide((a * b).sum(axis=1), norms, out=np.zeros(len(a)), where=norms > 0)
+    result: npt.NDArray[np.float64] = np.zeros(len(a))
+    np.divide((a * b).sum(axis=1), norms, out=result, where=norms > 0)
+    return result

@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if name == verb:
             module = importlib.import_module(f"orthoedge.cli.{name}")
             module.add_arguments(subparser)
-            subparser.set_defaults(run=module.run)
+            subparser.set_defaults(handler=module.run)
     parsed = parser.parse_args(arguments)
     if parsed.version:
         from importlib import metadata
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.print_help()
         return 2
     try:
-        return int(parsed.run(parsed))
+        return int(parsed.handler(parsed))
     except GateFailed as error:
         return _fail(error, 1)
     except OrthoEdgeError as error:
@@ -70,6 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"pip install 'orthoedge[{extra}]'",
             2,
         )
+    except BrokenPipeError:  # the reader of stdout went away, such as `| head`
+        sys.stdout = None  # type: ignore[assignment]
+        return 1
     except OSError as error:
         return _fail(f"{error.filename}: {error.strerror}" if error.filename else error, 2)
     except KeyboardInterrupt:

@@ -31,7 +31,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Predict every file; exit 1 if any failed."""
-    from orthoedge.runtime.intake import read_image
     from orthoedge.targets import open_pipeline
 
     pipeline = open_pipeline(args.bundle, args.target, args.precision)
@@ -46,8 +45,7 @@ def run(args: argparse.Namespace) -> int:
         try:
             if not path.exists():
                 raise InputError("no such file")
-            radiograph = read_image(path)
-            finding = pipeline(radiograph)
+            radiograph, finding = pipeline.predict(path)
         except (InputError, OSError) as error:
             failed += 1
             _report_error(path, error, args.json)

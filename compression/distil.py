@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import msgspec
@@ -30,6 +31,7 @@ from orthoedge.training.batches import batches, steps_per_epoch
 from orthoedge.training.data import Radiographs
 from orthoedge.training.ensemble import Ensemble, Explained
 from orthoedge.training.loop import training_precision
+from orthoedge.training.norms import start_running_statistics
 from orthoedge.training.recipe import Compress, Recipe
 
 
@@ -67,6 +69,9 @@ def distil(
     identity = sha256(msgspec.json.encode(teaching.recipe) + json.dumps([epochs, name]).encode())
     done, best, best_weights = _resume(state, student, optimizer, identity)
     recipe = msgspec.structs.replace(teaching.recipe, batch=settings.batch)
+    if done == 0:
+        first = islice(batches(teaching.train, recipe, 0), 4)
+        start_running_statistics(student, (images for images, _ in first))
     steps = steps_per_epoch(len(teaching.train), settings.batch)
     started = time.monotonic()
     for epoch in range(done + 1, epochs + 1):

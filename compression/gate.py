@@ -9,7 +9,7 @@ import numpy as np
 from orthoedge.benchmarks.metrics import cosine
 from orthoedge.runtime.engine import Outputs, Precision
 from orthoedge.runtime.manifest import Metrics
-from orthoedge.training.recipe import Gate
+from orthoedge.training.recipe import GateLimits
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Check:
 
 
 def gate(
-    settings: Gate,
+    settings: GateLimits,
     alert_labels: tuple[str, ...],
     teacher: Metrics,
     student: Metrics,
@@ -50,9 +50,6 @@ def gate(
     checks = [
         check("macro-F1 drop", teacher.macro_f1 - student.macro_f1, settings.max_macro_f1_drop),
         check("ECE", student.expected_calibration_error, settings.max_ece),
-        check(
-            "agreement with teacher", student.teacher_agreement, settings.min_agreement, False
-        ),
         check("saliency cosine", saliency_cosine, settings.min_teacher_cosine, False),
     ]
     for label in alert_labels:

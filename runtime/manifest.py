@@ -17,7 +17,7 @@ class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     pass
 
 
-class FileRecord(_Record):
+class FileRecord(_Record, frozen=True):
     """One file of the bundle."""
 
     sha256: str
@@ -26,7 +26,7 @@ class FileRecord(_Record):
     """Size in bytes."""
 
 
-class Graph(_Record):
+class Graph(_Record, frozen=True):
     """Face of both ONNX files: uint8 (N, 1, size, size) in, three float32 tensors out."""
 
     size: int
@@ -43,7 +43,7 @@ class Graph(_Record):
     """ONNX operator set."""
 
 
-class OutOfDistribution(_Record):
+class OutOfDistribution(_Record, frozen=True):
     """Diagonal Mahalanobis distance of the feature vector from the training images."""
 
     mean: tuple[float, ...]
@@ -54,7 +54,7 @@ class OutOfDistribution(_Record):
     """A mean squared deviation above this is unlike the training images."""
 
 
-class Calibration(_Record):
+class Calibration(_Record, frozen=True):
     """What turns logits of one precision into a decision."""
 
     temperature: float
@@ -68,7 +68,7 @@ class Calibration(_Record):
     out_of_distribution: OutOfDistribution
 
 
-class Metrics(_Record):
+class Metrics(_Record, frozen=True):
     """What was measured, on the held-out test split, through the runtime's own pipeline."""
 
     images: int
@@ -84,15 +84,22 @@ class Metrics(_Record):
     """Share of images with the teacher's label."""
 
 
-class Golden(_Record):
+class Tolerance(_Record, frozen=True):
+    """Largest allowed |difference| over the standard deviation of the expected tensor."""
+
+    logits: float
+    saliency_map: float
+    feature_vector: float
+
+
+class Golden(_Record, frozen=True):
     """Expected answers that `orthoedge verify` runs again."""
 
     images: int
-    tolerance: dict[Precision, float]
-    """Largest allowed |difference| over the standard deviation of the expected tensor."""
+    tolerance: dict[Precision, Tolerance]
 
 
-class Lineage(_Record):
+class Lineage(_Record, frozen=True):
     """Where the model came from."""
 
     recipe: str
@@ -116,7 +123,7 @@ class Lineage(_Record):
     package_version: str
 
 
-class Manifest(_Record):
+class Manifest(_Record, frozen=True):
     """The whole of manifest.json."""
 
     schema: int

@@ -149,17 +149,22 @@ class Pipeline:
             fallback=fallback,
         )
 
-    def __call__(self, source: Path | str | bytes | Pixels | Radiograph) -> Finding:
+    def __call__(self, source: Path | str | bytes | Pixels) -> Finding:
         """Predict one radiograph.
 
         Raises:
             InputError: not a radiograph this tool can read.
             EngineError: the engine failed.
         """
+        return self.predict(source)[1]
+
+    def predict(self, source: Path | str | bytes | Pixels) -> tuple[Radiograph, Finding]:
+        """As a call, with the radiograph as it was read, for drawing the map on it."""
         start = time.perf_counter()
         if isinstance(source, np.ndarray):
-            source = Radiograph(pixels=source, source_bits=8, spacing_mm=None, notes=())
-        radiograph = source if isinstance(source, Radiograph) else read_image(source)
+            radiograph = Radiograph(pixels=source, source_bits=8, spacing_mm=None, notes=())
+        else:
+            radiograph = read_image(source)
         read = time.perf_counter()
         square, placement = self.bundle.manifest.preprocess.prepare(radiograph.pixels)
         prepared = time.perf_counter()
@@ -172,7 +177,7 @@ class Pipeline:
         )
         label = self.bundle.manifest.labels.index(verdict.label)
         done = time.perf_counter()
-        return Finding(
+        finding = Finding(
             verdict=verdict,
             saliency_map=outputs.saliency_map[0, label],
             placement=placement,
@@ -188,3 +193,4 @@ class Pipeline:
                 decide=(done - inferred) * 1e3,
             ),
         )
+        return radiograph, finding

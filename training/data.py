@@ -45,6 +45,8 @@ class Study:
     """Lesions: x0, y0, x1, y1 as fractions of the radiograph's width and height."""
     mask: Path | None = None
     """Lesion mask, non-zero inside, where the set has one."""
+    source: str = ""
+    """Collection it comes from; `phantom` for a rendered one."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,8 @@ def read_index(source: Path) -> list[Study]:
 
     Args:
         source: a CSV file; a folder with index.csv; or a folder with one sub-folder per class.
-            Columns: path (from the CSV's folder) and label; optional group, boxes (JSON list of
-            [x0, y0, x1, y1] as fractions of width and height) and mask. Others are not read.
+            Columns: path (from the CSV's folder) and label; optional group, source, boxes (JSON
+            list of [x0, y0, x1, y1] as fractions of width and height) and mask; others are not read.
 
     Raises:
         DataError: with file, line and column: a missing column, a bad box, a missing image, a path
@@ -107,7 +109,9 @@ def _row(file: Path, line: int, row: dict[str, str]) -> Study:
     if mask is not None and not mask.is_file():
         raise DataError(f"{where}, column mask: no file {mask}")
     boxes = parse_boxes(row.get("boxes", ""), f"{where}, column boxes")
-    return Study(path, row["label"], row.get("group") or row["path"], boxes, mask)
+    return Study(
+        path, row["label"], row.get("group") or row["path"], boxes, mask, row.get("source", "")
+    )
 
 
 def parse_boxes(text: str, where: str) -> tuple[Box, ...]:

@@ -50,7 +50,7 @@ class Branch(nn.Module):
                 setattr(backbone, unused, nn.Identity())
         self.backbone: nn.Module = backbone
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(int(backbone.num_features), classes)
+        self.head = nn.Linear(int(backbone.num_features), classes)  # type: ignore[arg-type]
 
     def features(self, x: Tensor) -> Tensor:
         """(B, 1, S, S) -> (B, K, h, w)."""
@@ -90,7 +90,7 @@ class Ensemble(nn.Module):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """timm names of the backbones."""
+        """The timm names of the backbones."""
         return tuple(branch.name for branch in self._branches())
 
     def fusion(self) -> Tensor:
@@ -98,7 +98,7 @@ class Ensemble(nn.Module):
         return self.fusion_logits.softmax(0)
 
     def features(self, x: Tensor) -> Tensor:
-        """float (B, 1, S, S) -> (B, K, h, w), the branches' features concatenated.
+        """Map float (B, 1, S, S) to (B, K, h, w), the branches' features concatenated.
 
         Raises:
             RecipeError: the branches' maps differ in size, so their sum is not GAP-linear.
@@ -135,7 +135,7 @@ class Ensemble(nn.Module):
 
 
 def normalise(images: Tensor) -> Tensor:
-    """uint8 (B, 1, S, S) -> float32, -1 to 1."""
+    """Scale uint8 (B, 1, S, S) to float32, -1 to 1."""
     return images.float() * _SCALE - 1
 
 
@@ -156,7 +156,7 @@ def explain(features: Tensor, weight: Tensor, bias: Tensor) -> Explained:
     channel = grad_cam_weights(features, weight)  # (N, C, K)
     height, width = features.shape[2:]
     maps = torch.relu(channel @ features.flatten(2))  # (N, C, K) @ (N, K, hw) -> (N, C, hw)
-    return Explained(logits, maps.unflatten(2, (height, width)), pooled)
+    return Explained(logits, maps.reshape(*maps.shape[:2], height, width), pooled)
 
 
 def grad_cam_weights(features: Tensor, weight: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     pass
 
 
-class Augment(_Table):
+class Augment(_Table, frozen=True):
     """Random changes of a training image; 0 (or false) turns one off."""
 
     flip: bool
@@ -55,7 +55,7 @@ class Augment(_Table):
         _require(self.shear < 45, "augment.shear", "below 45 degrees", self.shear)
 
 
-class SplitFractions(_Table):
+class SplitFractions(_Table, frozen=True):
     """Shares of the images; what train and val leave is the test part."""
 
     train: float
@@ -71,7 +71,7 @@ class SplitFractions(_Table):
         _require(self.train + self.val < 1, "split", "train + val below 1", self.train + self.val)
 
 
-class GateLimits(_Table):
+class GateLimits(_Table, frozen=True):
     """Largest losses a compressed model may show against the teacher; drops are fractions."""
 
     max_macro_f1_drop: float
@@ -88,7 +88,7 @@ class GateLimits(_Table):
     """Mean cosine of the student's and the teacher's saliency maps."""
 
 
-class Compress(_Table):
+class Compress(_Table, frozen=True):
     """Settings of distillation, pruning, quantization and their gate."""
 
     student: str
@@ -127,7 +127,7 @@ class Compress(_Table):
         _require(self.prune_epochs >= 0, "compress.prune_epochs", "0 or more", self.prune_epochs)
 
 
-class Recipe(_Table):
+class Recipe(_Table, frozen=True):
     """Everything that decides a training run.
 
     Raises:
@@ -221,6 +221,22 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
     _check_keys(tree, Recipe, source, "")
     for override in overrides:
         _override(tree, override)
+    return _convert(tree, source)
+
+
+def override_recipe(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
+    """Apply overrides as `load_recipe` does to a recipe that was read before.
+
+    Raises:
+        RecipeError: as `load_recipe`.
+    """
+    tree = msgspec.to_builtins(recipe)
+    for override in overrides:
+        _override(tree, override)
+    return _convert(tree, recipe.name)
+
+
+def _convert(tree: dict[str, Any], source: str) -> Recipe:
     try:
         return msgspec.convert(tree, Recipe)
     except msgspec.ValidationError as error:

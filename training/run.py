@@ -33,7 +33,7 @@ class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     pass
 
 
-class Epoch(_Record):
+class Epoch(_Record, frozen=True):
     """One line of log.csv."""
 
     epoch: int
@@ -56,7 +56,7 @@ class Epoch(_Record):
     """Training images over the time of the training steps alone."""
 
 
-class TrainingMetrics(_Record):
+class TrainingMetrics(_Record, frozen=True):
     """metrics.json: the best epoch on the test part, in float32, before any calibration."""
 
     images: int
@@ -85,7 +85,7 @@ class TrainingMetrics(_Record):
     """Learned weight of each backbone."""
 
 
-class Report(_Record):
+class Report(_Record, frozen=True):
     """report.json: what a run started from."""
 
     data: str
@@ -192,8 +192,8 @@ def write_split(path: Path, split: Split, root: Path) -> None:
             image = os.path.relpath(study.path, root)
             mask = "" if study.mask is None else os.path.relpath(study.mask, root)
             boxes = json.dumps(study.boxes) if study.boxes else ""
-            rows.append((image, study.label, study.group, boxes, mask, part))
-    write_table(path, ("path", "label", "group", "boxes", "mask", "part"), rows)
+            rows.append((image, study.label, study.group, study.source, boxes, mask, part))
+    write_table(path, ("path", "label", "group", "source", "boxes", "mask", "part"), rows)
 
 
 def read_split(path: Path, root: Path) -> Split:
@@ -212,6 +212,7 @@ def read_split(path: Path, root: Path) -> Split:
                     row["group"],
                     parse_boxes(row["boxes"], f"{path}, column boxes"),
                     root / row["mask"] if row["mask"] else None,
+                    row["source"],
                 )
                 if not study.path.is_file():
                     raise DataError(
