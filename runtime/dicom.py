@@ -1,8 +1,7 @@
-"""A DICOM radiograph, for display: modality → VOI → polarity → 8 bits.
+"""A DICOM file in, a radiograph for display out, or one line that says why not.
 
-Sources: DICOM PS3.3 C.11.1 (modality LUT), C.11.2 (VOI LUT), C.7.6.3.1.2 (photometric
-interpretation), C.8.11.3 (presentation LUT shape). Only the elements named below are parsed, so no
-patient's name, number or date is ever in memory as a value, and none can reach a note or a message.
+Only the elements named below are parsed, so no patient's name, number or date is ever in memory as
+a value, and none can reach a note or a message.
 
 The whole grey-scale pipeline is a function of the stored value alone, and a stored value has at
 most 16 bits: it is evaluated once for each possible value, in double precision, and the image is
@@ -18,16 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from orthoedge.runtime.dicom_grey import grey_levels
 from orthoedge.runtime.errors import InputError, MissingDependency, OrthoEdgeError
-from orthoedge.runtime.grey import (
-    Counts,
-    Pixels,
-    Values,
-    lookup,
-    robust_window,
-    to_eight_bits,
-    window,
-)
 from orthoedge.runtime.headers import codestream_size
 from orthoedge.runtime.intake import MAX_PIXELS, Radiograph, check_contrast, check_size
 
@@ -120,14 +111,10 @@ def _read(data: bytes, prefer_photometric: bool, max_pixels: int) -> Radiograph:
     spare = depth - bits
     patterns = (np.arange(2**depth, dtype=np.uint32) << spare).astype(index.dtype)
     entries = patterns.view(stored.dtype).astype(np.int64) >> spare
-    values = _modality(entries, dataset)
-    table, voi_notes = _voi(values, _without_padding(counts, entries, dataset), dataset)
-    inverted, polarity_notes = _polarity(dataset, prefer_photometric)
-    if inverted:
-        table = 255 - table
+    table, grey_notes = grey_levels(entries, counts, dataset, prefer_photometric)
     pixels = table[index]
     check_contrast(pixels)
-    return Radiograph(pixels, bits, _spacing(dataset), (*notes, *voi_notes, *polarity_notes))
+    return Radiograph(pixels, bits, _spacing(dataset), (*notes, *grey_notes))
 
 
 def _transfer_syntax(data: bytes) -> str:
@@ -212,89 +199,6 @@ def _decode(dataset: Dataset, syntax: str) -> npt.NDArray[Any]:
     return np.ascontiguousarray(stored, dtype=stored.dtype.newbyteorder("="))
 
 
-def _modality(entries: npt.NDArray[np.int64], dataset: Dataset) -> Values:
-    """What the detector measured, for each stored value (PS3.3 C.11.1)."""
-    if dataset.get("ModalityLUTSequence"):
-        values, _ = _lookup(entries.astype(np.float64), dataset.ModalityLUTSequence[0], dataset)
-        return values
-    slope = dataset.get("RescaleSlope", None)
-    intercept = dataset.get("RescaleIntercept", None)
-    values = entries.astype(np.float64)
-    return values * float(1 if slope is None else slope) + float(intercept or 0)
-
-
-def _voi(values: Values, counts: Counts, dataset: Dataset) -> tuple[Pixels, tuple[str, ...]]:
-    """Grey level 0 to 255 for each value: LUT, else window, else robust percentiles."""
-    note = "no window in file"
-    table: Pixels | None
-    if dataset.get("VOILUTSequence"):
-        shown, depth = _lookup(values, dataset.VOILUTSequence[0], dataset)
-        table = to_eight_bits(shown, 0, 2.0**depth - 1)
-    else:
-        table = _window(values, dataset)
-    if table is not None:
-        used = table[counts > 0]
-        if used.size and used.min() != used.max():
-            return table, ()
-        note = "the window in the file shows nothing"
-    low, high = robust_window(values, counts)
-    table = to_eight_bits(values, low, high)
-    return table, (f"{note}: windowed from {low:g} to {high:g} (percentiles 0.5 and 99.5)",)
-
-
-def _window(values: Values, dataset: Dataset) -> Pixels | None:
-    """The first window of the file, to 0 to 255; None where it has none that can be used."""
-    center = _first(dataset.get("WindowCenter", None))
-    width = _first(dataset.get("WindowWidth", None))
-    if center is None or width is None:
-        return None
-    function = str(dataset.get("VOILUTFunction", "") or "LINEAR").upper()
-    if function not in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
-        raise InputError("DICOM with an unknown VOI LUT function")
-    return window(values, center, width, function)
-
-
-def _lookup(values: Values, item: Dataset, dataset: Dataset) -> tuple[Values, int]:
-    """Apply a LUT of the file to `values`; the result and its depth in bits (PS3.3 C.11.1.1.1)."""
-    entries, first, depth = (int(number) for number in item.LUTDescriptor)
-    entries = entries or 2**16
-    raw = item.LUTData
-    table: npt.NDArray[Any]
-    if isinstance(raw, bytes):
-        order = "<" if dataset.original_encoding[1] else ">"
-        table = np.frombuffer(raw, f"{order}u2" if len(raw) >= 2 * entries else "u1")
-    else:
-        table = np.atleast_1d(np.asarray(raw)).astype(np.int64) & 0xFFFF
-    if len(table) < entries or not 8 <= depth <= 16:
-        raise InputError("damaged DICOM: a look-up table does not match its descriptor")
-    table = table[:entries]
-    return lookup(values, table, first), max(depth, int(table.max()).bit_length())
-
-
-def _without_padding(counts: Counts, entries: npt.NDArray[np.int64], dataset: Dataset) -> Counts:
-    """Histogram without the value that fills what the detector never saw."""
-    padding = dataset.get("PixelPaddingValue", None)
-    if padding is None:
-        return counts
-    kept = np.where(entries == int(padding), 0, counts)
-    return kept if kept.any() else counts
-
-
-def _polarity(dataset: Dataset, prefer_photometric: bool) -> tuple[bool, tuple[str, ...]]:
-    """Whether to invert, which happens once or not at all, and notes."""
-    photometric = str(dataset.PhotometricInterpretation) == "MONOCHROME1"
-    shape = str(dataset.get("PresentationLUTShape", "") or "").strip().upper()
-    if prefer_photometric or shape not in ("IDENTITY", "INVERSE"):
-        return photometric, ()
-    inverse = shape == "INVERSE"
-    if inverse == photometric:
-        return inverse, ()
-    return inverse, (
-        f"PresentationLUTShape {shape} contradicts {dataset.PhotometricInterpretation} and was "
-        "followed: check the polarity",
-    )
-
-
 def _spacing(dataset: Dataset) -> tuple[float, float] | None:
     """Row and column spacing in mm: at the patient where known, else at the detector."""
     for element in ("PixelSpacing", "ImagerPixelSpacing"):
@@ -304,10 +208,3 @@ def _spacing(dataset: Dataset) -> tuple[float, float] | None:
             if 0 < rows < 100 and 0 < columns < 100:
                 return rows, columns
     return None
-
-
-def _first(value: Any) -> float | None:
-    """The first of a multi-valued decimal string, or None where it is empty."""
-    if value is None or value == "":
-        return None
-    return float(value if isinstance(value, (int, float, str)) else value[0])

@@ -331,6 +331,21 @@ def test_every_file_pydicom_breaks_on_purpose_is_read_or_refused_in_one_line():
         assert len(message.splitlines()) == 1
 
 
+def test_bytes_changed_at_random_give_an_image_or_an_input_error():
+    rng = np.random.default_rng(0)
+    compressed = dataset(WindowCenter=2000, WindowWidth=3000)
+    compressed.compress(JPEGLSLossless, generate_instance_uid=False)
+    for clean in (to_bytes(dataset(WindowCenter=2000, WindowWidth=3000)), to_bytes(compressed)):
+        for _ in range(150):
+            data = bytearray(clean)
+            for at in rng.integers(132, 900, 2):
+                data[at] = rng.integers(0, 256)
+            try:
+                assert read_image(bytes(data), max_pixels=10**6).pixels.ndim == 2
+            except InputError:
+                continue
+
+
 def test_a_decoder_that_is_missing_is_named_with_the_pip_line(monkeypatch):
     from pydicom.pixels.decoders.base import Decoder
 
