@@ -167,12 +167,12 @@ def stage(seed: int, index: int) -> tuple[Scene, np.random.Generator]:
         scatter=float(rng.uniform(0.02, 0.2)),
         focus=float(rng.uniform(0.35, 0.85)),
         detail=float(rng.uniform(0.0, 0.9)),
-        window=(float(rng.uniform(-0.12, 0.16)), float(rng.uniform(-0.14, 0.22))),
-        gamma=float(np.exp(rng.uniform(-0.4, 0.45))),
+        window=(float(rng.uniform(-0.16, 0.2)), float(rng.uniform(-0.18, 0.3))),
+        gamma=float(np.exp(rng.uniform(-0.5, 0.5))),
         marker=marker,
         hardware=metal,
         paediatric=bool(rng.random() < 0.25),
-        porosity=float(rng.uniform(0.75, 1.15)),
+        porosity=float(rng.uniform(0.68, 1.2)),
         fold=fold,
     )
     return scene, rng
