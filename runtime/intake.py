@@ -175,10 +175,12 @@ def _to_grey(
 def _from_sixteen_bits(grey: npt.NDArray[Any]) -> tuple[Pixels, str]:
     """uint16 (H, W) to uint8 (H, W), and a note on how."""
     # 10, 12 or 14 bits in a 16-bit container would be almost black with a plain shift by 8.
-    values = grey.astype(np.uint16, copy=False)
-    if not np.any(values % 257):
-        return (values // 257).astype(np.uint8), "16-bit file holds 8-bit values"
-    counts = np.bincount(values.ravel(), minlength=2**16)
-    low, high = robust_window(np.arange(2.0**16), counts)
-    pixels = to_eight_bits(values, low, high)
-    return pixels, f"16 bits windowed to 8 from {low:g} to {high:g} (percentiles 0.5 and 99.5)"
+    values = np.arange(2**16, dtype=np.float64)
+    counts = np.bincount(grey.ravel(), minlength=2**16)
+    if np.all(np.flatnonzero(counts) % 257 == 0):
+        table, note = to_eight_bits(values, 0, 65535), "16-bit file holds 8-bit values"
+    else:
+        low, high = robust_window(values, counts)
+        table = to_eight_bits(values, low, high)
+        note = f"16 bits windowed to 8 from {low:g} to {high:g} (percentiles 0.5 and 99.5)"
+    return table[grey], note
