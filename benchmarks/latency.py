@@ -50,6 +50,7 @@ def interleaved(
     *,
     rounds: int,
     warmup: int,
+    settle: int = 1,
     clock: Callable[[], int] = perf_counter_ns,
 ) -> dict[str, Timings]:
     """Time the candidates in turn, A B C A B C, so that drift of the machine hits all alike.
@@ -58,19 +59,26 @@ def interleaved(
         candidates: by name; called in the mapping's order.
         rounds: timed calls of each.
         warmup: untimed rounds before, in the same order.
+        settle: untimed calls of a candidate right before each of its timed ones. What ran before
+            left its worker threads spinning and its data in the caches; without this, whoever
+            comes after the heaviest candidate pays for it.
         clock: returns nanoseconds.
 
     Raises:
-        ValueError: no rounds, or a negative warm-up.
+        ValueError: no rounds, or a negative warm-up or settling.
     """
-    if rounds < 1 or warmup < 0:
-        raise ValueError(f"expected rounds >= 1 and warmup >= 0, got {rounds} and {warmup}")
+    if rounds < 1 or min(warmup, settle) < 0:
+        raise ValueError(
+            f"expected rounds >= 1, warmup >= 0, settle >= 0; got {rounds}, {warmup}, {settle}"
+        )
     for _ in range(warmup):
         for call in candidates.values():
             call()
     samples = {name: np.empty(rounds) for name in candidates}
     for i in range(rounds):
         for name, call in candidates.items():
+            for _ in range(settle):
+                call()
             start = clock()
             call()
             samples[name][i] = (clock() - start) / 1e6

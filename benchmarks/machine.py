@@ -20,6 +20,10 @@ _PACKAGES = (
     "grad-cam",
 )
 
+QUIET = 0.5
+"""Load above which a run is not to be quoted: PyTorch's threads wait spinning, so other work slows
+the seeds' way far more than the lean engines, and the ratio flatters them."""
+
 
 class Machine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The machine and the software of a run."""
@@ -31,7 +35,7 @@ class Machine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     kernel: str
     python: str
     load: float
-    """Runnable processes over the minute before the run; above 0.5, others were at work."""
+    """Runnable processes over the minute before the run; above QUIET, others were at work."""
     packages: dict[str, str]
     """Version of each package that is installed."""
 

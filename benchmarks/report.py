@@ -23,6 +23,7 @@ from orthoedge.runtime.preprocess import Pixels
 from orthoedge.targets import open_engine
 
 SEEDS = "seeds"
+_BUSY = "**Other work was running on this machine: these figures are not to be quoted.**"
 _SIDE = 512  # of the default radiograph, in pixels
 
 
@@ -169,6 +170,7 @@ def to_markdown(report: Report) -> str:
         f"{report.data}; {report.rounds} interleaved rounds, {report.threads} threads; "
         f"{computer.cpu}, {computer.cores} cores, {computer.kernel}, load {computer.load}.",
         "",
+        *([_BUSY, ""] if computer.load > machine.QUIET else []),
         "| target | engine | precision | ISA | pipeline ms p50 / p90 / p99 "
         "| engine alone ms p50 / p90 / p99 | pipeline ÷ engine | seeds' way ÷ pipeline |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",

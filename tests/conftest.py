@@ -127,6 +127,9 @@ def small_manifest():
     from orthoedge.runtime import manifest as m
     from orthoedge.runtime.preprocess import Preprocess
 
+    def tolerance(value):
+        return m.Tolerance(logits=value, saliency_map=value, feature_vector=value)
+
     calibration = m.Calibration(
         temperature=1.5,
         conformal_coverage=0.95,
@@ -166,7 +169,7 @@ def small_manifest():
         calibration={"fp32": calibration, "int8": calibration},
         metrics={"fp32": metrics, "int8": metrics},
         # Rounding of different kernels; a wrong weight moves the logits by whole deviations.
-        golden=m.Golden(images=4, tolerance={"fp32": 1e-4, "int8": 0.05}),
+        golden=m.Golden(images=4, tolerance={"fp32": tolerance(1e-4), "int8": tolerance(0.05)}),
         lineage=m.Lineage(
             recipe="none",
             teacher=("none",),

@@ -6,16 +6,18 @@ import pytest
 from orthoedge.benchmarks.latency import Timings, interleaved, ratio
 
 
-def test_candidates_take_turns_and_warmup_is_not_timed():
+@pytest.mark.parametrize(("settle", "turn"), [(0, "ABC"), (1, "AABBCC")])
+def test_candidates_take_turns_and_warmup_is_not_timed(settle, turn):
     calls = []
     ticks = count(0, 1_000_000)
     timings = interleaved(
         {name: lambda name=name: calls.append(name) for name in "ABC"},
         rounds=3,
         warmup=2,
+        settle=settle,
         clock=lambda: next(ticks),
     )
-    assert "".join(calls) == "ABC" * 5
+    assert "".join(calls) == "ABC" * 2 + turn * 3
     assert list(timings) == ["A", "B", "C"]
     for each in timings.values():
         np.testing.assert_array_equal(each.samples_ms, [1.0, 1.0, 1.0])
@@ -28,7 +30,7 @@ def test_a_sample_is_the_time_of_its_own_call_in_milliseconds():
         nonlocal now
         now += int(milliseconds * 1e6)
 
-    lasting = iter([100, 1, 2, 3])
+    lasting = iter([100, 90, 1, 80, 2, 70, 3])  # warm-up; then settling and timed in turn
     timings = interleaved(
         {"slow": lambda: advance(next(lasting)), "fast": lambda: advance(0.5)},
         rounds=3,
@@ -39,10 +41,10 @@ def test_a_sample_is_the_time_of_its_own_call_in_milliseconds():
     np.testing.assert_array_equal(timings["fast"].samples_ms, [0.5, 0.5, 0.5])
 
 
-@pytest.mark.parametrize(("rounds", "warmup"), [(0, 0), (1, -1)])
-def test_no_rounds_are_refused(rounds, warmup):
+@pytest.mark.parametrize(("rounds", "warmup", "settle"), [(0, 0, 0), (1, -1, 0), (1, 0, -1)])
+def test_no_rounds_are_refused(rounds, warmup, settle):
     with pytest.raises(ValueError, match="rounds >= 1"):
-        interleaved({"a": lambda: None}, rounds=rounds, warmup=warmup)
+        interleaved({"a": lambda: None}, rounds=rounds, warmup=warmup, settle=settle)
 
 
 def test_percentiles_are_those_of_the_samples_whatever_their_order():

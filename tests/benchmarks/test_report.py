@@ -72,6 +72,14 @@ def test_an_unknown_target_and_an_empty_folder_are_errors(small_bundle, radiogra
         benchmark(small_bundle, ["x86"], 1, empty, seeds=False)
 
 
+def test_a_busy_machine_is_said_to_be_one(small_bundle, radiographs):
+    report = benchmark(small_bundle, ["portable"], 1, radiographs, seeds=False, threads=1)
+    for load, busy in [(0.1, False), (3.0, True)]:
+        machine = msgspec.structs.replace(report.machine, load=load)
+        table = to_markdown(msgspec.structs.replace(report, machine=machine))
+        assert ("not to be quoted" in table) is busy
+
+
 @pytest.mark.usefixtures("torch_threads")
 def test_the_seeds_way_is_timed_beside_the_pipelines(small_bundle, radiographs):
     report = benchmark(small_bundle, ["x86"], 2, radiographs, threads=1, warmup=1)
