@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from orthoedge.runtime.engine import Precision
-from orthoedge.runtime.errors import BundleError
+from orthoedge.runtime.errors import BundleError, RecipeError
 from orthoedge.runtime.preprocess import Preprocess
 
 SCHEMA = 1
@@ -153,7 +153,7 @@ def decode_manifest(data: bytes) -> Manifest:
     """
     try:
         manifest = msgspec.json.decode(data, type=Manifest)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecipeError) as error:
         raise BundleError(f"manifest.json: {error}") from error
     _check(manifest)
     return manifest

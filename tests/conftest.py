@@ -31,6 +31,36 @@ def real_weights():
     return _folder("ORTHOEDGE_REAL_WEIGHTS", "pretrained weights")
 
 
+@pytest.fixture(scope="session")
+def phantoms(tmp_path_factory):
+    """Folder of a small phantom set."""
+    from orthoedge.training.phantom import write_phantoms
+
+    folder = tmp_path_factory.mktemp("data") / "phantoms"
+    write_phantoms(folder, 160, seed=1, size=96)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_run(phantoms, tmp_path_factory):
+    """Folder of a run of the recipe `tiny`."""
+    from orthoedge.cli.main import main
+
+    run = tmp_path_factory.mktemp("runs") / "tiny"
+    assert main(["train", "tiny", "--data", str(phantoms), "--out", str(run)]) == 0
+    return run
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tiny_run, tmp_path_factory):
+    """Folder of the bundle that `compress` makes of it. Copy it before changing a file."""
+    from orthoedge.cli.main import main
+
+    out = tmp_path_factory.mktemp("bundles") / "tiny"
+    assert main(["compress", str(tiny_run), "--out", str(out)]) == 0
+    return out
+
+
 SIZE, FEATURES, LABELS = 32, 8, ("fracture", "non-affected", "tumor-malignant")
 
 

@@ -1,0 +1,89 @@
+"""From a file to a finding that says what ran and can be run again."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from orthoedge.runtime.engine import Outputs
+from orthoedge.runtime.errors import EngineError, InputError
+from orthoedge.runtime.pipeline import Pipeline
+from orthoedge.targets import open_pipeline
+
+
+@pytest.fixture(scope="module")
+def pipeline(small_bundle):
+    return open_pipeline(small_bundle, "x86", "fp32")
+
+
+@pytest.fixture
+def image():
+    return np.random.default_rng(5).integers(0, 256, (70, 50), dtype=np.uint8)
+
+
+def test_array_bytes_and_path_give_one_finding(pipeline, image, tmp_path):
+    encoded = cv2.imencode(".png", image)[1].tobytes()
+    path = tmp_path / "a.png"
+    path.write_bytes(encoded)
+    findings = [pipeline(source) for source in (image, encoded, path, str(path))]
+    for finding in findings[1:]:
+        assert finding.verdict == findings[0].verdict
+        np.testing.assert_array_equal(finding.saliency_map, findings[0].saliency_map)
+
+
+def test_the_map_is_that_of_the_label(pipeline, small_bundle, image):
+    finding = pipeline(image)
+    square = small_bundle.manifest.preprocess(image)
+    outputs = pipeline.engine.run(square[None, None])
+    label = small_bundle.manifest.labels.index(finding.label)
+    assert label == outputs.logits[0].argmax()
+    np.testing.assert_array_equal(finding.saliency_map, outputs.saliency_map[0, label])
+
+
+def test_a_finding_says_what_ran_and_with_which_thresholds(pipeline, small_bundle, image):
+    record = json.loads(pipeline(image).to_json())
+    assert record["provenance"]["bundle_sha256"] == small_bundle.sha256
+    assert record["provenance"]["engine"] == "openvino"
+    assert record["provenance"]["precision"] == "fp32"
+    calibration = small_bundle.manifest.calibration["fp32"]
+    assert record["thresholds"]["temperature"] == calibration.temperature
+    assert record["notice"] == small_bundle.manifest.intended_use
+    timing = record["timing_ms"]
+    stages = [timing[stage] for stage in ("read", "preprocess", "inference", "decide")]
+    assert timing["total"] == pytest.approx(sum(stages))
+    assert min(stages) >= 0
+
+
+def test_running_again_gives_the_same_record(pipeline, image):
+    first, second = (json.loads(pipeline(image).to_json()) for _ in range(2))
+    first.pop("timing_ms")
+    second.pop("timing_ms")
+    assert first == second
+
+
+def test_what_is_no_radiograph_is_refused(pipeline, tmp_path):
+    with pytest.raises(InputError, match="uint8"):
+        pipeline(np.zeros((4, 4), np.float32))
+    with pytest.raises(InputError, match="empty"):
+        pipeline(b"")
+
+
+def test_logits_that_are_not_finite_are_no_answer(small_bundle, image):
+    class Broken:
+        name, version, precision, isa = "broken", "0", "fp32", "none"
+
+        def run(self, images):
+            return Outputs(
+                np.full((1, 3), np.nan, np.float32),
+                np.zeros((1, 3, 4, 4), np.float32),
+                np.zeros((1, 8), np.float32),
+            )
+
+    with pytest.raises(EngineError, match="not finite"):
+        Pipeline(small_bundle, Broken())(image)
+
+
+def test_a_fallback_is_part_of_the_finding(small_bundle, pipeline, image):
+    spoken = Pipeline(small_bundle, pipeline.engine, fallback="no GPU here")(image)
+    assert spoken.provenance.fallback == "no GPU here"

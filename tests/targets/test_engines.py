@@ -1,0 +1,137 @@
+"""Both CPU engines keep one contract, and say what really ran."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from orthoedge.runtime.errors import EngineError, MissingDependency, UnknownTarget
+from orthoedge.targets import open_engine, open_model, open_pipeline
+from orthoedge.targets.parity import check_engine, deviation
+from orthoedge.targets.x86.cpu import choose_precision
+
+IMAGES = np.random.default_rng(2).integers(0, 256, (3, 1, 32, 32), dtype=np.uint8)
+
+
+@pytest.fixture(params=["x86", "portable"])
+def target(request):
+    return request.param
+
+
+@pytest.fixture(params=["fp32", "int8"])
+def engine(request, target, small_bundle):
+    return open_engine(small_bundle, target, request.param)
+
+
+def test_the_golden_answers_come_back(engine, small_bundle):
+    checks = check_engine(small_bundle, engine)
+    assert [str(check) for check in checks if not check.passed] == []
+    assert len(checks) == 6
+
+
+def test_shapes_and_types_are_the_contract(engine):
+    outputs = engine.run(IMAGES)
+    assert outputs.logits.shape == (3, 3)
+    assert outputs.saliency_map.shape == (3, 3, 4, 4)
+    assert outputs.feature_vector.shape == (3, 8)
+    for array in (outputs.logits, outputs.saliency_map, outputs.feature_vector):
+        assert array.dtype == np.float32
+
+
+def test_a_later_call_does_not_change_an_answer(engine):
+    first = engine.run(IMAGES[:1])
+    kept = first.logits.copy(), first.saliency_map.copy(), first.feature_vector.copy()
+    engine.run(IMAGES[1:2])
+    np.testing.assert_array_equal(first.logits, kept[0])
+    np.testing.assert_array_equal(first.saliency_map, kept[1])
+    np.testing.assert_array_equal(first.feature_vector, kept[2])
+
+
+def test_threads_sharing_an_engine_get_their_own_answers(engine):
+    expected = [engine.run(IMAGES[i : i + 1]).logits for i in range(3)]
+    wrong = []
+
+    def work(i):
+        for _ in range(50):
+            if not np.array_equal(engine.run(IMAGES[i : i + 1]).logits, expected[i]):
+                wrong.append(i)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+@pytest.mark.parametrize(
+    "images",
+    [IMAGES.astype(np.float32), IMAGES[0], IMAGES[:, :, :16], IMAGES[:0], np.repeat(IMAGES, 3, 1)],
+)
+def test_wrong_input_is_refused_with_what_was_expected(engine, images):
+    with pytest.raises(EngineError, match="expected"):
+        engine.run(images)
+
+
+def test_a_strided_view_gives_the_same_answer(engine):
+    mirrored = IMAGES[..., ::-1]
+    np.testing.assert_array_equal(
+        engine.run(mirrored).logits, engine.run(mirrored.copy()).logits
+    )
+
+
+def test_openvino_reports_the_kernels_it_compiled(small_bundle):
+    engine = open_engine(small_bundle, "x86", "int8")
+    assert engine.precision == "int8"
+    assert engine.isa in {"sse41", "sse42", "avx", "avx2", "avx2_vnni", "avx512"}
+
+
+def test_a_model_that_is_not_what_it_says_is_refused(small_bundle):
+    with pytest.raises(EngineError, match="not what it says"):
+        open_model(small_bundle.model("fp32"), 32, "x86", "int8")
+
+
+def test_garbage_is_refused(target):
+    with pytest.raises(EngineError, match="refused"):
+        open_model(b"garbage", 32, target, "fp32")
+
+
+def test_an_unknown_target_or_precision_is_refused_by_name(small_bundle):
+    with pytest.raises(UnknownTarget, match="'abacus' is unknown: choose one of x86"):
+        open_pipeline(small_bundle, "abacus")
+    with pytest.raises(EngineError, match="'int4' is unknown"):
+        open_engine(small_bundle, "x86", "int4")
+
+
+def test_a_missing_engine_names_the_pip_line(small_bundle, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(MissingDependency, match=r"pip install 'orthoedge\[portable\]'"):
+        open_engine(small_bundle, "portable")
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ("fpu sse4_1 sse4_2 avx avx2 avx512f avx512_vnni", "int8"),
+        ("fpu sse4_1 sse4_2 avx avx2 avx_vnni", "int8"),
+        ("fpu sse4_1 sse4_2", "fp32"),
+    ],
+)
+def test_auto_follows_the_instruction_sets(tmp_path, monkeypatch, flags, expected):
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text(f"processor : 0\nflags\t\t: {flags}\n")
+    assert choose_precision(cpuinfo)[0] == expected
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "SSE41")
+    assert choose_precision(cpuinfo)[0] == "fp32"
+
+
+def test_auto_without_readable_flags_takes_fp32(tmp_path):
+    assert choose_precision(tmp_path / "absent")[0] == "fp32"
+
+
+def test_deviation_sees_shapes_and_scale():
+    a = np.array([[0.0, 2.0]], np.float32)
+    assert deviation(a, a) == 0
+    assert deviation(a + 0.5, a) == pytest.approx(0.5)
+    assert deviation(a[:, :1], a) == float("inf")
