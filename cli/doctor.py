@@ -35,7 +35,9 @@ def run(args: argparse.Namespace) -> int:
     from orthoedge.targets import check_target, choose_precision, open_engine
     from orthoedge.targets.x86.cpu import instruction_sets
 
-    print(f"orthoedge {importlib.metadata.version('orthoedge')}, Python {platform.python_version()}")
+    print(
+        f"orthoedge {importlib.metadata.version('orthoedge')}, Python {platform.python_version()}"
+    )
     flags = instruction_sets()
     wanted = ("sse4_1", "avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8")
     known = ", ".join(flag for flag in wanted if flag in flags) or "not readable"

@@ -42,7 +42,8 @@ A research and engineering tool, not a cleared medical device.
 
 ## Data
 
-Trained, calibrated and measured on **{manifest.data}**. Licence of the data: {manifest.data_licence}.
+Trained, calibrated and measured on **{manifest.data}**.
+Licence of the data: {manifest.data_licence}.
 The temperature, operating points, conformal quantile and out-of-distribution threshold come from
 the validation split, which also chose the best epoch; metrics come from the test split.
 

@@ -46,9 +46,7 @@ class Teaching:
     recipe: Recipe
 
 
-def distil(
-    student: Ensemble, teaching: Teaching, epochs: int, state: Path, name: str
-) -> Ensemble:
+def distil(student: Ensemble, teaching: Teaching, epochs: int, state: Path, name: str) -> Ensemble:
     """Train a student in place and return it with its best weights by validation macro-F1.
 
     Args:

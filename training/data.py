@@ -63,8 +63,9 @@ def read_index(source: Path) -> list[Study]:
 
     Args:
         source: a CSV file; a folder with index.csv; or a folder with one sub-folder per class.
-            Columns: path (from the CSV's folder) and label; optional group, source, boxes (JSON
-            list of [x0, y0, x1, y1] as fractions of width and height) and mask; others are not read.
+            Columns: path (from the CSV's folder) and label; optional group, source, mask and
+            boxes (JSON list of [x0, y0, x1, y1] as fractions of width and height). Others are not
+            read.
 
     Raises:
         DataError: with file, line and column: a missing column, a bad box, a missing image, a path

@@ -40,9 +40,7 @@ class OnnxRuntimeEngine:
         if threads is not None:
             options.intra_op_num_threads = threads
         try:
-            self._session = ort.InferenceSession(
-                model, options, providers=["CPUExecutionProvider"]
-            )
+            self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         # ONNX Runtime's own exceptions share no base but Exception.
         except Exception as error:
             first = str(error).strip().splitlines()[0]

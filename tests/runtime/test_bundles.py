@@ -72,7 +72,7 @@ def test_no_bundle_no_manifest_and_no_archive_are_told_apart(tmp_path):
     with pytest.raises(BundleError, match=r"manifest\.json is missing"):
         read_bundle(tmp_path)
     (tmp_path / "text.zip").write_text("no archive")
-    with pytest.raises(BundleError, match="neither a folder nor a .zip"):
+    with pytest.raises(BundleError, match=r"neither a folder nor a \.zip"):
         read_bundle(tmp_path / "text.zip")
 
 

@@ -67,7 +67,9 @@ def test_temperature_divides_the_logits(small_bundle):
 
 def test_huge_logits_do_not_overflow(small_bundle):
     logits = np.array([1e4, -1e4, 0.0], np.float32)
-    verdict = decide(logits, np.ones(8, np.float32), small_bundle.manifest, calibrated(small_bundle))
+    verdict = decide(
+        logits, np.ones(8, np.float32), small_bundle.manifest, calibrated(small_bundle)
+    )
     assert verdict.probabilities["fracture"] == 1.0
 
 

@@ -75,9 +75,7 @@ def test_wrong_input_is_refused_with_what_was_expected(engine, images):
 
 def test_a_strided_view_gives_the_same_answer(engine):
     mirrored = IMAGES[..., ::-1]
-    np.testing.assert_array_equal(
-        engine.run(mirrored).logits, engine.run(mirrored.copy()).logits
-    )
+    np.testing.assert_array_equal(engine.run(mirrored).logits, engine.run(mirrored.copy()).logits)
 
 
 def test_openvino_reports_the_kernels_it_compiled(small_bundle):

@@ -1,0 +1,78 @@
+"""`verify` fails, with a clear line, on whatever is not as it was."""
+
+import io
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from orthoedge.cli.main import main
+from orthoedge.runtime.files import sha256
+
+
+@pytest.fixture
+def bundle(tiny_bundle, tmp_path):
+    return shutil.copytree(tiny_bundle, tmp_path / "bundle")
+
+
+def edit_manifest(folder, change):
+    path = folder / "manifest.json"
+    manifest = json.loads(path.read_text())
+    change(manifest)
+    path.write_text(json.dumps(manifest))
+
+
+def failures(bundle, capsys):
+    assert main(["verify", str(bundle)]) == 1
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("FAIL")]
+    assert lines
+    return lines
+
+
+def test_an_untouched_bundle_passes(bundle):
+    assert main(["verify", str(bundle)]) == 0
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+@pytest.mark.parametrize("tensor", ["logits", "saliency_map"])
+def test_a_golden_answer_changed_by_5_percent_fails(bundle, capsys, precision, tensor):
+    name = f"golden/{precision}.npz"
+    with np.load(bundle / name) as arrays:
+        changed = {key: arrays[key] * (1.05 if key == tensor else 1) for key in arrays}
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **changed)
+    (bundle / name).write_bytes(buffer.getvalue())
+    (line,) = failures(bundle, capsys)
+    assert name in line
+    assert "SHA-256 differs" in line
+
+
+def test_it_fails_even_where_the_hash_was_made_to_match(bundle, capsys):
+    name = "golden/fp32.npz"
+    with np.load(bundle / name) as arrays:
+        changed = {key: arrays[key] * 1.05 for key in arrays}
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **changed)
+    content = buffer.getvalue()
+    (bundle / name).write_bytes(content)
+    record = {"sha256": sha256(content), "bytes": len(content)}
+    edit_manifest(bundle, lambda m: m["files"].update({name: record}))
+    lines = failures(bundle, capsys)
+    assert any("golden logits" in line for line in lines)
+    assert any("golden saliency_map" in line for line in lines)
+
+
+def test_a_removed_label_fails(bundle, capsys):
+    edit_manifest(bundle, lambda m: m["labels"].pop())
+    (line,) = failures(bundle, capsys)
+    assert "3 labels for a graph of 4 classes" in line
+
+
+@pytest.mark.parametrize("model", ["model.fp32.onnx", "model.int8.onnx"])
+def test_one_flipped_byte_of_a_model_fails(bundle, capsys, model):
+    content = bytearray((bundle / model).read_bytes())
+    content[len(content) // 3] ^= 0xFF
+    (bundle / model).write_bytes(content)
+    (line,) = failures(bundle, capsys)
+    assert model in line
