@@ -12,7 +12,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -290,7 +290,7 @@ def training_precision() -> str:
     if torch.cuda.is_available():
         return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
     # Emulated bfloat16 is slower than float32; older torch cannot tell, so it trains in float32.
-    probe = getattr(torch.cpu, "get_capabilities", dict)
+    probe: Callable[[], dict[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)
     found = probe()
     return "bf16-mixed" if found.get("avx512_bf16") or found.get("amx_bf16") else "32-true"
 

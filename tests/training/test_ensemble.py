@@ -1,0 +1,121 @@
+"""The closed-form map against the peer package, and the fused head against its branches."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from pytorch_grad_cam import GradCAMPlusPlus
+from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
+from orthoedge.runtime.errors import RecipeError
+from orthoedge.training.ensemble import Branch, Ensemble, denominator, explain, normalise
+
+CLASSES = 4
+NAMES = ("mobilenetv4_conv_small", "efficientnet_b0", "rexnet_100")
+
+
+class _Pooled(torch.nn.Module):
+    """A branch with its feature maps as a layer, for the peer's hooks."""
+
+    def __init__(self, branch: Branch) -> None:
+        super().__init__()
+        self.branch = branch
+        self.maps = torch.nn.Identity()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.branch.head(self.maps(self.branch.features(x)).mean((2, 3)))
+
+
+@pytest.fixture(scope="module")
+def images() -> torch.Tensor:
+    """Twenty blurred random scenes, uint8 (20, 1, 224, 224)."""
+    rng = np.random.default_rng(0)
+    scenes = []
+    for index in range(20):
+        noise = rng.uniform(0, 255, (224, 224)).astype(np.float32)
+        blurred = cv2.GaussianBlur(noise, (0, 0), 1 + index)
+        scenes.append(cv2.normalize(blurred, None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8))
+    return torch.from_numpy(np.stack(scenes)[:, None])
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def branch(request: pytest.FixtureRequest, images: torch.Tensor) -> Branch:
+    """A branch whose batch normalization has seen the images, so its features are not near zero."""
+    torch.manual_seed(0)
+    branch = Branch(request.param, CLASSES)
+    for module in branch.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = None
+    branch.train()
+    with torch.no_grad():
+        branch(normalise(images[:10]))
+    return branch.eval()
+
+
+def _unit(maps: np.ndarray) -> np.ndarray:
+    low = maps.min((-2, -1), keepdims=True)
+    return (maps - low) / (maps.max((-2, -1), keepdims=True) - low + 1e-12)
+
+
+def test_the_closed_form_map_is_pytorch_grad_cams(branch, images):
+    x = normalise(images)
+    with torch.no_grad():
+        ours = explain(branch.features(x), branch.head.weight, branch.head.bias).saliency_map
+    model = _Pooled(branch)
+    with GradCAMPlusPlus(model=model, target_layers=[model.maps]) as peer:
+        truth = [index % CLASSES for index in range(len(images))]
+        # The package resizes its map to the image: take it where it is still (h, w).
+        peer(x, [ClassifierOutputTarget(c) for c in truth])
+        gradients = peer.activations_and_grads.gradients[0].numpy()
+        activations = peer.activations_and_grads.activations[0].numpy()
+        theirs = peer.get_cam_image(None, model.maps, truth, activations, gradients)
+    theirs = np.maximum(theirs, 0)
+    chosen = ours[torch.arange(len(images)), torch.tensor(truth)].numpy()
+    assert chosen.shape == theirs.shape
+    assert (chosen.max((1, 2)) > 0).all()
+    # float32 rounding of sums over some 1,000 channels
+    assert np.abs(_unit(chosen) - _unit(theirs)).max() <= 1e-4
+
+
+def test_the_mean_of_the_cam_plus_bias_is_the_logit(branch, images):
+    with torch.no_grad():
+        features = branch.features(normalise(images[:4]))
+        cam = torch.einsum("ck,nkhw->nchw", branch.head.weight, features)
+        logits = explain(features, branch.head.weight, branch.head.bias).logits
+        assert torch.allclose(cam.mean((2, 3)) + branch.head.bias, logits, atol=1e-4)
+        assert torch.allclose(branch(normalise(images[:4])), logits, atol=1e-4)
+
+
+def test_the_denominator_stays_positive(branch, images):
+    with torch.no_grad():
+        features = branch.features(normalise(images))
+        total = features.sum((2, 3))[:, None]
+        gradient = branch.head.weight / (features.shape[2] * features.shape[3])
+        assert denominator(total, gradient).min() > 0
+
+
+def test_the_fused_head_is_the_weighted_sum_of_its_branches():
+    torch.manual_seed(0)
+    model = Ensemble(("test_efficientnet", "test_resnet"), CLASSES, (0.4, 0.6)).eval()
+    images = torch.randint(0, 256, (5, 1, 64, 64), dtype=torch.uint8)
+    with torch.no_grad():
+        first, second = (branch(normalise(images)) for branch in model.branches)
+        explained = model.explain(images)
+        assert torch.allclose(model.fusion(), torch.tensor([0.4, 0.6]))
+        # float32 rounding, logits are of order 1
+        assert torch.allclose(explained.logits, 0.4 * first + 0.6 * second, atol=1e-5)
+        assert torch.allclose(explained.logits, model(images), atol=1e-5)
+    assert explained.saliency_map.shape == (5, CLASSES, 2, 2)
+    assert (explained.saliency_map >= 0).all()
+
+
+def test_branches_with_maps_of_two_sizes_and_unknown_names_are_refused():
+    with pytest.raises(RecipeError, match="no model named resnet_of_mine"):
+        Ensemble(("resnet_of_mine",), 2)
+    with pytest.raises(RecipeError, match="expected 2 positive weights"):
+        Ensemble(("test_efficientnet", "test_resnet"), 2, (1.0, 0.0))
+    mixed = Ensemble(("test_efficientnet", "efficientvit_m0"), 2)
+    with pytest.raises(RecipeError, match="equally large"):
+        mixed.explain(torch.zeros(1, 1, 224, 224, dtype=torch.uint8))
