@@ -19,8 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 import torch
 from lightning_fabric import Fabric
 from torch import nn
@@ -35,13 +33,12 @@ from orthoedge.training import run as folder
 from orthoedge.training.batches import batches, class_weights, steps_per_epoch
 from orthoedge.training.data import Radiographs, Study, list_sha256, split
 from orthoedge.training.ensemble import Ensemble
+from orthoedge.training.evaluation import evaluate, training_metrics
 from orthoedge.training.norms import start_running_statistics
 from orthoedge.training.plots import write_confusion, write_curves
 from orthoedge.training.recipe import Recipe
 from orthoedge.training.run import Epoch, Report, TrainingMetrics
 from orthoedge.training.weights import load_weights, model_bytes, read_safetensors
-
-_EVALUATION_BATCH = 64
 
 
 @dataclass
@@ -208,7 +205,7 @@ def fit(
     network.load_state_dict(tensors)
     test = Radiographs(parts.test, recipe.labels, recipe.preprocess, bars)
     judged = evaluate(network, test)
-    result = _metrics(judged, test, recipe, network, state)
+    result = training_metrics(judged, test, recipe, network, state.epochs, state.best)
     write_curves(out / "curves.png", state.epochs, state.best)
     write_confusion(out / "confusion.png", judged.confusion, recipe.labels)
     folder.write_record(out / folder.METRICS, result)
@@ -218,71 +215,6 @@ def fit(
         f"{result.expected_calibration_error:.3f}{pointing} (epoch {result.best_epoch}) -> {out}"
     )
     return result
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """A network's float32 answers to a set of images."""
-
-    logits: npt.NDArray[np.float32]
-    """(N, C)."""
-    saliency_map: npt.NDArray[np.float32]
-    """(N, h, w) of each image's true class."""
-    loss: float
-    accuracy: float
-    confusion: npt.NDArray[np.int64]
-    """(C, C)."""
-
-
-def evaluate(network: Ensemble, data: Radiographs) -> Evaluation:
-    """Run images through a network in float32, whatever precision it trains in."""
-    device = next(network.parameters()).device
-    network.eval()
-    logits, maps = [], []
-    with torch.inference_mode():
-        for start in range(0, len(data), _EVALUATION_BATCH):
-            chosen = slice(start, start + _EVALUATION_BATCH)
-            truth = torch.from_numpy(data.labels[chosen])
-            seen = network.explain(torch.from_numpy(data.images[chosen, None]).to(device))
-            logits.append(seen.logits.cpu())
-            maps.append(seen.saliency_map.cpu()[torch.arange(len(truth)), truth])
-    answers = torch.cat(logits)
-    truth = torch.from_numpy(data.labels)
-    predicted = answers.argmax(1)
-    return Evaluation(
-        logits=answers.numpy(),
-        saliency_map=torch.cat(maps).numpy(),
-        loss=float(F.cross_entropy(answers, truth)),
-        accuracy=float((predicted == truth).double().mean()),
-        confusion=measure.confusion(data.labels, predicted.numpy(), answers.shape[1]),
-    )
-
-
-def _metrics(
-    judged: Evaluation, data: Radiographs, recipe: Recipe, network: Ensemble, state: _State
-) -> TrainingMetrics:
-    recall = measure.recalls(judged.confusion)
-    pointed = [
-        measure.points_at(saliency, boxes)
-        for saliency, boxes in zip(judged.saliency_map, data.boxes, strict=True)
-        if boxes
-    ]
-    return TrainingMetrics(
-        images=len(data),
-        accuracy=judged.accuracy,
-        macro_f1=measure.macro_f1(judged.confusion),
-        recall={label: float(r) for label, r in zip(recipe.labels, recall, strict=True)},
-        loss=judged.loss,
-        expected_calibration_error=measure.expected_calibration_error(
-            measure.softmax(judged.logits), data.labels
-        ),
-        pointing_game=float(np.mean(pointed)) if pointed else None,
-        pointing_images=len(pointed),
-        val_macro_f1=state.epochs[state.best - 1].val_macro_f1,
-        best_epoch=state.best,
-        epochs=len(state.epochs),
-        fusion=tuple(network.fusion().tolist()),
-    )
 
 
 def training_precision() -> str:

@@ -21,7 +21,8 @@ from orthoedge.runtime.errors import DataError, RecipeError
 from orthoedge.runtime.files import sha256
 from orthoedge.training.data import Radiographs, list_sha256, read_index
 from orthoedge.training.ensemble import Ensemble
-from orthoedge.training.loop import evaluate, fit, learning_rate
+from orthoedge.training.evaluation import evaluate
+from orthoedge.training.loop import fit, learning_rate
 from orthoedge.training.norms import start_running_statistics
 from orthoedge.training.recipe import Recipe, load_recipe
 from orthoedge.training.run import load_run

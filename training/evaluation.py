@@ -1,0 +1,90 @@
+"""A network's answers to a set of images, and what they are worth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn import functional as F
+
+from orthoedge.benchmarks import metrics as measure
+from orthoedge.training.data import Radiographs
+from orthoedge.training.ensemble import Ensemble
+from orthoedge.training.recipe import Recipe
+from orthoedge.training.run import Epoch, TrainingMetrics
+
+_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A network's float32 answers to a set of images."""
+
+    logits: npt.NDArray[np.float32]
+    """(N, C)."""
+    saliency_map: npt.NDArray[np.float32]
+    """(N, h, w) of each image's true class."""
+    loss: float
+    accuracy: float
+    confusion: npt.NDArray[np.int64]
+    """(C, C)."""
+
+
+def evaluate(network: Ensemble, data: Radiographs) -> Evaluation:
+    """Run images through a network in float32, whatever precision it trains in."""
+    device = next(network.parameters()).device
+    network.eval()
+    logits, maps = [], []
+    with torch.inference_mode():
+        for start in range(0, len(data), _BATCH):
+            chosen = slice(start, start + _BATCH)
+            truth = torch.from_numpy(data.labels[chosen])
+            seen = network.explain(torch.from_numpy(data.images[chosen, None]).to(device))
+            logits.append(seen.logits.cpu())
+            maps.append(seen.saliency_map.cpu()[torch.arange(len(truth)), truth])
+    answers = torch.cat(logits)
+    truth = torch.from_numpy(data.labels)
+    predicted = answers.argmax(1)
+    return Evaluation(
+        logits=answers.numpy(),
+        saliency_map=torch.cat(maps).numpy(),
+        loss=float(F.cross_entropy(answers, truth)),
+        accuracy=float((predicted == truth).double().mean()),
+        confusion=measure.confusion(data.labels, predicted.numpy(), answers.shape[1]),
+    )
+
+
+def training_metrics(
+    judged: Evaluation,
+    data: Radiographs,
+    recipe: Recipe,
+    network: Ensemble,
+    epochs: Sequence[Epoch],
+    best: int,
+) -> TrainingMetrics:
+    """Metrics of the best epoch (from 1) on the test part."""
+    recall = measure.recalls(judged.confusion)
+    pointed = [
+        measure.points_at(saliency, boxes)
+        for saliency, boxes in zip(judged.saliency_map, data.boxes, strict=True)
+        if boxes
+    ]
+    return TrainingMetrics(
+        images=len(data),
+        accuracy=judged.accuracy,
+        macro_f1=measure.macro_f1(judged.confusion),
+        recall={label: float(r) for label, r in zip(recipe.labels, recall, strict=True)},
+        loss=judged.loss,
+        expected_calibration_error=measure.expected_calibration_error(
+            measure.softmax(judged.logits), data.labels
+        ),
+        pointing_game=float(np.mean(pointed)) if pointed else None,
+        pointing_images=len(pointed),
+        val_macro_f1=epochs[best - 1].val_macro_f1,
+        best_epoch=best,
+        epochs=len(epochs),
+        fusion=tuple(network.fusion().tolist()),
+    )
