@@ -97,7 +97,7 @@ def compress(run: Run, recipe: Recipe, out: Path, target: str, data_licence: str
     _say(f"teacher {' + '.join(run.model.names)}: {len(train)} training images at {size} px")
 
     teaching = Teaching(teacher, train, val, recipe)
-    student, pruned = _student(teaching, target, work)
+    student, pruned = _student(run, teaching, target, work)
     macs, parameters = count_macs(student, size)
     _say(f"student {recipe.compress.student}: {macs / 1e6:.1f} M MACs, {parameters:,} parameters")
 
@@ -181,11 +181,14 @@ def compress(run: Run, recipe: Recipe, out: Path, target: str, data_licence: str
     return bundle
 
 
-def _student(teaching: Teaching, target: str, work: Path) -> tuple[Ensemble, float]:
+def _student(run: Run, teaching: Teaching, target: str, work: Path) -> tuple[Ensemble, float]:
     """The distilled student, and the share of its channels that was cut."""
     recipe = teaching.recipe
     settings, size = recipe.compress, recipe.preprocess.size
     student = Ensemble((settings.student,), len(recipe.labels))
+    if settings.crop_epochs > 0:
+        crops = _crops(run, teaching, target)
+        student = distil(student, crops, settings.crop_epochs, work / "crops.pt", "crops")
     student = distil(student, teaching, settings.epochs, work / "distil.pt", "distil")
     if settings.prune_ratio == 0:
         return student, 0.0
@@ -213,6 +216,20 @@ def _student(teaching: Teaching, target: str, work: Path) -> tuple[Ensemble, flo
     if settings.prune_epochs > 0:
         smaller = distil(smaller, teaching, settings.prune_epochs, recovering, "recover")
     return smaller, settings.prune_ratio
+
+
+def _crops(run: Run, teaching: Teaching, target: str) -> Teaching:
+    """The same teaching on crops around the lesions."""
+    recipe = teaching.recipe
+    side = recipe.compress.crop
+    square = msgspec.structs.replace(recipe.preprocess, size=side)
+    cropping = msgspec.structs.replace(recipe.augment, crop=side)
+    return Teaching(
+        teacher=open_model(export(run.model, recipe.labels, square), side, target, "fp32"),
+        train=teaching.train,
+        val=teaching.val.cropped(side, recipe.seed),
+        recipe=msgspec.structs.replace(recipe, augment=cropping),
+    )
 
 
 def _measure_precision(

@@ -61,9 +61,9 @@ def distil(student: Ensemble, teaching: Teaching, epochs: int, state: Path, name
     """
     settings = teaching.recipe.compress
     torch.set_num_threads(teaching.recipe.threads or os.cpu_count() or 1)
-    fabric = Fabric(accelerator="cpu", devices=1, precision=training_precision())  # type: ignore[arg-type]
+    fabric = Fabric(accelerator="cpu", devices=1, precision=training_precision(teaching.recipe))  # type: ignore[arg-type]
     student = student.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = torch.optim.Adam(student.parameters(), lr=settings.lr)
+    optimizer = torch.optim.Adam(student.parameters(), lr=settings.lr, fused=True)
     identity = sha256(msgspec.json.encode(teaching.recipe) + json.dumps([epochs, name]).encode())
     done, best, best_weights = _resume(state, student, optimizer, identity)
     recipe = msgspec.structs.replace(teaching.recipe, batch=settings.batch)

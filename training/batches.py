@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from orthoedge.training.augment import augment
-from orthoedge.training.data import Radiographs
+from orthoedge.training.crops import place_crop
+from orthoedge.training.data import Pixels, Radiographs
 from orthoedge.training.recipe import Recipe
 
 Ints = npt.NDArray[np.int64]
@@ -59,8 +60,17 @@ def batches(data: Radiographs, recipe: Recipe, epoch: int) -> Iterator[tuple[Ten
         for step in range(steps_per_epoch(len(data), recipe.batch))
     ]
 
+    side = recipe.augment.crop
+
+    def view(index: int) -> Pixels:
+        image: Pixels = data.images[index]
+        if side == 0:
+            return image
+        x, y = place_crop(image, data.boxes[index], side, rng)
+        return np.ascontiguousarray(image[y : y + side, x : x + side])
+
     def prepare(indices: Ints) -> tuple[Tensor, Tensor]:
-        images = np.stack([augment(data.images[i], recipe.augment, rng) for i in indices])
+        images = np.stack([augment(view(i), recipe.augment, rng) for i in indices])
         return torch.from_numpy(images[:, None]), torch.from_numpy(data.labels[indices])
 
     with ThreadPoolExecutor(1) as pool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import hashlib
 import json
@@ -22,6 +23,7 @@ from orthoedge.benchmarks.metrics import Box
 from orthoedge.runtime.errors import DataError
 from orthoedge.runtime.intake import read_image
 from orthoedge.runtime.preprocess import Placement, Preprocess
+from orthoedge.training.crops import boxes_in_crop, place_crop
 from orthoedge.training.recipe import SplitFractions
 
 Pixels = npt.NDArray[np.uint8]
@@ -256,6 +258,19 @@ class Radiographs:
                 pass
         self.boxes = tuple(boxes)
         """Per image: lesions as fractions of the square; none where all lie outside the field."""
+
+    def cropped(self, side: int, seed: int) -> Radiographs:
+        """The same studies as one fixed crop each; see `place_crop`."""
+        rng = np.random.default_rng(seed)
+        crops = copy.copy(self)
+        crops.images = np.empty((len(self), side, side), np.uint8)
+        boxes = []
+        for index, image in enumerate(self.images):
+            x, y = place_crop(image, self.boxes[index], side, rng)
+            crops.images[index] = image[y : y + side, x : x + side]
+            boxes.append(boxes_in_crop(self.boxes[index], (x, y), side, image.shape[0]))
+        crops.boxes = tuple(boxes)
+        return crops
 
     def __len__(self) -> int:
         return len(self.studies)

@@ -86,7 +86,7 @@ def fit(
     data = Path.cwd() if data is None else data
     resumed = _open_folder(out, recipe, resume)
     torch.set_num_threads(recipe.threads or os.cpu_count() or 1)
-    precision = training_precision()
+    precision = training_precision(recipe)
     fabric = Fabric(accelerator="auto", devices=1, precision=precision)  # type: ignore[arg-type]
     fabric.seed_everything(recipe.seed, verbose=False)
 
@@ -109,10 +109,11 @@ def fit(
         folder.write_record(out / folder.REPORT, report)
         folder.write_record(out / folder.RECIPE, recipe)
     train = Radiographs(parts.train, recipe.labels, recipe.preprocess, bars)
-    val = Radiographs(parts.val, recipe.labels, recipe.preprocess, bars)
+    val = _view(Radiographs(parts.val, recipe.labels, recipe.preprocess, bars), recipe)
+    crops = f" in crops of {recipe.augment.crop}" if recipe.augment.crop else ""
     _say(
         f"{recipe.name}: {len(parts.train)} train, {len(parts.val)} val, {len(parts.test)} test "
-        f"images at {recipe.preprocess.size} px; {precision} on {fabric.device}, "
+        f"images at {recipe.preprocess.size} px{crops}; {precision} on {fabric.device}, "
         f"{torch.get_num_threads()} threads"
     )
     if loaded is not None:
@@ -125,7 +126,7 @@ def fit(
             (images.to(fabric.device) for images, _ in islice(batches(train, recipe, 0), 4)),
         )
     optimizer = torch.optim.Adam(
-        network.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay
+        network.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True
     )
     model, optimizer = fabric.setup(network, optimizer)
     state = _State()
@@ -203,7 +204,7 @@ def fit(
 
     tensors, _ = read_safetensors(out / folder.MODEL)
     network.load_state_dict(tensors)
-    test = Radiographs(parts.test, recipe.labels, recipe.preprocess, bars)
+    test = _view(Radiographs(parts.test, recipe.labels, recipe.preprocess, bars), recipe)
     judged = evaluate(network, test)
     result = training_metrics(judged, test, recipe, network, state.epochs, state.best)
     write_curves(out / "curves.png", state.epochs, state.best)
@@ -217,8 +218,10 @@ def fit(
     return result
 
 
-def training_precision() -> str:
-    """bf16-mixed where bfloat16 has instructions (CUDA, AVX-512 BF16, AMX), else 32-true."""
+def training_precision(recipe: Recipe) -> str:
+    """The recipe's; for auto bf16-mixed where bfloat16 has instructions, else 32-true."""
+    if recipe.precision != "auto":
+        return recipe.precision
     if torch.cuda.is_available():
         return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
     # Emulated bfloat16 is slower than float32; older torch cannot tell, so it trains in float32.
@@ -305,3 +308,8 @@ def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def _view(data: Radiographs, recipe: Recipe) -> Radiographs:
+    """What validation and test look at: fixed crops where training sees crops."""
+    return data.cropped(recipe.augment.crop, recipe.seed) if recipe.augment.crop else data

@@ -59,7 +59,7 @@ def _pose(
     degrees = rng.normal(0, 9)
     if rng.random() < 0.12:
         degrees += rng.choice((-90, 90))
-    angle, scale = np.deg2rad(degrees), anatomy.zoom * rng.uniform(0.88, 1.15)
+    angle, scale = np.deg2rad(degrees), anatomy.zoom * rng.uniform(1.3, 1.9)
     mirror = rng.choice((-1.0, 1.0))
     matrix = scale * np.array(
         [
@@ -123,7 +123,7 @@ def stage(seed: int, index: int) -> tuple[Scene, np.random.Generator]:
     anatomy = PARTS[int(rng.integers(len(PARTS)))](rng)
     hosts = [i for i, bone in enumerate(anatomy.bones) if bone.host]
     # Wide bones fill more of a film, and more of the lesions that are seen sit in them.
-    weights = np.array([anatomy.bones[i].mid for i in hosts]) ** 1.4
+    weights = np.array([anatomy.bones[i].mid for i in hosts]) ** 2.0
     host = int(rng.choice(hosts, p=weights / weights.sum()))
     bone = anatomy.bones[host]
     low, high = bone.host or (0.3, 0.7)
