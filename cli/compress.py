@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from orthoedge.cli.options import let_threads_sleep
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
@@ -31,6 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compress; 0 and a bundle, or 1 and the gate's report."""
+    let_threads_sleep()
+
     from orthoedge.compression.bundle import check_free
     from orthoedge.targets import check_target
 

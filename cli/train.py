@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from orthoedge.cli.options import let_threads_sleep
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
@@ -39,12 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train; return 0."""
-    import os
-
-    # Read by OpenMP when torch loads it. Threads that spin while they wait made training 8 times
-    # slower on a machine with other work; sleeping costs next to nothing on a free one.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
+    let_threads_sleep()
     from orthoedge.training.recipe import load_recipe
 
     recipe = load_recipe(args.recipe, args.set)  # a typing slip is told before torch is loaded
