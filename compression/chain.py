@@ -96,7 +96,7 @@ def compress(run: Run, recipe: Recipe, out: Path, target: str, data_licence: str
     teacher = open_model(teacher_model, size, target, "fp32")
     _say(f"teacher {' + '.join(run.model.names)}: {len(train)} training images at {size} px")
 
-    teaching = Teaching(teacher, train, val, recipe)
+    teaching = Teaching(teacher, train, val, recipe, run.sha256)
     student, pruned = _student(run, teaching, target, work)
     macs, parameters = count_macs(student, size)
     _say(f"student {recipe.compress.student}: {macs / 1e6:.1f} M MACs, {parameters:,} parameters")
@@ -214,7 +214,8 @@ def _student(run: Run, teaching: Teaching, target: str, work: Path) -> tuple[Ens
             _say("the cut does not make it faster and is not kept")
             return student, 0.0
     if settings.prune_epochs > 0:
-        smaller = distil(smaller, teaching, settings.prune_epochs, recovering, "recover")
+        stage = f"recover {settings.prune_ratio:g}"
+        smaller = distil(smaller, teaching, settings.prune_epochs, recovering, stage)
     return smaller, settings.prune_ratio
 
 
@@ -229,6 +230,7 @@ def _crops(run: Run, teaching: Teaching, target: str) -> Teaching:
         train=teaching.train,
         val=teaching.val.cropped(side, recipe.seed),
         recipe=msgspec.structs.replace(recipe, augment=cropping),
+        teacher_sha256=run.sha256,
     )
 
 

@@ -44,6 +44,17 @@ class Teaching:
     train: Radiographs
     val: Radiographs
     recipe: Recipe
+    teacher_sha256: str
+    """Of the run's weights."""
+
+    def identity(self, epochs: int, name: str) -> str:
+        """Hash of all that a state kept on disk depends on; the gate and the cut are not of it."""
+        compress = msgspec.to_builtins(self.recipe.compress)
+        used = ("student", "crop", "lr", "batch", "softening", "soft_weight", "saliency_weight")
+        recipe = msgspec.to_builtins(self.recipe) | {
+            "compress": {key: compress[key] for key in used}
+        }
+        return sha256(json.dumps([recipe, self.teacher_sha256, epochs, name]).encode())
 
 
 def distil(student: Ensemble, teaching: Teaching, epochs: int, state: Path, name: str) -> Ensemble:
@@ -64,7 +75,7 @@ def distil(student: Ensemble, teaching: Teaching, epochs: int, state: Path, name
     fabric = Fabric(accelerator="cpu", devices=1, precision=training_precision(teaching.recipe))  # type: ignore[arg-type]
     student = student.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.Adam(student.parameters(), lr=settings.lr, fused=True)
-    identity = sha256(msgspec.json.encode(teaching.recipe) + json.dumps([epochs, name]).encode())
+    identity = teaching.identity(epochs, name)
     done, best, best_weights = _resume(state, student, optimizer, identity)
     recipe = msgspec.structs.replace(teaching.recipe, batch=settings.batch)
     if done == 0:

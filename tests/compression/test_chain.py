@@ -56,6 +56,10 @@ def test_a_failed_gate_writes_a_report_and_no_bundle(tiny_run, tmp_path, capsys)
     assert not out.exists()
     report = json.loads((tmp_path / "bundle.work/gate.json").read_text())
     assert {"precision", "name", "measured", "limit", "at_most"} == set(report[0])
+    # Another limit does not cost another distillation.
+    assert main([*arguments, "--set", "compress.gate.max_macro_f1_drop=1"]) == 0
+    assert "distil 1/1" not in capsys.readouterr().err
+    assert read_bundle(out).manifest.metrics["fp32"].images > 0
 
 
 def test_an_existing_out_is_refused_before_anything_runs(tiny_run, tmp_path, capsys):
