@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import sys
 from collections.abc import Sequence
 
+from orthoedge.cli.terminal import printable
 from orthoedge.runtime.errors import GateFailed, OrthoEdgeError
 
 VERBS = {
@@ -33,6 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         130 interrupted.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the terminal's encoding lacks
+        sys.stdout.reconfigure(errors="backslashreplace")
+    if "" in arguments:  # an unset shell variable; as a path it would mean the working folder
+        return _fail("an argument is empty; give it a value or leave it out", 2)
     # Only the verb that was asked for is imported, so that --help answers at once.
     verb = next((argument for argument in arguments if argument in VERBS), None)
     parser = argparse.ArgumentParser(prog="orthoedge", description=_DESCRIPTION)
@@ -80,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fail(message: object, code: int) -> int:
-    line = " ".join(str(message).split())
+    line = printable(" ".join(str(message).split()))
     print(f"orthoedge: {line}", file=sys.stderr)
     return code
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orthoedge.cli.options import add_bundle, add_target
-from orthoedge.runtime.errors import InputError
+from orthoedge.cli.terminal import hold_stderr, printable
+from orthoedge.runtime.errors import InputError, MissingDependency
 
 if TYPE_CHECKING:
     from orthoedge.runtime.intake import Radiograph
@@ -39,20 +42,30 @@ def run(args: argparse.Namespace) -> int:
     failed = count = 0
     names: set[str] = set()
     files = list(find_files(args.paths))
+    if args.overlay:
+        _prepare_overlays(args.overlay, files)
     for position, path in enumerate(files):
         _progress(position, len(files), args)
         count += 1
         try:
             if not path.exists():
                 raise InputError("no such file")
-            radiograph, finding = pipeline.predict(path)
-        except (InputError, OSError) as error:
+            with hold_stderr() as printed:
+                radiograph, finding = pipeline.predict(path)
+        except (InputError, MissingDependency, OSError) as error:
             failed += 1
-            _report_error(path, error, args.json)
+            _report_error(path, _reason(error))
+            if args.json:
+                _print_json({"path": _text(path), "error": _reason(error)})
             continue
+        finding = replace(finding, notes=(*finding.notes, *(f"decoder: {it}" for it in printed)))
         picture = None
         if args.overlay:
-            picture = _write_overlay(args.overlay, path, names, radiograph, finding)
+            try:
+                picture = _write_overlay(args.overlay, path, names, radiograph, finding)
+            except OSError as error:  # such as a full disk; the finding itself stands
+                failed += 1
+                _report_error(path, f"picture not written: {_reason(error)}")
         _report(path, finding, picture, args.json)
     _progress(len(files), len(files), args)
     if count == 0:
@@ -79,12 +92,12 @@ def _report(path: Path, finding: Finding, picture: Path | None, as_json: bool) -
     if as_json:
         import msgspec
 
-        record = {"path": str(path), "error": None, **msgspec.json.decode(finding.to_json())}
-        record["overlay"] = None if picture is None else str(picture)
-        print(msgspec.json.encode(record).decode(), flush=True)
+        record = {"path": _text(path), "error": None, **msgspec.json.decode(finding.to_json())}
+        record["overlay"] = None if picture is None else _text(picture)
+        _print_json(record)
         return
     verdict, timing, source = finding.verdict, finding.timing_ms, finding.provenance
-    print(f"{path}: {describe(finding)}")
+    print(f"{printable(str(path))}: {describe(finding)}")
     others = ", ".join(f"{label} {p:.3f}" for label, p in verdict.probabilities.items())
     print(f"  probabilities  {others}")
     print(
@@ -96,7 +109,7 @@ def _report(path: Path, finding: Finding, picture: Path | None, as_json: bool) -
     for note in finding.notes:
         print(f"  note           {note}")
     if picture is not None:
-        print(f"  picture        {picture}")
+        print(f"  picture        {printable(str(picture))}")
 
 
 def describe(finding: Finding) -> str:
@@ -106,14 +119,43 @@ def describe(finding: Finding) -> str:
     return f"{line} ({'; '.join(verdict.reasons)})" if verdict.reasons else line
 
 
-def _report_error(path: Path, error: Exception, as_json: bool) -> None:
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    line = " ".join(reason.split())
-    print(f"orthoedge: {path}: {line}", file=sys.stderr)
-    if as_json:
-        import msgspec
+def _report_error(path: Path, reason: str) -> None:
+    print(f"orthoedge: {printable(str(path))}: {reason}", file=sys.stderr)
 
-        print(msgspec.json.encode({"path": str(path), "error": line}).decode(), flush=True)
+
+def _print_json(record: dict[str, object]) -> None:
+    import msgspec
+
+    print(msgspec.json.encode(record).decode(), flush=True)
+
+
+def _text(path: Path) -> str:
+    """The path as Unicode; bytes of a name that are none come out as escapes."""
+    return str(path).encode("utf-8", "backslashreplace").decode()
+
+
+def _reason(error: Exception) -> str:
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return printable(" ".join(reason.split()))
+
+
+def _prepare_overlays(folder: Path, files: Iterable[Path]) -> None:
+    """Make the folder, unless a picture in it could replace a radiograph.
+
+    Raises:
+        InputError: one of `files` lies in `folder`, or `folder` is a file.
+    """
+    here = os.path.realpath(folder)
+    for path in files:
+        # Where the file is named, and where it lies if that name is a link.
+        if here in (os.path.realpath(path.parent), str(Path(os.path.realpath(path)).parent)):
+            raise InputError(
+                f"--overlay {folder}: holds {path.name}, which a picture could replace; "
+                "choose another folder"
+            )
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"--overlay {folder}: not a folder")
+    folder.mkdir(parents=True, exist_ok=True)
 
 
 def _write_overlay(

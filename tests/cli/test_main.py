@@ -1,8 +1,10 @@
 """One line on stderr and exit code 2 for bad input; never a traceback."""
 
 import json
+import os
 import re
 import shutil
+import sys
 
 import cv2
 import numpy as np
@@ -135,3 +137,81 @@ def test_doctor_says_what_would_run(bundle, capsys):
     out = capsys.readouterr().out
     for part in ("processor:", "target x86 (default): yes", "target jetson: no", "NVIDIA"):
         assert part in out
+
+
+def test_a_picture_never_replaces_a_radiograph(bundle, radiograph, tmp_path, capsys):
+    before = radiograph.read_bytes()
+    (tmp_path / "links").mkdir()
+    link = tmp_path / "links" / "link.png"
+    link.symlink_to(radiograph)
+    for source in (radiograph, tmp_path, link):
+        assert main(["predict", str(source), "--overlay", str(tmp_path), "--json", *bundle]) == 2
+        assert "choose another folder" in only_line(capsys)
+    assert radiograph.read_bytes() == before
+
+
+def test_a_picture_that_cannot_be_written_costs_neither_its_finding_nor_the_rest(
+    bundle, radiograph, tmp_path, capsys
+):
+    shutil.copy(radiograph, tmp_path / "later.png")
+    pictures = tmp_path / "pictures"
+    (pictures / "good.png").mkdir(parents=True)
+    sources = [str(radiograph), str(tmp_path / "later.png")]
+    assert main(["predict", *sources, "--json", "--overlay", str(pictures), *bundle]) == 1
+    captured = capsys.readouterr()
+    records = [json.loads(line) for line in captured.out.splitlines()]
+    assert [record["error"] for record in records] == [None, None]
+    assert [record["overlay"] for record in records] == [None, str(pictures / "later.png")]
+    assert "good.png: picture not written: " in captured.err.splitlines()[0]
+
+
+def test_an_overlay_folder_that_is_a_file_is_said_before_anything_runs(bundle, radiograph, capsys):
+    arguments = ["predict", "absent.png", "--overlay", str(radiograph), "--json", *bundle]
+    assert main(arguments) == 2
+    assert "not a folder" in only_line(capsys)
+
+
+@pytest.mark.parametrize("name", [b"line\nbreak", b"latin\xe9", b"escape\x1b[31m"])
+@pytest.mark.parametrize("as_json", [True, False])
+def test_any_name_of_a_file_is_one_line(name, as_json, bundle, radiograph, tmp_path, capsys):
+    names = [os.fsdecode(name + suffix) for suffix in (b".png", b"_bad.png")]
+    shutil.copy(radiograph, tmp_path / names[0])
+    (tmp_path / names[1]).write_bytes(b"text")
+    sources = [str(tmp_path / name) for name in names]
+    assert main(["predict", *sources, *bundle, *["--json"] * as_json]) == 1
+    captured = capsys.readouterr()
+    assert len(captured.err.splitlines()) == 2  # the bad file, and how many failed
+    assert captured.err.replace("\n", "").isprintable()
+    captured.out.encode()
+    if as_json:
+        assert len([json.loads(line) for line in captured.out.splitlines()]) == 2
+
+
+def test_what_decoders_print_is_no_line_of_its_own(bundle, radiograph, tmp_path, capfd):
+    pixels = np.random.default_rng(0).integers(0, 256, (256, 256), dtype=np.uint8)
+    jpeg = cv2.imencode(".jpg", pixels)[1].tobytes()
+    (tmp_path / "bad.jpg").write_bytes(jpeg[: len(jpeg) // 2] + b"\xff\xd9")
+    png = radiograph.read_bytes()
+    comment = b"\0\0\0\5tEXta\0bcd" + b"\0\0\0\0"  # a wrong checksum, where it does no harm
+    (tmp_path / "odd.png").write_bytes(png[:33] + comment + png[33:])
+    assert main(["predict", str(tmp_path / "bad.jpg"), str(tmp_path / "odd.png"), *bundle]) == 1
+    captured = capfd.readouterr()
+    assert all(line.startswith("orthoedge: ") for line in captured.err.splitlines())
+    assert "note           decoder: libpng warning: tEXt: CRC error" in captured.out
+
+
+def test_a_missing_decoder_leaves_the_other_files(
+    bundle, radiograph, tmp_path, monkeypatch, capsys
+):
+    (tmp_path / "a.dcm").write_bytes(b"\0" * 128 + b"DICM" + b"\0" * 64)
+    monkeypatch.setitem(sys.modules, "pydicom", None)
+    assert main(["predict", str(tmp_path), *bundle, "--json"]) == 1
+    captured = capsys.readouterr()
+    records = [json.loads(line) for line in captured.out.splitlines()]
+    assert "pip install 'orthoedge[dicom]'" in records[0]["error"]
+    assert records[1]["error"] is None
+
+
+def test_an_empty_argument_is_not_the_working_folder(bundle, capsys):
+    assert main(["predict", "", *bundle]) == 2
+    assert "an argument is empty" in only_line(capsys)
