@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +30,8 @@ SAMPLES = Path(__file__).parent / "samples"
 
 _MANIFEST_LIMIT = 4 << 20
 _FILE_LIMIT = 1 << 30
+# What zipfile and numpy raise at content that is not what they expect.
+_UNREADABLE = (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, ValueError)
 
 
 def model_file(precision: Precision) -> str:
@@ -55,13 +59,40 @@ class Bundle:
         return self.files[model_file(precision)]
 
     def golden_images(self) -> Pixels:
-        """uint8 (n, 1, S, S) inputs of the golden test."""
-        return np.load(io.BytesIO(self.files[GOLDEN_IMAGES]), allow_pickle=False)  # type: ignore[no-any-return]
+        """uint8 (n, 1, S, S) inputs of the golden test.
+
+        Raises:
+            BundleError: the file holds something else.
+        """
+        size, images = self.manifest.graph.size, self._load(GOLDEN_IMAGES)
+        shape: tuple[int, ...] = getattr(images, "shape", ())
+        kind = getattr(images, "dtype", None)
+        if shape[1:] != (1, size, size) or shape[0] < 1 or kind != np.uint8:
+            raise BundleError(
+                f"{self.path}: {GOLDEN_IMAGES} holds {kind} {shape}, "
+                f"expected uint8 (n, 1, {size}, {size})"
+            )
+        return images  # type: ignore[no-any-return]
 
     def golden_outputs(self, precision: Precision) -> Outputs:
-        """The answers expected for the golden inputs."""
-        with np.load(io.BytesIO(self.files[golden_file(precision)]), allow_pickle=False) as arrays:
-            return Outputs(arrays["logits"], arrays["saliency_map"], arrays["feature_vector"])
+        """The answers expected for the golden inputs.
+
+        Raises:
+            BundleError: the file holds something else.
+        """
+        name = golden_file(precision)
+        arrays = self._load(name)
+        try:
+            with arrays:
+                return Outputs(arrays["logits"], arrays["saliency_map"], arrays["feature_vector"])
+        except (AttributeError, TypeError, KeyError, *_UNREADABLE) as error:
+            raise BundleError(f"{self.path}: {name} does not hold the golden answers") from error
+
+    def _load(self, name: str) -> Any:
+        try:
+            return np.load(io.BytesIO(self.files[name]), allow_pickle=False)
+        except _UNREADABLE as error:
+            raise BundleError(f"{self.path}: {name} is no file of arrays") from error
 
 
 def read_bundle(path: Path) -> Bundle:
@@ -73,12 +104,18 @@ def read_bundle(path: Path) -> Bundle:
     """
     source = _open(path)
     data = source.read(MANIFEST, _MANIFEST_LIMIT)
-    manifest = decode_manifest(data)
-    required = {CARD, GOLDEN_IMAGES}
-    for precision in manifest.calibration:
-        required |= {model_file(precision), golden_file(precision)}
-    _compare_names(required, set(manifest.files), "the bundle needs", "manifest.json lists")
-    _compare_names(set(manifest.files), source.names() - {MANIFEST}, "manifest.json lists", "found")
+    if len(data) > _MANIFEST_LIMIT:
+        raise BundleError(f"{path}: {MANIFEST} is larger than {_MANIFEST_LIMIT} bytes")
+    try:
+        manifest = decode_manifest(data)
+        required = {CARD, GOLDEN_IMAGES}
+        for precision in manifest.calibration:
+            required |= {model_file(precision), golden_file(precision)}
+        listed, found = set(manifest.files), source.names() - {MANIFEST}
+        _compare_names(required, listed, "the bundle needs", "manifest.json lists")
+        _compare_names(listed, found, "manifest.json lists", "found")
+    except BundleError as error:
+        raise BundleError(f"{path}: {error}") from error
     files = {}
     for name, record in manifest.files.items():
         content = source.read(name, min(record.bytes, _FILE_LIMIT))
@@ -93,9 +130,9 @@ def read_bundle(path: Path) -> Bundle:
 
 def _compare_names(wanted: set[str], found: set[str], first: str, second: str) -> None:
     if missing := sorted(wanted - found):
-        raise BundleError(f"bundle: {first} {missing[0]}, which is missing")
+        raise BundleError(f"{first} {missing[0]}, which is missing")
     if extra := sorted(found - wanted):
-        raise BundleError(f"bundle: {second} {extra[0]}, which does not belong to it")
+        raise BundleError(f"{second} {extra[0]}, which does not belong to the bundle")
 
 
 def _open(path: Path) -> _Folder | _Zip:
@@ -103,6 +140,8 @@ def _open(path: Path) -> _Folder | _Zip:
         return _Folder(path)
     if not path.exists():
         raise BundleError(f"{path}: no such bundle")
+    if not path.is_file():  # a pipe would be waited for
+        raise BundleError(f"{path}: neither a folder nor a .zip file")
     try:
         return _Zip(zipfile.ZipFile(path), path)
     except zipfile.BadZipFile as error:
@@ -121,14 +160,12 @@ class _Folder:
         }
 
     def read(self, name: str, limit: int) -> bytes:
+        """The file, or one byte more than `limit` of one that is larger."""
         path = self._path / name
         if not path.is_file():
             raise BundleError(f"{self._path}: {name} is missing, so this is no bundle")
         with path.open("rb") as file:
-            content = file.read(limit + 1)
-        if len(content) > limit:
-            raise IntegrityError(f"{self._path}: {name} is larger than {limit} bytes")
-        return content
+            return file.read(limit + 1)
 
 
 class _Zip:
@@ -142,13 +179,11 @@ class _Zip:
         return {info.filename for info in self._archive.infolist() if not info.is_dir()}
 
     def read(self, name: str, limit: int) -> bytes:
+        """The member, or one byte more than `limit` of one that is larger."""
         try:
             with self._archive.open(name) as member:
-                content = member.read(limit + 1)
+                return member.read(limit + 1)
         except KeyError as error:
             raise BundleError(f"{self._path}: {name} is missing, so this is no bundle") from error
-        except (zipfile.BadZipFile, OSError, EOFError, RuntimeError) as error:
+        except _UNREADABLE as error:
             raise IntegrityError(f"{self._path}: {name} cannot be read: {error}") from error
-        if len(content) > limit:
-            raise IntegrityError(f"{self._path}: {name} is larger than {limit} bytes")
-        return content

@@ -184,6 +184,11 @@ def _check(manifest: Manifest) -> None:
             f"manifest.json: preprocess.size {manifest.preprocess.size} differs from "
             f"graph.size {manifest.graph.size}"
         )
+    if manifest.graph.features < 1:
+        raise BundleError(f"manifest.json: graph.features is {manifest.graph.features}")
+    for name, record in manifest.files.items():
+        if record.bytes < 0:
+            raise BundleError(f"manifest.json: files: {name} has {record.bytes} bytes")
     for precision in ("fp32", "int8"):
         for part, name in (
             (manifest.calibration, "calibration"),
@@ -199,6 +204,15 @@ def _check(manifest: Manifest) -> None:
             )
         if not calibration.temperature > 0:
             raise BundleError(f"manifest.json: calibration.{precision}.temperature must be above 0")
+        for name, value in (
+            ("conformal_coverage", calibration.conformal_coverage),
+            ("conformal_quantile", calibration.conformal_quantile),
+            *calibration.operating_points.items(),
+        ):
+            if not 0 <= value <= 1:
+                raise BundleError(
+                    f"manifest.json: calibration.{precision}: {name} must be 0 to 1, got {value}"
+                )
         statistics = calibration.out_of_distribution
         if not len(statistics.mean) == len(statistics.deviation) == manifest.graph.features:
             raise BundleError(

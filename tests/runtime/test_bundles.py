@@ -1,6 +1,8 @@
 """A bundle is read whole and unchanged, or refused with the file named."""
 
+import io
 import json
+import os
 import shutil
 import zipfile
 
@@ -52,7 +54,7 @@ def test_a_truncated_and_a_grown_file_are_refused(copy):
     content = path.read_bytes()
     for changed in (content[:-1], content + b"x"):
         path.write_bytes(changed)
-        with pytest.raises(IntegrityError, match=r"model\.int8\.onnx"):
+        with pytest.raises(IntegrityError, match=r"model\.int8\.onnx .*SHA-256 differs"):
             read_bundle(copy)
 
 
@@ -108,12 +110,23 @@ def test_no_field_of_the_manifest_is_optional_and_none_is_unknown(copy, small_bu
             lambda m: m["calibration"]["int8"]["out_of_distribution"]["mean"].pop(),
             "needs 8 means and deviations",
         ),
+        (lambda m: m["graph"].update(features=0), "graph.features is 0"),
+        (lambda m: m["files"]["MODEL_CARD.md"].update(bytes=-1), "MODEL_CARD.md has -1 bytes"),
+        (
+            lambda m: m["calibration"]["int8"].update(conformal_quantile=-7),
+            "int8: conformal_quantile must be 0 to 1",
+        ),
+        (
+            lambda m: m["calibration"]["fp32"]["operating_points"].update(fracture=1.5),
+            "fp32: fracture must be 0 to 1",
+        ),
     ],
 )
 def test_fields_that_contradict_each_other_are_refused(copy, change, message):
     edit_manifest(copy, change)
-    with pytest.raises(BundleError, match=message):
+    with pytest.raises(BundleError, match=message) as raised:
         read_bundle(copy)
+    assert str(raised.value).startswith(str(copy))
 
 
 def test_the_hash_of_a_bundle_covers_every_file(copy, small_bundle):
@@ -125,18 +138,71 @@ def test_the_hash_of_a_bundle_covers_every_file(copy, small_bundle):
     assert small_bundle.sha256 == sha256((copy / "manifest.json").read_bytes())
 
 
-def test_golden_answers_hold_no_pickle(copy):
-    np.save(copy / "golden/images.npy", np.array([print], object), allow_pickle=True)
-    content = (copy / "golden/images.npy").read_bytes()
-    edit_manifest(
-        copy,
-        lambda m: m["files"].update(
-            {"golden/images.npy": {"sha256": sha256(content), "bytes": len(content)}}
-        ),
-    )
-    bundle = read_bundle(copy)
-    with pytest.raises(ValueError, match="allow_pickle=False"):
-        bundle.golden_images()
+def replace(folder, name, content):
+    """Put another file into a bundle, its hash into the manifest."""
+    (folder / name).write_bytes(content)
+    record = {"sha256": sha256(content), "bytes": len(content)}
+    edit_manifest(folder, lambda m: m["files"].update({name: record}))
+
+
+def saved(array, **settings):
+    buffer = io.BytesIO()
+    np.save(buffer, array, **settings)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"text",
+        saved(np.array([print], object), allow_pickle=True),
+        saved(np.zeros((0, 1, 32, 32), np.uint8)),
+        saved(np.zeros((4, 1, 32, 32))),
+        saved(np.uint8(0)),
+    ],
+)
+def test_golden_images_that_are_something_else_are_refused(copy, content):
+    replace(copy, "golden/images.npy", content)
+    with pytest.raises(BundleError, match=r"golden/images\.npy"):
+        read_bundle(copy).golden_images()
+
+
+@pytest.mark.parametrize("kind", ["empty", "text", "array", "others", "cut"])
+def test_golden_answers_that_are_something_else_are_refused(copy, kind):
+    whole = (copy / "golden/int8.npz").read_bytes()
+    others = io.BytesIO()
+    np.savez(others, logits=np.zeros(3))
+    contents = {
+        "empty": b"",
+        "text": b"text",
+        "array": saved(np.zeros(3)),
+        "others": others.getvalue(),
+        "cut": whole[: len(whole) // 2],
+    }
+    replace(copy, "golden/int8.npz", contents[kind])
+    with pytest.raises(BundleError, match=r"golden/int8\.npz"):
+        read_bundle(copy).golden_outputs("int8")
+
+
+def test_a_member_that_does_not_inflate_is_refused(copy, tmp_path):
+    archive = tmp_path / "bundle.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        for path in sorted(copy.rglob("*")):
+            file.write(path, path.relative_to(copy))
+        offsets = [i.header_offset + 30 + len(i.filename) for i in file.infolist()]
+    content = bytearray(archive.read_bytes())
+    for offset in offsets:
+        content[offset : offset + 2] = b"\xff\xff"  # no deflate block has this type
+    archive.write_bytes(content)
+    with pytest.raises(IntegrityError, match="cannot be read"):
+        read_bundle(archive)
+
+
+def test_a_pipe_is_no_bundle_and_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(BundleError, match="neither a folder nor"):
+        read_bundle(tmp_path / "pipe")
 
 
 def test_the_manifest_reads_back_as_written(small_bundle):
