@@ -170,6 +170,15 @@ class Pipeline:
         prepared = time.perf_counter()
         outputs = self.engine.run(square[None, None])
         inferred = time.perf_counter()
+        graph = self.bundle.manifest.graph
+        arrays = (outputs.logits, outputs.saliency_map, outputs.feature_vector)
+        found = tuple(array.shape for array in arrays)
+        map_shape = (1, graph.classes, graph.map_height, graph.map_width)
+        if found != ((1, graph.classes), map_shape, (1, graph.features)):
+            raise EngineError(
+                f"{self.engine.name}: outputs of shapes {found} are not those of the manifest; "
+                "run orthoedge verify"
+            )
         if not np.isfinite(outputs.logits).all():
             raise EngineError(f"{self.engine.name}: logits are not finite; run orthoedge verify")
         verdict = decide(

@@ -84,6 +84,18 @@ def test_logits_that_are_not_finite_are_no_answer(small_bundle, image):
         Pipeline(small_bundle, Broken())(image)
 
 
+def test_outputs_of_other_shapes_than_the_manifest_s_are_no_answer(small_bundle, image):
+    class Broken:
+        name, version, precision, isa = "broken", "0", "fp32", "none"
+
+        def run(self, images):  # one feature would spread over all of the statistics' features
+            arrays = ((1, 3), (1, 3, 4, 4), (1, 1))
+            return Outputs(*(np.zeros(shape, np.float32) for shape in arrays))
+
+    with pytest.raises(EngineError, match="not those of the manifest"):
+        Pipeline(small_bundle, Broken())(image)
+
+
 def test_a_fallback_is_part_of_the_finding(small_bundle, pipeline, image):
     spoken = Pipeline(small_bundle, pipeline.engine, fallback="no GPU here")(image)
     assert spoken.provenance.fallback == "no GPU here"
