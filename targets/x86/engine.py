@@ -51,8 +51,7 @@ class OpenVinoEngine:
             core = ov.Core()
             self._compiled = core.compile_model(core.read_model(model), "CPU", config)
         except RuntimeError as error:
-            first = str(error).strip().splitlines()[0]
-            raise EngineError(f"openvino refused the {precision} model: {first}") from error
+            raise EngineError(f"openvino refused the {precision} model: {_last(error)}") from error
         self.isa, integer = _what_runs(self._compiled)
         if integer != (precision == "int8"):
             raise EngineError(
@@ -71,8 +70,13 @@ class OpenVinoEngine:
         try:
             request.infer([np.ascontiguousarray(images)], share_inputs=True)
         except RuntimeError as error:
-            raise EngineError(f"openvino failed: {str(error).splitlines()[0]}") from error
+            raise EngineError(f"openvino failed: {_last(error)}") from error
         return Outputs(*(request.get_tensor(name).data.copy() for name in _OUTPUTS))
+
+
+def _last(error: RuntimeError) -> str:
+    """The last line says what is wrong; those before it are places in OpenVINO's source."""
+    return str(error).strip().splitlines()[-1]
 
 
 def _what_runs(compiled: Any) -> tuple[str, bool]:
