@@ -7,6 +7,7 @@ place. `--set key=value` changes one value; a key that does not exist is refused
 from __future__ import annotations
 
 import difflib
+import math
 import sys
 from collections.abc import Sequence
 from importlib import resources
@@ -22,6 +23,9 @@ if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+
+_MOST_THREADS = 1024  # a slip of more would bring the machine down before it is noticed
 
 
 class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -211,8 +215,11 @@ class Recipe(_Table, frozen=True):
         _require(self.batch >= 2, "batch", "2 or more (batch normalization)", self.batch)
         _require(self.epochs >= 1, "epochs", "1 or more", self.epochs)
         _require(self.lr > 0, "lr", "above 0", self.lr)
-        for name in ("warmup_epochs", "weight_decay", "patience", "seed", "threads"):
+        for name in ("warmup_epochs", "weight_decay", "patience", "threads"):
             _require(getattr(self, name) >= 0, name, "0 or more", getattr(self, name))
+        for name, seed in (("seed", self.seed), ("split.seed", self.split.seed)):
+            _require(0 <= seed < 2**32, name, "0 to 4294967295", seed)
+        _require(self.threads <= _MOST_THREADS, "threads", f"at most {_MOST_THREADS}", self.threads)
         missing = [label for label in self.compress.alert_labels if label not in self.labels]
         _require(not missing, "compress.alert_labels", f"some of {list(self.labels)}", missing)
 
@@ -257,12 +264,25 @@ def override_recipe(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
 
 
 def _convert(tree: dict[str, Any], source: str) -> Recipe:
+    _require_finite(tree, "")
     try:
         return msgspec.convert(tree, Recipe)
     except msgspec.ValidationError as error:
         # msgspec wraps what __post_init__ raises only for ValueError and TypeError, so a
         # RecipeError of ours passes through as it is.
         raise RecipeError(f"{source}: {error}") from error
+
+
+def _require_finite(value: object, key: str) -> None:
+    """Refuse nan and inf by key: TOML has them, recipe.json would keep them as null."""
+    if isinstance(value, float):
+        _require(math.isfinite(value), key, "a finite number", value)
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            _require_finite(item, f"{key}.{name}" if key else name)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            _require_finite(item, key)
 
 
 def recipe_names() -> tuple[str, ...]:
