@@ -46,10 +46,12 @@ def run(args: argparse.Namespace) -> int:
 
     recipe = load_recipe(args.recipe, args.set)  # a typing slip is told before torch is loaded
 
-    from orthoedge.training.data import read_index
+    from orthoedge.training.data import check_labels, read_index
     from orthoedge.training.loop import fit
 
     data: Path = args.data
     root = data if data.is_dir() else data.parent
-    fit(recipe, read_index(data), args.out, args.weights, args.resume, data=root)
+    studies = read_index(data)
+    check_labels(studies, recipe.labels)
+    fit(recipe, studies, args.out, args.weights, args.resume, data=root)
     return 0

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from orthoedge.benchmarks.metrics import Box
-from orthoedge.runtime.errors import DataError
+from orthoedge.runtime.errors import DataError, InputError
 from orthoedge.runtime.intake import read_image
 from orthoedge.runtime.preprocess import Placement, Preprocess
 from orthoedge.training.crops import boxes_in_crop, place_crop
@@ -127,8 +127,8 @@ def parse_boxes(text: str, where: str) -> tuple[Box, ...]:
         return ()
     try:
         boxes = tuple(tuple(float(v) for v in box) for box in json.loads(text))
-    except (ValueError, TypeError) as error:
-        raise DataError(f"{where}: expected a JSON list of boxes, got {text}") from error
+    except (ValueError, TypeError, RecursionError) as error:
+        raise DataError(f"{where}: expected a JSON list of boxes, got {text[:80]}") from error
     for box in boxes:
         fits = len(box) == 4 and all(map(math.isfinite, box))
         if not (fits and 0 <= box[0] < box[2] <= 1 and 0 <= box[1] < box[3] <= 1):
@@ -144,11 +144,22 @@ def _read_class_folders(source: Path) -> list[Study]:
         Study(path, folder.name, str(path.relative_to(source)))
         for folder in sorted(p for p in source.iterdir() if p.is_dir())
         for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in IMAGE_SUFFIXES
+        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
     ]
     if not studies:
         raise DataError(f"{source}: neither {INDEX} nor sub-folders with images")
     return studies
+
+
+def check_labels(studies: Iterable[Study], labels: Sequence[str]) -> None:
+    """Raise DataError unless the studies' labels are exactly the recipe's `labels`."""
+    found = {study.label: study.path for study in studies}
+    for label, path in found.items():
+        if label not in labels:
+            raise DataError(f"{path}: label {label} is not one of {list(labels)}")
+    for label in labels:
+        if label not in found:
+            raise DataError(f"no image has the label {label}, which the recipe names")
 
 
 def list_sha256(studies: Iterable[Study]) -> str:
@@ -247,7 +258,11 @@ class Radiographs:
         boxes: list[tuple[Box, ...]] = [()] * len(studies)
 
         def load(index: int) -> None:
-            pixels = read_image(self.studies[index].path).pixels
+            path = self.studies[index].path
+            try:
+                pixels = read_image(path).pixels
+            except InputError as error:
+                raise InputError(f"{path}: {error}") from error
             self.images[index], placement = preprocess.prepare(pixels)
             boxes[index] = boxes_in_square(self.studies[index].boxes, pixels.shape, placement, size)
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orthoedge.benchmarks.metrics import points_at
-from orthoedge.runtime.errors import DataError
+from orthoedge.runtime.errors import DataError, InputError
 from orthoedge.runtime.intake import read_image
 from orthoedge.runtime.preprocess import Placement, Preprocess
 from orthoedge.training.batches import class_weights, draw
@@ -20,6 +20,7 @@ from orthoedge.training.data import (
     Radiographs,
     Study,
     boxes_in_square,
+    check_labels,
     list_sha256,
     read_index,
     split,
@@ -58,6 +59,7 @@ def test_a_folder_per_class_is_an_index_too(tmp_path):
     _image(tmp_path / "x" / "1.png")
     _image(tmp_path / "y" / "deep" / "2.PNG")
     (tmp_path / "y" / "notes.txt").write_text("not an image")
+    (tmp_path / "y" / "folder.png").mkdir()
     assert [(s.label, s.group) for s in read_index(tmp_path)] == [
         ("x", "x/1.png"),
         ("y", "y/deep/2.PNG"),
@@ -73,6 +75,7 @@ def test_a_folder_per_class_is_an_index_too(tmp_path):
         ("path,label", "a.png,x,[[0,0,1,1]]", "line 2: more or fewer cells"),
         ("path,label,mask", "a.png,x,m.png", "line 2, column mask: no file"),
         ("path,label,boxes", "a.png,x,none", "line 2, column boxes: expected a JSON list"),
+        ("path,label,boxes", "a.png,x," + "[" * 100_000, "expected a JSON list of boxes, got [[["),
         ("path,label,boxes", 'a.png,x,"[[0,0,1]]"', "line 2, column boxes: expected [x0"),
         ("path,label,boxes", 'a.png,x,"[[5,5,90,90]]"', "line 2, column boxes: expected [x0"),
         ("path,label,boxes", 'a.png,x,"[[0.5,0,0.5,1]]"', "line 2, column boxes: expected [x0"),
@@ -165,6 +168,21 @@ def test_a_label_that_the_recipe_does_not_name_is_refused(tmp_path):
     study = Study(tmp_path / "a.png", "cyst", "g")
     with pytest.raises(DataError, match="label cyst is not one of"):
         Radiographs([study], ("a", "b"), load_recipe("tiny").preprocess)
+
+
+def test_labels_and_recipe_must_name_the_same_classes():
+    studies = [Study(Path(f"{label}.png"), label, label) for label in "ab"]
+    check_labels(studies, ("b", "a"))
+    with pytest.raises(DataError, match=r"b\.png: label b is not one of"):
+        check_labels(studies, ("a", "c"))
+    with pytest.raises(DataError, match="no image has the label c"):
+        check_labels(studies, ("a", "b", "c"))
+
+
+def test_an_image_that_cannot_be_read_is_named(tmp_path):
+    (tmp_path / "a.png").write_text("text")
+    with pytest.raises(InputError, match=r"a\.png: not an image"):
+        Radiographs([Study(tmp_path / "a.png", "a", "g")], ("a",), load_recipe("tiny").preprocess)
 
 
 def test_boxes_follow_the_image_into_the_square():
