@@ -19,6 +19,7 @@ from orthoedge.runtime.errors import RecipeError
 _SCALE = 1 / 127.5
 """Pixels enter the network as x / 127.5 - 1 (mean and deviation 0.5), inside the exported graph."""
 
+_PROBE = 192  # pixels: a multiple of 64, and not the 224 that a transformer may be fixed to
 _EPSILON = 1e-6  # pytorch-grad-cam's, so that the two agree to rounding
 
 
@@ -49,8 +50,24 @@ class Branch(nn.Module):
             if type(backbone).__name__ == "MobileNetV3" and hasattr(backbone, unused):
                 setattr(backbone, unused, nn.Identity())
         self.backbone: nn.Module = backbone
+        self._check_map()
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(int(backbone.num_features), classes)  # type: ignore[arg-type]
+
+    @torch.no_grad()
+    def _check_map(self) -> None:
+        """Refuse backbones of tokens, of channels that come last, or of one size of image."""
+        self.eval()  # so that neither random numbers nor running statistics are touched
+        try:
+            found = tuple(self.features(torch.zeros(1, 1, _PROBE, _PROBE)).shape)
+        except (AssertionError, RuntimeError) as error:
+            raise RecipeError(f"backbone: {self.name} does not take any size of image") from error
+        self.train()
+        if len(found) != 4 or found[1] != self.backbone.num_features:
+            raise RecipeError(
+                f"backbone: {self.name} gives features {found}, not a map (B, K, h, w): "
+                "choose a convolutional network"
+            )
 
     def features(self, x: Tensor) -> Tensor:
         """(B, 1, S, S) -> (B, K, h, w)."""

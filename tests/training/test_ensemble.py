@@ -130,3 +130,12 @@ def test_branches_with_maps_of_two_sizes_and_unknown_names_are_refused():
     mixed = Ensemble(("test_efficientnet", "efficientvit_m0"), 2)
     with pytest.raises(RecipeError, match="equally large"):
         mixed.explain(torch.zeros(1, 1, 224, 224, dtype=torch.uint8))
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("vit_tiny_patch16_224", "any size of image"), ("test_vit4", r"not a map \(B, K, h, w\)")],
+)
+def test_a_backbone_without_a_map_is_refused(name, told):
+    with pytest.raises(RecipeError, match=told):
+        Branch(name, 2)
