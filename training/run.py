@@ -223,4 +223,7 @@ def read_split(path: Path, root: Path) -> Split:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
     except (KeyError, TypeError, csv.Error, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not a split that `orthoedge train` wrote") from error
+    for part in PARTS:
+        if not parts[part]:
+            raise DataError(f"{path}: no image is in part {part}")
     return Split(*(tuple(parts[part]) for part in PARTS))

@@ -113,6 +113,11 @@ def test_a_folder_that_is_no_finished_run_is_refused(finished, tmp_path):
         load_run(tmp_path)
     copy = tmp_path / "copy"
     shutil.copytree(finished, copy)
+    whole = (copy / "split.csv").read_text()
+    (copy / "split.csv").write_text(whole.splitlines()[0] + "\n")
+    with pytest.raises(DataError, match="no image is in part train"):
+        load_run(copy)
+    (copy / "split.csv").write_text(whole)
     (copy / "model.safetensors").unlink()
     with pytest.raises(DataError, match=r"model\.safetensors: weights cannot be read"):
         load_run(copy)
