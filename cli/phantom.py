@@ -10,17 +10,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder to fill")
     parser.add_argument("--count", type=_positive, default=2000, help="images (default: 2000)")
-    parser.add_argument("--seed", type=int, default=0, help="the same seed, the same set")
-    parser.add_argument("--size", type=_positive, default=256, help="side in pixels (default: 256)")
+    parser.add_argument("--seed", type=_whole, default=0, help="the same seed, the same set")
+    parser.add_argument("--size", type=_side, default=256, help="side in pixels (default: 256)")
     parser.add_argument("--jobs", type=_positive, default=1, help="processes (default: 1)")
     parser.add_argument("--force", action="store_true", help="write over a set that is there")
 
 
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected 1 or more, got {value}")
+def _whole(text: str, least: int = 0, most: int | None = None) -> int:
+    value = int(text) if text.isdecimal() else None
+    if value is None or value < least or (most is not None and value > most):
+        limits = f"{least} or more" if most is None else f"{least} to {most}"
+        raise argparse.ArgumentTypeError(f"expected {limits}, got {text}")
     return value
+
+
+def _positive(text: str) -> int:
+    return _whole(text, 1)
+
+
+def _side(text: str) -> int:
+    return _whole(text, 32, 4096)  # what intake reads, and what fits into memory six by six
 
 
 def run(args: argparse.Namespace) -> int:

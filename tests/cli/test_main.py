@@ -215,3 +215,14 @@ def test_a_missing_decoder_leaves_the_other_files(
 def test_an_empty_argument_is_not_the_working_folder(bundle, capsys):
     assert main(["predict", "", *bundle]) == 2
     assert "an argument is empty" in only_line(capsys)
+
+
+@pytest.mark.parametrize(
+    "setting", [("--seed", "-1"), ("--size", "1"), ("--size", "100000"), ("--count", "x")]
+)
+def test_a_phantom_setting_out_of_range_is_refused(setting, tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["phantom", "--out", str(tmp_path / "p"), *setting])
+    assert ended.value.code == 2
+    assert "expected " in capsys.readouterr().err
+    assert not (tmp_path / "p").exists()
