@@ -27,6 +27,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="change one setting of the recipe, such as compress.epochs=5; may be repeated",
     )
     parser.add_argument(
+        "--weights",
+        type=Path,
+        metavar="FILE",
+        help="safetensors the student starts from: a run's model, or a timm backbone's",
+    )
+    parser.add_argument(
         "--data-licence", default="not stated", metavar="TEXT", help="for the model card"
     )
 
@@ -52,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
         if not setting.startswith("compress."):
             raise RecipeError(f"--set {setting}: only keys of compress can change after training")
     recipe = override_recipe(trained.recipe, student + args.set)
-    bundle = compress(trained, recipe, args.out, args.target, args.data_licence)
+    bundle = compress(trained, recipe, args.out, args.target, args.data_licence, args.weights)
     metrics = bundle.manifest.metrics
     for precision in ("fp32", "int8"):
         part = metrics[precision]  # type: ignore[index]

@@ -43,6 +43,7 @@ from orthoedge.training.data import Radiographs, list_sha256
 from orthoedge.training.ensemble import Ensemble
 from orthoedge.training.recipe import Recipe
 from orthoedge.training.run import Run
+from orthoedge.training.weights import load_weights
 
 _GOLDEN_IMAGES = 8
 _LATENCY_ROUNDS = 60
@@ -67,7 +68,14 @@ class Compressed:
     test: Outputs
 
 
-def compress(run: Run, recipe: Recipe, out: Path, target: str, data_licence: str) -> Bundle:
+def compress(
+    run: Run,
+    recipe: Recipe,
+    out: Path,
+    target: str,
+    data_licence: str,
+    weights: Path | None = None,
+) -> Bundle:
     """Distil, prune, export, quantize, calibrate, gate and bundle.
 
     What a killed call has finished is kept in `<out>.work` and used again by the next.
@@ -78,8 +86,10 @@ def compress(run: Run, recipe: Recipe, out: Path, target: str, data_licence: str
         out: bundle folder; must not exist.
         target: whose measured latency decides about pruning, and whose engine calibrates.
         data_licence: licence of the data, for the manifest; ignored for phantoms.
+        weights: safetensors that the student starts from; None: random weights.
 
     Raises:
+        DataError: `weights` do not fit, or `<out>.work` was left by other settings.
         GateFailed: the student lost more than the recipe allows; `<out>.work/gate.json` says what.
         BundleError: `out` exists.
     """
@@ -96,8 +106,13 @@ def compress(run: Run, recipe: Recipe, out: Path, target: str, data_licence: str
     teacher = open_model(teacher_model, size, target, "fp32")
     _say(f"teacher {' + '.join(run.model.names)}: {len(train)} training images at {size} px")
 
-    teaching = Teaching(teacher, train, val, recipe, run.sha256)
-    student, pruned = _student(run, teaching, target, work)
+    student = Ensemble((recipe.compress.student,), len(labels))
+    start = None if weights is None else load_weights(student, weights)
+    if start is not None:
+        _say(start.line())
+    origin = f"{run.sha256} {start.sha256 if start else 'random'}"
+    teaching = Teaching(teacher, train, val, recipe, origin)
+    student, pruned = _student(student, run, teaching, target, work)
     macs, parameters = count_macs(student, size)
     _say(f"student {recipe.compress.student}: {macs / 1e6:.1f} M MACs, {parameters:,} parameters")
 
@@ -181,11 +196,12 @@ def compress(run: Run, recipe: Recipe, out: Path, target: str, data_licence: str
     return bundle
 
 
-def _student(run: Run, teaching: Teaching, target: str, work: Path) -> tuple[Ensemble, float]:
+def _student(
+    student: Ensemble, run: Run, teaching: Teaching, target: str, work: Path
+) -> tuple[Ensemble, float]:
     """The distilled student, and the share of its channels that was cut."""
     recipe = teaching.recipe
     settings, size = recipe.compress, recipe.preprocess.size
-    student = Ensemble((settings.student,), len(recipe.labels))
     if settings.crop_epochs > 0:
         crops = _crops(run, teaching, target)
         student = distil(student, crops, settings.crop_epochs, work / "crops.pt", "crops")
@@ -230,7 +246,7 @@ def _crops(run: Run, teaching: Teaching, target: str) -> Teaching:
         train=teaching.train,
         val=teaching.val.cropped(side, recipe.seed),
         recipe=msgspec.structs.replace(recipe, augment=cropping),
-        teacher_sha256=run.sha256,
+        origin=teaching.origin,
     )
 
 

@@ -44,8 +44,8 @@ class Teaching:
     train: Radiographs
     val: Radiographs
     recipe: Recipe
-    teacher_sha256: str
-    """Of the run's weights."""
+    origin: str
+    """SHA-256 of the teacher's weights and of those that the student starts from."""
 
     def identity(self, epochs: int, name: str) -> str:
         """Hash of all that a state kept on disk depends on; the gate and the cut are not of it."""
@@ -54,7 +54,7 @@ class Teaching:
         recipe = msgspec.to_builtins(self.recipe) | {
             "compress": {key: compress[key] for key in used}
         }
-        return sha256(json.dumps([recipe, self.teacher_sha256, epochs, name]).encode())
+        return sha256(json.dumps([recipe, self.origin, epochs, name]).encode())
 
 
 def distil(student: Ensemble, teaching: Teaching, epochs: int, state: Path, name: str) -> Ensemble:

@@ -8,7 +8,9 @@ import sys
 import time
 
 import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 
 from orthoedge.cli.main import main
 from orthoedge.runtime.bundles import read_bundle
@@ -92,3 +94,20 @@ def test_a_killed_call_goes_on_where_it_was(tiny_run, tmp_path):
     assert "distil 1/40" not in ended.stderr
     assert "distil 40/40" in ended.stderr
     assert read_bundle(out).manifest.lineage.pruned_channels == 0
+
+
+def test_a_student_starts_from_the_weights_it_is_given(phantoms, tmp_path, capsys):
+    """At a vanishing learning rate its head is still that of the weights it was given."""
+    run, out = tmp_path / "run", tmp_path / "bundle"
+    one = ["--set", "backbones=test_efficientnet", "--set", "fusion=", "--set", "epochs=1"]
+    assert main(["train", "tiny", "--data", str(phantoms), "--out", str(run), *one]) == 0
+    settings = ["compress.epochs=1", "compress.lr=1e-9", "compress.prune_ratio=0"]
+    arguments = ["compress", str(run), "--out", str(out), "--weights", f"{run}/model.safetensors"]
+    arguments += [part for setting in settings for part in ("--set", setting)]
+    assert main(arguments) == 0
+    assert "tensors of all loaded" in capsys.readouterr().err
+    weight, _ = load_run(run).model.head()
+    graph = onnx.load_from_string(read_bundle(out).model("fp32")).graph
+    constants = [numpy_helper.to_array(tensor) for tensor in graph.initializer]
+    heads = [value for value in constants if value.shape == weight.t().shape]
+    assert any(np.allclose(head, weight.detach().t().numpy(), atol=1e-6) for head in heads)

@@ -1,0 +1,44 @@
+"""What the documents tell a reader to type is what the command line takes."""
+
+import argparse
+import importlib
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = ("README.md", "docs/embedded-bundle.md")
+
+
+def commands():
+    for name in DOCUMENTS:
+        for block in re.findall(r"```\n(.*?)```", (ROOT / name).read_text(), re.DOTALL):
+            for line in block.replace("\\\n", " ").splitlines():
+                words = shlex.split(line, comments=True)
+                if words[:1] == ["orthoedge"]:
+                    yield pytest.param(words[1:], id=f"{name}: {' '.join(words[:3])}")
+
+
+@pytest.mark.parametrize("words", commands())
+def test_every_command_of_the_documents_is_understood(words):
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    importlib.import_module(f"orthoedge.cli.{words[0]}").add_arguments(parser)
+    parser.parse_args(words[1:])
+    settings = [b for a, b in zip(words, words[1:], strict=False) if a == "--set"]
+    if words[0] == "train":
+        from orthoedge.training.recipe import load_recipe
+
+        load_recipe(words[1], settings)
+    if words[0] == "compress" and settings:
+        from orthoedge.training.recipe import load_recipe, override_recipe
+
+        override_recipe(load_recipe("orthovision"), settings)
+
+
+def test_every_link_of_the_documents_leads_somewhere():
+    for name in (*DOCUMENTS, "ARCHITECTURE.md", "CONTRIBUTING.md"):
+        path = ROOT / name
+        for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text()):
+            assert (path.parent / target).exists(), f"{name}: {target}"
