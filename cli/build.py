@@ -19,8 +19,11 @@ def run(args: argparse.Namespace) -> int:
     from orthoedge.runtime.bundles import read_bundle
     from orthoedge.runtime.errors import UnknownTarget
     from orthoedge.runtime.files import write_atomic
+    from orthoedge.targets import TARGETS
     from orthoedge.targets.jetson.build import build_plan
 
+    if args.target not in TARGETS:
+        raise UnknownTarget(f"target {args.target!r} is unknown: only jetson takes a plan")
     if args.target != "jetson":
         raise UnknownTarget(f"target {args.target!r} needs no plan: only jetson does")
     plan = build_plan(read_bundle(args.bundle).model(args.precision))

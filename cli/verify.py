@@ -20,7 +20,7 @@ def run(args: argparse.Namespace) -> int:
     """Print one line per check; exit 1 if any fails."""
     from orthoedge.runtime.bundles import EMBEDDED, read_bundle
     from orthoedge.runtime.engine import PRECISIONS
-    from orthoedge.runtime.errors import BundleError
+    from orthoedge.runtime.errors import BundleError, EngineError
     from orthoedge.targets import check_target, open_engine
     from orthoedge.targets.parity import check_engine
 
@@ -37,8 +37,13 @@ def run(args: argparse.Namespace) -> int:
     failed = False
     precisions = PRECISIONS if args.precision == "auto" else (args.precision,)
     for precision in precisions:
-        engine = open_engine(bundle, args.target, precision)
-        for check in check_engine(bundle, engine):
+        try:
+            checks = check_engine(bundle, open_engine(bundle, args.target, precision))
+        except (BundleError, EngineError) as error:
+            print(f"FAIL  {precision}: {error}")
+            failed = True
+            continue
+        for check in checks:
             print(check)
             failed |= not check.passed
     return 1 if failed else 0

@@ -52,7 +52,7 @@ def write_bundle(
     files = {CARD: card.encode(), GOLDEN_IMAGES: _npy(golden_images)}
     for precision, model in models.items():
         files[model_file(precision)] = model
-        files[golden_file(precision)] = _npz(golden_outputs[precision])
+        files[golden_file(precision)] = _npz(golden_outputs[precision], manifest.labels)
     records = {
         name: FileRecord(sha256=sha256(content), bytes=len(content))
         for name, content in sorted(files.items())
@@ -84,10 +84,11 @@ def _npy(array: npt.NDArray[np.uint8]) -> bytes:
     return buffer.getvalue()
 
 
-def _npz(outputs: Outputs) -> bytes:
+def _npz(outputs: Outputs, labels: tuple[str, ...]) -> bytes:
     buffer = io.BytesIO()
     np.savez_compressed(
         buffer,
+        labels=np.array(labels),
         logits=outputs.logits,
         saliency_map=outputs.saliency_map,
         feature_vector=outputs.feature_vector,

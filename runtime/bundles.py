@@ -88,6 +88,27 @@ class Bundle:
         except (AttributeError, TypeError, KeyError, *_UNREADABLE) as error:
             raise BundleError(f"{self.path}: {name} does not hold the golden answers") from error
 
+    def check_labels(self) -> None:
+        """Compare the manifest's labels with those the golden answers were recorded under.
+
+        Raises:
+            BundleError: they differ, so every answer would carry a wrong name.
+        """
+        for precision in self.manifest.calibration:
+            name = golden_file(precision)
+            try:
+                with self._load(name) as arrays:
+                    recorded = tuple(str(label) for label in arrays["labels"])
+            except (AttributeError, TypeError, KeyError, *_UNREADABLE) as error:
+                raise BundleError(
+                    f"{self.path}: {name} does not hold the golden answers"
+                ) from error
+            if recorded != self.manifest.labels:
+                raise BundleError(
+                    f"{self.path}: manifest.json: labels {', '.join(self.manifest.labels)} are not "
+                    f"those of {name}: {', '.join(recorded)}"
+                )
+
     def _load(self, name: str) -> Any:
         try:
             return np.load(io.BytesIO(self.files[name]), allow_pickle=False)
@@ -125,7 +146,9 @@ def read_bundle(path: Path) -> Bundle:
                 "copy the bundle again from its source"
             )
         files[name] = content
-    return Bundle(path, manifest, sha256(data), files)
+    bundle = Bundle(path, manifest, sha256(data), files)
+    bundle.check_labels()
+    return bundle
 
 
 def _compare_names(wanted: set[str], found: set[str], first: str, second: str) -> None:

@@ -110,6 +110,8 @@ def fit(
         folder.write_record(out / folder.RECIPE, recipe)
     train = Radiographs(parts.train, recipe.labels, recipe.preprocess, bars)
     val = _view(Radiographs(parts.val, recipe.labels, recipe.preprocess, bars), recipe)
+    # Read before training, so that a bad test image is not found after it.
+    test = _view(Radiographs(parts.test, recipe.labels, recipe.preprocess, bars), recipe)
     crops = f" in crops of {recipe.augment.crop}" if recipe.augment.crop else ""
     _say(
         f"{recipe.name}: {len(parts.train)} train, {len(parts.val)} val, {len(parts.test)} test "
@@ -204,7 +206,6 @@ def fit(
 
     tensors, _ = read_safetensors(out / folder.MODEL)
     network.load_state_dict(tensors)
-    test = _view(Radiographs(parts.test, recipe.labels, recipe.preprocess, bars), recipe)
     judged = evaluate(network, test)
     result = training_metrics(judged, test, recipe, network, state.epochs, state.best)
     write_curves(out / "curves.png", state.epochs, state.best)

@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import itertools
 import re
 import shlex
 from pathlib import Path
@@ -26,7 +27,7 @@ def test_every_command_of_the_documents_is_understood(words):
     parser = argparse.ArgumentParser(exit_on_error=False)
     importlib.import_module(f"orthoedge.cli.{words[0]}").add_arguments(parser)
     parser.parse_args(words[1:])
-    settings = [b for a, b in zip(words, words[1:], strict=False) if a == "--set"]
+    settings = [b for a, b in itertools.pairwise(words) if a == "--set"]
     if words[0] == "train":
         from orthoedge.training.recipe import load_recipe
 
