@@ -115,7 +115,10 @@ def _report(path: Path, finding: Finding, picture: Path | None, as_json: bool) -
 def describe(finding: Finding) -> str:
     """Label, probability and decision in one line."""
     verdict = finding.verdict
-    line = f"{verdict.label} {verdict.probabilities[verdict.label]:.1%} -> {verdict.decision}"
+    probability = verdict.probabilities[verdict.label]
+    # No network is certain, and rounding must not say that one is.
+    shown = f"{probability:.1%}" if probability < 0.9995 else "over 99.9%"
+    line = f"{verdict.label} {shown} -> {verdict.decision}"
     return f"{line} ({'; '.join(verdict.reasons)})" if verdict.reasons else line
 
 

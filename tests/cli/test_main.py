@@ -226,3 +226,21 @@ def test_a_phantom_setting_out_of_range_is_refused(setting, tmp_path, capsys):
     assert ended.value.code == 2
     assert "expected " in capsys.readouterr().err
     assert not (tmp_path / "p").exists()
+
+
+@pytest.mark.parametrize(("probability", "shown"), [(0.91, "91.0%"), (0.99999, "over 99.9%")])
+def test_no_answer_is_called_certain(probability, shown):
+    from types import SimpleNamespace
+
+    from orthoedge.cli.predict import describe
+    from orthoedge.runtime.decision import Verdict
+
+    verdict = Verdict(
+        label="fracture",
+        probabilities={"fracture": probability, "non-affected": 1 - probability},
+        label_set=("fracture",),
+        out_of_distribution=0.1,
+        decision="report",
+        reasons=(),
+    )
+    assert describe(SimpleNamespace(verdict=verdict)) == f"fracture {shown} -> report"
