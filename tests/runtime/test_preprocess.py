@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+import hashlib
+import json
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 
+from orthoedge.runtime.bundles import SAMPLES
 from orthoedge.runtime.errors import InputError, RecipeError
+from orthoedge.runtime.intake import read_image
 from orthoedge.runtime.preprocess import STANDARD, Preprocess, find_field
 
 
@@ -151,3 +157,11 @@ def test_the_result_does_not_depend_on_the_number_of_threads():
         assert STANDARD(image).tobytes() == single
     finally:
         cv2.setNumThreads(before)
+
+
+def test_the_samples_come_out_with_the_bytes_that_were_promised():
+    """On every machine and OpenCV: a network is only as good as the bytes it was trained on."""
+    golden = Path(__file__).parents[1] / "golden" / "preprocess.json"
+    for name, digest in json.loads(golden.read_text()).items():
+        square = STANDARD(read_image(SAMPLES / name).pixels)
+        assert hashlib.sha256(square.tobytes()).hexdigest() == digest, name
