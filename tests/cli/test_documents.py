@@ -22,7 +22,7 @@ def commands():
                     yield pytest.param(words[1:], id=f"{name}: {' '.join(words[:3])}")
 
 
-@pytest.mark.parametrize("words", commands())
+@pytest.mark.parametrize("words", list(commands()))
 def test_every_command_of_the_documents_is_understood(words):
     parser = argparse.ArgumentParser(exit_on_error=False)
     importlib.import_module(f"orthoedge.cli.{words[0]}").add_arguments(parser)
