@@ -11,7 +11,7 @@ from orthoedge.training.augment import augment
 from orthoedge.training.recipe import Augment, load_recipe
 
 OFF = Augment(
-    flip=False, degrees=0, translate=0, scale=0, shear=0, brightness=0, contrast=0, noise=0
+    flip=False, degrees=0, translate=0, scale=0, shear=0, brightness=0, contrast=0, noise=0, crop=0
 )
 
 
