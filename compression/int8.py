@@ -1,8 +1,8 @@
 """One INT8 file for OpenVINO, TensorRT and ONNX Runtime: Q/DQ pairs, signed, zero point 0.
 
 NNCF quantizes; its unsigned pairs are then rewritten, because TensorRT reads a uint8 pair as int8
-and clips everything above 127, and its weights are kept within 7 bits (`overflow_fix`; depthwise ones
-need not be), because processors without VNNI saturate otherwise and would answer differently.
+and clips everything above 127. Weights, but for depthwise ones, are kept within 7 bits
+(`overflow_fix`), because processors without VNNI saturate otherwise and would answer differently.
 """
 
 from __future__ import annotations
