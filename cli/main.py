@@ -68,7 +68,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("orthoedge"):
             raise
-        extra = {"train": "train", "phantom": "train", "compress": "compress"}.get(verb or "")
+        extra = {
+            "train": "train",
+            "phantom": "train",
+            "compress": "compress",
+            "verify": "train",
+        }.get(verb or "")
         if extra is None:
             raise
         return _fail(

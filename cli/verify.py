@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orthoedge.cli.options import add_target
+
+if TYPE_CHECKING:
+    from orthoedge.runtime.bundles import Bundle
+    from orthoedge.runtime.pipeline import Pipeline
+    from orthoedge.targets.parity import ParityCheck
+    from orthoedge.training.data import Study
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,6 +22,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "bundle", type=Path, nargs="?", metavar="BUNDLE", help="default: the one in the package"
     )
     add_target(parser)
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="labelled radiographs to measure on: fails if accuracy is below the manifest's by "
+        "more than chance; needs the train extra",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -21,6 +36,7 @@ def run(args: argparse.Namespace) -> int:
     from orthoedge.runtime.bundles import EMBEDDED, read_bundle
     from orthoedge.runtime.engine import PRECISIONS
     from orthoedge.runtime.errors import BundleError, EngineError
+    from orthoedge.runtime.pipeline import Pipeline
     from orthoedge.targets import check_target, open_engine
     from orthoedge.targets.parity import check_engine
 
@@ -34,11 +50,15 @@ def run(args: argparse.Namespace) -> int:
         print(f"FAIL  {error}")
         return 1
     print(f"pass  {path}: {bundle.manifest.name}, every file matches its SHA-256")
+    studies = _read_studies(args.data, bundle) if args.data else []
     failed = False
     precisions = PRECISIONS if args.precision == "auto" else (args.precision,)
     for precision in precisions:
         try:
-            checks = check_engine(bundle, open_engine(bundle, args.target, precision))
+            engine = open_engine(bundle, args.target, precision)
+            checks = check_engine(bundle, engine)
+            if studies:
+                checks.append(_check_accuracy(Pipeline(bundle, engine), studies))
         except (BundleError, EngineError) as error:
             print(f"FAIL  {precision}: {error}")
             failed = True
@@ -47,3 +67,31 @@ def run(args: argparse.Namespace) -> int:
             print(check)
             failed |= not check.passed
     return 1 if failed else 0
+
+
+def _read_studies(data: Path, bundle: Bundle) -> list[Study]:
+    from orthoedge.runtime.errors import DataError
+    from orthoedge.training.data import read_index
+
+    studies = read_index(data)
+    for study in studies:
+        if study.label not in bundle.manifest.labels:
+            known = ", ".join(bundle.manifest.labels)
+            raise DataError(
+                f"{study.path}: label {study.label} is not one of the bundle's: {known}"
+            )
+    return studies
+
+
+def _check_accuracy(pipeline: Pipeline, studies: list[Study]) -> ParityCheck:
+    """How far accuracy is below the manifest's, against three standard errors of the difference."""
+    from orthoedge.targets.parity import ParityCheck
+
+    stated = pipeline.bundle.manifest.metrics[pipeline.engine.precision]
+    hits = sum(pipeline(study.path).label == study.label for study in studies)
+    count = len(studies)
+    pooled = (hits + stated.accuracy * stated.images) / (count + stated.images)
+    error = math.sqrt(pooled * (1 - pooled) * (1 / count + 1 / stated.images))
+    where = f"{pipeline.engine.name} {pipeline.engine.precision}"
+    name = f"{where} accuracy {hits / count:.3f} on {count} images, below {stated.accuracy:.3f} by"
+    return ParityCheck(name, max(0.0, stated.accuracy - hits / count), 3 * error)

@@ -92,3 +92,23 @@ def test_a_model_of_the_wrong_precision_fails(bundle, capsys):
     edit_manifest(bundle, lambda m: m["files"].update({"model.int8.onnx": record}))
     (line,) = failures(bundle, capsys)
     assert "not what it says" in line
+
+
+def test_accuracy_on_labelled_images_is_held_against_the_manifest(bundle, phantoms, capsys):
+    assert main(["verify", str(bundle), "--data", str(phantoms)]) == 0
+    assert "accuracy" in capsys.readouterr().out
+
+    def boast(manifest):
+        for part in manifest["metrics"].values():
+            part["accuracy"] = 1.0
+
+    edit_manifest(bundle, boast)
+    assert main(["verify", str(bundle), "--data", str(phantoms)]) == 1
+    assert "FAIL  openvino int8 accuracy" in capsys.readouterr().out
+
+
+def test_images_of_another_class_are_refused_by_name(bundle, tmp_path, capsys):
+    (tmp_path / "data" / "arthritis").mkdir(parents=True)
+    (tmp_path / "data" / "arthritis" / "a.png").write_bytes(b"x")
+    assert main(["verify", str(bundle), "--data", str(tmp_path / "data")]) == 2
+    assert "label arthritis is not one of the bundle's" in capsys.readouterr().err
