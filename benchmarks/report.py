@@ -17,7 +17,7 @@ from orthoedge.runtime.bundles import SAMPLES, Bundle
 from orthoedge.runtime.engine import PRECISIONS
 from orthoedge.runtime.errors import DataError, EngineError, MissingDependency, UnknownTarget
 from orthoedge.runtime.files import write_atomic
-from orthoedge.runtime.intake import read_image
+from orthoedge.runtime.intake import find_images, read_image
 from orthoedge.runtime.pipeline import Pipeline
 from orthoedge.runtime.preprocess import Pixels
 from orthoedge.targets import open_engine
@@ -222,8 +222,7 @@ def _phantom() -> list[Pixels]:
 
 
 def _read_folder(folder: Path) -> list[Pixels]:
-    suffixes = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm")
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in suffixes)
+    paths = find_images(folder)
     if not paths:
         raise DataError(f"{folder}: no radiograph in this folder")
     return [read_image(path).pixels for path in paths]

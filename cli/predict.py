@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from orthoedge.runtime.intake import Radiograph
     from orthoedge.runtime.pipeline import Finding
 
-_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm", ".dicom"})
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
@@ -77,13 +75,11 @@ def run(args: argparse.Namespace) -> int:
 
 def find_files(paths: Iterable[Path]) -> Iterator[Path]:
     """Files as they are given; of a folder, the images below it in order of their names."""
+    from orthoedge.runtime.intake import find_images
+
     for path in paths:
         if path.is_dir():
-            yield from sorted(
-                entry
-                for entry in path.rglob("*")
-                if entry.suffix.lower() in _SUFFIXES and entry.is_file()
-            )
+            yield from find_images(path)
         else:
             yield path
 

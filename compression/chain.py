@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from orthoedge.benchmarks.latency import interleaved, ratio
 from orthoedge.compression.bundle import check_free, write_bundle
-from orthoedge.compression.calibrate import calibrate
+from orthoedge.compression.calibrate import calibrate, fit_temperature
 from orthoedge.compression.card import model_card
 from orthoedge.compression.distil import Teaching, distil
 from orthoedge.compression.evaluate import measure, run_all
@@ -61,7 +61,6 @@ _RADIOGRAPH_USE = "For research and engineering: not validated for any diagnosis
 class Compressed:
     """One precision of the student, measured."""
 
-    model: bytes
     engine: Engine
     calibration: Calibration
     metrics: Metrics
@@ -124,15 +123,8 @@ def compress(
         "int8": quantize(fp32, train.images[sample, None]),
     }
     taught = run_all(teacher, test.images[:, None])
-    teacher_calibration = calibrate(
-        run_all(teacher, val.images[:, None]),
-        val.labels,
-        labels,
-        run_all(teacher, train.images[sample, None]).feature_vector,
-    )
-    teacher_metrics = measure(
-        taught, taught, test.labels, test.boxes, labels, teacher_calibration.temperature
-    )
+    temperature = fit_temperature(run_all(teacher, val.images[:, None]).logits, val.labels)
+    teacher_metrics = measure(taught, taught, test.labels, test.boxes, labels, temperature)
     done = {
         precision: _measure_precision(
             models[precision], precision, target, parts, taught, recipe, labels
@@ -270,7 +262,7 @@ def _measure_precision(
     )
     outputs = run_all(engine, test.images[:, None])
     metrics = measure(outputs, taught, test.labels, test.boxes, labels, calibration.temperature)
-    return Compressed(model, engine, calibration, metrics, outputs)
+    return Compressed(engine, calibration, metrics, outputs)
 
 
 def _gate(

@@ -23,6 +23,7 @@ MAX_PIXELS = 64_000_000
 MAX_BYTES = 512 * 2**20
 """Limit of a file's size."""
 
+_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm", ".dicom"})
 _SMALLEST_SIDE = 32
 _COLOUR = 16  # of 255; JPEG's rounding of a grey image's chroma stays under 4
 _COLOURED_SHARE = 0.01  # a coloured side marker is small, a photograph is coloured all over
@@ -184,3 +185,10 @@ def _from_sixteen_bits(grey: npt.NDArray[Any]) -> tuple[Pixels, str]:
         table = to_eight_bits(values, low, high)
         note = f"16 bits windowed to 8 from {low:g} to {high:g} (percentiles 0.5 and 99.5)"
     return table[grey], note
+
+
+def find_images(folder: Path) -> list[Path]:
+    """Files below a folder whose names say that they are images, in order of their names."""
+    return sorted(
+        path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file()
+    )

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from orthoedge.benchmarks.metrics import Box
 from orthoedge.runtime.errors import DataError, InputError
-from orthoedge.runtime.intake import read_image
+from orthoedge.runtime.intake import find_images, read_image
 from orthoedge.runtime.preprocess import Placement, Preprocess
 from orthoedge.training.crops import boxes_in_crop, place_crop
 from orthoedge.training.recipe import SplitFractions
@@ -29,7 +29,6 @@ from orthoedge.training.recipe import SplitFractions
 Pixels = npt.NDArray[np.uint8]
 
 INDEX = "index.csv"
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm", ".dicom"})
 PARTS = ("train", "val", "test")
 
 
@@ -143,8 +142,7 @@ def _read_class_folders(source: Path) -> list[Study]:
     studies = [
         Study(path, folder.name, str(path.relative_to(source)))
         for folder in sorted(p for p in source.iterdir() if p.is_dir())
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
+        for path in find_images(folder)
     ]
     if not studies:
         raise DataError(f"{source}: neither {INDEX} nor sub-folders with images")
