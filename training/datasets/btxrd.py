@@ -1,0 +1,90 @@
+"""BTXRD: radiographs of primary bone tumours and of bones without one, from three centres.
+
+Yao et al., A Radiograph Dataset for the Classification, Localization, and Segmentation of Primary
+Bone Tumors, Scientific Data 12 (2025), doi 10.1038/s41597-024-04311-y; files: figshare 27865398.
+
+`images/IMG000001.jpeg`, `Annotations/IMG000001.json` (LabelMe, tumours only) and `dataset.xlsx`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from orthoedge.runtime.errors import InputError
+from orthoedge.training.datasets.imported import (
+    BENIGN,
+    MALIGNANT,
+    NON_AFFECTED,
+    Imported,
+    Progress,
+    Skipped,
+    find_root,
+    gather,
+    unlisted,
+)
+from orthoedge.training.datasets.labelme import labelme_boxes
+from orthoedge.training.datasets.rows import Row, read_workbook
+from orthoedge.training.studies import Study
+
+_TABLE = "dataset.xlsx"
+_CLASS = ("tumor", "benign", "malignant")
+_LABELS = {
+    ("0", "0", "0"): NON_AFFECTED,
+    ("1", "1", "0"): BENIGN,
+    ("1", "0", "1"): MALIGNANT,
+}
+# The columns of single bones are filled for tumours alone: as a body part they would be the label.
+_REGIONS = ("upper limb", "lower limb", "pelvis")
+_NOTES = (
+    "groups: centre, age and gender together; the set names no patient, and these three keep the "
+    "images of one in one group",
+    "boxes: rectangles and polygons of Annotations/*.json (LabelMe)",
+)
+
+
+def read_btxrd(source: Path, progress: Progress) -> Imported:
+    """Import BTXRD; `centre` is the set's own number, `body_part` its region.
+
+    A patient who was imaged at two ages is two groups: nothing in the set tells.
+
+    Raises:
+        DataError: not BTXRD, a column is missing, or no image is left.
+    """
+    root = find_root(source, _TABLE, "BTXRD")
+    columns = ("image_id", "center", "age", "gender", *_CLASS, *_REGIONS)
+    rows = read_workbook(root / _TABLE, columns)
+    return gather(_find(root, rows), root, _NOTES, progress)
+
+
+def _find(root: Path, rows: list[Row]) -> Iterator[Study | Skipped]:
+    listed = {root / "images" / row["image_id"] for row in rows}
+    for row in rows:
+        yield _study(root, row)
+    yield from unlisted(root / "images", listed, _TABLE)
+
+
+def _study(root: Path, row: Row) -> Study | Skipped:
+    path = root / "images" / row["image_id"]
+    if not row["image_id"] or not path.is_file():
+        return Skipped(path, f"absent: {_TABLE}, line {row.line}, lists it, but there is no file")
+    label = _LABELS.get((row["tumor"], row["benign"], row["malignant"]))
+    if label is None:
+        cells = ", ".join(f"{column}={row[column] or 'empty'}" for column in _CLASS)
+        return Skipped(path, f"contradictory label: {_TABLE}, line {row.line}: {cells}")
+    annotation = root / "Annotations" / f"{path.stem}.json"
+    try:
+        boxes = labelme_boxes(annotation, path) if annotation.is_file() else ()
+    except InputError as error:
+        return Skipped(path, str(error))
+    if boxes and label == NON_AFFECTED:
+        return Skipped(path, f"contradictory label: no tumour, but {annotation.name} marks one")
+    return Study(
+        path=path,
+        label=label,
+        group=f"centre {row['center']}, age {row['age'] or '?'}, {row['gender'] or '?'}",
+        boxes=boxes,
+        source="btxrd",
+        centre=row["center"],
+        body_part="+".join(region for region in _REGIONS if row[region] == "1"),
+    )

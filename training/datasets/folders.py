@@ -1,0 +1,61 @@
+"""One folder per class, and the images below it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from orthoedge.runtime.errors import DataError
+from orthoedge.runtime.intake import find_images
+from orthoedge.training.datasets.copies import NOTE, groups_by_name
+from orthoedge.training.datasets.imported import Imported, Progress, Skipped, gather
+from orthoedge.training.studies import Study
+
+
+def read_folders(source: Path, progress: Progress) -> Imported:
+    """Import a folder whose sub-folders are named as the classes.
+
+    Raises:
+        DataError: no sub-folder, or no image is left.
+    """
+    classes = sub_folders(source)
+    if not classes:
+        raise DataError(f"{source}: no sub-folder; expected one per class with images in it")
+    found = labelled([(folder, folder.name) for folder in classes], source, source.resolve().name)
+    return gather(found, source, (NOTE, "boxes: none"), progress)
+
+
+def sub_folders(folder: Path) -> list[Path]:
+    """The folders in a folder, in order of their names, without hidden ones.
+
+    Raises:
+        DataError: it is no folder.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: not a folder")
+    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
+def labelled(
+    folders: Sequence[tuple[Path, str]], root: Path, source: str
+) -> Iterator[Study | Skipped]:
+    """Every file below the folders, as a study with its folder's label or as skipped."""
+    images = {
+        folder: [path for path in find_images(folder) if not path.name.startswith(".")]
+        for folder, _ in folders
+    }
+    copies = groups_by_name((p, label) for folder, label in folders for p in images[folder])
+    for folder, label in folders:
+        if not images[folder]:
+            yield Skipped(folder, "empty: no image is in this folder")
+        for path in images[folder]:
+            group = copies.get(path) or str(path.relative_to(root))
+            yield Study(path, label, group, source=source)
+        yield from _others(folder, images[folder])
+
+
+def _others(folder: Path, images: Iterable[Path]) -> Iterator[Skipped]:
+    known = set(images)
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path not in known:
+            yield Skipped(path, "not an image: by its name")

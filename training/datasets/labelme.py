@@ -1,0 +1,54 @@
+"""Boxes of a LabelMe annotation file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from orthoedge.benchmarks.metrics import Box
+from orthoedge.runtime.errors import InputError
+from orthoedge.training.datasets.boxes import Pixels, fractions_of
+
+
+class _Shape(msgspec.Struct):
+    points: list[tuple[float, float]]
+    shape_type: str
+
+
+class _Annotation(msgspec.Struct):
+    shapes: list[_Shape]
+    width: int = msgspec.field(name="imageWidth")
+    height: int = msgspec.field(name="imageHeight")
+
+
+def labelme_boxes(file: Path, image: Path) -> tuple[Box, ...]:
+    """Boxes of the lesions that a LabelMe file marks in an image, as fractions.
+
+    A lesion may be drawn twice, as a rectangle and as the polygon of its outline. So a polygon
+    whose bounds have their centre in a rectangle is that rectangle's lesion.
+
+    Raises:
+        InputError: not a LabelMe file, a shape that is neither, an image of another size, or a box
+            outside it.
+    """
+    try:
+        annotation = msgspec.json.decode(file.read_bytes(), type=_Annotation)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise InputError(f"unreadable annotation: {file.name}: {error}") from error
+    rectangles: list[Pixels] = []
+    outlines: list[Pixels] = []
+    for shape in annotation.shapes:
+        if shape.shape_type not in ("rectangle", "polygon") or len(shape.points) < 2:
+            raise InputError(
+                f"unreadable annotation: {file.name}: a {shape.shape_type} of "
+                f"{len(shape.points)} points; expected rectangles and polygons"
+            )
+        xs, ys = zip(*shape.points, strict=True)
+        bounds = (min(xs), min(ys), max(xs), max(ys))
+        (rectangles if shape.shape_type == "rectangle" else outlines).append(bounds)
+    for x0, y0, x1, y1 in outlines.copy():
+        x, y = (x0 + x1) / 2, (y0 + y1) / 2
+        if any(r[0] <= x <= r[2] and r[1] <= y <= r[3] for r in rectangles):
+            outlines.remove((x0, y0, x1, y1))
+    return fractions_of([*rectangles, *outlines], image, (annotation.width, annotation.height))

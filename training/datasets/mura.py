@@ -1,0 +1,86 @@
+"""MURA-v1.1: studies of the upper limb, each abnormal or not.
+
+Rajpurkar et al., MURA: Large Dataset for Abnormality Detection in Musculoskeletal Radiographs
+(2018), arXiv 1712.06957.
+
+`train/XR_WRIST/patient00006/study1_positive/image1.png`, and without headers
+`train_image_paths.csv` (path) and `train_labeled_studies.csv` (folder, 0 or 1); the same for valid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from orthoedge.runtime.errors import DataError
+from orthoedge.training.datasets.imported import (
+    ABNORMAL,
+    NON_AFFECTED,
+    Imported,
+    Progress,
+    Skipped,
+    find_root,
+    gather,
+    unlisted,
+)
+from orthoedge.training.datasets.rows import read_lines
+from orthoedge.training.studies import Study
+
+_PARTS = ("train", "valid")
+_LABELS = {"1": (ABNORMAL, "positive"), "0": (NON_AFFECTED, "negative")}
+_NOTES = (
+    "groups: the patient, over all body parts and both of the publisher's parts",
+    "boxes: none; the set has no annotations",
+)
+
+
+def read_mura(source: Path, progress: Progress) -> Imported:
+    """Import MURA; its parts train and valid become one set, to be split by patient.
+
+    Raises:
+        DataError: not MURA, a CSV file is missing or broken, or no image is left.
+    """
+    root = find_root(source, f"{_PARTS[0]}_image_paths.csv", "MURA-v1.1")
+    return gather(_find(root), root, _NOTES, progress)
+
+
+def _find(root: Path) -> Iterator[Study | Skipped]:
+    listed = set()
+    for part in _PARTS:
+        labels = _read_labels(root / f"{part}_labeled_studies.csv")
+        file = root / f"{part}_image_paths.csv"
+        for line, cells in read_lines(file):
+            if len(cells) != 1:
+                raise DataError(f"{file}, line {line}: {len(cells)} cells, expected a path alone")
+            found = _study(root, cells[0], labels, f"{part}_labeled_studies.csv")
+            listed.add(found.path)
+            yield found
+    for part in _PARTS:
+        yield from unlisted(root / part, listed, f"{part}_image_paths.csv")
+
+
+def _read_labels(file: Path) -> dict[str, str]:
+    labels = {}
+    for line, cells in read_lines(file):
+        if len(cells) != 2 or cells[1] not in _LABELS:
+            got = ",".join(cells)[:80]
+            raise DataError(f"{file}, line {line}: expected a study's folder and 0 or 1, got {got}")
+        labels[cells[0].rstrip("/")] = cells[1]
+    return labels
+
+
+def _study(root: Path, cell: str, labels: dict[str, str], where: str) -> Study | Skipped:
+    parts = PurePosixPath(cell).parts
+    path = root.joinpath(*parts[1:])  # the first is MURA-v1.1, whatever the folder is called now
+    if len(parts) != 6 or ".." in parts:
+        expected = "MURA-v1.1/train/XR_WRIST/patient00006/study1_positive/image1.png"
+        return Skipped(path, f"unreadable path: {cell}; expected one such as {expected}")
+    if not path.is_file():
+        return Skipped(path, "absent: it is listed, but there is no file")
+    value = labels.get("/".join(parts[:-1]))
+    if value is None:
+        return Skipped(path, f"no label: {where} has no row for its study")
+    label, word = _LABELS[value]
+    if not parts[4].endswith(f"_{word}"):
+        return Skipped(path, f"contradictory label: {value} in {where}, folder {parts[4]}")
+    return Study(path, label, group=parts[3], source="mura", body_part=parts[2])
