@@ -1,4 +1,4 @@
-"""Recipes: every setting of a training run and of the compression that follows, read from TOML.
+"""Recipes: every setting of a training run and of the compression that follows.
 
 No field has a default in code: a recipe file is complete, so what a run did can be read in one
 place. `--set key=value` changes one value; a key that does not exist is refused by name.
@@ -6,24 +6,12 @@ place. `--set key=value` changes one value; a key that does not exist is refused
 
 from __future__ import annotations
 
-import difflib
-import math
-import sys
-from collections.abc import Sequence
-from importlib import resources
-from pathlib import Path
-from typing import Any, Literal, get_origin
+from typing import Literal
 
 import msgspec
 
 from orthoedge.runtime.errors import RecipeError
 from orthoedge.runtime.preprocess import Preprocess
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 
 _MOST_THREADS = 1024  # a slip of more would bring the machine down before it is noticed
 
@@ -60,14 +48,21 @@ class Augment(_Table, frozen=True):
 
     def __post_init__(self) -> None:
         for name in ("degrees", "translate", "scale", "shear", "brightness", "contrast", "noise"):
-            _require(getattr(self, name) >= 0, f"augment.{name}", "0 or more", getattr(self, name))
-        _require(self.scale < 1, "augment.scale", "below 1", self.scale)
-        _require(self.shear < 45, "augment.shear", "below 45 degrees", self.shear)
-        _require(self.crop == 0 or self.crop >= 32, "augment.crop", "0, or 32 or more", self.crop)
+            require(getattr(self, name) >= 0, f"augment.{name}", "0 or more", getattr(self, name))
+        require(self.scale < 1, "augment.scale", "below 1", self.scale)
+        require(self.shear < 45, "augment.shear", "below 45 degrees", self.shear)
+        require(self.crop == 0 or self.crop >= 32, "augment.crop", "0, or 32 or more", self.crop)
 
 
-class SplitFractions(_Table, frozen=True):
+class SplitSettings(_Table, frozen=True):
     """Shares of the images; what train and val leave is the test part."""
+
+    by: Literal["group", "centre"]
+    """What stays whole: a group (patient, examination), or a whole centre and its groups."""
+    test_centres: tuple[str, ...]
+    """With `centre`: the centres that are the test part; empty: the seed chooses them."""
+    folds: int
+    """Folds of a cross-validation, each of which is the test part once; 0: one split by shares."""
 
     train: float
     """Share of the images to learn from."""
@@ -77,9 +72,13 @@ class SplitFractions(_Table, frozen=True):
     """Seed of the split, apart from the run's, so that runs of several seeds share one split."""
 
     def __post_init__(self) -> None:
-        _require(self.train > 0, "split.train", "above 0", self.train)
-        _require(self.val > 0, "split.val", "above 0", self.val)
-        _require(self.train + self.val < 1, "split", "train + val below 1", self.train + self.val)
+        require(self.train > 0, "split.train", "above 0", self.train)
+        require(self.val > 0, "split.val", "above 0", self.val)
+        require(self.train + self.val < 1, "split", "train + val below 1", self.train + self.val)
+        require(self.folds == 0 or self.folds >= 2, "split.folds", "0, or 2 or more", self.folds)
+        if self.test_centres:
+            require(self.by == "centre", "split.by", "centre, with split.test_centres", self.by)
+            require(self.folds == 0, "split.folds", "0, with split.test_centres", self.folds)
 
 
 class GateLimits(_Table, frozen=True):
@@ -133,15 +132,15 @@ class Compress(_Table, frozen=True):
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch", "calibration_images"):
-            _require(getattr(self, name) >= 1, f"compress.{name}", "1 or more", getattr(self, name))
-        _require(self.lr > 0, "compress.lr", "above 0", self.lr)
-        _require(self.softening > 0, "compress.softening", "above 0", self.softening)
-        _require(0 <= self.soft_weight <= 1, "compress.soft_weight", "0 to 1", self.soft_weight)
-        _require(self.saliency_weight >= 0, "compress.saliency_weight", "0 or more", "less")
-        _require(0 <= self.prune_ratio < 1, "compress.prune_ratio", "0 to 1", self.prune_ratio)
-        _require(self.crop >= 32, "compress.crop", "32 or more", self.crop)
-        _require(self.crop_epochs >= 0, "compress.crop_epochs", "0 or more", self.crop_epochs)
-        _require(self.prune_epochs >= 0, "compress.prune_epochs", "0 or more", self.prune_epochs)
+            require(getattr(self, name) >= 1, f"compress.{name}", "1 or more", getattr(self, name))
+        require(self.lr > 0, "compress.lr", "above 0", self.lr)
+        require(self.softening > 0, "compress.softening", "above 0", self.softening)
+        require(0 <= self.soft_weight <= 1, "compress.soft_weight", "0 to 1", self.soft_weight)
+        require(self.saliency_weight >= 0, "compress.saliency_weight", "0 or more", "less")
+        require(0 <= self.prune_ratio < 1, "compress.prune_ratio", "0 to 1", self.prune_ratio)
+        require(self.crop >= 32, "compress.crop", "32 or more", self.crop)
+        require(self.crop_epochs >= 0, "compress.crop_epochs", "0 or more", self.crop_epochs)
+        require(self.prune_epochs >= 0, "compress.prune_epochs", "0 or more", self.prune_epochs)
 
 
 class Recipe(_Table, frozen=True):
@@ -155,8 +154,14 @@ class Recipe(_Table, frozen=True):
     """Name of the recipe, kept in the run and in the bundle's lineage."""
     labels: tuple[str, ...]
     """Classes, in the order of the logits."""
+    other_labels: Literal["refuse", "leave out"]
+    """Studies of a label that is not one of `labels`: an error, or left out and counted."""
     backbones: tuple[str, ...]
-    """timm names; the logits of all are added."""
+    """timm names, or `plain_cnn_W`: a small convolutional network whose first stage is W wide."""
+    combine: Literal["fuse", "compare"]
+    """Add the logits of all backbones, or train one network each and compare them."""
+    head: Literal["softmax", "sigmoid"]
+    """One logit per class; or one single logit z for two classes, whose logits are then ∓z/2."""
     fusion: tuple[float, ...]
     """Starting weight of each backbone; empty means equal. They are learned from there."""
     dropout: float
@@ -165,7 +170,7 @@ class Recipe(_Table, frozen=True):
     """The runtime's own preprocessing; training calls the same function."""
     augment: Augment
     """Random changes of the training images."""
-    split: SplitFractions
+    split: SplitSettings
     """How the studies are divided, by group."""
     batch: int
     """Images per step."""
@@ -179,6 +184,17 @@ class Recipe(_Table, frozen=True):
     """Epochs over which the learning rate rises from 0."""
     weight_decay: float
     """Adam's L2 term."""
+    branch_loss: float
+    """Weight of the mean of the branches' own cross-entropies beside the fused one's; 0 = none.
+
+    Without it the branch that learns first takes the loss away, and the others learn nothing.
+    """
+    gradient_clip: float
+    """Largest norm of the gradient of a step; 0 = as it is."""
+    ema: float
+    """Decay per step of the moving average of the weights that is validated and kept; 0 = none."""
+    mixup: float
+    """Both parameters of mixup's beta distribution (Zhang et al., 2018); 0 = none."""
     balanced: bool
     """Draw every class equally often, with replacement (WeightedRandomSampler's semantics)."""
     class_weights: bool
@@ -202,175 +218,38 @@ class Recipe(_Table, frozen=True):
 
     def __post_init__(self) -> None:
         distinct = len(set(self.labels)) == len(self.labels) and len(self.labels) >= 2
-        _require(distinct, "labels", "two or more distinct names", self.labels)
-        _require(len(self.backbones) >= 1, "backbones", "one or more names", self.backbones)
+        require(distinct, "labels", "two or more distinct names", self.labels)
+        require(len(self.backbones) >= 1, "backbones", "one or more names", self.backbones)
         if self.fusion and (len(self.fusion) != len(self.backbones) or min(self.fusion) <= 0):
             raise RecipeError(
                 f"fusion: expected {len(self.backbones)} positive weights, one per backbone, got "
                 f"{list(self.fusion)}; `--set fusion=` makes them equal"
             )
+        if self.combine == "compare" and self.fusion:
+            raise RecipeError("fusion: networks that are compared are not fused; leave it empty")
+        if self.combine == "compare":
+            once = len(set(self.backbones)) == len(self.backbones)
+            require(once, "backbones", "distinct names to compare", list(self.backbones))
+        if self.head == "sigmoid" and len(self.labels) != 2:
+            raise RecipeError(f"head: one sigmoid tells two labels apart, not {len(self.labels)}")
+        require(0 <= self.ema < 1, "ema", "0 to 1", self.ema)
         fits = self.augment.crop <= self.preprocess.size
-        _require(fits, "augment.crop", f"at most {self.preprocess.size}", self.augment.crop)
-        _require(0 <= self.dropout < 1, "dropout", "0 to 1", self.dropout)
-        _require(self.batch >= 2, "batch", "2 or more (batch normalization)", self.batch)
-        _require(self.epochs >= 1, "epochs", "1 or more", self.epochs)
-        _require(self.lr > 0, "lr", "above 0", self.lr)
-        for name in ("warmup_epochs", "weight_decay", "patience", "threads"):
-            _require(getattr(self, name) >= 0, name, "0 or more", getattr(self, name))
+        require(fits, "augment.crop", f"at most {self.preprocess.size}", self.augment.crop)
+        require(0 <= self.dropout < 1, "dropout", "0 to 1", self.dropout)
+        require(self.batch >= 2, "batch", "2 or more (batch normalization)", self.batch)
+        require(self.epochs >= 1, "epochs", "1 or more", self.epochs)
+        require(self.lr > 0, "lr", "above 0", self.lr)
+        positive = ("warmup_epochs", "weight_decay", "patience", "threads", "gradient_clip")
+        for name in (*positive, "mixup", "branch_loss"):
+            require(getattr(self, name) >= 0, name, "0 or more", getattr(self, name))
         for name, seed in (("seed", self.seed), ("split.seed", self.split.seed)):
-            _require(0 <= seed < 2**32, name, "0 to 4294967295", seed)
-        _require(self.threads <= _MOST_THREADS, "threads", f"at most {_MOST_THREADS}", self.threads)
+            require(0 <= seed < 2**32, name, "0 to 4294967295", seed)
+        require(self.threads <= _MOST_THREADS, "threads", f"at most {_MOST_THREADS}", self.threads)
         missing = [label for label in self.compress.alert_labels if label not in self.labels]
-        _require(not missing, "compress.alert_labels", f"some of {list(self.labels)}", missing)
+        require(not missing, "compress.alert_labels", f"some of {list(self.labels)}", missing)
 
 
-def _require(holds: bool, key: str, expected: str, got: object) -> None:
+def require(holds: bool, key: str, expected: str, got: object) -> None:
+    """Raise RecipeError, naming the key, unless `holds`."""
     if not holds:
         raise RecipeError(f"{key}: expected {expected}, got {got}")
-
-
-def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
-    """Read a packaged recipe by name, or a TOML file by path, and apply overrides.
-
-    Args:
-        name_or_path: such as `orthovision`, or `my/recipe.toml`.
-        overrides: `dotted.key=value`, applied in order. The value is TOML where it parses as TOML
-            and a string otherwise; for a tuple, `a,b` is a list and nothing at all is empty.
-
-    Raises:
-        RecipeError: no such recipe, an unknown or missing key, a wrong type, a value out of range.
-    """
-    text, source = _read(name_or_path)
-    try:
-        tree = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise RecipeError(f"{source}: {error}") from error
-    _check_keys(tree, Recipe, source, "")
-    for override in overrides:
-        _override(tree, override)
-    return _convert(tree, source)
-
-
-def override_recipe(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
-    """Apply overrides as `load_recipe` does to a recipe that was read before.
-
-    Raises:
-        RecipeError: as `load_recipe`.
-    """
-    tree = msgspec.to_builtins(recipe)
-    for override in overrides:
-        _override(tree, override)
-    return _convert(tree, recipe.name)
-
-
-def _convert(tree: dict[str, Any], source: str) -> Recipe:
-    _require_finite(tree, "")
-    try:
-        return msgspec.convert(tree, Recipe)
-    except msgspec.ValidationError as error:
-        # msgspec wraps what __post_init__ raises only for ValueError and TypeError, so a
-        # RecipeError of ours passes through as it is.
-        raise RecipeError(f"{source}: {error}") from error
-
-
-def _require_finite(value: object, key: str) -> None:
-    """Refuse nan and inf by key: TOML has them, recipe.json would keep them as null."""
-    if isinstance(value, float):
-        _require(math.isfinite(value), key, "a finite number", value)
-    elif isinstance(value, dict):
-        for name, item in value.items():
-            _require_finite(item, f"{key}.{name}" if key else name)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            _require_finite(item, key)
-
-
-def recipe_names() -> tuple[str, ...]:
-    """Names of the packaged recipes."""
-    folder = resources.files("orthoedge.training").joinpath("recipes")
-    return tuple(
-        sorted(e.name.removesuffix(".toml") for e in folder.iterdir() if e.name.endswith(".toml"))
-    )
-
-
-def _read(name_or_path: str) -> tuple[str, str]:
-    """Text of a recipe and the name to use in messages."""
-    try:
-        if name_or_path in recipe_names():
-            folder = resources.files("orthoedge.training").joinpath("recipes")
-            return folder.joinpath(f"{name_or_path}.toml").read_text("utf-8"), name_or_path
-        return Path(name_or_path).read_text("utf-8"), name_or_path
-    except (OSError, UnicodeDecodeError) as error:
-        known = ", ".join(recipe_names())
-        raise RecipeError(f"{name_or_path}: no such recipe or file (recipes: {known})") from error
-
-
-def _fields(table: type) -> dict[str, Any]:
-    return {f.encode_name: f.type for f in msgspec.structs.fields(table)}
-
-
-def _check_keys(tree: dict[str, Any], table: type, source: str, prefix: str) -> None:
-    """Refuse unknown keys by their full name, with the nearest valid one."""
-    fields = _fields(table)
-    for key, value in tree.items():
-        if key not in fields:
-            raise RecipeError(f"{source}: unknown key {prefix}{key}{_nearest(prefix + key)}")
-        if isinstance(value, dict) and _is_table(fields[key]):
-            _check_keys(value, fields[key], source, f"{prefix}{key}.")
-
-
-def _is_table(kind: object) -> bool:
-    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
-
-
-def _all_keys(table: type = Recipe, prefix: str = "") -> list[str]:
-    keys: list[str] = []
-    for name, kind in _fields(table).items():
-        keys += _all_keys(kind, f"{prefix}{name}.") if _is_table(kind) else [prefix + name]
-    return keys
-
-
-def _nearest(key: str) -> str:
-    keys = _all_keys()
-    # A table left out (`size` for `preprocess.size`) is likelier than a slip of letters.
-    same_leaf = [k for k in keys if k.rpartition(".")[2] == key.rpartition(".")[2]]
-    close = same_leaf or difflib.get_close_matches(key, keys, n=1, cutoff=0.0)
-    return f"; did you mean {close[0]}?"
-
-
-def _override(tree: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
-    key, text = key.strip(), text.strip()
-    if not equals or not key:
-        raise RecipeError(f"--set {override}: expected key=value")
-    kind: Any = Recipe
-    parts = key.split(".")
-    for part in parts:
-        if not _is_table(kind) or part not in _fields(kind):
-            raise RecipeError(f"--set {override}: unknown key {key}{_nearest(key)}")
-        kind = _fields(kind)[part]
-    if _is_table(kind):
-        raise RecipeError(f"--set {override}: {key} is a table; name one of its keys")
-    for part in parts[:-1]:
-        tree = tree.setdefault(part, {})
-    tree[parts[-1]] = _value(text, kind)
-
-
-def _value(text: str, kind: object) -> object:
-    """Parse one override; `kind` is the field's type."""
-    if get_origin(kind) is tuple:
-        parsed = _toml(text)
-        if isinstance(parsed, list):
-            return parsed
-        return [_toml(item.strip()) for item in text.split(",")] if text else []
-    parsed = _toml(text)
-    # A string field takes `2024` as text too, as the shell has no way to say it is not a number.
-    return text if kind is str and not isinstance(parsed, str) else parsed
-
-
-def _toml(text: str) -> object:
-    try:
-        parsed = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
-        return text
-    return parsed["value"] if list(parsed) == ["value"] else text

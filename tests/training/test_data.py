@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from orthoedge.benchmarks.metrics import points_at
 from orthoedge.runtime.errors import DataError, InputError
 from orthoedge.runtime.intake import read_image
 from orthoedge.runtime.preprocess import Placement, Preprocess
 from orthoedge.training.batches import class_weights, draw
-from orthoedge.training.data import (
-    Radiographs,
-    Study,
-    boxes_in_square,
-    check_labels,
-    list_sha256,
-    read_index,
-    split,
-)
-from orthoedge.training.recipe import SplitFractions, load_recipe
-
-SEVENTY = SplitFractions(train=0.7, val=0.15, seed=0)
+from orthoedge.training.data import Radiographs, boxes_in_square
+from orthoedge.training.recipe_file import load_recipe
+from orthoedge.training.studies import Study, check_labels, list_sha256, read_index
 
 
 def _image(path: Path, seed: int = 0, shape: tuple[int, int] = (80, 60)) -> None:
@@ -96,55 +84,6 @@ def test_a_folder_with_nothing_and_a_missing_file_are_refused(tmp_path):
         read_index(tmp_path)
     with pytest.raises(DataError, match="not a readable index"):
         read_index(tmp_path / "absent.csv")
-
-
-def _groups(part: tuple[Study, ...]) -> set[str]:
-    return {study.group for study in part}
-
-
-@given(
-    st.lists(
-        st.tuples(st.integers(0, 40), st.sampled_from("abc")), min_size=30, max_size=150
-    ).filter(lambda rows: len({g for g, _ in rows}) > 12),
-    st.integers(0, 5),
-)
-def test_no_group_is_in_two_parts_and_no_study_is_lost(rows, seed):
-    studies = [Study(Path(f"{i}.png"), label, str(g)) for i, (g, label) in enumerate(rows)]
-    fractions = SplitFractions(train=0.7, val=0.15, seed=seed)
-    try:
-        parts = split(studies, fractions)
-    except DataError as error:
-        if "too few groups" not in str(error):
-            raise
-        return
-    assert not _groups(parts.train) & _groups(parts.val)
-    assert not _groups(parts.train) & _groups(parts.test)
-    assert not _groups(parts.val) & _groups(parts.test)
-    assert sorted(parts.train + parts.val + parts.test, key=str) == sorted(studies, key=str)
-    for part in (parts.train, parts.val, parts.test):
-        assert {s.label for s in part} == {s.label for s in studies}
-    assert split(studies[::-1], fractions) == parts  # the order of the index does not matter
-
-
-def test_labels_are_divided_seventy_fifteen_fifteen():
-    studies = [
-        Study(Path(f"{label}{i}.png"), label, f"{label}{i // 2}")
-        for label, count in (("a", 400), ("b", 100))
-        for i in range(count)
-    ]
-    parts = split(studies, SEVENTY)
-    for label, count in (("a", 400), ("b", 100)):
-        shares = [Counter(s.label for s in p)[label] / count for p in (parts.train, parts.val)]
-        assert shares == pytest.approx([0.7, 0.15], abs=2 / count)  # whole groups of two
-    other = split(studies, SplitFractions(train=0.7, val=0.15, seed=1))
-    assert _groups(other.test) != _groups(parts.test)
-
-
-def test_a_class_that_cannot_be_in_every_part_is_refused():
-    studies = [Study(Path(f"{i}.png"), "a", str(i)) for i in range(20)]
-    studies += [Study(Path(f"b{i}.png"), "b", str(100 + i % 2)) for i in range(10)]
-    with pytest.raises(DataError, match=r"label b: 2 group\(s\), 10 image\(s\)"):
-        split(studies, SEVENTY)
 
 
 @pytest.mark.parametrize("stage", ["after", "before", "none"])

@@ -1,0 +1,196 @@
+"""Preprocessed radiographs, decoded once: kept on disk and mapped into memory by every later run.
+
+A cache file is an .npy of one record per radiograph, followed by the SHA-256 of all before it. Its
+name is a hash of what it was made from, so a file that fits is never stale.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from orthoedge.runtime.errors import DataError, InputError
+from orthoedge.runtime.files import sha256, sync_folder
+from orthoedge.runtime.intake import read_image
+from orthoedge.runtime.preprocess import Preprocess
+
+Records = npt.NDArray[Any]
+"""(N,) of `pixels` uint8 (S, S), and int32 `shape` (H, W), `field` and `content` of `Placement`."""
+
+_VERSION = 1  # of the records; another gives every file another name
+_DIGEST = hashlib.sha256().digest_size
+_BLOCK = 1 << 20
+_AT_ONCE = 256  # radiographs in memory between decoding and writing
+_ABANDONED = 3600  # seconds: nobody is writing a file that has not grown for so long
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def cache_folder() -> Path:
+    """$XDG_CACHE_HOME/orthoedge, or ~/.cache/orthoedge (XDG Base Directory Specification)."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "orthoedge"
+
+
+def preprocessed(
+    paths: Sequence[Path], preprocess: Preprocess, folder: Path | None, progress: bool
+) -> Records:
+    """Decode and preprocess radiographs, or map what was kept of them.
+
+    Args:
+        paths: image files.
+        preprocess: the runtime's own preprocessing.
+        folder: of the cache; None keeps nothing and gives an array in memory.
+        progress: show a bar while decoding.
+
+    Returns:
+        A record per path. Writing to a mapped one changes this process's copy only.
+
+    Raises:
+        InputError: a file is not a radiograph.
+        DataError: the cache cannot be written; nothing of it is left then.
+    """
+    kind = record_type(preprocess.size)
+    blocks = _decode(paths, preprocess, kind, progress)
+    if folder is None:
+        records = np.empty(len(paths), kind)
+        for start, block in zip(range(0, len(paths), _AT_ONCE), blocks, strict=True):
+            records[start : start + len(block)] = block
+        return records
+    file = folder / f"{_key(paths, preprocess)}.npy"
+    if file.exists():
+        if _whole(file):
+            return _map(file)
+        tqdm.write(f"{file}: damaged, made anew", file=sys.stderr)
+    _write(file, blocks, len(paths), kind)
+    return _map(file)
+
+
+def record_type(size: int) -> np.dtype[Any]:
+    """One radiograph at `size` pixels."""
+    return np.dtype(
+        [
+            ("pixels", "u1", (size, size)),
+            ("shape", "<i4", (2,)),
+            ("field", "<i4", (4,)),
+            ("content", "<i4", (4,)),
+        ]
+    )
+
+
+def _key(paths: Sequence[Path], preprocess: Preprocess) -> str:
+    """Hash of files, settings and code: a test pattern tells a preprocessing that has changed."""
+    pattern = np.random.default_rng(0).integers(0, 256, (97, 131), np.uint8)
+    resolved = {folder: folder.resolve() for folder in {path.parent for path in paths}}
+    files = []
+    for path in paths:
+        try:
+            known = path.stat()
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+        place = str(resolved[path.parent] / path.name)
+        files.append((place, known.st_size, known.st_mtime_ns))
+    settings = msgspec.to_builtins(preprocess)
+    seen = sha256(preprocess(pattern).tobytes())
+    return sha256(json.dumps([_VERSION, settings, seen, files]).encode())[:32]
+
+
+def _decode(
+    paths: Sequence[Path], preprocess: Preprocess, kind: np.dtype[Any], progress: bool
+) -> Iterator[Records]:
+    """Yield records in blocks, so that disk and memory never hold the whole set twice."""
+
+    def load(path: Path, record: Any) -> None:
+        try:
+            pixels = read_image(path).pixels
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
+        record["pixels"], placement = preprocess.prepare(pixels)
+        record["shape"] = pixels.shape
+        record["field"], record["content"] = placement.field, placement.content
+
+    bar = tqdm(total=len(paths), desc="reading", unit="image", disable=not progress)
+    with bar, ThreadPoolExecutor(os.cpu_count()) as pool:
+        for start in range(0, len(paths), _AT_ONCE):
+            some = paths[start : start + _AT_ONCE]
+            block = np.empty(len(some), kind)
+            for _ in pool.map(load, some, block):
+                bar.update()
+            yield block
+
+
+def _whole(file: Path) -> bool:
+    """Whether the file is as it was written, by its SHA-256; this also warms the page cache."""
+    left = file.stat().st_size - _DIGEST
+    digest = hashlib.sha256()
+    with file.open("rb") as content:
+        while left > 0:
+            block = content.read(min(_BLOCK, left))
+            if not block:
+                return False
+            digest.update(block)
+            left -= len(block)
+        return left == 0 and content.read() == digest.digest()
+
+
+def _map(file: Path) -> Records:
+    # "c": torch refuses to wrap a read-only array in silence, and nobody writes to it.
+    records: Records = np.load(file, mmap_mode="c")
+    return records
+
+
+def _write(file: Path, blocks: Iterator[Records], count: int, kind: np.dtype[Any]) -> None:
+    header = io.BytesIO()
+    shape = {"descr": np.lib.format.dtype_to_descr(kind), "fortran_order": False, "shape": (count,)}
+    np.lib.format.write_array_header_1_0(header, shape)
+    needed = len(header.getvalue()) + count * kind.itemsize + _DIGEST
+    folder = file.parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for left in folder.glob(".*.tmp"):  # by a process that was killed
+            if time.time() - left.stat().st_mtime > _ABANDONED:
+                left.unlink(missing_ok=True)
+        if shutil.disk_usage(folder).free < needed:  # told before an hour of decoding
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        _stream(file, header.getvalue(), blocks)
+    except OSError as error:
+        place = "--cache DIR names another place"
+        if error.errno not in _FULL:
+            raise DataError(f"{folder}: no cache can be kept: {error.strerror}; {place}") from error
+        free = shutil.disk_usage(folder).free
+        raise DataError(
+            f"{folder}: the disk is full: {count} preprocessed images need {needed / 1e6:.1f} MB, "
+            f"{free / 1e6:.1f} MB are free; {place}"
+        ) from error
+
+
+def _stream(file: Path, header: bytes, blocks: Iterator[Records]) -> None:
+    """As `write_atomic`, block by block, with the digest at the end."""
+    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    digest = hashlib.sha256(header)
+    try:
+        with temporary.open("wb") as out:
+            out.write(header)
+            for block in blocks:
+                digest.update(block.view(np.uint8).data)
+                out.write(block.view(np.uint8).data)
+            out.write(digest.digest())
+            out.flush()
+            os.fsync(out.fileno())
+        temporary.replace(file)
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync_folder(file.parent)

@@ -1,0 +1,168 @@
+"""Recipe files: TOML read into typed settings, and `--set key=value` on top."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import sys
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, get_origin
+
+import msgspec
+
+from orthoedge.runtime.errors import RecipeError
+from orthoedge.training.recipe import Recipe, require
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a packaged recipe by name, or a TOML file by path, and apply overrides.
+
+    Args:
+        name_or_path: such as `orthovision`, or `my/recipe.toml`.
+        overrides: `dotted.key=value`, applied in order. The value is TOML where it parses as TOML
+            and a string otherwise; for a tuple, `a,b` is a list and nothing at all is empty.
+
+    Raises:
+        RecipeError: no such recipe, an unknown or missing key, a wrong type, a value out of range.
+    """
+    text, source = _read(name_or_path)
+    try:
+        tree = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{source}: {error}") from error
+    _check_keys(tree, Recipe, source, "")
+    for override in overrides:
+        _override(tree, override)
+    return _convert(tree, source)
+
+
+def override_recipe(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
+    """Apply overrides as `load_recipe` does to a recipe that was read before.
+
+    Raises:
+        RecipeError: as `load_recipe`.
+    """
+    tree = msgspec.to_builtins(recipe)
+    for override in overrides:
+        _override(tree, override)
+    return _convert(tree, recipe.name)
+
+
+def _convert(tree: dict[str, Any], source: str) -> Recipe:
+    _require_finite(tree, "")
+    try:
+        return msgspec.convert(tree, Recipe)
+    except msgspec.ValidationError as error:
+        # msgspec wraps what __post_init__ raises only for ValueError and TypeError, so a
+        # RecipeError of ours passes through as it is.
+        raise RecipeError(f"{source}: {error}") from error
+
+
+def _require_finite(value: object, key: str) -> None:
+    """Refuse nan and inf by key: TOML has them, recipe.json would keep them as null."""
+    if isinstance(value, float):
+        require(math.isfinite(value), key, "a finite number", value)
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            _require_finite(item, f"{key}.{name}" if key else name)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            _require_finite(item, key)
+
+
+def recipe_names() -> tuple[str, ...]:
+    """Names of the packaged recipes."""
+    folder = resources.files("orthoedge.training").joinpath("recipes")
+    return tuple(
+        sorted(e.name.removesuffix(".toml") for e in folder.iterdir() if e.name.endswith(".toml"))
+    )
+
+
+def _read(name_or_path: str) -> tuple[str, str]:
+    """Text of a recipe and the name to use in messages."""
+    try:
+        if name_or_path in recipe_names():
+            folder = resources.files("orthoedge.training").joinpath("recipes")
+            return folder.joinpath(f"{name_or_path}.toml").read_text("utf-8"), name_or_path
+        return Path(name_or_path).read_text("utf-8"), name_or_path
+    except (OSError, UnicodeDecodeError) as error:
+        known = ", ".join(recipe_names())
+        raise RecipeError(f"{name_or_path}: no such recipe or file (recipes: {known})") from error
+
+
+def _fields(table: type) -> dict[str, Any]:
+    return {f.encode_name: f.type for f in msgspec.structs.fields(table)}
+
+
+def _check_keys(tree: dict[str, Any], table: type, source: str, prefix: str) -> None:
+    """Refuse unknown keys by their full name, with the nearest valid one."""
+    fields = _fields(table)
+    for key, value in tree.items():
+        if key not in fields:
+            raise RecipeError(f"{source}: unknown key {prefix}{key}{_nearest(prefix + key)}")
+        if isinstance(value, dict) and _is_table(fields[key]):
+            _check_keys(value, fields[key], source, f"{prefix}{key}.")
+
+
+def _is_table(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+
+
+def _all_keys(table: type = Recipe, prefix: str = "") -> list[str]:
+    keys: list[str] = []
+    for name, kind in _fields(table).items():
+        keys += _all_keys(kind, f"{prefix}{name}.") if _is_table(kind) else [prefix + name]
+    return keys
+
+
+def _nearest(key: str) -> str:
+    keys = _all_keys()
+    # A table left out (`size` for `preprocess.size`) is likelier than a slip of letters.
+    same_leaf = [k for k in keys if k.rpartition(".")[2] == key.rpartition(".")[2]]
+    close = same_leaf or difflib.get_close_matches(key, keys, n=1, cutoff=0.0)
+    return f"; did you mean {close[0]}?"
+
+
+def _override(tree: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    key, text = key.strip(), text.strip()
+    if not equals or not key:
+        raise RecipeError(f"--set {override}: expected key=value")
+    kind: Any = Recipe
+    parts = key.split(".")
+    for part in parts:
+        if not _is_table(kind) or part not in _fields(kind):
+            raise RecipeError(f"--set {override}: unknown key {key}{_nearest(key)}")
+        kind = _fields(kind)[part]
+    if _is_table(kind):
+        raise RecipeError(f"--set {override}: {key} is a table; name one of its keys")
+    for part in parts[:-1]:
+        tree = tree.setdefault(part, {})
+    tree[parts[-1]] = _value(text, kind)
+
+
+def _value(text: str, kind: object) -> object:
+    """Parse one override; `kind` is the field's type."""
+    if get_origin(kind) is tuple:
+        parsed = _toml(text)
+        if isinstance(parsed, list):
+            return parsed
+        return [_toml(item.strip()) for item in text.split(",")] if text else []
+    parsed = _toml(text)
+    # A string field takes `2024` as text too, as the shell has no way to say it is not a number.
+    return text if kind is str and not isinstance(parsed, str) else parsed
+
+
+def _toml(text: str) -> object:
+    try:
+        parsed = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text
+    return parsed["value"] if list(parsed) == ["value"] else text
