@@ -88,6 +88,22 @@ def overlay(
     return np.vstack([body, _caption(lines, canvas_width)])
 
 
+def heated(square: Pixels, saliency: npt.NDArray[np.float32]) -> Picture:
+    """Colour the square that a network sees by its map, as `overlay` colours the radiograph.
+
+    Args:
+        square: uint8 (S, S).
+        saliency: float32 (h, w), not negative, over the same square.
+
+    Returns:
+        uint8 (S, S, 3), BGR.
+    """
+    size = len(square)
+    whole = Placement(field=(0, 0, size, size), content=(0, 0, size, size))
+    plain: Picture = cv2.cvtColor(square, cv2.COLOR_GRAY2BGR).astype(np.uint8, copy=False)
+    return _heat(plain, _place(saliency, whole, size, (size, size)))
+
+
 def to_png(image: npt.NDArray[np.uint8]) -> bytes:
     """Encode uint8 (H, W) or BGR (H, W, 3) as PNG; equal pixels give equal bytes.
 

@@ -6,7 +6,7 @@ import pytest
 
 from orthoedge.runtime.errors import InputError
 from orthoedge.runtime.preprocess import STANDARD, Placement
-from orthoedge.runtime.render import overlay, to_png
+from orthoedge.runtime.render import heated, overlay, to_png
 
 WHOLE = Placement(field=(0, 0, 400, 400), content=(0, 0, 224, 224))
 GAP = 8
@@ -148,3 +148,12 @@ def test_equal_input_gives_equal_png_bytes_that_decode_to_the_picture():
 def test_wrong_arrays_are_refused(pixels, saliency):
     with pytest.raises(InputError):
         overlay(pixels, saliency, WHOLE, 224, [])
+
+
+def test_a_square_is_coloured_as_the_overlay_colours_a_radiograph_of_that_size():
+    side = 512  # at this size `overlay` does not rescale
+    square = radiograph(side, side)
+    saliency = np.random.default_rng(0).random((7, 7), dtype=np.float32)
+    whole = Placement(field=(0, 0, side, side), content=(0, 0, side, side))
+    _, right = panels(overlay(square, saliency, whole, side, ["words"]), side, side)
+    np.testing.assert_array_equal(heated(square, saliency), right)
