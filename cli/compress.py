@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from orthoedge.cli.options import let_threads_sleep
+from orthoedge.cli.options import add_cache, let_threads_sleep
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,11 +30,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--weights",
         type=Path,
         metavar="FILE",
-        help="safetensors the student starts from: a run's model, or a timm backbone's",
+        help="safetensors the student starts from: a run's model, or a timm backbone's; by "
+        "default RUN's own where the student is its very network",
     )
     parser.add_argument(
         "--data-licence", default="not stated", metavar="TEXT", help="for the model card"
     )
+    add_cache(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -49,16 +51,22 @@ def run(args: argparse.Namespace) -> int:
 
     from orthoedge.compression.chain import compress
     from orthoedge.runtime.errors import RecipeError
-    from orthoedge.training.recipe import override_recipe
+    from orthoedge.training.cache import cache_folder
+    from orthoedge.training.comparison import refuse_comparison
+    from orthoedge.training.recipe_file import override_recipe
     from orthoedge.training.run import load_run
 
+    refuse_comparison(args.run)
     trained = load_run(args.run, args.data)
     student = [] if args.student is None else [f"compress.student={args.student}"]
     for setting in args.set:
         if not setting.startswith("compress."):
             raise RecipeError(f"--set {setting}: only keys of compress can change after training")
     recipe = override_recipe(trained.recipe, student + args.set)
-    bundle = compress(trained, recipe, args.out, args.target, args.data_licence, args.weights)
+    cache = args.cache or cache_folder()
+    bundle = compress(
+        trained, recipe, args.out, args.target, args.data_licence, args.weights, cache
+    )
     metrics = bundle.manifest.metrics
     for precision in ("fp32", "int8"):
         part = metrics[precision]  # type: ignore[index]

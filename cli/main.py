@@ -13,7 +13,9 @@ from orthoedge.runtime.errors import GateFailed, OrthoEdgeError
 
 VERBS = {
     "phantom": "render a labelled phantom set with lesion masks",
+    "data": "import a published data set, clean a set, audit it for shortcuts",
     "train": "train an ensemble by a recipe",
+    "evaluate": "measure a trained run on a labelled set, with intervals and pictures",
     "compress": "distil, prune, quantize, calibrate and bundle a trained run",
     "verify": "check a bundle: hashes, golden answers, invariants",
     "predict": "predict radiographs, with a heat map beside every answer",
@@ -70,6 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         extra = {
             "train": "train",
+            "evaluate": "train",
+            "data": "train",
             "phantom": "train",
             "compress": "compress",
             "verify": "train",

@@ -27,6 +27,17 @@ def add_target(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_cache(parser: argparse.ArgumentParser) -> None:
+    """`--cache`."""
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        metavar="DIR",
+        help="keeps preprocessed images for later runs (default: $XDG_CACHE_HOME/orthoedge or "
+        "~/.cache/orthoedge)",
+    )
+
+
 def let_threads_sleep() -> None:
     """Make OpenMP's threads sleep while they wait; call before torch is loaded.
 

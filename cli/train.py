@@ -5,15 +5,17 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from orthoedge.cli.options import let_threads_sleep
+from orthoedge.cli.options import add_cache, let_threads_sleep
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
+    from orthoedge.training.recipe_file import recipe_names
+
     parser.add_argument(
         "recipe",
         metavar="RECIPE",
-        help="orthovision, fracture-binary, tiny, or the path of a TOML file",
+        help=f"{', '.join(recipe_names())}, or the path of a TOML file",
     )
     parser.add_argument(
         "--data",
@@ -22,7 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         help="folder with index.csv or with one sub-folder per class, or a CSV file",
     )
-    parser.add_argument("--out", metavar="RUN", type=Path, required=True, help="run folder")
+    parser.add_argument(
+        "--out", metavar="RUN", type=Path, required=True, help="folder of the run or runs"
+    )
     parser.add_argument(
         "--set",
         metavar="K=V",
@@ -34,24 +38,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--weights",
         metavar="FILE",
         type=Path,
-        help="safetensors to start from: another run's model, or a timm backbone's",
+        action="append",
+        default=[],
+        help="safetensors to start from: another run's model, or a timm backbone's; may be "
+        "repeated; to compare several networks, a folder with BACKBONE.safetensors for each",
     )
+    add_cache(parser)
     parser.add_argument("--resume", action="store_true", help="go on with a stopped run in RUN")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train; return 0."""
+    """Train one network, or all that the recipe compares; return 0."""
     let_threads_sleep()
-    from orthoedge.training.recipe import load_recipe
+    from orthoedge.training.recipe_file import load_recipe
 
     recipe = load_recipe(args.recipe, args.set)  # a typing slip is told before torch is loaded
 
-    from orthoedge.training.data import check_labels, read_index
+    from orthoedge.training.cache import cache_folder
+    from orthoedge.training.comparison import compare, is_compared
+    from orthoedge.training.labels import choose_studies
     from orthoedge.training.loop import fit
+    from orthoedge.training.progress import say
+    from orthoedge.training.studies import read_index
 
     data: Path = args.data
     root = data if data.is_dir() else data.parent
-    studies = read_index(data)
-    check_labels(studies, recipe.labels)
-    fit(recipe, studies, args.out, args.weights, args.resume, data=root)
+    chosen = choose_studies(read_index(data), recipe)
+    if chosen.left_out:
+        say(chosen.line())
+    train = compare if is_compared(recipe) else fit
+    train(
+        recipe,
+        chosen.studies,
+        args.out,
+        args.weights,
+        args.resume,
+        data=root,
+        cache=args.cache or cache_folder(),
+    )
     return 0

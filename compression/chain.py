@@ -22,7 +22,7 @@ from orthoedge.compression.export import OPSET, export
 from orthoedge.compression.gate import Check, gate, saliency_cosine
 from orthoedge.compression.int8 import RECIPE as INT8_RECIPE
 from orthoedge.compression.int8 import quantize
-from orthoedge.compression.prune import count_macs, cut
+from orthoedge.compression.prune import check_prunable, cut
 from orthoedge.runtime.bundles import Bundle
 from orthoedge.runtime.engine import PRECISIONS, Engine, Outputs, Precision
 from orthoedge.runtime.errors import GateFailed
@@ -39,10 +39,12 @@ from orthoedge.runtime.manifest import (
 )
 from orthoedge.targets import open_model
 from orthoedge.targets.parity import deviation
-from orthoedge.training.data import Radiographs, list_sha256
+from orthoedge.training.cost import count_macs
+from orthoedge.training.data import Radiographs
 from orthoedge.training.ensemble import Ensemble
 from orthoedge.training.recipe import Recipe
 from orthoedge.training.run import Run
+from orthoedge.training.studies import list_sha256
 from orthoedge.training.weights import load_weights
 
 _GOLDEN_IMAGES = 8
@@ -74,6 +76,7 @@ def compress(
     target: str,
     data_licence: str,
     weights: Path | None = None,
+    cache: Path | None = None,
 ) -> Bundle:
     """Distil, prune, export, quantize, calibrate, gate and bundle.
 
@@ -85,19 +88,23 @@ def compress(
         out: bundle folder; must not exist.
         target: whose measured latency decides about pruning, and whose engine calibrates.
         data_licence: licence of the data, for the manifest; ignored for phantoms.
-        weights: safetensors that the student starts from; None: random weights.
+        weights: safetensors that the student starts from. None: the teacher's own weights where
+            the teacher is that very network, random ones elsewhere.
+        cache: folder that keeps preprocessed images, as training's; None: memory alone.
 
     Raises:
+        RecipeError: the student cannot be pruned.
         DataError: `weights` do not fit, or `<out>.work` was left by other settings.
         GateFailed: the student lost more than the recipe allows; `<out>.work/gate.json` says what.
         BundleError: `out` exists.
     """
     check_free(out)
+    check_prunable(recipe.compress.student, recipe.compress.prune_ratio)
     work = out.with_name(f"{out.name}.work")
     work.mkdir(parents=True, exist_ok=True)
     labels, size = recipe.labels, recipe.preprocess.size
     parts = [
-        Radiographs(part, labels, recipe.preprocess)
+        Radiographs(part, labels, recipe.preprocess, cache=cache)
         for part in (run.split.train, run.split.val, run.split.test)
     ]
     train, val, test = parts
@@ -105,12 +112,8 @@ def compress(
     teacher = open_model(teacher_model, size, target, "fp32")
     _say(f"teacher {' + '.join(run.model.names)}: {len(train)} training images at {size} px")
 
-    student = Ensemble((recipe.compress.student,), len(labels))
-    start = None if weights is None else load_weights(student, weights)
-    if start is not None:
-        _say(start.line())
-    origin = f"{run.sha256} {start.sha256 if start else 'random'}"
-    teaching = Teaching(teacher, train, val, recipe, origin)
+    student, start = _start(run, recipe, weights)
+    teaching = Teaching(teacher, train, val, recipe, f"{run.sha256} {start}")
     student, pruned = _student(student, run, teaching, target, work)
     macs, parameters = count_macs(student, size)
     _say(f"student {recipe.compress.student}: {macs / 1e6:.1f} M MACs, {parameters:,} parameters")
@@ -186,6 +189,21 @@ def compress(
     bundle = write_bundle(out, manifest, models, golden_images, golden, card)
     shutil.rmtree(work)
     return bundle
+
+
+def _start(run: Run, recipe: Recipe, weights: Path | None) -> tuple[Ensemble, str]:
+    """The student before its first step, and what it starts from: a SHA-256, or `random`."""
+    name = recipe.compress.student
+    student = Ensemble((name,), len(recipe.labels), head=recipe.head)
+    if weights is not None:
+        report = load_weights(student, weights)
+        _say(report.line())
+        return student, report.sha256
+    if run.model.names == (name,):
+        student.load_state_dict(run.model.state_dict())
+        _say(f"student {name} is the teacher's own network and starts from its weights")
+        return student, run.sha256
+    return student, "random"
 
 
 def _student(

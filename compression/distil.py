@@ -30,7 +30,7 @@ from orthoedge.runtime.files import sha256, write_atomic
 from orthoedge.training.batches import batches, steps_per_epoch
 from orthoedge.training.data import Radiographs
 from orthoedge.training.ensemble import Ensemble, Explained
-from orthoedge.training.loop import training_precision
+from orthoedge.training.hardware import training_precision
 from orthoedge.training.norms import start_running_statistics
 from orthoedge.training.recipe import Compress, Recipe
 

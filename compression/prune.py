@@ -7,9 +7,24 @@ import copy
 import torch
 import torch_pruning as tp
 
+from orthoedge.runtime.errors import RecipeError
 from orthoedge.training.ensemble import Branch, Ensemble
 
 _ROUND_TO = 8  # channels in eights fill a 256-bit register of int32 sums; fewer run no faster
+_ENDLESS = ("rexnet",)  # their blocks add to a part of the channels; 1.6.1 never ends
+
+
+def check_prunable(student: str, ratio: float) -> None:
+    """Refuse a cut that Torch-Pruning does not finish, before hours of distillation.
+
+    Raises:
+        RecipeError: naming the setting.
+    """
+    if ratio > 0 and student.startswith(_ENDLESS):
+        raise RecipeError(
+            f"compress.prune_ratio: {student} adds a part of its channels to another, which "
+            "Torch-Pruning cannot follow; `--set compress.prune_ratio=0` leaves it whole"
+        )
 
 
 def cut(student: Ensemble, ratio: float, size: int) -> Ensemble:
@@ -21,7 +36,11 @@ def cut(student: Ensemble, ratio: float, size: int) -> Ensemble:
         student: one branch, any mode.
         ratio: share of channels, 0 to 1.
         size: side S of its input, in pixels.
+
+    Raises:
+        RecipeError: a network that Torch-Pruning cannot follow.
     """
+    check_prunable(student.names[0], ratio)
     pruned = copy.deepcopy(student).eval().cpu()
     branch = pruned.branches[0]
     assert isinstance(branch, Branch)
@@ -35,10 +54,3 @@ def cut(student: Ensemble, ratio: float, size: int) -> Ensemble:
     )
     pruner.step()
     return pruned
-
-
-def count_macs(student: Ensemble, size: int) -> tuple[int, int]:
-    """Multiply-accumulates of one image, and parameters."""
-    branch = copy.deepcopy(student.branches[0]).eval().cpu()
-    macs, parameters = tp.utils.count_ops_and_params(branch, torch.zeros(1, 1, size, size))
-    return int(macs), int(parameters)

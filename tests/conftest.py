@@ -19,6 +19,14 @@ def _folder(variable, what):
     return folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory):
+    """Keep the tests, and the processes they start, out of the real cache folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def real_data():
     """Folder of real radiographs, one data set per sub-folder with an index.csv."""

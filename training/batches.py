@@ -1,9 +1,12 @@
-"""Batches of one epoch: which images, in which order, augmented one batch ahead."""
+"""Batches of one epoch: which images, in which order, augmented ahead of the network."""
 
 from __future__ import annotations
 
+import os
+from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +19,9 @@ from orthoedge.training.data import Pixels, Radiographs
 from orthoedge.training.recipe import Recipe
 
 Ints = npt.NDArray[np.int64]
+
+_AHEAD = 2  # batches prepared while the network is busy with one
+_MOST_THREADS = 8  # beyond, the interpreter's lock is what they wait for
 
 
 def draw(labels: Ints, balanced: bool, rng: np.random.Generator) -> Ints:
@@ -47,35 +53,65 @@ def steps_per_epoch(images: int, batch: int) -> int:
     return max(1, images // batch)
 
 
-def batches(data: Radiographs, recipe: Recipe, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+def stream(seed: int, epoch: int, position: int) -> np.random.Generator:
+    """Random numbers of the image at one position of an epoch, whoever prepares it, and when.
+
+    Philox counts through a space that is divided here by epoch and position (Salmon et al., SC11),
+    which costs half of seeding a generator anew.
+    """
+    return np.random.Generator(np.random.Philox(key=seed, counter=(0, 0, epoch, position)))
+
+
+def batches(
+    data: Radiographs, recipe: Recipe, epoch: int, process: int = 0, processes: int = 1
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield uint8 (B, 1, S, S) and int64 (B,); the same for the same seed and epoch.
 
-    One thread prepares the next batch while the network is busy with this one: OpenCV releases the
-    interpreter lock, and one thread keeps the random numbers in order.
+    Threads prepare the next batches while the network is busy with this one: OpenCV releases the
+    interpreter lock.
+
+    Args:
+        data: the training part.
+        recipe: batch, draw and augmentation.
+        epoch: from 1; 0 is for what comes before training.
+        process: which share of every batch to give, from 0.
+        processes: shares; they divide the batch.
     """
-    rng = np.random.default_rng((recipe.seed, epoch))
-    order = draw(data.labels, recipe.balanced, rng)
-    chosen = [
-        order[step * recipe.batch : (step + 1) * recipe.batch]
-        for step in range(steps_per_epoch(len(data), recipe.batch))
+    order = draw(data.labels, recipe.balanced, np.random.default_rng((recipe.seed, epoch)))
+    share = recipe.batch // processes
+    starts = range(process * share, len(order), recipe.batch)
+    shares = [
+        range(start, min(start + share, len(order)))
+        for start in starts[: steps_per_epoch(len(data), recipe.batch)]
     ]
+    crop = recipe.augment.crop
+    side = crop or data.images.shape[1]
+    threads = max(1, min(_MOST_THREADS, (os.cpu_count() or 1) // 2))
 
-    side = recipe.augment.crop
+    def fill(images: Pixels, positions: range) -> None:
+        for row, position in zip(images, positions, strict=True):
+            rng = stream(recipe.seed, epoch, position)
+            index = order[position]
+            image = data.images[index]
+            if crop:
+                x, y = place_crop(image, data.boxes[index], crop, rng)
+                image = np.ascontiguousarray(image[y : y + crop, x : x + crop])
+            row[:] = augment(image, recipe.augment, rng)
 
-    def view(index: int) -> Pixels:
-        image: Pixels = data.images[index]
-        if side == 0:
-            return image
-        x, y = place_crop(image, data.boxes[index], side, rng)
-        return np.ascontiguousarray(image[y : y + side, x : x + side])
+    with ThreadPoolExecutor(threads) as pool:
 
-    def prepare(indices: Ints) -> tuple[Tensor, Tensor]:
-        images = np.stack([augment(view(i), recipe.augment, rng) for i in indices])
-        return torch.from_numpy(images[:, None]), torch.from_numpy(data.labels[indices])
+        def start(positions: range) -> tuple[Pixels, Ints, list[Future[None]]]:
+            images: Pixels = np.empty((len(positions), side, side), np.uint8)
+            parts = [
+                pool.submit(fill, images[i::threads], positions[i::threads]) for i in range(threads)
+            ]
+            return images, data.labels[order[positions.start : positions.stop]], parts
 
-    with ThreadPoolExecutor(1) as pool:
-        ahead = pool.submit(prepare, chosen[0])
-        for following in chosen[1:]:
-            ready, ahead = ahead, pool.submit(prepare, following)
-            yield ready.result()
-        yield ahead.result()
+        coming = iter(shares)
+        ahead = deque(start(positions) for positions in islice(coming, _AHEAD))
+        while ahead:
+            images, labels, parts = ahead.popleft()
+            for part in parts:
+                part.result()
+            ahead.extend(start(positions) for positions in islice(coming, 1))
+            yield torch.from_numpy(images[:, None]), torch.from_numpy(labels)

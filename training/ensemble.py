@@ -8,18 +8,26 @@ of two and a student of one branch have the same face, and every tool works on b
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import timm
 import torch
 from torch import Tensor, nn
 
 from orthoedge.runtime.errors import RecipeError
+from orthoedge.training.plain_cnn import is_plain_cnn, plain_cnn
+from orthoedge.training.recipe import Recipe
 
 _SCALE = 1 / 127.5
 """Pixels enter the network as x / 127.5 - 1 (mean and deviation 0.5), inside the exported graph."""
 
 _PROBE = 192  # pixels: a multiple of 64, and not the 224 that a transformer may be fixed to
+_BEHIND_POOLING = {
+    "MobileNetV3": ("conv_head", "norm_head", "act2"),  # V4 too
+    "VGG": ("pre_logits",),
+}
+"""Layers of timm's networks that `forward_features` stops before: dropped, which is cheaper."""
+
 _EPSILON = 1e-6  # pytorch-grad-cam's, so that the two agree to rounding
 
 
@@ -35,20 +43,12 @@ class Explained(NamedTuple):
 
 
 class Branch(nn.Module):
-    """A timm backbone, global average pooling, dropout and a linear head."""
+    """A backbone, global average pooling, dropout and a linear head."""
 
     def __init__(self, name: str, classes: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.name = name
-        try:
-            backbone = timm.create_model(name, in_chans=1, num_classes=0, global_pool="")
-        except RuntimeError as error:
-            raise RecipeError(f"backbone: timm has no model named {name}") from error
-        # MobileNetV3 and V4 put their last convolution behind pooling. `forward_features` stops
-        # before it, which is cheaper and keeps the branch GAP-linear; what it skips is dropped.
-        for unused in ("conv_head", "norm_head", "act2"):
-            if type(backbone).__name__ == "MobileNetV3" and hasattr(backbone, unused):
-                setattr(backbone, unused, nn.Identity())
+        backbone = plain_cnn(name) if is_plain_cnn(name) else _timm_backbone(name)
         self.backbone: nn.Module = backbone
         self._check_map()
         self.dropout = nn.Dropout(dropout)
@@ -78,17 +78,43 @@ class Branch(nn.Module):
         return self.head(self.dropout(self.features(x).mean((2, 3))))  # type: ignore[no-any-return]
 
 
+def _timm_backbone(name: str) -> nn.Module:
+    """A network of timm that ends in its last map: layers behind pooling would break GAP-linear.
+
+    Raises:
+        RecipeError: timm has no such network.
+    """
+    # VGG's 120 million weights behind the map are not wanted, so they are not drawn either.
+    narrow: dict[str, Any] = {"mlp_ratio": 1 / 4096} if name.startswith("vgg") else {}
+    try:
+        backbone: Any = timm.create_model(name, in_chans=1, num_classes=0, global_pool="", **narrow)
+    except RuntimeError as error:
+        raise RecipeError(f"backbone: timm has no model named {name}") from error
+    kind = type(backbone).__name__
+    if kind == "ConvNeXt" and isinstance(backbone.norm_pre, nn.Identity):
+        # It normalizes the pooled vector; normalizing each cell before pooling is linear after it.
+        backbone.norm_pre = backbone.head.norm
+        backbone.head = nn.Identity()
+    for unused in _BEHIND_POOLING.get(kind, ()):
+        if hasattr(backbone, unused):
+            setattr(backbone, unused, nn.Identity())
+    return backbone  # type: ignore[no-any-return]
+
+
 class Ensemble(nn.Module):
     """Branches fused by weights that start at `fusion`, stay positive and sum to one.
 
     Args:
-        backbones: timm names; one makes a student, two or more an ensemble.
+        backbones: timm names or `plain_cnn_W`; one makes a student, two or more an ensemble.
         classes: C.
         fusion: starting weight of each branch, positive; learned as a softmax.
         dropout: before each linear head, in training only.
+        head: `sigmoid` learns one logit z for two classes and gives -z/2 and z/2 as theirs: their
+            softmax is sigmoid(z) for the second class, and the map exists for both.
 
     Raises:
-        RecipeError: an unknown backbone, or weights that do not fit the backbones.
+        RecipeError: an unknown backbone, weights that do not fit the backbones, or one sigmoid for
+            other than two classes.
     """
 
     def __init__(
@@ -97,17 +123,22 @@ class Ensemble(nn.Module):
         classes: int,
         fusion: Sequence[float] | None = None,
         dropout: float = 0.0,
+        head: Literal["softmax", "sigmoid"] = "softmax",
     ) -> None:
         super().__init__()
+        if head == "sigmoid" and classes != 2:
+            raise RecipeError(f"head: one sigmoid tells two labels apart, not {classes}")
+        self.sigmoid = head == "sigmoid"
         fusion = fusion or [1.0 / len(backbones)] * len(backbones)
         if len(fusion) != len(backbones) or min(fusion) <= 0:
             raise RecipeError(f"fusion: expected {len(backbones)} positive weights, got {fusion}")
-        self.branches = nn.ModuleList(Branch(name, classes, dropout) for name in backbones)
+        width = 1 if self.sigmoid else classes
+        self.branches = nn.ModuleList(Branch(name, width, dropout) for name in backbones)
         self.fusion_logits = nn.Parameter(torch.tensor(fusion).log())
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The timm names of the backbones."""
+        """The names of the backbones."""
         return tuple(branch.name for branch in self._branches())
 
     def fusion(self) -> Tensor:
@@ -135,13 +166,21 @@ class Ensemble(nn.Module):
         pairs = list(zip(weights, self._branches(), strict=True))
         weight = torch.cat([w * branch.head.weight for w, branch in pairs], 1)
         bias = torch.stack([w * branch.head.bias for w, branch in pairs]).sum(0)
+        if self.sigmoid:
+            return torch.cat((-weight / 2, weight / 2)), torch.cat((-bias / 2, bias / 2))
         return weight, bias
 
     def forward(self, images: Tensor) -> Tensor:
         """uint8 (B, 1, S, S) -> fused logits (B, C); dropout acts in training."""
+        return self.answers(images)[0]
+
+    def answers(self, images: Tensor) -> Tensor:
+        """uint8 (B, 1, S, S) -> (1 + branches, B, C): the fused logits, then each branch's own."""
         x = normalise(images)
-        logits = torch.stack([branch(x) for branch in self._branches()])  # (branches, B, C)
-        return (self.fusion()[:, None, None] * logits).sum(0)
+        own = torch.stack([branch(x) for branch in self._branches()])  # (branches, B, C or 1)
+        fused = (self.fusion()[:, None, None] * own).sum(0, keepdim=True)
+        logits = torch.cat((fused, own))
+        return torch.cat((-logits / 2, logits / 2), 2) if self.sigmoid else logits
 
     def explain(self, images: Tensor) -> Explained:
         """uint8 (B, 1, S, S) -> logits, saliency map and feature vector in one pass."""
@@ -149,6 +188,17 @@ class Ensemble(nn.Module):
 
     def _branches(self) -> list[Branch]:
         return list(self.branches)  # type: ignore[arg-type]
+
+
+def build(recipe: Recipe) -> Ensemble:
+    """The network that a recipe trains, with random weights.
+
+    Raises:
+        RecipeError: an unknown backbone.
+    """
+    return Ensemble(
+        recipe.backbones, len(recipe.labels), recipe.fusion, recipe.dropout, recipe.head
+    )
 
 
 def normalise(images: Tensor) -> Tensor:

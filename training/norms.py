@@ -1,11 +1,12 @@
-"""Starting values of batch normalization's running statistics, taken from the data."""
+"""Batch normalization: starting values from the data, and one batch over several processes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 import torch
-from torch import Tensor, nn
+from timm.layers.norm_act import BatchNormAct2d, convert_sync_batchnorm
+from torch import Tensor, distributed, nn
 
 
 def start_running_statistics(network: nn.Module, batches: Iterable[Tensor]) -> None:
@@ -44,3 +45,75 @@ def start_running_statistics(network: nn.Module, batches: Iterable[Tensor]) -> N
     for module, value in zip(fresh, momentum, strict=True):
         module.momentum = value
     network.train()
+
+
+def share_batch_norms(network: nn.Module) -> None:
+    """Let batch normalization in training see the batch of all processes, in place.
+
+    What a device has in the library is taken: torch's SyncBatchNorm on CUDA. It refuses tensors of
+    the CPU, so modules there become one of the two classes below. Names of weights stay.
+    """
+    if next(network.parameters()).is_cuda:
+        convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]  # replaces children; the root is none of its kinds
+        return
+    shared = {nn.BatchNorm2d: _SharedBatchNorm, BatchNormAct2d: _SharedBatchNormAct}
+    for module in network.modules():
+        if type(module) in shared:
+            module.__class__ = shared[type(module)]
+
+
+class _SharedBatchNorm(nn.BatchNorm2d):
+    def forward(self, x: Tensor) -> Tensor:
+        return _normalise(self, x) if self.training else super().forward(x)
+
+
+class _SharedBatchNormAct(BatchNormAct2d):  # type: ignore[misc]
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(x)  # type: ignore[no-any-return, no-untyped-call]
+        return self.act(self.drop(_normalise(self, x)))  # type: ignore[no-any-return]
+
+
+class _Sum(torch.autograd.Function):
+    """Sum over all processes; each one's gradient then counts for all."""
+
+    @staticmethod
+    def forward(ctx: object, values: Tensor) -> Tensor:
+        total = values.clone()
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: object, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        total = gradient.clone()
+        distributed.all_reduce(total)
+        return total
+
+
+def _normalise(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
+    """Normalise (B, C, h, w) by mean and variance over the batches of all processes."""
+    channels, count = x.shape[1], x.numel() // x.shape[1]
+    variance, mean = torch.var_mean(x.float(), (0, 2, 3), correction=0)
+    # float64: the difference of two squares below would lose float32's digits.
+    variance, mean = variance.double(), mean.double()
+    sums = torch.cat((count * mean, count * (variance + mean**2), mean.new_tensor([count])))
+    total: Tensor = _Sum.apply(sums)
+    everywhere = total[-1].detach()
+    mean = total[:channels] / everywhere
+    variance = total[channels:-1] / everywhere - mean**2
+    if norm.running_mean is not None and norm.running_var is not None:
+        assert norm.num_batches_tracked is not None
+        norm.num_batches_tracked.add_(1)
+        tracked = int(norm.num_batches_tracked)
+        rate = 1 / tracked if norm.momentum is None else norm.momentum  # None: a plain mean
+        with torch.no_grad():
+            unbiased = variance * everywhere / (everywhere - 1)
+            norm.running_mean.lerp_(mean.to(norm.running_mean), rate)
+            norm.running_var.lerp_(unbiased.to(norm.running_var), rate)
+    scale = (variance + norm.eps).rsqrt()
+    shift = -mean * scale
+    if norm.affine:
+        scale, shift = scale * norm.weight, shift * norm.weight + norm.bias
+    shape = (1, channels, 1, 1)
+    normalised: Tensor = x.float() * scale.float().view(shape) + shift.float().view(shape)
+    return normalised.to(x.dtype)

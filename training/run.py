@@ -4,6 +4,7 @@ model.safetensors   best weights by validation      recipe.json   the recipe as 
 split.csv           every study and its part        report.json   data, precision, weights loaded
 log.csv             one line per epoch              metrics.json  the test part; written last
 last.pt             state for --resume              curves.png, confusion.png, tensorboard/
+shortcuts.json      what needs no anatomy           evaluation/  the test part's full report
 """
 
 from __future__ import annotations
@@ -20,13 +21,15 @@ import msgspec
 
 from orthoedge.runtime.errors import DataError
 from orthoedge.runtime.files import write_atomic
-from orthoedge.training.data import PARTS, Split, Study, parse_boxes
-from orthoedge.training.ensemble import Ensemble
+from orthoedge.training.ensemble import Ensemble, build
 from orthoedge.training.recipe import Recipe
+from orthoedge.training.splits import PARTS, Split
+from orthoedge.training.studies import Study, parse_boxes
 from orthoedge.training.weights import WeightsReport, read_safetensors
 
 MODEL, STATE, RECIPE, REPORT = "model.safetensors", "last.pt", "recipe.json", "report.json"
-SPLIT, LOG, METRICS = "split.csv", "log.csv", "metrics.json"
+SPLIT, LOG, METRICS, SHORTCUTS = "split.csv", "log.csv", "metrics.json", "shortcuts.json"
+EVALUATION = "evaluation"
 
 
 class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -100,8 +103,8 @@ class Report(_Record, frozen=True):
     """Of the training steps; validation and test are always float32."""
     device: str
     """Where it ran."""
-    weights: WeightsReport | None
-    """What `--weights` gave; None: random start."""
+    weights: tuple[WeightsReport, ...]
+    """What each `--weights` gave; none: random start."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +139,7 @@ def load_run(folder: Path, data: Path | None = None) -> Run:
         raise DataError(f"{folder}: the run is not finished (no {METRICS}); train with --resume")
     report = read_record(folder / REPORT, Report)
     tensors, digest = read_safetensors(folder / MODEL)
-    model = Ensemble(recipe.backbones, len(recipe.labels), recipe.fusion, recipe.dropout)
+    model = build(recipe)
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
@@ -153,7 +156,7 @@ def load_run(folder: Path, data: Path | None = None) -> Run:
     )
 
 
-T = TypeVar("T", Recipe, Report, TrainingMetrics)
+T = TypeVar("T", bound=msgspec.Struct)
 
 
 def read_record(path: Path, kind: type[T]) -> T:
@@ -170,7 +173,7 @@ def read_record(path: Path, kind: type[T]) -> T:
         raise DataError(f"{path}: {error}") from error
 
 
-def write_record(path: Path, record: Recipe | Report | TrainingMetrics) -> None:
+def write_record(path: Path, record: msgspec.Struct) -> None:
     """Write one of the run's JSON files, indented."""
     write_atomic(path, msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n")
 
@@ -192,8 +195,10 @@ def write_split(path: Path, split: Split, root: Path) -> None:
             image = os.path.relpath(study.path, root)
             mask = "" if study.mask is None else os.path.relpath(study.mask, root)
             boxes = json.dumps(study.boxes) if study.boxes else ""
-            rows.append((image, study.label, study.group, study.source, boxes, mask, part))
-    write_table(path, ("path", "label", "group", "source", "boxes", "mask", "part"), rows)
+            known = (study.group, study.source, study.centre, study.body_part)
+            rows.append((image, study.label, *known, boxes, mask, part))
+    known = ("group", "source", "centre", "body_part")
+    write_table(path, ("path", "label", *known, "boxes", "mask", "part"), rows)
 
 
 def read_split(path: Path, root: Path) -> Split:
@@ -207,12 +212,14 @@ def read_split(path: Path, root: Path) -> Split:
         with path.open(newline="", encoding="utf-8") as lines:
             for row in csv.DictReader(lines):
                 study = Study(
-                    root / row["path"],
-                    row["label"],
-                    row["group"],
-                    parse_boxes(row["boxes"], f"{path}, column boxes"),
-                    root / row["mask"] if row["mask"] else None,
-                    row["source"],
+                    path=root / row["path"],
+                    label=row["label"],
+                    group=row["group"],
+                    boxes=parse_boxes(row["boxes"], f"{path}, column boxes"),
+                    mask=root / row["mask"] if row["mask"] else None,
+                    source=row["source"],
+                    centre=row["centre"],
+                    body_part=row["body_part"],
                 )
                 if not study.path.is_file():
                     raise DataError(

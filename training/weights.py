@@ -29,7 +29,7 @@ class WeightsReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     wanted: int
     """Tensors of what `into` names; those not loaded are listed in `missed`."""
     missed: tuple[str, ...]
-    """Tensors of the network that keep their random start."""
+    """Tensors of the network, or of that backbone's branch, that the file does not give."""
     unused: tuple[str, ...]
     """Tensors of the file that the network has no place for, or another shape."""
 
@@ -37,7 +37,7 @@ class WeightsReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         """Return one line for the log."""
         text = f"weights {self.file}: {self.loaded} of {self.wanted} tensors of {self.into} loaded"
         if self.missed:
-            text += f"; random start: {_some(self.missed)}"
+            text += f"; not in the file: {_some(self.missed)}"
         if self.unused:
             text += f"; in the file but not used: {_some(self.unused)}"
         return text
@@ -70,20 +70,26 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], str]:
 def load_weights(network: Ensemble, path: Path) -> WeightsReport:
     """Load what fits: a run's model.safetensors, or the timm state of one of the backbones.
 
-    A first convolution for three equal channels is summed to one, which leaves its answer on grey
-    images as it was. A tensor fits if name and shape agree.
+    A file of a single branch goes into the branch of the network that it fits best. A first
+    convolution for three equal channels is summed to one, which leaves its answer on grey images
+    as it was. A tensor fits if name and shape agree.
 
     Raises:
         DataError: not a safetensors file, or nothing in it fits.
     """
     tensors, digest = read_safetensors(path)
     own = network.state_dict()
-    if any(name.startswith("branches.") for name in tensors):
-        into, prefix = "all", ""
+    held = {name.split(".")[1] for name in tensors if name.startswith("branches.")}
+    if len(held) > 1 or (held and len(network.names) == 1):
+        into, branch, prefix = "all", "", ""
     else:
-        fits = [_fitting(tensors, own, _prefix(i)) for i in range(len(network.names))]
-        best = max(range(len(fits)), key=lambda i: len(fits[i]))
-        into, prefix = network.names[best], _prefix(best)
+        inner = "" if held else "backbone."
+        if held:  # of a run with one branch; its fusion is 1 and says nothing here
+            start = f"branches.{held.pop()}."
+            tensors = {n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)}
+        fits = [len(_fitting(tensors, own, _branch(i) + inner)) for i in range(len(network.names))]
+        best = max(range(len(fits)), key=lambda i: fits[i])
+        into, branch, prefix = network.names[best], _branch(best), _branch(best) + inner
     fitting = _fitting(tensors, own, prefix)
     if not fitting:
         raise DataError(
@@ -98,13 +104,13 @@ def load_weights(network: Ensemble, path: Path) -> WeightsReport:
         into=into,
         loaded=len(fitting),
         wanted=len(wanted),
-        missed=tuple(name for name in own if name not in fitting),
+        missed=tuple(n for n in own if n.startswith(branch) and n not in fitting),
         unused=tuple(name for name in tensors if prefix + name not in fitting),
     )
 
 
-def _prefix(branch: int) -> str:
-    return f"branches.{branch}.backbone."
+def _branch(index: int) -> str:
+    return f"branches.{index}."
 
 
 def _fitting(tensors: dict[str, Tensor], own: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -29,11 +29,11 @@ def test_every_command_of_the_documents_is_understood(words):
     parser.parse_args(words[1:])
     settings = [b for a, b in itertools.pairwise(words) if a == "--set"]
     if words[0] == "train":
-        from orthoedge.training.recipe import load_recipe
+        from orthoedge.training.recipe_file import load_recipe
 
         load_recipe(words[1], settings)
     if words[0] == "compress" and settings:
-        from orthoedge.training.recipe import load_recipe, override_recipe
+        from orthoedge.training.recipe_file import load_recipe, override_recipe
 
         override_recipe(load_recipe("orthovision"), settings)
 

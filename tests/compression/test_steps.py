@@ -1,5 +1,7 @@
 """Each step of the chain by itself: loss, cut, calibration, gate."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -9,10 +11,12 @@ from orthoedge.compression.calibrate import calibrate, conformal_quantile, fit_t
 from orthoedge.compression.calibrate import operating_point as point
 from orthoedge.compression.distil import distillation_loss
 from orthoedge.compression.gate import Check
-from orthoedge.compression.prune import count_macs, cut
+from orthoedge.compression.prune import check_prunable, cut
 from orthoedge.runtime.engine import Outputs
+from orthoedge.runtime.errors import RecipeError
+from orthoedge.training.cost import count_macs
 from orthoedge.training.ensemble import Ensemble, Explained
-from orthoedge.training.recipe import load_recipe
+from orthoedge.training.recipe_file import load_recipe
 
 SETTINGS = load_recipe("tiny").compress
 
@@ -64,6 +68,25 @@ def test_the_same_weights_are_cut_the_same_way():
     student = Ensemble(("test_efficientnet",), 4).eval()
     first, second = (cut(student, 0.3, 64).state_dict() for _ in range(2))
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_network_that_cannot_be_cut_is_refused_before_anything_is_distilled():
+    with pytest.raises(RecipeError, match=r"rexnet_100 .*`--set compress\.prune_ratio=0`"):
+        check_prunable("rexnet_100", 0.25)
+    check_prunable("rexnet_100", 0.0)
+    check_prunable("mobilenetv4_conv_small", 0.25)
+
+
+def test_the_cost_is_that_of_the_layers():
+    """A 3×3 convolution of c to k channels on s × s cells: 9·c·k·s² products."""
+    sides = (64, 32, 16, 8, 4)
+    widths = (1, 2, 4, 8, 16, 16)
+    convolutions = sum(9 * c * k * s * s for (c, k), s in zip(pairwise(widths), sides, strict=True))
+    macs, parameters = count_macs(Ensemble(("plain_cnn_2",), 3), 64)
+    assert macs == convolutions + 16 * 3
+    normalization = 2 * sum(widths[1:])
+    weights = sum(9 * c * k for c, k in pairwise(widths))
+    assert parameters == weights + normalization + 16 * 3 + 3 + 1  # and one fusion weight
 
 
 def test_temperature_undoes_a_known_scale():

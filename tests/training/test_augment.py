@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from orthoedge.training.augment import augment
-from orthoedge.training.recipe import Augment, load_recipe
+from orthoedge.training.recipe import Augment
+from orthoedge.training.recipe_file import load_recipe
 
 OFF = Augment(
     flip=False, degrees=0, translate=0, scale=0, shear=0, brightness=0, contrast=0, noise=0, crop=0

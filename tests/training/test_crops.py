@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from orthoedge.training.crops import boxes_in_crop, place_crop
-from orthoedge.training.data import Radiographs, read_index
-from orthoedge.training.recipe import load_recipe
+from orthoedge.training.data import Radiographs
+from orthoedge.training.recipe_file import load_recipe
+from orthoedge.training.studies import read_index
 
 RNG = np.random.default_rng(0)
 

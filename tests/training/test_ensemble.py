@@ -14,6 +14,7 @@ from orthoedge.compression.export import export
 from orthoedge.runtime.errors import RecipeError
 from orthoedge.runtime.preprocess import STANDARD
 from orthoedge.training.ensemble import Branch, Ensemble, denominator, explain, normalise
+from orthoedge.training.norms import start_running_statistics
 
 CLASSES = 4
 NAMES = ("mobilenetv4_conv_small", "efficientnet_b0", "rexnet_100")
@@ -55,6 +56,67 @@ def branch(request: pytest.FixtureRequest, images: torch.Tensor) -> Branch:
     with torch.no_grad():
         branch(normalise(images[:10]))
     return branch.eval()
+
+
+@pytest.mark.parametrize(
+    ("name", "head"),
+    [("vgg19_bn", "softmax"), ("convnextv2_femto", "softmax"), ("plain_cnn_8", "sigmoid")],
+)
+def test_the_closed_form_is_pytorch_grad_cams_for_every_kind_of_network(name, head, images):
+    """Without the export, small, for both classes: through the very logits that are trained."""
+    torch.manual_seed(0)
+    network = Ensemble((name,), 2, head=head)
+    small = images[:4, :, :96, :96].contiguous()
+    start_running_statistics(network, [small])
+    network.eval()
+    maps, x = torch.nn.Identity(), normalise(small)
+    branch = network.branches[0]
+    features = branch.features
+    branch.features = lambda x: maps(features(x))
+    for c in (0, 1):
+        with GradCAMPlusPlus(model=network, target_layers=[maps]) as peer:
+            peer(small, [ClassifierOutputTarget(c)] * 4)
+            gradients = peer.activations_and_grads.gradients[0].numpy()
+            activations = peer.activations_and_grads.activations[0].numpy()
+            theirs = np.maximum(peer.get_cam_image(None, maps, [c] * 4, activations, gradients), 0)
+        with torch.no_grad():
+            ours = explain(features(x), *network.head()).saliency_map[:, c].numpy()
+        assert ours.max() > 0
+        # float32 rounding of sums over some hundred channels
+        assert np.abs(_unit(ours) - _unit(theirs)).max() <= 1e-4
+
+
+def test_one_sigmoid_is_a_softmax_over_two_opposite_logits():
+    torch.manual_seed(0)
+    network = Ensemble(("plain_cnn_2", "test_resnet"), 2, (0.3, 0.7), head="sigmoid").eval()
+    small = torch.randint(0, 256, (3, 1, 64, 64), dtype=torch.uint8)
+    with torch.no_grad():
+        single = torch.stack([b(normalise(small)) for b in network.branches])  # (2, 3, 1)
+        z = (torch.tensor([0.3, 0.7])[:, None, None] * single).sum(0)
+        logits = network(small)
+        explained = network.explain(small)
+    assert single.shape == (2, 3, 1)
+    # Rounding of float32 in sums of another order.
+    assert torch.allclose(logits.softmax(1)[:, 1:], z.sigmoid(), atol=1e-6)
+    assert torch.allclose(explained.logits, logits, atol=1e-5)
+    assert explained.saliency_map.shape == (3, 2, 2, 2)
+    with pytest.raises(RecipeError, match="two labels apart"):
+        Ensemble(("plain_cnn_2",), 3, head="sigmoid")
+
+
+@pytest.mark.parametrize("name", ["plain_cnn", "plain_cnn_0", "plain_cnn_x", "plain_cnn_999"])
+def test_a_plain_network_without_a_sensible_width_is_refused(name):
+    with pytest.raises(RecipeError, match="plain_cnn_W with W from 1 to"):
+        Branch(name, 2)
+
+
+def test_layers_behind_the_pooling_are_not_carried_along():
+    for name in ("vgg11", "convnextv2_femto", "mobilenetv4_conv_small"):
+        branch = Branch(name, 2)
+        loss = branch(torch.rand(2, 1, 64, 64)).sum()
+        loss.backward()
+        unused = [n for n, p in branch.named_parameters() if p.grad is None]
+        assert not unused, (name, unused)
 
 
 def _unit(maps: np.ndarray) -> np.ndarray:

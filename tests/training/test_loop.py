@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
 import signal
 import subprocess
@@ -12,20 +11,22 @@ import time
 from pathlib import Path
 
 import cv2
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from orthoedge.runtime.errors import DataError, RecipeError
 from orthoedge.runtime.files import sha256
-from orthoedge.training.data import Radiographs, list_sha256, read_index
+from orthoedge.training.data import Radiographs
 from orthoedge.training.ensemble import Ensemble
 from orthoedge.training.evaluation import evaluate
-from orthoedge.training.loop import fit, learning_rate
+from orthoedge.training.loop import fit
 from orthoedge.training.norms import start_running_statistics
-from orthoedge.training.recipe import Recipe, load_recipe
+from orthoedge.training.recipe import Recipe
+from orthoedge.training.recipe_file import load_recipe
 from orthoedge.training.run import load_run
+from orthoedge.training.schedule import learning_rate
+from orthoedge.training.studies import list_sha256, read_index
 from orthoedge.training.weights import load_weights
 
 ROOT = Path(__file__).parents[2]
@@ -37,23 +38,8 @@ def tiny(*overrides: str) -> Recipe:
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """120 images a tiny network can learn: a bright spot, boxed, or none."""
-    folder = tmp_path_factory.mktemp("set")
-    rng = np.random.default_rng(0)
-    with (folder / "index.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(("path", "label", "group", "boxes"))
-        for i in range(120):
-            pixels = cv2.GaussianBlur(rng.uniform(20, 120, (80, 80)).astype(np.float32), (0, 0), 2)
-            boxes = ""
-            if i % 2:
-                x, y = (int(v) for v in rng.integers(12, 60, 2))
-                cv2.circle(pixels, (x, y), 8, 170.0, -1)
-                boxes = json.dumps([[(x - 9) / 80, (y - 9) / 80, (x + 9) / 80, (y + 9) / 80]])
-            cv2.imwrite(str(folder / f"{i:03d}.png"), pixels.astype(np.uint8))
-            writer.writerow((f"{i:03d}.png", ("plain", "spot")[i % 2], i, boxes))
-    return folder
+def data(spots: Path) -> Path:
+    return spots
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +53,8 @@ def finished(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_run_learns_and_leaves_everything_behind(finished, data):
     for name in (
         "model.safetensors", "last.pt", "recipe.json", "report.json", "split.csv", "log.csv",
-        "metrics.json", "curves.png", "confusion.png",
+        "shortcuts.json", "metrics.json", "curves.png", "confusion.png",
+        "evaluation/evaluation.json", "evaluation/evaluation.md",
     ):  # fmt: skip
         assert (finished / name).stat().st_size > 0, name
     assert any((finished / "tensorboard").iterdir())
@@ -129,49 +116,70 @@ def test_a_folder_that_is_no_finished_run_is_refused(finished, tmp_path):
         load_run(copy)
 
 
-def test_a_kill_in_the_middle_of_an_epoch_costs_that_epoch_and_nothing_else(
-    finished, data, tmp_path
-):
-    out = tmp_path / "killed"
-    # The child sends itself SIGKILL in the third epoch's fourth batch, as no handler could.
-    script = f"""
-import os, signal, sys
+# Every kind of state that a resumed run must have back: optimizer, moving average, random numbers.
+STATEFUL = (*BINARY, "epochs=3", "ema=0.9", "mixup=0.3", "gradient_clip=1", "schedule=cosine")
+KILLED = f"""
+import os, random, signal, sys
 sys.path.insert(0, {str(ROOT)!r})
 import conftest
 from pathlib import Path
-from orthoedge.training import loop
-from orthoedge.training.data import read_index
-from orthoedge.training.recipe import load_recipe
-real = loop.batches
-def deadly(data, recipe, epoch):
-    for step, batch in enumerate(real(data, recipe, epoch)):
-        if epoch == 3 and step == 4:
-            os.kill(os.getpid(), signal.SIGKILL)
-        yield batch
-loop.batches = deadly
-loop.fit(load_recipe("tiny", {BINARY!r}), read_index(Path({str(data)!r})),
-         Path({str(out)!r}), progress=False, data=Path({str(data)!r}))
+from orthoedge.training import cache, loop
+from orthoedge.training.studies import read_index
+from orthoedge.training.recipe_file import load_recipe
+where, data, out, folder = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), Path(sys.argv[4])
+die = lambda *args, **kwargs: os.kill(os.getpid(), signal.SIGKILL)
+if where == "caching":
+    cache._AT_ONCE = 40
+    decode = cache._decode
+    def blocks(*args):
+        for number, block in enumerate(decode(*args)):
+            yield block if number < 1 else die()
+    cache._decode = blocks
+if where == "in an epoch":
+    step, number = loop.Stepper.__call__, random.randrange(10)
+    print("dies in epoch 2, step", number, file=sys.stderr)
+    def some(self, images, truth, epoch, index):
+        return die() if epoch == 2 and index == number else step(self, images, truth, epoch, index)
+    loop.Stepper.__call__ = some
+if where == "between weights and state":
+    loop.save_state = die
+if where == "before the metrics":
+    loop.write_curves = die
+loop.fit(load_recipe("tiny", {STATEFUL!r}), read_index(data), out, resume=True, progress=False,
+         data=data, cache=folder)
 """
-    child = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
-    assert child.returncode == -signal.SIGKILL, child.stderr.decode()
-    with pytest.raises(DataError, match="not finished"):
-        load_run(out)
+
+
+def test_kills_at_any_point_cost_an_epoch_at_most_and_no_bit_of_the_result(data, tmp_path):
+    out, folder = tmp_path / "killed", tmp_path / "cache"
+    recipe, studies = tiny(*STATEFUL), read_index(data)
+    # The children send themselves SIGKILL, as no handler could catch it.
+    for where in ("caching", "in an epoch", "between weights and state", "before the metrics"):
+        child = subprocess.run(
+            [sys.executable, "-c", KILLED, where, str(data), str(out), str(folder)],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert child.returncode == -signal.SIGKILL, f"{where}: {child.stderr}"
+        assert not [p for p in folder.glob("*.npy") if p.stat().st_size == 0]
+        with pytest.raises(DataError, match=r"not a run folder|not finished"):
+            load_run(out)
     with pytest.raises(DataError, match="already holds a run"):
-        fit(tiny(), read_index(data), out, progress=False, data=data)
+        fit(recipe, studies, out, progress=False, data=data)
     with pytest.raises(RecipeError, match="another lr"):
-        fit(tiny("lr=0.5"), read_index(data), out, resume=True, progress=False, data=data)
+        fit(tiny(*STATEFUL, "lr=0.5"), studies, out, resume=True, progress=False, data=data)
     with pytest.raises(DataError, match="images are not those"):
-        fit(tiny(), read_index(data)[4:], out, resume=True, progress=False, data=data)
-    metrics = fit(tiny(), read_index(data), out, resume=True, progress=False, data=data)
-    whole = load_run(finished)
-    assert metrics.epochs == 4
+        fit(recipe, studies[4:], out, resume=True, progress=False, data=data)
+    metrics = fit(recipe, studies, out, resume=True, progress=False, data=data, cache=folder)
+    whole = tmp_path / "whole"
+    assert metrics == fit(recipe, studies, whole, progress=False, data=data)
     again = load_file(out / "model.safetensors")
-    for name, tensor in whole.model.state_dict().items():
+    for name, tensor in load_file(whole / "model.safetensors").items():
         # Exactly: the random numbers belong to the epoch, and the recipe's one thread adds
         # gradients in one order.
         assert torch.equal(again[name], tensor), name
-    with (out / "log.csv").open() as file:
-        assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2", "3", "4"]
+    for run in (out, whole):
+        with (run / "log.csv").open() as file:
+            assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2", "3"]
 
 
 def test_a_kill_from_outside_leaves_whole_files(data, tmp_path):
@@ -234,6 +242,18 @@ def test_a_timm_state_fills_one_branch_and_says_what_it_left(tmp_path):
     with torch.no_grad():
         theirs = peer.forward_features(x.expand(-1, 3, -1, -1))
         assert torch.allclose(network.eval().branches[1].features(x), theirs, atol=1e-4)
+
+
+def test_a_run_of_one_branch_fills_that_branch_of_an_ensemble(tmp_path):
+    torch.manual_seed(0)
+    alone = Ensemble(("test_resnet",), 2)
+    save_file(alone.state_dict(), tmp_path / "model.safetensors")
+    network = Ensemble(("test_efficientnet", "test_resnet"), 2, (0.4, 0.6))
+    report = load_weights(network, tmp_path / "model.safetensors")
+    assert (report.into, report.loaded, report.missed) == ("test_resnet", report.wanted, ())
+    for name, value in alone.branches[0].state_dict().items():
+        assert torch.equal(network.branches[1].state_dict()[name], value), name
+    assert network.fusion().tolist() == pytest.approx([0.4, 0.6])
 
 
 def test_weights_that_fit_nothing_and_pickles_are_refused(tmp_path):

@@ -6,13 +6,24 @@ from pathlib import Path
 
 import pytest
 
-from orthoedge.runtime.errors import RecipeError
+from orthoedge.runtime.errors import DataError, RecipeError
 from orthoedge.runtime.preprocess import STANDARD
-from orthoedge.training.recipe import load_recipe, recipe_names
+from orthoedge.training.labels import choose_studies
+from orthoedge.training.recipe_file import load_recipe, recipe_names
+from orthoedge.training.studies import Study
 
 
 def test_every_packaged_recipe_loads_and_carries_its_own_name():
-    assert recipe_names() == ("fracture-binary", "orthovision", "tiny")
+    assert recipe_names() == (
+        "custom-cnn",
+        "efficientnet-299",
+        "fracture-binary",
+        "orthovision",
+        "orthovision-resnet18",
+        "resnet50-vgg19",
+        "tiny",
+        "tumor-compare",
+    )
     for name in recipe_names():
         assert load_recipe(name).name == name
 
@@ -71,6 +82,11 @@ def test_an_override_changes_exactly_its_key(override, read):
         ("backbones=resnet18", "`--set fusion=`"),
         ("labels=a,b", "compress.alert_labels"),
         ("epochs", "expected key=value"),
+        ("combine=average", "combine"),
+        ("combine=compare", "fusion: networks that are compared are not fused"),
+        ("head=sigmoid", "head: one sigmoid tells two labels apart, not 4"),
+        ("other_labels=ignore", "other_labels"),
+        ("split.folds=1", "split.folds: expected 0, or 2 or more, got 1"),
     ],
 )
 def test_a_slip_is_refused_by_its_key(override, told):
@@ -94,3 +110,23 @@ def test_a_file_with_an_unknown_or_a_missing_key_is_refused(tmp_path: Path):
         load_recipe(str(whole))
     with pytest.raises(RecipeError, match=r"no such recipe or file .*orthovision"):
         load_recipe("orthovison")
+
+
+def test_networks_to_compare_are_named_once():
+    settings = ["fusion=", "combine=compare", "backbones=test_resnet,test_resnet"]
+    with pytest.raises(RecipeError, match="backbones: expected distinct names to compare"):
+        load_recipe("tiny", settings)
+
+
+def test_studies_of_other_labels_are_left_out_only_where_the_recipe_says_so():
+    studies = [
+        Study(Path(f"{label}.png"), label, label)
+        for label in ("fracture", "non-affected", "tumor-benign", "tumor-benign")
+    ]
+    chosen = choose_studies(studies, load_recipe("fracture-binary"))
+    assert [study.label for study in chosen.studies] == ["fracture", "non-affected"]
+    assert chosen.line() == "left out 2 of 4 studies: 2 tumor-benign"
+    with pytest.raises(DataError, match=r"tumor-benign.png: label tumor-benign is not one of"):
+        choose_studies(studies, load_recipe("fracture-binary", ["other_labels=refuse"]))
+    with pytest.raises(DataError, match="no image has the label non-affected"):
+        choose_studies(studies[2:], load_recipe("tumor-compare"))

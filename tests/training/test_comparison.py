@@ -1,0 +1,103 @@
+"""Several runs of one recipe: what is planned, what a stop costs, what is told."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import pytest
+
+from orthoedge.runtime.errors import DataError, RecipeError
+from orthoedge.training.comparison import compare, refuse_comparison, tasks
+from orthoedge.training.recipe_file import load_recipe
+from orthoedge.training.run import load_run
+from orthoedge.training.studies import read_index
+
+SMALL = (
+    "fusion=", "combine=compare", "backbones=plain_cnn_2,plain_cnn_3", "split.folds=2",
+    "epochs=1", "preprocess.size=32", "dropout=0",
+)  # fmt: skip
+
+
+def test_a_recipe_is_planned_as_networks_times_folds():
+    planned = tasks(load_recipe("resnet50-vgg19"))
+    assert [task.name for task in planned] == [
+        f"{network}/fold{fold}" for network in ("resnet50", "vgg19_bn") for fold in range(5)
+    ]
+    assert {task.recipe.combine for task in planned} == {"fuse"}
+    assert [task.name for task in tasks(load_recipe("tumor-compare"))] == list(
+        load_recipe("tumor-compare").backbones
+    )
+    fused = tasks(load_recipe("orthovision", ["split.folds=2"]))
+    assert [task.name for task in fused] == [
+        "efficientnet_b0+rexnet_100/fold0",
+        "efficientnet_b0+rexnet_100/fold1",
+    ]
+    assert fused[0].recipe.fusion == (0.4, 0.6)
+
+
+@pytest.fixture(scope="module")
+def finished(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("comparison") / "out"
+    compare(load_recipe("tiny", SMALL), read_index(phantoms), out, progress=False, data=phantoms)
+    return out
+
+
+def test_a_comparison_has_one_row_per_network_and_tests_every_study_once(finished, phantoms):
+    told = json.loads((finished / "comparison.json").read_text())
+    assert [row["network"] for row in told["rows"]] == ["plain_cnn_2", "plain_cnn_3"]
+    for row in told["rows"]:
+        scores = [member["accuracy"] for member in row["members"]]
+        assert row["accuracy"]["mean"] == pytest.approx(sum(scores) / 2)
+        # The sample's standard deviation of two values.
+        deviation = abs(scores[0] - scores[1]) / 2**0.5
+        assert row["accuracy"]["deviation"] == pytest.approx(deviation)
+        assert set(row["alert_recall"]) == {"tumor-malignant"}
+    runs = [load_run(finished / "plain_cnn_2" / f"fold{fold}") for fold in (0, 1)]
+    tested = [study.path.name for run in runs for study in run.split.test]
+    assert sorted(tested) == sorted(study.path.name for study in read_index(phantoms))
+    assert "| **plain_cnn_" in (finished / "comparison.md").read_text()
+    assert cv2.imread(str(finished / "comparison.png")).std() > 1
+
+
+def test_a_stopped_comparison_goes_on_without_repeating_a_finished_run(finished, phantoms, capfd):
+    recipe, studies = load_recipe("tiny", SMALL), read_index(phantoms)
+    with pytest.raises(DataError, match="already holds a comparison; give --resume"):
+        compare(recipe, studies, finished, progress=False, data=phantoms)
+    other = load_recipe("tiny", (*SMALL, "lr=0.5"))
+    with pytest.raises(RecipeError, match="comparison to resume has another lr"):
+        compare(other, studies, finished, resume=True, progress=False, data=phantoms)
+    with pytest.raises(DataError, match="images are not those"):
+        compare(recipe, studies[4:], finished, resume=True, progress=False, data=phantoms)
+    last = finished / "plain_cnn_3" / "fold1"
+    weights = (last / "model.safetensors").read_bytes()
+    (last / "metrics.json").unlink()  # as if it had been killed before its end
+    with pytest.raises(DataError, match="an unfinished comparison"):
+        refuse_comparison(finished)
+    capfd.readouterr()
+    compare(recipe, studies, finished, resume=True, progress=False, data=phantoms)
+    said = capfd.readouterr().err
+    assert said.count("finished before") == 3
+    assert "[4/4] plain_cnn_3/fold1" in said
+    assert (last / "model.safetensors").read_bytes() == weights
+
+
+def test_the_best_run_by_validation_is_named_to_who_compresses_them_all(finished):
+    runs = [finished / f"plain_cnn_{width}" / f"fold{fold}" for width in (2, 3) for fold in (0, 1)]
+    best = max(runs, key=lambda run: load_run(run).metrics.val_macro_f1)
+    with pytest.raises(DataError) as told:
+        refuse_comparison(finished)
+    assert f"{best} is best by validation" in str(told.value)
+    refuse_comparison(best)  # a run is none
+
+
+def test_weights_for_several_networks_are_a_folder_with_a_file_for_each(phantoms, tmp_path):
+    recipe, studies = load_recipe("tiny", SMALL), read_index(phantoms)
+    file = tmp_path / "plain_cnn_2.safetensors"
+    file.write_bytes(b"")
+    with pytest.raises(DataError, match="one file fits one network; give a folder"):
+        compare(recipe, studies, tmp_path / "out", [file])
+    with pytest.raises(DataError, match=r"plain_cnn_3\.safetensors: no such file"):
+        compare(recipe, studies, tmp_path / "out", [tmp_path])
+    assert not (tmp_path / "out").exists()

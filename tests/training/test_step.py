@@ -1,0 +1,121 @@
+"""One training step: clipping, moving average, mixup, and what `auto` precision takes."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from orthoedge.runtime.errors import RecipeError
+from orthoedge.training.ensemble import build
+from orthoedge.training.hardware import open_fabric, training_precision
+from orthoedge.training.recipe import Recipe
+from orthoedge.training.recipe_file import load_recipe
+from orthoedge.training.step import Stepper, neighbours
+
+SETTINGS = (
+    "labels=a,b", "compress.alert_labels=b", "backbones=test_resnet", "fusion=", "batch=6",
+    "dropout=0", "balanced=false", "preprocess.size=64", "precision=32-true",
+)  # fmt: skip
+LABELS = np.array([0, 0, 0, 1])
+TRUTH = torch.tensor([0, 1, 1, 0, 1, 0])
+IMAGES = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (6, 1, 64, 64), np.uint8))
+
+
+def stepper(*overrides: str) -> Stepper:
+    recipe = load_recipe("tiny", (*SETTINGS, *overrides))
+    fabric = open_fabric(recipe)
+    return Stepper(recipe, build(recipe), fabric, LABELS, steps=4)
+
+
+def gradient_norm(trained: Stepper) -> float:
+    gradients = [p.grad.flatten() for p in trained.network.parameters() if p.grad is not None]
+    return float(torch.cat(gradients).norm())
+
+
+def test_the_gradient_is_clipped_to_the_recipes_norm():
+    free, clipped = stepper(), stepper("gradient_clip=0.01")
+    for trained in (free, clipped):
+        trained(IMAGES, TRUTH, 1, 0)
+    assert gradient_norm(free) > 0.02
+    assert gradient_norm(clipped) == pytest.approx(0.01, rel=1e-3)  # torch divides by norm + 1e-6
+
+
+def test_a_branch_learns_though_the_other_one_is_right_already():
+    norms = []
+    for weight in (0, 1):
+        trained = stepper("backbones=test_resnet,test_resnet", f"branch_loss={weight}", "mixup=0")
+        settled, behind = trained.network.branches
+        with torch.no_grad():  # as if it had learned: far apart logits for these very images
+            settled.head.weight.zero_()
+            settled.head.bias.copy_(torch.tensor([30.0, -30.0]))
+        trained(IMAGES, torch.zeros_like(TRUTH), 1, 0)
+        norms.append(float(behind.head.weight.grad.norm()))
+    assert norms[0] < 1e-3 * norms[1]
+
+
+def test_the_moving_average_is_judged_and_moves_slower_than_the_weights():
+    trained = stepper("ema=0.5")
+    assert stepper().average is None
+    trained(IMAGES, TRUTH, 1, 0)  # the first step is taken whole: the average has no past
+    before = {k: v.clone() for k, v in trained.judged.state_dict().items()}
+    for name, value in trained.network.state_dict().items():
+        assert torch.equal(before[name], value), name
+    trained(IMAGES, TRUTH, 1, 1)
+    now = trained.network.state_dict()
+    for name, value in trained.judged.state_dict().items():
+        if value.is_floating_point() and not torch.equal(before[name], now[name]):
+            between = (value - before[name]).norm() / (now[name] - before[name]).norm()
+            assert 0.1 < between < 0.9, name  # running statistics of the batch norms too
+
+
+def test_mixup_is_the_loss_of_mixed_images_under_both_labels():
+    trained = stepper("mixup=0.4", "lr=0.001")
+    network = copy.deepcopy(trained.network).train()
+    trained.model.train()
+    loss = float(trained(IMAGES, TRUTH, 2, 3)[0]) / 6
+    kept = np.random.default_rng((trained.recipe.seed, 2, 3, 1)).beta(0.4, 0.4)
+    other = neighbours(6)
+    logits = network(kept * IMAGES.float() + (1 - kept) * IMAGES[other].float())
+    soft = kept * F.one_hot(TRUTH, 2) + (1 - kept) * F.one_hot(TRUTH[other], 2)
+    weight = torch.tensor([4 / (2 * 3), 4 / (2 * 1)])
+    by_hand = -(soft * weight * logits.log_softmax(1)).sum() / (soft * weight).sum()
+    assert loss == pytest.approx(float(by_hand.detach()), rel=1e-5)
+
+
+def test_without_mixup_it_is_torchs_weighted_cross_entropy():
+    trained = stepper()
+    network = copy.deepcopy(trained.network).train()
+    trained.model.train()
+    total, hits, count = trained(IMAGES, TRUTH, 1, 0).tolist()
+    logits = network(IMAGES)
+    by_hand = F.cross_entropy(logits, TRUTH, weight=torch.tensor([4 / 6, 4 / 2]))
+    assert total / count == pytest.approx(float(by_hand.detach()), rel=1e-5)
+    assert (hits, count) == (int((logits.argmax(1) == TRUTH).sum()), 6)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="about CPUs")
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        ({"amx_bf16": True, "avx512_bf16": True}, "bf16-mixed"),
+        ({"amx_bf16": False, "avx512_bf16": True}, "32-true"),
+        ({}, "32-true"),
+    ],
+)
+def test_auto_takes_bfloat16_only_where_it_was_found_faster(found, expected, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found, raising=False)
+    auto: Recipe = load_recipe("tiny", ("precision=auto",))
+    assert training_precision(auto) == expected
+    assert training_precision(load_recipe("tiny", ("precision=bf16-mixed",))) == "bf16-mixed"
+
+
+def test_a_batch_that_processes_cannot_share_is_refused(monkeypatch):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    with pytest.raises(RecipeError, match="6 images cannot be shared by 4 processes"):
+        open_fabric(load_recipe("tiny", SETTINGS))

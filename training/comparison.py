@@ -1,0 +1,197 @@
+"""Several runs of one recipe: each network by itself, each fold of a cross-validation.
+
+OUT/plan.json          the recipe and the data's identity, written first
+OUT/NETWORK[/foldI]    a run folder each, as `fit` leaves it
+OUT/comparison.json, comparison.md, comparison.png      written last
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from orthoedge.runtime.errors import DataError, RecipeError
+from orthoedge.runtime.files import write_atomic
+from orthoedge.training import run as folder
+from orthoedge.training.comparison_report import Comparison, Member, read_member, write_comparison
+from orthoedge.training.cost import count_macs
+from orthoedge.training.ensemble import build
+from orthoedge.training.hardware import open_fabric
+from orthoedge.training.loop import fit
+from orthoedge.training.progress import say
+from orthoedge.training.recipe import Recipe
+from orthoedge.training.studies import Study, list_sha256
+
+PLAN = "plan.json"
+
+
+class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """plan.json: what a comparison was started with."""
+
+    recipe: Recipe
+    data_sha256: str
+    """Identity of the whole set."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run to make."""
+
+    name: str
+    """Of its folder, from the comparison's: `resnet50/fold0`."""
+    network: str
+    """Names of its backbones, joined by +."""
+    fold: int | None
+    recipe: Recipe
+
+
+def is_compared(recipe: Recipe) -> bool:
+    """Whether the recipe asks for several runs."""
+    return recipe.combine == "compare" or recipe.split.folds > 0
+
+
+def tasks(recipe: Recipe) -> list[Task]:
+    """The runs that a recipe asks for, in the order in which they are made."""
+    sets = [recipe.backbones]
+    if recipe.combine == "compare":
+        sets = [(name,) for name in recipe.backbones]
+    folds: list[int | None] = [*range(recipe.split.folds)] or [None]
+    planned = []
+    for backbones in sets:
+        network = "+".join(backbones)
+        own = msgspec.structs.replace(recipe, backbones=backbones, combine="fuse")
+        for fold in folds:
+            place = network.replace("/", "_").replace(":", "_")
+            name = place if fold is None else f"{place}/fold{fold}"
+            planned.append(Task(name, network, fold, own))
+    return planned
+
+
+def compare(
+    recipe: Recipe,
+    studies: Sequence[Study],
+    out: Path,
+    weights: Sequence[Path] = (),
+    resume: bool = False,
+    progress: bool | None = None,
+    data: Path | None = None,
+    cache: Path | None = None,
+) -> Comparison:
+    """Make every run that the recipe asks for and write one table and one figure.
+
+    Args:
+        recipe: with `combine = "compare"`, or with folds.
+        studies: the whole set; every network sees the same splits of it.
+        out: folder of the comparison.
+        weights: safetensors to start each run from; for several networks a folder with one
+            `<backbone>.safetensors` for each.
+        resume: skip the finished runs in `out`, and go on with the one that was stopped.
+        progress: as in `fit`.
+        data: as in `fit`.
+        cache: as in `fit`.
+
+    Raises:
+        DataError: as `fit`; or `out` holds a comparison, or one of other data, or no weights.
+        RecipeError: as `fit`; or the comparison in `out` is one of another recipe.
+    """
+    planned = tasks(recipe)
+    start = {task.network: _weights_of(task, recipe, weights) for task in planned}
+    fabric = open_fabric(recipe)
+    if fabric.is_global_zero:
+        _keep_plan(out, recipe, studies, resume)
+    fabric.barrier()
+    for number, task in enumerate(planned, 1):
+        run, where = out / task.name, f"[{number}/{len(planned)}] {task.name}"
+        if (run / folder.METRICS).is_file():
+            say(f"{where}: finished before")
+            continue
+        say(where)
+        fit(
+            task.recipe,
+            studies,
+            run,
+            start[task.network],
+            resume=(run / folder.RECIPE).is_file(),
+            progress=progress,
+            data=data,
+            cache=cache,
+            fold=task.fold,
+        )
+    costs = {t.network: count_macs(build(t.recipe), recipe.preprocess.size) for t in planned}
+    members = [_member(out, task) for task in planned]
+    comparison = Comparison.of(recipe, members, costs)
+    if fabric.is_global_zero:
+        write_comparison(out, comparison)
+        for line in comparison.lines():
+            say(line)
+    fabric.barrier()
+    return comparison
+
+
+def refuse_comparison(run: Path) -> None:
+    """Raise DataError, naming the runs to choose from, if `run` is no run but a comparison."""
+    if not (run / PLAN).is_file():
+        return
+    planned = tasks(_read_plan(run).recipe)
+    if not all((run / task.name / folder.METRICS).is_file() for task in planned):
+        raise DataError(f"{run}: an unfinished comparison of runs; train with --resume")
+    best = max((_member(run, task) for task in planned), key=lambda m: m.val_macro_f1)
+    others = ", ".join(task.name for task in planned if task.name != best.name)
+    raise DataError(
+        f"{run}: a comparison of runs, choose one of them: {run / best.name} is best by "
+        f"validation macro-F1 ({best.val_macro_f1:.3f}); the others are {others or 'none'}"
+    )
+
+
+def _member(out: Path, task: Task) -> Member:
+    return read_member(out / task.name, task.name, task.network, task.fold)
+
+
+def _weights_of(task: Task, recipe: Recipe, weights: Sequence[Path]) -> Sequence[Path]:
+    """The files that a run starts from."""
+    several = recipe.combine == "compare" and len(recipe.backbones) > 1
+    if not weights or not several:
+        return weights
+    if len(weights) > 1 or not weights[0].is_dir():
+        raise DataError(
+            f"{weights[0]}: one file fits one network; give a folder with a file for each, "
+            f"such as {task.network}.safetensors"
+        )
+    file = weights[0] / f"{task.network}.safetensors"
+    if not file.is_file():
+        raise DataError(f"{file}: no such file; every network of the comparison needs one")
+    return (file,)
+
+
+def _keep_plan(out: Path, recipe: Recipe, studies: Sequence[Study], resume: bool) -> None:
+    """Write what is compared, or hold it against what the comparison was started with."""
+    now = Plan(recipe=recipe, data_sha256=list_sha256(studies))
+    if (out / folder.RECIPE).is_file():
+        raise DataError(f"{out}: already holds a run; choose another --out")
+    if not (out / PLAN).is_file():
+        out.mkdir(parents=True, exist_ok=True)
+        encoded = msgspec.json.format(msgspec.json.encode(now), indent=1)
+        write_atomic(out / PLAN, encoded + b"\n")
+        return
+    if not resume:
+        raise DataError(f"{out}: already holds a comparison; give --resume or another --out")
+    before = _read_plan(out)
+    changed = [
+        name
+        for name in Recipe.__struct_fields__
+        if name != "threads" and getattr(before.recipe, name) != getattr(recipe, name)
+    ]
+    if changed:
+        raise RecipeError(f"{out}: the comparison to resume has another {', '.join(changed)}")
+    if before.data_sha256 != now.data_sha256:
+        raise DataError(f"{out}: the images are not those that the comparison was started with")
+
+
+def _read_plan(out: Path) -> Plan:
+    try:
+        return msgspec.json.decode((out / PLAN).read_bytes(), type=Plan)
+    except (OSError, msgspec.DecodeError) as error:
+        raise DataError(f"{out / PLAN}: not a plan of this version: {error}") from error

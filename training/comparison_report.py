@@ -1,0 +1,246 @@
+"""comparison.json, comparison.md and comparison.png: networks side by side."""
+
+from __future__ import annotations
+
+import csv
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from orthoedge.runtime.errors import DataError
+from orthoedge.runtime.files import write_atomic
+from orthoedge.training import run as folder
+from orthoedge.training.plots import COLOURS, save
+from orthoedge.training.recipe import Recipe
+from orthoedge.training.run import TrainingMetrics
+
+JSON, MARKDOWN, FIGURE = "comparison.json", "comparison.md", "comparison.png"
+
+
+class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    pass
+
+
+class Member(_Record, frozen=True):
+    """One finished run; scores are of its test part."""
+
+    name: str
+    """Its folder, from the comparison's."""
+    network: str
+    fold: int | None
+    images: int
+    """Of the test part."""
+    accuracy: float
+    macro_f1: float
+    recall: dict[str, float]
+    """Per label."""
+    pointing_game: float | None
+    val_macro_f1: float
+    """Of the best epoch on the validation part."""
+    best_epoch: int
+    seconds_per_epoch: float
+    """Median, with validation."""
+
+
+class Spread(_Record, frozen=True):
+    """A score over the folds."""
+
+    mean: float
+    deviation: float | None
+    """Standard deviation of the folds (n - 1); None without folds."""
+
+    def __str__(self) -> str:
+        return f"{self.mean:.3f}" + ("" if self.deviation is None else f" ± {self.deviation:.3f}")
+
+
+class Row(_Record, frozen=True):
+    """One network."""
+
+    network: str
+    members: tuple[Member, ...]
+    """Its runs: one, or one per fold."""
+    accuracy: Spread
+    macro_f1: Spread
+    alert_recall: dict[str, Spread]
+    """Recall of the recipe's alert labels."""
+    val_macro_f1: Spread
+    parameters: int
+    macs: int
+    """Multiply-accumulates of one image."""
+    seconds_per_epoch: float
+
+
+class Comparison(_Record, frozen=True):
+    """comparison.json."""
+
+    recipe: str
+    size: int
+    """Side of the images in pixels."""
+    folds: int
+    """0: one split."""
+    rows: tuple[Row, ...]
+    """In the recipe's order."""
+    best: str
+    """Network of the best mean validation macro-F1; the test parts have no say in it."""
+
+    @classmethod
+    def of(
+        cls, recipe: Recipe, members: Sequence[Member], costs: Mapping[str, tuple[int, int]]
+    ) -> Comparison:
+        """Gather finished runs.
+
+        Args:
+            recipe: of the comparison.
+            members: its runs.
+            costs: multiply-accumulates and parameters of each network.
+        """
+        rows = []
+        for network, (macs, parameters) in costs.items():
+            own = tuple(m for m in members if m.network == network)
+            rows.append(
+                Row(
+                    network=network,
+                    members=own,
+                    accuracy=_spread([m.accuracy for m in own]),
+                    macro_f1=_spread([m.macro_f1 for m in own]),
+                    alert_recall={
+                        label: _spread([m.recall[label] for m in own])
+                        for label in recipe.compress.alert_labels
+                    },
+                    val_macro_f1=_spread([m.val_macro_f1 for m in own]),
+                    parameters=parameters,
+                    macs=macs,
+                    seconds_per_epoch=statistics.median(m.seconds_per_epoch for m in own),
+                )
+            )
+        return cls(
+            recipe=recipe.name,
+            size=recipe.preprocess.size,
+            folds=recipe.split.folds,
+            rows=tuple(rows),
+            best=max(rows, key=lambda row: row.val_macro_f1.mean).network,
+        )
+
+    def lines(self) -> list[str]:
+        """Lines for the log: one per network."""
+        return [
+            f"{row.network}: accuracy {row.accuracy}, macro-F1 {row.macro_f1}"
+            + (" (best by validation)" if row.network == self.best else "")
+            for row in self.rows
+        ]
+
+
+def read_member(run: Path, name: str, network: str, fold: int | None) -> Member:
+    """Read what a finished run wrote.
+
+    Raises:
+        DataError: a file is missing or damaged.
+    """
+    metrics = folder.read_record(run / folder.METRICS, TrainingMetrics)
+    try:
+        with (run / folder.LOG).open(newline="", encoding="utf-8") as lines:
+            seconds = [float(row["seconds"]) for row in csv.DictReader(lines)]
+    except (OSError, KeyError, ValueError) as error:
+        raise DataError(f"{run / folder.LOG}: not a log that `orthoedge train` wrote") from error
+    return Member(
+        name=name,
+        network=network,
+        fold=fold,
+        images=metrics.images,
+        accuracy=metrics.accuracy,
+        macro_f1=metrics.macro_f1,
+        recall=metrics.recall,
+        pointing_game=metrics.pointing_game,
+        val_macro_f1=metrics.val_macro_f1,
+        best_epoch=metrics.best_epoch,
+        seconds_per_epoch=statistics.median(seconds),
+    )
+
+
+def write_comparison(out: Path, comparison: Comparison) -> None:
+    """Write the three files, the JSON last."""
+    _write_figure(out / FIGURE, comparison)
+    write_atomic(out / MARKDOWN, _markdown(comparison).encode())
+    encoded = msgspec.json.format(msgspec.json.encode(comparison), indent=1)
+    write_atomic(out / JSON, encoded + b"\n")
+
+
+def _spread(values: Sequence[float]) -> Spread:
+    deviation = statistics.stdev(values) if len(values) > 1 else None
+    return Spread(mean=statistics.fmean(values), deviation=deviation)
+
+
+def _markdown(comparison: Comparison) -> str:
+    alerts = list(comparison.rows[0].alert_recall)
+    header = ["network", "accuracy", "macro-F1", *(f"recall, {label}" for label in alerts)]
+    header += ["validation macro-F1", "parameters", "MACs", "s/epoch"]
+    lines = [_line(header), _line(["---"] * len(header))]
+    for row in comparison.rows:
+        name = f"**{row.network}**" if row.network == comparison.best else row.network
+        scores = [row.accuracy, row.macro_f1, *row.alert_recall.values(), row.val_macro_f1]
+        cost = [f"{row.parameters / 1e6:.2f} M", f"{row.macs / 1e6:.0f} M"]
+        lines.append(_line([name, *map(str, scores), *cost, f"{row.seconds_per_epoch:.1f}"]))
+    images = sum(member.images for member in comparison.rows[0].members)
+    how = f"the mean and standard deviation over {comparison.folds} folds, each the test part once"
+    what = how if comparison.folds else "on one test part"
+    return (
+        f"# {comparison.recipe}: {len(comparison.rows)} network(s), one protocol\n\n"
+        + "\n".join(lines)
+        + f"\n\nScores are {what}; {images} test images at {comparison.size} px. The network in "
+        "bold is the best by validation macro-F1. MACs are multiply-accumulates of one image.\n"
+    )
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _write_figure(path: Path, comparison: Comparison) -> None:
+    """Scores per network, a dot per run; and what they cost."""
+    rows = comparison.rows
+    figure = Figure(figsize=(10, 1.6 + 0.55 * len(rows)), layout="constrained")
+    score, cost = figure.subplots(1, 2, width_ratios=(3, 2))
+    kinds = [
+        ("accuracy", [r.accuracy for r in rows], [[m.accuracy for m in r.members] for r in rows]),
+        ("macro-F1", [r.macro_f1 for r in rows], [[m.macro_f1 for m in r.members] for r in rows]),
+    ]
+    for label in rows[0].alert_recall:
+        recalls = [[m.recall[label] for m in r.members] for r in rows]
+        kinds.append((f"recall, {label}", [r.alert_recall[label] for r in rows], recalls))
+    for index, (name, spreads, values) in enumerate(kinds):
+        shift = 0.22 * (index - (len(kinds) - 1) / 2)
+        for at, own in enumerate(values):
+            if len(own) > 1:
+                score.plot(own, [at + shift] * len(own), ".", color=COLOURS[index], alpha=0.4)
+        score.errorbar(
+            [s.mean for s in spreads],
+            [at + shift for at in range(len(rows))],
+            xerr=[s.deviation or 0 for s in spreads] if comparison.folds else None,
+            fmt="os^Dv"[index % 5],
+            color=COLOURS[index % len(COLOURS)],
+            capsize=3 if comparison.folds else 0,
+            label=name,
+        )
+    folds = f", mean ± standard deviation of {comparison.folds} folds" if comparison.folds else ""
+    score.set_xlabel(f"test score{folds}")
+    score.set_xlim(-0.02, 1.02)
+    _name_rows(score, [row.network for row in rows])
+    score.legend(fontsize=8, loc="best")
+    cost.barh(range(len(rows)), [row.macs / 1e9 for row in rows], color="0.7")
+    for at, row in enumerate(rows):
+        text = f" {row.parameters / 1e6:.1f} M parameters"
+        cost.text(row.macs / 1e9, at, text, va="center", fontsize=8)
+    cost.set_xlim(0, 1.7 * max(row.macs for row in rows) / 1e9)
+    cost.set_xlabel(f"billion multiply-accumulates at {comparison.size} px")
+    _name_rows(cost, [""] * len(rows))
+    save(figure, path)
+
+
+def _name_rows(axis: Axes, names: Sequence[str]) -> None:
+    axis.set_yticks(range(len(names)), names)
+    axis.set_ylim(len(names) - 0.5, -0.5)  # the first on top
+    axis.grid(axis="x", alpha=0.3)

@@ -1,0 +1,68 @@
+"""A small plain convolutional network, for the studies that trained one of their own.
+
+Five stages of one 3×3 convolution, batch normalization, ReLU and 2×2 max pooling: the pattern of
+VGG (Simonyan and Zisserman, ICLR 2015) with batch normalization (Ioffe and Szegedy, ICML 2015). The
+dense layers that such studies put behind it are replaced by global average pooling and one linear
+layer (Lin et al., ICLR 2014), which is what the closed-form map needs.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from orthoedge.runtime.errors import RecipeError
+
+_NAME = re.compile(r"plain_cnn_(\d+)")
+_GROWTH = (1, 2, 4, 8, 8)
+_WIDEST = 256  # of the first stage; some 65 million weights
+
+
+class PlainCNN(nn.Module):
+    """Five stages; their maps are 1/32 of the image's side, like those of timm's networks.
+
+    Args:
+        width: channels of the first stage; the later ones have 2, 4, 8 and 8 times as many.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        widths = [1] + [width * growth for growth in _GROWTH]
+        self.num_features = widths[-1]
+        self.stages = nn.Sequential(
+            *(
+                nn.Sequential(
+                    nn.Conv2d(before, after, 3, padding=1, bias=False),
+                    nn.BatchNorm2d(after),
+                    nn.ReLU(inplace=True),
+                    nn.MaxPool2d(2),
+                )
+                for before, after in pairwise(widths)
+            )
+        )
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """(B, 1, S, S) -> (B, 8·width, S/32, S/32), rounded down."""
+        return self.stages(x)  # type: ignore[no-any-return]
+
+
+def is_plain_cnn(name: str) -> bool:
+    """Whether a backbone's name asks for this network and not for one of timm's."""
+    return name.startswith("plain_cnn")
+
+
+def plain_cnn(name: str) -> PlainCNN:
+    """Build `plain_cnn_W`.
+
+    Raises:
+        RecipeError: W is missing or out of range.
+    """
+    found = _NAME.fullmatch(name)
+    if not found or not 1 <= int(found[1]) <= _WIDEST:
+        raise RecipeError(f"backbone: expected plain_cnn_W with W from 1 to {_WIDEST}, got {name}")
+    return PlainCNN(int(found[1]))

@@ -1,0 +1,69 @@
+"""What a run tells while it trains: lines on stderr, and the TensorBoard log."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import torch
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from orthoedge.training.recipe import Recipe
+from orthoedge.training.run import Epoch, Report, TrainingMetrics
+from orthoedge.training.shortcuts import ShortcutAudit
+from orthoedge.training.splits import Split
+
+
+def say(line: str) -> None:
+    """Print a line to stderr, above any bar; of several processes the first one speaks."""
+    if os.environ.get("RANK", "0") == "0":
+        tqdm.write(line, file=sys.stderr)
+
+
+def write_scalars(writer: SummaryWriter, row: Epoch) -> None:
+    """Add an epoch to the TensorBoard log."""
+    for name in Epoch.__struct_fields__:
+        if name != "epoch":
+            writer.add_scalar(name, getattr(row, name), row.epoch)  # type: ignore[no-untyped-call]
+    writer.flush()  # type: ignore[no-untyped-call]
+
+
+def say_start(recipe: Recipe, parts: Split, report: Report, processes: int) -> None:
+    """One line on data and hardware, and one on each file of weights."""
+    crops = f" in crops of {recipe.augment.crop}" if recipe.augment.crop else ""
+    shared = f"{processes} processes of " if processes > 1 else ""
+    say(
+        f"{recipe.name}: {len(parts.train)} train, {len(parts.val)} val, {len(parts.test)} test "
+        f"images at {recipe.preprocess.size} px{crops}; {report.precision} on {report.device}, "
+        f"{shared}{torch.get_num_threads()} threads"
+    )
+    for given in report.weights:
+        say(given.line())
+
+
+def say_epoch(row: Epoch, epochs: int, better: bool, left: float) -> None:
+    """One line per epoch; a star marks the best so far."""
+    say(
+        f"epoch {row.epoch}/{epochs}  loss {row.train_loss:.3f}  val loss {row.val_loss:.3f}  "
+        f"macro-F1 {row.val_macro_f1:.3f}{' *' if better else '  '}  "
+        f"{row.images_per_second:.0f} images/s  {_duration(left)} left"
+    )
+
+
+def say_result(result: TrainingMetrics, shortcuts: ShortcutAudit, out: Path) -> None:
+    """One line on the test part, and what its accuracy says little about, if so."""
+    pointing = "" if result.pointing_game is None else f", pointing {result.pointing_game:.3f}"
+    say(
+        f"test: accuracy {result.accuracy:.3f}, macro-F1 {result.macro_f1:.3f}, ECE "
+        f"{result.expected_calibration_error:.3f}{pointing} (epoch {result.best_epoch}) -> {out}"
+    )
+    if shortcuts.warns:
+        say(f"warning: {shortcuts.warning}")
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"

@@ -1,0 +1,125 @@
+"""One step of training: what the loop does, and what `benchmark --training` times."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from lightning_fabric import Fabric
+from timm.utils.model_ema import ModelEmaV3
+from torch import Tensor
+from torch.nn import functional as F
+
+from orthoedge.training.batches import class_weights
+from orthoedge.training.ensemble import Ensemble
+from orthoedge.training.norms import share_batch_norms
+from orthoedge.training.recipe import Recipe
+from orthoedge.training.schedule import learning_rate
+
+
+class Stepper:
+    """A network in training: optimizer, moving average, and the loss of a batch.
+
+    Args:
+        recipe: every setting.
+        network: on its device; its batch normalization is shared where there are more processes.
+        fabric: of this process.
+        labels: int (N,), classes of the training images.
+        steps: per epoch.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        network: Ensemble,
+        fabric: Fabric,
+        labels: npt.NDArray[np.int64],
+        steps: int,
+    ) -> None:
+        self.recipe, self.fabric, self.steps = recipe, fabric, steps
+        if fabric.world_size > 1:
+            share_batch_norms(network)
+        optimizer = torch.optim.Adam(
+            network.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True
+        )
+        self.network = network
+        self.average = ModelEmaV3(network, recipe.ema, use_warmup=True) if recipe.ema else None
+        self.model, self.optimizer = fabric.setup(network, optimizer)
+        self.model.mark_forward_method("answers")  # so that it too shares gradients
+        self.weights = class_weights(labels, len(recipe.labels), recipe).to(fabric.device)
+
+    @property
+    def judged(self) -> Ensemble:
+        """The network to validate and keep: the moving average where there is one."""
+        return self.network if self.average is None else self.average.module  # type: ignore[no-any-return]
+
+    def __call__(self, images: Tensor, truth: Tensor, epoch: int, step: int) -> Tensor:
+        """Learn from one batch.
+
+        Args:
+            images: uint8 (B, 1, S, S), this process's share.
+            truth: int64 (B,).
+            epoch: from 1.
+            step: of the epoch, from 0.
+
+        Returns:
+            float32 (3,): loss of the fused logits × B, correct answers, B. Not read here, so a device need not wait.
+        """
+        recipe = self.recipe
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(recipe, epoch - 1 + (step + 1) / self.steps)
+        images, truth = self.fabric.to_device((images, truth))
+        if recipe.mixup:
+            rng = np.random.default_rng((recipe.seed, epoch, step, 1))
+            kept = float(rng.beta(recipe.mixup, recipe.mixup))
+            other = neighbours(len(truth)).to(truth.device)
+            images = torch.lerp(images[other].float(), images.float(), kept)
+            targets = [(truth, kept), (truth[other], 1 - kept)]
+        else:
+            targets = [(truth, 1.0)]
+        logits, *branches = self.model.answers(images)  # (B, C) each
+        fused = self._loss(logits, targets)
+        loss = fused
+        if recipe.branch_loss and len(branches) > 1:
+            own = torch.stack([self._loss(branch, targets) for branch in branches])
+            loss = loss + recipe.branch_loss * own.mean()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.fabric.backward(loss)
+        if recipe.gradient_clip:
+            self.fabric.clip_gradients(
+                self.model,
+                self.optimizer,
+                max_norm=recipe.gradient_clip,
+                error_if_nonfinite=False,  # the loop tells an infinite loss at the epoch's end
+            )
+        self.optimizer.step()
+        if self.average is not None:
+            self.average.update(self.network, step=(epoch - 1) * self.steps + step + 1)
+        with torch.no_grad():
+            hits = (logits.argmax(1) == truth).sum()
+            seen = torch.full_like(fused, len(truth))
+            return torch.stack((fused * len(truth), hits.to(fused), seen)).detach()
+
+    def _loss(self, logits: Tensor, targets: list[tuple[Tensor, float]]) -> Tensor:
+        """Cross-entropy, weighted by class, as the mean over the batch of all processes.
+
+        Each process gives its own part times their number, because their gradients are averaged.
+        """
+        loss, weight = logits.new_zeros(()), self.weights.new_zeros(())
+        for labels, share in targets:
+            part = F.cross_entropy(logits, labels, weight=self.weights, reduction="sum")
+            loss, weight = loss + share * part, weight + share * self.weights[labels].sum()
+        processes = self.fabric.world_size
+        if processes > 1:
+            weight = self.fabric.all_reduce(weight, reduce_op="sum")  # type: ignore[assignment]
+        return loss * processes / weight
+
+
+def neighbours(count: int) -> Tensor:
+    """Index of each image's partner in mixup: 1 0 3 2 ..., an odd last one is its own.
+
+    A batch is in random order, so this mixes as a permutation does; and a share of an even number
+    of images is mixed as it would be in the whole batch.
+    """
+    other = torch.arange(count) ^ 1
+    return other.clamp(max=count - 1)
