@@ -33,7 +33,7 @@ QUICK = (
 # a plain network that is its own student. Only the networks are small.
 OWN: dict[str, tuple[str, ...]] = {
     "orthovision": ("backbones=test_efficientnet,test_resnet",),
-    "orthovision-resnet18": ("backbones=test_efficientnet,resnet18",),
+    "orthovision-resnet18": ("backbones=test_efficientnet,test_resnet",),
     "fracture-binary": ("backbones=test_efficientnet",),
     "tumor-compare": ("backbones=test_convnext2,test_efficientnet",),
     "resnet50-vgg19": (
