@@ -51,8 +51,8 @@ def run(args: argparse.Namespace) -> int:
 
     from orthoedge.compression.chain import compress
     from orthoedge.runtime.errors import RecipeError
-    from orthoedge.training.cache import cache_folder
     from orthoedge.training.comparison import refuse_comparison
+    from orthoedge.training.data.cache import cache_folder
     from orthoedge.training.recipe_file import override_recipe
     from orthoedge.training.run import load_run
 

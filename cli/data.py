@@ -63,9 +63,9 @@ def _import(name: str, source: Path, out: Path) -> int:
     from orthoedge.cli.terminal import printable
     from orthoedge.runtime.errors import DataError
     from orthoedge.runtime.files import write_atomic
+    from orthoedge.training.data.studies import INDEX, write_index
     from orthoedge.training.datasets import import_dataset
     from orthoedge.training.datasets.summary import summary
-    from orthoedge.training.studies import INDEX, write_index
 
     if (out / INDEX).exists():
         raise DataError(f"{out}: already holds an index; remove it or give another --out")
@@ -86,7 +86,7 @@ def _import(name: str, source: Path, out: Path) -> int:
 def _clean(source: Path, out: Path, jobs: int) -> int:
     """Clean a set and print what was left out."""
     from orthoedge.cli.terminal import printable
-    from orthoedge.training.cleaning import clean
+    from orthoedge.training.data.cleaning import clean
 
     for line in clean(source, out, jobs).lines():
         print(printable(line))
@@ -99,8 +99,8 @@ def _clean(source: Path, out: Path, jobs: int) -> int:
 def _audit(source: Path) -> int:
     """Print the audit; an audit that warns is still an answer, so 0 as well."""
     from orthoedge.cli.terminal import printable
-    from orthoedge.training.shortcuts import audit
-    from orthoedge.training.studies import read_index
+    from orthoedge.training.data.shortcuts import audit
+    from orthoedge.training.data.studies import read_index
 
     studies = read_index(source)
     for line in audit(studies, sorted({study.label for study in studies}), seed=0).lines():

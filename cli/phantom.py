@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from orthoedge.runtime.errors import DataError
-    from orthoedge.training.phantom import write_phantoms
+    from orthoedge.training.phantoms.render import write_phantoms
 
     out: Path = args.out
     if (out / "index.csv").exists() and not args.force:

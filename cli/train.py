@@ -54,12 +54,12 @@ def run(args: argparse.Namespace) -> int:
 
     recipe = load_recipe(args.recipe, args.set)  # a typing slip is told before torch is loaded
 
-    from orthoedge.training.cache import cache_folder
     from orthoedge.training.comparison import compare, is_compared
-    from orthoedge.training.labels import choose_studies
+    from orthoedge.training.data.cache import cache_folder
+    from orthoedge.training.data.labels import choose_studies
+    from orthoedge.training.data.studies import read_index
     from orthoedge.training.loop import fit
     from orthoedge.training.progress import say
-    from orthoedge.training.studies import read_index
 
     data: Path = args.data
     root = data if data.is_dir() else data.parent

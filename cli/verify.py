@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from orthoedge.runtime.bundles import Bundle
     from orthoedge.runtime.pipeline import Pipeline
     from orthoedge.targets.parity import ParityCheck
-    from orthoedge.training.studies import Study
+    from orthoedge.training.data.studies import Study
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _read_studies(data: Path, bundle: Bundle) -> list[Study]:
     from orthoedge.runtime.errors import DataError
-    from orthoedge.training.studies import read_index
+    from orthoedge.training.data.studies import read_index
 
     studies = read_index(data)
     for study in studies:

@@ -40,11 +40,11 @@ from orthoedge.runtime.manifest import (
 from orthoedge.targets import open_model
 from orthoedge.targets.parity import deviation
 from orthoedge.training.cost import count_macs
-from orthoedge.training.data import Radiographs
+from orthoedge.training.data.radiographs import Radiographs
+from orthoedge.training.data.studies import list_sha256
 from orthoedge.training.ensemble import Ensemble
 from orthoedge.training.recipe import Recipe
 from orthoedge.training.run import Run
-from orthoedge.training.studies import list_sha256
 from orthoedge.training.weights import load_weights
 
 _GOLDEN_IMAGES = 8

@@ -27,8 +27,8 @@ from orthoedge.benchmarks.metrics import confusion, macro_f1
 from orthoedge.runtime.engine import Engine
 from orthoedge.runtime.errors import DataError
 from orthoedge.runtime.files import sha256, write_atomic
-from orthoedge.training.batches import batches, steps_per_epoch
-from orthoedge.training.data import Radiographs
+from orthoedge.training.data.batches import batches, steps_per_epoch
+from orthoedge.training.data.radiographs import Radiographs
 from orthoedge.training.ensemble import Ensemble, Explained
 from orthoedge.training.hardware import training_precision
 from orthoedge.training.norms import start_running_statistics

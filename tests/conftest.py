@@ -42,7 +42,7 @@ def real_weights():
 @pytest.fixture(scope="session")
 def phantoms(tmp_path_factory):
     """Folder of a small phantom set."""
-    from orthoedge.training.phantom import write_phantoms
+    from orthoedge.training.phantoms.render import write_phantoms
 
     folder = tmp_path_factory.mktemp("data") / "phantoms"
     write_phantoms(folder, 160, seed=1, size=96)

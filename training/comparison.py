@@ -18,12 +18,12 @@ from orthoedge.runtime.files import write_atomic
 from orthoedge.training import run as folder
 from orthoedge.training.comparison_report import Comparison, Member, read_member, write_comparison
 from orthoedge.training.cost import count_macs
+from orthoedge.training.data.studies import Study, list_sha256
 from orthoedge.training.ensemble import build
 from orthoedge.training.hardware import open_fabric
 from orthoedge.training.loop import fit
 from orthoedge.training.progress import say
 from orthoedge.training.recipe import Recipe
-from orthoedge.training.studies import Study, list_sha256
 
 PLAN = "plan.json"
 

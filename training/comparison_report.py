@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from orthoedge.runtime.errors import DataError
 from orthoedge.runtime.files import write_atomic
 from orthoedge.training import run as folder
-from orthoedge.training.plots import COLOURS, save
+from orthoedge.training.evaluation.plots import COLOURS, save
 from orthoedge.training.recipe import Recipe
 from orthoedge.training.run import TrainingMetrics
 

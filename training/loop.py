@@ -29,24 +29,24 @@ from orthoedge.benchmarks import metrics as measure
 from orthoedge.runtime.errors import RecipeError
 from orthoedge.runtime.files import write_atomic
 from orthoedge.training import run as folder
-from orthoedge.training.batches import batches, steps_per_epoch
-from orthoedge.training.data import Radiographs
+from orthoedge.training.data.batches import batches, steps_per_epoch
+from orthoedge.training.data.leaks import check_leaks
+from orthoedge.training.data.radiographs import Radiographs
+from orthoedge.training.data.shortcuts import ShortcutAudit, audit
+from orthoedge.training.data.splits import split
+from orthoedge.training.data.studies import Study, list_sha256
 from orthoedge.training.ensemble import build
-from orthoedge.training.evaluation import evaluate, training_metrics
-from orthoedge.training.evaluation_report import write_evaluation
+from orthoedge.training.evaluation.evaluate import evaluate, training_metrics
+from orthoedge.training.evaluation.plots import write_confusion, write_curves
+from orthoedge.training.evaluation.report import write_evaluation
 from orthoedge.training.hardware import open_fabric, training_precision
-from orthoedge.training.leaks import check_leaks
 from orthoedge.training.norms import start_running_statistics
-from orthoedge.training.plots import write_confusion, write_curves
 from orthoedge.training.progress import say, say_epoch, say_result, say_start, write_scalars
 from orthoedge.training.recipe import Recipe
 from orthoedge.training.run import Epoch, Report, TrainingMetrics
 from orthoedge.training.schedule import learning_rate
-from orthoedge.training.shortcuts import ShortcutAudit, audit
-from orthoedge.training.splits import split
 from orthoedge.training.state import State, keep_start, load_state, open_folder, save_state
 from orthoedge.training.step import Stepper
-from orthoedge.training.studies import Study, list_sha256
 from orthoedge.training.weights import load_weights, model_bytes, read_safetensors
 
 

@@ -10,10 +10,10 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from orthoedge.training.data.shortcuts import ShortcutAudit
+from orthoedge.training.data.splits import Split
 from orthoedge.training.recipe import Recipe
 from orthoedge.training.run import Epoch, Report, TrainingMetrics
-from orthoedge.training.shortcuts import ShortcutAudit
-from orthoedge.training.splits import Split
 
 
 def say(line: str) -> None:

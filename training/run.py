@@ -21,10 +21,10 @@ import msgspec
 
 from orthoedge.runtime.errors import DataError
 from orthoedge.runtime.files import write_atomic
+from orthoedge.training.data.splits import PARTS, Split
+from orthoedge.training.data.studies import Study, parse_boxes
 from orthoedge.training.ensemble import Ensemble, build
 from orthoedge.training.recipe import Recipe
-from orthoedge.training.splits import PARTS, Split
-from orthoedge.training.studies import Study, parse_boxes
 from orthoedge.training.weights import WeightsReport, read_safetensors
 
 MODEL, STATE, RECIPE, REPORT = "model.safetensors", "last.pt", "recipe.json", "report.json"

@@ -12,10 +12,10 @@ import torch
 from orthoedge.runtime.errors import DataError, RecipeError
 from orthoedge.runtime.files import write_atomic
 from orthoedge.training import run as folder
+from orthoedge.training.data.splits import Split
 from orthoedge.training.progress import say
 from orthoedge.training.recipe import Recipe
 from orthoedge.training.run import Epoch, Report
-from orthoedge.training.splits import Split
 from orthoedge.training.step import Stepper
 
 

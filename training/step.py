@@ -10,7 +10,7 @@ from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor
 from torch.nn import functional as F
 
-from orthoedge.training.batches import class_weights
+from orthoedge.training.data.batches import class_weights
 from orthoedge.training.ensemble import Ensemble
 from orthoedge.training.norms import share_batch_norms
 from orthoedge.training.recipe import Recipe
@@ -63,7 +63,8 @@ class Stepper:
             step: of the epoch, from 0.
 
         Returns:
-            float32 (3,): loss of the fused logits × B, correct answers, B. Not read here, so a device need not wait.
+            float32 (3,): loss of the fused logits × B, correct answers, B. Not read here, so a
+            device need not wait.
         """
         recipe = self.recipe
         for group in self.optimizer.param_groups:

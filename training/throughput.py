@@ -9,8 +9,8 @@ import torch
 from torch.nn import functional as F
 
 from orthoedge.benchmarks.latency import Ratio, Timings, interleaved, ratio
-from orthoedge.training.batches import batches, steps_per_epoch
-from orthoedge.training.data import Radiographs
+from orthoedge.training.data.batches import batches, steps_per_epoch
+from orthoedge.training.data.radiographs import Radiographs
 from orthoedge.training.ensemble import build
 from orthoedge.training.hardware import open_fabric
 from orthoedge.training.recipe import Recipe

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = ("README.md", "docs/embedded-bundle.md")
+DOCUMENTS = ("README.md", "docs/embedded-bundle.md", "docs/recipes.md")
 
 
 def commands():

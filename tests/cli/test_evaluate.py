@@ -15,7 +15,7 @@ PICTURES = ("confusion.png", "roc.png", "reliability.png", "maps.png")
 @pytest.fixture(scope="module")
 def others(tmp_path_factory):
     """Phantoms of another seed than the run's."""
-    from orthoedge.training.phantom import write_phantoms
+    from orthoedge.training.phantoms.render import write_phantoms
 
     folder = tmp_path_factory.mktemp("others") / "phantoms"
     write_phantoms(folder, 40, seed=2, size=96)
@@ -30,14 +30,14 @@ def evaluated(tiny_run, others, tmp_path_factory):
 
 
 def read(folder):
-    from orthoedge.training.evaluation_report import JSON, EvaluationReport
+    from orthoedge.training.evaluation.report import JSON, EvaluationReport
 
     return msgspec.json.decode((folder / JSON).read_bytes(), type=EvaluationReport)
 
 
 def evaluate_by_hand(run_folder, studies_of):
-    from orthoedge.training.data import Radiographs
-    from orthoedge.training.evaluation import evaluate
+    from orthoedge.training.data.radiographs import Radiographs
+    from orthoedge.training.evaluation.evaluate import evaluate
     from orthoedge.training.run import load_run
 
     run = load_run(run_folder)
@@ -49,7 +49,7 @@ def test_the_report_on_unseen_phantoms_is_what_the_network_answers(tiny_run, oth
     from sklearn import metrics
 
     from orthoedge.benchmarks.metrics import softmax
-    from orthoedge.training.studies import read_index
+    from orthoedge.training.data.studies import read_index
 
     data, judged = evaluate_by_hand(tiny_run, lambda _: read_index(others))
     report = read(evaluated)

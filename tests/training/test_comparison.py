@@ -10,9 +10,9 @@ import pytest
 
 from orthoedge.runtime.errors import DataError, RecipeError
 from orthoedge.training.comparison import compare, refuse_comparison, tasks
+from orthoedge.training.data.studies import read_index
 from orthoedge.training.recipe_file import load_recipe
 from orthoedge.training.run import load_run
-from orthoedge.training.studies import read_index
 
 SMALL = (
     "fusion=", "combine=compare", "backbones=plain_cnn_2,plain_cnn_3", "split.folds=2",

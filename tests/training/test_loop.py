@@ -17,16 +17,16 @@ from safetensors.torch import load_file, save_file
 
 from orthoedge.runtime.errors import DataError, RecipeError
 from orthoedge.runtime.files import sha256
-from orthoedge.training.data import Radiographs
+from orthoedge.training.data.radiographs import Radiographs
+from orthoedge.training.data.studies import list_sha256, read_index
 from orthoedge.training.ensemble import Ensemble
-from orthoedge.training.evaluation import evaluate
+from orthoedge.training.evaluation.evaluate import evaluate
 from orthoedge.training.loop import fit
 from orthoedge.training.norms import start_running_statistics
 from orthoedge.training.recipe import Recipe
 from orthoedge.training.recipe_file import load_recipe
 from orthoedge.training.run import load_run
 from orthoedge.training.schedule import learning_rate
-from orthoedge.training.studies import list_sha256, read_index
 from orthoedge.training.weights import load_weights
 
 ROOT = Path(__file__).parents[2]
@@ -123,8 +123,9 @@ import os, random, signal, sys
 sys.path.insert(0, {str(ROOT)!r})
 import conftest
 from pathlib import Path
-from orthoedge.training import cache, loop
-from orthoedge.training.studies import read_index
+from orthoedge.training import loop
+from orthoedge.training.data import cache
+from orthoedge.training.data.studies import read_index
 from orthoedge.training.recipe_file import load_recipe
 where, data, out, folder = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), Path(sys.argv[4])
 die = lambda *args, **kwargs: os.kill(os.getpid(), signal.SIGKILL)

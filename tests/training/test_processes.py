@@ -13,11 +13,11 @@ import torch
 from safetensors.torch import load_file
 from torch import distributed, nn
 
+from orthoedge.training.data.studies import read_index
 from orthoedge.training.loop import fit
 from orthoedge.training.norms import share_batch_norms
 from orthoedge.training.recipe_file import load_recipe
 from orthoedge.training.step import neighbours
-from orthoedge.training.studies import read_index
 
 ROOT = Path(__file__).parents[2]
 # Labels in the ratio 1 to 2, weighed and not drawn evenly: each share has another sum of weights.

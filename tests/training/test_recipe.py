@@ -8,9 +8,9 @@ import pytest
 
 from orthoedge.runtime.errors import DataError, RecipeError
 from orthoedge.runtime.preprocess import STANDARD
-from orthoedge.training.labels import choose_studies
+from orthoedge.training.data.labels import choose_studies
+from orthoedge.training.data.studies import Study
 from orthoedge.training.recipe_file import load_recipe, recipe_names
-from orthoedge.training.studies import Study
 
 
 def test_every_packaged_recipe_loads_and_carries_its_own_name():

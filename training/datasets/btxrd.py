@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from orthoedge.runtime.errors import InputError
+from orthoedge.training.data.studies import Study
 from orthoedge.training.datasets.imported import (
     BENIGN,
     MALIGNANT,
@@ -25,7 +26,6 @@ from orthoedge.training.datasets.imported import (
 )
 from orthoedge.training.datasets.labelme import labelme_boxes
 from orthoedge.training.datasets.rows import Row, read_workbook
-from orthoedge.training.studies import Study
 
 _TABLE = "dataset.xlsx"
 _CLASS = ("tumor", "benign", "malignant")

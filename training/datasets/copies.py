@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from orthoedge.training.duplicates import stem_key
+from orthoedge.training.data.duplicates import stem_key
 
 NOTE = (
     "groups: the image with its augmented copies, by name (1.jpg and 1-rotated1.jpg are one); "

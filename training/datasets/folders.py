@@ -7,9 +7,9 @@ from pathlib import Path
 
 from orthoedge.runtime.errors import DataError
 from orthoedge.runtime.intake import find_images
+from orthoedge.training.data.studies import Study
 from orthoedge.training.datasets.copies import NOTE, groups_by_name
 from orthoedge.training.datasets.imported import Imported, Progress, Skipped, gather
-from orthoedge.training.studies import Study
 
 
 def read_folders(source: Path, progress: Progress) -> Imported:

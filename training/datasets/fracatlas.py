@@ -14,6 +14,7 @@ from pathlib import Path
 
 from orthoedge.benchmarks.metrics import Box
 from orthoedge.runtime.errors import InputError
+from orthoedge.training.data.studies import Study
 from orthoedge.training.datasets.fracatlas_boxes import find_boxes
 from orthoedge.training.datasets.imported import (
     FRACTURE,
@@ -26,7 +27,6 @@ from orthoedge.training.datasets.imported import (
     unlisted,
 )
 from orthoedge.training.datasets.rows import Row, read_csv
-from orthoedge.training.studies import Study
 
 _TABLE = "dataset.csv"
 _FOLDERS = {"1": ("Fractured", FRACTURE), "0": ("Non_fractured", NON_AFFECTED)}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from orthoedge.runtime.errors import DataError
 from orthoedge.runtime.intake import find_images
-from orthoedge.training.studies import Study
+from orthoedge.training.data.studies import Study
 
 NON_AFFECTED = "non-affected"
 FRACTURE = "fracture"

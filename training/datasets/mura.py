@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from orthoedge.runtime.errors import DataError
+from orthoedge.training.data.studies import Study
 from orthoedge.training.datasets.imported import (
     ABNORMAL,
     NON_AFFECTED,
@@ -24,7 +25,6 @@ from orthoedge.training.datasets.imported import (
     unlisted,
 )
 from orthoedge.training.datasets.rows import read_lines
-from orthoedge.training.studies import Study
 
 _PARTS = ("train", "valid")
 _LABELS = {"1": (ABNORMAL, "positive"), "0": (NON_AFFECTED, "negative")}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from orthoedge.training.data.studies import Study
 from orthoedge.training.datasets.imported import Imported
-from orthoedge.training.studies import Study
 
 
 def summary(imported: Imported) -> list[str]:

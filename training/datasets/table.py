@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from orthoedge.runtime.errors import DataError
+from orthoedge.training.data.studies import INDEX, Study, parse_boxes
 from orthoedge.training.datasets.copies import NOTE, groups_by_name
 from orthoedge.training.datasets.imported import Imported, Progress, Skipped, gather
 from orthoedge.training.datasets.rows import Row, read_csv
-from orthoedge.training.studies import INDEX, Study, parse_boxes
 
 
 def read_table(source: Path, progress: Progress) -> Imported:

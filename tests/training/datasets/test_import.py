@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from orthoedge.cli.main import main
 from orthoedge.runtime.errors import DataError
+from orthoedge.training.data.leaks import check_leaks
+from orthoedge.training.data.splits import split
+from orthoedge.training.data.studies import Study, read_index, write_index
 from orthoedge.training.datasets import import_dataset
-from orthoedge.training.leaks import check_leaks
 from orthoedge.training.recipe import SplitSettings
-from orthoedge.training.splits import split
-from orthoedge.training.studies import Study, read_index, write_index
 
 # Any text that a file can hold: no surrogates, which UTF-8 has no bytes for, and no NUL, which no
 # CSV reader takes.

@@ -1,0 +1,166 @@
+"""The cache of preprocessed images: the same bytes, made once, never trusted blindly."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from orthoedge.runtime.errors import DataError, InputError
+from orthoedge.runtime.preprocess import Preprocess
+from orthoedge.training.data import cache
+from orthoedge.training.data.radiographs import Radiographs
+from orthoedge.training.data.studies import Study
+
+PLAIN = Preprocess(size=64, field="crop", clahe_stage="after", clahe_clip=2.0, clahe_tiles=8)
+BOX = (0.25, 0.25, 0.5, 0.75)
+
+
+@pytest.fixture
+def studies(tmp_path: Path) -> list[Study]:
+    rng = np.random.default_rng(0)
+    found = []
+    for i in range(6):
+        path = tmp_path / "set" / f"{i}.png"
+        path.parent.mkdir(exist_ok=True)
+        noise = rng.uniform(20, 170, (100 - 5 * i, 60 + 20 * i)).astype(np.float32)
+        cv2.imwrite(str(path), cv2.GaussianBlur(noise, (0, 0), 3).astype(np.uint8))
+        found.append(Study(path, "ab"[i % 2], str(i), (BOX,) if i % 2 else ()))
+    return found
+
+
+def read(studies: list[Study], folder: Path | None, preprocess: Preprocess = PLAIN) -> Radiographs:
+    return Radiographs(studies, ("a", "b"), preprocess, progress=False, cache=folder)
+
+
+def files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_file())
+
+
+@pytest.fixture
+def no_decoding(monkeypatch: pytest.MonkeyPatch):
+    def forbid():
+        def decode(source: object) -> None:
+            raise AssertionError(f"{source} was decoded again")
+
+        monkeypatch.setattr(cache, "read_image", decode)
+
+    return forbid
+
+
+def test_what_is_mapped_is_what_was_decoded(studies, tmp_path, no_decoding):
+    fresh = read(studies, None)
+    first = read(studies, tmp_path / "cache")
+    no_decoding()
+    again = read(studies, tmp_path / "cache")
+    for data in (first, again):
+        assert data.images.tobytes() == fresh.images.tobytes()
+        assert data.boxes == fresh.boxes
+        assert isinstance(data.images.base, np.memmap), "mapped, not loaded"
+    assert len(files(tmp_path / "cache")) == 1
+
+
+def test_another_file_time_size_setting_or_order_is_another_cache(studies, tmp_path):
+    folder = tmp_path / "cache"
+    read(studies, folder)
+    os.utime(studies[0].path, ns=(1, 1))
+    read(studies, folder)
+    read(studies[::-1], folder)
+    read(studies[:5], folder)
+    larger = Preprocess(size=96, field="crop", clahe_stage="after", clahe_clip=2.0, clahe_tiles=8)
+    assert read(studies, folder, larger).images.shape == (6, 96, 96)
+    assert len(files(folder)) == 5
+
+
+def test_boxes_and_labels_are_no_part_of_the_cache(studies, tmp_path, no_decoding):
+    read(studies, tmp_path / "cache")
+    no_decoding()
+    other = [Study(s.path, "b", s.group) for s in studies]
+    data = read(other, tmp_path / "cache")
+    assert set(data.boxes) == {()}
+    assert data.labels.tolist() == [1] * 6
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "foreign", "empty", "longer"])
+def test_a_damaged_cache_is_made_anew_and_said(studies, tmp_path, damage, capsys):
+    folder = tmp_path / "cache"
+    whole = read(studies, folder).images.tobytes()
+    (file,) = files(folder)
+    content = bytearray(file.read_bytes())
+    if damage == "flipped":
+        content[len(content) // 2] ^= 1
+    changed = {"truncated": content[:-5000], "foreign": b"PK\x03\x04" * 99, "empty": b""}
+    file.write_bytes(content + b"1" if damage == "longer" else changed.get(damage, content))
+    capsys.readouterr()
+    assert read(studies, folder).images.tobytes() == whole
+    assert f"{file}: damaged, made anew" in capsys.readouterr().err
+    read(studies, folder)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.fixture
+def small_disk():
+    """Let no file of this process grow beyond 20 kB: writing fails as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_disk_that_fills_while_caching_is_told_and_nothing_half_written_remains(
+    studies, tmp_path, small_disk
+):
+    folder = tmp_path / "cache"
+    told = r"the disk is full: 6 preprocessed images need 0\.0 MB, \d+\.\d MB are free; --cache DIR"
+    with pytest.raises(DataError, match=told):
+        read(studies, folder)
+    assert list(folder.iterdir()) == []
+
+
+def test_a_disk_that_is_too_full_is_told_before_decoding(
+    studies, tmp_path, monkeypatch, no_decoding
+):
+    usage = shutil.disk_usage(tmp_path)._replace(free=1_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
+    no_decoding()
+    with pytest.raises(DataError, match=r"the disk is full.*0\.0 MB are free"):
+        read(studies, tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_is_told(studies, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="no cache can be kept: Not a directory; --cache DIR"):
+        read(studies, tmp_path / "file" / "cache")
+
+
+def test_an_image_that_cannot_be_read_leaves_no_cache(studies, tmp_path):
+    studies[3].path.write_text("text")
+    with pytest.raises(InputError, match=r"3\.png: not an image"):
+        read(studies, tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_what_a_killed_process_left_is_swept_once_nobody_writes_it(studies, tmp_path):
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    abandoned, growing = folder / ".a.npy.1.tmp", folder / ".b.npy.2.tmp"
+    for left in (abandoned, growing):
+        left.write_bytes(b"half")
+    os.utime(abandoned, (0, 0))
+    read(studies, folder)
+    assert not abandoned.exists()
+    assert growing.exists()
+
+
+def test_the_folder_is_where_the_desktop_standard_says(monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
+    assert cache.cache_folder() == Path("/somewhere/orthoedge")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", "/home/x")
+    assert cache.cache_folder() == Path("/home/x/.cache/orthoedge")

@@ -1,0 +1,107 @@
+"""The images a network trains on, preprocessed by the runtime's own function."""
+
+from __future__ import annotations
+
+import copy
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from orthoedge.benchmarks.metrics import Box
+from orthoedge.runtime.errors import DataError
+from orthoedge.runtime.preprocess import Placement, Preprocess
+from orthoedge.training.data.cache import preprocessed
+from orthoedge.training.data.crops import boxes_in_crop, place_crop
+from orthoedge.training.data.studies import Study
+
+Pixels = npt.NDArray[np.uint8]
+
+
+class Radiographs:
+    """Preprocessed radiographs, in the order of the studies.
+
+    Args:
+        studies: what to read.
+        labels: the classes in the order of the logits.
+        preprocess: the runtime's own preprocessing.
+        progress: show a bar while decoding; default: where stderr is a terminal.
+        cache: folder that keeps what is decoded, for this run and later ones; None: memory alone.
+
+    Raises:
+        DataError: a study's label is not one of `labels`, or the cache cannot be written.
+        InputError: a file is not a radiograph.
+    """
+
+    def __init__(
+        self,
+        studies: Sequence[Study],
+        labels: Sequence[str],
+        preprocess: Preprocess,
+        progress: bool | None = None,
+        cache: Path | None = None,
+    ) -> None:
+        for study in studies:
+            if study.label not in labels:
+                raise DataError(f"{study.path}: label {study.label} is not one of {list(labels)}")
+        self.studies = tuple(studies)
+        self.labels: npt.NDArray[np.int64] = np.array([labels.index(s.label) for s in studies])
+        shown = sys.stderr.isatty() if progress is None else progress
+        records = preprocessed([s.path for s in studies], preprocess, cache, shown)
+        self.images: Pixels = np.asarray(records["pixels"])
+        """uint8 (N, S, S)."""
+        self.boxes = tuple(
+            boxes_in_square(
+                study.boxes,
+                record["shape"],
+                Placement(tuple(record["field"]), tuple(record["content"])),
+                preprocess.size,
+            )
+            if study.boxes
+            else ()
+            for study, record in zip(studies, records, strict=True)
+        )
+        """Per image: lesions as fractions of the square; none where all lie outside the field."""
+
+    def cropped(self, side: int, seed: int) -> Radiographs:
+        """The same studies as one fixed crop each; see `place_crop`."""
+        rng = np.random.default_rng(seed)
+        crops = copy.copy(self)
+        crops.images = np.empty((len(self), side, side), np.uint8)
+        boxes = []
+        for index, image in enumerate(self.images):
+            x, y = place_crop(image, self.boxes[index], side, rng)
+            crops.images[index] = image[y : y + side, x : x + side]
+            boxes.append(boxes_in_crop(self.boxes[index], (x, y), side, image.shape[0]))
+        crops.boxes = tuple(boxes)
+        return crops
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[Pixels, int]:
+        """uint8 (1, S, S) and the class index."""
+        return self.images[index][None], int(self.labels[index])
+
+
+def boxes_in_square(
+    boxes: Sequence[Box], shape: Sequence[int], placement: Placement, size: int
+) -> tuple[Box, ...]:
+    """Map boxes from fractions of the radiograph (H, W) to fractions of the network's square.
+
+    They are clipped to the field; a box that lies outside of it is dropped.
+    """
+    height, width = shape
+    fx0, fy0, fx1, fy1 = placement.field
+    cx0, cy0, cx1, cy1 = placement.content
+    mapped = []
+    for x0, y0, x1, y1 in boxes:
+        x = np.clip([x0 * width, x1 * width], fx0, fx1)
+        y = np.clip([y0 * height, y1 * height], fy0, fy1)
+        if x[0] < x[1] and y[0] < y[1]:
+            x = (cx0 + (x - fx0) * (cx1 - cx0) / (fx1 - fx0)) / size
+            y = (cy0 + (y - fy0) * (cy1 - cy0) / (fy1 - fy0)) / size
+            mapped.append((float(x[0]), float(y[0]), float(x[1]), float(y[1])))
+    return tuple(mapped)

@@ -1,0 +1,92 @@
+"""A page of radiographs with the network's map over them: right answers and wrong ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.patheffects import Stroke
+
+from orthoedge.runtime.render import heated
+from orthoedge.training.data.radiographs import Radiographs
+from orthoedge.training.evaluation.evaluate import Evaluation
+from orthoedge.training.evaluation.plots import save
+from orthoedge.training.evaluation.scores import Answers
+
+_RIGHT, _WRONG = 2, 2  # tiles of a class
+_SIDE = 112  # pixels of a tile
+_DRAWN = 256  # pixels it is coloured at, so that the outline is thin once it is small
+
+
+def write_gallery(
+    path: Path,
+    judged: Evaluation,
+    answers: Answers,
+    data: Radiographs,
+    labels: tuple[str, ...],
+    seed: int,
+) -> None:
+    """Draw per class some right and some wrong answers, chosen by chance.
+
+    Every tile is the square that the network saw under the map of the class that it said, with the
+    lesion's boxes outlined in white.
+    """
+    rng = np.random.default_rng(seed)
+    columns = _RIGHT + _WRONG
+    height = len(labels) * (_SIDE + 24) / 100 + 0.25
+    figure = Figure(figsize=(columns * (_SIDE + 12) / 100 + 0.3, height))
+    axes = figure.subplots(len(labels), columns, squeeze=False)
+    figure.subplots_adjust(
+        left=0.045, right=0.995, top=1 - 0.45 / height, bottom=0.03 / height, wspace=0.1, hspace=0.2
+    )
+    right = answers.predicted == answers.truth
+    for number, label in enumerate(labels):
+        here = answers.truth == number
+        chosen = _draw(rng, here & right, _RIGHT) + _draw(rng, here & ~right, _WRONG)
+        axes[number, 0].set_ylabel(label, fontsize=8)
+        for axis, index in zip(axes[number], chosen, strict=True):
+            axis.set_xticks([])
+            axis.set_yticks([])
+            axis.set_xlim(0, 1)
+            axis.set_ylim(1, 0)
+            axis.set_aspect("equal")
+            for spine in axis.spines.values():
+                spine.set_visible(False)
+            if index is None:
+                axis.text(0.5, 0.5, "no such\nanswer", ha="center", va="center", fontsize=7)
+                continue
+            _tile(axis, judged, data, index)
+            said = int(answers.predicted[index])
+            sure = answers.probabilities[index, said]
+            axis.set_title(f"→ {labels[said]} {sure:.2f}", fontsize=7, pad=3)
+    boxes = [axes[0, column].get_position() for column in (0, _RIGHT - 1, _RIGHT, columns - 1)]
+    for title, first, last in (
+        ("right answers", boxes[0], boxes[1]),
+        ("wrong answers", boxes[2], boxes[3]),
+    ):
+        figure.text((first.x0 + last.x1) / 2, 1 - 0.2 / height, title, ha="center", fontsize=9)
+    save(figure, path, colours=40)
+
+
+def _draw(
+    rng: np.random.Generator, among: np.typing.NDArray[np.bool_], count: int
+) -> list[int | None]:
+    """Up to `count` indices by chance, filled up with None."""
+    found = np.flatnonzero(among)
+    some: list[int | None] = [int(i) for i in rng.permutation(found)[:count]]
+    return some + [None] * (count - len(some))
+
+
+def _tile(axis: Axes, judged: Evaluation, data: Radiographs, index: int) -> None:
+    square = cv2.resize(data.images[index], (_DRAWN, _DRAWN), interpolation=cv2.INTER_AREA)
+    picture = heated(square.astype(np.uint8, copy=False), judged.predicted_map[index])
+    small = cv2.resize(picture, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
+    axis.imshow(small[..., ::-1], extent=(0, 1, 1, 0), interpolation="none")
+    for x0, y0, x1, y1 in data.boxes[index]:
+        box = Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, ec="white", lw=1)
+        box.set_path_effects([Stroke(linewidth=2.2, foreground="black"), Stroke(linewidth=1)])
+        axis.add_patch(box)

@@ -1,0 +1,161 @@
+"""The plots of a run: its curves, confusion matrix, ROC curves and reliability."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import numpy.typing as npt
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from PIL import Image
+
+from orthoedge.benchmarks.metrics import Floats, Ints
+from orthoedge.runtime.files import write_atomic
+from orthoedge.training.evaluation.scores import ReliabilityBin
+from orthoedge.training.run import Epoch
+
+matplotlib.use("Agg")
+
+# Okabe and Ito's colours, told apart by the colour-blind; line styles do it once more.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_STYLES = ("-", "--", "-.", ":")
+
+
+def write_curves(path: Path, epochs: Sequence[Epoch], best: int) -> None:
+    """Loss and scores over the epochs, the best epoch marked."""
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    loss, score = figure.subplots(1, 2)
+    x = [e.epoch for e in epochs]
+    marker = "o" if len(x) < 30 else ""
+    for axis, lines in (
+        (loss, (("train", "train_loss"), ("validation", "val_loss"))),
+        (
+            score,
+            (
+                ("train accuracy", "train_accuracy"),
+                ("validation accuracy", "val_accuracy"),
+                ("validation macro-F1", "val_macro_f1"),
+            ),
+        ),
+    ):
+        for label, field in lines:
+            axis.plot(x, [getattr(e, field) for e in epochs], marker=marker, ms=3, label=label)
+        axis.axvline(best, color="0.6", ls=":", label=f"best epoch ({best})")
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.set_xlabel("epoch")
+        axis.grid(alpha=0.3)
+        axis.legend(fontsize=8)
+    loss.set_ylabel("cross-entropy")
+    score.set_ylim(0, 1)
+    save(figure, path)
+
+
+def write_confusion(path: Path, table: npt.NDArray[np.int64], labels: Sequence[str]) -> None:
+    """Confusion matrix (C, C): counts, shaded by the share of the true class."""
+    side = 2.6 + 0.8 * len(labels)
+    figure = Figure(figsize=(side + 0.8, side - 0.4), layout="constrained")
+    axis = figure.subplots()
+    share = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
+    image = axis.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    for (row, column), count in np.ndenumerate(table):
+        colour = "white" if share[row, column] > 0.55 else "black"
+        text = f"{count}\n{share[row, column]:.0%}"
+        axis.text(column, row, text, ha="center", va="center", color=colour, fontsize=9)
+    axis.set_xticks(range(len(labels)), labels, rotation=30, ha="right")
+    axis.set_yticks(range(len(labels)), labels)
+    axis.set_xlabel("predicted")
+    axis.set_ylabel("true")
+    figure.colorbar(image, ax=axis, shrink=0.8, label="share of the true class")
+    save(figure, path)
+
+
+def write_roc(path: Path, truth: Ints, probabilities: Floats, names: Sequence[str]) -> None:
+    """One-vs-rest ROC curve of each class that has images and is not all there is.
+
+    Args:
+        path: of the PNG.
+        truth: (N,) class indices.
+        probabilities: (N, C).
+        names: of the classes, as the legend shall have them.
+    """
+    from sklearn.metrics import roc_curve
+
+    figure = Figure(figsize=(5.2, 5), layout="constrained")
+    axis = figure.subplots()
+    for number, name in enumerate(names):
+        positive = truth == number
+        if not 0 < positive.sum() < len(truth):
+            continue
+        false, true, _ = roc_curve(positive, probabilities[:, number])
+        style = _STYLES[number // len(COLOURS) % 4 if len(names) > 7 else number % 4]
+        colour = COLOURS[number % len(COLOURS)]
+        axis.plot(false, true, color=colour, ls=style, lw=1.8, label=name)
+    axis.plot([0, 1], [0, 1], color="0.6", lw=1, label="chance")
+    axis.set_xlim(-0.01, 1.01)
+    axis.set_ylim(-0.01, 1.01)
+    axis.set_aspect("equal")
+    axis.set_xlabel("false positive rate (1 - specificity)")
+    axis.set_ylabel("true positive rate (sensitivity)")
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=8, loc="lower right")
+    save(figure, path)
+
+
+def write_reliability(path: Path, bins: Sequence[ReliabilityBin], error: float) -> None:
+    """Share of right answers against confidence, and below it how many answers each bin holds."""
+    figure = Figure(figsize=(5.2, 5.4), layout="constrained")
+    share, count = figure.subplots(2, 1, height_ratios=(3, 1.1), sharex=True)
+    share.plot(
+        [0, 1], [0, 1], color="0.2", lw=1, ls="--", zorder=3, label="confidence = share right"
+    )
+    width = bins[0].high - bins[0].low
+    middle = [(b.low + b.high) / 2 for b in bins]
+    filled = [b for b in bins if b.images]
+    share.bar(
+        [(b.low + b.high) / 2 for b in filled],
+        [b.accuracy for b in filled],
+        width,
+        color=COLOURS[5],
+        edgecolor="white",
+        label="share right",
+    )
+    share.plot(
+        [b.confidence for b in filled],
+        [b.accuracy for b in filled],
+        "o",
+        color=COLOURS[1],
+        ms=4,
+        label="mean confidence of the bin",
+    )
+    share.set_ylim(0, 1.02)
+    share.set_ylabel("share of right answers")
+    share.set_title(f"expected calibration error {error:.3f}, {len(bins)} bins", fontsize=10)
+    figure.legend(fontsize=8, loc="outside upper center", ncols=3)  # no corner is always free
+    count.bar(middle, [b.images for b in bins], width, color="0.6", edgecolor="white")
+    most = max(b.images for b in bins)
+    for x, one in zip(middle, bins, strict=True):
+        if one.images:
+            count.text(x, one.images + 0.03 * most, str(one.images), ha="center", fontsize=7)
+    count.set_xlim(0, 1)
+    count.set_ylim(0, 1.25 * most)
+    count.set_xlabel("confidence (probability of the predicted class)")
+    count.set_ylabel("images")
+    for axis in (share, count):
+        axis.grid(alpha=0.3)
+        axis.set_axisbelow(True)
+    save(figure, path)
+
+
+def save(figure: Figure, path: Path, colours: int = 0) -> None:
+    """Write a figure as PNG at 100 dots per inch; with `colours`, as a palette of so many."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=100)
+    if colours:
+        picture = Image.open(buffer).convert("RGB")
+        buffer = io.BytesIO()
+        picture.quantize(colours, dither=Image.Dither.NONE).save(buffer, "png", optimize=True)
+    write_atomic(path, buffer.getvalue())

@@ -1,0 +1,1 @@
+"""Phantom radiographs: rendered, labelled images with the lesion marked."""
