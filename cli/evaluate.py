@@ -38,15 +38,17 @@ def run(args: argparse.Namespace) -> int:
     let_threads_sleep()
 
     from orthoedge.runtime.errors import DataError
+    from orthoedge.training.comparison import refuse_comparison
     from orthoedge.training.data.labels import choose_studies
     from orthoedge.training.data.radiographs import Radiographs
     from orthoedge.training.data.shortcuts import audit
     from orthoedge.training.data.studies import read_index
     from orthoedge.training.evaluation.evaluate import evaluate, seen_studies
-    from orthoedge.training.evaluation.report import write_evaluation
     from orthoedge.training.evaluation.text import lines
+    from orthoedge.training.evaluation.writing import write_evaluation
     from orthoedge.training.run import load_run
 
+    refuse_comparison(args.run)
     index = read_index(args.data)
     trained = load_run(args.run, args.run_data)
     recipe = trained.recipe

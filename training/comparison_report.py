@@ -15,6 +15,9 @@ from orthoedge.runtime.errors import DataError
 from orthoedge.runtime.files import write_atomic
 from orthoedge.training import run as folder
 from orthoedge.training.evaluation.plots import COLOURS, save
+from orthoedge.training.evaluation.report import JSON as EVALUATION
+from orthoedge.training.evaluation.report import EvaluationReport
+from orthoedge.training.evaluation.scores import Interval
 from orthoedge.training.recipe import Recipe
 from orthoedge.training.run import TrainingMetrics
 
@@ -34,9 +37,10 @@ class Member(_Record, frozen=True):
     fold: int | None
     images: int
     """Of the test part."""
-    accuracy: float
-    macro_f1: float
-    recall: dict[str, float]
+    accuracy: Interval
+    """With its 95 % interval by bootstrap, as the other scores."""
+    macro_f1: Interval
+    recall: dict[str, Interval]
     """Per label."""
     pointing_game: float | None
     val_macro_f1: float
@@ -47,14 +51,20 @@ class Member(_Record, frozen=True):
 
 
 class Spread(_Record, frozen=True):
-    """A score over the folds."""
+    """A score over the runs of one network."""
 
     mean: float
-    deviation: float | None
-    """Standard deviation of the folds (n - 1); None without folds."""
+    low: float
+    """Lower end of the one run's 95 % interval; with folds one standard deviation (n - 1) less."""
+    high: float
+    """Upper end, in the same way."""
+    folds: int
+    """0: one run."""
 
     def __str__(self) -> str:
-        return f"{self.mean:.3f}" + ("" if self.deviation is None else f" ± {self.deviation:.3f}")
+        if self.folds:
+            return f"{self.mean:.3f} ± {self.high - self.mean:.3f}"
+        return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
 class Row(_Record, frozen=True):
@@ -67,7 +77,8 @@ class Row(_Record, frozen=True):
     macro_f1: Spread
     alert_recall: dict[str, Spread]
     """Recall of the recipe's alert labels."""
-    val_macro_f1: Spread
+    val_macro_f1: float
+    """Mean over its runs."""
     parameters: int
     macs: int
     """Multiply-accumulates of one image."""
@@ -111,7 +122,7 @@ class Comparison(_Record, frozen=True):
                         label: _spread([m.recall[label] for m in own])
                         for label in recipe.compress.alert_labels
                     },
-                    val_macro_f1=_spread([m.val_macro_f1 for m in own]),
+                    val_macro_f1=statistics.fmean(m.val_macro_f1 for m in own),
                     parameters=parameters,
                     macs=macs,
                     seconds_per_epoch=statistics.median(m.seconds_per_epoch for m in own),
@@ -122,7 +133,7 @@ class Comparison(_Record, frozen=True):
             size=recipe.preprocess.size,
             folds=recipe.split.folds,
             rows=tuple(rows),
-            best=max(rows, key=lambda row: row.val_macro_f1.mean).network,
+            best=max(rows, key=lambda row: row.val_macro_f1).network,
         )
 
     def lines(self) -> list[str]:
@@ -141,6 +152,7 @@ def read_member(run: Path, name: str, network: str, fold: int | None) -> Member:
         DataError: a file is missing or damaged.
     """
     metrics = folder.read_record(run / folder.METRICS, TrainingMetrics)
+    report = folder.read_record(run / folder.EVALUATION / EVALUATION, EvaluationReport)
     try:
         with (run / folder.LOG).open(newline="", encoding="utf-8") as lines:
             seconds = [float(row["seconds"]) for row in csv.DictReader(lines)]
@@ -151,9 +163,9 @@ def read_member(run: Path, name: str, network: str, fold: int | None) -> Member:
         network=network,
         fold=fold,
         images=metrics.images,
-        accuracy=metrics.accuracy,
-        macro_f1=metrics.macro_f1,
-        recall=metrics.recall,
+        accuracy=report.accuracy,
+        macro_f1=report.macro_f1,
+        recall={label: one.recall for label, one in report.classes.items() if one.recall},
         pointing_game=metrics.pointing_game,
         val_macro_f1=metrics.val_macro_f1,
         best_epoch=metrics.best_epoch,
@@ -169,9 +181,13 @@ def write_comparison(out: Path, comparison: Comparison) -> None:
     write_atomic(out / JSON, encoded + b"\n")
 
 
-def _spread(values: Sequence[float]) -> Spread:
-    deviation = statistics.stdev(values) if len(values) > 1 else None
-    return Spread(mean=statistics.fmean(values), deviation=deviation)
+def _spread(scores: Sequence[Interval]) -> Spread:
+    if len(scores) == 1:
+        only = scores[0]
+        return Spread(mean=only.value, low=only.low, high=only.high, folds=0)
+    values = [score.value for score in scores]
+    mean, deviation = statistics.fmean(values), statistics.stdev(values)
+    return Spread(mean=mean, low=mean - deviation, high=mean + deviation, folds=len(values))
 
 
 def _markdown(comparison: Comparison) -> str:
@@ -181,12 +197,12 @@ def _markdown(comparison: Comparison) -> str:
     lines = [_line(header), _line(["---"] * len(header))]
     for row in comparison.rows:
         name = f"**{row.network}**" if row.network == comparison.best else row.network
-        scores = [row.accuracy, row.macro_f1, *row.alert_recall.values(), row.val_macro_f1]
+        scores = [row.accuracy, row.macro_f1, *row.alert_recall.values(), f"{row.val_macro_f1:.3f}"]
         cost = [f"{row.parameters / 1e6:.2f} M", f"{row.macs / 1e6:.0f} M"]
         lines.append(_line([name, *map(str, scores), *cost, f"{row.seconds_per_epoch:.1f}"]))
     images = sum(member.images for member in comparison.rows[0].members)
     how = f"the mean and standard deviation over {comparison.folds} folds, each the test part once"
-    what = how if comparison.folds else "on one test part"
+    what = how if comparison.folds else "of one test part, with 95 % intervals by bootstrap"
     return (
         f"# {comparison.recipe}: {len(comparison.rows)} network(s), one protocol\n\n"
         + "\n".join(lines)
@@ -215,18 +231,28 @@ def _write_figure(path: Path, comparison: Comparison) -> None:
         shift = 0.22 * (index - (len(kinds) - 1) / 2)
         for at, own in enumerate(values):
             if len(own) > 1:
-                score.plot(own, [at + shift] * len(own), ".", color=COLOURS[index], alpha=0.4)
+                score.plot(
+                    [one.value for one in own],
+                    [at + shift] * len(own),
+                    ".",
+                    color=COLOURS[index],
+                    alpha=0.4,
+                )
         score.errorbar(
             [s.mean for s in spreads],
             [at + shift for at in range(len(rows))],
-            xerr=[s.deviation or 0 for s in spreads] if comparison.folds else None,
+            # A percentile interval need not hold the value itself.
+            xerr=[
+                [max(0.0, s.mean - s.low) for s in spreads],
+                [max(0.0, s.high - s.mean) for s in spreads],
+            ],
             fmt="os^Dv"[index % 5],
             color=COLOURS[index % len(COLOURS)],
-            capsize=3 if comparison.folds else 0,
+            capsize=3,
             label=name,
         )
-    folds = f", mean ± standard deviation of {comparison.folds} folds" if comparison.folds else ""
-    score.set_xlabel(f"test score{folds}")
+    folds = f"mean ± standard deviation of {comparison.folds} folds"
+    score.set_xlabel(f"test score, {folds if comparison.folds else '95 % interval'}")
     score.set_xlim(-0.02, 1.02)
     _name_rows(score, [row.network for row in rows])
     score.legend(fontsize=8, loc="best")

@@ -37,8 +37,8 @@ from orthoedge.training.data.splits import split
 from orthoedge.training.data.studies import Study, list_sha256
 from orthoedge.training.ensemble import build
 from orthoedge.training.evaluation.evaluate import evaluate, training_metrics
-from orthoedge.training.evaluation.plots import write_confusion, write_curves
-from orthoedge.training.evaluation.report import write_evaluation
+from orthoedge.training.evaluation.plots import write_curves
+from orthoedge.training.evaluation.writing import write_evaluation
 from orthoedge.training.hardware import open_fabric, training_precision
 from orthoedge.training.norms import start_running_statistics
 from orthoedge.training.progress import say, say_epoch, say_result, say_start, write_scalars
@@ -108,7 +108,7 @@ def fit(
     loaded = tuple(load_weights(network, file) for file in weights if not resumed)
     if first:
         if not resumed:
-            check_leaks(parts, (train.images, val.images, test.images))  # type: ignore[arg-type]
+            check_leaks(parts, (train.images, val.images, test.images), recipe.split.by)
         val, test = _view(val, recipe), _view(test, recipe)
         report = Report(
             data=str((data or Path.cwd()).resolve()),
@@ -163,7 +163,6 @@ def fit(
         judged = evaluate(network, test)
         result = training_metrics(judged, test, recipe, network, state.epochs, state.best)
         write_curves(out / "curves.png", state.epochs, state.best)
-        write_confusion(out / "confusion.png", judged.confusion, recipe.labels)
         command = shlex.join((Path(sys.argv[0]).name, *sys.argv[1:]))
         write_evaluation(out / folder.EVALUATION, judged, test, recipe, network, shortcuts, command)
         folder.write_record(out / folder.METRICS, result)  # last: a run with it is finished

@@ -3,7 +3,7 @@
 model.safetensors   best weights by validation      recipe.json   the recipe as resolved
 split.csv           every study and its part        report.json   data, precision, weights loaded
 log.csv             one line per epoch              metrics.json  the test part; written last
-last.pt             state for --resume              curves.png, confusion.png, tensorboard/
+last.pt             state for --resume              curves.png, evaluation/, tensorboard/
 shortcuts.json      what needs no anatomy           evaluation/  the test part's full report
 """
 

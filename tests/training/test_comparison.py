@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import pytest
 
+from orthoedge.cli.main import main
 from orthoedge.runtime.errors import DataError, RecipeError
 from orthoedge.training.comparison import compare, refuse_comparison, tasks
 from orthoedge.training.data.studies import read_index
@@ -48,11 +49,11 @@ def test_a_comparison_has_one_row_per_network_and_tests_every_study_once(finishe
     told = json.loads((finished / "comparison.json").read_text())
     assert [row["network"] for row in told["rows"]] == ["plain_cnn_2", "plain_cnn_3"]
     for row in told["rows"]:
-        scores = [member["accuracy"] for member in row["members"]]
+        scores = [member["accuracy"]["value"] for member in row["members"]]
         assert row["accuracy"]["mean"] == pytest.approx(sum(scores) / 2)
         # The sample's standard deviation of two values.
         deviation = abs(scores[0] - scores[1]) / 2**0.5
-        assert row["accuracy"]["deviation"] == pytest.approx(deviation)
+        assert row["accuracy"]["high"] - row["accuracy"]["mean"] == pytest.approx(deviation)
         assert set(row["alert_recall"]) == {"tumor-malignant"}
     runs = [load_run(finished / "plain_cnn_2" / f"fold{fold}") for fold in (0, 1)]
     tested = [study.path.name for run in runs for study in run.split.test]
@@ -83,13 +84,31 @@ def test_a_stopped_comparison_goes_on_without_repeating_a_finished_run(finished,
     assert (last / "model.safetensors").read_bytes() == weights
 
 
-def test_the_best_run_by_validation_is_named_to_who_compresses_them_all(finished):
+def test_the_best_run_by_validation_is_named_to_who_compresses_or_evaluates_them_all(
+    finished, capsys
+):
     runs = [finished / f"plain_cnn_{width}" / f"fold{fold}" for width in (2, 3) for fold in (0, 1)]
     best = max(runs, key=lambda run: load_run(run).metrics.val_macro_f1)
     with pytest.raises(DataError) as told:
         refuse_comparison(finished)
     assert f"{best} is best by validation" in str(told.value)
     refuse_comparison(best)  # a run is none
+    assert main(["evaluate", str(finished), "--data", "absent", "--out", "absent"]) == 2
+    assert f"{best} is best by validation" in capsys.readouterr().err
+
+
+def test_networks_on_one_split_are_told_with_the_interval_of_their_one_run(phantoms, tmp_path):
+    once = load_recipe("tiny", (*SMALL, "split.folds=0"))
+    compare(once, read_index(phantoms), tmp_path / "out", progress=False, data=phantoms)
+    told = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    one = json.loads((tmp_path / "out/plain_cnn_2/evaluation/evaluation.json").read_text())
+    spread = told["rows"][0]["accuracy"]
+    assert (spread["low"], spread["mean"], spread["high"]) == (
+        one["accuracy"]["low"],
+        one["accuracy"]["value"],
+        one["accuracy"]["high"],
+    )
+    assert spread["low"] < spread["high"]
 
 
 def test_weights_for_several_networks_are_a_folder_with_a_file_for_each(phantoms, tmp_path):

@@ -53,12 +53,12 @@ def finished(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_run_learns_and_leaves_everything_behind(finished, data):
     for name in (
         "model.safetensors", "last.pt", "recipe.json", "report.json", "split.csv", "log.csv",
-        "shortcuts.json", "metrics.json", "curves.png", "confusion.png",
+        "shortcuts.json", "metrics.json", "curves.png",
         "evaluation/evaluation.json", "evaluation/evaluation.md",
     ):  # fmt: skip
         assert (finished / name).stat().st_size > 0, name
     assert any((finished / "tensorboard").iterdir())
-    for picture in ("curves.png", "confusion.png"):
+    for picture in ("curves.png", "evaluation/confusion.png"):
         assert cv2.imread(str(finished / picture)).std() > 1
     run = load_run(finished)
     assert run.recipe == tiny()

@@ -1,0 +1,200 @@
+"""Writes the report of an evaluation: evaluation.json, evaluation.md and the pictures."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from orthoedge.benchmarks import metrics as measure
+from orthoedge.runtime.files import write_atomic
+from orthoedge.training.data.radiographs import Radiographs
+from orthoedge.training.data.shortcuts import ShortcutAudit, write_shortcuts
+from orthoedge.training.data.studies import list_sha256
+from orthoedge.training.ensemble import Ensemble
+from orthoedge.training.evaluation.evaluate import Evaluation
+from orthoedge.training.evaluation.fusions import compare_fusions
+from orthoedge.training.evaluation.gallery import write_gallery
+from orthoedge.training.evaluation.lesion_cover import (
+    cover_of_boxes,
+    energy_inside,
+    read_cover,
+    to_cells,
+)
+from orthoedge.training.evaluation.plots import write_confusion, write_reliability, write_roc
+from orthoedge.training.evaluation.report import (
+    JSON,
+    MARKDOWN,
+    SCHEMA,
+    ClassScores,
+    EvaluationReport,
+    MapScore,
+)
+from orthoedge.training.evaluation.scores import (
+    RESAMPLES,
+    Answers,
+    Array,
+    Interval,
+    bootstrap,
+    interval,
+    reliability,
+)
+from orthoedge.training.evaluation.text import markdown
+from orthoedge.training.recipe import Recipe
+
+_PER_CLASS = ("precision", "recall", "specificity", "f1", "auc")
+
+
+def write_evaluation(
+    folder: Path,
+    judged: Evaluation,
+    data: Radiographs,
+    recipe: Recipe,
+    network: Ensemble,
+    audit: ShortcutAudit | None,
+    command: str,
+    seen: int = 0,
+) -> EvaluationReport:
+    """Write the pictures, evaluation.md and, last, evaluation.json.
+
+    Args:
+        folder: made where it does not exist; each file is written atomically.
+        judged: what the network answers to `data`.
+        data: the images, in the recipe's preprocessing or in crops of it.
+        recipe: of the run.
+        network: that answered.
+        audit: of the set that `data` comes from.
+        command: the command line, for the reader.
+        seen: how many of the images the network was trained or chosen on.
+
+    Raises:
+        DataError: a lesion's mask is not an image.
+    """
+    answers, chances = _answers(judged, data, recipe)
+    groups = [study.group for study in data.studies]
+    point, drawn = bootstrap(answers, groups, recipe.seed)
+
+    def one(name: str) -> Interval | None:
+        return interval(getattr(point, name)[0], getattr(drawn, name))
+
+    def always(name: str) -> Interval:
+        found = one(name)
+        assert found is not None
+        return found
+
+    def of_class(name: str, number: int) -> Interval | None:
+        return interval(getattr(point, name)[0, number], getattr(drawn, name)[:, number])
+
+    def of_map(name: str, values: Array) -> MapScore | None:
+        share = one(name)
+        if share is None:
+            return None
+        return MapScore(images=int((~np.isnan(values)).sum()), share=share, by_chance=chances[name])
+
+    sides = data.images.shape[1], recipe.preprocess.size
+    report = EvaluationReport(
+        schema=SCHEMA,
+        command=command,
+        recipe=recipe.name,
+        labels=recipe.labels,
+        list_sha256=list_sha256(data.studies),
+        images=len(data),
+        groups=len(set(groups)),
+        sources=dict(sorted(Counter(study.source for study in data.studies).items())),
+        crop=0 if sides[0] == sides[1] else sides[0],
+        seen=seen,
+        resamples=RESAMPLES,
+        seed=recipe.seed,
+        accuracy=always("accuracy"),
+        balanced_accuracy=one("balanced_accuracy"),
+        macro_f1=always("macro_f1"),
+        macro_auc=one("macro_auc"),
+        loss=always("loss"),
+        expected_calibration_error=always("expected_calibration_error"),
+        classes={
+            label: ClassScores(
+                support=int((answers.truth == number).sum()),
+                **{name: of_class(name, number) for name in _PER_CLASS},
+            )
+            for number, label in enumerate(recipe.labels)
+        },
+        confusion=tuple(tuple(row) for row in judged.confusion.tolist()),
+        reliability=reliability(answers),
+        pointing_game=of_map("pointing_game", answers.pointed),
+        energy_in_mask=of_map("energy_in_mask", answers.in_mask),
+        energy_in_box=of_map("energy_in_box", answers.in_box),
+        fusion=tuple(network.fusion().tolist()),
+        fusions=compare_fusions(
+            judged, network.names, recipe.fusion, answers.truth, groups, recipe.seed
+        ),
+        shortcuts=audit,
+    )
+    _write_pictures(folder, report, judged, answers, data)
+    write_atomic(folder / MARKDOWN, markdown(report).encode())
+    encoded = msgspec.json.format(msgspec.json.encode(report), indent=1)
+    write_atomic(folder / JSON, encoded + b"\n")
+    return report
+
+
+def _answers(
+    judged: Evaluation, data: Radiographs, recipe: Recipe
+) -> tuple[Answers, dict[str, float]]:
+    """Each image's answer, and what maps that know nothing would score."""
+    probabilities = measure.softmax(judged.logits)
+    rows = np.arange(len(data))
+    shape, size = judged.saliency_map.shape[1:], data.images.shape[1]
+    pointed, in_mask, in_box = (np.full(len(data), np.nan) for _ in range(3))
+    chances: dict[str, list[float]] = {
+        name: [] for name in ("pointing_game", "energy_in_mask", "energy_in_box")
+    }
+    for index, (saliency, boxes) in enumerate(zip(judged.saliency_map, data.boxes, strict=True)):
+        if boxes:
+            cells = to_cells(cover_of_boxes(boxes, size), shape)
+            pointed[index] = measure.points_at(saliency, boxes)
+            in_box[index] = energy_inside(saliency, cells)
+            chances["pointing_game"].append(float((cells > 0).mean()))
+            chances["energy_in_box"].append(float(cells.mean()))
+    if size == recipe.preprocess.size:  # where a crop lies, only its boxes know
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            covers = pool.map(lambda study: read_cover(study, recipe.preprocess), data.studies)
+            for index, cover in enumerate(covers):
+                if cover is not None:
+                    cells = to_cells(cover, shape)
+                    in_mask[index] = energy_inside(judged.saliency_map[index], cells)
+                    chances["energy_in_mask"].append(float(cells.mean()))
+    answers = Answers(
+        truth=data.labels,
+        predicted=judged.logits.argmax(1),
+        probabilities=probabilities,
+        # From the logits, as a probability that rounds to 0 has no logarithm.
+        loss=np.logaddexp.reduce(judged.logits.astype(np.float64), axis=1)
+        - judged.logits[rows, data.labels],
+        pointed=pointed,
+        in_mask=in_mask,
+        in_box=in_box,
+    )
+    return answers, {name: float(np.mean(found or [0])) for name, found in chances.items()}
+
+
+def _write_pictures(
+    folder: Path,
+    report: EvaluationReport,
+    judged: Evaluation,
+    answers: Answers,
+    data: Radiographs,
+) -> None:
+    write_confusion(folder / "confusion.png", judged.confusion, report.labels)
+    names = [
+        label if one.auc is None else f"{label} {one.auc.value:.3f}"
+        for label, one in report.classes.items()
+    ]
+    write_roc(folder / "roc.png", answers.truth, answers.probabilities, names)
+    error = report.expected_calibration_error.value
+    write_reliability(folder / "reliability.png", report.reliability, error)
+    write_gallery(folder / "maps.png", judged, answers, data, report.labels, report.seed)
+    if report.shortcuts is not None:
+        write_shortcuts(folder / "shortcuts.png", report.shortcuts)
