@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 
-from orthoedge.cli.options import let_threads_sleep
+from orthoedge.cli.options import add_cache, let_threads_sleep
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--run-data", metavar="DIR", type=Path, help="where the run's own data lies, if it moved"
     )
+    add_cache(parser)
     parser.add_argument(
         "--allow-seen",
         action="store_true",
@@ -39,11 +41,13 @@ def run(args: argparse.Namespace) -> int:
 
     from orthoedge.runtime.errors import DataError
     from orthoedge.training.comparison import refuse_comparison
+    from orthoedge.training.data.cache import cache_folder
     from orthoedge.training.data.labels import choose_studies
+    from orthoedge.training.data.leaks import seen_before
     from orthoedge.training.data.radiographs import Radiographs
     from orthoedge.training.data.shortcuts import audit
-    from orthoedge.training.data.studies import read_index
-    from orthoedge.training.evaluation.evaluate import evaluate, seen_studies
+    from orthoedge.training.data.studies import list_sha256, read_index
+    from orthoedge.training.evaluation.evaluate import evaluate
     from orthoedge.training.evaluation.text import lines
     from orthoedge.training.evaluation.writing import write_evaluation
     from orthoedge.training.run import load_run
@@ -55,19 +59,32 @@ def run(args: argparse.Namespace) -> int:
     chosen = choose_studies(index, recipe)
     if chosen.left_out:
         print(chosen.line(), file=sys.stderr)
-    seen = seen_studies(chosen.studies, trained.split)
+    read = partial(
+        Radiographs,
+        labels=recipe.labels,
+        preprocess=recipe.preprocess,
+        cache=args.cache or cache_folder(),
+    )
+    data = read(chosen.studies)
+    known = trained.split.train, trained.split.val
+    told = trained.report.training_list_sha256, trained.report.validation_list_sha256
+    if tuple(map(list_sha256, known)) != told:
+        raise DataError(
+            f"{args.run}: its images are no longer those it was trained on, so what it has seen "
+            "cannot be told; --run-data DIR says where they lie"
+        )
+    seen = seen_before(data, [read(part) for part in known])
     if seen and not args.allow_seen:
         raise DataError(
             f"{args.data}: {len(seen)} of {len(chosen.studies)} images are ones that {args.run} "
-            f"was trained or chosen on, such as {seen[0].path}; give data it has not seen, or "
-            "--allow-seen"
+            f"was trained or chosen on, or look like one, such as {seen[0].path}; give data it has "
+            "not seen, or --allow-seen"
         )
     try:
         shortcuts = audit(chosen.studies, recipe.labels, recipe.split.seed)
     except DataError as error:  # too few groups for an audit are no reason not to evaluate
         print(f"no shortcut audit: {error}", file=sys.stderr)
         shortcuts = None
-    data = Radiographs(chosen.studies, recipe.labels, recipe.preprocess)
     if recipe.augment.crop:
         data = data.cropped(recipe.augment.crop, recipe.seed)
     report = write_evaluation(

@@ -72,6 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         extra = {
             "train": "train",
+            "benchmark": "train",
             "evaluate": "train",
             "data": "train",
             "phantom": "train",

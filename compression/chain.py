@@ -99,6 +99,9 @@ def compress(
         BundleError: `out` exists.
     """
     check_free(out)
+    # A run on crops teaches on whole squares all the same: it is exported for them.
+    whole = msgspec.structs.replace(recipe.augment, crop=0)
+    recipe = msgspec.structs.replace(recipe, augment=whole)
     check_prunable(recipe.compress.student, recipe.compress.prune_ratio)
     work = out.with_name(f"{out.name}.work")
     work.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,7 @@ OUT/comparison.json, comparison.md, comparison.png      written last
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from orthoedge.runtime.files import write_atomic
 from orthoedge.training import run as folder
 from orthoedge.training.comparison_report import Comparison, Member, read_member, write_comparison
 from orthoedge.training.cost import count_macs
+from orthoedge.training.data.duplicates import file_digest
 from orthoedge.training.data.studies import Study, list_sha256
 from orthoedge.training.ensemble import build
 from orthoedge.training.hardware import open_fabric
@@ -34,6 +35,8 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     recipe: Recipe
     data_sha256: str
     """Identity of the whole set."""
+    weights: dict[str, tuple[str, ...]]
+    """SHA-256 of each file that the runs of a network start from."""
 
 
 @dataclass(frozen=True)
@@ -99,9 +102,13 @@ def compare(
     """
     planned = tasks(recipe)
     start = {task.network: _weights_of(task, recipe, weights) for task in planned}
+    # Built before the first run, so that a network that does not exist is told before hours.
+    networks = {task.network: task.recipe for task in planned}
+    size = recipe.preprocess.size
+    costs = {name: count_macs(build(own), size) for name, own in networks.items()}
     fabric = open_fabric(recipe)
     if fabric.is_global_zero:
-        _keep_plan(out, recipe, studies, resume)
+        _keep_plan(out, recipe, studies, start, resume)
     fabric.barrier()
     for number, task in enumerate(planned, 1):
         run, where = out / task.name, f"[{number}/{len(planned)}] {task.name}"
@@ -120,7 +127,6 @@ def compare(
             cache=cache,
             fold=task.fold,
         )
-    costs = {t.network: count_macs(build(t.recipe), recipe.preprocess.size) for t in planned}
     members = [_member(out, task) for task in planned]
     comparison = Comparison.of(recipe, members, costs)
     if fabric.is_global_zero:
@@ -166,9 +172,16 @@ def _weights_of(task: Task, recipe: Recipe, weights: Sequence[Path]) -> Sequence
     return (file,)
 
 
-def _keep_plan(out: Path, recipe: Recipe, studies: Sequence[Study], resume: bool) -> None:
+def _keep_plan(
+    out: Path,
+    recipe: Recipe,
+    studies: Sequence[Study],
+    start: Mapping[str, Sequence[Path]],
+    resume: bool,
+) -> None:
     """Write what is compared, or hold it against what the comparison was started with."""
-    now = Plan(recipe=recipe, data_sha256=list_sha256(studies))
+    weights = {name: tuple(map(file_digest, files)) for name, files in start.items()}
+    now = Plan(recipe=recipe, data_sha256=list_sha256(studies), weights=weights)
     if (out / folder.RECIPE).is_file():
         raise DataError(f"{out}: already holds a run; choose another --out")
     if not (out / PLAN).is_file():
@@ -188,6 +201,8 @@ def _keep_plan(out: Path, recipe: Recipe, studies: Sequence[Study], resume: bool
         raise RecipeError(f"{out}: the comparison to resume has another {', '.join(changed)}")
     if before.data_sha256 != now.data_sha256:
         raise DataError(f"{out}: the images are not those that the comparison was started with")
+    if before.weights != now.weights:
+        raise DataError(f"{out}: the comparison was started with other --weights; give the same")
 
 
 def _read_plan(out: Path) -> Plan:

@@ -235,7 +235,7 @@ def _write_figure(path: Path, comparison: Comparison) -> None:
                     [one.value for one in own],
                     [at + shift] * len(own),
                     ".",
-                    color=COLOURS[index],
+                    color=COLOURS[index % len(COLOURS)],
                     alpha=0.4,
                 )
         score.errorbar(

@@ -88,7 +88,7 @@ def _timm_backbone(name: str) -> nn.Module:
     narrow: dict[str, Any] = {"mlp_ratio": 1 / 4096} if name.startswith("vgg") else {}
     try:
         backbone: Any = timm.create_model(name, in_chans=1, num_classes=0, global_pool="", **narrow)
-    except RuntimeError as error:
+    except (RuntimeError, ValueError, OSError) as error:
         raise RecipeError(f"backbone: timm has no model named {name}") from error
     kind = type(backbone).__name__
     if kind == "ConvNeXt" and isinstance(backbone.norm_pre, nn.Identity):
@@ -159,6 +159,13 @@ class Ensemble(nn.Module):
             )
             raise RecipeError(f"backbones: feature maps must be equally large, got {sizes}")
         return torch.cat(maps, 1)
+
+    @torch.no_grad()
+    def check_maps(self, size: int) -> None:
+        """Raise RecipeError unless the branches' maps are equally large on squares of `size`."""
+        before = self.training
+        self.eval().features(torch.zeros(1, 1, size, size))
+        self.train(before)
 
     def head(self) -> tuple[Tensor, Tensor]:
         """W (C, K) and b (C,) of the one linear head the fused branches amount to."""

@@ -105,6 +105,7 @@ def fit(
     _check_share(len(train), recipe, fabric.world_size)
 
     network = build(recipe)
+    network.check_maps(recipe.augment.crop or recipe.preprocess.size)
     loaded = tuple(load_weights(network, file) for file in weights if not resumed)
     if first:
         if not resumed:
@@ -119,7 +120,7 @@ def fit(
             device=str(fabric.device),
             weights=loaded,
         )
-        keep_start(out, recipe, parts, report, resumed)
+        keep_start(out, recipe, parts, report, resumed, resume)
         say_start(recipe, parts, report, fabric.world_size)
         shortcuts = _shortcuts(out, recipe, studies, resumed)
         for line in shortcuts.lines():
@@ -138,7 +139,10 @@ def fit(
         say(f"resuming after epoch {len(state.epochs)}{given}")
     done, started = len(state.epochs), time.monotonic()
     if first:
-        writer = SummaryWriter(str(out / "tensorboard"), purge_step=done + 1)
+        writer = SummaryWriter(str(out / "tensorboard"), purge_step=max(done, 1))
+        if done:  # the kill may have come between the state and the log
+            _write_log(out / folder.LOG, state.epochs)
+            write_scalars(writer, state.epochs[-1])
 
     for epoch in range(done + 1, recipe.epochs + 1):
         if recipe.patience and state.stale >= recipe.patience:

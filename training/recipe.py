@@ -235,6 +235,8 @@ class Recipe(_Table, frozen=True):
         require(0 <= self.ema < 1, "ema", "0 to 1", self.ema)
         fits = self.augment.crop <= self.preprocess.size
         require(fits, "augment.crop", f"at most {self.preprocess.size}", self.augment.crop)
+        fits = self.compress.crop_epochs == 0 or self.compress.crop <= self.preprocess.size
+        require(fits, "compress.crop", f"at most {self.preprocess.size}", self.compress.crop)
         require(0 <= self.dropout < 1, "dropout", "0 to 1", self.dropout)
         require(self.batch >= 2, "batch", "2 or more (batch normalization)", self.batch)
         require(self.epochs >= 1, "epochs", "1 or more", self.epochs)

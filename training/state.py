@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import pickle
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -68,12 +69,25 @@ def open_folder(out: Path, recipe: Recipe, resume: bool) -> bool:
     return True
 
 
-def keep_start(out: Path, recipe: Recipe, parts: Split, report: Report, resumed: bool) -> None:
+def keep_start(
+    out: Path, recipe: Recipe, parts: Split, report: Report, resumed: bool, resume: bool
+) -> None:
     """Write what a run starts from, or hold it against what it was started with.
 
+    Args:
+        out: the run folder.
+        recipe: to write.
+        parts: to write.
+        report: to write, or to hold against the one in `out`.
+        resumed: there is a state to go on from.
+        resume: `--resume` was given; a run stopped in its first epoch starts again as it did.
+
     Raises:
-        DataError: the images of a resumed run have changed.
+        DataError: the images of a resumed run have changed, or the weights it starts again from.
     """
+    again = resume and not resumed and (out / folder.REPORT).is_file()
+    if again and folder.read_record(out / folder.REPORT, Report).weights != report.weights:
+        raise DataError(f"{out}: the run was started with other --weights; give the same")
     if not resumed:
         folder.write_split(out / folder.SPLIT, parts, Path(report.data))
         folder.write_record(out / folder.REPORT, report)
@@ -115,6 +129,9 @@ def load_state(path: Path, stepper: Stepper) -> State:
         if stepper.average is not None:
             stepper.average.module.load_state_dict(saved["average"])
         return State(msgspec.convert(saved["epochs"], list[Epoch]), saved["best"])
-    except (RuntimeError, KeyError, EOFError, ValueError, TypeError) as error:
-        first = str(error).splitlines()[0]
+    except (
+        *(RuntimeError, KeyError, EOFError, ValueError, TypeError),
+        *(pickle.UnpicklingError, msgspec.ValidationError),
+    ) as error:
+        first = next(iter(str(error).splitlines()), type(error).__name__)
         raise DataError(f"{path}: not a state this version can resume from: {first}") from error

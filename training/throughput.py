@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from orthoedge.benchmarks.latency import Ratio, Timings, interleaved, ratio
+from orthoedge.runtime.errors import RecipeError
 from orthoedge.training.data.batches import batches, steps_per_epoch
 from orthoedge.training.data.radiographs import Radiographs
 from orthoedge.training.ensemble import build
@@ -51,8 +52,10 @@ def throughput(recipe: Recipe, steps: int, rounds: int) -> Throughput:
         rounds: stretches of each.
 
     Raises:
-        RecipeError: an unknown backbone.
+        RecipeError: an unknown backbone, or several networks to compare.
     """
+    if recipe.combine == "compare" and len(recipe.backbones) > 1:
+        raise RecipeError("combine: compared networks are timed one by one: --set backbones=NAME")
     fabric = open_fabric(recipe)
     data = _noise(recipe, steps * recipe.batch)
     device = fabric.device

@@ -84,6 +84,8 @@ def load_weights(network: Ensemble, path: Path) -> WeightsReport:
         into, branch, prefix = "all", "", ""
     else:
         inner = "" if held else "backbone."
+        if not held:  # timm's ConvNeXt normalizes behind the pooling, ours before it
+            tensors = {n.replace("head.norm.", "norm_pre."): t for n, t in tensors.items()}
         if held:  # of a run with one branch; its fusion is 1 and says nothing here
             start = f"branches.{held.pop()}."
             tensors = {n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -109,6 +110,25 @@ def test_networks_on_one_split_are_told_with_the_interval_of_their_one_run(phant
         one["accuracy"]["high"],
     )
     assert spread["low"] < spread["high"]
+
+
+def test_a_comparison_goes_on_from_the_weights_it_was_started_with(finished, phantoms):
+    recipe, studies = load_recipe("tiny", SMALL), read_index(phantoms)
+    weights = finished.parent / "weights"
+    weights.mkdir()
+    for network in recipe.backbones:
+        shutil.copy(
+            finished / network / "fold0" / "model.safetensors", weights / f"{network}.safetensors"
+        )
+    with pytest.raises(DataError, match="started with other --weights"):
+        compare(recipe, studies, finished, [weights], resume=True, progress=False, data=phantoms)
+
+
+def test_a_network_that_does_not_exist_is_told_before_the_first_run(phantoms, tmp_path):
+    recipe = load_recipe("tiny", (*SMALL, "backbones=plain_cnn_2,resnet18:x"))
+    with pytest.raises(RecipeError, match="timm has no model named resnet18:x"):
+        compare(recipe, read_index(phantoms), tmp_path / "out", progress=False, data=phantoms)
+    assert not (tmp_path / "out").exists()
 
 
 def test_weights_for_several_networks_are_a_folder_with_a_file_for_each(phantoms, tmp_path):

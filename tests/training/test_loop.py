@@ -144,6 +144,9 @@ if where == "in an epoch":
     loop.Stepper.__call__ = some
 if where == "between weights and state":
     loop.save_state = die
+if where == "between state and log":
+    write = loop._write_log
+    loop._write_log = lambda path, epochs: die() if len(epochs) == 3 else write(path, epochs)
 if where == "before the metrics":
     loop.write_curves = die
 loop.fit(load_recipe("tiny", {STATEFUL!r}), read_index(data), out, resume=True, progress=False,
@@ -155,7 +158,10 @@ def test_kills_at_any_point_cost_an_epoch_at_most_and_no_bit_of_the_result(data,
     out, folder = tmp_path / "killed", tmp_path / "cache"
     recipe, studies = tiny(*STATEFUL), read_index(data)
     # The children send themselves SIGKILL, as no handler could catch it.
-    for where in ("caching", "in an epoch", "between weights and state", "before the metrics"):
+    for where in (
+        "caching", "in an epoch", "between weights and state", "between state and log",
+        "before the metrics",
+    ):  # fmt: skip
         child = subprocess.run(
             [sys.executable, "-c", KILLED, where, str(data), str(out), str(folder)],
             capture_output=True, text=True, check=False,
@@ -255,6 +261,53 @@ def test_a_run_of_one_branch_fills_that_branch_of_an_ensemble(tmp_path):
     for name, value in alone.branches[0].state_dict().items():
         assert torch.equal(network.branches[1].state_dict()[name], value), name
     assert network.fusion().tolist() == pytest.approx([0.4, 0.6])
+
+
+def test_a_timm_convnext_brings_its_last_normalization_with_it(tmp_path):
+    import timm
+
+    peer = timm.create_model("test_convnext", num_classes=10, in_chans=1).eval()
+    with torch.no_grad():
+        peer.head.norm.weight.uniform_(0.5, 2)
+    save_file(peer.state_dict(), tmp_path / "convnext.safetensors")
+    network = Ensemble(("test_convnext",), 2)
+    report = load_weights(network, tmp_path / "convnext.safetensors")
+    assert report.loaded == report.wanted
+    norm = network.branches[0].backbone.norm_pre
+    assert torch.equal(norm.weight, peer.head.norm.weight)
+
+
+def test_a_damaged_state_is_refused_in_words(finished, data, tmp_path):
+    import shutil
+
+    for content in (b"", b"not a state at all"):
+        out = tmp_path / str(len(content))
+        shutil.copytree(finished, out)
+        (out / "last.pt").write_bytes(content)
+        (out / "metrics.json").unlink()
+        with pytest.raises(DataError, match=r"last\.pt: not a state this version can resume"):
+            fit(tiny(), read_index(data), out, resume=True, progress=False, data=data)
+
+
+def test_branches_of_unequal_maps_are_refused_before_training(data, tmp_path):
+    unequal = tiny("backbones=plain_cnn_2,test_efficientnet", "fusion=", "preprocess.size=75")
+    with pytest.raises(RecipeError, match="feature maps must be equally large"):
+        fit(unequal, read_index(data), tmp_path / "run", progress=False, data=data)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_stopped_early_starts_again_from_the_same_weights_only(finished, data, tmp_path):
+    import shutil
+
+    out = tmp_path / "run"
+    shutil.copytree(finished, out)
+    for name in ("last.pt", "metrics.json"):  # as if it was killed in its first epoch
+        (out / name).unlink()
+    with pytest.raises(DataError, match="started with other --weights"):
+        fit(
+            tiny(), read_index(data), out, [finished / "model.safetensors"], resume=True,
+            progress=False, data=data,
+        )  # fmt: skip
 
 
 def test_weights_that_fit_nothing_and_pickles_are_refused(tmp_path):

@@ -112,6 +112,13 @@ def test_a_file_with_an_unknown_or_a_missing_key_is_refused(tmp_path: Path):
         load_recipe("orthovison")
 
 
+def test_crops_larger_than_the_image_are_refused_where_they_are_used():
+    crops = ["compress.crop=96", "preprocess.size=64"]
+    load_recipe("tiny", crops)
+    with pytest.raises(RecipeError, match=r"compress\.crop: expected at most 64, got 96"):
+        load_recipe("tiny", [*crops, "compress.crop_epochs=1"])
+
+
 def test_networks_to_compare_are_named_once():
     settings = ["fusion=", "combine=compare", "backbones=test_resnet,test_resnet"]
     with pytest.raises(RecipeError, match="backbones: expected distinct names to compare"):

@@ -6,6 +6,7 @@ name is a hash of what it was made from, so a file that fits is never stale.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import io
@@ -16,6 +17,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +107,7 @@ def _key(paths: Sequence[Path], preprocess: Preprocess) -> str:
         files.append((place, known.st_size, known.st_mtime_ns))
     settings = msgspec.to_builtins(preprocess)
     seen = sha256(preprocess(pattern).tobytes())
-    return sha256(json.dumps([_VERSION, settings, seen, files]).encode())[:32]
+    return sha256(json.dumps([_VERSION, version("orthoedge"), settings, seen, files]).encode())[:32]
 
 
 def _decode(
@@ -161,8 +163,9 @@ def _write(file: Path, blocks: Iterator[Records], count: int, kind: np.dtype[Any
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for left in folder.glob(".*.tmp"):  # by a process that was killed
-            if time.time() - left.stat().st_mtime > _ABANDONED:
-                left.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):  # renamed meanwhile by its writer
+                if time.time() - left.stat().st_mtime > _ABANDONED:
+                    left.unlink()
         if shutil.disk_usage(folder).free < needed:  # told before an hour of decoding
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         _stream(file, header.getvalue(), blocks)

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from orthoedge.runtime.errors import DataError
 from orthoedge.runtime.files import sha256
+from orthoedge.runtime.preprocess import STANDARD
 from orthoedge.training.data.cleaning_report import (
     CONTRADICTS,
     CleaningReport,
@@ -34,16 +35,17 @@ class _Seen:
 
     digest: str
     """SHA-256 of its bytes."""
-    looks: Pixels | None
-    """Fingerprint; None with a flaw."""
+    looks: tuple[Pixels, Pixels] | None
+    """Fingerprints of the file and of the square that training sees, where margins are cut; None
+    with a flaw."""
     flaw: Flaw | None
 
 
 def clean(source: Path, out: Path, jobs: int, progress: bool | None = None) -> CleaningReport:
     """Write an index without what training should not see, and say what was left out.
 
-    Removed are files that break a limit, all but one of identical files, all but one of the
-    augmented copies of an image (the original, where it is there), and both sides of a
+    Removed are files that break a limit, all but one of identical files, the augmented
+    copies of an image that is there itself, and both sides of a
     contradiction: identical or nearly identical images with different labels. Near duplicates of
     one label stay. Whatever shows the same picture shares one group from then on, so no split can
     part it.
@@ -80,7 +82,8 @@ def _see(path: Path) -> _Seen:
     except OSError as error:
         return _Seen("", None, Flaw("unreadable", error.strerror or str(error)))
     pixels, flaw = examine(data, Limits())
-    return _Seen(sha256(data), None if pixels is None else looks(pixels), flaw)
+    prints = None if pixels is None else (looks(pixels), looks(STANDARD(pixels)))
+    return _Seen(sha256(data), prints, flaw)
 
 
 def judge(studies: Sequence[Study], seen: Sequence[_Seen]) -> CleaningReport:
@@ -94,11 +97,15 @@ def judge(studies: Sequence[Study], seen: Sequence[_Seen]) -> CleaningReport:
         if beside is not None:
             groups.join(studies[index].group, beside.group)
 
+    def open_to(index: int) -> bool:
+        """What contradicts itself is still held against the rest: a copy of it goes with it."""
+        return index not in removed or removed[index].reason == CONTRADICTS
+
     def left(key: Iterable[object]) -> list[list[int]]:
-        """Indices of what is left, by equal keys."""
+        """Indices of what is left, or contradicts itself, by equal keys."""
         together: dict[object, list[int]] = defaultdict(list)
         for index, value in enumerate(key):
-            if index not in removed:
+            if open_to(index):
                 together[value].append(index)
         return [members for members in together.values() if len(members) > 1]
 
@@ -115,18 +122,19 @@ def judge(studies: Sequence[Study], seen: Sequence[_Seen]) -> CleaningReport:
         for i in same:
             if i != best:
                 remove(i, "identical file", "same bytes", best)
-    for same in left((study.label, stem_key(study.path)) for study in studies):
+    for same in left((study.source, study.label, stem_key(study.path)) for study in studies):
         copies = [i for i in same if _is_copy(studies[i])]
         originals = [i for i in same if not _is_copy(studies[i])]
-        if not originals and copies:
-            originals = [min(copies, key=lambda i: _preference(studies[i]))]
         for i in copies:
-            if i not in originals:
+            if not originals:  # by its name alone nothing is removed, but not parted either
+                groups.join(studies[i].group, studies[copies[0]].group)
+            else:
                 near = [j for j in originals if studies[j].path.parent == studies[i].path.parent]
                 remove(i, "augmented copy", "by its name", (near or originals)[0])
-    rest = [i for i in range(len(studies)) if i not in removed]
-    prints = [picture for i in rest if (picture := seen[i].looks) is not None]
-    pairs = [(rest[a], rest[b]) for a, b in alike(prints)]
+    rest = [i for i in range(len(studies)) if open_to(i) and seen[i].looks is not None]
+    prints = [seen[i].looks or () for i in rest]
+    found = {pair for kind in zip(*prints, strict=True) for pair in alike(kind)}
+    pairs = [(rest[a], rest[b]) for a, b in sorted(found)]
     for a, b in pairs:
         if studies[a].label != studies[b].label:
             for i, other in ((a, b), (b, a)):

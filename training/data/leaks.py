@@ -10,7 +10,9 @@ from typing import Literal, TypeVar
 
 from orthoedge.runtime.errors import DataError, InputError
 from orthoedge.runtime.intake import read_image
+from orthoedge.runtime.preprocess import STANDARD
 from orthoedge.training.data.duplicates import Pixels, alike, file_digest, looks, stem_key
+from orthoedge.training.data.radiographs import Radiographs
 from orthoedge.training.data.splits import PARTS, Split
 from orthoedge.training.data.studies import Study
 
@@ -28,8 +30,8 @@ def check_leaks(
     """Refuse a split of which two parts share a radiograph or a patient.
 
     No two parts may share a group, a file, a file's content (SHA-256), copies by name (`a.png` and
-    `a-rotated1.png` of one label, wherever they lie) or one picture, mirrored or turned by quarters
-    as it may be. Inside one part all of these are harmless here.
+    `a-rotated1.png` of one source and label, wherever they lie) or one picture, mirrored or turned
+    by quarters as it may be. Inside one part all of these are harmless here.
 
     Args:
         parts: train, val and test.
@@ -60,8 +62,8 @@ def check_leaks(
         centres = (s.centre if s.centre in tested else i for i, s in enumerate(studies))
         refuse(_equal(centres), "are of one centre", "split by centre")
     refuse(_equal(s.path.resolve() for s in studies), "are the same file", _CURE)
-    keys = [(s.label, stem_key(s.path)) for s in studies]
-    copies = [s.path.stem.lower() != key for s, (_, key) in zip(studies, keys, strict=True)]
+    keys = [(s.source, s.label, stem_key(s.path)) for s in studies]
+    copies = [s.path.stem.lower() != key for s, (*_, key) in zip(studies, keys, strict=True)]
     refuse(_equal(keys, copies), "are copies of one image by their names", _CURE)
     refuse(_equal(_map(lambda s: file_digest(s.path), studies)), "hold the same bytes", _CURE)
     if images is None:
@@ -69,6 +71,23 @@ def check_leaks(
     else:
         prints = _map(looks, [image for part in images for image in part])
     refuse(alike(prints), "show the same picture", _CURE)
+
+
+def seen_before(data: Radiographs, known: Sequence[Radiographs]) -> list[Study]:
+    """The studies of `data` that `known` has too: of the same bytes, or showing the same picture.
+
+    Args:
+        data: whole squares, not crops.
+        known: in the same preprocessing.
+    """
+    before = [study for part in known for study in part.studies]
+    digests = _map(lambda study: file_digest(study.path), [*before, *data.studies])
+    same = set(digests[: len(before)])
+    seen = {i for i, digest in enumerate(digests[len(before) :]) if digest in same}
+    squares = [image for part in (*known, data) for image in part.images]
+    pairs = alike(_map(looks, squares))
+    seen |= {j - len(before) for i, j in pairs if i < len(before) <= j}
+    return [data.studies[i] for i in sorted(seen)]
 
 
 def _equal(
@@ -91,6 +110,6 @@ def _map(work: Callable[[_T], _R], items: Sequence[_T]) -> list[_R]:
 
 def _read(study: Study) -> Pixels:
     try:
-        return looks(read_image(study.path).pixels)
+        return looks(STANDARD(read_image(study.path).pixels))
     except InputError as error:
         raise InputError(f"{study.path}: {error}") from error

@@ -18,6 +18,7 @@ from orthoedge.runtime.files import write_atomic
 from orthoedge.runtime.intake import find_images
 
 INDEX = "index.csv"
+_WORDS = ("label", "group", "source", "centre", "body_part")
 _COLUMNS = ("path", "label", "group", "source", "centre", "body_part", "boxes", "mask")
 
 
@@ -93,6 +94,8 @@ def _row(file: Path, line: int, row: dict[str, str]) -> Study:
     where = f"{file}, line {line}"
     if None in row or None in row.values():
         raise DataError(f"{where}: more or fewer cells than columns (quote a cell with commas)")
+    for column in _WORDS:  # `P1 ` of a spreadsheet is the patient `P1`
+        row[column] = row.get(column, "").strip()
     for column in ("path", "label"):
         if not row[column]:
             raise DataError(f"{where}, column {column}: empty")
@@ -106,9 +109,9 @@ def _row(file: Path, line: int, row: dict[str, str]) -> Study:
         group=row.get("group") or row["path"],
         boxes=boxes,
         mask=mask,
-        source=row.get("source", ""),
-        centre=row.get("centre", ""),
-        body_part=row.get("body_part", ""),
+        source=row["source"],
+        centre=row["centre"],
+        body_part=row["body_part"],
     )
 
 
@@ -130,6 +133,9 @@ def write_index(file: Path, studies: Iterable[Study]) -> None:
     for study in listed:
         if not study.label or not study.group:
             raise DataError(f"{file}: {study.path}: a study needs a label and a group")
+        for column in _WORDS:
+            if getattr(study, column) != getattr(study, column).strip():
+                raise DataError(f"{file}: {study.path}: space around its {column}")
         boxes = json.dumps([[float(v) for v in box] for box in study.boxes]) if study.boxes else ""
         parse_boxes(boxes, f"{file}: {study.path}")
         path = _written(study.path, file.parent)
@@ -160,7 +166,7 @@ def parse_boxes(text: str, where: str) -> tuple[Box, ...]:
         return ()
     try:
         boxes = tuple(tuple(float(v) for v in box) for box in json.loads(text))
-    except (ValueError, TypeError, RecursionError) as error:
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise DataError(f"{where}: expected a JSON list of boxes, got {text[:80]}") from error
     for box in boxes:
         fits = len(box) == 4 and all(map(math.isfinite, box))
@@ -175,8 +181,9 @@ def parse_boxes(text: str, where: str) -> tuple[Box, ...]:
 def _read_class_folders(source: Path) -> list[Study]:
     studies = [
         Study(path, folder.name, str(path.relative_to(source)))
-        for folder in sorted(p for p in source.iterdir() if p.is_dir())
+        for folder in sorted(p for p in source.iterdir() if p.is_dir() and p.name[0] != ".")
         for path in find_images(folder)
+        if not any(part.startswith(".") for part in path.relative_to(source).parts)
     ]
     if not studies:
         raise DataError(f"{source}: neither {INDEX} nor sub-folders with images")

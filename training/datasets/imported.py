@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orthoedge.runtime.errors import DataError
@@ -73,8 +73,10 @@ def gather(
         if len(labels) > 1:
             skipped.append(Skipped(path, f"listed with several labels: {', '.join(labels)}"))
             continue
-        studies.append(same[0])
-        skipped += [Skipped(path, "listed again") for _ in same[1:]]
+        # One row per box is a common export.
+        boxes = tuple(dict.fromkeys(box for study in same for box in study.boxes))
+        studies.append(replace(same[0], boxes=boxes))
+        skipped += [Skipped(path, "listed again; its boxes were added") for _ in same[1:]]
     if not studies:
         why = f", the first one, {skipped[0].path}: {skipped[0].reason}" if skipped else ""
         raise DataError(f"{source}: no image is left; {len(skipped)} skipped{why}")
@@ -82,18 +84,20 @@ def gather(
 
 
 def find_root(source: Path, marker: str, name: str) -> Path:
-    """Folder that holds `marker`: `source`, or the one folder in it, as an archive unpacks.
+    """Folder that holds `marker`: `source`, or the one up to two levels down, as archives unpack.
 
     Raises:
         DataError: neither.
     """
     if not source.is_dir():
         raise DataError(f"{source}: not a folder; expected that of {name}, with {marker}")
-    inner = sorted(path.parent for path in source.glob(f"*/{marker}"))
+    inner = sorted(p.parent for depth in ("*", "*/*") for p in source.glob(f"{depth}/{marker}"))
     if (source / marker).exists():
         return source
     if len(inner) == 1:
         return inner[0]
+    if inner:
+        raise DataError(f"{source}: {len(inner)} folders hold {marker}; give one: {inner[0]}?")
     raise DataError(f"no {marker} in {source}: is this {name}?")
 
 

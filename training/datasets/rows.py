@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -56,7 +57,10 @@ def read_workbook(file: Path, columns: Sequence[str]) -> list[Row]:
                 (line, [_text(value) for value in values])
                 for line, values in enumerate(sheet.iter_rows(values_only=True), start=1)
             ]
-    except (OSError, BadZipFile, KeyError, IndexError, ValueError, SyntaxError) as error:
+    except (
+        *(OSError, BadZipFile, zlib.error, EOFError, RuntimeError),
+        *(KeyError, IndexError, ValueError, TypeError, SyntaxError),
+    ) as error:  # what a damaged archive, or damaged XML in it, has been seen to raise
         raise DataError(f"{file}: not a readable workbook: {error}") from error
     width = max((len(cells) for _, cells in lines), default=0)
     # Excel stores no empty cells at the end of a row, and keeps rows that only had a format.

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from orthoedge.benchmarks import metrics as measure
-from orthoedge.training.data.duplicates import file_digest
 from orthoedge.training.data.radiographs import Radiographs
-from orthoedge.training.data.splits import Split
-from orthoedge.training.data.studies import Study
 from orthoedge.training.ensemble import Ensemble
 from orthoedge.training.recipe import Recipe
 from orthoedge.training.run import Epoch, TrainingMetrics
@@ -84,14 +79,6 @@ def _branch_logits(network: Ensemble, features: Tensor) -> Tensor:
     pairs = zip(branches, torch.split(features, widths, 1), strict=True)  # type: ignore[no-untyped-call]
     logits = torch.stack([branch.head(part) for branch, part in pairs])
     return torch.cat((-logits / 2, logits / 2), 2) if network.sigmoid else logits
-
-
-def seen_studies(studies: Sequence[Study], split: Split) -> list[Study]:
-    """The studies whose file, byte for byte, a run was trained or chosen on (SHA-256)."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        known = set(pool.map(file_digest, (s.path for s in (*split.train, *split.val))))
-        digests = list(pool.map(file_digest, (s.path for s in studies)))
-    return [s for s, digest in zip(studies, digests, strict=True) if digest in known]
 
 
 def training_metrics(

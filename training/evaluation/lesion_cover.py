@@ -58,9 +58,12 @@ def read_cover(study: Study, preprocess: Preprocess) -> Cover | None:
     pixels = read_image(study.path).pixels
     # Not by path: OpenCV cannot open every name on every system.
     data = np.fromfile(study.mask, np.uint8)
-    # At its own depth: at 8 bits a 1 of 16 would be 0.
-    depth = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH
-    mask = cv2.imdecode(data, depth) if len(data) else None
+    # At its own depth, as at 8 bits a 1 of 16 would be 0; unturned, as the radiograph is.
+    depth = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
+    try:
+        mask = cv2.imdecode(data, depth) if len(data) else None
+    except cv2.error:  # a header of an absurd size
+        mask = None
     if mask is None:
         raise DataError(f"{study.mask}: not an image; it is the mask of {study.path}")
     height, width = pixels.shape

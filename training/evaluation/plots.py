@@ -19,6 +19,7 @@ from orthoedge.training.evaluation.scores import ReliabilityBin
 from orthoedge.training.run import Epoch
 
 matplotlib.use("Agg")
+matplotlib.rcParams["text.parse_math"] = False  # a label may hold a dollar sign
 
 # Okabe and Ito's colours, told apart by the colour-blind; line styles do it once more.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")

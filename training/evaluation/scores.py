@@ -20,6 +20,7 @@ Array = npt.NDArray[np.float64]
 BINS = 15  # of confidence, as in the project's other calibration errors
 RESAMPLES = 2000  # the ends of a 95 % interval are then its 50th values from either side
 _CHUNK = 200  # resamples at a time: 200 × 10,000 images are 16 MB
+_TRIES = 50  # chunks; a set that needs more has next to no groups of some class
 
 
 class Interval(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -96,8 +97,8 @@ class Scores:
 def resamples(groups: Sequence[str], truth: Ints, seed: int) -> Iterator[Array]:
     """Draw whole groups with replacement (cluster bootstrap; Efron & Tibshirani 1993, chapter 8).
 
-    Images of a patient are alike, so drawing single images would make intervals too narrow. Groups
-    are drawn among those with the same classes in them (strata), so every resample has every class.
+    Images of a patient are alike, so drawing single images would make intervals too narrow. A draw
+    in which a class is missing is drawn again, as no score of that class has a meaning in it.
 
     Args:
         groups: of each image.
@@ -108,17 +109,24 @@ def resamples(groups: Sequence[str], truth: Ints, seed: int) -> Iterator[Array]:
         (r, N) counts; `RESAMPLES` rows in all.
     """
     names, group = np.unique(np.asarray(groups), return_inverse=True)
-    has = np.zeros((len(names), int(truth.max()) + 1), bool)
-    has[group, truth] = True
-    _, stratum = np.unique(has, axis=0, return_inverse=True)
+    group = group.ravel()
+    has = np.zeros((len(names), int(truth.max()) + 1))
+    has[group, truth] = 1
+    has = has[:, has.any(0)]
+    even = np.full(len(names), 1 / len(names))
     rng = np.random.default_rng(seed)
     for start in range(0, RESAMPLES, _CHUNK):
-        counts = np.zeros((min(_CHUNK, RESAMPLES - start), len(names)))
-        for number in range(int(stratum.max()) + 1):
-            (members,) = np.nonzero(stratum.ravel() == number)
-            even = np.full(len(members), 1 / len(members))
-            counts[:, members] = rng.multinomial(len(members), even, size=len(counts))
-        yield counts[:, group.ravel()]
+        wanted = min(_CHUNK, RESAMPLES - start)
+        kept = np.empty((0, len(names)))
+        for _ in range(_TRIES):
+            drawn = rng.multinomial(len(names), even, size=_CHUNK)
+            kept = np.vstack([kept, drawn[((drawn @ has) > 0).all(1)]])
+            if len(kept) >= wanted:
+                break
+        else:  # many classes of a group or two: nearly every draw misses one
+            full = np.ones((wanted - len(kept), len(names)))
+            kept = np.vstack([kept, full])
+        yield kept[:wanted][:, group]
 
 
 def scores(answers: Answers, weights: Array) -> Scores:

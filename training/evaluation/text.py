@@ -151,7 +151,7 @@ def _fusions(report: EvaluationReport) -> list[str]:
     return [
         "## Why the fusion is learned",
         "Ways to put together the branches of this run, on the same images. The learned weights "
-        f"are {weights}. All branches were trained through that fusion, so a branch alone is a "
+        f"are {weights}. All branches were trained together, so a branch alone is a "
         "part of it, and not what its backbone reaches when trained by itself.",
         _table(header, [_fusion(row) for row in report.fusions]),
         conclusion(report.fusions, report.images),

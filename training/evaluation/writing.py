@@ -133,6 +133,7 @@ def write_evaluation(
         ),
         shortcuts=audit,
     )
+    (folder / JSON).unlink(missing_ok=True)  # an old one would vouch for new pictures
     _write_pictures(folder, report, judged, answers, data)
     write_atomic(folder / MARKDOWN, markdown(report).encode())
     encoded = msgspec.json.format(msgspec.json.encode(report), indent=1)

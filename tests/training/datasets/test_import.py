@@ -20,7 +20,9 @@ from orthoedge.training.recipe import SplitSettings
 
 # Any text that a file can hold: no surrogates, which UTF-8 has no bytes for, and no NUL, which no
 # CSV reader takes.
-TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
+TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12).map(
+    str.strip  # space around a cell is no part of it
+)
 NAMES = st.text(
     st.characters(exclude_categories=["Cs"], exclude_characters="\0/"), min_size=1, max_size=12
 ).filter(lambda name: name not in (".", ".."))

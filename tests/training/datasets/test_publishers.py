@@ -313,7 +313,7 @@ def test_a_table_skips_bad_rows_and_keeps_the_rest(tmp_path):
     told = reasons(imported, tmp_path)
     assert told["b.png"] == "no label: set.csv, line 3, column label: empty"
     assert told["c.png"].startswith("bad box: set.csv, line 4, column boxes: expected [x0")
-    assert told["d.png"] == "listed again"
+    assert told["d.png"] == "listed again; its boxes were added"
     assert told["e.png"] == "listed with several labels: x, y"
     assert told["f.png"] == "absent: set.csv, line 9, lists it, but there is no file"
 
