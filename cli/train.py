@@ -10,7 +10,7 @@ from orthoedge.cli.options import add_cache, let_threads_sleep
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
-    from orthoedge.training.recipe_file import recipe_names
+    from orthoedge.training.recipe_list import recipe_names
 
     parser.add_argument(
         "recipe",

@@ -14,6 +14,7 @@ import msgspec
 
 from orthoedge.runtime.errors import RecipeError
 from orthoedge.training.recipe import Recipe, require
+from orthoedge.training.recipe_list import recipe_names
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -75,14 +76,6 @@ def _require_finite(value: object, key: str) -> None:
     elif isinstance(value, (list, tuple)):
         for item in value:
             _require_finite(item, key)
-
-
-def recipe_names() -> tuple[str, ...]:
-    """Names of the packaged recipes."""
-    folder = resources.files("orthoedge.training").joinpath("recipes")
-    return tuple(
-        sorted(e.name.removesuffix(".toml") for e in folder.iterdir() if e.name.endswith(".toml"))
-    )
 
 
 def _read(name_or_path: str) -> tuple[str, str]:

@@ -10,7 +10,8 @@ from orthoedge.runtime.errors import DataError, RecipeError
 from orthoedge.runtime.preprocess import STANDARD
 from orthoedge.training.data.labels import choose_studies
 from orthoedge.training.data.studies import Study
-from orthoedge.training.recipe_file import load_recipe, recipe_names
+from orthoedge.training.recipe_file import load_recipe
+from orthoedge.training.recipe_list import recipe_names
 
 
 def test_every_packaged_recipe_loads_and_carries_its_own_name():
