@@ -14,7 +14,6 @@ from pathlib import Path
 import msgspec
 
 from orthoedge.runtime.errors import DataError, RecipeError
-from orthoedge.runtime.files import write_atomic
 from orthoedge.training import run as folder
 from orthoedge.training.comparison_report import Comparison, Member, read_member, write_comparison
 from orthoedge.training.cost import count_macs
@@ -186,8 +185,7 @@ def _keep_plan(
         raise DataError(f"{out}: already holds a run; choose another --out")
     if not (out / PLAN).is_file():
         out.mkdir(parents=True, exist_ok=True)
-        encoded = msgspec.json.format(msgspec.json.encode(now), indent=1)
-        write_atomic(out / PLAN, encoded + b"\n")
+        folder.write_record(out / PLAN, now)
         return
     if not resume:
         raise DataError(f"{out}: already holds a comparison; give --resume or another --out")

@@ -177,8 +177,7 @@ def write_comparison(out: Path, comparison: Comparison) -> None:
     """Write the three files, the JSON last."""
     _write_figure(out / FIGURE, comparison)
     write_atomic(out / MARKDOWN, _markdown(comparison).encode())
-    encoded = msgspec.json.format(msgspec.json.encode(comparison), indent=1)
-    write_atomic(out / JSON, encoded + b"\n")
+    folder.write_record(out / JSON, comparison)
 
 
 def _spread(scores: Sequence[Interval]) -> Spread:

@@ -11,7 +11,6 @@ and compares the fine detail: noise, trabeculae, markers.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 import re
@@ -25,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from orthoedge.runtime.errors import DataError
+from orthoedge.runtime.files import sha256
 
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -64,7 +64,7 @@ def file_digest(path: Path) -> str:
         DataError: the file cannot be read.
     """
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return sha256(path.read_bytes())
     except OSError as error:
         raise DataError(f"{path}: cannot read the file: {error.strerror or error}") from error
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import json
 import math
@@ -14,7 +13,7 @@ from pathlib import Path
 
 from orthoedge.benchmarks.metrics import Box
 from orthoedge.runtime.errors import DataError
-from orthoedge.runtime.files import write_atomic
+from orthoedge.runtime.files import sha256, write_atomic
 from orthoedge.runtime.intake import find_images
 
 INDEX = "index.csv"
@@ -207,7 +206,6 @@ def list_sha256(studies: Iterable[Study]) -> str:
     Independent of order and of where the set lies, so a copy elsewhere has the same value.
     """
     lines = sorted(
-        json.dumps([hashlib.sha256(s.path.read_bytes()).hexdigest(), s.label, s.group, s.boxes])
-        for s in studies
+        json.dumps([sha256(s.path.read_bytes()), s.label, s.group, s.boxes]) for s in studies
     )
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    return sha256("\n".join(lines).encode())

@@ -7,7 +7,6 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import msgspec
 import numpy as np
 
 from orthoedge.benchmarks import metrics as measure
@@ -45,6 +44,7 @@ from orthoedge.training.evaluation.scores import (
 )
 from orthoedge.training.evaluation.text import markdown
 from orthoedge.training.recipe import Recipe
+from orthoedge.training.run import write_record
 
 _PER_CLASS = ("precision", "recall", "specificity", "f1", "auc")
 
@@ -136,8 +136,7 @@ def write_evaluation(
     (folder / JSON).unlink(missing_ok=True)  # an old one would vouch for new pictures
     _write_pictures(folder, report, judged, answers, data)
     write_atomic(folder / MARKDOWN, markdown(report).encode())
-    encoded = msgspec.json.format(msgspec.json.encode(report), indent=1)
-    write_atomic(folder / JSON, encoded + b"\n")
+    write_record(folder / JSON, report)
     return report
 
 
