@@ -1,6 +1,8 @@
 """Fixtures that more than one folder of tests uses."""
 
+import contextlib
 import os
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +39,25 @@ def real_data():
 def real_weights():
     """Folder of pretrained safetensors weights."""
     return _folder("ORTHOEDGE_REAL_WEIGHTS", "pretrained weights")
+
+
+@pytest.fixture
+def small_files():
+    """Context in which no file of this process grows beyond some bytes, as on a full disk.
+
+    Around one call only: pytest itself may be writing its report into a longer file.
+    """
+
+    @contextlib.contextmanager
+    def limit(size):
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return limit
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 
 import cv2
 import numpy as np
@@ -92,14 +91,9 @@ def test_an_index_whose_files_moved(folder, refused):
     assert f"(20 of 24 are missing; relative paths start from the index's folder, {folder})" in line
 
 
-def test_a_disk_that_fills_while_caching(folder, refused, tmp_path):
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    # No file of this process grows beyond 30 kB: writing fails as on a full disk.
-    resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, before[1]))
-    try:
+def test_a_disk_that_fills_while_caching(folder, refused, tmp_path, small_files):
+    with small_files(30_000):
         line = refused()
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert f"{tmp_path / 'cache'}: the disk is full: 16 preprocessed images need 0.1 MB" in line
     assert line.endswith("MB are free; --cache DIR names another place\n")
     assert list((tmp_path / "cache").iterdir()) == []

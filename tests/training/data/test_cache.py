@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import shutil
 from pathlib import Path
 
@@ -103,21 +102,12 @@ def test_a_damaged_cache_is_made_anew_and_said(studies, tmp_path, damage, capsys
     assert capsys.readouterr().err == ""
 
 
-@pytest.fixture
-def small_disk():
-    """Let no file of this process grow beyond 20 kB: writing fails as on a full disk."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
 def test_a_disk_that_fills_while_caching_is_told_and_nothing_half_written_remains(
-    studies, tmp_path, small_disk
+    studies, tmp_path, small_files
 ):
     folder = tmp_path / "cache"
     told = r"the disk is full: 6 preprocessed images need 0\.0 MB, \d+\.\d MB are free; --cache DIR"
-    with pytest.raises(DataError, match=told):
+    with small_files(20_000), pytest.raises(DataError, match=told):
         read(studies, folder)
     assert list(folder.iterdir()) == []
 
