@@ -85,6 +85,14 @@ def interleaved(
     return {name: Timings(times) for name, times in samples.items()}
 
 
+def median_interval(times: Timings, *, resamples: int = 2000, seed: int = 0) -> tuple[float, float]:
+    """Ends of the median's 95 % bootstrap interval, ms."""
+    samples = times.samples_ms
+    drawn = np.random.default_rng(seed).integers(0, len(samples), (resamples, len(samples)))
+    low, high = np.percentile(np.median(samples[drawn], axis=1), (2.5, 97.5))
+    return float(low), float(high)
+
+
 def ratio(first: Timings, second: Timings, *, resamples: int = 2000, seed: int = 0) -> Ratio:
     """Median of `first` over median of `second`, with a paired bootstrap interval.
 

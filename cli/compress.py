@@ -12,12 +12,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.add_argument("run", type=Path, metavar="RUN", help="run folder of orthoedge train")
     parser.add_argument("--out", type=Path, required=True, metavar="BUNDLE", help="must not exist")
-    parser.add_argument("--student", metavar="NAME", help="timm name (default: the recipe's)")
+    # `--student NAME` is an abbreviation that argparse understands.
+    parser.add_argument(
+        "--students", metavar="A,B", help="timm names to try (default: the recipe's)"
+    )
+    parser.add_argument(
+        "--prune", metavar="S,T", help="shares of the channels to cut, in steps, such as 0.3,0.5"
+    )
+    parser.add_argument(
+        "--budget-ms", metavar="MS", help="take the most accurate whose INT8 p50 is within MS"
+    )
     parser.add_argument(
         "--data", type=Path, metavar="DIR", help="where the data lies now, if it has moved"
     )
     parser.add_argument(
-        "--target", default="x86", metavar="T", help="whose latency decides about pruning"
+        "--calibration",
+        type=Path,
+        metavar="DIR",
+        help="labelled radiographs to calibrate on (default: half of the run's validation part)",
+    )
+    parser.add_argument(
+        "--test",
+        type=Path,
+        metavar="DIR",
+        help="labelled radiographs to measure on (default: the run's test part)",
+    )
+    parser.add_argument(
+        "--target", default="x86", metavar="T", help="whose measured latency decides"
+    )
+    parser.add_argument(
+        "--ablation",
+        action="store_true",
+        help="teach the chosen student again with less, to show what each part is worth",
     )
     parser.add_argument(
         "--set",
@@ -30,8 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--weights",
         type=Path,
         metavar="FILE",
-        help="safetensors the student starts from: a run's model, or a timm backbone's; by "
-        "default RUN's own where the student is its very network",
+        help="safetensors the student starts from: a run's model or a timm backbone's, or a "
+        "folder of STUDENT.safetensors; by default RUN's own where the student is its network",
     )
     parser.add_argument(
         "--data-licence", default="not stated", metavar="TEXT", help="for the model card"
@@ -49,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     check_free(args.out)
     check_target(args.target)
 
-    from orthoedge.compression.chain import compress
+    from orthoedge.compression.chain import Sources, compress, report_folder
     from orthoedge.runtime.errors import RecipeError
     from orthoedge.training.comparison import refuse_comparison
     from orthoedge.training.data.cache import cache_folder
@@ -58,18 +84,33 @@ def run(args: argparse.Namespace) -> int:
 
     refuse_comparison(args.run)
     trained = load_run(args.run, args.data)
-    student = [] if args.student is None else [f"compress.student={args.student}"]
     for setting in args.set:
         if not setting.startswith("compress."):
             raise RecipeError(f"--set {setting}: only keys of compress can change after training")
-    recipe = override_recipe(trained.recipe, student + args.set)
-    cache = args.cache or cache_folder()
-    bundle = compress(
-        trained, recipe, args.out, args.target, args.data_licence, args.weights, cache
+    recipe = override_recipe(trained.recipe, _shorthands(args) + args.set)
+    sources = Sources(
+        cache=args.cache or cache_folder(),
+        weights=args.weights,
+        calibration=args.calibration,
+        test=args.test,
+        data_licence=args.data_licence,
     )
-    metrics = bundle.manifest.metrics
-    for precision in ("fp32", "int8"):
-        part = metrics[precision]  # type: ignore[index]
+    bundle = compress(trained, recipe, args.out, args.target, sources, args.ablation)
+    for precision, part in bundle.manifest.metrics.items():
         print(f"{precision}: accuracy {part.accuracy:.4f}, macro-F1 {part.macro_f1:.4f}")
     print(f"bundle: {args.out}")
+    print(f"report: {report_folder(args.out) / 'report.md'}")
     return 0
+
+
+def _shorthands(args: argparse.Namespace) -> list[str]:
+    """Options that are settings of the recipe. A share of 0 is the whole student, always tried."""
+    settings = []
+    if args.students is not None:
+        settings.append(f"compress.students={args.students}")
+    if args.prune is not None:
+        shares = [share for share in args.prune.split(",") if share.strip() not in ("0", "0.0", "")]
+        settings.append(f"compress.prune={','.join(shares)}")
+    if args.budget_ms is not None:
+        settings.append(f"compress.budget_ms={args.budget_ms}")
+    return settings

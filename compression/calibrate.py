@@ -10,36 +10,46 @@ from scipy.optimize import minimize_scalar
 
 from orthoedge.benchmarks.metrics import softmax
 from orthoedge.runtime.engine import Outputs
+from orthoedge.runtime.errors import DataError
 from orthoedge.runtime.manifest import Calibration, OutOfDistribution
 
-COVERAGE = 0.95
-SENSITIVITY = 0.95
 _OOD_QUANTILE = 0.99
+_ROUNDING = 1e-9  # 10 * (1 - 0.9) falls short of 1, and 100 * 0.55 exceeds 55
 
 
 def calibrate(
-    validation: Outputs,
+    outputs: Outputs,
     truth: npt.NDArray[np.int64],
     labels: tuple[str, ...],
     training_features: npt.NDArray[np.float32],
+    coverage: float,
+    sensitivity: float,
 ) -> Calibration:
     """Calibrate one precision on outputs of the very engine and file that will run.
 
     Args:
-        validation: outputs on the validation split, N images.
+        outputs: on the calibration part, N images that neither trained nor chose anything.
         truth: int64 (N,) true labels.
         labels: C names.
         training_features: float32 (M, K) features of training images.
+        coverage: share of images whose conformal set is to hold the true label.
+        sensitivity: share of a label's own images that its operating point is to keep.
+
+    Raises:
+        DataError: a label has no image in the calibration part.
     """
-    temperature = fit_temperature(validation.logits, truth)
-    probabilities = softmax(validation.logits, temperature)
-    statistics = _out_of_distribution(training_features, validation.feature_vector)
+    for c, label in enumerate(labels):
+        if not (truth == c).any():
+            raise DataError(f"the calibration part has no image of {label}: it needs more studies")
+    temperature = fit_temperature(outputs.logits, truth)
+    probabilities = softmax(outputs.logits, temperature)
+    statistics = _out_of_distribution(training_features, outputs.feature_vector)
     return Calibration(
         temperature=temperature,
-        conformal_coverage=COVERAGE,
-        conformal_quantile=conformal_quantile(probabilities, truth, COVERAGE),
+        conformal_coverage=coverage,
+        conformal_quantile=conformal_quantile(probabilities, truth, coverage),
         operating_points={
-            label: operating_point(probabilities[truth == c, c], SENSITIVITY)
+            label: operating_point(probabilities[truth == c, c], sensitivity)
             for c, label in enumerate(labels)
         },
         out_of_distribution=statistics,
@@ -62,28 +72,29 @@ def conformal_quantile(
 ) -> float:
     """Split-conformal quantile of 1 - p(true): a set of labels with p >= 1 - quantile covers.
 
-    Sadinle, Lei and Wasserman, JASA 114 (2019). With too few images for the coverage the quantile
-    is 1 and every label is in every set.
+    Sadinle, Lei and Wasserman, JASA 114 (2019): of n scores the ⌈(n + 1) · coverage⌉-th smallest.
+    With too few images for the coverage there is none; the quantile is then 1, and every label is
+    in every set.
     """
-    scores = 1 - probabilities[np.arange(len(truth)), truth]
-    level = math.ceil((len(scores) + 1) * coverage) / len(scores)
-    return 1.0 if level > 1 else float(np.quantile(scores, level, method="higher"))
+    scores = np.sort(1 - probabilities[np.arange(len(truth)), truth])
+    rank = math.ceil((len(scores) + 1) * coverage - _ROUNDING)
+    return 1.0 if rank > len(scores) else float(scores[rank - 1])
 
 
 def operating_point(probabilities: npt.NDArray[np.float64], sensitivity: float) -> float:
     """Highest threshold at which `sensitivity` of a class's own images, (n,), are at or above."""
-    allowed_misses = math.floor(len(probabilities) * (1 - sensitivity) + 1e-9)
+    allowed_misses = math.floor(len(probabilities) * (1 - sensitivity) + _ROUNDING)
     return float(np.sort(probabilities)[allowed_misses])
 
 
 def _out_of_distribution(
-    training: npt.NDArray[np.float32], validation: npt.NDArray[np.float32]
+    training: npt.NDArray[np.float32], held_out: npt.NDArray[np.float32]
 ) -> OutOfDistribution:
     mean = training.mean(axis=0, dtype=np.float64)
     spread = training.std(axis=0, dtype=np.float64)
     # A feature that never fires in training must not weigh infinitely when it fires once.
     spread = np.maximum(spread, 0.1 * float(np.median(spread)) + 1e-6)
-    distances = (((validation - mean) / spread) ** 2).mean(axis=1)
+    distances = (((held_out - mean) / spread) ** 2).mean(axis=1)
     return OutOfDistribution(
         # Six digits are far below the spread of a feature, and keep the manifest small.
         mean=tuple(float(f"{value:.6g}") for value in mean),

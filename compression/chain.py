@@ -1,353 +1,245 @@
-"""The whole chain: a trained run in, a bundle out, or the reason why not."""
+"""The whole chain: a trained run in; a report, and a bundle or the reason why not, out."""
 
 from __future__ import annotations
 
-import importlib.metadata
 import shutil
-import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 
-from orthoedge.benchmarks.latency import interleaved, ratio
-from orthoedge.compression.bundle import check_free, write_bundle
-from orthoedge.compression.calibrate import calibrate, fit_temperature
-from orthoedge.compression.card import model_card
-from orthoedge.compression.distil import Teaching, distil
-from orthoedge.compression.evaluate import measure, run_all
-from orthoedge.compression.export import OPSET, export
-from orthoedge.compression.gate import Check, gate, saliency_cosine
-from orthoedge.compression.int8 import RECIPE as INT8_RECIPE
-from orthoedge.compression.int8 import quantize
-from orthoedge.compression.prune import check_prunable, cut
+from orthoedge.benchmarks.latency import interleaved
+from orthoedge.benchmarks.machine import available_cores, describe
+from orthoedge.compression.ablation import ablate
+from orthoedge.compression.agreement import EngineAgreement, engine_agreement
+from orthoedge.compression.bundle import check_free
+from orthoedge.compression.candidates import measure_trials
+from orthoedge.compression.export import export
+from orthoedge.compression.front import choose
+from orthoedge.compression.gate import Check, gate
+from orthoedge.compression.hardening import Hardened, harden
+from orthoedge.compression.judge import Judge, Judged, balanced
+from orthoedge.compression.parts import read_parts
+from orthoedge.compression.prune import check_prunable
+from orthoedge.compression.records import CompressionReport, Stage
+from orthoedge.compression.report import write_report
+from orthoedge.compression.school import open_school
+from orthoedge.compression.search import ROUNDS, WARMUP, Search, Trial
+from orthoedge.compression.shipping import ship
 from orthoedge.runtime.bundles import Bundle
-from orthoedge.runtime.engine import PRECISIONS, Engine, Outputs, Precision
+from orthoedge.runtime.engine import PRECISIONS, Precision
 from orthoedge.runtime.errors import GateFailed
-from orthoedge.runtime.files import write_atomic
-from orthoedge.runtime.manifest import (
-    SCHEMA,
-    Calibration,
-    Golden,
-    Graph,
-    Lineage,
-    Manifest,
-    Metrics,
-    Tolerance,
-)
-from orthoedge.targets import open_model
-from orthoedge.targets.parity import deviation
 from orthoedge.training.cost import count_macs
-from orthoedge.training.data.radiographs import Radiographs
-from orthoedge.training.data.studies import list_sha256
 from orthoedge.training.ensemble import Ensemble
+from orthoedge.training.progress import say
 from orthoedge.training.recipe import Recipe
 from orthoedge.training.run import Run
-from orthoedge.training.weights import load_weights
 
-_GOLDEN_IMAGES = 8
-_LATENCY_ROUNDS = 60
-# Engines sum in different orders, and INT8 rounds what they sum: these are the least the golden
-# test allows, in standard deviations; what two engines were seen to differ by, doubled, if more.
-_LEAST_TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "int8": 0.02}
-_FEATURE_IMAGES = 1000
-_PHANTOM_USE = (
-    "Phantom demonstration: trained on rendered phantoms only, so it says nothing about a patient."
-)
-_RADIOGRAPH_USE = "For research and engineering: not validated for any diagnosis."
+_ENGINE_IMAGES = 1000  # on which the engines are compared
 
 
 @dataclass(frozen=True)
-class Compressed:
-    """One precision of the student, measured."""
+class Sources:
+    """What a compression takes beside the run and its recipe."""
 
-    engine: Engine
-    calibration: Calibration
-    metrics: Metrics
-    test: Outputs
+    cache: Path | None
+    """Folder that keeps preprocessed images, as training's; None: memory alone."""
+    weights: Path | None
+    """Safetensors that the student starts from, or a folder of STUDENT.safetensors.
+
+    None: the teacher's own where the teacher is that very network, random ones elsewhere.
+    """
+    calibration: Path | None
+    """Radiographs to calibrate on; None: half of the run's validation part."""
+    test: Path | None
+    """Radiographs to measure on; None: the run's test part."""
+    data_licence: str
+    """For the manifest; ignored for phantoms."""
+
+
+def report_folder(out: Path) -> Path:
+    """Where the report of the bundle `out` lies, whether the bundle was written or not."""
+    return out.with_name(f"{out.name}.report")
 
 
 def compress(
-    run: Run,
-    recipe: Recipe,
-    out: Path,
-    target: str,
-    data_licence: str,
-    weights: Path | None = None,
-    cache: Path | None = None,
+    run: Run, recipe: Recipe, out: Path, target: str, sources: Sources, ablation: bool
 ) -> Bundle:
-    """Distil, prune, export, quantize, calibrate, gate and bundle.
+    """Distil, prune, choose, quantize, calibrate, gate and bundle.
 
-    What a killed call has finished is kept in `<out>.work` and used again by the next.
+    What a killed call has finished is kept in `<out>.work` and used again by the next. The report
+    goes to `<out>.report`.
 
     Args:
         run: the teacher, with its split.
         recipe: the run's, with any overrides of `compress`.
         out: bundle folder; must not exist.
-        target: whose measured latency decides about pruning, and whose engine calibrates.
-        data_licence: licence of the data, for the manifest; ignored for phantoms.
-        weights: safetensors that the student starts from. None: the teacher's own weights where
-            the teacher is that very network, random ones elsewhere.
-        cache: folder that keeps preprocessed images, as training's; None: memory alone.
+        target: whose measured latency decides, and whose engine calibrates.
+        sources: data and weights.
+        ablation: teach the chosen student with less, too, to show what each part is worth.
 
     Raises:
-        RecipeError: the student cannot be pruned.
-        DataError: `weights` do not fit, or `<out>.work` was left by other settings.
-        GateFailed: the student lost more than the recipe allows; `<out>.work/gate.json` says what.
+        RecipeError: a student is unknown or cannot be pruned, or none is within the budget.
+        DataError: data or weights do not fit, or `<out>.work` was left by other settings.
+        GateFailed: the student lost more than the recipe allows; the report says what.
         BundleError: `out` exists.
     """
     check_free(out)
     # A run on crops teaches on whole squares all the same: it is exported for them.
     whole = msgspec.structs.replace(recipe.augment, crop=0)
     recipe = msgspec.structs.replace(recipe, augment=whole)
-    check_prunable(recipe.compress.student, recipe.compress.prune_ratio)
+    for student in recipe.compress.students:  # before anything that takes time
+        check_prunable(student, recipe.compress.prune)
+        Ensemble((student,), len(recipe.labels), head=recipe.head)
     work = out.with_name(f"{out.name}.work")
     work.mkdir(parents=True, exist_ok=True)
-    labels, size = recipe.labels, recipe.preprocess.size
-    parts = [
-        Radiographs(part, labels, recipe.preprocess, cache=cache)
-        for part in (run.split.train, run.split.val, run.split.test)
-    ]
-    train, val, test = parts
-    teacher_model = export(run.model, labels, recipe.preprocess)
-    teacher = open_model(teacher_model, size, target, "fp32")
-    _say(f"teacher {' + '.join(run.model.names)}: {len(train)} training images at {size} px")
-
-    student, start = _start(run, recipe, weights)
-    teaching = Teaching(teacher, train, val, recipe, f"{run.sha256} {start}")
-    student, pruned = _student(student, run, teaching, target, work)
-    macs, parameters = count_macs(student, size)
-    _say(f"student {recipe.compress.student}: {macs / 1e6:.1f} M MACs, {parameters:,} parameters")
-
-    fp32 = export(student, labels, recipe.preprocess)
-    sample = _balanced(train, recipe.compress.calibration_images, recipe.seed)
-    _say(f"quantizing on {len(sample)} training images")
-    models: dict[Precision, bytes] = {
-        "fp32": fp32,
-        "int8": quantize(fp32, train.images[sample, None]),
-    }
-    taught = run_all(teacher, test.images[:, None])
-    temperature = fit_temperature(run_all(teacher, val.images[:, None]).logits, val.labels)
-    teacher_metrics = measure(taught, taught, test.labels, test.boxes, labels, temperature)
-    done = {
-        precision: _measure_precision(
-            models[precision], precision, target, parts, taught, recipe, labels
-        )
+    parts = read_parts(run, recipe, sources.cache, sources.calibration, sources.test)
+    say(
+        f"teacher {' + '.join(run.model.names)}; {len(parts.train)} training, {len(parts.val)} "
+        f"validation, {len(parts.calibration)} calibration and {len(parts.test)} test images"
+    )
+    school = open_school(run, recipe, target, parts.train, parts.val, work)
+    indices = balanced(parts.train, recipe.compress.calibration_images, recipe.seed)
+    search = Search(
+        run,
+        recipe,
+        school,
+        parts.train.images[indices, None],
+        tuple(map(int, indices)),
+        parts.val,
+        target,
+        sources.weights,
+    )
+    trials, trace = search.trials()
+    measured = measure_trials(trials, recipe, parts.val, target, work)
+    teacher = export(run.model, recipe.labels, recipe.preprocess)
+    judge = Judge(teacher, parts, recipe, target)
+    limit = recipe.compress.gate.int8.max_macro_f1_drop
+    taught = judge.judge_teacher("val").metrics.macro_f1
+    chosen = choose(measured, recipe.compress.budget_ms, taught, limit)
+    trial = trials[measured.index(chosen)]
+    say(f"chosen: {trial.name}")
+    hardened = harden(trial, search, judge)
+    judged = {
+        precision: judge.judge(getattr(hardened.trial, precision), precision, "test")
         for precision in PRECISIONS
     }
-    checks = _gate(recipe, teacher_metrics, taught, done)
+    agreement = {
+        precision: _agreement(hardened.trial, precision, judge, judged[precision])
+        for precision in PRECISIONS
+    }
+    checks = _gate(judge, judged, agreement)
     for line in checks:
-        _say(str(line))
-    write_atomic(work / "gate.json", msgspec.json.format(msgspec.json.encode(checks), indent=1))
-    if failed := [line for line in checks if not line.passed]:
+        say(str(line))
+    failed = [line for line in checks if not line.passed]
+    report = CompressionReport(
+        recipe=recipe.name,
+        target=target,
+        threads=available_cores(),
+        machine=describe().cpu,
+        teacher=run.model.names,
+        alert_labels=recipe.compress.alert_labels,
+        data="phantoms"
+        if all(s.source == "phantom" for s in parts.train.studies)
+        else "radiographs",
+        budget_ms=recipe.compress.budget_ms,
+        candidates=tuple(msgspec.structs.replace(c, chosen=c is chosen) for c in measured),
+        trace=tuple(trace),
+        stages=_stages(teacher, search, judge, trials, trial, hardened, ablation),
+        retreat=hardened.retreat,
+        agreement=tuple(agreement["int8"]),
+        gate=tuple(checks),
+        bundle=None if failed else str(out),
+    )
+    write_report(report_folder(out), report)
+    if failed:
         raise GateFailed(
             f"{len(failed)} of {len(checks)} limits of the gate are not kept, first: {failed[0]}; "
-            f"no bundle was written, see {work / 'gate.json'}"
+            f"no bundle was written, see {report_folder(out) / 'report.md'}"
         )
-    golden_images = test.images[_spread(test.labels, _GOLDEN_IMAGES), None]
-    golden, tolerance = _golden(models, size, golden_images, done)
-    phantoms = all(study.source == "phantom" for study in train.studies)
-    first = done["fp32"].test
-    manifest = Manifest(
-        schema=SCHEMA,
-        name=f"{recipe.name}-{recipe.compress.student}",
-        version=importlib.metadata.version("orthoedge"),
-        labels=labels,
-        alert_labels=recipe.compress.alert_labels,
-        preprocess=recipe.preprocess,
-        graph=Graph(
-            size=size,
-            classes=len(labels),
-            features=first.feature_vector.shape[1],
-            map_height=first.saliency_map.shape[2],
-            map_width=first.saliency_map.shape[3],
-            opset=OPSET,
-        ),
-        files={},
-        calibration={precision: part.calibration for precision, part in done.items()},
-        metrics={precision: part.metrics for precision, part in done.items()},
-        golden=Golden(images=len(golden_images), tolerance=tolerance),
-        lineage=Lineage(
-            recipe=recipe.name,
-            teacher=run.model.names,
-            teacher_fusion=tuple(float(w) for w in run.model.fusion().detach()),
-            teacher_sha256=run.sha256,
-            teacher_macro_f1=teacher_metrics.macro_f1,
-            student=recipe.compress.student,
-            pruned_channels=pruned,
-            macs=macs,
-            parameters=parameters,
-            int8=f"{INT8_RECIPE}, {len(sample)} images",
-            training_list_sha256=run.report.training_list_sha256,
-            calibration_list_sha256=list_sha256(train.studies[i] for i in sample),
-            package_version=importlib.metadata.version("orthoedge"),
-        ),
-        data="phantoms" if phantoms else "radiographs",
-        data_licence="rendered by orthoedge, Apache-2.0" if phantoms else data_licence,
-        intended_use=_PHANTOM_USE if phantoms else _RADIOGRAPH_USE,
+    bundle = ship(
+        out, search, judge, hardened, judged, checks, agreement["int8"], sources.data_licence
     )
-    card = model_card(manifest, [str(line) for line in checks])
-    bundle = write_bundle(out, manifest, models, golden_images, golden, card)
     shutil.rmtree(work)
     return bundle
 
 
-def _start(run: Run, recipe: Recipe, weights: Path | None) -> tuple[Ensemble, str]:
-    """The student before its first step, and what it starts from: a SHA-256, or `random`."""
-    name = recipe.compress.student
-    student = Ensemble((name,), len(recipe.labels), head=recipe.head)
-    if weights is not None:
-        report = load_weights(student, weights)
-        _say(report.line())
-        return student, report.sha256
-    if run.model.names == (name,):
-        student.load_state_dict(run.model.state_dict())
-        _say(f"student {name} is the teacher's own network and starts from its weights")
-        return student, run.sha256
-    return student, "random"
-
-
-def _student(
-    student: Ensemble, run: Run, teaching: Teaching, target: str, work: Path
-) -> tuple[Ensemble, float]:
-    """The distilled student, and the share of its channels that was cut."""
-    recipe = teaching.recipe
-    settings, size = recipe.compress, recipe.preprocess.size
-    if settings.crop_epochs > 0:
-        crops = _crops(run, teaching, target)
-        student = distil(student, crops, settings.crop_epochs, work / "crops.pt", "crops")
-    student = distil(student, teaching, settings.epochs, work / "distil.pt", "distil")
-    if settings.prune_ratio == 0:
-        return student, 0.0
-    smaller = cut(student, settings.prune_ratio, size)
-    recovering = work / "recover.pt"
-    if not recovering.exists():  # a resumed call has already decided
-        before, after = (
-            open_model(export(model, recipe.labels, recipe.preprocess), size, target, "fp32")
-            for model in (student, smaller)
-        )
-        image = teaching.val.images[:1, None]
-        times = interleaved(
-            {"before": lambda: before.run(image), "after": lambda: after.run(image)},
-            rounds=_LATENCY_ROUNDS,
-            warmup=10,
-        )
-        gain = ratio(times["after"], times["before"])
-        _say(
-            f"pruning {settings.prune_ratio:.0%} of the channels: p50 {times['before'].p50:.2f} -> "
-            f"{times['after'].p50:.2f} ms on {target}, ratio {gain.p50:.2f}"
-        )
-        if gain.p50 >= 1:
-            _say("the cut does not make it faster and is not kept")
-            return student, 0.0
-    if settings.prune_epochs > 0:
-        stage = f"recover {settings.prune_ratio:g}"
-        smaller = distil(smaller, teaching, settings.prune_epochs, recovering, stage)
-    return smaller, settings.prune_ratio
-
-
-def _crops(run: Run, teaching: Teaching, target: str) -> Teaching:
-    """The same teaching on crops around the lesions."""
-    recipe = teaching.recipe
-    side = recipe.compress.crop
-    square = msgspec.structs.replace(recipe.preprocess, size=side)
-    cropping = msgspec.structs.replace(recipe.augment, crop=side)
-    return Teaching(
-        teacher=open_model(export(run.model, recipe.labels, square), side, target, "fp32"),
-        train=teaching.train,
-        val=teaching.val.cropped(side, recipe.seed),
-        recipe=msgspec.structs.replace(recipe, augment=cropping),
-        origin=teaching.origin,
+def _agreement(
+    trial: Trial, precision: Precision, judge: Judge, judged: Judged
+) -> list[EngineAgreement]:
+    recipe = judge.recipe
+    return engine_agreement(
+        getattr(trial, precision),
+        recipe.preprocess.size,
+        precision,
+        judge.parts.test.images[:_ENGINE_IMAGES, None],
+        recipe.labels,
+        recipe.compress.alert_labels,
+        judged.calibration,
     )
-
-
-def _measure_precision(
-    model: bytes,
-    precision: Precision,
-    target: str,
-    parts: list[Radiographs],
-    taught: Outputs,
-    recipe: Recipe,
-    labels: tuple[str, ...],
-) -> Compressed:
-    train, val, test = parts
-    engine = open_model(model, recipe.preprocess.size, target, precision)
-    features = _balanced(train, _FEATURE_IMAGES, recipe.seed)
-    calibration = calibrate(
-        run_all(engine, val.images[:, None]),
-        val.labels,
-        labels,
-        run_all(engine, train.images[features, None]).feature_vector,
-    )
-    outputs = run_all(engine, test.images[:, None])
-    metrics = measure(outputs, taught, test.labels, test.boxes, labels, calibration.temperature)
-    return Compressed(engine, calibration, metrics, outputs)
 
 
 def _gate(
-    recipe: Recipe, teacher: Metrics, taught: Outputs, done: dict[Precision, Compressed]
+    judge: Judge,
+    judged: dict[Precision, Judged],
+    agreement: dict[Precision, list[EngineAgreement]],
 ) -> list[Check]:
-    limits = recipe.compress.gate
-    checks = []
-    for precision, part in done.items():
-        checks += gate(
-            limits,
-            recipe.compress.alert_labels,
+    teacher = judge.judge_teacher("test").metrics
+    return [
+        check
+        for precision, part in judged.items()
+        for check in gate(
+            getattr(judge.recipe.compress.gate, precision),
             teacher,
             part.metrics,
             precision,
-            saliency_cosine(part.test, taught),
+            max(engine.logit_rmse for engine in agreement[precision]),
+            sum(engine.flips for engine in agreement[precision]),
         )
-    same = done["int8"].test.logits.argmax(axis=1) == done["fp32"].test.logits.argmax(axis=1)
-    checks.append(
-        Check("int8", "agreement with fp32", float(same.mean()), limits.min_agreement, False)
+    ]
+
+
+def _stages(
+    teacher: bytes,
+    search: Search,
+    judge: Judge,
+    trials: list[Trial],
+    chosen: Trial,
+    hardened: Hardened,
+    ablation: bool,
+) -> tuple[Stage, ...]:
+    """The ablation, all timed in one run: what each step was worth, on the test part."""
+    whole = next(t for t in trials if t.student == chosen.student and t.step == 0)
+    rows: list[tuple[str, Precision, bytes, Ensemble]] = [
+        ("teacher", "fp32", teacher, search.run.model)
+    ]
+    if ablation:
+        rows += [(n, "fp32", model, whole.network) for n, model in ablate(search, chosen.student)]
+    rows.append(("+ saliency" if ablation else "student", "fp32", whole.fp32, whole.network))
+    if chosen.step:
+        rows.append(("+ pruning", "fp32", chosen.fp32, chosen.network))
+    rows.append(("+ INT8", "int8", hardened.trial.int8, hardened.trial.network))
+    judged = {name: judge.judge(model, precision, "test") for name, precision, model, _ in rows}
+    image = judge.parts.test.images[:1, None]
+    times = interleaved(
+        {name: partial(part.engine.run, image) for name, part in judged.items()},
+        rounds=ROUNDS,
+        warmup=WARMUP,
     )
-    return checks
-
-
-def _golden(
-    models: dict[Precision, bytes],
-    size: int,
-    images: npt.NDArray[np.uint8],
-    done: dict[Precision, Compressed],
-) -> tuple[dict[Precision, Outputs], dict[Precision, Tolerance]]:
-    """Expected answers from the reference engine, and how far another may be from them."""
-    expected: dict[Precision, Outputs] = {}
-    tolerance: dict[Precision, Tolerance] = {}
-    for precision, model in models.items():
-        reference = open_model(model, size, "portable", precision).run(images)
-        other = done[precision].engine.run(images)
-        least = _LEAST_TOLERANCE[precision]
-        expected[precision] = reference
-        tolerance[precision] = Tolerance(
-            logits=max(least, 2 * deviation(other.logits, reference.logits)),
-            saliency_map=max(least, 2 * deviation(other.saliency_map, reference.saliency_map)),
-            feature_vector=max(
-                least, 2 * deviation(other.feature_vector, reference.feature_vector)
-            ),
+    stages = []
+    for name, precision, model, network in rows:
+        macs, parameters = count_macs(network, judge.recipe.preprocess.size)
+        stages.append(
+            Stage(
+                name=name,
+                precision=precision,
+                metrics=judged[name].metrics,
+                bytes=len(model),
+                macs=macs,
+                parameters=parameters,
+                p50_ms=times[name].p50,
+                speedup=None if name == "teacher" else times["teacher"].p50 / times[name].p50,
+            )
         )
-    return expected, tolerance
-
-
-def _balanced(data: Radiographs, count: int, seed: int) -> npt.NDArray[np.int64]:
-    """Indices of up to `count` images, as evenly over the classes as they allow."""
-    rng = np.random.default_rng(seed)
-    shuffled = rng.permutation(len(data))
-    turn = np.empty(len(data), np.int64)  # how many of its class stand before an image
-    for label in np.unique(data.labels):
-        own = shuffled[data.labels[shuffled] == label]
-        turn[own] = np.arange(len(own))
-    return np.sort(shuffled[np.argsort(turn[shuffled], kind="stable")][:count])
-
-
-def _spread(labels: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
-    """Indices of the first images, class after class in turn."""
-    turns = [np.flatnonzero(labels == label) for label in np.unique(labels)]
-    picked = [own[i] for i in range(count) for own in turns if i < len(own)]
-    return np.array(picked[:count])
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    return tuple(stages)

@@ -11,7 +11,6 @@ import json
 import os
 import sys
 import time
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -24,90 +23,70 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from orthoedge.benchmarks.metrics import confusion, macro_f1
-from orthoedge.runtime.engine import Engine
+from orthoedge.compression.lessons import Lesson, Lessons
 from orthoedge.runtime.errors import DataError
 from orthoedge.runtime.files import sha256, write_atomic
-from orthoedge.training.data.batches import batches, steps_per_epoch
 from orthoedge.training.data.radiographs import Radiographs
 from orthoedge.training.ensemble import Ensemble, Explained
 from orthoedge.training.hardware import training_precision
 from orthoedge.training.norms import start_running_statistics
-from orthoedge.training.recipe import Compress, Recipe
+from orthoedge.training.recipe import Compress
 
 
-@dataclass(frozen=True)
-class Teaching:
-    """What distillation needs beside the student."""
-
-    teacher: Engine
-    """The float32 ensemble, exported and running in an engine."""
-    train: Radiographs
-    val: Radiographs
-    recipe: Recipe
-    origin: str
-    """SHA-256 of the teacher's weights and of those that the student starts from."""
-
-    def identity(self, epochs: int, name: str) -> str:
-        """Hash of all that a state kept on disk depends on; the gate and the cut are not of it."""
-        compress = msgspec.to_builtins(self.recipe.compress)
-        used = ("student", "crop", "lr", "batch", "softening", "soft_weight", "saliency_weight")
-        recipe = msgspec.to_builtins(self.recipe) | {
-            "compress": {key: compress[key] for key in used}
-        }
-        return sha256(json.dumps([recipe, self.origin, epochs, name]).encode())
-
-
-def distil(student: Ensemble, teaching: Teaching, epochs: int, state: Path, name: str) -> Ensemble:
+def distil(
+    student: Ensemble, start: str, lessons: Lessons, epochs: int, state: Path, name: str
+) -> Ensemble:
     """Train a student in place and return it with its best weights by validation macro-F1.
 
     Args:
         student: one branch; its structure must be the same on every call with this `state`.
-        teaching: teacher, data, settings.
-        epochs: passes over the training images.
+        start: what the student's weights are: a SHA-256, or `random`.
+        lessons: images, the teacher's answers, settings.
+        epochs: passes over the lessons; 0 returns the student as it is.
         state: file that keeps what a killed run continues from.
         name: of the stage, for the progress lines.
 
     Raises:
         DataError: `state` belongs to other settings.
     """
-    settings = teaching.recipe.compress
-    torch.set_num_threads(teaching.recipe.threads or os.cpu_count() or 1)
-    fabric = Fabric(accelerator="cpu", devices=1, precision=training_precision(teaching.recipe))  # type: ignore[arg-type]
+    if epochs == 0:
+        return student.eval()
+    recipe, settings = lessons.recipe, lessons.recipe.compress
+    torch.set_num_threads(recipe.threads or os.cpu_count() or 1)
+    fabric = Fabric(accelerator="cpu", devices=1, precision=training_precision(recipe))  # type: ignore[arg-type]
     student = student.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.Adam(student.parameters(), lr=settings.lr, fused=True)
-    identity = teaching.identity(epochs, name)
+    identity = _identity(lessons, start, epochs, name)
     done, best, best_weights = _resume(state, student, optimizer, identity)
-    recipe = msgspec.structs.replace(teaching.recipe, batch=settings.batch)
     if done == 0:
-        first = islice(batches(teaching.train, recipe, 0), 4)
-        start_running_statistics(student, (images for images, _ in first))
-    steps = steps_per_epoch(len(teaching.train), settings.batch)
+        first = islice(lessons.epoch(1, name), 4)
+        start_running_statistics(student, (lesson.images for lesson in first))
     started = time.monotonic()
     for epoch in range(done + 1, epochs + 1):
         torch.manual_seed(recipe.seed * 1_000_003 + epoch)
         student.train()
         total, seen = 0.0, 0
         bar = tqdm(
-            batches(teaching.train, recipe, epoch),
+            lessons.epoch(epoch, name),
             f"{name} {epoch}/{epochs}",
-            steps,
+            lessons.steps,
             unit="batch",
             disable=not sys.stderr.isatty(),
             leave=False,
         )
-        for step, (images, truth) in enumerate(bar):
+        for step, lesson in enumerate(bar):
             for group in optimizer.param_groups:
-                group["lr"] = _rate(settings.lr, (epoch - 1) * steps + step, epochs * steps)
-            outputs = teaching.teacher.run(images.numpy())
-            taught = torch.from_numpy(outputs.logits), torch.from_numpy(outputs.saliency_map)
+                progress = (epoch - 1) * lessons.steps + step
+                group["lr"] = _rate(settings.lr, progress, epochs * lessons.steps)
             with fabric.autocast():
-                explained = student.explain(images)
-            loss = distillation_loss(explained, *taught, truth, settings)
+                explained = student.explain(lesson.images)
+            loss = distillation_loss(explained, lesson, settings)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-            total, seen = total + float(loss.detach()) * len(truth), seen + len(truth)
-        score = _validate(student, teaching.val, len(recipe.labels))
+            count = len(lesson.truth)
+            total, seen = total + float(loss.detach()) * count, seen + count
+        score = validate(student, lessons.val, len(recipe.labels))
         if score >= best:
             best, best_weights = score, {k: v.clone() for k, v in student.state_dict().items()}
         _save(state, student, optimizer, identity, epoch, best, best_weights)
@@ -122,26 +101,26 @@ def distil(student: Ensemble, teaching: Teaching, epochs: int, state: Path, name
     return student.eval()
 
 
-def distillation_loss(
-    student: Explained,
-    teacher_logits: Tensor,
-    teacher_maps: Tensor,
-    truth: Tensor,
-    settings: Compress,
-) -> Tensor:
+def _identity(lessons: Lessons, start: str, epochs: int, name: str) -> str:
+    """Hash of all that a kept state depends on; the gate and later cuts are not of it."""
+    compress = msgspec.to_builtins(lessons.recipe.compress)
+    used = ("views", "lr", "batch", "softening", "soft_weight", "saliency_weight")
+    settings = {key: compress[key] for key in used}
+    return sha256(json.dumps([lessons.identity, settings, start, epochs, name]).encode())
+
+
+def distillation_loss(student: Explained, lesson: Lesson, settings: Compress) -> Tensor:
     """Softened logits, true labels and saliency agreement of one batch.
 
     Args:
         student: with gradients.
-        teacher_logits: float32 (B, C).
-        teacher_maps: float32 (B, C, h, w).
-        truth: int64 (B,).
+        lesson: labels, and the teacher's answers to the same images.
         settings: the weights of the terms.
     """
-    t = settings.softening
+    t, truth = settings.softening, lesson.truth
     soft = F.kl_div(
         F.log_softmax(student.logits / t, 1),
-        F.log_softmax(teacher_logits / t, 1),
+        F.log_softmax(lesson.logits / t, 1),
         reduction="batchmean",
         log_target=True,
     )
@@ -149,8 +128,8 @@ def distillation_loss(
     loss = settings.soft_weight * t * t * soft
     loss = loss + (1 - settings.soft_weight) * F.cross_entropy(student.logits, truth)
     if settings.saliency_weight > 0:
-        rows, label = torch.arange(len(truth)), teacher_logits.argmax(1)
-        wanted = teacher_maps[rows, label].unsqueeze(1)  # (B, 1, h, w)
+        rows, label = torch.arange(len(truth)), lesson.logits.argmax(1)
+        wanted = lesson.maps[rows, label].unsqueeze(1)  # (B, 1, h, w)
         got = student.saliency_map[rows, label].unsqueeze(1)
         if wanted.shape != got.shape:
             wanted = F.interpolate(wanted, got.shape[2:], mode="bilinear", align_corners=False)
@@ -168,7 +147,8 @@ def _rate(peak: float, step: int, steps: int) -> float:
 
 
 @torch.inference_mode()
-def _validate(student: Ensemble, val: Radiographs, classes: int) -> float:
+def validate(student: Ensemble, val: Radiographs, classes: int) -> float:
+    """Macro-F1 of a network on images as they are."""
     student.eval()
     chosen = [
         student(torch.from_numpy(val.images[start : start + 64, None])).argmax(1).numpy()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 
 import torch
 import torch_pruning as tp
@@ -14,16 +15,16 @@ _ROUND_TO = 8  # channels in eights fill a 256-bit register of int32 sums; fewer
 _ENDLESS = ("rexnet",)  # their blocks add to a part of the channels; 1.6.1 never ends
 
 
-def check_prunable(student: str, ratio: float) -> None:
-    """Refuse a cut that Torch-Pruning does not finish, before hours of distillation.
+def check_prunable(student: str, shares: Sequence[float]) -> None:
+    """Refuse cuts that Torch-Pruning does not finish, before hours of distillation.
 
     Raises:
         RecipeError: naming the setting.
     """
-    if ratio > 0 and student.startswith(_ENDLESS):
+    if shares and student.startswith(_ENDLESS):
         raise RecipeError(
-            f"compress.prune_ratio: {student} adds a part of its channels to another, which "
-            "Torch-Pruning cannot follow; `--set compress.prune_ratio=0` leaves it whole"
+            f"compress.prune: {student} adds a part of its channels to another, which "
+            "Torch-Pruning cannot follow; `--set compress.prune=` leaves it whole"
         )
 
 
@@ -40,7 +41,7 @@ def cut(student: Ensemble, ratio: float, size: int) -> Ensemble:
     Raises:
         RecipeError: a network that Torch-Pruning cannot follow.
     """
-    check_prunable(student.names[0], ratio)
+    check_prunable(student.names[0], (ratio,))
     pruned = copy.deepcopy(student).eval().cpu()
     branch = pruned.branches[0]
     assert isinstance(branch, Branch)

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from orthoedge.runtime.manifest import Calibration, Manifest, OutOfDistribution
+from orthoedge.runtime.manifest import Calibration, OutOfDistribution
 
 Decision = Literal["report", "refer", "reject"]
 
@@ -37,7 +37,8 @@ class Verdict:
 def decide(
     logits: npt.NDArray[np.float32],
     features: npt.NDArray[np.float32],
-    manifest: Manifest,
+    labels: tuple[str, ...],
+    alert_labels: tuple[str, ...],
     calibration: Calibration,
 ) -> Verdict:
     """Decide on one image.
@@ -45,23 +46,21 @@ def decide(
     Args:
         logits: float32 (C,), before temperature.
         features: float32 (K,).
-        manifest: labels and alert labels.
+        labels: C names.
+        alert_labels: those never dropped silently from the set.
         calibration: that of the precision which ran.
     """
     scaled = logits.astype(np.float64) / calibration.temperature
     exponent = np.exp(scaled - scaled.max())
     values = exponent / exponent.sum()
-    probabilities = dict(zip(manifest.labels, map(float, values), strict=True))
-    ranked = sorted(manifest.labels, key=lambda label: -probabilities[label])
+    probabilities = dict(zip(labels, map(float, values), strict=True))
+    ranked = sorted(labels, key=lambda label: -probabilities[label])
     label_set = tuple(
         label
         for label in ranked
         if label == ranked[0]
         or probabilities[label] >= 1 - calibration.conformal_quantile
-        or (
-            label in manifest.alert_labels
-            and probabilities[label] >= calibration.operating_points[label]
-        )
+        or (label in alert_labels and probabilities[label] >= calibration.operating_points[label])
     )
     distance = distribution_distance(features, calibration.out_of_distribution)
     reasons = []
@@ -75,6 +74,25 @@ def decide(
     if distance > _REJECT_FACTOR:
         decision = "reject"
     return Verdict(ranked[0], probabilities, label_set, distance, decision, tuple(reasons))
+
+
+def margins(
+    verdict: Verdict, alert_labels: tuple[str, ...], calibration: Calibration
+) -> dict[str, float]:
+    """How far each number that `decide` compares lies above its threshold; negative: below.
+
+    Two verdicts of one calibration say the same unless one of these changes its sign. Probabilities
+    are in their own units, the distance from the training images in units of each threshold.
+    """
+    distance = verdict.out_of_distribution
+    found = {"out of distribution": distance - 1, "reject": distance / _REJECT_FACTOR - 1}
+    for label, probability in verdict.probabilities.items():
+        others = (p for other, p in verdict.probabilities.items() if other != label)
+        found[f"{label} first"] = probability - max(others)
+        found[f"{label} in the set"] = probability - (1 - calibration.conformal_quantile)
+        if label in alert_labels:
+            found[f"{label} alert"] = probability - calibration.operating_points[label]
+    return found
 
 
 def distribution_distance(

@@ -10,7 +10,7 @@ from orthoedge.runtime.engine import Precision
 from orthoedge.runtime.errors import BundleError, RecipeError
 from orthoedge.runtime.preprocess import Preprocess
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -69,7 +69,7 @@ class Calibration(_Record, frozen=True):
 
 
 class Metrics(_Record, frozen=True):
-    """What was measured, on the held-out test split, through the runtime's own pipeline."""
+    """What was measured on images that neither training nor calibration saw."""
 
     images: int
     accuracy: float
@@ -80,8 +80,20 @@ class Metrics(_Record, frozen=True):
     """15 equal-width bins, after temperature."""
     pointing_game: float | None
     """Share of images whose map peaks inside a lesion box, one map cell allowed; None: no boxes."""
+    coverage: float
+    """Share of images whose conformal set holds the true label."""
+    set_size: float
+    """Mean number of labels in the conformal set."""
     teacher_agreement: float
     """Share of images with the teacher's label."""
+    logit_correlation: float
+    """Pearson correlation with the teacher's logits, each image's mean taken off."""
+    teacher_divergence: float
+    """Mean Kullback-Leibler divergence from the teacher's calibrated answer to this, in nats."""
+    saliency_cosine: float
+    """Mean cosine with the teacher's map of the teacher's label."""
+    intervals: dict[str, tuple[float, float]]
+    """95 % bootstrap interval by field name, that of a recall as `recall.LABEL`."""
 
 
 class Tolerance(_Record, frozen=True):
@@ -108,18 +120,26 @@ class Lineage(_Record, frozen=True):
     teacher_fusion: tuple[float, ...]
     """Learned weight of each backbone."""
     teacher_sha256: str
-    teacher_macro_f1: float
+    teacher_metrics: Metrics
+    """The float32 ensemble on the same images, with a temperature of its own."""
     student: str
     """timm name."""
     pruned_channels: float
-    """Pruning ratio kept, 0 for none."""
+    """Share of the channels that was cut, 0 for none."""
     macs: int
     """Multiply-accumulates of one forward pass of the student as shipped."""
     parameters: int
     int8: str
     """Quantizer and its settings."""
+    float_layers: tuple[str, ...]
+    """Layers that went back to float because INT8 failed the gate with them."""
     training_list_sha256: str
+    range_list_sha256: str
+    """Of the training images that set the INT8 ranges."""
     calibration_list_sha256: str
+    """Of the images behind temperature, operating points, quantiles and thresholds."""
+    test_list_sha256: str
+    """Of the images behind `metrics`."""
     package_version: str
 
 

@@ -182,7 +182,11 @@ class Pipeline:
         if not np.isfinite(outputs.logits).all():
             raise EngineError(f"{self.engine.name}: logits are not finite; run orthoedge verify")
         verdict = decide(
-            outputs.logits[0], outputs.feature_vector[0], self.bundle.manifest, self._calibration
+            outputs.logits[0],
+            outputs.feature_vector[0],
+            self.bundle.manifest.labels,
+            self.bundle.manifest.alert_labels,
+            self._calibration,
         )
         label = self.bundle.manifest.labels.index(verdict.label)
         done = time.perf_counter()

@@ -6,6 +6,7 @@ place. `--set key=value` changes one value; a key that does not exist is refused
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Literal
 
 import msgspec
@@ -82,33 +83,47 @@ class SplitSettings(_Table, frozen=True):
 
 
 class GateLimits(_Table, frozen=True):
-    """Largest losses a compressed model may show against the teacher; drops are fractions."""
+    """What one precision may lose at most against the teacher; drops are fractions."""
 
     max_macro_f1_drop: float
     """Teacher's macro-F1 minus the compressed model's."""
-    max_alert_recall_drop: float
-    """Largest fall of the recall of any alert label."""
+    max_recall_drop: dict[str, float]
+    """Per label: the teacher's recall minus the compressed model's. A label left out is free."""
     max_pointing_drop: float
     """Fall of the pointing game's hit rate."""
     max_ece: float
     """Expected calibration error of the compressed model, after temperature."""
-    min_agreement: float
-    """Share of images on which fp32 and INT8 give one label."""
+    min_teacher_agreement: float
+    """Share of images on which teacher and compressed model give one label."""
     min_teacher_cosine: float
-    """Mean cosine of the student's and the teacher's saliency maps."""
+    """Mean cosine of the compressed model's and the teacher's saliency maps."""
+    max_engine_rmse: float
+    """Between two engines on one file: RMSE of the logits over their standard deviation."""
+
+
+class Gate(_Table, frozen=True):
+    """Limits per precision."""
+
+    fp32: GateLimits
+    int8: GateLimits
 
 
 class Compress(_Table, frozen=True):
     """Settings of distillation, pruning, quantization and their gate."""
 
-    student: str
-    """timm name of the student's backbone."""
+    students: tuple[str, ...]
+    """timm names of the students to try."""
     crop: int
     """Side in pixels of crops around the lesions for the first epochs of distillation."""
     crop_epochs: int
     """Epochs of distillation on those crops, before the whole squares; 0 leaves them out."""
     epochs: int
     """Epochs of distillation on whole squares."""
+    views: int
+    """Epochs that look at new augmentations; those after them see the same again in another order.
+
+    The teacher answers every view once, so fewer views are cheaper and more views teach more.
+    """
     lr: float
     """Learning rate of distillation, and of the epochs after pruning."""
     batch: int
@@ -119,28 +134,51 @@ class Compress(_Table, frozen=True):
     """Weight of the softened-logits term against the labels' cross-entropy, 0 to 1."""
     saliency_weight: float
     """Weight of the saliency agreement term; 0 leaves it out."""
-    prune_ratio: float
-    """Share of channels to cut; 0 leaves pruning out."""
+    prune: tuple[float, ...]
+    """Shares of the channels to cut, rising; each step starts from the one before. Empty: none."""
+    prune_crop_epochs: int
+    """Epochs of distillation on crops after each cut, before those on whole squares."""
     prune_epochs: int
-    """Epochs of distillation after the cut."""
+    """Epochs of distillation on whole squares after each cut."""
+    budget_ms: float
+    """Largest p50 of one INT8 inference on the target; 0 = none.
+
+    With a budget the most accurate candidate within it is taken, without one the fastest whose
+    macro-F1 on the validation part is within the gate's limit, or else the most accurate.
+    """
     calibration_images: int
-    """Training images that set the INT8 ranges."""
+    """Training images that set the INT8 ranges; 300 or more are advised."""
+    retreat_layers: int
+    """Most layers that go back to float where INT8 fails the gate; 0 = none."""
+    tune_epochs: int
+    """Epochs of quantization-aware fine-tuning where that is not enough; 0 = none."""
+    coverage: float
+    """Share of images whose conformal set is meant to hold the true label."""
+    sensitivity: float
+    """Sensitivity on the calibration part that sets the operating point of every label."""
     alert_labels: tuple[str, ...]
     """Labels that a finding never drops silently from its set."""
-    gate: GateLimits
+    gate: Gate
     """What may be lost at most."""
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch", "calibration_images"):
+        for name in ("epochs", "views", "batch", "calibration_images"):
             require(getattr(self, name) >= 1, f"compress.{name}", "1 or more", getattr(self, name))
         require(self.lr > 0, "compress.lr", "above 0", self.lr)
         require(self.softening > 0, "compress.softening", "above 0", self.softening)
         require(0 <= self.soft_weight <= 1, "compress.soft_weight", "0 to 1", self.soft_weight)
         require(self.saliency_weight >= 0, "compress.saliency_weight", "0 or more", "less")
-        require(0 <= self.prune_ratio < 1, "compress.prune_ratio", "0 to 1", self.prune_ratio)
+        once = len(set(self.students)) == len(self.students) and len(self.students) >= 1
+        require(once, "compress.students", "one or more distinct names", list(self.students))
+        rising = all(0 < a < b < 1 for a, b in pairwise((*self.prune, 0.999)))
+        require(rising, "compress.prune", "rising shares between 0 and 1", list(self.prune))
         require(self.crop >= 32, "compress.crop", "32 or more", self.crop)
-        require(self.crop_epochs >= 0, "compress.crop_epochs", "0 or more", self.crop_epochs)
-        require(self.prune_epochs >= 0, "compress.prune_epochs", "0 or more", self.prune_epochs)
+        whole = ("crop_epochs", "prune_crop_epochs", "prune_epochs", "retreat_layers")
+        for name in (*whole, "tune_epochs", "budget_ms"):
+            require(getattr(self, name) >= 0, f"compress.{name}", "0 or more", getattr(self, name))
+        for name in ("coverage", "sensitivity"):
+            value = getattr(self, name)
+            require(0 < value < 1, f"compress.{name}", "between 0 and 1", value)
 
 
 class Recipe(_Table, frozen=True):
@@ -235,7 +273,8 @@ class Recipe(_Table, frozen=True):
         require(0 <= self.ema < 1, "ema", "0 to 1", self.ema)
         fits = self.augment.crop <= self.preprocess.size
         require(fits, "augment.crop", f"at most {self.preprocess.size}", self.augment.crop)
-        fits = self.compress.crop_epochs == 0 or self.compress.crop <= self.preprocess.size
+        cropping = self.compress.crop_epochs or self.compress.prune_crop_epochs
+        fits = not cropping or self.compress.crop <= self.preprocess.size
         require(fits, "compress.crop", f"at most {self.preprocess.size}", self.compress.crop)
         require(0 <= self.dropout < 1, "dropout", "0 to 1", self.dropout)
         require(self.batch >= 2, "batch", "2 or more (batch normalization)", self.batch)
@@ -249,6 +288,12 @@ class Recipe(_Table, frozen=True):
         require(self.threads <= _MOST_THREADS, "threads", f"at most {_MOST_THREADS}", self.threads)
         missing = [label for label in self.compress.alert_labels if label not in self.labels]
         require(not missing, "compress.alert_labels", f"some of {list(self.labels)}", missing)
+        for precision in ("fp32", "int8"):
+            limits = getattr(self.compress.gate, precision).max_recall_drop
+            missing = [label for label in limits if label not in self.labels]
+            key = f"compress.gate.{precision}.max_recall_drop"
+            expected = f"some of {list(self.labels)} (`--set {key}={{}}` leaves all free)"
+            require(not missing, key, expected, missing)
 
 
 def require(holds: bool, key: str, expected: str, got: object) -> None:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, get_origin
+from typing import Any, get_args, get_origin
 
 import msgspec
 
@@ -131,6 +131,9 @@ def _override(tree: dict[str, Any], override: str) -> None:
     kind: Any = Recipe
     parts = key.split(".")
     for part in parts:
+        if get_origin(kind) is dict:  # of labels, which `Recipe` checks
+            kind = get_args(kind)[1]
+            continue
         if not _is_table(kind) or part not in _fields(kind):
             raise RecipeError(f"--set {override}: unknown key {key}{_nearest(key)}")
         kind = _fields(kind)[part]

@@ -40,7 +40,13 @@ class OnnxRuntimeEngine:
         if threads is not None:
             options.intra_op_num_threads = threads
         try:
-            self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+            self._session = ort.InferenceSession(
+                model,
+                options,
+                providers=["CPUExecutionProvider"],
+                # It would round the biases of an INT8 file, which the file says are float32.
+                disabled_optimizers=["WeightBiasQuantization"],
+            )
         # ONNX Runtime's own exceptions share no base but Exception.
         except Exception as error:
             first = str(error).strip().splitlines()[0]

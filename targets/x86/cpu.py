@@ -9,10 +9,10 @@ from orthoedge.runtime.engine import Precision
 
 # Widest first. On these, INT8 measured faster than fp32; on SSE alone it measured slower.
 _FAST_INT8 = ("avx512_vnni", "avx_vnni", "avx2")
-_CPUINFO = Path("/proc/cpuinfo")
+CPUINFO = Path("/proc/cpuinfo")
 
 
-def instruction_sets(cpuinfo: Path = _CPUINFO) -> frozenset[str]:
+def instruction_sets(cpuinfo: Path = CPUINFO) -> frozenset[str]:
     """Flags of the first processor, as Linux names them; empty where they cannot be read."""
     try:
         lines = cpuinfo.read_text().splitlines()
@@ -24,7 +24,7 @@ def instruction_sets(cpuinfo: Path = _CPUINFO) -> frozenset[str]:
     return frozenset()
 
 
-def choose_precision(cpuinfo: Path = _CPUINFO) -> tuple[Precision, str]:
+def choose_precision(cpuinfo: Path = CPUINFO) -> tuple[Precision, str]:
     """INT8 where the processor has 256-bit integer instructions, else fp32; and why."""
     cap = os.environ.get("ONEDNN_MAX_CPU_ISA", "")
     if cap.upper() in ("SSE41", "AVX"):

@@ -15,8 +15,8 @@ from orthoedge.runtime.engine import Outputs, Precision, check_images
 from orthoedge.runtime.errors import EngineError
 
 _OUTPUTS = ("logits", "saliency_map", "feature_vector")
-# Widest first: the widest set any kernel of the compiled model uses is what the model needs.
-_ISA = ("avx512_core_amx", "avx512", "avx2_vnni", "avx2", "avx", "sse41", "sse42")
+# Widest first, in OpenVINO's spelling: it says avx2 for AVX2 with VNNI too, and sse42 for SSE4.1.
+_ISA = ("avx512_amx", "avx512", "avx2", "avx", "sse42")
 
 
 class OpenVinoEngine:
@@ -80,17 +80,16 @@ def _last(error: RuntimeError) -> str:
 
 
 def _what_runs(compiled: Any) -> tuple[str, bool]:
-    """Widest instruction set among the compiled kernels, and whether any computes in integers."""
+    """Widest instruction set among the convolutions, and whether any computes in integers.
+
+    They are where the time goes, and the only kernels that ONEDNN_MAX_CPU_ISA is sure to cap:
+    OpenVINO's own reductions use whatever the processor has.
+    """
     kernels = []
     for operation in compiled.get_runtime_model().get_ops():
         info = operation.get_rt_info()
-        if "primitiveType" in info:
+        if "primitiveType" in info and info["layerType"].astype(str) == "Convolution":
             kernels.append(str(info["primitiveType"].astype(str)).lower())
     isa = next((isa for isa in _ISA if any(isa in kernel for kernel in kernels)), "not reported")
-    # A kernel's name ends in the precision it computes in, such as brgconv_avx512_i8. Reorders
-    # of the uint8 input carry u8 in both models and do not count.
-    integer = any(
-        re.search(r"_[iu]8$", kernel) and "reorder" not in kernel and "conv" in kernel
-        for kernel in kernels
-    )
-    return isa, integer
+    # A kernel's name ends in the precision it computes in, such as jit_avx2_1x1_i8.
+    return isa, any(re.search(r"_[iu]8$", kernel) for kernel in kernels)

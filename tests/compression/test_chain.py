@@ -51,16 +51,17 @@ def test_verify_passes_on_both_targets(tiny_bundle, capsys):
 def test_a_failed_gate_writes_a_report_and_no_bundle(tiny_run, tmp_path, capsys):
     out = tmp_path / "bundle"
     arguments = ["compress", str(tiny_run), "--out", str(out)]
-    settings = ["compress.gate.max_macro_f1_drop=-2", "compress.epochs=1", "compress.prune_ratio=0"]
+    settings = ["compress.gate.fp32.max_macro_f1_drop=-2", "compress.epochs=1", "compress.prune="]
     arguments += [part for setting in settings for part in ("--set", setting)]
     assert main(arguments) == 1
     assert "limits of the gate are not kept" in capsys.readouterr().err
     assert not out.exists()
-    report = json.loads((tmp_path / "bundle.work/gate.json").read_text())
-    assert {"precision", "name", "measured", "limit", "at_most"} == set(report[0])
+    report = json.loads((tmp_path / "bundle.report/report.json").read_text())
+    assert report["bundle"] is None
+    assert {"precision", "name", "measured", "limit", "at_most"} == set(report["gate"][0])
     # Another limit does not cost another distillation.
-    assert main([*arguments, "--set", "compress.gate.max_macro_f1_drop=1"]) == 0
-    assert "distil 1/1" not in capsys.readouterr().err
+    assert main([*arguments, "--set", "compress.gate.fp32.max_macro_f1_drop=1"]) == 0
+    assert "whole 1/1" not in capsys.readouterr().err
     assert read_bundle(out).manifest.metrics["fp32"].images > 0
 
 
@@ -79,8 +80,8 @@ def test_a_killed_call_goes_on_where_it_was(tiny_run, tmp_path):
     """Killed after the first epoch of distillation; the second call does not repeat it."""
     out = tmp_path / "bundle"
     command = [sys.executable, "-m", "orthoedge.cli.main", "compress", str(tiny_run), "--out"]
-    command += [str(out), "--set", "compress.epochs=40", "--set", "compress.prune_ratio=0"]
-    state = tmp_path / "bundle.work" / "distil.pt"
+    command += [str(out), "--set", "compress.epochs=40", "--set", "compress.prune="]
+    state = tmp_path / "bundle.work" / "test_efficientnet-whole.pt"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment) as process:
         deadline = time.monotonic() + 120
@@ -91,8 +92,8 @@ def test_a_killed_call_goes_on_where_it_was(tiny_run, tmp_path):
     assert not out.exists()
     ended = subprocess.run(command, stderr=subprocess.PIPE, text=True, env=environment, check=False)
     assert ended.returncode == 0, ended.stderr
-    assert "distil 1/40" not in ended.stderr
-    assert "distil 40/40" in ended.stderr
+    assert "whole 1/40" not in ended.stderr
+    assert "whole 40/40" in ended.stderr
     assert read_bundle(out).manifest.lineage.pruned_channels == 0
 
 
@@ -101,7 +102,7 @@ def test_a_student_starts_from_the_weights_it_is_given(phantoms, tmp_path, capsy
     run, out = tmp_path / "run", tmp_path / "bundle"
     one = ["--set", "backbones=test_efficientnet", "--set", "fusion=", "--set", "epochs=1"]
     assert main(["train", "tiny", "--data", str(phantoms), "--out", str(run), *one]) == 0
-    settings = ["compress.epochs=1", "compress.lr=1e-9", "compress.prune_ratio=0"]
+    settings = ["compress.epochs=1", "compress.lr=1e-9", "compress.prune="]
     arguments = ["compress", str(run), "--out", str(out), "--weights", f"{run}/model.safetensors"]
     arguments += [part for setting in settings for part in ("--set", setting)]
     assert main(arguments) == 0

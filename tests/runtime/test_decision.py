@@ -4,7 +4,10 @@ import msgspec
 import numpy as np
 import pytest
 
-from orthoedge.runtime.decision import decide, distribution_distance
+from orthoedge.runtime.decision import decide, distribution_distance, margins
+
+LABELS = ("fracture", "non-affected", "tumor-malignant")
+ALERT = ("tumor-malignant",)
 
 
 def calibrated(bundle, **changes):
@@ -15,7 +18,12 @@ def calibrated(bundle, **changes):
 def decision(bundle, probabilities, features=None, **changes):
     logits = np.log(np.asarray(probabilities, np.float32))
     features = np.ones(8, np.float32) if features is None else features
-    return decide(logits, features, bundle.manifest, calibrated(bundle, **changes))
+    return decided(bundle, logits, features, calibrated(bundle, **changes))
+
+
+def decided(bundle, logits, features, calibration):
+    manifest = bundle.manifest
+    return decide(logits, features, manifest.labels, manifest.alert_labels, calibration)
 
 
 def test_a_sure_answer_is_reported_without_a_reason(small_bundle):
@@ -60,19 +68,51 @@ def test_features_far_from_training_are_referred_then_rejected(small_bundle):
 def test_temperature_divides_the_logits(small_bundle):
     logits = np.array([2.0, 0.0, -1.0], np.float32)
     calibration = calibrated(small_bundle, temperature=2.0)
-    verdict = decide(logits, np.ones(8, np.float32), small_bundle.manifest, calibration)
+    verdict = decided(small_bundle, logits, np.ones(8, np.float32), calibration)
     expected = np.exp(logits / 2) / np.exp(logits / 2).sum()
     np.testing.assert_allclose(list(verdict.probabilities.values()), expected, rtol=1e-6)
 
 
 def test_huge_logits_do_not_overflow(small_bundle):
     logits = np.array([1e4, -1e4, 0.0], np.float32)
-    verdict = decide(
-        logits, np.ones(8, np.float32), small_bundle.manifest, calibrated(small_bundle)
-    )
+    verdict = decided(small_bundle, logits, np.ones(8, np.float32), calibrated(small_bundle))
     assert verdict.probabilities["fracture"] == 1.0
 
 
 def test_the_distance_is_in_units_of_the_threshold(small_bundle):
     statistics = small_bundle.manifest.calibration["fp32"].out_of_distribution
     assert distribution_distance(np.ones(8, np.float32), statistics) == 0
+
+
+def test_margins_name_every_threshold_and_the_side_of_it(small_bundle):
+    changes = {"conformal_quantile": 0.7, "operating_points": dict.fromkeys(LABELS, 0.1)}
+    # mean 1, deviation 2, threshold 3: a shift of 6 gives (6 / 2)² / 3 = 3.
+    verdict = decision(small_bundle, [0.5, 0.35, 0.15], np.full(8, 7, np.float32), **changes)
+    found = margins(verdict, ALERT, calibrated(small_bundle, **changes))
+    assert found == pytest.approx(
+        {
+            "out of distribution": 2,
+            "reject": -0.25,
+            "fracture first": 0.15,
+            "non-affected first": -0.15,
+            "tumor-malignant first": -0.35,
+            "fracture in the set": 0.2,
+            "non-affected in the set": 0.05,
+            "tumor-malignant in the set": -0.15,
+            "tumor-malignant alert": 0.05,
+        }
+    )
+
+
+def test_verdicts_differ_only_where_a_margin_changes_its_sign(small_bundle):
+    rng = np.random.default_rng(0)
+    calibration = calibrated(small_bundle, conformal_quantile=0.7)
+    seen = {}
+    for _ in range(500):
+        features = rng.normal(1, rng.uniform(1, 8), 8).astype(np.float32)
+        logits = rng.normal(0, 1, 3).astype(np.float32)
+        verdict = decided(small_bundle, logits, features, calibration)
+        signs = {k: v >= 0 for k, v in margins(verdict, ALERT, calibration).items()}
+        said = (verdict.label, frozenset(verdict.label_set), verdict.decision)
+        assert seen.setdefault(tuple(signs.values()), said) == said
+    assert len(seen) > 20

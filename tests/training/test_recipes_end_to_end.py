@@ -24,10 +24,15 @@ from orthoedge.training.run import load_run
 QUICK = (
     "preprocess.size=64", "epochs=1", "lr=2e-3", "threads=1", "warmup_epochs=0",
     "compress.epochs=1", "compress.prune_epochs=1", "compress.calibration_images=16",
-    "compress.student=test_efficientnet", "compress.prune_ratio=0",
-    "compress.gate.max_macro_f1_drop=1", "compress.gate.max_alert_recall_drop=1",
-    "compress.gate.max_pointing_drop=1", "compress.gate.max_ece=1",
-    "compress.gate.min_agreement=0", "compress.gate.min_teacher_cosine=-1",
+    "compress.students=test_efficientnet", "compress.prune=", "compress.retreat_layers=0",
+    *(
+        f"compress.gate.{precision}.{limit}"
+        for precision in ("fp32", "int8")
+        for limit in (
+            "max_macro_f1_drop=1", "max_recall_drop={}", "max_pointing_drop=1", "max_ece=1",
+            "min_teacher_agreement=0", "min_teacher_cosine=-1", "max_engine_rmse=10",
+        )
+    ),
 )  # fmt: skip
 # What makes a recipe what it is stays: two branches, a comparison, folds, one sigmoid, 299 pixels,
 # a plain network that is its own student. Only the networks are small.
@@ -38,10 +43,10 @@ OWN: dict[str, tuple[str, ...]] = {
     "tumor-compare": ("backbones=test_convnext2,test_efficientnet",),
     "resnet50-vgg19": (
         "backbones=vgg11_bn", "split.folds=2",
-        "compress.student=vgg11_bn", "compress.prune_ratio=0.5",
+        "compress.students=vgg11_bn", "compress.prune=0.5",
     ),
     "custom-cnn": (
-        "backbones=plain_cnn_8", "compress.student=plain_cnn_8", "compress.prune_ratio=0.5",
+        "backbones=plain_cnn_8", "compress.students=plain_cnn_8", "compress.prune=0.5",
     ),
     "efficientnet-299": ("backbones=test_efficientnet", "preprocess.size=299"),
 }  # fmt: skip
@@ -76,9 +81,8 @@ def test_a_recipe_goes_from_four_class_phantoms_to_a_map(name, phantoms, tmp_pat
     run, manifest = load_run(out), read_bundle(bundle).manifest
     assert manifest.labels == recipe.labels
     assert {study.label for study in run.split.train} == set(recipe.labels)
-    pruned = run.recipe.compress.prune_ratio
     # Whether a cut is kept is decided by latency, which a test does not assert.
-    assert manifest.lineage.pruned_channels in (0, pruned)
+    assert manifest.lineage.pruned_channels in (0, *run.recipe.compress.prune)
     assert manifest.lineage.teacher == run.recipe.backbones
 
     image = run.split.test[0].path

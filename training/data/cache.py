@@ -73,11 +73,29 @@ def preprocessed(
             records[start : start + len(block)] = block
         return records
     file = folder / f"{_key(paths, preprocess)}.npy"
+    return kept(file, kind, len(paths), blocks, f"{len(paths)} preprocessed images")
+
+
+def kept(
+    file: Path, kind: np.dtype[Any], count: int, blocks: Iterator[Records], what: str
+) -> Records:
+    """Map a file of records; write it first where it is missing or damaged.
+
+    Args:
+        file: named by all that its records depend on.
+        kind: of one record.
+        count: of records in all.
+        blocks: the records, taken only if they must be written.
+        what: they are, for the message of a full disk.
+
+    Raises:
+        DataError: the file cannot be written; nothing of it is left then.
+    """
     if file.exists():
         if _whole(file):
             return _map(file)
         tqdm.write(f"{file}: damaged, made anew", file=sys.stderr)
-    _write(file, blocks, len(paths), kind)
+    _write(file, blocks, count, kind, what)
     return _map(file)
 
 
@@ -154,7 +172,9 @@ def _map(file: Path) -> Records:
     return records
 
 
-def _write(file: Path, blocks: Iterator[Records], count: int, kind: np.dtype[Any]) -> None:
+def _write(
+    file: Path, blocks: Iterator[Records], count: int, kind: np.dtype[Any], what: str
+) -> None:
     header = io.BytesIO()
     shape = {"descr": np.lib.format.dtype_to_descr(kind), "fortran_order": False, "shape": (count,)}
     np.lib.format.write_array_header_1_0(header, shape)
@@ -175,7 +195,7 @@ def _write(file: Path, blocks: Iterator[Records], count: int, kind: np.dtype[Any
             raise DataError(f"{folder}: no cache can be kept: {error.strerror}; {place}") from error
         free = shutil.disk_usage(folder).free
         raise DataError(
-            f"{folder}: the disk is full: {count} preprocessed images need {needed / 1e6:.1f} MB, "
+            f"{folder}: the disk is full: {what} need {needed / 1e6:.1f} MB, "
             f"{free / 1e6:.1f} MB are free; {place}"
         ) from error
 

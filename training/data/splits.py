@@ -170,3 +170,17 @@ def _divide(
     for name in sorted(members):
         divided[part_of[name]] += members[name]
     return [tuple(part) for part in divided]
+
+
+def halve(studies: Sequence[Study], parts: tuple[str, str], seed: int) -> list[tuple[Study, ...]]:
+    """Divide into two equal parts by group, each with every label.
+
+    Args:
+        studies: what to divide.
+        parts: names of the two, for the message.
+        seed: of the division.
+
+    Raises:
+        DataError: a label is in one group only.
+    """
+    return _divide(studies, "group", (0.5, 0.5), parts, seed)

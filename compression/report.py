@@ -1,0 +1,33 @@
+"""The report a compression leaves in a folder: report.json, report.md and two plots."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from orthoedge.compression.plots import write_front, write_trace
+from orthoedge.compression.records import CompressionReport
+from orthoedge.compression.text import FRONT, TRACE, markdown
+from orthoedge.runtime.files import write_atomic
+from orthoedge.training.run import write_record
+
+JSON, MARKDOWN = "report.json", "report.md"
+
+
+def write_report(folder: Path, report: CompressionReport) -> None:
+    """Write the plots there is something to draw for, report.md and, last, report.json.
+
+    Args:
+        folder: made where it does not exist; each file is written atomically.
+        report: what is known so far; an earlier one in the folder is replaced.
+    """
+    (folder / JSON).unlink(missing_ok=True)  # an old one would vouch for new pictures
+    for name, write, rows in (
+        (FRONT, write_front, report.candidates),
+        (TRACE, write_trace, report.trace),
+    ):
+        if rows:
+            write(folder / name, report)
+        else:
+            (folder / name).unlink(missing_ok=True)
+    write_atomic(folder / MARKDOWN, markdown(report).encode())
+    write_record(folder / JSON, report)
