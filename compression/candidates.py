@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from orthoedge.benchmarks.latency import Timings, interleaved, median_interval
 from orthoedge.benchmarks.metrics import confusion, macro_f1
-from orthoedge.compression.records import Candidate
+from orthoedge.compression.reporting.records import Candidate
 from orthoedge.compression.search import ROUNDS, WARMUP, Trial
 from orthoedge.runtime.files import sha256, write_atomic
 from orthoedge.targets import open_model

@@ -22,8 +22,8 @@ from orthoedge.compression.hardening import Hardened, harden
 from orthoedge.compression.judge import Judge, Judged, balanced
 from orthoedge.compression.parts import read_parts
 from orthoedge.compression.prune import check_prunable
-from orthoedge.compression.records import CompressionReport, Stage
-from orthoedge.compression.report import write_report
+from orthoedge.compression.reporting.records import CompressionReport, Stage
+from orthoedge.compression.reporting.report import write_report
 from orthoedge.compression.school import open_school
 from orthoedge.compression.search import ROUNDS, WARMUP, Search, Trial
 from orthoedge.compression.shipping import ship

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from orthoedge.compression.gate import Check
-from orthoedge.compression.records import Candidate
+from orthoedge.compression.reporting.records import Candidate
 from orthoedge.runtime.errors import RecipeError
 
 _Order = tuple[float, float, int, str, float]

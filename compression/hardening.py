@@ -11,10 +11,10 @@ from orthoedge.compression.agreement import logit_rmse
 from orthoedge.compression.distil import distil
 from orthoedge.compression.gate import Check, gate
 from orthoedge.compression.judge import Judge
-from orthoedge.compression.records import Retreat
-from orthoedge.compression.retreat import retreat, sensitivity
+from orthoedge.compression.quantization.retreat import retreat, sensitivity
+from orthoedge.compression.quantization.tune import fake_quantized
+from orthoedge.compression.reporting.records import Retreat
 from orthoedge.compression.search import ROUNDS, WARMUP, Search, Trial, weights_sha256
-from orthoedge.compression.tune import fake_quantized
 from orthoedge.runtime.engine import Precision
 from orthoedge.targets import open_model
 from orthoedge.targets.batches import run_all

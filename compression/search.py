@@ -15,9 +15,9 @@ import torch
 from orthoedge.benchmarks.latency import interleaved, ratio
 from orthoedge.benchmarks.metrics import confusion, macro_f1
 from orthoedge.compression.export import export
-from orthoedge.compression.int8 import quantize
 from orthoedge.compression.prune import cut
-from orthoedge.compression.records import PruneStep
+from orthoedge.compression.quantization.int8 import quantize
+from orthoedge.compression.reporting.records import PruneStep
 from orthoedge.compression.school import School
 from orthoedge.runtime.engine import Engine, Precision
 from orthoedge.runtime.files import sha256, write_atomic

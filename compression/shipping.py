@@ -11,13 +11,13 @@ import numpy.typing as npt
 
 from orthoedge.compression.agreement import EngineAgreement
 from orthoedge.compression.bundle import write_bundle
-from orthoedge.compression.card import model_card
 from orthoedge.compression.export import OPSET
 from orthoedge.compression.gate import Check
 from orthoedge.compression.hardening import Hardened
-from orthoedge.compression.int8 import RECIPE as INT8_RECIPE
 from orthoedge.compression.judge import Judge, Judged
 from orthoedge.compression.parts import kind_of_data
+from orthoedge.compression.quantization.int8 import RECIPE as INT8_RECIPE
+from orthoedge.compression.reporting.card import model_card
 from orthoedge.compression.search import Search
 from orthoedge.runtime.bundles import Bundle
 from orthoedge.runtime.engine import PRECISIONS, Outputs, Precision

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from orthoedge.compression.front import choose, pareto
-from orthoedge.compression.records import Candidate
+from orthoedge.compression.reporting.records import Candidate
 from orthoedge.runtime.errors import RecipeError
 
 

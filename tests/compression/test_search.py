@@ -16,7 +16,7 @@ from orthoedge.compression.candidates import measure_trials
 from orthoedge.compression.front import pareto
 from orthoedge.compression.judge import balanced
 from orthoedge.compression.parts import read_parts
-from orthoedge.compression.records import Candidate
+from orthoedge.compression.reporting.records import Candidate
 from orthoedge.compression.school import open_school
 from orthoedge.compression.search import Search
 from orthoedge.training.run import load_run

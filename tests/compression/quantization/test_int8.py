@@ -5,9 +5,9 @@ import onnx
 import pytest
 from conv_model import LAYERS, answers, constant, conv_model, error, pictures, weight_codes
 
-from orthoedge.compression.int8 import quantize
-from orthoedge.compression.lint import lint
-from orthoedge.compression.retreat import layers
+from orthoedge.compression.quantization.int8 import quantize
+from orthoedge.compression.quantization.lint import lint
+from orthoedge.compression.quantization.retreat import layers
 from orthoedge.runtime.errors import GateFailed
 from orthoedge.targets import open_model
 

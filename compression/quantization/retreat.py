@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from orthoedge.compression.export import INPUT, OUTPUTS
-from orthoedge.compression.lint import check
-from orthoedge.compression.wiring import Wiring, drop_unused
+from orthoedge.compression.quantization.lint import check
+from orthoedge.compression.quantization.wiring import Wiring, drop_unused
+from orthoedge.runtime.engine import Precision
+from orthoedge.targets import open_model
 
 _PASSING = ("MaxPool", "Relu", "Clip", "Concat", "Slice", "Split", "Pad", "Reshape", "Transpose")
 """Operators that NNCF quantizes ahead of instead of behind: the same on codes and on floats."""
@@ -66,11 +67,11 @@ def sensitivity(int8: bytes, fp32: bytes, images: npt.NDArray[np.uint8]) -> dict
     Returns:
         The fall per layer, the largest first; negative where the errors of two layers cancel.
     """
-    expected = _logits(fp32, images)
+    expected = _logits(fp32, images, "fp32")
     full, proto = onnx.load_from_string(fp32).graph, onnx.load_from_string(int8)
 
     def error(model: bytes) -> float:
-        difference = _logits(model, images) - expected
+        difference = _logits(model, images, "int8") - expected
         return float(np.sqrt((difference**2).mean()) / expected.std())
 
     before, falls = error(int8), {}
@@ -140,13 +141,10 @@ def _float(name: str) -> str:
     return f"{name}_float"
 
 
-def _logits(model: bytes, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """(n, C); straight from the model, since several engines' worth of checks would cost more."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+def _logits(
+    model: bytes, images: npt.NDArray[np.uint8], precision: Precision
+) -> npt.NDArray[np.float32]:
+    """(n, C) of the reference engine."""
+    engine = open_model(model, images.shape[-1], "portable", precision)
     parts = range(0, len(images), _BATCH)
-    answers = [session.run(OUTPUTS[:1], {INPUT: images[i : i + _BATCH]})[0] for i in parts]
-    return np.concatenate(answers)
+    return np.concatenate([engine.run(images[i : i + _BATCH]).logits for i in parts])

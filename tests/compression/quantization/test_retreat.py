@@ -7,8 +7,8 @@ import onnx
 import pytest
 from conv_model import LAYERS, conv_model, error, parser_warnings, pictures
 
-from orthoedge.compression.int8 import quantize
-from orthoedge.compression.retreat import layers, retreat, sensitivity
+from orthoedge.compression.quantization.int8 import quantize
+from orthoedge.compression.quantization.retreat import layers, retreat, sensitivity
 from orthoedge.runtime.errors import GateFailed
 
 needs_rtx = pytest.mark.skipif(

@@ -5,7 +5,7 @@ import re
 import msgspec
 import pytest
 
-from orthoedge.compression.card import model_card
+from orthoedge.compression.reporting.card import model_card
 from orthoedge.runtime.manifest import Calibration, Lineage, Metrics
 
 GATE = ["pass  int8  macro-F1 drop 0.0021 <= 0.005", "pass  int8  ECE 0.0170 <= 0.02"]

@@ -14,7 +14,7 @@ import onnx
 from onnx import TensorProto, numpy_helper
 
 from orthoedge.compression.export import INPUT, OPSET, OUTPUTS, explain_nodes
-from orthoedge.compression.wiring import Wiring
+from orthoedge.compression.quantization.wiring import Wiring
 from orthoedge.runtime.engine import Precision
 from orthoedge.runtime.errors import GateFailed
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import chain
 
-from orthoedge.compression.card_figures import (
+from orthoedge.compression.reporting.card_figures import (
     cell,
     changes_table,
     closeness_table,

@@ -16,8 +16,8 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import PercentFormatter
 
 from orthoedge.compression.front import pareto
-from orthoedge.compression.placing import place_names
-from orthoedge.compression.records import Candidate, CompressionReport, PruneStep
+from orthoedge.compression.reporting.placing import place_names
+from orthoedge.compression.reporting.records import Candidate, CompressionReport, PruneStep
 from orthoedge.training.evaluation.plots import COLOURS, save
 
 _MARKERS = "os^Dvp*h"

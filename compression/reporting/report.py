@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from orthoedge.compression.plots import write_front, write_trace
-from orthoedge.compression.records import CompressionReport
-from orthoedge.compression.text import FRONT, TRACE, markdown
+from orthoedge.compression.reporting.plots import write_front, write_trace
+from orthoedge.compression.reporting.records import CompressionReport
+from orthoedge.compression.reporting.text import FRONT, TRACE, markdown
 from orthoedge.runtime.files import write_atomic
 from orthoedge.training.run import write_record
 

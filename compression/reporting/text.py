@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from orthoedge.compression.front import pareto
-from orthoedge.compression.records import Candidate, CompressionReport, PruneStep, Stage
+from orthoedge.compression.reporting.records import Candidate, CompressionReport, PruneStep, Stage
 from orthoedge.runtime.manifest import Metrics
 
 FRONT, TRACE = "front.png", "trace.png"

@@ -17,7 +17,6 @@ from torch.nn.utils import parametrize
 
 from orthoedge.training.ensemble import Ensemble, normalise
 
-_MOMENTUM = 0.1  # of the moving ranges: batch normalization's
 _RANGE = "input_range"
 _PROBE = 192  # pixels: a multiple of 64, so that a last map has more than one cell
 
@@ -28,10 +27,9 @@ def fake_quantized(student: Ensemble) -> Iterator[Ensemble]:
 
     Weights are symmetric per output channel: 7 bits, but 8 for depthwise ones, as `quantize` has
     them. Batch normalization may stay a layer of its own: folding it multiplies a channel's weights
-    and their step by the same number. Inputs are symmetric per tensor in 8 bits; their range moves
-    with the mean over the batch of each image's largest value, which is what NNCF takes, in
-    training mode only. Head, map, sums and what lies behind a pooling (squeeze-and-excite) stay as
-    they are.
+    and their step by the same number. Inputs are symmetric per tensor in 8 bits; their range is
+    the largest value that training mode has shown, as `quantize` takes it. Head, map, sums and what
+    lies behind a pooling (squeeze-and-excite) stay as they are.
 
     Inside, `student.state_dict()` has other names and holds the ranges too, so a state kept there
     resumes there exactly; `student.parameters()` are the float weights.
@@ -71,8 +69,7 @@ def _round_input(module: nn.Module, inputs: tuple[Tensor]) -> Tensor:
     (x,) = inputs
     moving: Tensor = getattr(module, _RANGE)
     if module.training:
-        largest = x.detach().abs().amax((1, 2, 3)).mean().to(moving)
-        moving.copy_(torch.where(moving > 0, moving.lerp(largest, _MOMENTUM), largest))
+        moving.copy_(torch.maximum(moving, x.detach().abs().amax()))
     if not moving > 0:  # no batch in training mode yet
         return x
     zero = torch.zeros((), dtype=torch.int32, device=x.device)

@@ -9,17 +9,17 @@ import pytest
 
 from orthoedge.compression.agreement import EngineAgreement
 from orthoedge.compression.gate import Check
-from orthoedge.compression.placing import place_names
-from orthoedge.compression.plots import write_front, write_trace
-from orthoedge.compression.records import (
+from orthoedge.compression.reporting.placing import place_names
+from orthoedge.compression.reporting.plots import write_front, write_trace
+from orthoedge.compression.reporting.records import (
     Candidate,
     CompressionReport,
     PruneStep,
     Retreat,
     Stage,
 )
-from orthoedge.compression.report import write_report
-from orthoedge.compression.text import markdown
+from orthoedge.compression.reporting.report import write_report
+from orthoedge.compression.reporting.text import markdown
 from orthoedge.runtime.manifest import Metrics
 
 STUDENTS = {"mobilenetv4_conv_small": (0.48, 0.938), "lcnet_100": (0.41, 0.915)}

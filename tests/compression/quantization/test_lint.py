@@ -12,7 +12,7 @@ import pytest
 from conv_model import parser_warnings
 from onnx import TensorProto, helper, numpy_helper
 
-from orthoedge.compression.lint import check, lint
+from orthoedge.compression.quantization.lint import check, lint
 from orthoedge.runtime.bundles import EMBEDDED
 from orthoedge.runtime.errors import GateFailed
 

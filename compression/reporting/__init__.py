@@ -1,0 +1,1 @@
+"""What a compression says about itself: records, report, plots, model card."""
