@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 import numpy as np
 import numpy.typing as npt
@@ -49,6 +51,7 @@ def engine_agreement(
     labels: tuple[str, ...],
     alert_labels: tuple[str, ...],
     calibration: Calibration,
+    caps: Sequence[str] = CAPS,
 ) -> list[EngineAgreement]:
     """Compare ONNX Runtime and OpenVINO at lesser instruction sets with OpenVINO as it is.
 
@@ -60,6 +63,7 @@ def engine_agreement(
         labels: C names.
         alert_labels: those never dropped silently from a finding's set.
         calibration: of this precision.
+        caps: instruction sets to hold OpenVINO to, of `targets/capped.py`.
 
     Returns:
         One entry per engine; one that this processor cannot run says so in `skipped`.
@@ -81,7 +85,7 @@ def engine_agreement(
 
     portable = open_model(model, size, "portable", precision)
     found = [compare(portable.name, run_all(portable, images))]
-    for cap in CAPS:
+    for cap in caps:
         engine = f"openvino {cap}"
         if reason := why_not(cap):
             found.append(_skipped(engine, reason))

@@ -74,7 +74,7 @@ def _retreat(
     ranking = list(sensitivity(trial.int8, trial.fp32, images))
     lost: Sequence[Check] = _lost(trial, judge)
     found, names = trial, tuple[str, ...]()
-    for count in range(1, min(search.recipe.compress.retreat_layers, len(ranking)) + 1):
+    for count in range(1, min(search.recipe.compress.retreat_layers, len(ranking) - 1) + 1):
         names = tuple(ranking[:count])
         found = replace(trial, int8=retreat(trial.int8, trial.fp32, names))
         lost = _lost(found, judge)

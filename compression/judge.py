@@ -43,52 +43,65 @@ class Judge:
 
     def __init__(self, teacher: bytes, parts: Parts, recipe: Recipe, target: str) -> None:
         self.parts, self.recipe, self.target = parts, recipe, target
-        self.teacher = open_model(teacher, recipe.preprocess.size, target, "fp32")
-        self._taught: dict[str, Outputs] = {}
+        self._teacher = teacher
+        # By SHA-256 of the model, and by part: the teacher takes minutes on a large one.
+        self._engines: dict[str, Engine] = {}
+        self._outputs: dict[tuple[str, str], Outputs] = {}
+        self._calibrations: dict[str, Calibration] = {}
         self._judged: dict[tuple[str, str], Judged] = {}
-        self._model = teacher
         self._features = balanced(parts.train, _FEATURE_IMAGES, recipe.seed)
-        calibration = self._answers(parts.calibration, "calibration")
-        self.temperature = fit_temperature(calibration.logits, parts.calibration.labels)
+        logits = self._run(teacher, "fp32", "calibration").logits
+        self.temperature = fit_temperature(logits, parts.calibration.labels)
 
     def judge(self, model: bytes, precision: Precision, part: Literal["val", "test"]) -> Judged:
         """Calibrate a network on the calibration part and measure it on `part`; once each."""
         key = sha256(model), part
         if key not in self._judged:
-            engine = self.teacher
-            if model is not self._model:
-                engine = open_model(model, self.recipe.preprocess.size, self.target, precision)
-            self._judged[key] = self._judge(engine, part)
+            calibration = self._calibrate(model, precision)
+            metrics = measure(
+                self._run(model, precision, part),
+                self._run(self._teacher, "fp32", part),
+                getattr(self.parts, part),
+                self.recipe.labels,
+                calibration,
+                self.temperature,
+            )
+            self._judged[key] = Judged(self._open(model, precision), calibration, metrics)
         return self._judged[key]
 
     def judge_teacher(self, part: Literal["val", "test"]) -> Judged:
         """The same of the teacher itself."""
-        return self.judge(self._model, "fp32", part)
+        return self.judge(self._teacher, "fp32", part)
 
-    def _judge(self, engine: Engine, part: Literal["val", "test"]) -> Judged:
-        recipe, data = self.recipe, getattr(self.parts, part)
-        calibration = calibrate(
-            run_all(engine, self.parts.calibration.images[:, None]),
-            self.parts.calibration.labels,
-            recipe.labels,
-            run_all(engine, self.parts.train.images[self._features, None]).feature_vector,
-            recipe.compress.coverage,
-            recipe.compress.sensitivity,
-        )
-        metrics = measure(
-            run_all(engine, data.images[:, None]),
-            self._answers(data, part),
-            data,
-            recipe.labels,
-            calibration,
-            self.temperature,
-        )
-        return Judged(engine, calibration, metrics)
+    def _calibrate(self, model: bytes, precision: Precision) -> Calibration:
+        key, settings = sha256(model), self.recipe.compress
+        if key not in self._calibrations:
+            seen = self.parts.train.images[self._features, None]
+            self._calibrations[key] = calibrate(
+                self._run(model, precision, "calibration"),
+                self.parts.calibration.labels,
+                self.recipe.labels,
+                run_all(self._open(model, precision), seen).feature_vector,
+                settings.coverage,
+                settings.sensitivity,
+            )
+        return self._calibrations[key]
 
-    def _answers(self, data: Radiographs, part: str) -> Outputs:
-        if part not in self._taught:
-            self._taught[part] = run_all(self.teacher, data.images[:, None])
-        return self._taught[part]
+    def _run(
+        self, model: bytes, precision: Precision, part: Literal["val", "calibration", "test"]
+    ) -> Outputs:
+        key = sha256(model), part
+        if key not in self._outputs:
+            images = getattr(self.parts, part).images[:, None]
+            self._outputs[key] = run_all(self._open(model, precision), images)
+        return self._outputs[key]
+
+    def _open(self, model: bytes, precision: Precision) -> Engine:
+        key = sha256(model)
+        if key not in self._engines:
+            size = self.recipe.preprocess.size
+            self._engines[key] = open_model(model, size, self.target, precision)
+        return self._engines[key]
 
 
 def balanced(data: Radiographs, count: int, seed: int) -> npt.NDArray[np.int64]:

@@ -7,6 +7,8 @@ and clips everything above 127. Weights, but for depthwise ones, are kept within
 Activations keep the largest value that any calibration image gives. NNCF's default is the mean of
 the images' largest values, which clips the sums of residual blocks at a third of what they reach:
 the logits of the embedded student were off by 0.17 of their deviation, and are by 0.03 now.
+The sums themselves stay in float32. Rounded at each block, what engines round differently piles up
+along the chain of sums: OpenVINO and ONNX Runtime were 0.015 apart, and are 0.007 now.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ from orthoedge.compression.quantization.lint import check
 from orthoedge.compression.quantization.wiring import drop_unused
 
 RECIPE = (
-    "nncf PTQ, PERFORMANCE preset, overflow fix, per-tensor activations of full range, signed Q/DQ"
+    "nncf PTQ, PERFORMANCE preset, overflow fix, per-tensor activations of full range, "
+    "float sums, signed Q/DQ"
 )
 
 
@@ -57,7 +60,7 @@ def quantize(model: bytes, images: npt.NDArray[np.uint8]) -> bytes:
         nncf.Dataset([{INPUT: image[None]} for image in images]),
         preset=nncf.QuantizationPreset.PERFORMANCE,
         subset_size=len(images),
-        ignored_scope=nncf.IgnoredScope(names=explain_nodes(proto)),
+        ignored_scope=nncf.IgnoredScope(names=explain_nodes(proto), types=["Add"]),
         advanced_parameters=AdvancedQuantizationParameters(
             overflow_fix=OverflowFix.ENABLE,
             activations_quantization_params=QuantizationParameters(per_channel=False),

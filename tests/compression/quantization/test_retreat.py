@@ -82,10 +82,15 @@ def test_the_rest_keeps_its_bytes(int8, fp32):
     assert all(codes[tensor.name] == tensor.SerializeToString() for tensor in kept)
 
 
-def test_all_layers_together_leave_the_sums_in_int8(int8, fp32, images):
-    model = retreat(int8, fp32, LAYERS)
-    assert layers(model) == ()
+def test_all_layers_but_one_still_make_an_int8_file(int8, fp32, images):
+    model = retreat(int8, fp32, LAYERS[:-1])
+    assert layers(model) == LAYERS[-1:]
     assert error(model, fp32, images) < error(int8, fp32, images)
+
+
+def test_a_file_of_float_layers_alone_is_no_int8_file(int8, fp32):
+    with pytest.raises(GateFailed, match="holds no Q/DQ pair"):
+        retreat(int8, fp32, LAYERS)
 
 
 def test_a_layer_that_is_none_is_named(int8, fp32):
@@ -101,6 +106,6 @@ def test_a_broken_file_does_not_pass(int8, fp32):
 
 
 @needs_rtx
-@pytest.mark.parametrize("names", [("wide",), ("stem", "pointwise"), LAYERS])
+@pytest.mark.parametrize("names", [("wide",), ("stem", "pointwise"), LAYERS[1:]])
 def test_tensorrt_takes_it_without_a_warning(int8, fp32, names):
     assert parser_warnings(retreat(int8, fp32, names)) == []
