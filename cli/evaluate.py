@@ -66,14 +66,14 @@ def run(args: argparse.Namespace) -> int:
         cache=args.cache or cache_folder(),
     )
     data = read(chosen.studies)
-    known = trained.split.train, trained.split.val
+    known = [read(part) for part in (trained.split.train, trained.split.val)]
     told = trained.report.training_list_sha256, trained.report.validation_list_sha256
-    if tuple(map(list_sha256, known)) != told:
+    if tuple(list_sha256(part.studies, part.digests) for part in known) != told:
         raise DataError(
             f"{args.run}: its images are no longer those it was trained on, so what it has seen "
             "cannot be told; --run-data DIR says where they lie"
         )
-    seen = seen_before(data, [read(part) for part in known])
+    seen = seen_before(data, known)
     if seen and not args.allow_seen:
         raise DataError(
             f"{args.data}: {len(seen)} of {len(chosen.studies)} images are ones that {args.run} "

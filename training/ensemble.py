@@ -243,5 +243,11 @@ def grad_cam_weights(features: Tensor, weight: Tensor) -> Tensor:
 
 
 def denominator(total: Tensor, gradient: Tensor) -> Tensor:
-    """2g² + S g³ + ε. It stays positive while S·g > -2, that is while W·mean(F) > -2."""
-    return 2 * gradient**2 + total * gradient**3 + _EPSILON
+    """2g² + S g³ + ε, where the sum of the first two counts as g² at least.
+
+    Grad-CAM++ divides g² by it and is meant for features that are not negative, where the quotient
+    is ½ at most. For others it grows without limit towards W·mean(F) = -2 and is negative beyond.
+    Here it ends at 1, which W·mean(F) = -1 reaches; up to there it is pytorch-grad-cam's.
+    """
+    squared = gradient**2
+    return torch.maximum(2 * squared + total * gradient**3, squared) + _EPSILON

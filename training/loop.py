@@ -109,17 +109,17 @@ def fit(
     loaded = tuple(load_weights(network, file) for file in weights if not resumed)
     if first:
         if not resumed:
-            check_leaks(parts, (train.images, val.images, test.images), recipe.split.by)
-        val, test = _view(val, recipe), _view(test, recipe)
+            check_leaks(parts, (train, val, test), recipe.split.by)
         report = Report(
             data=str((data or Path.cwd()).resolve()),
-            training_list_sha256=list_sha256(parts.train),
-            validation_list_sha256=list_sha256(parts.val),
-            test_list_sha256=list_sha256(parts.test),
+            training_list_sha256=list_sha256(parts.train, train.digests),
+            validation_list_sha256=list_sha256(parts.val, val.digests),
+            test_list_sha256=list_sha256(parts.test, test.digests),
             precision=training_precision(recipe),
             device=str(fabric.device),
             weights=loaded,
         )
+        val, test = _view(val, recipe), _view(test, recipe)
         keep_start(out, recipe, parts, report, resumed, resume)
         say_start(recipe, parts, report, fabric.world_size)
         shortcuts = _shortcuts(out, recipe, studies, resumed)

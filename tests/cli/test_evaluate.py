@@ -137,6 +137,27 @@ def test_images_that_the_run_was_trained_on_are_refused_even_under_another_name(
     assert "**1 of them were in the run's training" in (out / "evaluation.md").read_text("utf-8")
 
 
+def test_images_of_the_run_that_have_changed_are_told(tiny_run, phantoms, others, tmp_path, capsys):
+    from orthoedge.training.run import load_run
+
+    moved, out = tmp_path / "moved", tmp_path / "out"
+    shutil.copytree(phantoms, moved)
+    arguments = [tiny_run, "--data", others, "--out", out, "--run-data", moved]
+    assert main(["evaluate", *map(str, arguments)]) == 0
+    run = load_run(tiny_run)
+    for part in (run.split.train, run.split.val):
+        file = moved / part[0].path.relative_to(phantoms)
+        content = file.read_bytes()
+        shutil.copy(others / "images" / "00000.png", file)
+        shutil.rmtree(out, ignore_errors=True)
+        status, line = told(capsys, *arguments)
+        assert status == 2
+        assert "no longer those it was trained on" in line
+        assert "--run-data DIR" in line
+        assert not out.exists()
+        file.write_bytes(content)
+
+
 def test_what_cannot_be_evaluated_is_told_in_one_line(tiny_run, others, tmp_path, capsys):
     out = tmp_path / "out"
     status, line = told(capsys, others, "--data", others, "--out", out)

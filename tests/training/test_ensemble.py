@@ -13,7 +13,14 @@ from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from orthoedge.compression.export import export
 from orthoedge.runtime.errors import RecipeError
 from orthoedge.runtime.preprocess import STANDARD
-from orthoedge.training.ensemble import Branch, Ensemble, denominator, explain, normalise
+from orthoedge.training.ensemble import (
+    Branch,
+    Ensemble,
+    denominator,
+    explain,
+    grad_cam_weights,
+    normalise,
+)
 from orthoedge.training.norms import start_running_statistics
 
 CLASSES = 4
@@ -167,6 +174,21 @@ def test_the_denominator_stays_positive(branch, images):
         total = features.sum((2, 3))[:, None]
         gradient = branch.head.weight / (features.shape[2] * features.shape[3])
         assert denominator(total, gradient).min() > 0
+
+
+def test_features_below_zero_never_weigh_against_a_class_nor_without_limit():
+    """A weight is W at most and 0 at least, which W·mean(F) at or under -2 used to break."""
+    weight = torch.tensor([[0.05, 0.5, 4.0, 40.0]])
+    depths = torch.tensor([-10.0, -1.0, 0.0, 1.0])
+    poles = -2 / weight[0]  # where 2g² + S g³ is zero, channel by channel
+    pooled = torch.cat((depths[:, None].expand(-1, 4), poles[None], 1.01 * poles[None]))
+    features = pooled[:, :, None, None].expand(-1, -1, 7, 7)
+    weights = grad_cam_weights(features, weight)
+    assert weights.min() >= 0
+    # float32 rounding of a sum over 49 cells
+    assert (weights <= weight * (1 + 1e-6)).all()
+    maps = explain(-features.abs(), weight, torch.zeros(1)).saliency_map
+    assert maps.max() == 0, "what speaks against the class everywhere lights up nowhere"
 
 
 def test_the_fused_head_is_the_weighted_sum_of_its_branches():

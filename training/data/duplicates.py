@@ -69,6 +69,12 @@ def file_digest(path: Path) -> str:
         raise DataError(f"{path}: cannot read the file: {error.strerror or error}") from error
 
 
+def file_digests(paths: Sequence[Path]) -> list[str]:
+    """`file_digest` of each file."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(file_digest, paths))
+
+
 def stem_key(path: Path) -> str:
     """File name in lower case, without its ending and without what marks an augmented copy.
 
@@ -97,31 +103,43 @@ def looks(image: Pixels) -> Pixels:
     return stretched
 
 
-def alike(fingerprints: Sequence[Pixels]) -> list[tuple[int, int]]:
-    """Pairs (i, j), i < j, in order, that show one picture; mirrored or turned by quarters, too.
+def alike(
+    fingerprints: Sequence[Pixels], others: Sequence[Pixels] | None = None
+) -> list[tuple[int, int]]:
+    """Pairs (i, j), in order, that show one picture; mirrored or turned by quarters, too.
 
     Every pair is compared: 12,000 pictures take seconds, 40,000 about a minute.
 
     Args:
         fingerprints: uint8 (96, 96) each, from `looks`.
+        others: j counts these, and none of them is compared with its like; None: j counts
+            `fingerprints` too, and i < j.
     """
-    if len(fingerprints) < 2:
+    second = fingerprints if others is None else others
+    if not fingerprints or not second:
         return []
-    waves = np.stack([_low_frequencies(picture) for picture in fingerprints])
+    waves = _low_frequencies_of(fingerprints)
     straight, turned = _by_parity(waves), _by_parity(waves.transpose(0, 2, 1))
+    against = straight if others is None else _by_parity(_low_frequencies_of(others))
     pairs: list[tuple[int, int]] = []
-    for top in range(0, len(waves), _BLOCK):
-        for left in range(top, len(waves), 4 * _BLOCK):
-            there = [part[left : left + 4 * _BLOCK] for part in straight]
+    for top in range(0, len(fingerprints), _BLOCK):
+        for left in range(top if others is None else 0, len(second), 4 * _BLOCK):
+            there = [part[left : left + 4 * _BLOCK] for part in against]
             cosines = np.maximum(
                 _best_mirror([part[top : top + _BLOCK] for part in straight], there),
                 _best_mirror([part[top : top + _BLOCK] for part in turned], there),
             )
-            rows, columns = np.nonzero(np.triu(cosines >= _COARSE, 1 + top - left))
+            near = cosines >= _COARSE
+            rows, columns = np.nonzero(np.triu(near, 1 + top - left) if others is None else near)
             pairs += zip((rows + top).tolist(), (columns + left).tolist(), strict=True)
+    pairs.sort()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        same = pool.map(lambda pair: _same(*(fingerprints[k] for k in pair)), sorted(pairs))
-        return [pair for pair, is_same in zip(sorted(pairs), same, strict=True) if is_same]
+        same = pool.map(lambda pair: _same(fingerprints[pair[0]], second[pair[1]]), pairs)
+        return [pair for pair, is_same in zip(pairs, same, strict=True) if is_same]
+
+
+def _low_frequencies_of(pictures: Sequence[Pixels]) -> Floats:
+    return np.stack([_low_frequencies(picture) for picture in pictures])
 
 
 def _low_frequencies(picture: Pixels) -> Floats:

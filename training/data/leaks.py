@@ -11,7 +11,7 @@ from typing import Literal, TypeVar
 from orthoedge.runtime.errors import DataError, InputError
 from orthoedge.runtime.intake import read_image
 from orthoedge.runtime.preprocess import STANDARD
-from orthoedge.training.data.duplicates import Pixels, alike, file_digest, looks, stem_key
+from orthoedge.training.data.duplicates import Pixels, alike, file_digests, looks, stem_key
 from orthoedge.training.data.radiographs import Radiographs
 from orthoedge.training.data.splits import PARTS, Split
 from orthoedge.training.data.studies import Study
@@ -24,7 +24,7 @@ _CURE = "run `orthoedge data clean SRC --out DIR` and train on what it leaves"
 
 def check_leaks(
     parts: Split,
-    images: Iterable[Iterable[Pixels]] | None = None,
+    data: Sequence[Radiographs] | None = None,
     by: Literal["group", "centre"] = "group",
 ) -> None:
     """Refuse a split of which two parts share a radiograph or a patient.
@@ -35,8 +35,7 @@ def check_leaks(
 
     Args:
         parts: train, val and test.
-        images: what is decoded already, uint8 (H, W) per study, in the order of the parts and of
-            their studies (an array (N, S, S) per part will do); None: the files are decoded here.
+        data: the three parts as they are read already; None: the files are read here.
         by: the recipe's `split.by`; with `centre`, no centre of the test part may be elsewhere.
 
     Raises:
@@ -65,11 +64,12 @@ def check_leaks(
     keys = [(s.source, s.label, stem_key(s.path)) for s in studies]
     copies = [s.path.stem.lower() != key for s, (*_, key) in zip(studies, keys, strict=True)]
     refuse(_equal(keys, copies), "are copies of one image by their names", _CURE)
-    refuse(_equal(_map(lambda s: file_digest(s.path), studies)), "hold the same bytes", _CURE)
-    if images is None:
-        prints = _map(_read, studies)
+    if data is None:
+        digests = file_digests([s.path for s in studies])
     else:
-        prints = _map(looks, [image for part in images for image in part])
+        digests = [digest for part in data for digest in part.digests]
+    refuse(_equal(digests), "hold the same bytes", _CURE)
+    prints = _map(_read, studies) if data is None else _looks(data)
     refuse(alike(prints), "show the same picture", _CURE)
 
 
@@ -80,13 +80,9 @@ def seen_before(data: Radiographs, known: Sequence[Radiographs]) -> list[Study]:
         data: whole squares, not crops.
         known: in the same preprocessing.
     """
-    before = [study for part in known for study in part.studies]
-    digests = _map(lambda study: file_digest(study.path), [*before, *data.studies])
-    same = set(digests[: len(before)])
-    seen = {i for i, digest in enumerate(digests[len(before) :]) if digest in same}
-    squares = [image for part in (*known, data) for image in part.images]
-    pairs = alike(_map(looks, squares))
-    seen |= {j - len(before) for i, j in pairs if i < len(before) <= j}
+    same = {digest for part in known for digest in part.digests}
+    seen = {i for i, digest in enumerate(data.digests) if digest in same}
+    seen |= {j for _, j in alike(_looks(known), _looks([data]))}
     return [data.studies[i] for i in sorted(seen)]
 
 
@@ -106,6 +102,10 @@ def _equal(
 def _map(work: Callable[[_T], _R], items: Sequence[_T]) -> list[_R]:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(work, items))
+
+
+def _looks(parts: Sequence[Radiographs]) -> list[Pixels]:
+    return _map(looks, [image for part in parts for image in part.images])
 
 
 def _read(study: Study) -> Pixels:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import sys
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from orthoedge.runtime.errors import DataError
 from orthoedge.runtime.preprocess import Placement, Preprocess
 from orthoedge.training.data.cache import preprocessed
 from orthoedge.training.data.crops import boxes_in_crop, place_crop
+from orthoedge.training.data.duplicates import file_digests
 from orthoedge.training.data.studies import Study
 
 Pixels = npt.NDArray[np.uint8]
@@ -52,18 +54,25 @@ class Radiographs:
         records = preprocessed([s.path for s in studies], preprocess, cache, shown)
         self.images: Pixels = np.asarray(records["pixels"])
         """uint8 (N, S, S)."""
+        self.shapes: tuple[tuple[int, int], ...] = tuple(map(tuple, records["shape"].tolist()))
+        """Height and width of each radiograph."""
+        places = zip(records["field"].tolist(), records["content"].tolist(), strict=True)
+        self.placements = tuple(Placement(tuple(f), tuple(c)) for f, c in places)
+        """Where each square lies on its radiograph."""
         self.boxes = tuple(
-            boxes_in_square(
-                study.boxes,
-                record["shape"],
-                Placement(tuple(record["field"]), tuple(record["content"])),
-                preprocess.size,
-            )
-            if study.boxes
-            else ()
-            for study, record in zip(studies, records, strict=True)
+            boxes_in_square(study.boxes, shape, placement, preprocess.size)
+            for study, shape, placement in zip(studies, self.shapes, self.placements, strict=True)
         )
         """Per image: lesions as fractions of the square; none where all lie outside the field."""
+
+    @cached_property
+    def digests(self) -> tuple[str, ...]:
+        """SHA-256 of each file as it is now, read once.
+
+        Raises:
+            DataError: a file cannot be read.
+        """
+        return tuple(file_digests([study.path for study in self.studies]))
 
     def cropped(self, side: int, seed: int) -> Radiographs:
         """The same studies as one fixed crop each; see `place_crop`."""

@@ -15,6 +15,7 @@ from orthoedge.benchmarks.metrics import Box
 from orthoedge.runtime.errors import DataError
 from orthoedge.runtime.files import sha256, write_atomic
 from orthoedge.runtime.intake import find_images
+from orthoedge.training.data.duplicates import file_digests
 
 INDEX = "index.csv"
 _WORDS = ("label", "group", "source", "centre", "body_part")
@@ -200,12 +201,22 @@ def check_labels(studies: Iterable[Study], labels: Sequence[str]) -> None:
             raise DataError(f"no image has the label {label}, which the recipe names")
 
 
-def list_sha256(studies: Iterable[Study]) -> str:
+def list_sha256(studies: Iterable[Study], digests: Sequence[str] | None = None) -> str:
     """Identity of a list of studies: what the files hold, with label, group and boxes.
 
     Independent of order and of where the set lies, so a copy elsewhere has the same value.
+
+    Args:
+        studies: the list.
+        digests: SHA-256 of each file, as `Radiographs.digests`; None: the files are read here.
+
+    Raises:
+        DataError: a file cannot be read.
     """
+    listed = list(studies)
+    known = file_digests([s.path for s in listed]) if digests is None else digests
     lines = sorted(
-        json.dumps([sha256(s.path.read_bytes()), s.label, s.group, s.boxes]) for s in studies
+        json.dumps([digest, s.label, s.group, s.boxes])
+        for s, digest in zip(listed, known, strict=True)
     )
     return sha256("\n".join(lines).encode())

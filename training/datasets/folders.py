@@ -41,7 +41,7 @@ def labelled(
 ) -> Iterator[Study | Skipped]:
     """Every file below the folders, as a study with its folder's label or as skipped."""
     images = {
-        folder: [path for path in find_images(folder) if not path.name.startswith(".")]
+        folder: [path for path in find_images(folder) if not _hidden(path, folder)]
         for folder, _ in folders
     }
     copies = groups_by_name((p, label) for folder, label in folders for p in images[folder])
@@ -58,4 +58,10 @@ def _others(folder: Path, images: Iterable[Path]) -> Iterator[Skipped]:
     known = set(images)
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path not in known:
-            yield Skipped(path, "not an image: by its name")
+            hidden = _hidden(path, folder)
+            yield Skipped(path, "hidden" if hidden else "not an image: by its name")
+
+
+def _hidden(path: Path, folder: Path) -> bool:
+    """Whether a name below `folder` begins with a dot, as .ipynb_checkpoints with its copies."""
+    return any(part.startswith(".") for part in path.relative_to(folder).parts)

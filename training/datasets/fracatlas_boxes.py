@@ -13,6 +13,7 @@ import msgspec
 from orthoedge.benchmarks.metrics import Box
 from orthoedge.runtime.errors import DataError, InputError
 from orthoedge.training.datasets.boxes import Pixels, fractions_of, image_size
+from orthoedge.training.datasets.json_file import read_json
 
 
 class _Image(msgspec.Struct):
@@ -55,8 +56,8 @@ def find_boxes(folder: Path) -> tuple[str, Callable[[Path], tuple[Box, ...]]]:
 def _read_coco(file: Path) -> tuple[dict[str, _Image], dict[int, list[Pixels]]]:
     """Images by file name, and x0, y0, x1, y1 by image id."""
     try:
-        coco = msgspec.json.decode(file.read_bytes(), type=_Coco)
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        coco = read_json(file, _Coco)
+    except ValueError as error:
         raise DataError(f"{file}: not a readable COCO file: {error}") from error
     boxes: dict[int, list[Pixels]] = defaultdict(list)
     for annotation in coco.annotations:
@@ -79,7 +80,7 @@ def _yolo(folder: Path, path: Path) -> tuple[Box, ...]:
         return ()
     found = []
     try:
-        lines = [line.split() for line in file.read_text("utf-8").splitlines() if line.strip()]
+        lines = [line.split() for line in file.read_text("utf-8-sig").splitlines() if line.strip()]
         for _, x, y, w, h in (map(float, line) for line in lines):
             found.append((x - w / 2, y - h / 2, x + w / 2, y + h / 2))
     except (OSError, ValueError) as error:

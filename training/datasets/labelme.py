@@ -9,6 +9,7 @@ import msgspec
 from orthoedge.benchmarks.metrics import Box
 from orthoedge.runtime.errors import InputError
 from orthoedge.training.datasets.boxes import Pixels, fractions_of
+from orthoedge.training.datasets.json_file import read_json
 
 
 class _Shape(msgspec.Struct):
@@ -33,8 +34,8 @@ def labelme_boxes(file: Path, image: Path) -> tuple[Box, ...]:
             outside it.
     """
     try:
-        annotation = msgspec.json.decode(file.read_bytes(), type=_Annotation)
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        annotation = read_json(file, _Annotation)
+    except ValueError as error:
         raise InputError(f"unreadable annotation: {file.name}: {error}") from error
     rectangles: list[Pixels] = []
     outlines: list[Pixels] = []

@@ -61,7 +61,8 @@ def read_workbook(file: Path, columns: Sequence[str]) -> list[Row]:
         *(OSError, BadZipFile, zlib.error, EOFError, RuntimeError),
         *(KeyError, IndexError, ValueError, TypeError, SyntaxError),
     ) as error:  # what a damaged archive, or damaged XML in it, has been seen to raise
-        raise DataError(f"{file}: not a readable workbook: {error}") from error
+        # Some of these messages quote the damaged bytes, all of them.
+        raise DataError(f"{file}: not a readable workbook: {str(error)[:200]}") from error
     width = max((len(cells) for _, cells in lines), default=0)
     # Excel stores no empty cells at the end of a row, and keeps rows that only had a format.
     padded = [(n, [*cells, *[""] * (width - len(cells))]) for n, cells in lines if any(cells)]

@@ -10,8 +10,7 @@ import numpy.typing as npt
 
 from orthoedge.benchmarks.metrics import Box
 from orthoedge.runtime.errors import DataError
-from orthoedge.runtime.intake import read_image
-from orthoedge.runtime.preprocess import Placement, Preprocess
+from orthoedge.runtime.preprocess import Placement
 from orthoedge.training.data.studies import Study
 
 Cover = npt.NDArray[np.float32]
@@ -45,17 +44,24 @@ def cover_of_mask(mask: npt.NDArray[np.bool_], placement: Placement, size: int) 
     return cover
 
 
-def read_cover(study: Study, preprocess: Preprocess) -> Cover | None:
+def read_cover(
+    study: Study, shape: tuple[int, int], placement: Placement, size: int
+) -> Cover | None:
     """Cover of a study's mask; None without a mask, or where all of it lies outside the field.
 
     A mask of another size than its radiograph is stretched over it, as boxes are.
+
+    Args:
+        study: with its mask.
+        shape: height and width of the radiograph.
+        placement: of the square on it.
+        size: S.
 
     Raises:
         DataError: the mask is no image.
     """
     if study.mask is None:
         return None
-    pixels = read_image(study.path).pixels
     # Not by path: OpenCV cannot open every name on every system.
     data = np.fromfile(study.mask, np.uint8)
     # At its own depth, as at 8 bits a 1 of 16 would be 0; unturned, as the radiograph is.
@@ -66,11 +72,9 @@ def read_cover(study: Study, preprocess: Preprocess) -> Cover | None:
         mask = None
     if mask is None:
         raise DataError(f"{study.mask}: not an image; it is the mask of {study.path}")
-    height, width = pixels.shape
-    if mask.shape != pixels.shape:
-        mask = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST)
-    _, placement = preprocess.prepare(pixels)
-    cover = cover_of_mask(mask > 0, placement, preprocess.size)
+    if mask.shape != shape:
+        mask = cv2.resize(mask, shape[::-1], interpolation=cv2.INTER_NEAREST)
+    cover = cover_of_mask(mask > 0, placement, size)
     return cover if cover.any() else None
 
 

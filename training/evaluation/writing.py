@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -101,7 +102,7 @@ def write_evaluation(
         command=command,
         recipe=recipe.name,
         labels=recipe.labels,
-        list_sha256=list_sha256(data.studies),
+        list_sha256=list_sha256(data.studies, data.digests),
         images=len(data),
         groups=len(set(groups)),
         sources=dict(sorted(Counter(study.source for study in data.studies).items())),
@@ -160,7 +161,7 @@ def _answers(
             chances["energy_in_box"].append(float(cells.mean()))
     if size == recipe.preprocess.size:  # where a crop lies, only its boxes know
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            covers = pool.map(lambda study: read_cover(study, recipe.preprocess), data.studies)
+            covers = pool.map(read_cover, data.studies, data.shapes, data.placements, repeat(size))
             for index, cover in enumerate(covers):
                 if cover is not None:
                     cells = to_cells(cover, shape)

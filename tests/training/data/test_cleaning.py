@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from orthoedge.runtime.errors import DataError
-from orthoedge.runtime.intake import read_image
 from orthoedge.runtime.preprocess import STANDARD
 from orthoedge.training.data.cleaning import clean
 from orthoedge.training.data.contact_sheet import KEPT, REMOVED, Tile, write_sheet
 from orthoedge.training.data.leaks import check_leaks
 from orthoedge.training.data.limits import Limits, examine
+from orthoedge.training.data.radiographs import Radiographs
 from orthoedge.training.data.splits import Split
 from orthoedge.training.data.studies import Study, read_index, write_index
 from orthoedge.training.phantoms.render import write_phantoms
@@ -143,11 +143,11 @@ def test_what_is_left_is_not_refused_by_training(originals, tmp_path):
         framed.append(Study(path, study.label, path.name))
     write_index(tmp_path / "set.csv", [*studies, *framed])
     kept = clean(tmp_path / "set.csv", tmp_path / "out", 1, False).kept
-    images = [[STANDARD(read_image(s.path).pixels)] for s in kept]
+    read = [Radiographs([s], [s.label], STANDARD) for s in kept]
     for i, one in enumerate(kept):
         for j in range(i):
             if one.group != kept[j].group:
-                check_leaks(Split((kept[j],), (one,), ()), (images[j], images[i]))
+                check_leaks(Split((kept[j],), (one,), ()), (read[j], read[i]))
 
 
 def test_a_removed_copy_ties_the_groups_of_its_patient(originals, tmp_path):

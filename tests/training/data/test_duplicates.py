@@ -67,6 +67,15 @@ def test_pairs_come_in_order_over_several_blocks(monkeypatch, images):
     assert alike(prints) == [(k, k + 9) for k in range(9)]
 
 
+def test_two_lists_are_compared_with_each_other_alone(monkeypatch, images):
+    one = [looks(image) for image in images[:7]]
+    # A mirror image, others, two that are alike, and a copy.
+    other = [looks(np.ascontiguousarray(images[k][:, ::-1])) for k in (4, 8, 9, 9)] + one[2:3]
+    monkeypatch.setattr("orthoedge.training.data.duplicates._BLOCK", 2)
+    assert alike(one, other) == [(2, 4), (4, 0)]
+    assert alike(one, []) == alike([], other) == []
+
+
 def test_a_copy_of_a_wide_radiograph_turned_is_found(images):
     wide = images[0][60:180]
     assert alike([looks(wide), looks(np.ascontiguousarray(np.rot90(wide)))]) == [(0, 1)]

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from orthoedge.runtime.errors import DataError, InputError
-from orthoedge.runtime.intake import read_image
 from orthoedge.runtime.preprocess import STANDARD
-from orthoedge.training.data.leaks import check_leaks
+from orthoedge.training.data.leaks import check_leaks, seen_before
+from orthoedge.training.data.radiographs import Radiographs
 from orthoedge.training.data.splits import PARTS, Split, split
 from orthoedge.training.data.studies import Study, read_index
 from orthoedge.training.recipe import SplitSettings
@@ -141,12 +141,31 @@ def test_a_split_of_phantoms_is_clean_as_files_and_as_the_networks_squares(phant
     check_leaks(parts)
     copy = _add(parts, "test", KINDS["mirror image"][0](parts.train[3], tmp_path))
 
+    labels = sorted({study.label for study in parts.train})
+
     def squares(of: Split):
-        return [[STANDARD(read_image(s.path).pixels) for s in getattr(of, p)] for p in PARTS]
+        return [Radiographs(getattr(of, part), labels, STANDARD) for part in PARTS]
 
     check_leaks(parts, squares(parts))
     with pytest.raises(DataError, match="the same picture"):
         check_leaks(copy, squares(copy))
+
+
+def test_what_was_seen_before_is_told_and_copies_among_the_new_are_not(parts, tmp_path):
+    def read(studies):
+        return Radiographs(studies, ["fracture"], STANDARD)
+
+    assert seen_before(read(parts.test), [read(parts.train), read(parts.val)]) == []
+    kinds = ("bytes", "mirror image")
+    planted = []
+    for kind, known in zip(kinds, (parts.train[2], parts.val[1]), strict=True):
+        (tmp_path / kind).mkdir()
+        planted.append(KINDS[kind][0](known, tmp_path / kind))
+    twice = KINDS["mirror image"][0](parts.test[0], tmp_path)
+    new = (planted[0], *parts.test, twice, planted[1])
+    # A copy inside the known parts, too: it is nothing that the new set has.
+    known = (*parts.train, KINDS["file"][0](parts.train[0], tmp_path))
+    assert seen_before(read(new), [read(known), read(parts.val)]) == planted
 
 
 def test_an_image_that_cannot_be_read_is_named(parts, tmp_path):

@@ -86,6 +86,36 @@ def test_a_folder_with_nothing_and_a_missing_file_are_refused(tmp_path):
         read_index(tmp_path / "absent.csv")
 
 
+def test_hidden_folders_are_neither_classes_nor_images_of_one(tmp_path):
+    for name in ("a/1.png", "b/1.png", ".git/x.png", ".ipynb_checkpoints/1-checkpoint.png"):
+        _image(tmp_path / name, 0)
+    _image(tmp_path / "a" / ".ipynb_checkpoints" / "1-checkpoint.png", 0)
+    _image(tmp_path / "b" / ".1.png", 0)
+    assert [(s.path, s.label) for s in read_index(tmp_path)] == [
+        (tmp_path / "a" / "1.png", "a"),
+        (tmp_path / "b" / "1.png", "b"),
+    ]
+
+
+def test_a_byte_order_mark_is_no_part_of_an_index(tmp_path):
+    _image(tmp_path / "1.png", 0)
+    (tmp_path / "index.csv").write_bytes(b"\xef\xbb\xbfpath,label\n1.png,a\n")
+    (study,) = read_index(tmp_path)
+    assert (study.path, study.label) == (tmp_path / "1.png", "a")
+
+
+@pytest.mark.parametrize(
+    "boxes", ["[[0, 0, 1" + "0" * 400 + ", 1]]", "[[0, 0, " + "9" * 5000 + ", 1]]", "[" * 100_000]
+)
+def test_an_absurd_box_is_one_clear_line(tmp_path, boxes):
+    _image(tmp_path / "1.png", 0)
+    (tmp_path / "index.csv").write_text(f'path,label,boxes\n1.png,a,"{boxes}"\n')
+    with pytest.raises(DataError, match="line 2, column boxes: expected a JSON list") as caught:
+        read_index(tmp_path)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 300
+
+
 @pytest.mark.parametrize("stage", ["after", "before", "none"])
 def test_training_sees_the_runtimes_preprocessing_byte_for_byte(tmp_path, stage):
     preprocess = Preprocess(size=96, field="crop", clahe_stage=stage, clahe_clip=2.0, clahe_tiles=8)

@@ -3,7 +3,6 @@ import numpy as np
 import pytest
 
 from orthoedge.runtime.errors import DataError
-from orthoedge.runtime.intake import read_image
 from orthoedge.runtime.preprocess import Preprocess
 from orthoedge.training.data.radiographs import boxes_in_square
 from orthoedge.training.data.studies import Study
@@ -93,6 +92,9 @@ def test_a_cell_counts_with_its_covered_part():
     assert energy_inside(saliency, cells) == pytest.approx(0.5, abs=1e-6)
 
 
+PLACED = radiograph().shape, preprocess().prepare(radiograph())[1], SIZE
+
+
 def study_with(tmp_path, mask):
     cv2.imwrite(str(tmp_path / "a.png"), radiograph())
     (tmp_path / "mask.png").write_bytes(mask)
@@ -110,8 +112,8 @@ def test_masks_of_any_depth_and_size_are_read(tmp_path, form):
     if form == "half the size":
         mask = mask[::2, ::2]
     study = study_with(tmp_path, png(mask))
-    cover = read_cover(study, preprocess())
-    _, placement = preprocess().prepare(read_image(study.path).pixels)
+    cover = read_cover(study, *PLACED)
+    placement = PLACED[1]
     full = np.zeros((300, 220), bool)
     full[60:140, 90:150] = True
     np.testing.assert_array_equal(cover, cover_of_mask(full, placement, SIZE))
@@ -119,11 +121,11 @@ def test_masks_of_any_depth_and_size_are_read(tmp_path, form):
 
 def test_no_mask_and_an_empty_one_give_no_cover(tmp_path):
     study = study_with(tmp_path, png(np.zeros((300, 220), np.uint8)))
-    assert read_cover(study, preprocess()) is None
-    assert read_cover(Study(study.path, "fracture", "1"), preprocess()) is None
+    assert read_cover(study, *PLACED) is None
+    assert read_cover(Study(study.path, "fracture", "1"), *PLACED) is None
 
 
 @pytest.mark.parametrize("content", [b"", b"not an image"])
 def test_a_mask_that_is_no_image_is_named(tmp_path, content):
     with pytest.raises(DataError, match=r"mask\.png: not an image; it is the mask of .*a\.png"):
-        read_cover(study_with(tmp_path, content), preprocess())
+        read_cover(study_with(tmp_path, content), *PLACED)
