@@ -33,7 +33,8 @@ def ablate(search: Search, student: str) -> Iterator[tuple[str, bytes]]:
             return replace(lessons, recipe=msgspec.structs.replace(lessons.recipe, compress=less))
 
         school = search.school
-        poorer = replace(school, crops=with_less(school.crops), whole=with_less(school.whole))
+        crops = None if school.crops is None else with_less(school.crops)
+        poorer = replace(school, crops=crops, whole=with_less(school.whole))
         network, start = search.start(student)
         stage = f"{student} {name.removeprefix('student, ').removeprefix('+ ')}"
         network = poorer.teach(network, start, stage, settings.crop_epochs, settings.epochs)

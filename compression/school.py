@@ -22,7 +22,8 @@ from orthoedge.training.run import Run
 class School:
     """A teacher's lessons and the folder that keeps every student's progress."""
 
-    crops: Lessons
+    crops: Lessons | None
+    """None: the recipe has no epochs on crops."""
     whole: Lessons
     work: Path
 
@@ -42,6 +43,8 @@ class School:
             ("crops", self.crops, crop_epochs),
             ("whole", self.whole, epochs),
         ):
+            if lessons is None:
+                continue
             student = distil(
                 student, start, lessons, count, self.work / f"{name}-{kind}.pt", f"{name} {kind}"
             )
@@ -61,24 +64,22 @@ def open_school(
         val: whole squares; a fixed crop of each judges the first epochs.
         work: folder that keeps lessons and states.
     """
-    side = recipe.compress.crop
-    square = msgspec.structs.replace(recipe.preprocess, size=side)
-    cropping = msgspec.structs.replace(recipe.augment, crop=side)
     origin = sha256(f"{run.sha256} {run.report.training_list_sha256}".encode())
-    crops, whole = (
-        Lessons(
-            teacher=open_model(
-                export(run.model, recipe.labels, preprocess), preprocess.size, target, "fp32"
-            ),
+
+    def lessons(judged: Radiographs, crop: int) -> Lessons:
+        size = crop or recipe.preprocess.size
+        square = msgspec.structs.replace(recipe.preprocess, size=size)
+        augment = msgspec.structs.replace(recipe.augment, crop=crop)
+        return Lessons(
+            teacher=open_model(export(run.model, recipe.labels, square), size, target, "fp32"),
             origin=origin,
             train=train,
             val=judged,
             recipe=msgspec.structs.replace(recipe, augment=augment),
             folder=work / "lessons",
         )
-        for preprocess, augment, judged in (
-            (square, cropping, val.cropped(side, recipe.seed)),
-            (recipe.preprocess, recipe.augment, val),
-        )
-    )
-    return School(crops, whole, work)
+
+    settings, crops = recipe.compress, None
+    if settings.crop_epochs or settings.prune_crop_epochs:
+        crops = lessons(val.cropped(settings.crop, recipe.seed), settings.crop)
+    return School(crops, lessons(val, 0), work)
