@@ -55,7 +55,11 @@ def test_orthovision_is_the_published_ensemble_with_the_runtimes_standard_prepro
         ("fusion=", lambda r: r.fusion == ()),
         ("fusion=0.3,0.7", lambda r: r.fusion == (0.3, 0.7)),
         ('labels=["a", "tumor-malignant"]', lambda r: r.labels == ("a", "tumor-malignant")),
-        ("compress.gate.max_ece=0.5", lambda r: r.compress.gate.max_ece == 0.5),
+        ("compress.gate.int8.max_ece=0.5", lambda r: r.compress.gate.int8.max_ece == 0.5),
+        (
+            "compress.gate.fp32.max_recall_drop.tumor-benign=0.5",
+            lambda r: r.compress.gate.fp32.max_recall_drop["tumor-benign"] == 0.5,
+        ),
     ],
 )
 def test_an_override_changes_exactly_its_key(override, read):
@@ -67,12 +71,14 @@ def test_an_override_changes_exactly_its_key(override, read):
     [
         ("epoks=2", "unknown key epoks; did you mean epochs?"),
         ("size=128", "unknown key size; did you mean preprocess.size?"),
-        ("compress.gate.ece=1", "did you mean compress.gate.max_ece?"),
+        ("compress.gate.int8.ece=1", "did you mean compress.gate.int8.max_ece?"),
+        ("compress.gate.int8.max_recall_drop.tumour=0.1", "max_recall_drop: expected some of"),
+        ("compress.prune=0.5,0.3", "compress.prune: expected rising shares between 0 and 1"),
         ("epochs=two", "epochs"),
         ("epochs=0", "epochs: expected 1 or more, got 0"),
         ("lr=inf", "lr: expected a finite number, got inf"),
         ("fusion=nan,nan", "fusion: expected a finite number, got nan"),
-        ("compress.gate.max_ece=nan", "compress.gate.max_ece: expected a finite number"),
+        ("compress.gate.int8.max_ece=nan", "gate.int8.max_ece: expected a finite number"),
         ("seed=4294967296", "seed: expected 0 to 4294967295"),
         ("split.seed=-1", "split.seed: expected 0 to 4294967295"),
         ("threads=100000", "threads: expected at most 1024"),
