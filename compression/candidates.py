@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from orthoedge.benchmarks.latency import Timings, interleaved, median_interval
+from orthoedge.benchmarks.latency import Timings, median_interval
 from orthoedge.benchmarks.metrics import confusion, macro_f1
 from orthoedge.compression.reporting.records import Candidate
-from orthoedge.compression.search import ROUNDS, WARMUP, Trial
+from orthoedge.compression.search import Trial, time_engines
 from orthoedge.runtime.files import sha256, write_atomic
 from orthoedge.targets import open_model
 from orthoedge.targets.batches import run_all
@@ -48,12 +47,7 @@ def measure_trials(
         return read_record(kept, _Kept).candidates
     size = recipe.preprocess.size
     engines = {trial.name: open_model(trial.int8, size, target, "int8") for trial in trials}
-    image = val.images[:1, None]
-    times = interleaved(
-        {name: partial(engine.run, image) for name, engine in engines.items()},
-        rounds=ROUNDS,
-        warmup=WARMUP,
-    )
+    times = time_engines(engines, val.images[:1, None])
     found = []
     for trial in trials:
         said = run_all(engines[trial.name], val.images[:, None]).logits.argmax(1)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import msgspec
 
-from orthoedge.benchmarks.latency import interleaved
 from orthoedge.benchmarks.machine import available_cores, describe
 from orthoedge.compression.ablation import ablate
 from orthoedge.compression.agreement import EngineAgreement, engine_agreement
@@ -20,12 +18,12 @@ from orthoedge.compression.front import choose
 from orthoedge.compression.gate import Check, gate
 from orthoedge.compression.hardening import Hardened, harden
 from orthoedge.compression.judge import Judge, Judged, balanced
-from orthoedge.compression.parts import read_parts
+from orthoedge.compression.parts import kind_of_data, read_parts
 from orthoedge.compression.prune import check_prunable
 from orthoedge.compression.reporting.records import CompressionReport, Stage
 from orthoedge.compression.reporting.report import write_report
 from orthoedge.compression.school import open_school
-from orthoedge.compression.search import ROUNDS, WARMUP, Search, Trial
+from orthoedge.compression.search import Search, Trial, time_engines
 from orthoedge.compression.shipping import ship
 from orthoedge.runtime.bundles import Bundle
 from orthoedge.runtime.engine import PRECISIONS, Precision
@@ -141,9 +139,7 @@ def compress(
         machine=describe().cpu,
         teacher=run.model.names,
         alert_labels=recipe.compress.alert_labels,
-        data="phantoms"
-        if all(s.source == "phantom" for s in parts.train.studies)
-        else "radiographs",
+        data=kind_of_data(parts.train),
         budget_ms=recipe.compress.budget_ms,
         candidates=tuple(msgspec.structs.replace(c, chosen=c is chosen) for c in measured),
         trace=tuple(trace),
@@ -224,12 +220,8 @@ def _stages(
         rows.append(("+ pruning", "fp32", chosen.fp32, chosen.network))
     rows.append(("+ INT8", "int8", hardened.trial.int8, hardened.trial.network))
     judged = {name: judge.judge(model, precision, "test") for name, precision, model, _ in rows}
-    image = judge.parts.test.images[:1, None]
-    times = interleaved(
-        {name: partial(part.engine.run, image) for name, part in judged.items()},
-        rounds=ROUNDS,
-        warmup=WARMUP,
-    )
+    engines = {name: part.engine for name, part in judged.items()}
+    times = time_engines(engines, judge.parts.test.images[:1, None])
     stages = []
     for name, precision, model, network in rows:
         macs, parameters = count_macs(network, judge.recipe.preprocess.size)

@@ -86,7 +86,7 @@ def distil(
             optimizer.step()
             count = len(lesson.truth)
             total, seen = total + float(loss.detach()) * count, seen + count
-        score = validate(student, lessons.val, len(recipe.labels))
+        score = _validate(student, lessons.val, len(recipe.labels))
         if score >= best:
             best, best_weights = score, {k: v.clone() for k, v in student.state_dict().items()}
         _save(state, student, optimizer, identity, epoch, best, best_weights)
@@ -147,7 +147,7 @@ def _rate(peak: float, step: int, steps: int) -> float:
 
 
 @torch.inference_mode()
-def validate(student: Ensemble, val: Radiographs, classes: int) -> float:
+def _validate(student: Ensemble, val: Radiographs, classes: int) -> float:
     """Macro-F1 of a network on images as they are."""
     student.eval()
     chosen = [

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
-from orthoedge.benchmarks.latency import interleaved
 from orthoedge.compression.agreement import logit_rmse
 from orthoedge.compression.distil import distil
 from orthoedge.compression.gate import Check, gate
@@ -14,7 +12,7 @@ from orthoedge.compression.judge import Judge
 from orthoedge.compression.quantization.retreat import retreat, sensitivity
 from orthoedge.compression.quantization.tune import fake_quantized
 from orthoedge.compression.reporting.records import Retreat
-from orthoedge.compression.search import ROUNDS, WARMUP, Search, Trial, weights_sha256
+from orthoedge.compression.search import Search, Trial, time_engines, weights_sha256
 from orthoedge.runtime.engine import Precision
 from orthoedge.targets import open_model
 from orthoedge.targets.batches import run_all
@@ -108,11 +106,7 @@ def _record(
         "after": open_model(after.int8, size, target, "int8"),
     }
     images = search.val.images[:, None]
-    times = interleaved(
-        {name: partial(engine.run, images[:1]) for name, engine in engines.items()},
-        rounds=ROUNDS,
-        warmup=WARMUP,
-    )
+    times = time_engines(engines, images[:1])
     said = {name: run_all(engine, images) for name, engine in engines.items()}
     f1 = [judge.judge(trial.int8, "int8", "val").metrics.macro_f1 for trial in (before, after)]
     return Retreat(

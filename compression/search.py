@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy.typing as npt
 import safetensors.torch
 import torch
 
-from orthoedge.benchmarks.latency import interleaved, ratio
+from orthoedge.benchmarks.latency import Timings, interleaved, ratio
 from orthoedge.benchmarks.metrics import confusion, macro_f1
 from orthoedge.compression.export import export
 from orthoedge.compression.prune import cut
@@ -31,8 +32,8 @@ from orthoedge.training.recipe import Recipe
 from orthoedge.training.run import Run, read_record
 from orthoedge.training.weights import load_weights
 
-ROUNDS = 200  # of every timing: the median's interval is then about 1 % wide on a quiet machine
-WARMUP = 20
+_ROUNDS = 200  # of every timing: the median's interval is then about 1 % wide on a quiet machine
+_WARMUP = 20
 _RANGES = 16  # images that quantize a network of which only the speed is asked
 
 
@@ -164,12 +165,7 @@ class Search:
             "before": self._open(before.int8, "int8"),
             "after": self._open(self._quantize(fp32, few), "int8"),
         }
-        image = self.val.images[:1, None]
-        times = interleaved(
-            {name: partial(engine.run, image) for name, engine in engines.items()},
-            rounds=ROUNDS,
-            warmup=WARMUP,
-        )
+        times = time_engines(engines, self.val.images[:1, None])
         gain = ratio(times["after"], times["before"])
         taken = PruneStep(
             student=before.student,
@@ -200,6 +196,12 @@ class Search:
 
     def _open(self, model: bytes, precision: Precision) -> Engine:
         return open_model(model, self._size, self.target, precision)
+
+
+def time_engines(engines: Mapping[str, Engine], image: npt.NDArray[np.uint8]) -> dict[str, Timings]:
+    """Time engines in turn on one image, uint8 (1, 1, S, S)."""
+    calls = {name: partial(engine.run, image) for name, engine in engines.items()}
+    return interleaved(calls, rounds=_ROUNDS, warmup=_WARMUP)
 
 
 def weights_sha256(network: Ensemble) -> str:

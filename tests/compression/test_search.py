@@ -36,7 +36,7 @@ def found(tiny_run, tmp_path_factory):
         run, recipe, school, parts.train.images[chosen, None], tuple(chosen), parts.val, "x86", None
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "ROUNDS", 3)
+        patch.setattr(module, "_ROUNDS", 3)
         return search, *search.trials()
 
 
@@ -67,7 +67,7 @@ def test_a_second_call_teaches_times_and_quantizes_nothing_again(found, monkeypa
 def test_candidates_are_timed_once(found, monkeypatch):
     search, trials, _ = found
     arguments = search.recipe, search.val, "x86", search.school.work
-    monkeypatch.setattr("orthoedge.compression.candidates.ROUNDS", 3)
+    monkeypatch.setattr(module, "_ROUNDS", 3)
     first = measure_trials(trials, *arguments)
     assert measure_trials(trials, *arguments) == first
     for candidate, trial in zip(first, trials, strict=True):
@@ -87,7 +87,7 @@ def test_a_cut_that_is_not_faster_is_not_kept(found, tmp_path, monkeypatch):
         return times
 
     real = module.interleaved
-    monkeypatch.setattr(module, "ROUNDS", 3)
+    monkeypatch.setattr(module, "_ROUNDS", 3)
     monkeypatch.setattr(module, "interleaved", slower)
     school = replace(search.school, work=tmp_path)
     step, smaller = replace(search, school=school)._prune(trials[0], 1, 0.25)
