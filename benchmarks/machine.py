@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import time
 from pathlib import Path
 
 import msgspec
@@ -23,6 +24,28 @@ _PACKAGES = (
 QUIET = 0.5
 """Load above which a run is not to be quoted: PyTorch's threads wait spinning, so other work slows
 the seeds' way far more than the lean engines, and the ratio flatters them."""
+
+
+CROWDED = 0.1
+"""Cores kept busy by other processes above which one timing run is not to be quoted."""
+
+
+class Bystanders:
+    """What the rest of the machine does while something of this process is timed."""
+
+    def __init__(self) -> None:
+        self._begun = time.monotonic()
+        self._others = _others_seconds()
+
+    def cores(self) -> float | None:
+        """Cores kept busy by others since this object was made; None: the system does not say.
+
+        Time that a hypervisor took counts as others'; this process's children do, too.
+        """
+        others = _others_seconds()
+        if others is None or self._others is None:
+            return None
+        return max(0.0, others - self._others) / max(time.monotonic() - self._begun, 1e-9)
 
 
 class Machine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -57,6 +80,18 @@ def available_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def _others_seconds() -> float | None:
+    """Processor time of all but this process since the machine started, as Linux counts it."""
+    try:
+        first = Path("/proc/stat").read_text().splitlines()[0].split()
+    except OSError:
+        return None
+    user, nice, system, _, _, irq, softirq, steal = map(int, first[1:9])
+    busy = (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+    own = os.times()
+    return busy - own.user - own.system
 
 
 def _cpu_model() -> str:

@@ -18,6 +18,7 @@ from orthoedge.targets import open_model
 from orthoedge.targets.batches import run_all
 from orthoedge.training.cost import count_macs
 from orthoedge.training.data.radiographs import Radiographs
+from orthoedge.training.data.studies import list_sha256
 from orthoedge.training.evaluation.scores import Interval, interval, resamples
 from orthoedge.training.progress import say
 from orthoedge.training.recipe import Recipe
@@ -41,7 +42,8 @@ def measure_trials(
         work: folder that keeps the answer: the same trials are not timed twice, so that a resumed
             search has the same front.
     """
-    key = sha256(f"{target} {[sha256(trial.int8) for trial in trials]}".encode())
+    models = [sha256(trial.int8) for trial in trials]
+    key = sha256(f"{target} {list_sha256(val.studies)} {models}".encode())
     kept = work / f"candidates-{key[:32]}.json"
     if kept.is_file():
         return read_record(kept, _Kept).candidates

@@ -8,16 +8,14 @@ from pathlib import Path
 
 import msgspec
 
-from orthoedge.benchmarks.machine import available_cores, describe
+from orthoedge.benchmarks.machine import Bystanders, available_cores, describe
 from orthoedge.compression.ablation import ablate
-from orthoedge.compression.agreement import EngineAgreement, engine_agreement
 from orthoedge.compression.bundle import check_free
 from orthoedge.compression.candidates import measure_trials
 from orthoedge.compression.export import export
 from orthoedge.compression.front import choose
-from orthoedge.compression.gate import Check, gate
 from orthoedge.compression.hardening import Hardened, harden
-from orthoedge.compression.judge import Judge, Judged, balanced
+from orthoedge.compression.judge import Judge, balanced
 from orthoedge.compression.parts import kind_of_data, read_parts
 from orthoedge.compression.prune import check_prunable
 from orthoedge.compression.reporting.records import CompressionReport, Stage
@@ -28,14 +26,11 @@ from orthoedge.compression.shipping import ship
 from orthoedge.runtime.bundles import Bundle
 from orthoedge.runtime.engine import PRECISIONS, Precision
 from orthoedge.runtime.errors import GateFailed
-from orthoedge.targets.capped import CAPS
 from orthoedge.training.cost import count_macs
 from orthoedge.training.ensemble import Ensemble
 from orthoedge.training.progress import say
 from orthoedge.training.recipe import Recipe
 from orthoedge.training.run import Run
-
-_ENGINE_IMAGES = 1000  # on which the engines are compared
 
 
 @dataclass(frozen=True)
@@ -124,14 +119,16 @@ def compress(
         precision: judge.judge(getattr(hardened.trial, precision), precision, "test")
         for precision in PRECISIONS
     }
-    agreement = {
-        precision: _agreement(hardened.trial, precision, judge, judged[precision])
+    agreement = judge.agreement(hardened.trial.int8, "int8", "test")
+    checks = [
+        check
         for precision in PRECISIONS
-    }
-    checks = _gate(judge, judged, agreement)
+        for check in judge.gate(getattr(hardened.trial, precision), precision, "test")
+    ]
     for line in checks:
         say(str(line))
     failed = [line for line in checks if not line.passed]
+    stages, bystanders = _stages(teacher, search, judge, trials, trial, hardened, ablation)
     report = CompressionReport(
         recipe=recipe.name,
         target=target,
@@ -143,60 +140,23 @@ def compress(
         budget_ms=recipe.compress.budget_ms,
         candidates=tuple(msgspec.structs.replace(c, chosen=c is chosen) for c in measured),
         trace=tuple(trace),
-        stages=_stages(teacher, search, judge, trials, trial, hardened, ablation),
+        stages=stages,
+        bystanders=bystanders,
         retreat=hardened.retreat,
-        agreement=tuple(agreement["int8"]),
+        agreement=tuple(agreement),
         gate=tuple(checks),
         bundle=None if failed else str(out),
     )
-    write_report(report_folder(out), report)
     if failed:
+        write_report(report_folder(out), report)
         raise GateFailed(
             f"{len(failed)} of {len(checks)} limits of the gate are not kept, first: {failed[0]}; "
             f"no bundle was written, see {report_folder(out) / 'report.md'}"
         )
-    bundle = ship(
-        out, search, judge, hardened, judged, checks, agreement["int8"], sources.data_licence
-    )
+    bundle = ship(out, search, judge, hardened, judged, checks, agreement, sources.data_licence)
+    write_report(report_folder(out), report)  # last: it says that there is a bundle
     shutil.rmtree(work)
     return bundle
-
-
-def _agreement(
-    trial: Trial, precision: Precision, judge: Judge, judged: Judged
-) -> list[EngineAgreement]:
-    recipe = judge.recipe
-    return engine_agreement(
-        getattr(trial, precision),
-        recipe.preprocess.size,
-        precision,
-        judge.parts.test.images[:_ENGINE_IMAGES, None],
-        recipe.labels,
-        recipe.compress.alert_labels,
-        judged.calibration,
-        # Float kernels of all sets differ by rounding alone; integer ones can saturate.
-        CAPS if precision == "int8" else (),
-    )
-
-
-def _gate(
-    judge: Judge,
-    judged: dict[Precision, Judged],
-    agreement: dict[Precision, list[EngineAgreement]],
-) -> list[Check]:
-    teacher = judge.judge_teacher("test").metrics
-    return [
-        check
-        for precision, part in judged.items()
-        for check in gate(
-            getattr(judge.recipe.compress.gate, precision),
-            teacher,
-            part.metrics,
-            precision,
-            max(engine.logit_rmse for engine in agreement[precision]),
-            sum(engine.flips for engine in agreement[precision]),
-        )
-    ]
 
 
 def _stages(
@@ -207,8 +167,8 @@ def _stages(
     chosen: Trial,
     hardened: Hardened,
     ablation: bool,
-) -> tuple[Stage, ...]:
-    """The ablation, all timed in one run: what each step was worth, on the test part."""
+) -> tuple[tuple[Stage, ...], float | None]:
+    """The ablation, all timed in one run, and how busy others were: what each step was worth."""
     whole = next(t for t in trials if t.student == chosen.student and t.step == 0)
     rows: list[tuple[str, Precision, bytes, Ensemble]] = [
         ("teacher", "fp32", teacher, search.run.model)
@@ -221,7 +181,9 @@ def _stages(
     rows.append(("+ INT8", "int8", hardened.trial.int8, hardened.trial.network))
     judged = {name: judge.judge(model, precision, "test") for name, precision, model, _ in rows}
     engines = {name: part.engine for name, part in judged.items()}
+    bystanders = Bystanders()
     times = time_engines(engines, judge.parts.test.images[:1, None])
+    crowd = bystanders.cores()
     stages = []
     for name, precision, model, network in rows:
         macs, parameters = count_macs(network, judge.recipe.preprocess.size)
@@ -237,4 +199,4 @@ def _stages(
                 speedup=None if name == "teacher" else times["teacher"].p50 / times[name].p50,
             )
         )
-    return tuple(stages)
+    return tuple(stages), crowd

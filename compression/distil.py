@@ -27,6 +27,7 @@ from orthoedge.compression.lessons import Lesson, Lessons
 from orthoedge.runtime.errors import DataError
 from orthoedge.runtime.files import sha256, write_atomic
 from orthoedge.training.data.radiographs import Radiographs
+from orthoedge.training.data.studies import list_sha256
 from orthoedge.training.ensemble import Ensemble, Explained
 from orthoedge.training.hardware import training_precision
 from orthoedge.training.norms import start_running_statistics
@@ -103,10 +104,11 @@ def distil(
 
 def _identity(lessons: Lessons, start: str, epochs: int, name: str) -> str:
     """Hash of all that a kept state depends on; the gate and later cuts are not of it."""
+    judged = list_sha256(lessons.val.studies)  # chooses the best epoch
     compress = msgspec.to_builtins(lessons.recipe.compress)
     used = ("views", "lr", "batch", "softening", "soft_weight", "saliency_weight")
     settings = {key: compress[key] for key in used}
-    return sha256(json.dumps([lessons.identity, settings, start, epochs, name]).encode())
+    return sha256(json.dumps([lessons.identity, judged, settings, start, epochs, name]).encode())
 
 
 def distillation_loss(student: Explained, lesson: Lesson, settings: Compress) -> Tensor:

@@ -7,15 +7,13 @@ from dataclasses import dataclass, replace
 
 from orthoedge.compression.agreement import logit_rmse
 from orthoedge.compression.distil import distil
-from orthoedge.compression.gate import Check, gate
+from orthoedge.compression.gate import Check
 from orthoedge.compression.judge import Judge
 from orthoedge.compression.quantization.retreat import retreat, sensitivity
 from orthoedge.compression.quantization.tune import fake_quantized
 from orthoedge.compression.reporting.records import Retreat
 from orthoedge.compression.search import Search, Trial, time_engines, weights_sha256
-from orthoedge.runtime.engine import Precision
 from orthoedge.targets import open_model
-from orthoedge.targets.batches import run_all
 from orthoedge.training.progress import say
 
 _PROBES = 64  # images that rank the layers
@@ -86,14 +84,9 @@ def _retreat(
 
 def _lost(trial: Trial, judge: Judge) -> list[Check]:
     """Limits that INT8 fails and float32 keeps, on the validation part."""
-    limits, teacher = judge.recipe.compress.gate, judge.judge_teacher("val").metrics
-
-    def checks(model: bytes, precision: Precision) -> list[Check]:
-        metrics = judge.judge(model, precision, "val").metrics
-        return gate(getattr(limits, precision), teacher, metrics, precision, 0.0, 0)
-
-    kept = {check.name for check in checks(trial.fp32, "fp32") if check.passed}
-    return [c for c in checks(trial.int8, "int8") if not c.passed and c.name in kept]
+    kept = {check.name for check in judge.gate(trial.fp32, "fp32", "val") if check.passed}
+    found = judge.gate(trial.int8, "int8", "val")
+    return [check for check in found if not check.passed and check.name in kept]
 
 
 def _record(
@@ -101,18 +94,16 @@ def _record(
 ) -> Retreat:
     size, target = search.recipe.preprocess.size, search.target
     engines = {
-        "fp32": open_model(before.fp32, size, target, "fp32"),
         "before": open_model(before.int8, size, target, "int8"),
         "after": open_model(after.int8, size, target, "int8"),
     }
-    images = search.val.images[:, None]
-    times = time_engines(engines, images[:1])
-    said = {name: run_all(engine, images) for name, engine in engines.items()}
+    times = time_engines(engines, search.val.images[:1, None])
+    exact = judge.run(before.fp32, "fp32", "val")
     f1 = [judge.judge(trial.int8, "int8", "val").metrics.macro_f1 for trial in (before, after)]
     return Retreat(
         layers=layers,
-        rmse_before=logit_rmse(said["fp32"], said["before"]),
-        rmse_after=logit_rmse(said["fp32"], said["after"]),
+        rmse_before=logit_rmse(exact, judge.run(before.int8, "int8", "val")),
+        rmse_after=logit_rmse(exact, judge.run(after.int8, "int8", "val")),
         macro_f1_before=f1[0],
         macro_f1_after=f1[1],
         p50_before=times["before"].p50,

@@ -8,17 +8,21 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from orthoedge.compression.agreement import EngineAgreement, engine_agreement
 from orthoedge.compression.calibrate import calibrate, fit_temperature
 from orthoedge.compression.evaluate import measure
+from orthoedge.compression.gate import Check, gate
 from orthoedge.compression.parts import Parts
 from orthoedge.runtime.engine import Engine, Outputs, Precision
 from orthoedge.runtime.files import sha256
 from orthoedge.runtime.manifest import Calibration, Metrics
 from orthoedge.targets import open_model
 from orthoedge.targets.batches import run_all
+from orthoedge.targets.capped import CAPS
 from orthoedge.training.data.radiographs import Radiographs
 from orthoedge.training.recipe import Recipe
 
+_ENGINE_IMAGES = 1000  # on which the engines are compared
 _FEATURE_IMAGES = 1000  # whose mean and deviation say what training images look like
 
 
@@ -49,8 +53,9 @@ class Judge:
         self._outputs: dict[tuple[str, str], Outputs] = {}
         self._calibrations: dict[str, Calibration] = {}
         self._judged: dict[tuple[str, str], Judged] = {}
+        self._agreements: dict[tuple[str, str], list[EngineAgreement]] = {}
         self._features = balanced(parts.train, _FEATURE_IMAGES, recipe.seed)
-        logits = self._run(teacher, "fp32", "calibration").logits
+        logits = self.run(teacher, "fp32", "calibration").logits
         self.temperature = fit_temperature(logits, parts.calibration.labels)
 
     def judge(self, model: bytes, precision: Precision, part: Literal["val", "test"]) -> Judged:
@@ -59,8 +64,8 @@ class Judge:
         if key not in self._judged:
             calibration = self._calibrate(model, precision)
             metrics = measure(
-                self._run(model, precision, part),
-                self._run(self._teacher, "fp32", part),
+                self.run(model, precision, part),
+                self.run(self._teacher, "fp32", part),
                 getattr(self.parts, part),
                 self.recipe.labels,
                 calibration,
@@ -73,12 +78,46 @@ class Judge:
         """The same of the teacher itself."""
         return self.judge(self._teacher, "fp32", part)
 
+    def agreement(
+        self, model: bytes, precision: Precision, part: Literal["val", "test"]
+    ) -> list[EngineAgreement]:
+        """Other engines beside the reference on up to 1000 images of `part`; once each.
+
+        Integer kernels of all instruction sets run on the test part alone: each takes a process of
+        its own. Float ones differ by rounding, integer ones can saturate.
+        """
+        key = sha256(model), part
+        if key not in self._agreements:
+            self._agreements[key] = engine_agreement(
+                model,
+                self.recipe.preprocess.size,
+                precision,
+                getattr(self.parts, part).images[:_ENGINE_IMAGES, None],
+                self.recipe.labels,
+                self.recipe.compress.alert_labels,
+                self._calibrate(model, precision),
+                CAPS if precision == "int8" and part == "test" else (),
+            )
+        return self._agreements[key]
+
+    def gate(self, model: bytes, precision: Precision, part: Literal["val", "test"]) -> list[Check]:
+        """Hold a network to the recipe's limits on `part`."""
+        engines = self.agreement(model, precision, part)
+        return gate(
+            getattr(self.recipe.compress.gate, precision),
+            self.judge_teacher(part).metrics,
+            self.judge(model, precision, part).metrics,
+            precision,
+            max(engine.logit_rmse for engine in engines),
+            sum(engine.flips for engine in engines),
+        )
+
     def _calibrate(self, model: bytes, precision: Precision) -> Calibration:
         key, settings = sha256(model), self.recipe.compress
         if key not in self._calibrations:
             seen = self.parts.train.images[self._features, None]
             self._calibrations[key] = calibrate(
-                self._run(model, precision, "calibration"),
+                self.run(model, precision, "calibration"),
                 self.parts.calibration.labels,
                 self.recipe.labels,
                 run_all(self._open(model, precision), seen).feature_vector,
@@ -87,9 +126,10 @@ class Judge:
             )
         return self._calibrations[key]
 
-    def _run(
+    def run(
         self, model: bytes, precision: Precision, part: Literal["val", "calibration", "test"]
     ) -> Outputs:
+        """A network's answers to `part`; once each."""
         key = sha256(model), part
         if key not in self._outputs:
             images = getattr(self.parts, part).images[:, None]

@@ -130,6 +130,8 @@ class CompressionReport(_Record, frozen=True):
     """The same."""
     stages: tuple[Stage, ...]
     """The teacher first, what is shipped last."""
+    bystanders: float | None
+    """Cores kept busy by other processes while the stages were timed; None: not known."""
     retreat: Retreat | None
     """None: every layer that can be INT8 is."""
     agreement: tuple[EngineAgreement, ...]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from orthoedge.benchmarks.machine import CROWDED
 from orthoedge.compression.front import pareto
 from orthoedge.compression.reporting.records import Candidate, CompressionReport, PruneStep, Stage
 from orthoedge.runtime.manifest import Metrics
@@ -112,7 +113,19 @@ def _stages(report: CompressionReport) -> list[str]:
         "label than the teacher's; correlation: of the logits; KL: divergence from the teacher's "
         "probabilities in nats; cosine: of the maps of the teacher's label.",
         _table(("stage", "precision", *kept, *costs), [_kept_and_cost(s) for s in report.stages]),
+        _quiet(report.bystanders),
     ]
+
+
+def _quiet(bystanders: float | None) -> str:
+    """How far the times of the stages can be trusted."""
+    words = "The stages were timed in turn, in one run"
+    if bystanders is None:
+        return f"{words}."
+    words += f"; other processes kept {bystanders:.2f} cores busy meanwhile"
+    if bystanders > CROWDED:
+        words += ", so times and ratios are not to be quoted: time them on a quiet machine"
+    return f"{words}."
 
 
 def _kept_and_cost(stage: Stage) -> Sequence[object]:

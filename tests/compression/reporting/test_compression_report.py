@@ -115,6 +115,7 @@ def report():
             stage("+ pruning", "fp32", 0.936, 0.62, None),
             stage("+ INT8", "int8", 0.934, 0.41, 20.0, pointing=None),
         ),
+        bystanders=0.02,
         retreat=Retreat(
             layers=("conv_stem",),
             rmse_before=0.21,
@@ -244,3 +245,11 @@ def test_a_name_with_room_stands_right_beside_its_point():
     box = place_names(centre, radius, size, np.empty((0, 4)), frame)[0]
     nearest = np.clip(centre[0], box[:2], box[2:])
     assert 10 <= np.hypot(*(nearest - centre[0])) < 16
+
+
+@pytest.mark.parametrize(
+    ("bystanders", "words"),
+    [(0.02, "0.02 cores busy meanwhile."), (0.4, "not to be quoted"), (None, "in one run.")],
+)
+def test_times_taken_beside_other_work_say_so(report, bystanders, words):
+    assert words in markdown(msgspec.structs.replace(report, bystanders=bystanders))

@@ -1,0 +1,106 @@
+"""INT8 that fails where float32 passes: layers go back to float, then weights are tuned."""
+
+import copy
+from dataclasses import replace
+
+import msgspec
+import numpy as np
+import pytest
+
+from orthoedge.compression import search as timing
+from orthoedge.compression.export import export
+from orthoedge.compression.hardening import harden
+from orthoedge.compression.judge import Judge
+from orthoedge.compression.parts import read_parts
+from orthoedge.compression.school import open_school
+from orthoedge.compression.search import Search
+from orthoedge.training.run import load_run
+
+FREE = {
+    "max_macro_f1_drop": 1.0,
+    "max_recall_drop": {},
+    "max_pointing_drop": 1.0,
+    "max_ece": 1.0,
+    "min_teacher_agreement": 0.0,
+    "min_teacher_cosine": -1.0,
+    "max_engine_rmse": 1.0,
+}
+
+
+@pytest.fixture(scope="module")
+def taught(tiny_run, tmp_path_factory):
+    """Search, parts and a student whose INT8 ranges were set on plain grey: it clips the rest."""
+    run = load_run(tiny_run)
+    whole = msgspec.structs.replace(run.recipe.augment, crop=0)
+    recipe = msgspec.structs.replace(run.recipe, augment=whole)
+    parts, work = read_parts(run, recipe, None, None, None), tmp_path_factory.mktemp("work")
+    school = open_school(run, recipe, "x86", parts.train, parts.val, work)
+    grey = np.full((16, 1, recipe.preprocess.size, recipe.preprocess.size), 127, np.uint8)
+    search = Search(run, recipe, school, grey, tuple(range(16)), parts.val, "x86", None)
+    name = recipe.compress.students[0]
+    network, start = search.start(name)
+    network = school.teach(network, start, name, 0, recipe.compress.epochs)
+    return search, parts, search.trial(name, 0.0, 0, network)
+
+
+@pytest.fixture
+def spoiled(taught, monkeypatch):
+    """A function: limits of INT8 and settings in; search, judge and the student out."""
+    monkeypatch.setattr(timing, "_ROUNDS", 3)
+    search, parts, trial = taught
+
+    def build(limits, **settings):
+        run, old = search.run, search.recipe.compress
+        gate = msgspec.structs.replace(
+            old.gate,
+            fp32=msgspec.structs.replace(old.gate.fp32, **FREE),
+            int8=msgspec.structs.replace(old.gate.int8, **(FREE | limits)),
+        )
+        compress = msgspec.structs.replace(old, gate=gate, **settings)
+        recipe = msgspec.structs.replace(search.recipe, compress=compress)
+        teacher = export(run.model, recipe.labels, recipe.preprocess)
+        own = replace(trial, network=copy.deepcopy(trial.network))
+        return replace(search, recipe=recipe), Judge(teacher, parts, recipe, "x86"), own
+
+    return build
+
+
+def test_what_passes_is_left_alone(spoiled):
+    search, judge, trial = spoiled({})
+    hardened = harden(trial, search, judge)
+    assert hardened.trial is trial
+    assert (hardened.retreat, hardened.tuned) == (None, False)
+
+
+def test_layers_go_back_to_float_until_int8_passes(spoiled, capsys):
+    """A part of what the ranges cost is won back; the last layer stays integer and clips."""
+    search, judge, trial = spoiled({})
+    exact = judge.judge(trial.fp32, "fp32", "val").metrics.saliency_cosine
+    before = judge.judge(trial.int8, "int8", "val").metrics.saliency_cosine
+    assert before < exact - 0.01, "the ranges were meant to be useless"
+    limit = before + (exact - before) / 4
+    search, judge, trial = spoiled({"min_teacher_cosine": limit}, retreat_layers=1000)
+    hardened = harden(trial, search, judge)
+    after = judge.judge(hardened.trial.int8, "int8", "val").metrics.saliency_cosine
+    assert after >= limit
+    assert hardened.retreat is not None
+    assert hardened.retreat.rmse_after < hardened.retreat.rmse_before
+    assert hardened.trial.fp32 == trial.fp32
+    assert not hardened.tuned
+    assert "INT8 passes" in capsys.readouterr().err
+
+
+def test_where_the_layers_are_not_enough_the_weights_are_tuned(spoiled, capsys):
+    search, judge, trial = spoiled({"min_teacher_cosine": 1.0}, retreat_layers=1, tune_epochs=1)
+    hardened = harden(trial, search, judge)
+    assert hardened.tuned
+    assert hardened.trial.fp32 != trial.fp32
+    assert len(hardened.retreat.layers) == 1
+    assert "fine-tuning under simulated quantization" in capsys.readouterr().err
+
+
+def test_engines_that_disagree_are_a_failure_too(spoiled, capsys):
+    search, judge, trial = spoiled({"max_engine_rmse": 0.0}, retreat_layers=1, tune_epochs=0)
+    hardened = harden(trial, search, judge)
+    assert len(hardened.retreat.layers) == 1
+    assert "logit RMSE between engines" in capsys.readouterr().err
