@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 
@@ -27,6 +28,8 @@ def run(args: argparse.Namespace) -> int:
     if args.target != "jetson":
         raise UnknownTarget(f"target {args.target!r} needs no plan: only jetson does")
     plan = build_plan(read_bundle(args.bundle).model(args.precision))
-    write_atomic(args.out, plan)
-    print(f"plan: {args.out}, {len(plan) / 1e6:.1f} MB; not yet measured on hardware")
+    for warning in plan.warnings:
+        print(f"tensorrt: {warning}", file=sys.stderr)
+    write_atomic(args.out, plan.data)
+    print(f"plan: {args.out}, {len(plan.data) / 1e6:.1f} MB; not yet measured on hardware")
     return 0

@@ -8,12 +8,23 @@ accept the models.
 from __future__ import annotations
 
 import importlib
+from dataclasses import dataclass
 from typing import Any
 
 from orthoedge.runtime.errors import EngineError, MissingDependency
 
 
-def build_plan(model: bytes, module: str = "tensorrt") -> bytes:
+@dataclass(frozen=True)
+class Plan:
+    """What TensorRT made of a model."""
+
+    data: bytes
+    """The serialized engine."""
+    warnings: tuple[str, ...]
+    """What the parser or the builder had to say about the model, in their words."""
+
+
+def build_plan(model: bytes, module: str = "tensorrt") -> Plan:
     """Build a serialized engine plan; the precision is what the ONNX file says.
 
     Args:
@@ -30,7 +41,8 @@ def build_plan(model: bytes, module: str = "tensorrt") -> bytes:
         raise MissingDependency(
             module, "jetson", "building a plan (TensorRT comes with JetPack, not from pip)"
         ) from error
-    logger = trt.Logger(trt.Logger.ERROR)
+    said: list[tuple[int, str]] = []
+    logger = _logger(trt, said)
     builder = trt.Builder(logger)
     # From TensorRT 11 on every network is strongly typed and the flag is gone.
     flag = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
@@ -46,5 +58,20 @@ def build_plan(model: bytes, module: str = "tensorrt") -> bytes:
     config.add_optimization_profile(profile)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
-        raise EngineError("tensorrt's builder gave no plan; its own log above says why")
-    return bytes(plan)
+        why = [text for severity, text in said if severity <= int(trt.ILogger.ERROR)]
+        raise EngineError(f"tensorrt's builder gave no plan: {why[0] if why else 'no reason'}")
+    warned = int(trt.ILogger.WARNING)
+    return Plan(bytes(plan), tuple(text for severity, text in said if severity <= warned))
+
+
+def _logger(trt: Any, said: list[tuple[int, str]]) -> Any:
+    """A TensorRT logger that appends (severity, text) to `said`; a lower severity is graver."""
+
+    class Logger(trt.ILogger):  # type: ignore[misc]
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)  # the binding refuses super()
+
+        def log(self, severity: Any, text: str) -> None:
+            said.append((int(severity), text))
+
+    return Logger()

@@ -4,8 +4,9 @@ import platform
 import sys
 
 import pytest
+from onnx import TensorProto, helper
 
-from orthoedge.runtime.bundles import read_bundle
+from orthoedge.runtime.bundles import EMBEDDED, read_bundle
 from orthoedge.runtime.errors import EngineError, MissingDependency
 from orthoedge.targets import open_engine
 from orthoedge.targets.jetson.build import build_plan
@@ -20,9 +21,22 @@ needs_rtx = pytest.mark.skipif(
 
 @needs_rtx
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
-def test_tensorrt_builds_both_models_of_a_bundle(tiny_bundle, precision):
-    plan = build_plan(read_bundle(tiny_bundle).model(precision), RTX)
-    assert len(plan) > 10_000
+@pytest.mark.parametrize("source", ["embedded", "tiny"])
+def test_tensorrt_builds_every_model_of_a_bundle_without_a_warning(source, precision, request):
+    path = EMBEDDED if source == "embedded" else request.getfixturevalue("tiny_bundle")
+    plan = build_plan(read_bundle(path).model(precision), RTX)
+    assert len(plan.data) > 10_000
+    assert plan.warnings == ()
+
+
+@needs_rtx
+def test_what_tensorrt_warns_of_is_kept():
+    """Inputs of 64-bit integers are one thing that its parser takes and warns of."""
+    face = [helper.make_tensor_value_info(name, TensorProto.INT64, [1, 4]) for name in "xy"]
+    graph = helper.make_graph([helper.make_node("Add", ["x", "x"], ["y"])], "", face[:1], face[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    plan = build_plan(model.SerializeToString(), RTX)
+    assert any("Int64" in warning for warning in plan.warnings)
 
 
 @needs_rtx
