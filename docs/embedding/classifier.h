@@ -1,0 +1,51 @@
+// One model of a bundle, compiled by OpenVINO for the CPU.
+#pragma once
+
+#include <memory>
+#include <openvino/openvino.hpp>
+#include <string>
+#include <vector>
+
+#include "bundle.h"
+
+namespace orthoedge {
+
+struct Outputs {
+  std::vector<float> logits;          // (C,), before temperature
+  std::vector<float> saliency_map;    // (C, h, w), Grad-CAM++ of each label, not negative
+  std::vector<float> feature_vector;  // (K,), pooled features
+};
+
+struct Answer {
+  Prepared prepared;
+  Outputs outputs;
+};
+
+class Classifier {
+ public:
+  // Compiles the model and runs the golden images. Throws std::runtime_error, one line, where
+  // OpenVINO refuses the model or an answer differs by more than the manifest allows.
+  // The bundle must outlive the classifier.
+  Classifier(const Bundle& bundle, int threads);
+
+  // A radiograph in memory: 8 bits, bone bright on dark. One thread at a time.
+  Answer operator()(View radiograph);
+
+  // What the golden run measured, in the units of the tolerance.
+  const Tolerance& golden() const { return golden_; }
+  const std::string& instruction_set() const { return instruction_set_; }
+  static std::string engine_version();
+
+ private:
+  Outputs run(const std::uint8_t* square);
+  void check_kernels();
+  void check_golden();
+
+  const Bundle& bundle_;
+  ov::CompiledModel compiled_;
+  ov::InferRequest request_;
+  Tolerance golden_{};
+  std::string instruction_set_ = "not reported";
+};
+
+}  // namespace orthoedge

@@ -1,0 +1,38 @@
+// An 8-bit grey image: a view of memory that someone else owns, and one that owns its pixels.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace orthoedge {
+
+using Bytes = std::vector<std::uint8_t>;
+
+struct View {
+  const std::uint8_t* data;
+  int rows, cols;
+  std::ptrdiff_t stride;  // bytes from one row to the next
+
+  const std::uint8_t* row(int y) const { return data + y * stride; }
+  View crop(int x0, int y0, int x1, int y1) const {
+    return {data + y0 * stride + x0, y1 - y0, x1 - x0, stride};
+  }
+};
+
+struct Grey {
+  int rows = 0, cols = 0;
+  Bytes pixels;  // rows × cols, no padding
+
+  Grey(int rows, int cols)
+      : rows(rows), cols(cols), pixels(static_cast<std::size_t>(rows) * cols, 0) {}
+  std::uint8_t* row(int y) { return pixels.data() + static_cast<std::ptrdiff_t>(y) * cols; }
+  View view() const { return {pixels.data(), rows, cols, cols}; }
+};
+
+// A binary PGM (P5) of 8 bits. Throws std::runtime_error where the file is anything else, or cut.
+Grey read_pgm(const std::string& path);
+void write_pgm(const std::string& path, const Grey& image);
+
+}  // namespace orthoedge

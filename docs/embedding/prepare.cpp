@@ -1,0 +1,29 @@
+// orthoedge-prepare BUNDLE OUT IMAGE.pgm...
+//
+// Writes the network's input of each radiograph as OUT/IMAGE.pgm and prints where it lies: x0, y0,
+// x1, y1 of the field on the radiograph, then inside the square. Nothing is checked or classified.
+#include <filesystem>
+#include <iostream>
+
+#include "bundle.h"
+
+int main(int count, char** values) {
+  using namespace orthoedge;
+  try {
+    if (count < 4) throw std::runtime_error("usage: orthoedge-prepare BUNDLE OUT IMAGE.pgm...");
+    const Preprocess settings = read_preprocess(std::string(values[1]) + "/manifest.json");
+    std::filesystem::create_directories(values[2]);
+    for (int i = 3; i < count; ++i) {
+      const Prepared prepared = prepare(settings, read_pgm(values[i]).view());
+      const std::filesystem::path path = values[i];
+      write_pgm(std::filesystem::path(values[2]) / path.filename(), prepared.square);
+      for (const Box& box : {prepared.field, prepared.content})
+        for (const int edge : box) std::cout << edge << ' ';
+      std::cout << path.string() << '\n';
+    }
+    return 0;
+  } catch (const std::exception& error) {
+    std::cerr << "orthoedge-prepare: " << error.what() << std::endl;
+    return 2;
+  }
+}

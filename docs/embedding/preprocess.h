@@ -1,0 +1,31 @@
+// runtime/preprocess.py in C++: collimated field, letterbox, CLAHE; the same bytes.
+#pragma once
+
+#include <array>
+#include <string>
+
+#include "image.h"
+
+namespace orthoedge {
+
+// Of the manifest's `preprocess`.
+struct Preprocess {
+  int size = 0;
+  bool crop_field = false;
+  enum class Stage { kAfter, kBefore, kNone } clahe_stage = Stage::kNone;
+  double clahe_clip = 0;
+  int clahe_tiles = 0;
+};
+
+using Box = std::array<int, 4>;  // x0, y0, x1, y1, end exclusive
+
+struct Prepared {
+  Grey square;  // size × size, the network's input
+  Box field;    // of the collimated field on the radiograph
+  Box content;  // of that field inside the square
+};
+
+// The radiograph: 8 bits, bone bright on dark, at least one pixel.
+Prepared prepare(const Preprocess& settings, View radiograph);
+
+}  // namespace orthoedge

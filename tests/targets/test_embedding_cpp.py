@@ -1,0 +1,250 @@
+"""The C++ example of docs/embedding is compiled and says what the Python pipeline says."""
+
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import cv2
+import msgspec
+import numpy as np
+import pytest
+
+from orthoedge.runtime.bundles import EMBEDDED, SAMPLES
+from orthoedge.runtime.preprocess import STANDARD, Preprocess
+from orthoedge.targets import open_pipeline
+from orthoedge.targets.parity import deviation
+
+pytestmark = pytest.mark.slow
+
+EXAMPLE = Path(__file__).parents[2] / "docs" / "embedding"
+
+
+def run(*command):
+    words = [str(word) for word in command]
+    return subprocess.run(words, capture_output=True, text=True, check=False, timeout=600)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """Folder of both programs, compiled with warnings as errors."""
+    from openvino.utils import get_cmake_path
+
+    for tool, package in {"cmake": "cmake", "g++": "g++"}.items():
+        if shutil.which(tool) is None:
+            pytest.fail(f"{tool} is missing: apt install {package} libssl-dev zlib1g-dev")
+    folder = tmp_path_factory.mktemp("embedding")
+    for command in (
+        ("cmake", "-S", EXAMPLE, "-B", folder, f"-DOpenVINO_DIR={get_cmake_path()}",
+         "-DCMAKE_CXX_COMPILER=g++", "-DCMAKE_CXX_FLAGS=-Werror"),
+        ("cmake", "--build", folder, "-j1"),
+    ):  # fmt: skip
+        done = run(*command)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return folder
+
+
+def radiograph(rng, height, width):
+    """Blobs and noise of a random size, often with collimator margins, some of them askew."""
+    coarse = rng.integers(20, 170, (8, 8), dtype=np.uint8)
+    pixels = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
+    pixels = cv2.add(pixels, rng.integers(0, 30, (height, width), dtype=np.uint8))
+    for side in np.flatnonzero(rng.random(4) < 0.35):
+        view = np.rot90(pixels, side)
+        view[: int(rng.uniform(0, 0.35) * len(view))] = rng.choice([0, 180, 255])
+    if rng.random() < 0.3:
+        turn = cv2.getRotationMatrix2D((width / 2, height / 2), rng.uniform(-3, 3), 1)
+        pixels = cv2.warpAffine(pixels, turn, (width, height), borderMode=cv2.BORDER_REPLICATE)
+    return pixels
+
+
+def write(folder, images):
+    folder.mkdir()
+    paths = [folder / f"{i}.pgm" for i in range(len(images))]
+    for path, pixels in zip(paths, images, strict=True):
+        assert cv2.imwrite(str(path), pixels)
+    return paths
+
+
+def changed_bundle(tmp_path, change):
+    """A copy of the embedded bundle whose manifest `change` was applied to."""
+    copy = tmp_path / "bundle"
+    shutil.copytree(EMBEDDED, copy)
+    manifest = json.loads((copy / "manifest.json").read_text())
+    change(copy, manifest)
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    return copy
+
+
+def record(copy, manifest, name):
+    """Write down a file's new size and hash, so that only what it holds is wrong."""
+    data = (copy / name).read_bytes()
+    manifest["files"][name] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+
+
+@pytest.mark.parametrize(
+    ("settings", "count"),
+    [
+        (msgspec.structs.astuple(STANDARD), 300),
+        ((193, "keep", "before", 3.7, 7), 60),
+        ((250, "crop", "after", 0.4, 12), 60),
+        ((64, "crop", "none", 2.0, 8), 60),
+    ],
+)
+def test_the_preprocessing_gives_the_same_bytes(built, tmp_path, settings, count):
+    preprocess = Preprocess(**dict(zip(Preprocess.__struct_fields__, settings, strict=True)))
+
+    def change(copy, manifest):
+        manifest["preprocess"] = msgspec.to_builtins(preprocess)
+
+    rng = np.random.default_rng(5)
+    # Any size, then some that shrink by 1, by 2 and by 8, and one of a detector.
+    sides = [*rng.integers(32, 700, (count, 2)), (224, 224), (448, 448), (1792, 896), (2500, 2048)]
+    images = [radiograph(rng, int(height), int(width)) for height, width in sides]
+    paths = write(tmp_path / "images", images)
+    bundle, out = changed_bundle(tmp_path, change), tmp_path / "out"
+    done = run(built / "orthoedge-prepare", bundle, out, *paths)
+    assert done.returncode == 0, done.stderr
+    cropped = 0
+    for pixels, path, line in zip(images, paths, done.stdout.splitlines(), strict=True):
+        square, placement = preprocess.prepare(pixels)
+        found = cv2.imread(str(out / path.name), cv2.IMREAD_GRAYSCALE)
+        np.testing.assert_array_equal(found, square, err_msg=f"{pixels.shape}")
+        assert tuple(map(int, line.split()[:8])) == placement.field + placement.content
+        cropped += placement.field != (0, 0, *pixels.shape[::-1])
+    assert (cropped > count / 4) == (preprocess.field == "crop")
+
+
+@pytest.fixture(scope="module")
+def radiographs(tmp_path_factory):
+    """The samples in sizes of their own, small and large, and their files."""
+    sizes = [(97, 131), (256, 256), (301, 220), (640, 333), (224, 224), (1200, 777), (450, 99)]
+    images = []
+    for path, (height, width) in zip(sorted(SAMPLES.glob("*.png")), sizes, strict=False):
+        pixels = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+        images.append(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR))
+    images[2][:40] = 255  # a margin to be cropped
+    return images, write(tmp_path_factory.mktemp("radiographs") / "images", images)
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp32"])
+def test_answers_are_those_of_the_pipeline(built, tmp_path, radiographs, precision):
+    images, paths = radiographs
+    pipeline = open_pipeline(precision=precision, threads=1)
+    manifest = pipeline.bundle.manifest
+    done = run(built / "orthoedge-classify", EMBEDDED, precision, tmp_path, *paths)
+    assert done.returncode == 0, done.stderr
+    start, *answers = map(json.loads, done.stdout.splitlines())
+    assert start["provenance"]["bundle_sha256"] == pipeline.bundle.sha256
+    for pixels, path, answer in zip(images, paths, answers, strict=True):
+        finding = pipeline(pixels)
+        outputs = pipeline.engine.run(manifest.preprocess(pixels)[None, None])
+        # The same engine on the same bytes with one thread: nothing is left to differ.
+        logits = np.array([answer["logits"][label] for label in manifest.labels], np.float32)
+        np.testing.assert_array_equal(logits, outputs.logits[0])
+        saliency = np.load(tmp_path / f"{path.name}.map.npy")
+        np.testing.assert_array_equal(saliency, outputs.saliency_map[0])
+        # Sums of doubles in another order.
+        assert answer["probabilities"] == pytest.approx(finding.probabilities, rel=1e-12)
+        distance = finding.verdict.out_of_distribution
+        assert answer["out_of_distribution"] == pytest.approx(distance, rel=1e-9, abs=1e-9)
+        assert tuple(answer["label_set"]) == finding.verdict.label_set
+        assert tuple(answer["field"]) == finding.placement.field
+        assert tuple(answer["content"]) == finding.placement.content
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp32"])
+def test_the_golden_answers_come_back(built, tmp_path, radiographs, precision):
+    pipeline = open_pipeline(precision=precision, threads=1)
+    bundle, limit = pipeline.bundle, pipeline.bundle.manifest.golden.tolerance[precision]
+    expected, images = bundle.golden_outputs(precision), bundle.golden_images()
+    singles = [pipeline.engine.run(images[i : i + 1]) for i in range(len(images))]
+    done = run(built / "orthoedge-classify", EMBEDDED, precision, tmp_path, radiographs[1][0])
+    golden = json.loads(done.stdout.splitlines()[0])["golden"]
+    for name in ("logits", "saliency_map", "feature_vector"):
+        got = np.concatenate([getattr(single, name) for single in singles])
+        measured = deviation(got, getattr(expected, name))
+        # Python takes the standard deviation in float32, the example in double.
+        assert golden[name] == pytest.approx(measured, rel=1e-4)
+        assert 0 < golden[name] <= getattr(limit, name)
+
+
+def flip(copy, manifest):
+    data = bytearray((copy / "model.int8.onnx").read_bytes())
+    data[len(data) // 2] ^= 1
+    (copy / "model.int8.onnx").write_bytes(data)
+
+
+def swap_models(copy, manifest):
+    shutil.copy(copy / "model.fp32.onnx", copy / "model.int8.onnx")
+    record(copy, manifest, "model.int8.onnx")
+
+
+def move_golden(copy, manifest):
+    arrays = dict(np.load(copy / "golden" / "int8.npz"))
+    np.savez_compressed(copy / "golden" / "int8.npz", **{**arrays, "logits": arrays["logits"] + 1})
+    record(copy, manifest, "golden/int8.npz")
+
+
+def swap_labels(copy, manifest):
+    manifest["labels"][:2] = manifest["labels"][1::-1]
+
+
+def no_temperature(copy, manifest):
+    del manifest["calibration"]["int8"]["temperature"]
+
+
+def other_schema(copy, manifest):
+    manifest["schema"] += 1
+
+
+def garbage(copy, manifest):
+    (copy / "model.int8.onnx").write_bytes(b"garbage")
+    record(copy, manifest, "model.int8.onnx")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (flip, "model.int8.onnx is not the file the manifest describes (SHA-256 differs)"),
+        (swap_models, "without integer kernels: the file is not what it says"),
+        (move_golden, "the golden answers do not come back: logits off by"),
+        (swap_labels, "the manifest's labels are not those of the golden answers"),
+        (no_temperature, "manifest.json: calibration.int8.temperature is missing"),
+        (other_schema, "this program reads"),
+        (garbage, "openvino refused the model"),
+    ],
+)
+def test_a_damaged_bundle_is_refused_in_one_line(built, tmp_path, radiographs, change, reason):
+    bundle = changed_bundle(tmp_path, change)
+    done = run(built / "orthoedge-classify", bundle, "int8", tmp_path, radiographs[1][0])
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert reason in done.stderr
+    assert not list(tmp_path.glob("*.npy"))
+
+
+def test_the_lines_of_the_page_compile(built, tmp_path):
+    import openvino
+
+    page = (EXAMPLE.parent / "embedding.md").read_text()
+    lines = re.search(r"^```cpp\n(.*?)^```$", page, re.DOTALL | re.MULTILINE).group(1)
+    source = tmp_path / "page.cpp"
+    source.write_text(
+        '#include "decision.h"\n'
+        "void page(const std::uint8_t* pixels, int rows, int columns, std::ptrdiff_t stride) {\n"
+        f"{lines}(void)inputs;\n}}\n"
+    )
+    include = Path(openvino.__file__).parent / "include"
+    done = run("g++", "-std=c++17", "-fsyntax-only", f"-I{EXAMPLE}", f"-I{include}", source)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_cut_image_does_not_stop_the_others(built, tmp_path, radiographs):
+    cut = tmp_path / "cut.pgm"
+    cut.write_bytes(radiographs[1][0].read_bytes()[:-1])
+    done = run(built / "orthoedge-classify", EMBEDDED, "int8", tmp_path, cut, radiographs[1][1])
+    reason = "the file is cut, or longer than its header says"
+    assert (done.returncode, done.stderr) == (1, f"orthoedge-classify: {cut}: {reason}\n")
+    assert json.loads(done.stdout.splitlines()[-1])["path"] == str(radiographs[1][1])
