@@ -64,7 +64,4 @@ def bench_pipeline(benchmark: BenchmarkFixture, target: str, precision: str) -> 
 
 @every_shape
 def bench_overlay(benchmark: BenchmarkFixture, shape: tuple[int, int]) -> None:
-    pixels = radiograph(shape)
-    finding = pipeline_of("x86", "auto")(pixels)
-    lines = [finding.label, finding.notice]
-    benchmark(overlay, pixels, finding.saliency_map, finding.placement, finding.input_size, lines)
+    benchmark(overlay, *pipeline_of("x86", "auto").predict(radiograph(shape)))

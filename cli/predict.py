@@ -26,7 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_target(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object per line on stdout")
     parser.add_argument(
-        "--overlay", type=Path, metavar="DIR", help="write a picture with the heat map for each"
+        "--overlay",
+        type=Path,
+        metavar="DIR",
+        help="for each radiograph write NAME.png, its heat map over it at full resolution, and "
+        "NAME.side.png, both beside each other at the size of a screen",
     )
 
 
@@ -57,14 +61,14 @@ def run(args: argparse.Namespace) -> int:
                 _print_json({"path": _text(path), "error": _reason(error)})
             continue
         finding = replace(finding, notes=(*finding.notes, *(f"decoder: {it}" for it in printed)))
-        picture = None
+        pictures: tuple[Path, ...] = ()
         if args.overlay:
             try:
-                picture = _write_overlay(args.overlay, path, names, radiograph, finding)
+                pictures = _write_overlays(args.overlay, path, names, radiograph, finding)
             except OSError as error:  # such as a full disk; the finding itself stands
                 failed += 1
                 _report_error(path, f"picture not written: {_reason(error)}")
-        _report(path, finding, picture, args.json)
+        _report(path, finding, pictures, args.json)
     _progress(len(files), len(files), args)
     if count == 0:
         raise InputError(f"no image files in {', '.join(map(str, args.paths))}")
@@ -84,12 +88,13 @@ def find_files(paths: Iterable[Path]) -> Iterator[Path]:
             yield path
 
 
-def _report(path: Path, finding: Finding, picture: Path | None, as_json: bool) -> None:
+def _report(path: Path, finding: Finding, pictures: tuple[Path, ...], as_json: bool) -> None:
     if as_json:
         import msgspec
 
         record = {"path": _text(path), "error": None, **msgspec.json.decode(finding.to_json())}
-        record["overlay"] = None if picture is None else _text(picture)
+        record["overlay"] = _text(pictures[0]) if pictures else None
+        record["side_by_side"] = _text(pictures[1]) if pictures else None
         _print_json(record)
         return
     verdict, timing, source = finding.verdict, finding.timing_ms, finding.provenance
@@ -104,17 +109,17 @@ def _report(path: Path, finding: Finding, picture: Path | None, as_json: bool) -
     print(f"  engine         {source.engine} {source.precision} ({source.isa})")
     for note in finding.notes:
         print(f"  note           {note}")
-    if picture is not None:
+    for picture in pictures:
         print(f"  picture        {printable(str(picture))}")
 
 
 def describe(finding: Finding) -> str:
     """Label, probability and decision in one line."""
+    from orthoedge.runtime.render import percentage
+
     verdict = finding.verdict
     probability = verdict.probabilities[verdict.label]
-    # No network is certain, and rounding must not say that one is.
-    shown = f"{probability:.1%}" if probability < 0.9995 else "over 99.9%"
-    line = f"{verdict.label} {shown} -> {verdict.decision}"
+    line = f"{verdict.label} {percentage(probability)} -> {verdict.decision}"
     return f"{line} ({'; '.join(verdict.reasons)})" if verdict.reasons else line
 
 
@@ -157,25 +162,22 @@ def _prepare_overlays(folder: Path, files: Iterable[Path]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
 
 
-def _write_overlay(
+def _write_overlays(
     folder: Path, path: Path, names: set[str], radiograph: Radiograph, finding: Finding
-) -> Path:
+) -> tuple[Path, Path]:
+    """Write both pictures; always both, because a map alone hides what it points at."""
     from orthoedge.runtime.files import write_atomic
-    from orthoedge.runtime.render import overlay, to_png
+    from orthoedge.runtime.render import overlay, side_by_side, to_png
 
     name = path.stem
-    while name in names:  # two folders may hold files of one name
+    # Two folders may hold files of one name, and a file may be named like another's side-by-side.
+    while not names.isdisjoint({f"{name}.png", f"{name}.side.png"}):
         name += "_"
-    names.add(name)
-    picture = overlay(
-        radiograph.pixels,
-        finding.saliency_map,
-        finding.placement,
-        finding.input_size,
-        [describe(finding), finding.notice],
-    )
-    write_atomic(folder / f"{name}.png", to_png(picture))
-    return folder / f"{name}.png"
+    pictures = folder / f"{name}.png", folder / f"{name}.side.png"
+    names.update(picture.name for picture in pictures)
+    for picture, draw in zip(pictures, (overlay, side_by_side), strict=True):
+        write_atomic(picture, to_png(draw(radiograph, finding)))
+    return pictures
 
 
 def _progress(done: int, total: int, args: argparse.Namespace) -> None:

@@ -10,15 +10,22 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = ("README.md", "docs/embedded-bundle.md", "docs/recipes.md")
+DOCUMENTS = (
+    "README.md",
+    "docs/compression.md",
+    "docs/embedded-bundle.md",
+    "docs/embedding.md",
+    "docs/picture.md",
+    "docs/recipes.md",
+)
 
 
 def commands():
     for name in DOCUMENTS:
         for block in re.findall(r"```\n(.*?)```", (ROOT / name).read_text(), re.DOTALL):
             for line in block.replace("\\\n", " ").splitlines():
-                words = shlex.split(line, comments=True)
-                if words[:1] == ["orthoedge"]:
+                if line.startswith("orthoedge "):
+                    words = shlex.split(line, comments=True)
                     yield pytest.param(words[1:], id=f"{name}: {' '.join(words[:3])}")
 
 

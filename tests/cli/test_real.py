@@ -16,19 +16,21 @@ def ankle():
     return get_testdata_file("RG3_UNCR.dcm", download=False)
 
 
-def test_a_cr_image_gives_a_finding_and_an_overlay(ankle, tmp_path, capsys):
+def test_a_cr_image_gives_a_finding_and_pictures(ankle, tmp_path, capsys):
     assert main(["predict", ankle, "--json", "--overlay", str(tmp_path)]) == 0
     record = json.loads(capsys.readouterr().out)
     assert record["error"] is None
     assert sum(record["probabilities"].values()) == pytest.approx(1)
     assert record["decision"] in ("report", "refer", "reject")
     assert record["notice"].startswith("Phantom demonstration")
-    picture = cv2.imread(record["overlay"], cv2.IMREAD_GRAYSCALE)
+    assert cv2.imread(record["overlay"]).shape[0] >= 1760
+    picture = cv2.imread(record["side_by_side"], cv2.IMREAD_GRAYSCALE)
+    side = int(np.argmax((picture[:400] == 24).all(axis=0)))  # the gap after the plain panel
     # Right polarity: in the plain half, bone is brighter than soft tissue, and that than the air
     # inside the field (pixels of the 1760×1760 original: mid-shaft, calf, right of the calf).
-    scale = 1024 / 1760
+    scale = side / 1760
     bone, flesh, air = (
-        float(picture[round(y * scale) :, round(x * scale) :][:6, :6].mean())
+        float(picture[round(y * scale) :, round(x * scale) :][:2, :2].mean())
         for x, y in ((810, 300), (690, 300), (1230, 1100))
     )
     assert bone > flesh > air

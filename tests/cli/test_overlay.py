@@ -1,0 +1,93 @@
+"""`predict --overlay`: two pictures for each radiograph, and nothing else touched."""
+
+import json
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+
+from orthoedge.cli.main import main
+
+
+@pytest.fixture
+def bundle(small_bundle):
+    return ["--bundle", str(small_bundle.path)]
+
+
+@pytest.fixture
+def radiograph(tmp_path):
+    path = tmp_path / "good.png"
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 48), dtype=np.uint8)
+    path.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
+    return path
+
+
+def only_line(capsys):
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1, error
+    return error
+
+
+def test_two_files_of_one_name_keep_two_overlays(bundle, radiograph, tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        shutil.copy(radiograph, tmp_path / folder)
+    sources = [str(tmp_path / folder) for folder in ("a", "b")]
+    assert main(["predict", *sources, "--overlay", str(tmp_path / "out"), *bundle]) == 0
+    assert len(list((tmp_path / "out").iterdir())) == 4
+
+
+def test_a_file_named_like_a_side_by_side_keeps_its_own_pictures(bundle, radiograph, tmp_path):
+    twin = tmp_path / "good.side.png"
+    shutil.copy(radiograph, twin)
+    for number, sources in enumerate(([radiograph, twin], [twin, radiograph])):
+        folder = tmp_path / f"out{number}"
+        assert main(["predict", *map(str, sources), "--overlay", str(folder), *bundle]) == 0
+        assert len(list(folder.iterdir())) == 4
+
+
+def test_the_overlay_has_the_radiographs_pixels_and_the_side_by_side_a_screens(bundle, tmp_path):
+    pixels = np.random.default_rng(0).integers(40, 170, (900, 700), dtype=np.uint8)
+    (tmp_path / "in.png").write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
+    pictures = tmp_path / "out"
+    assert main(["predict", str(tmp_path / "in.png"), "--overlay", str(pictures), *bundle]) == 0
+    overlay, side = (cv2.imread(str(pictures / name)) for name in ("in.png", "in.side.png"))
+    grey = cv2.cvtColor(overlay[:900, :700], cv2.COLOR_BGR2GRAY)
+    assert np.corrcoef(grey.ravel(), pixels.ravel())[0, 1] > 0.7
+    assert overlay.shape[1] > 700
+    assert side.shape[0] <= 1153
+    assert side.shape[1] <= 1920
+
+
+def test_a_picture_never_replaces_a_radiograph(bundle, radiograph, tmp_path, capsys):
+    before = radiograph.read_bytes()
+    (tmp_path / "links").mkdir()
+    link = tmp_path / "links" / "link.png"
+    link.symlink_to(radiograph)
+    for source in (radiograph, tmp_path, link):
+        assert main(["predict", str(source), "--overlay", str(tmp_path), "--json", *bundle]) == 2
+        assert "choose another folder" in only_line(capsys)
+    assert radiograph.read_bytes() == before
+
+
+def test_a_picture_that_cannot_be_written_costs_neither_its_finding_nor_the_rest(
+    bundle, radiograph, tmp_path, capsys
+):
+    shutil.copy(radiograph, tmp_path / "later.png")
+    pictures = tmp_path / "pictures"
+    (pictures / "good.png").mkdir(parents=True)
+    sources = [str(radiograph), str(tmp_path / "later.png")]
+    assert main(["predict", *sources, "--json", "--overlay", str(pictures), *bundle]) == 1
+    captured = capsys.readouterr()
+    records = [json.loads(line) for line in captured.out.splitlines()]
+    assert [record["error"] for record in records] == [None, None]
+    assert [record["overlay"] for record in records] == [None, str(pictures / "later.png")]
+    assert [record["side_by_side"] is None for record in records] == [True, False]
+    assert "good.png: picture not written: " in captured.err.splitlines()[0]
+
+
+def test_an_overlay_folder_that_is_a_file_is_said_before_anything_runs(bundle, radiograph, capsys):
+    arguments = ["predict", "absent.png", "--overlay", str(radiograph), "--json", *bundle]
+    assert main(arguments) == 2
+    assert "not a folder" in only_line(capsys)
