@@ -8,8 +8,9 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from orthoedge.runtime.decision import Verdict, decide, margins
+from orthoedge.runtime.decision import Distance, Verdict, decide, margins
 from orthoedge.runtime.engine import Outputs, Precision
+from orthoedge.runtime.look import look
 from orthoedge.runtime.manifest import Calibration
 from orthoedge.targets import open_model
 from orthoedge.targets.batches import run_all
@@ -74,13 +75,15 @@ def engine_agreement(
     """
     reference = run_all(open_model(model, size, "x86", precision), images)
 
+    looks = np.stack([look(square) for square in images[:, 0]])
+
     def compare(engine: str, outputs: Outputs) -> EngineAgreement:
         return EngineAgreement(
             engine=engine,
             images=len(images),
             logit_rmse=logit_rmse(reference, outputs),
             label_changes=int((reference.logits.argmax(1) != outputs.logits.argmax(1)).sum()),
-            flips=flips(reference, outputs, labels, alert_labels, calibration),
+            flips=flips(reference, outputs, looks, labels, alert_labels, calibration),
         )
 
     portable = open_model(model, size, "portable", precision)
@@ -104,6 +107,7 @@ def logit_rmse(reference: Outputs, other: Outputs) -> float:
 def flips(
     reference: Outputs,
     other: Outputs,
+    looks: npt.NDArray[np.float32],
     labels: tuple[str, ...],
     alert_labels: tuple[str, ...],
     calibration: Calibration,
@@ -112,11 +116,20 @@ def flips(
 
     Label, set of labels or decision differ, and a number that decides has crossed its threshold
     from more than 0.02 away: in probability, or relative for the distance from the training images.
+    `looks` are those of the images, float32 (N, L).
     """
     count = 0
+    distance = Distance(calibration.out_of_distribution)
     for i in range(len(reference.logits)):
         before, after = (
-            decide(part.logits[i], part.feature_vector[i], labels, alert_labels, calibration)
+            decide(
+                part.logits[i],
+                distance(part.feature_vector[i], looks[i]),
+                (),
+                labels,
+                alert_labels,
+                calibration,
+            )
             for part in (reference, other)
         )
         if _said(before) != _said(after):

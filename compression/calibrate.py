@@ -1,4 +1,4 @@
-"""Temperature, conformal quantile, operating points and out-of-distribution statistics."""
+"""Temperature, conformal quantile and operating points."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from orthoedge.runtime.engine import Outputs
 from orthoedge.runtime.errors import DataError
 from orthoedge.runtime.manifest import Calibration, OutOfDistribution
 
-_OOD_QUANTILE = 0.99
 _ROUNDING = 1e-9  # 10 * (1 - 0.9) falls short of 1, and 100 * 0.55 exceeds 55
 
 
@@ -21,7 +20,7 @@ def calibrate(
     outputs: Outputs,
     truth: npt.NDArray[np.int64],
     labels: tuple[str, ...],
-    training_features: npt.NDArray[np.float32],
+    out_of_distribution: OutOfDistribution,
     coverage: float,
     sensitivity: float,
 ) -> Calibration:
@@ -31,7 +30,7 @@ def calibrate(
         outputs: on the calibration part, N images that neither trained nor chose anything.
         truth: int64 (N,) true labels.
         labels: C names.
-        training_features: float32 (M, K) features of training images.
+        out_of_distribution: fitted by `fit_outlier_score`.
         coverage: share of images whose conformal set is to hold the true label.
         sensitivity: share of a label's own images that its operating point is to keep.
 
@@ -43,7 +42,6 @@ def calibrate(
             raise DataError(f"the calibration part has no image of {label}: it needs more studies")
     temperature = fit_temperature(outputs.logits, truth)
     probabilities = softmax(outputs.logits, temperature)
-    statistics = _out_of_distribution(training_features, outputs.feature_vector)
     return Calibration(
         temperature=temperature,
         conformal_coverage=coverage,
@@ -52,7 +50,7 @@ def calibrate(
             label: operating_point(probabilities[truth == c, c], sensitivity)
             for c, label in enumerate(labels)
         },
-        out_of_distribution=statistics,
+        out_of_distribution=out_of_distribution,
     )
 
 
@@ -85,19 +83,3 @@ def operating_point(probabilities: npt.NDArray[np.float64], sensitivity: float) 
     """Highest threshold at which `sensitivity` of a class's own images, (n,), are at or above."""
     allowed_misses = math.floor(len(probabilities) * (1 - sensitivity) + _ROUNDING)
     return float(np.sort(probabilities)[allowed_misses])
-
-
-def _out_of_distribution(
-    training: npt.NDArray[np.float32], held_out: npt.NDArray[np.float32]
-) -> OutOfDistribution:
-    mean = training.mean(axis=0, dtype=np.float64)
-    spread = training.std(axis=0, dtype=np.float64)
-    # A feature that never fires in training must not weigh infinitely when it fires once.
-    spread = np.maximum(spread, 0.1 * float(np.median(spread)) + 1e-6)
-    distances = (((held_out - mean) / spread) ** 2).mean(axis=1)
-    return OutOfDistribution(
-        # Six digits are far below the spread of a feature, and keep the manifest small.
-        mean=tuple(float(f"{value:.6g}") for value in mean),
-        deviation=tuple(float(f"{value:.6g}") for value in spread),
-        threshold=float(np.quantile(distances, _OOD_QUANTILE)),
-    )

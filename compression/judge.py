@@ -12,6 +12,8 @@ from orthoedge.compression.agreement import EngineAgreement, engine_agreement
 from orthoedge.compression.calibrate import calibrate, fit_temperature
 from orthoedge.compression.evaluate import measure
 from orthoedge.compression.gate import Check, gate
+from orthoedge.compression.outlier_score import describe, fit_outlier_score
+from orthoedge.compression.outliers import draw_outliers
 from orthoedge.compression.parts import Parts
 from orthoedge.runtime.engine import Engine, Outputs, Precision
 from orthoedge.runtime.files import sha256
@@ -23,7 +25,8 @@ from orthoedge.training.data.radiographs import Radiographs
 from orthoedge.training.recipe import Recipe
 
 _ENGINE_IMAGES = 1000  # on which the engines are compared
-_FEATURE_IMAGES = 1000  # whose mean and deviation say what training images look like
+_SEEN_IMAGES = 2000  # that say what training images look like
+_OUTLIERS = 1.2  # pictures of other kinds for each of them
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,9 @@ class Judge:
         self._calibrations: dict[str, Calibration] = {}
         self._judged: dict[tuple[str, str], Judged] = {}
         self._agreements: dict[tuple[str, str], list[EngineAgreement]] = {}
-        self._features = balanced(parts.train, _FEATURE_IMAGES, recipe.seed)
+        self._seen = balanced(parts.train, _SEEN_IMAGES, recipe.seed)
+        count = round(_OUTLIERS * len(self._seen))
+        self._outliers = draw_outliers(recipe.preprocess, count, recipe.seed)
         logits = self.run(teacher, "fp32", "calibration").logits
         self.temperature = fit_temperature(logits, parts.calibration.labels)
 
@@ -115,12 +120,18 @@ class Judge:
     def _calibrate(self, model: bytes, precision: Precision) -> Calibration:
         key, settings = sha256(model), self.recipe.compress
         if key not in self._calibrations:
-            seen = self.parts.train.images[self._features, None]
+            outputs = self.run(model, precision, "calibration")
+            score = fit_outlier_score(
+                self._open(model, precision),
+                self.parts.train.images[self._seen],
+                self._outliers,
+                describe(outputs.feature_vector, self.parts.calibration.images),
+            )
             self._calibrations[key] = calibrate(
-                self.run(model, precision, "calibration"),
+                outputs,
                 self.parts.calibration.labels,
                 self.recipe.labels,
-                run_all(self._open(model, precision), seen).feature_vector,
+                score,
                 settings.coverage,
                 settings.sensitivity,
             )

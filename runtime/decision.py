@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,12 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from orthoedge.runtime.manifest import Calibration, OutOfDistribution
+from orthoedge.runtime.usable import Fault
 
 Decision = Literal["report", "refer", "reject"]
-
-# In units of the out-of-distribution threshold: beyond this an image is not a bone radiograph of
-# the kind the bundle knows, and a label would mislead even with a warning beside it.
-_REJECT_FACTOR = 4.0
 
 
 @dataclass(frozen=True)
@@ -28,7 +26,7 @@ class Verdict:
     label_set: tuple[str, ...]
     """Labels that cannot be ruled out, most probable first; alert labels are never dropped."""
     out_of_distribution: float
-    """Distance from the training images, 1 = the threshold."""
+    """How unlike the training images: 0 = the median of such images, 1 = the threshold."""
     decision: Decision
     reasons: tuple[str, ...]
     """Why it is not `report`; empty where it is."""
@@ -36,7 +34,8 @@ class Verdict:
 
 def decide(
     logits: npt.NDArray[np.float32],
-    features: npt.NDArray[np.float32],
+    distance: float,
+    faults: Sequence[Fault],
     labels: tuple[str, ...],
     alert_labels: tuple[str, ...],
     calibration: Calibration,
@@ -45,7 +44,8 @@ def decide(
 
     Args:
         logits: float32 (C,), before temperature.
-        features: float32 (K,).
+        distance: of the image, from a `Distance`.
+        faults: what was found before inference.
         labels: C names.
         alert_labels: those never dropped silently from the set.
         calibration: that of the precision which ran.
@@ -62,17 +62,19 @@ def decide(
         or probabilities[label] >= 1 - calibration.conformal_quantile
         or (label in alert_labels and probabilities[label] >= calibration.operating_points[label])
     )
-    distance = distribution_distance(features, calibration.out_of_distribution)
-    reasons = []
+    reasons = [fault.reason for fault in faults]
     if len(label_set) > 1:
         reasons.append(f"cannot rule out {' or '.join(label_set[1:])}")
     if probabilities[ranked[0]] < 1 - calibration.conformal_quantile:
         reasons.append(f"{ranked[0]} is below the calibrated confidence")
-    if distance > 1:
-        reasons.append("unlike the images it was trained on")
-    decision: Decision = "refer" if reasons else "report"
-    if distance > _REJECT_FACTOR:
+    decision: Decision = "reject" if any(f.decision == "reject" for f in faults) else "refer"
+    if distance > calibration.out_of_distribution.reject:
+        reasons.insert(len(faults), "not like a bone radiograph of the kind it was trained on")
         decision = "reject"
+    elif distance > 1:
+        reasons.append("unlike the images it was trained on")
+    if not reasons:
+        decision = "report"
     return Verdict(ranked[0], probabilities, label_set, distance, decision, tuple(reasons))
 
 
@@ -85,7 +87,10 @@ def margins(
     are in their own units, the distance from the training images in units of each threshold.
     """
     distance = verdict.out_of_distribution
-    found = {"out of distribution": distance - 1, "reject": distance / _REJECT_FACTOR - 1}
+    found = {
+        "out of distribution": distance - 1,
+        "reject": distance / calibration.out_of_distribution.reject - 1,
+    }
     for label, probability in verdict.probabilities.items():
         others = (p for other, p in verdict.probabilities.items() if other != label)
         found[f"{label} first"] = probability - max(others)
@@ -95,9 +100,24 @@ def margins(
     return found
 
 
-def distribution_distance(
-    features: npt.NDArray[np.float32], statistics: OutOfDistribution
-) -> float:
-    """Mean squared deviation of (K,) features in units of the threshold (diagonal Mahalanobis)."""
-    deviation = (features - np.asarray(statistics.mean)) / np.asarray(statistics.deviation)
-    return float(np.mean(deviation**2) / statistics.threshold)
+class Distance:
+    """How unlike the training images an image is, in units of the threshold.
+
+    A logistic regression between training images and drawn pictures of other kinds (outlier
+    exposure; Hendrycks, Mazeika and Dietterich, ICLR 2019), on the feature vector and the look.
+
+    Args:
+        statistics: weights of the precision that runs.
+    """
+
+    def __init__(self, statistics: OutOfDistribution) -> None:
+        scale = statistics.threshold
+        self._weights = np.array([*statistics.features, *statistics.look]) / scale
+        self._offset = statistics.offset / scale
+
+    def __call__(self, features: npt.NDArray[np.float32], look: npt.NDArray[np.float32]) -> float:
+        """Distance of an image from its features (K,) and its look (L,).
+
+        0 is the median of calibration images, 1 the threshold; below 0 is closer than the median.
+        """
+        return float(np.concatenate((features, look)) @ self._weights + self._offset)

@@ -8,9 +8,10 @@ import msgspec
 
 from orthoedge.runtime.engine import Precision
 from orthoedge.runtime.errors import BundleError, RecipeError
+from orthoedge.runtime.look import LOOK_SIZE
 from orthoedge.runtime.preprocess import Preprocess
 
-SCHEMA = 2
+SCHEMA = 3
 
 
 class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -44,14 +45,18 @@ class Graph(_Record, frozen=True):
 
 
 class OutOfDistribution(_Record, frozen=True):
-    """Diagonal Mahalanobis distance of the feature vector from the training images."""
+    """Linear score that rises from training images to other pictures (outlier exposure)."""
 
-    mean: tuple[float, ...]
-    """(K,) mean over the training images."""
-    deviation: tuple[float, ...]
-    """(K,) standard deviation over the training images, never zero."""
+    features: tuple[float, ...]
+    """(K,) weights of the feature vector."""
+    look: tuple[float, ...]
+    """(L,) weights of what `look` says of the network's input."""
+    offset: float
+    """Makes the score of the median calibration image 0."""
     threshold: float
-    """A mean squared deviation above this is unlike the training images."""
+    """A score above this is unlike the training images, and referred."""
+    reject: float
+    """In thresholds: beyond this a label would mislead even with a warning beside it."""
 
 
 class Calibration(_Record, frozen=True):
@@ -234,13 +239,12 @@ def _check(manifest: Manifest) -> None:
                     f"manifest.json: calibration.{precision}: {name} must be 0 to 1, got {value}"
                 )
         statistics = calibration.out_of_distribution
-        if not len(statistics.mean) == len(statistics.deviation) == manifest.graph.features:
-            raise BundleError(
-                f"manifest.json: calibration.{precision}.out_of_distribution needs "
-                f"{manifest.graph.features} means and deviations"
-            )
-        if min(statistics.deviation) <= 0:
-            raise BundleError(
-                f"manifest.json: calibration.{precision}.out_of_distribution.deviation must be "
-                "above 0"
-            )
+        where = f"manifest.json: calibration.{precision}.out_of_distribution"
+        sizes = len(statistics.features), len(statistics.look)
+        if sizes != (manifest.graph.features, LOOK_SIZE):
+            wanted = f"{manifest.graph.features} weights of features and {LOOK_SIZE} of the look"
+            raise BundleError(f"{where} needs {wanted}, got {sizes}")
+        if not statistics.threshold > 0:
+            raise BundleError(f"{where}.threshold must be above 0")
+        if not statistics.reject >= 1:
+            raise BundleError(f"{where}.reject must be at least 1")

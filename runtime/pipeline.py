@@ -11,11 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from orthoedge.runtime.bundles import Bundle
-from orthoedge.runtime.decision import Decision, Verdict, decide
+from orthoedge.runtime.decision import Decision, Distance, Verdict, decide
 from orthoedge.runtime.engine import Engine
 from orthoedge.runtime.errors import EngineError
 from orthoedge.runtime.intake import Radiograph, read_image
+from orthoedge.runtime.look import look
 from orthoedge.runtime.preprocess import Pixels, Placement
+from orthoedge.runtime.usable import find_faults
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Thresholds:
     conformal_quantile: float
     operating_points: dict[str, float]
     out_of_distribution: float
+    out_of_distribution_reject: float
 
 
 @dataclass(frozen=True)
@@ -132,11 +135,13 @@ class Pipeline:
         self.engine = engine
         manifest = bundle.manifest
         self._calibration = manifest.calibration[engine.precision]
+        self._distance = Distance(self._calibration.out_of_distribution)
         self._thresholds = Thresholds(
             temperature=self._calibration.temperature,
             conformal_quantile=self._calibration.conformal_quantile,
             operating_points=self._calibration.operating_points,
             out_of_distribution=self._calibration.out_of_distribution.threshold,
+            out_of_distribution_reject=self._calibration.out_of_distribution.reject,
         )
         self._provenance = Provenance(
             bundle=manifest.name,
@@ -167,6 +172,7 @@ class Pipeline:
             radiograph = read_image(source)
         read = time.perf_counter()
         square, placement = self.bundle.manifest.preprocess.prepare(radiograph.pixels)
+        faults = find_faults(radiograph.pixels, placement, self.bundle.manifest.graph.size)
         prepared = time.perf_counter()
         outputs = self.engine.run(square[None, None])
         inferred = time.perf_counter()
@@ -183,7 +189,8 @@ class Pipeline:
             raise EngineError(f"{self.engine.name}: logits are not finite; run orthoedge verify")
         verdict = decide(
             outputs.logits[0],
-            outputs.feature_vector[0],
+            self._distance(outputs.feature_vector[0], look(square)),
+            faults,
             self.bundle.manifest.labels,
             self.bundle.manifest.alert_labels,
             self._calibration,

@@ -184,6 +184,7 @@ def small_model(*, integer):
 
 def small_manifest():
     from orthoedge.runtime import manifest as m
+    from orthoedge.runtime.look import LOOK_SIZE
     from orthoedge.runtime.preprocess import Preprocess
 
     def tolerance(value):
@@ -195,7 +196,11 @@ def small_manifest():
         conformal_quantile=0.9,
         operating_points=dict.fromkeys(LABELS, 0.2),
         out_of_distribution=m.OutOfDistribution(
-            mean=(1.0,) * FEATURES, deviation=(2.0,) * FEATURES, threshold=3.0
+            features=(0.1,) * FEATURES,
+            look=(0.0,) * LOOK_SIZE,
+            offset=0.0,
+            threshold=3.0,
+            reject=4.0,
         ),
     )
     metrics = m.Metrics(

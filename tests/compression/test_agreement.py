@@ -6,6 +6,7 @@ import pytest
 
 from orthoedge.compression.agreement import engine_agreement, flips, logit_rmse
 from orthoedge.runtime.engine import Outputs
+from orthoedge.runtime.look import LOOK_SIZE
 from orthoedge.runtime.manifest import Calibration, OutOfDistribution
 from orthoedge.targets.capped import CAPS, why_not
 
@@ -15,18 +16,21 @@ CALIBRATION = Calibration(
     conformal_coverage=0.95,
     conformal_quantile=0.7,
     operating_points={"fracture": 0.9, "healthy": 0.9, "tumor": 0.1},
-    out_of_distribution=OutOfDistribution(mean=(0.0,), deviation=(1.0,), threshold=1.0),
+    out_of_distribution=OutOfDistribution(
+        features=(1.0,), look=(0.0,) * LOOK_SIZE, offset=0.0, threshold=1.0, reject=4.0
+    ),
 )
+LOOKS = np.zeros((1, LOOK_SIZE), np.float32)
 
 
 def answer(probabilities, distance=0.25):
     logits = np.log(np.array([probabilities], np.float32))
-    features = np.array([[distance**0.5]], np.float32)
+    features = np.array([[distance]], np.float32)
     return Outputs(logits, features, features)
 
 
 def flipped(before, after):
-    return flips(before, after, LABELS, ("tumor",), CALIBRATION)
+    return flips(before, after, LOOKS, LABELS, ("tumor",), CALIBRATION)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +72,7 @@ def test_a_threshold_that_is_crossed_without_a_consequence_is_no_flip():
     # Tumor is the label already: that it passes its conformal threshold too changes nothing there.
     low = msgspec.structs.replace(CALIBRATION, conformal_quantile=0.4)
     before, after = answer([0.32, 0.12, 0.56], 2.0), answer([0.25, 0.09, 0.66], 2.0)
-    assert flips(before, after, LABELS, ("tumor",), low) == 0
+    assert flips(before, after, LOOKS, LABELS, ("tumor",), low) == 0
 
 
 def test_the_rmse_is_in_standard_deviations_of_the_reference():

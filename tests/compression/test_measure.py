@@ -11,6 +11,7 @@ from orthoedge.benchmarks.metrics import expected_calibration_error, softmax
 from orthoedge.compression.evaluate import divergence, measure, saliency_cosine
 from orthoedge.runtime.engine import Outputs
 from orthoedge.runtime.errors import DataError, EngineError
+from orthoedge.runtime.look import LOOK_SIZE
 from orthoedge.runtime.manifest import Calibration, OutOfDistribution
 from orthoedge.runtime.preprocess import Preprocess
 from orthoedge.targets import open_model
@@ -24,7 +25,9 @@ CALIBRATION = Calibration(
     conformal_coverage=0.9,
     conformal_quantile=0.8,
     operating_points=dict.fromkeys(LABELS, 0.2),
-    out_of_distribution=OutOfDistribution(mean=(0.0,), deviation=(1.0,), threshold=1.0),
+    out_of_distribution=OutOfDistribution(
+        features=(1.0,), look=(0.0,) * LOOK_SIZE, offset=0.0, threshold=1.0, reject=4.0
+    ),
 )
 
 

@@ -107,8 +107,16 @@ def test_no_field_of_the_manifest_is_optional_and_none_is_unknown(copy, small_bu
             "must name every label",
         ),
         (
-            lambda m: m["calibration"]["int8"]["out_of_distribution"]["mean"].pop(),
-            "needs 8 means and deviations",
+            lambda m: m["calibration"]["int8"]["out_of_distribution"].update(features=[1.0]),
+            "needs 8 weights of features",
+        ),
+        (
+            lambda m: m["calibration"]["int8"]["out_of_distribution"].update(threshold=0),
+            "threshold must be above 0",
+        ),
+        (
+            lambda m: m["calibration"]["fp32"]["out_of_distribution"].update(reject=0.5),
+            "reject must be at least 1",
         ),
         (lambda m: m["graph"].update(features=0), "graph.features is 0"),
         (lambda m: m["files"]["MODEL_CARD.md"].update(bytes=-1), "MODEL_CARD.md has -1 bytes"),

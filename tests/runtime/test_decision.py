@@ -4,7 +4,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from orthoedge.runtime.decision import decide, distribution_distance, margins
+from orthoedge.runtime.decision import Distance, decide, margins
+from orthoedge.runtime.look import LOOK_SIZE
+from orthoedge.runtime.usable import Fault
 
 LABELS = ("fracture", "non-affected", "tumor-malignant")
 ALERT = ("tumor-malignant",)
@@ -15,15 +17,14 @@ def calibrated(bundle, **changes):
     return msgspec.structs.replace(calibration, **changes)
 
 
-def decision(bundle, probabilities, features=None, **changes):
+def decision(bundle, probabilities, distance=0.0, faults=(), **changes):
     logits = np.log(np.asarray(probabilities, np.float32))
-    features = np.ones(8, np.float32) if features is None else features
-    return decided(bundle, logits, features, calibrated(bundle, **changes))
+    return decided(bundle, logits, distance, calibrated(bundle, **changes), faults)
 
 
-def decided(bundle, logits, features, calibration):
+def decided(bundle, logits, distance, calibration, faults=()):
     manifest = bundle.manifest
-    return decide(logits, features, manifest.labels, manifest.alert_labels, calibration)
+    return decide(logits, distance, faults, manifest.labels, manifest.alert_labels, calibration)
 
 
 def test_a_sure_answer_is_reported_without_a_reason(small_bundle):
@@ -56,38 +57,53 @@ def test_malignant_stays_in_the_set_from_its_operating_point_on(small_bundle):
     assert dropped.label_set == ("fracture",)
 
 
-def test_features_far_from_training_are_referred_then_rejected(small_bundle):
-    # mean 1, deviation 2, threshold 3: a shift of d gives (d / 2)² / 3.
-    for shift, expected in ((0, "report"), (4, "refer"), (8, "reject")):
-        features = np.full(8, 1 + shift, np.float32)
-        verdict = decision(small_bundle, [0.98, 0.01, 0.01], features, conformal_quantile=0.4)
+def test_an_image_far_from_training_is_referred_then_rejected(small_bundle):
+    for distance, expected in ((-3, "report"), (1, "report"), (1.1, "refer"), (4.1, "reject")):
+        verdict = decision(small_bundle, [0.98, 0.01, 0.01], distance, conformal_quantile=0.4)
         assert verdict.decision == expected
-        assert verdict.out_of_distribution == pytest.approx((shift / 2) ** 2 / 3)
+        assert verdict.out_of_distribution == distance
+        assert len(verdict.reasons) == (expected != "report")
+
+
+def test_faults_refer_or_reject_and_their_reasons_come_first(small_bundle):
+    suspected, found = Fault("perhaps inverted", "refer"), Fault("too dark", "reject")
+    for faults, expected in (((suspected,), "refer"), ((suspected, found), "reject")):
+        verdict = decision(small_bundle, [0.5, 0.3, 0.2], 0.0, faults, conformal_quantile=0.1)
+        assert verdict.decision == expected
+        assert verdict.reasons[: len(faults)] == tuple(fault.reason for fault in faults)
+        assert "below the calibrated confidence" in verdict.reasons[-1]
+        assert verdict.label == "fracture"
 
 
 def test_temperature_divides_the_logits(small_bundle):
     logits = np.array([2.0, 0.0, -1.0], np.float32)
     calibration = calibrated(small_bundle, temperature=2.0)
-    verdict = decided(small_bundle, logits, np.ones(8, np.float32), calibration)
+    verdict = decided(small_bundle, logits, 0.0, calibration)
     expected = np.exp(logits / 2) / np.exp(logits / 2).sum()
     np.testing.assert_allclose(list(verdict.probabilities.values()), expected, rtol=1e-6)
 
 
 def test_huge_logits_do_not_overflow(small_bundle):
     logits = np.array([1e4, -1e4, 0.0], np.float32)
-    verdict = decided(small_bundle, logits, np.ones(8, np.float32), calibrated(small_bundle))
+    verdict = decided(small_bundle, logits, 0.0, calibrated(small_bundle))
     assert verdict.probabilities["fracture"] == 1.0
 
 
-def test_the_distance_is_in_units_of_the_threshold(small_bundle):
-    statistics = small_bundle.manifest.calibration["fp32"].out_of_distribution
-    assert distribution_distance(np.ones(8, np.float32), statistics) == 0
+def test_the_distance_is_linear_in_features_and_look_and_in_units_of_the_threshold(small_bundle):
+    statistics = msgspec.structs.replace(
+        small_bundle.manifest.calibration["fp32"].out_of_distribution,
+        look=(0.5,) + (0.0,) * (LOOK_SIZE - 1),
+        offset=-1.0,
+    )
+    distance = Distance(statistics)
+    features, look = np.full(8, 5, np.float32), np.full(LOOK_SIZE, 4, np.float32)
+    # Weights 0.1 and one of 0.5, threshold 3: (8 · 0.1 · 5 + 0.5 · 4 - 1) / 3.
+    assert distance(features, look) == pytest.approx(5 / 3)
 
 
 def test_margins_name_every_threshold_and_the_side_of_it(small_bundle):
     changes = {"conformal_quantile": 0.7, "operating_points": dict.fromkeys(LABELS, 0.1)}
-    # mean 1, deviation 2, threshold 3: a shift of 6 gives (6 / 2)² / 3 = 3.
-    verdict = decision(small_bundle, [0.5, 0.35, 0.15], np.full(8, 7, np.float32), **changes)
+    verdict = decision(small_bundle, [0.5, 0.35, 0.15], 3.0, **changes)
     found = margins(verdict, ALERT, calibrated(small_bundle, **changes))
     assert found == pytest.approx(
         {
@@ -109,9 +125,9 @@ def test_verdicts_differ_only_where_a_margin_changes_its_sign(small_bundle):
     calibration = calibrated(small_bundle, conformal_quantile=0.7)
     seen = {}
     for _ in range(500):
-        features = rng.normal(1, rng.uniform(1, 8), 8).astype(np.float32)
+        distance = float(rng.uniform(-2, 6))
         logits = rng.normal(0, 1, 3).astype(np.float32)
-        verdict = decided(small_bundle, logits, features, calibration)
+        verdict = decided(small_bundle, logits, distance, calibration)
         signs = {k: v >= 0 for k, v in margins(verdict, ALERT, calibration).items()}
         said = (verdict.label, frozenset(verdict.label_set), verdict.decision)
         assert seen.setdefault(tuple(signs.values()), said) == said

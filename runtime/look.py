@@ -1,0 +1,58 @@
+"""What a picture looks like at a glance: a few numbers that tell a radiograph from other pictures.
+
+A network that learned from radiographs alone keeps little of what other pictures are made of: its
+pooled features put a page of print among the bones. These numbers are what it has thrown away, and
+stand beside the features in the out-of-distribution score (`decision.py`).
+"""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from orthoedge.runtime.grey import Pixels
+
+_HALVINGS = 5
+_DIRECTED = 4  # levels whose edges are measured by direction
+LOOK_SIZE = _HALVINGS + 1 + 2 * _DIRECTED + 2 + 6
+"""L, how many numbers `look` returns."""
+_ROUNDING = 0.5  # grey levels: below this a difference is that of uint8, and its log means nothing
+
+
+def look(square: Pixels) -> npt.NDArray[np.float32]:
+    """Describe the network's input, uint8 (S, S), in float32 (L,).
+
+    The energy of the details of each size, as the variance that each halving takes away (a Haar
+    pyramid; Mallat, IEEE PAMI 11, 1989); how strong and how much along one axis edges are; how much
+    rows and columns differ as a whole; brightness of the borders, the middle and all. Everything is
+    counted in integers on uint8 and only the results are floats.
+    """
+    levels = [square]
+    for _ in range(_HALVINGS):
+        shape = tuple(max(1, side // 2) for side in levels[-1].shape[::-1])
+        levels.append(cv2.resize(levels[-1], shape, interpolation=cv2.INTER_AREA))  # type: ignore[arg-type]
+    spread = [_variance(level) for level in levels]
+    kept = [*spread[1:], 0.0]
+    found = [math.log(max(a - b, 0) + _ROUNDING) for a, b in zip(spread, kept, strict=True)]
+    for level in levels[:_DIRECTED]:
+        across = cv2.norm(level[:, 1:], level[:, :-1], cv2.NORM_L1) / level.size + 0.1
+        down = cv2.norm(level[1:], level[:-1], cv2.NORM_L1) / level.size + 0.1
+        found += [math.log(across + down), math.log(min(across, down) / max(across, down))]
+    whole = math.log(spread[0] + 1)
+    for axis in (0, 1):
+        profile = cv2.reduce(levels[1], axis, cv2.REDUCE_AVG)
+        found.append(math.log(_variance(profile) + _ROUNDING) - whole)
+    tiny = levels[-1]
+    third = len(tiny) // 3
+    inner = slice(third, len(tiny) - third)
+    parts = (tiny[0], tiny[-1], tiny[:, 0], tiny[:, -1], tiny[inner, inner], square)
+    found += [cv2.mean(np.ascontiguousarray(part))[0] / 255 for part in parts]
+    return np.array(found, np.float32)
+
+
+def _variance(pixels: cv2.typing.MatLike) -> float:
+    deviation: float = cv2.meanStdDev(pixels)[1].item()
+    return deviation**2

@@ -1,0 +1,79 @@
+"""What the embedded bundle turns away, and what it should not have; prints the docs' table.
+
+`pytest -m slow -s tests/runtime/test_rejects.py`; ORTHOEDGE_REAL_DATA adds real radiographs.
+"""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import other_pictures
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from orthoedge.runtime.intake import read_image
+from orthoedge.runtime.usable import find_faults
+from orthoedge.targets import open_pipeline
+
+PHANTOMS, EACH, SEED = 600, 25, 500
+
+pytestmark = pytest.mark.slow
+
+
+ABOVE_ALL = 1e9  # score of a picture that the gate rejects before inference
+
+
+def judged(pipeline, pictures):
+    """Per picture: the decision, and one score for the whole gate."""
+    decisions, scores = [], []
+    for picture in pictures:
+        finding = pipeline(picture)
+        faults = find_faults(picture, finding.placement, finding.input_size)
+        faulty = any(fault.decision == "reject" for fault in faults)
+        decisions.append(finding.decision)
+        scores.append(ABOVE_ALL if faulty else finding.verdict.out_of_distribution)
+    return np.array(decisions), np.array(scores)
+
+
+def area(radiographs, others):
+    truth = np.repeat([0, 1], [len(radiographs), len(others)])
+    return roc_auc_score(truth, np.concatenate([radiographs, others]))
+
+
+def row(name, decisions, scores):
+    shares = [np.mean(decisions == said) for said in ("report", "refer", "reject")]
+    before = np.mean(scores == ABOVE_ALL)
+    return f"| {name} | {len(scores)} | " + " | ".join(f"{s:.1%}" for s in (*shares, before)) + " |"
+
+
+def test_radiographs_pass_and_other_pictures_do_not(tmp_path):
+    from orthoedge.training.phantoms.render import write_phantoms
+
+    pipeline = open_pipeline(precision="int8")
+    write_phantoms(tmp_path / "phantoms", PHANTOMS, seed=SEED, size=256)
+    files = sorted((tmp_path / "phantoms" / "images").iterdir())
+    phantoms = [read_image(path).pixels for path in files]
+    sets = {"phantoms": phantoms, "phantoms, inverted": [255 - p for p in phantoms[::5]]}
+    if folder := os.environ.get("ORTHOEDGE_REAL_DATA"):
+        real = sorted(Path(folder, "fracture_small", "images").iterdir())
+        sets["real radiographs"] = pixels = [read_image(path).pixels for path in real]
+        sets["real radiographs, inverted"] = [255 - p for p in pixels[::5]]
+    for kind in other_pictures.KINDS:
+        sets[kind.__name__.replace("_", " ")] = other_pictures.draw(kind, EACH, SEED)
+    print("\n| | pictures | reported | referred | rejected | of these before inference |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    found = {}
+    for name, pictures in sets.items():
+        found[name] = judged(pipeline, pictures)
+        print(row(name, *found[name]), flush=True)
+    names = [kind.__name__.replace("_", " ") for kind in other_pictures.KINDS]
+    others = [np.concatenate(parts) for parts in zip(*(found[n] for n in names), strict=True)]
+    print(row("all that are no radiographs", *others))
+    own = found["phantoms"][1]
+    print(f"AUROC, phantoms: {area(own, others[1]):.4f}")
+    if "real radiographs" in found:
+        real = found["real radiographs"][1]
+        print(f"AUROC, real radiographs: {area(real, others[1]):.4f}")
+        print(f"AUROC, both: {area(np.concatenate([own, real]), others[1]):.4f}")
+    assert area(own, others[1]) >= 0.99
+    assert np.mean(found["phantoms"][0] == "reject") <= 0.01
