@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import re
 import threading
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,22 @@ _OUTPUTS = ("logits", "saliency_map", "feature_vector")
 _ISA = ("avx512_amx", "avx512", "avx2", "avx", "sse42")
 
 
+@dataclass(frozen=True)
+class _Slot:
+    """One inference request and the memory it reads and writes."""
+
+    request: Any
+    image: npt.NDArray[np.uint8]
+    """(1, 1, S, S)"""
+    outputs: tuple[npt.NDArray[np.float32], ...]
+    """Views that the next inference overwrites."""
+
+
 class OpenVinoEngine:
-    """One model compiled for the CPU; safe to share between threads.
+    """One model compiled for the CPU, for one image at a time; safe to share between threads.
+
+    A shape that is known when the model is compiled makes one image faster, and it gives an image
+    the same answer in company as alone.
 
     Args:
         model: an ONNX file with the common face, its hash already checked.
@@ -49,7 +64,9 @@ class OpenVinoEngine:
             config["INFERENCE_NUM_THREADS"] = threads
         try:
             core = ov.Core()
-            self._compiled = core.compile_model(core.read_model(model), "CPU", config)
+            network = core.read_model(model)
+            network.reshape([1, 1, size, size])
+            self._compiled = core.compile_model(network, "CPU", config)
         except RuntimeError as error:
             raise EngineError(f"openvino refused the {precision} model: {_last(error)}") from error
         self.isa, integer = _what_runs(self._compiled)
@@ -62,16 +79,31 @@ class OpenVinoEngine:
         self._local = threading.local()
 
     def run(self, images: npt.NDArray[np.uint8]) -> Outputs:
-        """Run uint8 (N, 1, S, S); one inference request per calling thread."""
+        """Run uint8 (N, 1, S, S), one after another; one inference request per calling thread."""
         check_images(images, self._size)
-        request = getattr(self._local, "request", None)
-        if request is None:
-            request = self._local.request = self._compiled.create_infer_request()
-        try:
-            request.infer([np.ascontiguousarray(images)], share_inputs=True)
-        except RuntimeError as error:
-            raise EngineError(f"openvino failed: {_last(error)}") from error
-        return Outputs(*(request.get_tensor(name).data.copy() for name in _OUTPUTS))
+        slot = getattr(self._local, "slot", None)
+        if slot is None:
+            slot = self._local.slot = self._open_slot()
+        answers = []
+        for image in images:
+            slot.image[0] = image
+            try:
+                slot.request.start_async()  # without the copies and the dictionary of infer()
+                slot.request.wait()
+            except RuntimeError as error:
+                raise EngineError(f"openvino failed: {_last(error)}") from error
+            answers.append([output.copy() for output in slot.outputs])
+        if len(answers) == 1:
+            return Outputs(*answers[0])
+        return Outputs(*(np.concatenate(parts) for parts in zip(*answers, strict=True)))
+
+    def _open_slot(self) -> _Slot:
+        import openvino as ov
+
+        request = self._compiled.create_infer_request()
+        image = np.zeros((1, 1, self._size, self._size), np.uint8)
+        request.set_input_tensor(ov.Tensor(image, shared_memory=True))
+        return _Slot(request, image, tuple(request.get_tensor(name).data for name in _OUTPUTS))
 
 
 def _last(error: RuntimeError) -> str:
