@@ -104,7 +104,7 @@ def test_a_finer_detector_gives_the_same_square(factor):
 def test_margins_along_whole_sides_are_cut_and_nothing_of_the_field_is(value, margins):
     top, bottom, left, right = margins
     x0, y0, x1, y1 = find_field(with_margins(value, *margins))
-    # A coarse line is 4 of 600 pixels, halved twice; the cut lies within one of the edge, and beside
+    # A coarse line is 4 of 600 pixels, halved twice. The cut lies within one of the edge; beside
     # white film up to three more lines go with the rim.
     line = 4
     inwards = line * (4 if value == 255 else 1)
