@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import re
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,8 @@ import numpy.typing as npt
 
 from orthoedge.runtime.engine import Outputs, Precision, check_images
 from orthoedge.runtime.errors import EngineError
+from orthoedge.targets.x86.binding import binding
+from orthoedge.targets.x86.build import compile_model
 
 _OUTPUTS = ("logits", "saliency_map", "feature_vector")
 # Widest first, in OpenVINO's spelling: it says avx2 for AVX2 with VNNI too, and sse42 for SSE4.1.
@@ -42,31 +44,28 @@ class OpenVinoEngine:
         size: side S of its input, in pixels.
         precision: what the file is said to be; checked against the compiled kernels.
         threads: inference threads; None for one per core.
+        cache: folder that keeps the compiled model for the next start; None keeps nothing.
 
     Raises:
-        EngineError: OpenVINO refused the model.
+        EngineError: OpenVINO refused the model, or the cache cannot be written.
     """
 
     name = "openvino"
 
     def __init__(
-        self, model: bytes, size: int, precision: Precision, threads: int | None = None
+        self,
+        model: bytes,
+        size: int,
+        precision: Precision,
+        threads: int | None = None,
+        cache: Path | None = None,
     ) -> None:
-        # The engine's telemetry would write a file in the home folder and reach for the network.
-        os.environ.setdefault("OPENVINO_TELEMETRY_OPT_OUT", "1")
-        import openvino as ov
-
         self.version = importlib.metadata.version("openvino")
         self._size = size
-        # Without the hint "fp32" runs in bf16 on processors that have it.
-        config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
-        if threads is not None:
-            config["INFERENCE_NUM_THREADS"] = threads
         try:
-            core = ov.Core()
-            network = core.read_model(model)
-            network.reshape([1, 1, size, size])
-            self._compiled = core.compile_model(network, "CPU", config)
+            self._compiled = compile_model(model, size, threads, cache)
+        except OSError as error:
+            raise EngineError(f"compile cache {cache}: {error.strerror or error}") from error
         except RuntimeError as error:
             raise EngineError(f"openvino refused the {precision} model: {_last(error)}") from error
         self.isa, integer = _what_runs(self._compiled)
@@ -88,7 +87,7 @@ class OpenVinoEngine:
         for image in images:
             slot.image[0] = image
             try:
-                slot.request.start_async()  # without the copies and the dictionary of infer()
+                slot.request.start_async({}, None)  # infer() would copy the outputs
                 slot.request.wait()
             except RuntimeError as error:
                 raise EngineError(f"openvino failed: {_last(error)}") from error
@@ -98,11 +97,9 @@ class OpenVinoEngine:
         return Outputs(*(np.concatenate(parts) for parts in zip(*answers, strict=True)))
 
     def _open_slot(self) -> _Slot:
-        import openvino as ov
-
         request = self._compiled.create_infer_request()
         image = np.zeros((1, 1, self._size, self._size), np.uint8)
-        request.set_input_tensor(ov.Tensor(image, shared_memory=True))
+        request.set_input_tensor(binding().Tensor(image, shared_memory=True))
         return _Slot(request, image, tuple(request.get_tensor(name).data for name in _OUTPUTS))
 
 
