@@ -35,7 +35,8 @@ def open_engine(
     Args:
         bundle: a bundle whose hashes were checked.
         target: `x86` (OpenVINO), `portable` (ONNX Runtime) or `jetson` (TensorRT).
-        precision: `auto` leaves the choice to the target.
+        precision: `auto` leaves the choice to the target; with a `cache` it is measured once and
+            remembered there, else it follows from the processor's instruction sets.
         threads: CPU threads; None lets the engine take one per core.
         cache: folder that keeps what x86 compiled, so that the next start is faster; None keeps
             nothing. The portable engine has nothing to keep.
@@ -48,7 +49,10 @@ def open_engine(
     if precision not in ("auto", "int8", "fp32"):
         raise EngineError(f"precision {precision!r} is unknown: choose auto, int8 or fp32")
     check_target(target)
-    chosen, _ = choose_precision(target) if precision == "auto" else (precision, "")
+    chosen = precision
+    if chosen == "auto":
+        known = bundle if cache is not None else None
+        chosen, _ = choose_precision(target, known, threads, cache)
     size = bundle.manifest.graph.size
     return open_model(bundle.model(chosen), size, target, chosen, threads, cache)
 
@@ -101,8 +105,24 @@ def check_target(target: str) -> None:
         raise MissingDependency(package, target, purpose)
 
 
-def choose_precision(target: str) -> tuple[Precision, str]:
-    """The precision `auto` stands for on this machine, and why."""
+def choose_precision(
+    target: str,
+    bundle: Bundle | None = None,
+    threads: int | None = None,
+    cache: Path | None = None,
+) -> tuple[Precision, str]:
+    """The precision `auto` stands for on this machine, and why.
+
+    Args:
+        target: see `open_engine`.
+        bundle: measure it on this one; None goes by the processor's instruction sets.
+        threads: see `open_engine`.
+        cache: folder that remembers what was measured.
+    """
+    if target == "x86" and bundle is not None:
+        from orthoedge.targets.x86.choice import measure_precision
+
+        return measure_precision(bundle, threads, cache)
     if target == "x86":
         from orthoedge.targets.x86.cpu import choose_precision as choose
 

@@ -57,7 +57,11 @@ def _compile(core: Any, model: bytes, size: int, config: dict[str, Any]) -> Any:
     return core.compile_model(network, "CPU", config)
 
 
-def _key(model: bytes, size: int, config: dict[str, Any]) -> str:
+def machine_key() -> list[Any]:
+    """What a compiled model depends on beside itself: OpenVINO's version and the processor."""
     version = importlib.metadata.version("openvino")
-    processor = sorted(instruction_sets()), os.environ.get("ONEDNN_MAX_CPU_ISA", "")
-    return sha256(json.dumps([sha256(model), size, config, version, processor]).encode())
+    return [version, sorted(instruction_sets()), os.environ.get("ONEDNN_MAX_CPU_ISA", "")]
+
+
+def _key(model: bytes, size: int, config: dict[str, Any]) -> str:
+    return sha256(json.dumps([sha256(model), size, config, machine_key()]).encode())

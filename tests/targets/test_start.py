@@ -1,6 +1,7 @@
 """How the x86 engine starts: without OpenVINO's Python package, and from what it kept."""
 
 import hashlib
+import os
 import subprocess
 import sys
 
@@ -8,8 +9,8 @@ import numpy as np
 import pytest
 
 from orthoedge.runtime.errors import EngineError
-from orthoedge.targets import open_engine
-from orthoedge.targets.x86 import build
+from orthoedge.targets import choose_precision, open_engine
+from orthoedge.targets.x86 import build, choice
 
 IMAGES = np.random.default_rng(3).integers(0, 256, (2, 1, 32, 32), dtype=np.uint8)
 
@@ -91,3 +92,45 @@ print(finding.label)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
+
+
+def test_auto_is_measured_once_and_remembered(small_bundle, tmp_path, monkeypatch):
+    chosen, reason = choose_precision("x86", small_bundle, cache=tmp_path)
+    assert "measured now" in reason
+    assert open_engine(small_bundle, "x86", "auto", cache=tmp_path).precision == chosen
+
+    def forbid(*arguments):
+        raise AssertionError("timed again")
+
+    monkeypatch.setattr(choice, "_time", forbid)
+    again, reason = choose_precision("x86", small_bundle, cache=tmp_path)
+    assert (again, "remembered" in reason) == (chosen, True)
+
+
+@pytest.mark.parametrize(("int8", "expected"), [(1.0, "int8"), (3.0, "fp32")])
+def test_the_faster_precision_is_taken(int8, expected, small_bundle, monkeypatch):
+    """What was measured is given; only the choice is looked at."""
+    monkeypatch.setattr(choice, "_time", lambda *arguments: choice._Measured(fp32=2.0, int8=int8))
+    assert choose_precision("x86", small_bundle)[0] == expected
+
+
+def test_a_damaged_memory_is_measured_again(small_bundle, tmp_path):
+    choose_precision("x86", small_bundle, cache=tmp_path)
+    (file,) = tmp_path.glob("*.precision.json")
+    file.write_text('{"fp32": "fast"')
+    assert "measured now" in choose_precision("x86", small_bundle, cache=tmp_path)[1]
+    assert "remembered" in choose_precision("x86", small_bundle, cache=tmp_path)[1]
+
+
+def test_where_integers_are_slow_the_measurement_says_fp32():
+    """OpenVINO kept to SSE4.1, in a process of its own: the set is read once, at load."""
+    code = (
+        "from orthoedge.runtime.bundles import EMBEDDED, read_bundle\n"
+        "from orthoedge.targets import choose_precision\n"
+        "print(choose_precision('x86', read_bundle(EMBEDDED)))"
+    )
+    environment = os.environ | {"ONEDNN_MAX_CPU_ISA": "SSE41"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+    )
+    assert done.stdout.startswith("('fp32'"), done.stdout
