@@ -136,12 +136,15 @@ def _inside(coarse: Pixels, axis: int) -> tuple[int, int]:
     # Where the collimator stands a little askew, the rim is that of the next lines too.
     rim = white >= 0.25 * across
     if first > 0 and bright[first - 1]:
-        first += 1
-        first += int(rim[first]) * (1 + int(rim[first + 1]))
+        first += 1 + _leading(rim[first + 1 : first + 3])
     if last < count and bright[last]:
-        last -= 1
-        last -= int(rim[last - 1]) * (1 + int(rim[last - 2]))
-    return first, last
+        last -= 1 + _leading(rim[: last - 1][:-3:-1])
+    return (first, last) if first < last else (0, count)  # else a sliver that is all rim
+
+
+def _leading(lines: npt.NDArray[np.bool_]) -> int:
+    """How many entries are set before the first that is not."""
+    return len(lines) if lines.all() else int(np.argmin(lines))
 
 
 def _count(mask: Pixels, axis: int) -> npt.NDArray[np.int32]:

@@ -127,6 +127,18 @@ def test_a_field_under_a_quarter_of_a_side_is_a_misreading_and_not_cut():
     assert find_field(with_margins(255, 0, 0, 180, 180)) == (0, 0, 400, 600)
 
 
+@pytest.mark.parametrize("shape", [(20, 1280), (40, 300), (40, 640), (3, 500), (1, 700)])
+@pytest.mark.parametrize("white", [slice(None, None, 2), slice(0, 1), slice(-1, None)])
+def test_a_sliver_that_is_half_margin_has_a_field_too(shape, white):
+    image = tissue(*shape)
+    thirds = np.array_split(np.arange(shape[0]), 3)[white]
+    image[np.concatenate(thirds)] = 255
+    x0, y0, x1, y1 = find_field(image)
+    assert 0 <= x0 < x1 <= shape[1]
+    assert 0 <= y0 < y1 <= shape[0]
+    assert STANDARD(image).shape == (224, 224)
+
+
 def test_a_limb_across_a_white_margin_does_not_widen_the_cut():
     image = with_margins(255, 0, 0, 100, 0)
     image[250:350, 100:] = 160
