@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     for target in ("x86", "portable", "jetson"):
         try:
             check_target(target)
-            precision, reason = choose_precision(target)
+            precision, reason = choose_precision(target, bundle)
             engine = open_engine(bundle, target, precision)
         except (EngineError, MissingDependency) as error:
             print(f"target {target}: no: {error}")

@@ -24,7 +24,7 @@ from tqdm import tqdm
 from orthoedge.runtime.engine import Engine
 from orthoedge.runtime.files import sha256
 from orthoedge.training.data.batches import batches, steps_per_epoch
-from orthoedge.training.data.cache import Records, kept
+from orthoedge.training.data.cache import Records, fingerprint, kept
 from orthoedge.training.data.radiographs import Radiographs
 from orthoedge.training.recipe import Recipe
 
@@ -89,6 +89,7 @@ class Lessons:
             self.teacher.name,
             msgspec.to_builtins(recipe.augment),
             msgspec.to_builtins(recipe.preprocess),
+            fingerprint(recipe.preprocess),
             (recipe.seed, recipe.balanced, recipe.compress.batch),
         )
         return sha256(json.dumps(used).encode())

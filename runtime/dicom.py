@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from orthoedge.runtime.dicom_grey import grey_levels
 from orthoedge.runtime.errors import InputError, MissingDependency, OrthoEdgeError
+from orthoedge.runtime.grey import apply_table, count_values
 from orthoedge.runtime.headers import codestream_size
 from orthoedge.runtime.intake import MAX_PIXELS, Radiograph, check_contrast, check_size
 
@@ -44,7 +45,9 @@ _OTHER_MODALITIES = frozenset(
     )
 )
 
-# By the beginning of the transfer syntax; pydicom itself reads the uncompressed ones and RLE.
+# Implicit and explicit VR little endian: the bytes of the file are the samples.
+_NATIVE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1")
+# By the beginning of the transfer syntax; pydicom itself reads big endian and RLE.
 _DEFLATED = ("1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.8.1")
 _JPEG_FAMILY = "1.2.840.10008.1.2.4."
 _DECODER_PACKAGES = {
@@ -107,12 +110,15 @@ def _read(data: bytes, prefer_photometric: bool, max_pixels: int) -> Radiograph:
     # and do not count; the sign is extended.
     depth = stored.dtype.itemsize * 8
     index = stored.view(f"u{depth // 8}")
-    counts = np.bincount(index.ravel(), minlength=2**depth)
     spare = depth - bits
     patterns = (np.arange(2**depth, dtype=np.uint32) << spare).astype(index.dtype)
     entries = patterns.view(stored.dtype).astype(np.int64) >> spare
+
+    def counts(step: int) -> npt.NDArray[np.int64]:
+        return count_values(index[::step, ::step])
+
     table, grey_notes = grey_levels(entries, counts, dataset, prefer_photometric)
-    pixels = table[index]
+    pixels = apply_table(index, table)
     check_contrast(pixels)
     return Radiograph(pixels, bits, _spacing(dataset), (*notes, *grey_notes))
 
@@ -175,6 +181,8 @@ def _check_samples(dataset: Dataset) -> int:
 
 def _decode(dataset: Dataset, syntax: str) -> npt.NDArray[Any]:
     """Stored values, 8- or 16-bit integers (Rows, Columns), in native byte order."""
+    if syntax in _NATIVE:
+        return _native(dataset)
     from pydicom.encaps import get_frame
     from pydicom.pixels.decoders.base import get_decoder
     from pydicom.uid import UID
@@ -197,6 +205,19 @@ def _decode(dataset: Dataset, syntax: str) -> npt.NDArray[Any]:
             raise InputError("truncated DICOM: the compressed image has no end")
     stored = dataset.pixel_array
     return np.ascontiguousarray(stored, dtype=stored.dtype.newbyteorder("="))
+
+
+def _native(dataset: Dataset) -> npt.NDArray[Any]:
+    """Uncompressed little-endian samples as they lie in the file; unused bits are not cleared."""
+    rows, columns, data = int(dataset.Rows), int(dataset.Columns), dataset.PixelData
+    size = int(dataset.BitsAllocated) // 8
+    if len(data) < rows * columns * size:
+        raise InputError(
+            f"truncated DICOM: {len(data)} bytes of pixels, expected {rows * columns * size}"
+        )
+    kind = "i" if int(dataset.PixelRepresentation) else "u"
+    samples = np.frombuffer(data, f"<{kind}{size}", count=rows * columns)
+    return samples.reshape(rows, columns).astype(f"={kind}{size}", copy=False)
 
 
 def _spacing(dataset: Dataset) -> tuple[float, float] | None:

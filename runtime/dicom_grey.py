@@ -6,6 +6,7 @@ interpretation), C.8.11.3 (presentation LUT shape).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,14 +27,20 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 
+_SPARSE = 16  # every 16th pixel of every 16th row tells most images from a blank
+
+
 def grey_levels(
-    entries: npt.NDArray[np.int64], counts: Counts, dataset: Dataset, prefer_photometric: bool
+    entries: npt.NDArray[np.int64],
+    counts: Callable[[int], Counts],
+    dataset: Dataset,
+    prefer_photometric: bool,
 ) -> tuple[Pixels, tuple[str, ...]]:
     """Grey level of each stored value, bone bright on dark, inverted once or not at all.
 
     Args:
         entries: stored values, int64 (K,).
-        counts: how many pixels have each, int64 (K,).
+        counts: how many of every n-th pixel of every n-th row have each, int64 (K,), for an n.
         dataset: the elements of the file.
         prefer_photometric: ignore PresentationLUTShape.
 
@@ -44,7 +51,11 @@ def grey_levels(
         InputError: a look-up table or a VOI function that cannot be applied.
     """
     values = _modality(entries, dataset)
-    table, notes = _voi(values, _without_padding(counts, entries, dataset), dataset)
+
+    def seen(step: int) -> Counts:
+        return _without_padding(counts(step), entries, dataset)
+
+    table, notes = _voi(values, seen, dataset)
     inverted, polarity_notes = _polarity(dataset, prefer_photometric)
     return 255 - table if inverted else table, (*notes, *polarity_notes)
 
@@ -60,7 +71,9 @@ def _modality(entries: npt.NDArray[np.int64], dataset: Dataset) -> Values:
     return values * float(1 if slope is None else slope) + float(intercept or 0)
 
 
-def _voi(values: Values, counts: Counts, dataset: Dataset) -> tuple[Pixels, tuple[str, ...]]:
+def _voi(
+    values: Values, counts: Callable[[int], Counts], dataset: Dataset
+) -> tuple[Pixels, tuple[str, ...]]:
     """Grey level 0 to 255 for each value: LUT, else window, else robust percentiles."""
     note = "no window in file"
     table: Pixels | None
@@ -70,11 +83,12 @@ def _voi(values: Values, counts: Counts, dataset: Dataset) -> tuple[Pixels, tupl
     else:
         table = _window(values, dataset)
     if table is not None:
-        used = table[counts > 0]
-        if used.size and used.min() != used.max():
-            return table, ()
+        for step in (_SPARSE, 1):
+            used = table[counts(step) > 0]
+            if used.size and used.min() != used.max():
+                return table, ()
         note = "the window in the file shows nothing"
-    low, high = robust_window(values, counts)
+    low, high = robust_window(values, counts(1))
     table = to_eight_bits(values, low, high)
     return table, (f"{note}: windowed from {low:g} to {high:g} (percentiles 0.5 and 99.5)",)
 

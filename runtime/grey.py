@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -16,6 +17,8 @@ Pixels = npt.NDArray[np.uint8]
 Values = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
 
+_EXACT = 2**24  # OpenCV counts in float32, which holds integers up to this
+_ROWS = 64  # of a block whose look-up stays within the processor's cache
 _ROBUST = (0.5, 99.5)  # percentiles; dead pixels and markers must not set the window
 
 
@@ -34,6 +37,30 @@ def to_eight_bits(values: npt.NDArray[Any], low: float, high: float) -> Pixels:
         return np.zeros(values.shape, np.uint8)
     scaled = (values.astype(np.float64) - low) * 255 / (high - low)
     return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+
+
+def count_values(samples: npt.NDArray[Any]) -> Counts:
+    """How many samples, uint8 or uint16 (H, W), have each value: int64 (256,) or (65536,)."""
+    levels = 2 ** (8 * samples.dtype.itemsize)
+    counts = np.zeros(levels, np.int64)
+    rows = max(1, _EXACT // max(1, samples.shape[1]))
+    for start in range(0, len(samples), rows):
+        block = np.ascontiguousarray(samples[start : start + rows])
+        found = cv2.calcHist([block], [0], None, [levels], [0, levels])
+        counts += found.ravel().astype(np.int64)
+    return counts
+
+
+def apply_table(samples: npt.NDArray[Any], table: Pixels) -> Pixels:
+    """Grey level of each sample: `table`, uint8 (256,) or (65536,), at uint8 or uint16 (H, W)."""
+    try:
+        return cv2.LUT(samples, table[None])  # type: ignore[return-value]
+    except cv2.error:  # OpenCV 4 has no table of 16 bits
+        pixels = np.empty(samples.shape, np.uint8)
+        for start in range(0, len(samples), _ROWS):
+            block = slice(start, start + _ROWS)
+            np.take(table, samples[block], mode="clip", out=pixels[block])
+        return pixels
 
 
 def robust_window(values: Values, counts: Counts) -> tuple[float, float]:

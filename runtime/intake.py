@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from orthoedge.runtime.errors import InputError
-from orthoedge.runtime.grey import Pixels, robust_window, to_eight_bits
+from orthoedge.runtime.grey import Pixels, apply_table, count_values, robust_window, to_eight_bits
 from orthoedge.runtime.headers import check_complete, read_header
 
 MAX_PIXELS = 64_000_000
@@ -177,14 +177,14 @@ def _from_sixteen_bits(grey: npt.NDArray[Any]) -> tuple[Pixels, str]:
     """uint16 (H, W) to uint8 (H, W), and a note on how."""
     # 10, 12 or 14 bits in a 16-bit container would be almost black with a plain shift by 8.
     values = np.arange(2**16, dtype=np.float64)
-    counts = np.bincount(grey.ravel(), minlength=2**16)
+    counts = count_values(grey)
     if np.all(np.flatnonzero(counts) % 257 == 0):
         table, note = to_eight_bits(values, 0, 65535), "16-bit file holds 8-bit values"
     else:
         low, high = robust_window(values, counts)
         table = to_eight_bits(values, low, high)
         note = f"16 bits windowed to 8 from {low:g} to {high:g} (percentiles 0.5 and 99.5)"
-    return table[grey], note
+    return apply_table(grey, table), note
 
 
 def find_images(folder: Path) -> list[Path]:

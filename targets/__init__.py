@@ -28,14 +28,18 @@ def open_engine(
     target: str = "x86",
     precision: Literal["auto", "int8", "fp32"] = "auto",
     threads: int | None = None,
+    cache: Path | None = None,
 ) -> Engine:
     """Open an engine on one of the bundle's models.
 
     Args:
         bundle: a bundle whose hashes were checked.
         target: `x86` (OpenVINO), `portable` (ONNX Runtime) or `jetson` (TensorRT).
-        precision: `auto` leaves the choice to the target.
+        precision: `auto` leaves the choice to the target; with a `cache` it is measured once and
+            remembered there, else it follows from the processor's instruction sets.
         threads: CPU threads; None lets the engine take one per core.
+        cache: folder that keeps what x86 compiled, so that the next start is faster; None keeps
+            nothing. The portable engine has nothing to keep.
 
     Raises:
         UnknownTarget: no such target.
@@ -45,12 +49,21 @@ def open_engine(
     if precision not in ("auto", "int8", "fp32"):
         raise EngineError(f"precision {precision!r} is unknown: choose auto, int8 or fp32")
     check_target(target)
-    chosen, _ = choose_precision(target) if precision == "auto" else (precision, "")
-    return open_model(bundle.model(chosen), bundle.manifest.graph.size, target, chosen, threads)
+    chosen = precision
+    if chosen == "auto":
+        known = bundle if cache is not None else None
+        chosen, _ = choose_precision(target, known, threads, cache)
+    size = bundle.manifest.graph.size
+    return open_model(bundle.model(chosen), size, target, chosen, threads, cache)
 
 
 def open_model(
-    model: bytes, size: int, target: str, precision: Precision, threads: int | None = None
+    model: bytes,
+    size: int,
+    target: str,
+    precision: Precision,
+    threads: int | None = None,
+    cache: Path | None = None,
 ) -> Engine:
     """Open an engine on a model that is in no bundle yet: as `open_engine`, nothing is checked.
 
@@ -60,12 +73,13 @@ def open_model(
         target: see `open_engine`.
         precision: what the file is.
         threads: see `open_engine`.
+        cache: see `open_engine`.
     """
     check_target(target)
     if target == "x86":
         from orthoedge.targets.x86.engine import OpenVinoEngine
 
-        return OpenVinoEngine(model, size, precision, threads)
+        return OpenVinoEngine(model, size, precision, threads, cache)
     from orthoedge.targets.portable.engine import OnnxRuntimeEngine
 
     return OnnxRuntimeEngine(model, size, precision, threads)
@@ -91,8 +105,24 @@ def check_target(target: str) -> None:
         raise MissingDependency(package, target, purpose)
 
 
-def choose_precision(target: str) -> tuple[Precision, str]:
-    """The precision `auto` stands for on this machine, and why."""
+def choose_precision(
+    target: str,
+    bundle: Bundle | None = None,
+    threads: int | None = None,
+    cache: Path | None = None,
+) -> tuple[Precision, str]:
+    """The precision `auto` stands for on this machine, and why.
+
+    Args:
+        target: see `open_engine`.
+        bundle: measure it on this one; None goes by the processor's instruction sets.
+        threads: see `open_engine`.
+        cache: folder that remembers what was measured.
+    """
+    if target == "x86" and bundle is not None:
+        from orthoedge.targets.x86.choice import measure_precision
+
+        return measure_precision(bundle, threads, cache)
     if target == "x86":
         from orthoedge.targets.x86.cpu import choose_precision as choose
 
@@ -105,6 +135,7 @@ def open_pipeline(
     target: str = "x86",
     precision: Literal["auto", "int8", "fp32"] = "auto",
     threads: int | None = None,
+    cache: Path | None = None,
 ) -> Pipeline:
     """Read a bundle, open an engine on it, and return the pipeline.
 
@@ -113,6 +144,7 @@ def open_pipeline(
         target: see `open_engine`.
         precision: see `open_engine`.
         threads: see `open_engine`.
+        cache: see `open_engine`.
 
     Raises:
         BundleError: the bundle is missing or is not what its manifest says.
@@ -120,4 +152,4 @@ def open_pipeline(
     """
     if not isinstance(bundle, Bundle):
         bundle = read_bundle(EMBEDDED if bundle is None else Path(bundle))
-    return Pipeline(bundle, open_engine(bundle, target, precision, threads))
+    return Pipeline(bundle, open_engine(bundle, target, precision, threads, cache))

@@ -222,7 +222,7 @@ def test_what_a_reader_should_know_is_noted(elements, note):
         ({"Modality": "SR"}, "wrong modality SR"),
         ({"Modality": "GEHEIM"}, "wrong modality unknown"),
         ({"PixelData": b""}, "DICOM without pixel data"),
-        ({"PixelData": bytes(100)}, "damaged DICOM"),
+        ({"PixelData": bytes(100)}, "truncated DICOM"),
         ({"Rows": 40_000, "Columns": 40_000}, "image too large: 40000×40000"),
         ({"Rows": 10}, "image too small"),
         ({"BitsAllocated": 32}, "DICOM samples of 12 bits up to bit 11 in 32"),

@@ -83,6 +83,18 @@ def test_the_bytes_do_not_depend_on_the_memory_layout(view):
         assert preprocess(other).tobytes() == preprocess(image).tobytes()
 
 
+@pytest.mark.parametrize("factor", [2, 3, 7, 13])
+def test_a_finer_detector_gives_the_same_square(factor):
+    """Every pixel of a smooth image repeated: what a finer detector would see of the same limb."""
+    limb = cv2.GaussianBlur(tissue(224, 180), (0, 0), 3)
+    plain = Preprocess(size=224, field="keep", clahe_stage="none", clahe_clip=2.0, clahe_tiles=8)
+    fine = cv2.resize(limb, None, fx=factor, fy=factor, interpolation=cv2.INTER_NEAREST)
+    difference = np.abs(plain(fine).astype(int) - plain(limb))
+    # Linear reads between two of the copies where the last factor is no whole number.
+    assert difference.mean() < 0.5
+    assert difference.max() <= 3
+
+
 @pytest.mark.parametrize("value", [0, 255], ids=["black shutter", "white film"])
 @pytest.mark.parametrize(
     "margins",
@@ -92,9 +104,9 @@ def test_the_bytes_do_not_depend_on_the_memory_layout(view):
 def test_margins_along_whole_sides_are_cut_and_nothing_of_the_field_is(value, margins):
     top, bottom, left, right = margins
     x0, y0, x1, y1 = find_field(with_margins(value, *margins))
-    # A coarse line is 600/128 pixels; the cut lies within one of the edge, and beside white film
-    # up to three more lines go with the rim.
-    line = 600 / 128
+    # A coarse line is 4 of 600 pixels, halved twice. The cut lies within one of the edge; beside
+    # white film up to three more lines go with the rim.
+    line = 4
     inwards = line * (4 if value == 255 else 1)
     for found, edge in ((x0, left), (y0, top)):
         assert edge - line <= found <= edge + inwards if edge else found == 0
@@ -113,6 +125,18 @@ def test_an_image_without_margins_is_kept_whole():
 
 def test_a_field_under_a_quarter_of_a_side_is_a_misreading_and_not_cut():
     assert find_field(with_margins(255, 0, 0, 180, 180)) == (0, 0, 400, 600)
+
+
+@pytest.mark.parametrize("shape", [(20, 1280), (40, 300), (40, 640), (3, 500), (1, 700)])
+@pytest.mark.parametrize("white", [slice(None, None, 2), slice(0, 1), slice(-1, None)])
+def test_a_sliver_that_is_half_margin_has_a_field_too(shape, white):
+    image = tissue(*shape)
+    thirds = np.array_split(np.arange(shape[0]), 3)[white]
+    image[np.concatenate(thirds)] = 255
+    x0, y0, x1, y1 = find_field(image)
+    assert 0 <= x0 < x1 <= shape[1]
+    assert 0 <= y0 < y1 <= shape[0]
+    assert STANDARD(image).shape == (224, 224)
 
 
 def test_a_limb_across_a_white_margin_does_not_widen_the_cut():

@@ -112,8 +112,7 @@ def record_type(size: int) -> np.dtype[Any]:
 
 
 def _key(paths: Sequence[Path], preprocess: Preprocess) -> str:
-    """Hash of files, settings and code: a test pattern tells a preprocessing that has changed."""
-    pattern = np.random.default_rng(0).integers(0, 256, (97, 131), np.uint8)
+    """Hash of files, settings and code."""
     resolved = {folder: folder.resolve() for folder in {path.parent for path in paths}}
     files = []
     for path in paths:
@@ -124,8 +123,18 @@ def _key(paths: Sequence[Path], preprocess: Preprocess) -> str:
         place = str(resolved[path.parent] / path.name)
         files.append((place, known.st_size, known.st_mtime_ns))
     settings = msgspec.to_builtins(preprocess)
-    seen = sha256(preprocess(pattern).tobytes())
+    seen = fingerprint(preprocess)
     return sha256(json.dumps([_VERSION, version("orthoedge"), settings, seen, files]).encode())[:32]
+
+
+def fingerprint(preprocess: Preprocess) -> str:
+    """What a preprocessing does, whatever it is called: hash of what it makes of test patterns.
+
+    One is smaller than any network's square and one larger, for they take different ways.
+    """
+    rng = np.random.default_rng(0)
+    patterns = [rng.integers(0, 256, shape, np.uint8) for shape in ((23, 31), (1531, 1297))]
+    return sha256(b"".join(preprocess(pattern).tobytes() for pattern in patterns))
 
 
 def _decode(

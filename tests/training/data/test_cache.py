@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 import pytest
 
+from orthoedge.runtime import preprocess as preprocess_module
 from orthoedge.runtime.errors import DataError, InputError
-from orthoedge.runtime.preprocess import Preprocess
+from orthoedge.runtime.preprocess import STANDARD, Preprocess
 from orthoedge.training.data import cache
 from orthoedge.training.data.radiographs import Radiographs
 from orthoedge.training.data.studies import Study
@@ -154,3 +155,17 @@ def test_the_folder_is_where_the_desktop_standard_says(monkeypatch):
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", "/home/x")
     assert cache.cache_folder() == Path("/home/x/.cache/orthoedge")
+
+
+@pytest.mark.parametrize("step", ["_halved", "_letterbox"])
+def test_a_preprocessing_whose_code_changed_is_another_cache(step, monkeypatch):
+    """Its settings are the same; what it does to large images alone must be noticed, too."""
+    before = cache.fingerprint(STANDARD)
+    assert cache.fingerprint(STANDARD) == before
+    real = getattr(preprocess_module, step)
+
+    def changed(pixels, size):
+        return real(pixels if len(pixels) <= STANDARD.size else pixels[1:], size)
+
+    monkeypatch.setattr(preprocess_module, step, changed)
+    assert cache.fingerprint(STANDARD) != before

@@ -1,0 +1,41 @@
+"""OpenVINO's own binding, without the Python package around it.
+
+`import openvino` also imports its model converter, which imports its telemetry and an HTTP client.
+None of that is needed to run a model, and it takes longer than compiling a small one.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib.machinery import EXTENSION_SUFFIXES, PathFinder
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Any
+
+_NAME = "openvino._pyopenvino"
+
+
+def binding() -> Any:
+    """The extension module; a later `import openvino` anywhere in the process finds the same one.
+
+    Raises:
+        ImportError: OpenVINO is not installed.
+    """
+    if _NAME in sys.modules:
+        return sys.modules[_NAME]
+    package = PathFinder.find_spec("openvino")
+    for folder in (package.submodule_search_locations or ()) if package else ():
+        for file in (Path(folder) / f"_pyopenvino{suffix}" for suffix in EXTENSION_SUFFIXES):
+            spec = spec_from_file_location(_NAME, file) if file.is_file() else None
+            if spec is not None and spec.loader is not None:
+                module = module_from_spec(spec)
+                sys.modules[_NAME] = module
+                try:
+                    spec.loader.exec_module(module)
+                except BaseException:
+                    del sys.modules[_NAME]
+                    raise
+                return module
+    import openvino  # laid out otherwise: the slow way  # noqa: F401
+
+    return sys.modules[_NAME]

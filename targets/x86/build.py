@@ -1,0 +1,67 @@
+"""ONNX to a compiled model, or the compiled model that an earlier start kept."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import io
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from orthoedge.runtime.files import sha256, write_atomic
+from orthoedge.targets.x86.binding import binding
+from orthoedge.targets.x86.cpu import instruction_sets
+
+_DIGEST = hashlib.sha256().digest_size
+
+
+def compile_model(model: bytes, size: int, threads: int | None, cache: Path | None) -> Any:
+    """Compile for one image of a fixed size.
+
+    Args:
+        model: an ONNX file with the common face, its hash already checked.
+        size: side S of its input, in pixels.
+        threads: inference threads; None for one per core.
+        cache: folder that keeps what was compiled; None keeps nothing. A kept file that another
+            version, processor or setting wrote has another name; a damaged one is made anew.
+
+    Raises:
+        RuntimeError: OpenVINO refused the model.
+        OSError: the cache cannot be written.
+    """
+    # Without the hint "fp32" runs in bf16 on processors that have it.
+    config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    if threads is not None:
+        config["INFERENCE_NUM_THREADS"] = threads
+    core = binding().Core()
+    if cache is None:
+        return _compile(core, model, size, config)
+    file = cache / f"{_key(model, size, config)[:32]}.openvino"
+    kept = file.read_bytes() if file.is_file() else b""
+    # OpenVINO itself loads a kept model with a flipped byte without a word.
+    if len(kept) > _DIGEST and hashlib.sha256(kept[_DIGEST:]).digest() == kept[:_DIGEST]:
+        return core.import_model(kept[_DIGEST:], "CPU", config)
+    compiled = _compile(core, model, size, config)
+    exported = compiled.export_model()
+    content = exported.getvalue() if isinstance(exported, io.BytesIO) else bytes(exported)
+    cache.mkdir(parents=True, exist_ok=True)
+    write_atomic(file, hashlib.sha256(content).digest() + content)
+    return compiled
+
+
+def _compile(core: Any, model: bytes, size: int, config: dict[str, Any]) -> Any:
+    network = core.read_model(model)
+    network.reshape([1, 1, size, size])
+    return core.compile_model(network, "CPU", config)
+
+
+def machine_key() -> list[Any]:
+    """What a compiled model depends on beside itself: OpenVINO's version and the processor."""
+    version = importlib.metadata.version("openvino")
+    return [version, sorted(instruction_sets()), os.environ.get("ONEDNN_MAX_CPU_ISA", "")]
+
+
+def _key(model: bytes, size: int, config: dict[str, Any]) -> str:
+    return sha256(json.dumps([sha256(model), size, config, machine_key()]).encode())

@@ -1,0 +1,75 @@
+"""Which precision is faster here: measured once, and remembered beside the compiled models."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from orthoedge.runtime.bundles import Bundle
+from orthoedge.runtime.engine import PRECISIONS, Precision
+from orthoedge.runtime.errors import EngineError
+from orthoedge.runtime.files import sha256, write_atomic
+from orthoedge.targets.x86.build import machine_key
+from orthoedge.targets.x86.engine import OpenVinoEngine
+
+_ROUNDS = 15
+_WARMUP = 3
+
+
+class _Measured(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    fp32: float
+    int8: float
+
+
+def measure_precision(
+    bundle: Bundle, threads: int | None, cache: Path | None
+) -> tuple[Precision, str]:
+    """Time both precisions in turn on a golden image; the faster one, and why.
+
+    Args:
+        bundle: has both models.
+        threads: inference threads; None for one per core.
+        cache: folder that remembers, per bundle, machine and threads; None remembers nothing.
+
+    Raises:
+        EngineError: OpenVINO refused a model, or the cache cannot be written.
+    """
+    key = sha256(json.dumps([bundle.sha256, threads, machine_key()]).encode())
+    file = None if cache is None else cache / f"{key[:32]}.precision.json"
+    found = None if file is None else _remembered(file)
+    when = "remembered"
+    if found is None:
+        found, when = _time(bundle, threads, cache), "measured now"
+        if file is not None:
+            try:
+                write_atomic(file, msgspec.json.encode(found))
+            except OSError as error:
+                raise EngineError(f"compile cache {cache}: {error.strerror or error}") from error
+    chosen: Precision = "int8" if found.int8 <= found.fp32 else "fp32"
+    return chosen, f"INT8 takes {found.int8:.2f} ms and fp32 {found.fp32:.2f} ms ({when})"
+
+
+def _remembered(file: Path) -> _Measured | None:
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=_Measured)
+    except (OSError, msgspec.MsgspecError):
+        return None  # absent or damaged: measured again
+
+
+def _time(bundle: Bundle, threads: int | None, cache: Path | None) -> _Measured:
+    size, image = bundle.manifest.graph.size, bundle.golden_images()[:1]
+    engines = {
+        precision: OpenVinoEngine(bundle.model(precision), size, precision, threads, cache)
+        for precision in PRECISIONS
+    }
+    samples: dict[str, list[float]] = {precision: [] for precision in engines}
+    for _ in range(_WARMUP + _ROUNDS):
+        for precision, engine in engines.items():
+            begun = time.perf_counter()
+            engine.run(image)
+            samples[precision].append((time.perf_counter() - begun) * 1e3)
+    return _Measured(**{name: float(np.median(times[_WARMUP:])) for name, times in samples.items()})

@@ -1,0 +1,136 @@
+"""How the x86 engine starts: without OpenVINO's Python package, and from what it kept."""
+
+import hashlib
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from orthoedge.runtime.errors import EngineError
+from orthoedge.targets import choose_precision, open_engine
+from orthoedge.targets.x86 import build, choice
+
+IMAGES = np.random.default_rng(3).integers(0, 256, (2, 1, 32, 32), dtype=np.uint8)
+
+
+@pytest.fixture
+def no_compiling(monkeypatch):
+    """Call it, and whatever compiles after that fails."""
+
+    def refuse(*arguments):
+        raise AssertionError("compiled anew")
+
+    return lambda: monkeypatch.setattr(build, "_compile", refuse)
+
+
+def outputs(engine):
+    found = engine.run(IMAGES)
+    return found.logits.tobytes(), found.saliency_map.tobytes(), found.feature_vector.tobytes()
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_the_second_start_compiles_nothing_and_answers_alike(
+    precision, small_bundle, tmp_path, no_compiling
+):
+    first = open_engine(small_bundle, "x86", precision, cache=tmp_path / "cache")
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+    no_compiling()
+    second = open_engine(small_bundle, "x86", precision, cache=tmp_path / "cache")
+    assert outputs(second) == outputs(first)
+    assert (second.isa, second.precision) == (first.isa, precision)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(lambda data: data[:-1], id="cut"),
+        pytest.param(lambda data: data[:500] + bytes([data[500] ^ 1]) + data[501:], id="a bit"),
+        pytest.param(lambda data: bytes(32) + data[32:], id="another digest"),
+        pytest.param(lambda data: b"", id="empty"),
+    ],
+)
+def test_a_damaged_cache_is_made_anew(damage, small_bundle, tmp_path):
+    first = open_engine(small_bundle, "x86", "int8", cache=tmp_path)
+    (file,) = tmp_path.iterdir()
+    whole = file.read_bytes()
+    file.write_bytes(damage(whole))
+    assert outputs(open_engine(small_bundle, "x86", "int8", cache=tmp_path)) == outputs(first)
+    content = file.read_bytes()
+    assert content[:32] == hashlib.sha256(content[32:]).digest()
+    assert len(content) > 1000
+
+
+def test_other_threads_or_instructions_are_another_cache(small_bundle, tmp_path, monkeypatch):
+    open_engine(small_bundle, "x86", "int8", cache=tmp_path)
+    open_engine(small_bundle, "x86", "int8", threads=1, cache=tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
+    monkeypatch.setattr(build, "instruction_sets", lambda: frozenset({"sse4_1"}))
+    open_engine(small_bundle, "x86", "int8", cache=tmp_path)
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_cache_that_cannot_be_written_is_told(small_bundle, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(EngineError, match="compile cache"):
+        open_engine(small_bundle, "x86", "int8", cache=tmp_path / "file")
+
+
+def test_openvino_package_and_telemetry_stay_out_and_can_still_be_imported():
+    """In a process of its own, since others here import it."""
+    code = """
+import sys
+from orthoedge.runtime.bundles import EMBEDDED, SAMPLES
+from orthoedge.targets import open_pipeline
+finding = open_pipeline()(sorted(SAMPLES.glob("*.png"))[0])
+assert "openvino" not in sys.modules and "openvino_telemetry" not in sys.modules
+import openvino
+openvino.Core().read_model(open(EMBEDDED / "model.fp32.onnx", "rb").read())
+print(finding.label)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+
+
+def test_auto_is_measured_once_and_remembered(small_bundle, tmp_path, monkeypatch):
+    chosen, reason = choose_precision("x86", small_bundle, cache=tmp_path)
+    assert "measured now" in reason
+    assert open_engine(small_bundle, "x86", "auto", cache=tmp_path).precision == chosen
+
+    def forbid(*arguments):
+        raise AssertionError("timed again")
+
+    monkeypatch.setattr(choice, "_time", forbid)
+    again, reason = choose_precision("x86", small_bundle, cache=tmp_path)
+    assert (again, "remembered" in reason) == (chosen, True)
+
+
+@pytest.mark.parametrize(("int8", "expected"), [(1.0, "int8"), (3.0, "fp32")])
+def test_the_faster_precision_is_taken(int8, expected, small_bundle, monkeypatch):
+    """What was measured is given; only the choice is looked at."""
+    monkeypatch.setattr(choice, "_time", lambda *arguments: choice._Measured(fp32=2.0, int8=int8))
+    assert choose_precision("x86", small_bundle)[0] == expected
+
+
+def test_a_damaged_memory_is_measured_again(small_bundle, tmp_path):
+    choose_precision("x86", small_bundle, cache=tmp_path)
+    (file,) = tmp_path.glob("*.precision.json")
+    file.write_text('{"fp32": "fast"')
+    assert "measured now" in choose_precision("x86", small_bundle, cache=tmp_path)[1]
+    assert "remembered" in choose_precision("x86", small_bundle, cache=tmp_path)[1]
+
+
+def test_where_integers_are_slow_the_measurement_says_fp32():
+    """OpenVINO kept to SSE4.1, in a process of its own: the set is read once, at load."""
+    code = (
+        "from orthoedge.runtime.bundles import EMBEDDED, read_bundle\n"
+        "from orthoedge.targets import choose_precision\n"
+        "print(choose_precision('x86', read_bundle(EMBEDDED)))"
+    )
+    environment = os.environ | {"ONEDNN_MAX_CPU_ISA": "SSE41"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+    )
+    assert done.stdout.startswith("('fp32'"), done.stdout
