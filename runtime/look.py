@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from orthoedge.runtime.grey import Pixels
+from orthoedge.runtime.preprocess import Pixels, halve
 
 _HALVINGS = 5
 _DIRECTED = 4  # levels whose edges are measured by direction
@@ -23,7 +23,7 @@ _ROUNDING = 0.5  # grey levels: below this a difference is that of uint8, and it
 
 
 def look(square: Pixels) -> npt.NDArray[np.float32]:
-    """Describe the network's input, uint8 (S, S), in float32 (L,).
+    """Describe the network's input, uint8 (S, S) with S of 32 or more, in float32 (L,).
 
     The energy of the details of each size, as the variance that each halving takes away (a Haar
     pyramid; Mallat, IEEE PAMI 11, 1989); how strong and how much along one axis edges are; how much
@@ -32,8 +32,7 @@ def look(square: Pixels) -> npt.NDArray[np.float32]:
     """
     levels = [square]
     for _ in range(_HALVINGS):
-        shape = tuple(max(1, side // 2) for side in levels[-1].shape[::-1])
-        levels.append(cv2.resize(levels[-1], shape, interpolation=cv2.INTER_AREA))  # type: ignore[arg-type]
+        levels.append(halve(levels[-1]))
     spread = [_variance(level) for level in levels]
     kept = [*spread[1:], 0.0]
     found = [math.log(max(a - b, 0) + _ROUNDING) for a, b in zip(spread, kept, strict=True)]

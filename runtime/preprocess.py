@@ -111,6 +111,8 @@ def find_field(pixels: Pixels) -> tuple[int, int, int, int]:
         what would remain is under a quarter of a side.
     """
     height, width = pixels.shape
+    if pixels.size <= 4:  # OpenCV 5 would take it for a scalar
+        return 0, 0, width, height
     coarse, factor = _halved(pixels, _COARSE)
     x0, x1 = _inside(coarse, axis=0)
     y0, y1 = _inside(coarse, axis=1)
@@ -153,18 +155,21 @@ def _count(mask: Pixels, axis: int) -> npt.NDArray[np.int32]:
     return sums.ravel().astype(np.int32, copy=False) // 255
 
 
-def _halved(pixels: Pixels, least: int) -> tuple[Pixels, int]:
-    """Halve uint8 (H, W) while its long side stays at least `least`; also by which power of two.
+def halve(pixels: Pixels) -> Pixels:
+    """Means of 2×2 pixels of uint8 (H, W), halves rounded up; an odd last line is left out.
 
-    Means of 2×2 pixels, rounded to integers; an odd last line is left out. INTER_AREA by any other
-    factor sums in floats and takes many times as long.
+    INTER_AREA by any other factor sums in floats and takes many times as long.
     """
+    rows, columns = pixels.shape[0] // 2, pixels.shape[1] // 2
+    even = pixels[: 2 * rows, : 2 * columns]
+    return cv2.resize(even, (columns, rows), interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
+
+
+def _halved(pixels: Pixels, least: int) -> tuple[Pixels, int]:
+    """Halve while the long side stays at least `least`; also by which power of two."""
     factor = 1
     while max(pixels.shape) >= 2 * least and min(pixels.shape) >= 2:
-        rows, columns = pixels.shape[0] // 2, pixels.shape[1] // 2
-        even = pixels[: 2 * rows, : 2 * columns]
-        pixels = cv2.resize(even, (columns, rows), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
-        factor *= 2
+        pixels, factor = halve(pixels), factor * 2
     return pixels, factor
 
 

@@ -49,9 +49,11 @@ Classifier::Classifier(const Bundle& bundle, int threads) : bundle_(bundle) {
   try {
     ov::Core core;
     // Without the hint "fp32" runs in bf16 on processors that have it.
+    const std::shared_ptr<ov::Model> network =
+        core.read_model(std::string(model.begin(), model.end()), ov::Tensor());
+    network->reshape(ov::PartialShape{1, 1, bundle.graph.size, bundle.graph.size});
     compiled_ = core.compile_model(
-        core.read_model(std::string(model.begin(), model.end()), ov::Tensor()), "CPU",
-        ov::hint::inference_precision(ov::element::f32),
+        network, "CPU", ov::hint::inference_precision(ov::element::f32),
         ov::hint::performance_mode(ov::hint::PerformanceMode::LATENCY),
         ov::inference_num_threads(threads));
     request_ = compiled_.create_infer_request();

@@ -55,10 +55,8 @@ Grey profile(View pixels, bool columns) {
 }  // namespace
 
 std::vector<float> look(View square) {
-  std::vector<Grey> levels{shrink(square, square.rows, square.cols)};
-  for (int i = 0; i < kHalvings; ++i)
-    levels.push_back(shrink(levels.back().view(), std::max(1, levels.back().rows / 2),
-                            std::max(1, levels.back().cols / 2)));
+  std::vector<Grey> levels{fit(square, square.rows, square.cols)};
+  for (int i = 0; i < kHalvings; ++i) levels.push_back(halve(levels.back().view()));
   std::vector<double> found, spread;
   for (const Grey& level : levels) spread.push_back(variance(level.view()));
   spread.push_back(0);

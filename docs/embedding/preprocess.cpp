@@ -49,11 +49,26 @@ std::pair<int, int> inside(const std::vector<int>& white, const std::vector<int>
   return {first, last};
 }
 
+// Halved while the long side stays at least `least`; also by which power of two.
+std::pair<Grey, int> halved(View pixels, int least) {
+  Grey result(0, 0);
+  View left = pixels;
+  int factor = 1;
+  for (; std::max(left.rows, left.cols) >= 2 * least && std::min(left.rows, left.cols) >= 2;
+       factor *= 2) {
+    result = halve(left);
+    left = result.view();
+  }
+  if (factor == 1) {
+    result = Grey(pixels.rows, pixels.cols);
+    for (int y = 0; y < pixels.rows; ++y) std::copy_n(pixels.row(y), pixels.cols, result.row(y));
+  }
+  return {std::move(result), factor};
+}
+
 Box find_field(View pixels) {
-  const double scale = static_cast<double>(kCoarse) / std::max(pixels.rows, pixels.cols);
-  const Grey coarse = scale < 1
-                          ? shrink(pixels, scaled(pixels.rows, scale), scaled(pixels.cols, scale))
-                          : shrink(pixels, pixels.rows, pixels.cols);
+  if (pixels.rows * pixels.cols <= 4) return {0, 0, pixels.cols, pixels.rows};  // as in Python
+  const auto [coarse, factor] = halved(pixels, kCoarse);
   std::vector<int> white_rows(static_cast<std::size_t>(coarse.rows)), black_rows(white_rows);
   std::vector<int> white_cols(static_cast<std::size_t>(coarse.cols)), black_cols(white_cols);
   for (int y = 0; y < coarse.rows; ++y)
@@ -65,20 +80,15 @@ Box find_field(View pixels) {
     }
   const auto [x0, x1] = inside(white_cols, black_cols, coarse.rows);
   const auto [y0, y1] = inside(white_rows, black_rows, coarse.cols);
-  const auto down = [](int at, int full, int part) {
-    return static_cast<int>(static_cast<long>(at) * full / part);
-  };
-  const auto up = [](int at, int full, int part) {
-    return static_cast<int>((static_cast<long>(at) * full + part - 1) / part);
-  };
-  return {down(x0, pixels.cols, coarse.cols), down(y0, pixels.rows, coarse.rows),
-          up(x1, pixels.cols, coarse.cols), up(y1, pixels.rows, coarse.rows)};
+  // What halving left over at the far sides goes with the last line.
+  return {x0 * factor, y0 * factor, x1 == coarse.cols ? pixels.cols : x1 * factor,
+          y1 == coarse.rows ? pixels.rows : y1 * factor};
 }
 
 Box letterbox(View pixels, Grey& square) {
   const double scale = static_cast<double>(square.rows) / std::max(pixels.rows, pixels.cols);
   const int rows = scaled(pixels.rows, scale), cols = scaled(pixels.cols, scale);
-  const Grey fitted = scale < 1 ? shrink(pixels, rows, cols) : enlarge(pixels, rows, cols);
+  const Grey fitted = fit(halved(pixels, square.rows).first.view(), rows, cols);
   const int x0 = (square.cols - cols) / 2, y0 = (square.rows - rows) / 2;
   for (int y = 0; y < rows; ++y)
     std::copy_n(fitted.view().row(y), cols, square.row(y0 + y) + x0);

@@ -1,14 +1,14 @@
-// OpenCV's INTER_AREA (shrinking) and INTER_LINEAR (enlarging) on uint8, to the same bytes.
+// OpenCV's INTER_AREA by two and INTER_LINEAR on uint8, to the same bytes.
 #pragma once
 
 #include "image.h"
 
 namespace orthoedge {
 
-// rows and cols may not exceed those of the source.
-Grey shrink(View source, int rows, int cols);
+// Means of 2×2 pixels, halves rounded up; an odd last row or column is left out.
+Grey halve(View source);
 
-// rows and cols may not be below those of the source.
-Grey enlarge(View source, int rows, int cols);
+// To any size of at least half the source's.
+Grey fit(View source, int rows, int cols);
 
 }  // namespace orthoedge

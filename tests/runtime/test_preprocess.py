@@ -127,7 +127,9 @@ def test_a_field_under_a_quarter_of_a_side_is_a_misreading_and_not_cut():
     assert find_field(with_margins(255, 0, 0, 180, 180)) == (0, 0, 400, 600)
 
 
-@pytest.mark.parametrize("shape", [(20, 1280), (40, 300), (40, 640), (3, 500), (1, 700)])
+@pytest.mark.parametrize(
+    "shape", [(20, 1280), (40, 300), (40, 640), (3, 500), (1, 700), (1, 1), (2, 2)]
+)
 @pytest.mark.parametrize("white", [slice(None, None, 2), slice(0, 1), slice(-1, None)])
 def test_a_sliver_that_is_half_margin_has_a_field_too(shape, white):
     image = tissue(*shape)
