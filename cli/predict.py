@@ -114,12 +114,14 @@ def _report(path: Path, finding: Finding, pictures: tuple[Path, ...], as_json: b
 
 
 def describe(finding: Finding) -> str:
-    """Label, probability and decision in one line."""
+    """Label, probability and decision in one line; of what is rejected, no label."""
     from orthoedge.runtime.render import percentage
 
     verdict = finding.verdict
-    probability = verdict.probabilities[verdict.label]
-    line = f"{verdict.label} {percentage(probability)} -> {verdict.decision}"
+    said = f"{verdict.label} {percentage(verdict.probabilities[verdict.label])}"
+    if verdict.decision == "reject":
+        said = "no answer"
+    line = f"{said} -> {verdict.decision}"
     return f"{line} ({'; '.join(verdict.reasons)})" if verdict.reasons else line
 
 

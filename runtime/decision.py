@@ -62,19 +62,19 @@ def decide(
         or probabilities[label] >= 1 - calibration.conformal_quantile
         or (label in alert_labels and probabilities[label] >= calibration.operating_points[label])
     )
+    rejected = [fault.reason for fault in faults if fault.decision == "reject"]
+    if distance > calibration.out_of_distribution.reject:
+        rejected.append("not like a bone radiograph of the kind it was trained on")
+    if rejected:  # doubts about an answer that is not given would only distract
+        return Verdict(ranked[0], probabilities, label_set, distance, "reject", tuple(rejected))
     reasons = [fault.reason for fault in faults]
     if len(label_set) > 1:
         reasons.append(f"cannot rule out {' or '.join(label_set[1:])}")
     if probabilities[ranked[0]] < 1 - calibration.conformal_quantile:
         reasons.append(f"{ranked[0]} is below the calibrated confidence")
-    decision: Decision = "reject" if any(f.decision == "reject" for f in faults) else "refer"
-    if distance > calibration.out_of_distribution.reject:
-        reasons.insert(len(faults), "not like a bone radiograph of the kind it was trained on")
-        decision = "reject"
-    elif distance > 1:
+    if distance > 1:
         reasons.append("unlike the images it was trained on")
-    if not reasons:
-        decision = "report"
+    decision: Decision = "refer" if reasons else "report"
     return Verdict(ranked[0], probabilities, label_set, distance, decision, tuple(reasons))
 
 

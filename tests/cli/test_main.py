@@ -206,3 +206,13 @@ def test_no_answer_is_called_certain(probability, shown):
         reasons=(),
     )
     assert describe(SimpleNamespace(verdict=verdict)) == f"fracture {shown} -> report"
+
+
+def test_of_what_is_rejected_no_label_is_said():
+    from types import SimpleNamespace
+
+    from orthoedge.cli.predict import describe
+    from orthoedge.runtime.decision import Verdict
+
+    verdict = Verdict("fracture", {"fracture": 0.99}, ("fracture",), 9.0, "reject", ("too dark",))
+    assert describe(SimpleNamespace(verdict=verdict)) == "no answer -> reject (too dark)"
