@@ -133,7 +133,7 @@ def flips(
             for part in (reference, other)
         )
         if _said(before) != _said(after):
-            was, now = (margins(said, alert_labels, calibration) for said in (before, after))
+            was, now = (margins(said, calibration) for said in (before, after))
             count += any(
                 abs(margin) > _NEAR and (margin >= 0) != (now[name] >= 0)
                 for name, margin in was.items()

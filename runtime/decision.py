@@ -70,7 +70,8 @@ def decide(
     reasons = [fault.reason for fault in faults]
     if len(label_set) > 1:
         reasons.append(f"cannot rule out {' or '.join(label_set[1:])}")
-    if probabilities[ranked[0]] < 1 - calibration.conformal_quantile:
+    confident = calibration.operating_points[ranked[0]], 1 - calibration.conformal_quantile
+    if probabilities[ranked[0]] < max(confident):
         reasons.append(f"{ranked[0]} is below the calibrated confidence")
     if distance > 1:
         reasons.append("unlike the images it was trained on")
@@ -78,9 +79,7 @@ def decide(
     return Verdict(ranked[0], probabilities, label_set, distance, decision, tuple(reasons))
 
 
-def margins(
-    verdict: Verdict, alert_labels: tuple[str, ...], calibration: Calibration
-) -> dict[str, float]:
+def margins(verdict: Verdict, calibration: Calibration) -> dict[str, float]:
     """How far each number that `decide` compares lies above its threshold; negative: below.
 
     Two verdicts of one calibration say the same unless one of these changes its sign. Probabilities
@@ -95,8 +94,7 @@ def margins(
         others = (p for other, p in verdict.probabilities.items() if other != label)
         found[f"{label} first"] = probability - max(others)
         found[f"{label} in the set"] = probability - (1 - calibration.conformal_quantile)
-        if label in alert_labels:
-            found[f"{label} alert"] = probability - calibration.operating_points[label]
+        found[f"{label} confident"] = probability - calibration.operating_points[label]
     return found
 
 

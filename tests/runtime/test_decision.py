@@ -9,7 +9,6 @@ from orthoedge.runtime.look import LOOK_SIZE
 from orthoedge.runtime.usable import Fault
 
 LABELS = ("fracture", "non-affected", "tumor-malignant")
-ALERT = ("tumor-malignant",)
 
 
 def calibrated(bundle, **changes):
@@ -45,6 +44,15 @@ def test_an_unsure_top_label_is_referred(small_bundle):
     verdict = decision(small_bundle, [0.5, 0.3, 0.2], conformal_quantile=0.1)
     assert verdict.decision == "refer"
     assert "below the calibrated confidence" in verdict.reasons[-1]
+
+
+def test_a_top_label_below_its_operating_point_is_referred(small_bundle):
+    points = {"fracture": 0.8, "non-affected": 0.1, "tumor-malignant": 0.1}
+    changes = {"conformal_quantile": 0.7, "operating_points": points}
+    unsure = decision(small_bundle, [0.79, 0.15, 0.06], **changes)
+    assert unsure.decision == "refer"
+    assert unsure.reasons == ("fracture is below the calibrated confidence",)
+    assert decision(small_bundle, [0.81, 0.13, 0.06], **changes).decision == "report"
 
 
 def test_malignant_stays_in_the_set_from_its_operating_point_on(small_bundle):
@@ -114,7 +122,7 @@ def test_the_distance_is_linear_in_features_and_look_and_in_units_of_the_thresho
 def test_margins_name_every_threshold_and_the_side_of_it(small_bundle):
     changes = {"conformal_quantile": 0.7, "operating_points": dict.fromkeys(LABELS, 0.1)}
     verdict = decision(small_bundle, [0.5, 0.35, 0.15], 3.0, **changes)
-    found = margins(verdict, ALERT, calibrated(small_bundle, **changes))
+    found = margins(verdict, calibrated(small_bundle, **changes))
     assert found == pytest.approx(
         {
             "out of distribution": 2,
@@ -125,7 +133,9 @@ def test_margins_name_every_threshold_and_the_side_of_it(small_bundle):
             "fracture in the set": 0.2,
             "non-affected in the set": 0.05,
             "tumor-malignant in the set": -0.15,
-            "tumor-malignant alert": 0.05,
+            "fracture confident": 0.4,
+            "non-affected confident": 0.25,
+            "tumor-malignant confident": 0.05,
         }
     )
 
@@ -138,7 +148,7 @@ def test_verdicts_differ_only_where_a_margin_changes_its_sign(small_bundle):
         distance = float(rng.uniform(-2, 6))
         logits = rng.normal(0, 1, 3).astype(np.float32)
         verdict = decided(small_bundle, logits, distance, calibration)
-        signs = {k: v >= 0 for k, v in margins(verdict, ALERT, calibration).items()}
+        signs = {k: v >= 0 for k, v in margins(verdict, calibration).items()}
         said = (verdict.label, frozenset(verdict.label_set), verdict.decision)
         assert seen.setdefault(tuple(signs.values()), said) == said
     assert len(seen) > 20
