@@ -99,6 +99,8 @@ class GateLimits(_Table, frozen=True):
     """Mean cosine of the compressed model's and the teacher's saliency maps."""
     max_engine_rmse: float
     """Between two engines on one file: RMSE of the logits over their standard deviation."""
+    max_engine_flips: int
+    """Clear decisions that another engine may change; see `compression/agreement.py`."""
 
 
 class Gate(_Table, frozen=True):

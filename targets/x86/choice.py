@@ -14,6 +14,7 @@ from orthoedge.runtime.engine import PRECISIONS, Precision
 from orthoedge.runtime.errors import EngineError
 from orthoedge.runtime.files import sha256, write_atomic
 from orthoedge.targets.x86.build import machine_key
+from orthoedge.targets.x86.cpu import choose_precision
 from orthoedge.targets.x86.engine import OpenVinoEngine
 
 _ROUNDS = 15
@@ -30,6 +31,9 @@ def measure_precision(
 ) -> tuple[Precision, str]:
     """Time both precisions in turn on a golden image; the faster one, and why.
 
+    Without 256-bit integer instructions it is fp32 and nothing is timed: the two are close there,
+    and a noisy machine would decide.
+
     Args:
         bundle: has both models.
         threads: inference threads; None for one per core.
@@ -38,6 +42,9 @@ def measure_precision(
     Raises:
         EngineError: OpenVINO refused a model, or the cache cannot be written.
     """
+    possible, reason = choose_precision()
+    if possible == "fp32":
+        return possible, reason
     key = sha256(json.dumps([bundle.sha256, threads, machine_key()]).encode())
     file = None if cache is None else cache / f"{key[:32]}.precision.json"
     found = None if file is None else _remembered(file)

@@ -15,6 +15,7 @@ LIMITS = GateLimits(
     min_teacher_agreement=0.97,
     min_teacher_cosine=0.9,
     max_engine_rmse=0.02,
+    max_engine_flips=0,
 )
 TEACHER = Metrics(
     images=1000,

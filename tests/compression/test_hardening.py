@@ -26,6 +26,7 @@ FREE = {
     "min_teacher_agreement": 0.0,
     "min_teacher_cosine": -1.0,
     "max_engine_rmse": 1.0,
+    "max_engine_flips": 1000,
 }
 
 
