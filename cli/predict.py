@@ -115,7 +115,7 @@ def _report(path: Path, finding: Finding, pictures: tuple[Path, ...], as_json: b
 
 def describe(finding: Finding) -> str:
     """Label, probability and decision in one line; of what is rejected, no label."""
-    from orthoedge.runtime.render import percentage
+    from orthoedge.runtime.decision import percentage
 
     verdict = finding.verdict
     said = f"{verdict.label} {percentage(verdict.probabilities[verdict.label])}"

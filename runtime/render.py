@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from orthoedge.runtime.caption import BACKGROUND, Entry, line_width, round_length
+from orthoedge.runtime.decision import percentage
 from orthoedge.runtime.errors import InputError, OrthoEdgeError
 from orthoedge.runtime.heat import Heat, Picture, crossed_out, dimmed, dye, outline, place
 from orthoedge.runtime.intake import Radiograph
@@ -119,11 +120,6 @@ def to_png(image: npt.NDArray[np.uint8]) -> bytes:
     if not done:
         raise OrthoEdgeError(f"cannot encode {image.dtype} {image.shape} as PNG")
     return encoded.tobytes()
-
-
-def percentage(probability: float) -> str:
-    """A probability in words: no network is certain, and rounding must not say that one is."""
-    return f"{probability:.1%}" if probability < 0.9995 else "over 99.9%"
 
 
 def _check(radiograph: Radiograph, finding: Finding) -> None:

@@ -13,7 +13,7 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from orthoedge.runtime.grey import Pixels
+from orthoedge.runtime.grey import Pixels, count_values
 from orthoedge.runtime.preprocess import Placement
 
 _SAMPLES = 64  # pixels along the longer side, taken without averaging: noise stays noise
@@ -82,7 +82,7 @@ def find_faults(pixels: Pixels, placement: Placement, size: int) -> tuple[Fault,
 def _exposure(sample: Pixels) -> list[str]:
     """What is wrong with the grey levels."""
     # As shares: a sample can be as small as one pixel.
-    shares = cv2.calcHist([sample], [0], None, [256], [0, 256]).ravel() / sample.size
+    shares = count_values(sample).astype(np.float32) / sample.size
     below = np.cumsum(shares)
     mean = float(256 - below.sum())  # less what rounding adds, at most a hundredth of a level
     black, white = float(below[_BLACK]), float(1 - below[_WHITE - 1])

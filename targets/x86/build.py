@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from orthoedge.runtime.errors import EngineError
 from orthoedge.runtime.files import sha256, write_atomic
 from orthoedge.targets.x86.binding import binding
 from orthoedge.targets.x86.cpu import instruction_sets
@@ -46,7 +47,6 @@ def compile_model(model: bytes, size: int, threads: int | None, cache: Path | No
     compiled = _compile(core, model, size, config)
     exported = compiled.export_model()
     content = exported.getvalue() if isinstance(exported, io.BytesIO) else bytes(exported)
-    cache.mkdir(parents=True, exist_ok=True)
     write_atomic(file, hashlib.sha256(content).digest() + content)
     return compiled
 
@@ -55,6 +55,11 @@ def _compile(core: Any, model: bytes, size: int, config: dict[str, Any]) -> Any:
     network = core.read_model(model)
     network.reshape([1, 1, size, size])
     return core.compile_model(network, "CPU", config)
+
+
+def cache_failed(cache: Path | None, error: OSError) -> EngineError:
+    """What to raise where the cache cannot be read or written."""
+    return EngineError(f"compile cache {cache}: {error.strerror or error}")
 
 
 def machine_key() -> list[Any]:

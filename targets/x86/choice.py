@@ -11,9 +11,8 @@ import numpy as np
 
 from orthoedge.runtime.bundles import Bundle
 from orthoedge.runtime.engine import PRECISIONS, Precision
-from orthoedge.runtime.errors import EngineError
 from orthoedge.runtime.files import sha256, write_atomic
-from orthoedge.targets.x86.build import machine_key
+from orthoedge.targets.x86.build import cache_failed, machine_key
 from orthoedge.targets.x86.cpu import choose_precision
 from orthoedge.targets.x86.engine import OpenVinoEngine
 
@@ -55,7 +54,7 @@ def measure_precision(
             try:
                 write_atomic(file, msgspec.json.encode(found))
             except OSError as error:
-                raise EngineError(f"compile cache {cache}: {error.strerror or error}") from error
+                raise cache_failed(cache, error) from error
     chosen: Precision = "int8" if found.int8 <= found.fp32 else "fp32"
     return chosen, f"INT8 takes {found.int8:.2f} ms and fp32 {found.fp32:.2f} ms ({when})"
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from orthoedge.runtime.engine import Outputs, Precision, check_images
 from orthoedge.runtime.errors import EngineError
 from orthoedge.targets.x86.binding import binding
-from orthoedge.targets.x86.build import compile_model
+from orthoedge.targets.x86.build import cache_failed, compile_model
 
 _OUTPUTS = ("logits", "saliency_map", "feature_vector")
 # Widest first, in OpenVINO's spelling: it says avx2 for AVX2 with VNNI too, and sse42 for SSE4.1.
@@ -65,7 +65,7 @@ class OpenVinoEngine:
         try:
             self._compiled = compile_model(model, size, threads, cache)
         except OSError as error:
-            raise EngineError(f"compile cache {cache}: {error.strerror or error}") from error
+            raise cache_failed(cache, error) from error
         except RuntimeError as error:
             raise EngineError(f"openvino refused the {precision} model: {_last(error)}") from error
         self.isa, integer = _what_runs(self._compiled)

@@ -13,26 +13,6 @@ import pytest
 from orthoedge.cli.main import VERBS, main
 
 
-@pytest.fixture
-def bundle(small_bundle):
-    return ["--bundle", str(small_bundle.path)]
-
-
-@pytest.fixture
-def radiograph(tmp_path):
-    path = tmp_path / "good.png"
-    pixels = np.random.default_rng(0).integers(0, 256, (64, 48), dtype=np.uint8)
-    path.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
-    return path
-
-
-def only_line(capsys):
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1, error
-    assert "Traceback" not in error
-    return error
-
-
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_has_help(verb, capsys):
     with pytest.raises(SystemExit) as ended:
@@ -99,18 +79,18 @@ def test_predict_goes_on_past_a_bad_file_and_exits_1(bundle, radiograph, tmp_pat
     ],
 )
 def test_bad_input_is_one_line_and_exit_2(
-    arguments, message, bundle, tmp_path, monkeypatch, capsys
+    arguments, message, bundle, tmp_path, monkeypatch, only_line
 ):
     monkeypatch.chdir(tmp_path)
     if arguments[0] == "predict" and "--bundle" not in arguments:
         arguments = [*arguments, *bundle]
     assert main(arguments) == 2
-    assert message in only_line(capsys)
+    assert message in only_line()
 
 
-def test_an_empty_folder_is_said(bundle, tmp_path, capsys):
+def test_an_empty_folder_is_said(bundle, tmp_path, only_line):
     assert main(["predict", str(tmp_path), *bundle]) == 2
-    assert "no image files" in only_line(capsys)
+    assert "no image files" in only_line()
 
 
 def test_a_missing_file_is_said_by_name(bundle, tmp_path, capsys):
@@ -120,10 +100,10 @@ def test_a_missing_file_is_said_by_name(bundle, tmp_path, capsys):
     assert "Traceback" not in error
 
 
-def test_a_missing_extra_names_the_pip_line(bundle, radiograph, monkeypatch, capsys):
+def test_a_missing_extra_names_the_pip_line(bundle, radiograph, monkeypatch, only_line):
     monkeypatch.setattr("importlib.util.find_spec", lambda name, *rest: None)
     assert main(["predict", str(radiograph), *bundle]) == 2
-    assert "pip install 'orthoedge[x86]'" in only_line(capsys)
+    assert "pip install 'orthoedge[x86]'" in only_line()
 
 
 def test_doctor_says_what_would_run(bundle, capsys):
@@ -174,9 +154,9 @@ def test_a_missing_decoder_leaves_the_other_files(
     assert records[1]["error"] is None
 
 
-def test_an_empty_argument_is_not_the_working_folder(bundle, capsys):
+def test_an_empty_argument_is_not_the_working_folder(bundle, only_line):
     assert main(["predict", "", *bundle]) == 2
-    assert "an argument is empty" in only_line(capsys)
+    assert "an argument is empty" in only_line()
 
 
 @pytest.mark.parametrize(

@@ -5,28 +5,8 @@ import shutil
 
 import cv2
 import numpy as np
-import pytest
 
 from orthoedge.cli.main import main
-
-
-@pytest.fixture
-def bundle(small_bundle):
-    return ["--bundle", str(small_bundle.path)]
-
-
-@pytest.fixture
-def radiograph(tmp_path):
-    path = tmp_path / "good.png"
-    pixels = np.random.default_rng(0).integers(0, 256, (64, 48), dtype=np.uint8)
-    path.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
-    return path
-
-
-def only_line(capsys):
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1, error
-    return error
 
 
 def test_two_files_of_one_name_keep_two_overlays(bundle, radiograph, tmp_path):
@@ -60,14 +40,14 @@ def test_the_overlay_has_the_radiographs_pixels_and_the_side_by_side_a_screens(b
     assert side.shape[1] <= 1920
 
 
-def test_a_picture_never_replaces_a_radiograph(bundle, radiograph, tmp_path, capsys):
+def test_a_picture_never_replaces_a_radiograph(bundle, radiograph, tmp_path, only_line):
     before = radiograph.read_bytes()
     (tmp_path / "links").mkdir()
     link = tmp_path / "links" / "link.png"
     link.symlink_to(radiograph)
     for source in (radiograph, tmp_path, link):
         assert main(["predict", str(source), "--overlay", str(tmp_path), "--json", *bundle]) == 2
-        assert "choose another folder" in only_line(capsys)
+        assert "choose another folder" in only_line()
     assert radiograph.read_bytes() == before
 
 
@@ -87,7 +67,9 @@ def test_a_picture_that_cannot_be_written_costs_neither_its_finding_nor_the_rest
     assert "good.png: picture not written: " in captured.err.splitlines()[0]
 
 
-def test_an_overlay_folder_that_is_a_file_is_said_before_anything_runs(bundle, radiograph, capsys):
+def test_an_overlay_folder_that_is_a_file_is_said_before_anything_runs(
+    bundle, radiograph, only_line
+):
     arguments = ["predict", "absent.png", "--overlay", str(radiograph), "--json", *bundle]
     assert main(arguments) == 2
-    assert "not a folder" in only_line(capsys)
+    assert "not a folder" in only_line()
