@@ -12,7 +12,7 @@ from orthoedge.compression.agreement import EngineAgreement, engine_agreement
 from orthoedge.compression.calibrate import calibrate, fit_temperature
 from orthoedge.compression.evaluate import measure
 from orthoedge.compression.gate import Check, gate
-from orthoedge.compression.outlier_score import describe, fit_outlier_score
+from orthoedge.compression.outlier_score import fit_outlier_score
 from orthoedge.compression.outliers import draw_outliers
 from orthoedge.compression.parts import Parts
 from orthoedge.runtime.engine import Engine, Outputs, Precision
@@ -125,7 +125,8 @@ class Judge:
                 self._open(model, precision),
                 self.parts.train.images[self._seen],
                 self._outliers,
-                describe(outputs.feature_vector, self.parts.calibration.images),
+                self.parts.calibration.images,
+                outputs.feature_vector,
             )
             self._calibrations[key] = calibrate(
                 outputs,

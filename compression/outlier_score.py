@@ -8,18 +8,24 @@ import numpy.typing as npt
 
 from orthoedge.runtime.engine import Engine
 from orthoedge.runtime.grey import Pixels
-from orthoedge.runtime.look import LOOK_SIZE, look
+from orthoedge.runtime.look import look, look_terms
 from orthoedge.runtime.manifest import OutOfDistribution
 from orthoedge.targets.batches import run_all
 
 _REFER, _REJECT = 0.98, 0.995  # quantiles of calibration images that stay below
 _SEED = 0
+_LEAST_SPREAD = 1e-3
+# Features move with an engine's rounding and the look does not: at a tenth of its scale a feature
+# is taken where the look does not suffice, and no decision hangs on the last bit of INT8.
+_TRUST = 0.1
+_STRENGTH = 0.03  # inverse of the L2 penalty, on standardised numbers
 
+Features = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.float64]
 
 
 def fit_outlier_score(
-    engine: Engine, seen: Pixels, outliers: Pixels, held_out: Numbers
+    engine: Engine, seen: Pixels, outliers: Pixels, held_out: Pixels, features: Features
 ) -> OutOfDistribution:
     """Logistic regression on features and look (outlier exposure; Hendrycks et al., ICLR 2019).
 
@@ -30,7 +36,8 @@ def fit_outlier_score(
         engine: on the very file that will run.
         seen: uint8 (M, S, S) training images, preprocessed.
         outliers: uint8 (O, S, S) pictures of other kinds, preprocessed.
-        held_out: (N, K + L) `describe` of calibration images, which set the thresholds.
+        held_out: uint8 (N, S, S) calibration images, which set the thresholds.
+        features: float32 (N, K) of these, from the same engine.
 
     Returns:
         Weights scaled so that the median of the calibration images scores 0.
@@ -40,29 +47,36 @@ def fit_outlier_score(
 
     varied = np.stack([_vary(square, k) for k, square in enumerate(seen)])
     squares = np.concatenate([seen, varied, outliers])
-    found = describe(run_all(engine, squares[:, None]).feature_vector, squares)
+    looks = _looks(squares)
+    centre, spread = looks.mean(axis=0), np.maximum(looks.std(axis=0), _LEAST_SPREAD)
+
+    def describe(features: Features, looks: Features) -> Numbers:
+        return np.concatenate([features, look_terms(looks, centre, spread)], axis=1)
+
+    found = describe(run_all(engine, squares[:, None]).feature_vector, looks)
     scaler = StandardScaler().fit(found)
-    model = LogisticRegression(C=1.0, max_iter=1000, class_weight="balanced")
-    model.fit(scaler.transform(found), np.arange(len(squares)) >= 2 * len(seen))
+    count = features.shape[1]
+    trust = np.where(np.arange(found.shape[1]) < count, _TRUST, 1)
+    model = LogisticRegression(C=_STRENGTH, max_iter=1000, class_weight="balanced")
+    model.fit(scaler.transform(found) * trust, np.arange(len(squares)) >= 2 * len(seen))
     # Six digits are far below what an engine's rounding moves, and keep the manifest small.
-    weights = [float(f"{weight:.6g}") for weight in model.coef_[0] / scaler.scale_]
-    scores = held_out @ np.array(weights)
+    weights = [float(f"{weight:.6g}") for weight in model.coef_[0] * trust / scaler.scale_]
+    scores = describe(features, _looks(held_out)) @ np.array(weights)
     middle, refer, reject = np.quantile(scores, (0.5, _REFER, _REJECT))
     threshold = max(float(refer - middle), 1e-6)
-    features = found.shape[1] - LOOK_SIZE
     return OutOfDistribution(
-        features=tuple(weights[:features]),
-        look=tuple(weights[features:]),
+        features=tuple(weights[:count]),
+        look_centre=tuple(centre.tolist()),
+        look_spread=tuple(spread.tolist()),
+        look_terms=tuple(weights[count:]),
         offset=-float(middle),
         threshold=threshold,
         reject=max(1.0, float(reject - middle) / threshold),
     )
 
 
-def describe(features: npt.NDArray[np.float32], squares: Pixels) -> Numbers:
-    """(N, K + L): features (N, K) and the look of uint8 (N, S, S)."""
-    looks = np.stack([look(square) for square in squares])
-    return np.concatenate([features, looks], axis=1).astype(np.float64)
+def _looks(squares: Pixels) -> Features:
+    return np.stack([look(square) for square in squares])
 
 
 def _vary(square: Pixels, place: int) -> Pixels:

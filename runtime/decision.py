@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from orthoedge.runtime.look import look_terms
 from orthoedge.runtime.manifest import Calibration, OutOfDistribution
 from orthoedge.runtime.usable import Fault
 
@@ -98,24 +99,34 @@ def margins(verdict: Verdict, calibration: Calibration) -> dict[str, float]:
     return found
 
 
+def percentage(probability: float) -> str:
+    """A probability in words: no network is certain, and rounding must not say that one is."""
+    return f"{probability:.1%}" if probability < 0.9995 else "over 99.9%"
+
+
 class Distance:
     """How unlike the training images an image is, in units of the threshold.
 
     A logistic regression between training images and drawn pictures of other kinds (outlier
-    exposure; Hendrycks, Mazeika and Dietterich, ICLR 2019), on the feature vector and the look.
+    exposure; Hendrycks, Mazeika and Dietterich, ICLR 2019), linear in the feature vector and
+    quadratic in the look.
 
     Args:
         statistics: weights of the precision that runs.
     """
 
     def __init__(self, statistics: OutOfDistribution) -> None:
-        scale = statistics.threshold
-        self._weights = np.array([*statistics.features, *statistics.look]) / scale
-        self._offset = statistics.offset / scale
+        self._features = np.array(statistics.features)
+        self._centre = np.array(statistics.look_centre)
+        self._spread = np.array(statistics.look_spread)
+        self._terms = np.array(statistics.look_terms)
+        self._offset, self._threshold = statistics.offset, statistics.threshold
 
     def __call__(self, features: npt.NDArray[np.float32], look: npt.NDArray[np.float32]) -> float:
         """Distance of an image from its features (K,) and its look (L,).
 
         0 is the median of calibration images, 1 the threshold; below 0 is closer than the median.
         """
-        return float(np.concatenate((features, look)) @ self._weights + self._offset)
+        terms = look_terms(look, self._centre, self._spread)
+        score = features @ self._features + terms @ self._terms + self._offset
+        return float(score / self._threshold)

@@ -19,6 +19,10 @@ _HALVINGS = 5
 _DIRECTED = 4  # levels whose edges are measured by direction
 LOOK_SIZE = _HALVINGS + 1 + 2 * _DIRECTED + 2 + 6
 """L, how many numbers `look` returns."""
+LOOK_TERMS = LOOK_SIZE * (LOOK_SIZE + 3) // 2
+"""T, those numbers and their products."""
+_FAR = 4.0  # spreads: beyond, how far says nothing any more, and squares would drown the rest
+_ROWS, _COLUMNS = np.triu_indices(LOOK_SIZE)
 _ROUNDING = 0.5  # grey levels: below this a difference is that of uint8, and its log means nothing
 
 
@@ -50,6 +54,14 @@ def look(square: Pixels) -> npt.NDArray[np.float32]:
     parts = (tiny[0], tiny[-1], tiny[:, 0], tiny[:, -1], tiny[inner, inner], square)
     found += [cv2.mean(np.ascontiguousarray(part))[0] / 255 for part in parts]
     return np.array(found, np.float32)
+
+
+def look_terms(
+    looks: npt.NDArray[np.float32], centre: npt.NDArray[np.float64], spread: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Looks (..., L) in spreads (L,) from their centre (L,), and all products of two: (..., T)."""
+    found = ((looks - centre) / spread).clip(-_FAR, _FAR)
+    return np.concatenate([found, found[..., _ROWS] * found[..., _COLUMNS]], axis=-1)
 
 
 def _variance(pixels: cv2.typing.MatLike) -> float:

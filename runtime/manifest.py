@@ -8,7 +8,7 @@ import msgspec
 
 from orthoedge.runtime.engine import Precision
 from orthoedge.runtime.errors import BundleError, RecipeError
-from orthoedge.runtime.look import LOOK_SIZE
+from orthoedge.runtime.look import LOOK_SIZE, LOOK_TERMS
 from orthoedge.runtime.preprocess import Preprocess
 
 SCHEMA = 3
@@ -45,12 +45,16 @@ class Graph(_Record, frozen=True):
 
 
 class OutOfDistribution(_Record, frozen=True):
-    """Linear score that rises from training images to other pictures (outlier exposure)."""
+    """Score that rises from training images to other pictures (outlier exposure)."""
 
     features: tuple[float, ...]
     """(K,) weights of the feature vector."""
-    look: tuple[float, ...]
-    """(L,) weights of what `look` says of the network's input."""
+    look_centre: tuple[float, ...]
+    """(L,) means over training images and others of what `look` says of the network's input."""
+    look_spread: tuple[float, ...]
+    """(L,) standard deviations of the same."""
+    look_terms: tuple[float, ...]
+    """(T,) weights of the `look_terms` that these make."""
     offset: float
     """Makes the score of the median calibration image 0."""
     threshold: float
@@ -240,10 +244,16 @@ def _check(manifest: Manifest) -> None:
                 )
         statistics = calibration.out_of_distribution
         where = f"manifest.json: calibration.{precision}.out_of_distribution"
-        sizes = len(statistics.features), len(statistics.look)
-        if sizes != (manifest.graph.features, LOOK_SIZE):
-            wanted = f"{manifest.graph.features} weights of features and {LOOK_SIZE} of the look"
-            raise BundleError(f"{where} needs {wanted}, got {sizes}")
+        for name, size in (
+            ("features", manifest.graph.features),
+            ("look_centre", LOOK_SIZE),
+            ("look_spread", LOOK_SIZE),
+            ("look_terms", LOOK_TERMS),
+        ):
+            if len(getattr(statistics, name)) != size:
+                raise BundleError(f"{where}.{name} must hold {size} numbers")
+        if not min(statistics.look_spread) > 0:
+            raise BundleError(f"{where}.look_spread must be above 0")
         if not statistics.threshold > 0:
             raise BundleError(f"{where}.threshold must be above 0")
         if not statistics.reject >= 1:

@@ -6,7 +6,7 @@ import pytest
 
 from orthoedge.compression.agreement import engine_agreement, flips, logit_rmse
 from orthoedge.runtime.engine import Outputs
-from orthoedge.runtime.look import LOOK_SIZE
+from orthoedge.runtime.look import LOOK_SIZE, LOOK_TERMS
 from orthoedge.runtime.manifest import Calibration, OutOfDistribution
 from orthoedge.targets.capped import CAPS, why_not
 
@@ -17,7 +17,13 @@ CALIBRATION = Calibration(
     conformal_quantile=0.7,
     operating_points={"fracture": 0.9, "healthy": 0.9, "tumor": 0.1},
     out_of_distribution=OutOfDistribution(
-        features=(1.0,), look=(0.0,) * LOOK_SIZE, offset=0.0, threshold=1.0, reject=4.0
+        features=(1.0,),
+        look_centre=(0.0,) * LOOK_SIZE,
+        look_spread=(1.0,) * LOOK_SIZE,
+        look_terms=(0.0,) * LOOK_TERMS,
+        offset=0.0,
+        threshold=1.0,
+        reject=4.0,
     ),
 )
 LOOKS = np.zeros((1, LOOK_SIZE), np.float32)

@@ -10,7 +10,15 @@ from orthoedge.runtime.engine import Outputs
 from orthoedge.runtime.errors import DataError
 from orthoedge.runtime.manifest import OutOfDistribution
 
-SCORE = OutOfDistribution(features=(0.0,), look=(0.0,), offset=0.0, threshold=1.0, reject=1.0)
+SCORE = OutOfDistribution(
+    features=(0.0,),
+    look_centre=(0.0,),
+    look_spread=(1.0,),
+    look_terms=(0.0, 0.0),
+    offset=0.0,
+    threshold=1.0,
+    reject=1.0,
+)
 
 
 def test_temperature_undoes_a_known_scale():

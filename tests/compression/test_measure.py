@@ -11,7 +11,7 @@ from orthoedge.benchmarks.metrics import expected_calibration_error, softmax
 from orthoedge.compression.evaluate import divergence, measure, saliency_cosine
 from orthoedge.runtime.engine import Outputs
 from orthoedge.runtime.errors import DataError, EngineError
-from orthoedge.runtime.look import LOOK_SIZE
+from orthoedge.runtime.look import LOOK_SIZE, LOOK_TERMS
 from orthoedge.runtime.manifest import Calibration, OutOfDistribution
 from orthoedge.runtime.preprocess import Preprocess
 from orthoedge.targets import open_model
@@ -26,7 +26,13 @@ CALIBRATION = Calibration(
     conformal_quantile=0.8,
     operating_points=dict.fromkeys(LABELS, 0.2),
     out_of_distribution=OutOfDistribution(
-        features=(1.0,), look=(0.0,) * LOOK_SIZE, offset=0.0, threshold=1.0, reject=4.0
+        features=(1.0,),
+        look_centre=(0.0,) * LOOK_SIZE,
+        look_spread=(1.0,) * LOOK_SIZE,
+        look_terms=(0.0,) * LOOK_TERMS,
+        offset=0.0,
+        threshold=1.0,
+        reject=4.0,
     ),
 )
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from orthoedge.compression.outlier_score import describe, fit_outlier_score
+from orthoedge.compression.outlier_score import fit_outlier_score
 from orthoedge.compression.outliers import draw_outliers
 from orthoedge.runtime.decision import Distance
-from orthoedge.runtime.look import LOOK_SIZE
+from orthoedge.runtime.look import look
 from orthoedge.runtime.preprocess import Preprocess
 from orthoedge.targets import open_engine
 from orthoedge.targets.batches import run_all
@@ -39,17 +39,18 @@ def test_held_out_images_score_about_0_and_other_pictures_above_the_threshold(
 ):
     engine = open_engine(small_bundle, "portable", "fp32", 1)
     seen, held_out = squares[:40], squares[40:]
-    numbers = describe(run_all(engine, held_out[:, None]).feature_vector, held_out)
-    assert numbers.shape == (20, 8 + LOOK_SIZE)
-    statistics = fit_outlier_score(engine, seen, draw_outliers(PREPROCESS, 32, 1), numbers)
+    features = run_all(engine, held_out[:, None]).feature_vector
+    statistics = fit_outlier_score(
+        engine, seen, draw_outliers(PREPROCESS, 32, 1), held_out, features
+    )
     distance = Distance(statistics)
-    own = np.array([distance(one[:8], one[8:]) for one in numbers])
+    own = np.array([distance(f, look(s)) for f, s in zip(features, held_out, strict=True)])
     assert np.median(own) == pytest.approx(0, abs=1e-6)
     # Of 20 scores the 0.98 quantile, which is the threshold, lies between the last two.
     assert np.sort(own)[-2] < 1 < np.sort(own)[-1]
     assert statistics.reject >= 1
     others = draw_outliers(PREPROCESS, 24, 2)
-    found = describe(run_all(engine, others[:, None]).feature_vector, others)
-    scores = np.array([distance(one[:8], one[8:]) for one in found])
+    found = run_all(engine, others[:, None]).feature_vector
+    scores = np.array([distance(f, look(s)) for f, s in zip(found, others, strict=True)])
     # By chance a half; eight random features and the look of 32 pixels see this much and more.
     assert np.mean(scores[:, None] > own) > 0.8

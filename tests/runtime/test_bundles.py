@@ -108,7 +108,19 @@ def test_no_field_of_the_manifest_is_optional_and_none_is_unknown(copy, small_bu
         ),
         (
             lambda m: m["calibration"]["int8"]["out_of_distribution"].update(features=[1.0]),
-            "needs 8 weights of features",
+            "features must hold 8 numbers",
+        ),
+        (
+            lambda m: m["calibration"]["int8"]["out_of_distribution"]["look_terms"].pop(),
+            "look_terms must hold 275 numbers",
+        ),
+        (
+            lambda m: m["calibration"]["int8"]["out_of_distribution"]["look_spread"].append(0),
+            "look_spread must hold 22 numbers",
+        ),
+        (
+            lambda m: m["calibration"]["int8"]["out_of_distribution"].update(look_spread=[0] * 22),
+            "look_spread must be above 0",
         ),
         (
             lambda m: m["calibration"]["int8"]["out_of_distribution"].update(threshold=0),

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from orthoedge.runtime.decision import Distance, decide, margins
-from orthoedge.runtime.look import LOOK_SIZE
+from orthoedge.runtime.look import LOOK_SIZE, LOOK_TERMS
 from orthoedge.runtime.usable import Fault
 
 LABELS = ("fracture", "non-affected", "tumor-malignant")
@@ -107,16 +107,32 @@ def test_huge_logits_do_not_overflow(small_bundle):
     assert verdict.probabilities["fracture"] == 1.0
 
 
-def test_the_distance_is_linear_in_features_and_look_and_in_units_of_the_threshold(small_bundle):
+def test_the_distance_weighs_features_and_looks_and_their_products(small_bundle):
     statistics = msgspec.structs.replace(
         small_bundle.manifest.calibration["fp32"].out_of_distribution,
-        look=(0.5,) + (0.0,) * (LOOK_SIZE - 1),
+        look_centre=(2.0,) * LOOK_SIZE,
+        look_spread=(0.5,) * LOOK_SIZE,
+        # The first number, its square, and its product with the second.
+        look_terms=(
+            0.5,
+            *(0.0,) * (LOOK_SIZE - 1),
+            0.25,
+            1.0,
+            *(0.0,) * (LOOK_TERMS - LOOK_SIZE - 2),
+        ),
         offset=-1.0,
     )
     distance = Distance(statistics)
-    features, look = np.full(8, 5, np.float32), np.full(LOOK_SIZE, 4, np.float32)
-    # Weights 0.1 and one of 0.5, threshold 3: (8 · 0.1 · 5 + 0.5 · 4 - 1) / 3.
-    assert distance(features, look) == pytest.approx(5 / 3)
+    features, look = np.full(8, 5, np.float32), np.full(LOOK_SIZE, 3, np.float32)
+    look[1] = 1.5
+    # Two spreads above the centre and one below it, threshold 3.
+    assert distance(features, look) == pytest.approx(
+        (8 * 0.1 * 5 + 0.5 * 2 + 0.25 * 2 * 2 - 2 * 1 - 1) / 3
+    )
+    look[0] = 100  # counts as four spreads
+    assert distance(features, look) == pytest.approx(
+        (8 * 0.1 * 5 + 0.5 * 4 + 0.25 * 4 * 4 - 4 * 1 - 1) / 3
+    )
 
 
 def test_margins_name_every_threshold_and_the_side_of_it(small_bundle):
