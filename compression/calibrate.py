@@ -11,7 +11,7 @@ from scipy.optimize import minimize_scalar
 from orthoedge.benchmarks.metrics import softmax
 from orthoedge.runtime.engine import Outputs
 from orthoedge.runtime.errors import DataError
-from orthoedge.runtime.manifest import Calibration, OutOfDistribution
+from orthoedge.runtime.manifest import Confidence
 
 _ROUNDING = 1e-9  # 10 * (1 - 0.9) falls short of 1, and 100 * 0.55 exceeds 55
 
@@ -20,17 +20,15 @@ def calibrate(
     outputs: Outputs,
     truth: npt.NDArray[np.int64],
     labels: tuple[str, ...],
-    out_of_distribution: OutOfDistribution,
     coverage: float,
     sensitivity: float,
-) -> Calibration:
+) -> Confidence:
     """Calibrate one precision on outputs of the very engine and file that will run.
 
     Args:
         outputs: on the calibration part, N images that neither trained nor chose anything.
         truth: int64 (N,) true labels.
         labels: C names.
-        out_of_distribution: fitted by `fit_outlier_score`.
         coverage: share of images whose conformal set is to hold the true label.
         sensitivity: share of a label's own images that its operating point is to keep.
 
@@ -42,7 +40,7 @@ def calibrate(
             raise DataError(f"the calibration part has no image of {label}: it needs more studies")
     temperature = fit_temperature(outputs.logits, truth)
     probabilities = softmax(outputs.logits, temperature)
-    return Calibration(
+    return Confidence(
         temperature=temperature,
         conformal_coverage=coverage,
         conformal_quantile=conformal_quantile(probabilities, truth, coverage),
@@ -50,7 +48,6 @@ def calibrate(
             label: operating_point(probabilities[truth == c, c], sensitivity)
             for c, label in enumerate(labels)
         },
-        out_of_distribution=out_of_distribution,
     )
 
 

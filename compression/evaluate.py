@@ -9,7 +9,7 @@ import numpy.typing as npt
 from orthoedge.benchmarks.metrics import cosine, points_at, softmax
 from orthoedge.runtime.engine import Outputs
 from orthoedge.runtime.errors import DataError
-from orthoedge.runtime.manifest import Calibration, Metrics
+from orthoedge.runtime.manifest import Confidence, Metrics
 from orthoedge.training.data.radiographs import Radiographs
 from orthoedge.training.evaluation.scores import Answers, Scores, bootstrap, interval
 
@@ -24,7 +24,7 @@ def measure(
     teacher: Outputs,
     data: Radiographs,
     labels: tuple[str, ...],
-    calibration: Calibration,
+    calibration: Confidence,
     teacher_temperature: float,
 ) -> Metrics:
     """Measure a network on N images, with 95 % intervals over their groups.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -17,7 +18,7 @@ from orthoedge.compression.outliers import draw_outliers
 from orthoedge.compression.parts import Parts
 from orthoedge.runtime.engine import Engine, Outputs, Precision
 from orthoedge.runtime.files import sha256
-from orthoedge.runtime.manifest import Calibration, Metrics
+from orthoedge.runtime.manifest import Calibration, Confidence, Metrics
 from orthoedge.targets import open_model
 from orthoedge.targets.batches import run_all
 from orthoedge.targets.capped import CAPS
@@ -31,10 +32,9 @@ _OUTLIERS = 1.2  # pictures of other kinds for each of them
 
 @dataclass(frozen=True)
 class Judged:
-    """A network, calibrated and measured."""
+    """A network, measured with probabilities that hold."""
 
     engine: Engine
-    calibration: Calibration
     metrics: Metrics
 
 
@@ -54,6 +54,7 @@ class Judge:
         # By SHA-256 of the model, and by part: the teacher takes minutes on a large one.
         self._engines: dict[str, Engine] = {}
         self._outputs: dict[tuple[str, str], Outputs] = {}
+        self._confidences: dict[str, Confidence] = {}
         self._calibrations: dict[str, Calibration] = {}
         self._judged: dict[tuple[str, str], Judged] = {}
         self._agreements: dict[tuple[str, str], list[EngineAgreement]] = {}
@@ -67,16 +68,15 @@ class Judge:
         """Calibrate a network on the calibration part and measure it on `part`; once each."""
         key = sha256(model), part
         if key not in self._judged:
-            calibration = self._calibrate(model, precision)
             metrics = measure(
                 self.run(model, precision, part),
                 self.run(self._teacher, "fp32", part),
                 getattr(self.parts, part),
                 self.recipe.labels,
-                calibration,
+                self._confidence(model, precision),
                 self.temperature,
             )
-            self._judged[key] = Judged(self._open(model, precision), calibration, metrics)
+            self._judged[key] = Judged(self._open(model, precision), metrics)
         return self._judged[key]
 
     def judge_teacher(self, part: Literal["val", "test"]) -> Judged:
@@ -100,7 +100,7 @@ class Judge:
                 getattr(self.parts, part).images[:_ENGINE_IMAGES, None],
                 self.recipe.labels,
                 self.recipe.compress.alert_labels,
-                self._calibrate(model, precision),
+                self.calibration(model, precision),
                 CAPS if precision == "int8" and part == "test" else (),
             )
         return self._agreements[key]
@@ -117,26 +117,35 @@ class Judge:
             sum(engine.flips for engine in engines),
         )
 
-    def _calibrate(self, model: bytes, precision: Precision) -> Calibration:
-        key, settings = sha256(model), self.recipe.compress
+    def calibration(self, model: bytes, precision: Precision) -> Calibration:
+        """All that decides, for a network that is to run by itself; once each.
+
+        Thousands of pictures go through it for the out-of-distribution score.
+        """
+        key = sha256(model)
         if key not in self._calibrations:
-            outputs = self.run(model, precision, "calibration")
             score = fit_outlier_score(
                 self._open(model, precision),
                 self.parts.train.images[self._seen],
                 self._outliers,
                 self.parts.calibration.images,
-                outputs.feature_vector,
+                self.run(model, precision, "calibration").feature_vector,
             )
-            self._calibrations[key] = calibrate(
-                outputs,
+            confidence = msgspec.structs.asdict(self._confidence(model, precision))
+            self._calibrations[key] = Calibration(**confidence, out_of_distribution=score)
+        return self._calibrations[key]
+
+    def _confidence(self, model: bytes, precision: Precision) -> Confidence:
+        key, settings = sha256(model), self.recipe.compress
+        if key not in self._confidences:
+            self._confidences[key] = calibrate(
+                self.run(model, precision, "calibration"),
                 self.parts.calibration.labels,
                 self.recipe.labels,
-                score,
                 settings.coverage,
                 settings.sensitivity,
             )
-        return self._calibrations[key]
+        return self._confidences[key]
 
     def run(
         self, model: bytes, precision: Precision, part: Literal["val", "calibration", "test"]

@@ -90,7 +90,7 @@ def ship(
             opset=OPSET,
         ),
         files={},
-        calibration={precision: part.calibration for precision, part in judged.items()},
+        calibration={p: judge.calibration(models[p], p) for p in PRECISIONS},
         metrics={precision: part.metrics for precision, part in judged.items()},
         golden=Golden(images=len(images), tolerance=tolerance),
         lineage=Lineage(

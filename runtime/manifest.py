@@ -63,8 +63,8 @@ class OutOfDistribution(_Record, frozen=True):
     """In thresholds: beyond this a label would mislead even with a warning beside it."""
 
 
-class Calibration(_Record, frozen=True):
-    """What turns logits of one precision into a decision."""
+class Confidence(_Record, frozen=True):
+    """What turns logits of one precision into probabilities that hold."""
 
     temperature: float
     """Logits are divided by this (Guo et al., ICML 2017)."""
@@ -74,6 +74,11 @@ class Calibration(_Record, frozen=True):
     """A label is in the set if its probability is at least 1 minus this (Sadinle et al., 2019)."""
     operating_points: dict[str, float]
     """Per label: the probability from which its sensitivity on validation was met."""
+
+
+class Calibration(Confidence, frozen=True):
+    """What turns outputs of one precision into a decision."""
+
     out_of_distribution: OutOfDistribution
 
 

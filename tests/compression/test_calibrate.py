@@ -8,17 +8,6 @@ from orthoedge.compression.calibrate import calibrate, conformal_quantile, fit_t
 from orthoedge.compression.calibrate import operating_point as point
 from orthoedge.runtime.engine import Outputs
 from orthoedge.runtime.errors import DataError
-from orthoedge.runtime.manifest import OutOfDistribution
-
-SCORE = OutOfDistribution(
-    features=(0.0,),
-    look_centre=(0.0,),
-    look_spread=(1.0,),
-    look_terms=(0.0, 0.0),
-    offset=0.0,
-    threshold=1.0,
-    reject=1.0,
-)
 
 
 def test_temperature_undoes_a_known_scale():
@@ -64,7 +53,7 @@ def test_coverage_and_sensitivity_are_those_asked_for():
     logits = rng.normal(0, 1.5, (2000, 3)).astype(np.float32)
     truth = np.array([rng.choice(3, p=p) for p in softmax(logits)])
     outputs = Outputs(logits, logits, logits)
-    result = calibrate(outputs, truth, ("a", "b", "c"), SCORE, 0.8, 0.7)
+    result = calibrate(outputs, truth, ("a", "b", "c"), 0.8, 0.7)
     probabilities = softmax(logits, result.temperature)
     own = probabilities[np.arange(2000), truth]
     assert result.conformal_coverage == 0.8
@@ -78,4 +67,4 @@ def test_coverage_and_sensitivity_are_those_asked_for():
 def test_a_label_without_an_image_to_calibrate_on_is_named():
     outputs = Outputs(*[np.zeros((4, 2), np.float32)] * 3)
     with pytest.raises(DataError, match="no image of tumor"):
-        calibrate(outputs, np.zeros(4, int), ("healthy", "tumor"), SCORE, 0.9, 0.9)
+        calibrate(outputs, np.zeros(4, int), ("healthy", "tumor"), 0.9, 0.9)

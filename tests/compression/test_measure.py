@@ -11,8 +11,7 @@ from orthoedge.benchmarks.metrics import expected_calibration_error, softmax
 from orthoedge.compression.evaluate import divergence, measure, saliency_cosine
 from orthoedge.runtime.engine import Outputs
 from orthoedge.runtime.errors import DataError, EngineError
-from orthoedge.runtime.look import LOOK_SIZE, LOOK_TERMS
-from orthoedge.runtime.manifest import Calibration, OutOfDistribution
+from orthoedge.runtime.manifest import Confidence
 from orthoedge.runtime.preprocess import Preprocess
 from orthoedge.targets import open_model
 from orthoedge.targets.batches import run_all
@@ -20,20 +19,11 @@ from orthoedge.training.data.radiographs import Radiographs
 from orthoedge.training.data.studies import read_index
 
 LABELS = ("fracture", "non-affected", "tumor-benign", "tumor-malignant")
-CALIBRATION = Calibration(
+CALIBRATION = Confidence(
     temperature=2.0,
     conformal_coverage=0.9,
     conformal_quantile=0.8,
     operating_points=dict.fromkeys(LABELS, 0.2),
-    out_of_distribution=OutOfDistribution(
-        features=(1.0,),
-        look_centre=(0.0,) * LOOK_SIZE,
-        look_spread=(1.0,) * LOOK_SIZE,
-        look_terms=(0.0,) * LOOK_TERMS,
-        offset=0.0,
-        threshold=1.0,
-        reject=4.0,
-    ),
 )
 
 
