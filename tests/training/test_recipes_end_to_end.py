@@ -51,6 +51,7 @@ OWN: dict[str, tuple[str, ...]] = {
     ),
     "efficientnet-299": ("backbones=test_efficientnet", "preprocess.size=299"),
 }  # fmt: skip
+HEAVY = {"resnet50-vgg19", "efficientnet-299"}  # a minute each, and most of it like the others
 CHOSEN = {"tumor-compare": "test_convnext2", "resnet50-vgg19": "vgg11_bn/fold1"}
 
 
@@ -62,7 +63,10 @@ def test_every_packaged_recipe_but_the_tests_own_goes_the_whole_way_here():
     assert set(OWN) == set(recipe_names()) - {"tiny"}
 
 
-@pytest.mark.parametrize("name", OWN)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow) if name in HEAVY else name for name in OWN],
+)
 def test_a_recipe_goes_from_four_class_phantoms_to_a_map(name, phantoms, tmp_path, capfd):
     """Train, compress, bundle, predict with a map, benchmark: by the command line, as a user."""
     out, bundle = tmp_path / "run", tmp_path / "bundle"
