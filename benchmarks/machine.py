@@ -10,6 +10,8 @@ from pathlib import Path
 
 import msgspec
 
+from orthoedge.targets.cores import available_cores
+
 _PACKAGES = (
     "orthoedge",
     "numpy",
@@ -73,13 +75,6 @@ def describe() -> Machine:
         load=round(os.getloadavg()[0], 2),
         packages=_versions(),
     )
-
-
-def available_cores() -> int:
-    """Logical cores this process may use; a container or taskset can leave fewer than there are."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _others_seconds() -> float | None:

@@ -21,6 +21,7 @@ from orthoedge.runtime.intake import find_images, read_image
 from orthoedge.runtime.pipeline import Pipeline
 from orthoedge.runtime.preprocess import Pixels
 from orthoedge.targets import open_engine
+from orthoedge.targets.cores import available_cores
 
 SEEDS = "seeds"
 _BUSY = "**Other work was running on this machine: these figures are not to be quoted.**"
@@ -115,7 +116,7 @@ def benchmark(
         UnknownTarget: no such target.
         DataError: no radiograph in `data`.
     """
-    threads = threads or machine.available_cores()
+    threads = threads or available_cores()
     described = machine.describe()
     images = _phantom() if data is None else _read_folder(data)
     prepared = [bundle.manifest.preprocess(image)[None, None] for image in images]

@@ -1,4 +1,4 @@
-"""`orthoedge benchmark`: latency of a bundle on this machine, or throughput of training."""
+"""`orthoedge benchmark`: latency of a bundle here, its ratios, or throughput of training."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from orthoedge.cli.options import let_threads_sleep
+from orthoedge.cli.options import let_threads_sleep, positive
+from orthoedge.runtime.errors import RecipeError
 
 DEFAULT_TARGETS = ("x86", "portable")
 ROUNDS = 200
@@ -27,15 +28,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", type=Path, metavar="DIR", help="radiographs to time on; default: one phantom"
     )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="write report.json and report.md")
     parser.add_argument(
-        "--rounds",
-        type=_positive,
-        metavar="N",
-        help=f"default: {ROUNDS}; {STRETCHES} with --training",
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="write report.json and report.md; with --ratios ratios.json and ratios.md",
     )
     parser.add_argument(
-        "--threads", type=_positive, metavar="N", help="of every engine; default: one per core"
+        "--rounds",
+        type=positive,
+        metavar="N",
+        help=f"default: {ROUNDS}; {STRETCHES} with --training; with --ratios what takes long is "
+        "called less often",
+    )
+    parser.add_argument(
+        "--threads", type=positive, metavar="N", help="of every engine; default: one per core"
     )
     parser.add_argument(
         "--seeds",
@@ -51,6 +58,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "forward-backward step",
     )
     parser.add_argument(
+        "--ratios",
+        nargs="?",
+        const="",
+        type=_names,
+        metavar="NAME[,NAME...]",
+        help="instead: the promises about speed, each beside what it is compared with and its "
+        "limit: seeds, bare, map, dicom, start, memory, import, folder, peers; default: all",
+    )
+    parser.add_argument(
+        "--peer",
+        type=_peer,
+        action="append",
+        default=[],
+        metavar="NAME=COMMAND",
+        help="with --ratios: a peer's program, as docs/peers.md describes it; may be repeated",
+    )
+    parser.add_argument(
         "--set",
         metavar="K=V",
         action="append",
@@ -63,8 +87,15 @@ def run(args: argparse.Namespace) -> int:
     """Time every bundle, print its table, and write it under --out.
 
     Returns:
-        0, or 1 if a target named by --target could not be measured.
+        0, or 1 if what was named by --target, --ratios or --peer could not be measured.
+
+    Raises:
+        RecipeError: options that exclude each other.
     """
+    if args.ratios is not None:
+        return _measure_ratios(args)
+    if args.peer:
+        raise RecipeError("--peer belongs to --ratios")
     if args.training is not None:
         return _time_training(args)
     from orthoedge.benchmarks import report
@@ -92,6 +123,27 @@ def run(args: argparse.Namespace) -> int:
     return status
 
 
+def _measure_ratios(args: argparse.Namespace) -> int:
+    from orthoedge.benchmarks.ratio_rows import to_markdown, write_ratios
+    from orthoedge.benchmarks.ratios import NAMES, measure
+    from orthoedge.runtime.bundles import EMBEDDED, read_bundle
+
+    if args.training is not None or args.target or args.data is not None or len(args.bundles) > 1:
+        raise RecipeError("--ratios takes one bundle on x86, and no --target, --data or --training")
+    peers = dict(args.peer)
+    if len(peers) < len(args.peer):
+        raise RecipeError("--peer: two peers of one name")
+    if peers and "peers" not in (args.ratios or NAMES):
+        raise RecipeError("--peer: peers is not among the names of --ratios")
+    bundle = read_bundle(args.bundles[0] if args.bundles else EMBEDDED)
+    found = measure(bundle, args.ratios or NAMES, args.rounds or ROUNDS, args.threads, peers)
+    print(to_markdown(found))
+    if args.out is not None:
+        write_ratios(found, args.out)
+    asked = {*args.ratios, *(f"peer {name}" for name in peers), *(["peers"] if peers else [])}
+    return int(any(missing.what in asked for missing in found.missing))
+
+
 def _time_training(args: argparse.Namespace) -> int:
     let_threads_sleep()
     from orthoedge.training.recipe_file import load_recipe
@@ -105,7 +157,19 @@ def _time_training(args: argparse.Namespace) -> int:
     return 0
 
 
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {text!r}")
-    return int(text)
+def _names(text: str) -> tuple[str, ...]:
+    """Names of ratios; none for all."""
+    from orthoedge.benchmarks.ratios import NAMES
+
+    names = tuple(text.split(",")) if text else ()
+    for name in names:
+        if name not in NAMES:
+            raise argparse.ArgumentTypeError(f"{name!r} is unknown: choose of {', '.join(NAMES)}")
+    return names
+
+
+def _peer(text: str) -> tuple[str, str]:
+    name, sign, command = text.partition("=")
+    if not (name and sign and command.strip()):
+        raise argparse.ArgumentTypeError(f"expected NAME=COMMAND, got {text!r}")
+    return name, command

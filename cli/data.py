@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from orthoedge.cli.options import positive
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's sub-verbs and their arguments."""
@@ -21,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_set(action)
     action.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder to fill")
     action.add_argument(
-        "--jobs", type=_positive, default=1, help="files read at a time (default: 1)"
+        "--jobs", type=positive, default=1, help="files read at a time (default: 1)"
     )
     text = "how well source, size, border and exposure alone predict the class"
     action = actions.add_parser("audit", help=text, description=text)
@@ -31,12 +33,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_set(action: argparse.ArgumentParser) -> None:
     text = "folder with index.csv or with one sub-folder per class, or a CSV file"
     action.add_argument("source", metavar="SRC", type=Path, help=text)
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected 1 or more, got {text}")
-    return int(text)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -3,8 +3,27 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 from pathlib import Path
+
+
+def positive(text: str) -> int:
+    """Type of an option that takes a whole number above 0."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {text!r}")
+    return int(text)
+
+
+def above_zero(text: str) -> float:
+    """Type of an option that takes a number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
+    return value
 
 
 def add_bundle(parser: argparse.ArgumentParser) -> None:

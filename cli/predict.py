@@ -6,17 +6,15 @@ import argparse
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orthoedge.cli.options import add_bundle, add_target
-from orthoedge.cli.terminal import hold_stderr, printable
-from orthoedge.runtime.errors import InputError, MissingDependency
+from orthoedge.cli.answers import Answer, Settings, Task, answer
+from orthoedge.cli.options import above_zero, add_bundle, add_target, positive
+from orthoedge.runtime.errors import InputError
 
 if TYPE_CHECKING:
-    from orthoedge.runtime.intake import Radiograph
-    from orthoedge.runtime.pipeline import Finding
+    from orthoedge.runtime.bundles import Bundle
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,49 +30,92 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="for each radiograph write NAME.png, its heat map over it at full resolution, and "
         "NAME.side.png, both beside each other at the size of a screen",
     )
+    parser.add_argument(
+        "--jobs",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="processes, each with an engine of its own (default: 1)",
+    )
+    parser.add_argument(
+        "--threads",
+        type=positive,
+        metavar="N",
+        help="of each engine (default: the cores, shared out among the jobs)",
+    )
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        metavar="DIR",
+        help="keeps the compiled model, and with --precision auto which one was faster here, for "
+        "later starts (default: nothing is kept)",
+    )
+    parser.add_argument(
+        "--deadline-ms",
+        type=above_zero,
+        metavar="X",
+        help="milliseconds one file may take; past it the file has no answer (default: no limit)",
+    )
+    parser.add_argument(
+        "--memory-mb",
+        type=above_zero,
+        metavar="X",
+        help="MiB that reading one file may take, estimated from its header (default: no limit)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Predict every file; exit 1 if any failed."""
-    from orthoedge.targets import open_pipeline
-
-    pipeline = open_pipeline(args.bundle, args.target, args.precision)
+    settings = Settings(
+        bundle=args.bundle,
+        target=args.target,
+        precision=args.precision,
+        threads=args.threads,
+        cache=args.cache,
+        deadline_ms=args.deadline_ms,
+        memory_mb=args.memory_mb,
+        as_json=args.json,
+    )
+    pipeline = settings.open() if args.jobs == 1 else None
+    bundle = _checked_bundle(args) if pipeline is None else pipeline.bundle
     if not args.json:
-        print(f"note: {pipeline.bundle.manifest.intended_use}")
-    failed = count = 0
-    names: set[str] = set()
+        print(f"note: {bundle.manifest.intended_use}")
     files = list(find_files(args.paths))
+    if not files:
+        raise InputError(f"no image files in {', '.join(map(str, args.paths))}")
     if args.overlay:
         _prepare_overlays(args.overlay, files)
-    for position, path in enumerate(files):
-        _progress(position, len(files), args)
-        count += 1
-        try:
-            if not path.exists():
-                raise InputError("no such file")
-            with hold_stderr() as printed:
-                radiograph, finding = pipeline.predict(path)
-        except (InputError, MissingDependency, OSError) as error:
+    tasks = list(_plan(files, args.overlay))
+    if pipeline is None:
+        from orthoedge.cli.jobs import answers_of
+
+        answers = answers_of(settings, tasks, args.jobs)
+    else:
+        answers = (answer(pipeline, task, args.json) for task in tasks)
+    return _print_all(answers, len(tasks), args)
+
+
+def _print_all(answers: Iterator[Answer], total: int, args: argparse.Namespace) -> int:
+    failed = 0
+    _progress(0, total)
+    for done, found in enumerate(answers, 1):
+        if found.error:
             failed += 1
-            _report_error(path, _reason(error))
-            if args.json:
-                _print_json({"path": _text(path), "error": _reason(error)})
-            continue
-        finding = replace(finding, notes=(*finding.notes, *(f"decoder: {it}" for it in printed)))
-        pictures: tuple[Path, ...] = ()
-        if args.overlay:
-            try:
-                pictures = _write_overlays(args.overlay, path, names, radiograph, finding)
-            except OSError as error:  # such as a full disk; the finding itself stands
-                failed += 1
-                _report_error(path, f"picture not written: {_reason(error)}")
-        _report(path, finding, pictures, args.json)
-    _progress(len(files), len(files), args)
-    if count == 0:
-        raise InputError(f"no image files in {', '.join(map(str, args.paths))}")
+            print(found.error, end="", file=sys.stderr, flush=True)
+        print(found.out, end="", flush=args.json)
+        _progress(done, total)
     if failed:
-        print(f"orthoedge: {failed} of {count} files failed", file=sys.stderr)
+        print(f"orthoedge: {failed} of {total} files failed", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _checked_bundle(args: argparse.Namespace) -> Bundle:
+    """What would stop every process alike stops here, before any is started."""
+    from orthoedge.runtime.bundles import EMBEDDED, read_bundle
+    from orthoedge.targets import check_target
+
+    check_target(args.target)
+    return read_bundle(args.bundle or EMBEDDED)
 
 
 def find_files(paths: Iterable[Path]) -> Iterator[Path]:
@@ -88,61 +129,21 @@ def find_files(paths: Iterable[Path]) -> Iterator[Path]:
             yield path
 
 
-def _report(path: Path, finding: Finding, pictures: tuple[Path, ...], as_json: bool) -> None:
-    if as_json:
-        import msgspec
-
-        record = {"path": _text(path), "error": None, **msgspec.json.decode(finding.to_json())}
-        record["overlay"] = _text(pictures[0]) if pictures else None
-        record["side_by_side"] = _text(pictures[1]) if pictures else None
-        _print_json(record)
-        return
-    verdict, timing, source = finding.verdict, finding.timing_ms, finding.provenance
-    print(f"{printable(str(path))}: {describe(finding)}")
-    others = ", ".join(f"{label} {p:.3f}" for label, p in verdict.probabilities.items())
-    print(f"  probabilities  {others}")
-    print(
-        f"  milliseconds   read {timing.read:.2f}, preprocess {timing.preprocess:.2f}, "
-        f"inference and map {timing.inference:.2f}, decide {timing.decide:.2f}, "
-        f"total {timing.total:.2f}"
-    )
-    print(f"  engine         {source.engine} {source.precision} ({source.isa})")
-    for note in finding.notes:
-        print(f"  note           {note}")
-    for picture in pictures:
-        print(f"  picture        {printable(str(picture))}")
-
-
-def describe(finding: Finding) -> str:
-    """Label, probability and decision in one line; of what is rejected, no label."""
-    from orthoedge.runtime.decision import percentage
-
-    verdict = finding.verdict
-    said = f"{verdict.label} {percentage(verdict.probabilities[verdict.label])}"
-    if verdict.decision == "reject":
-        said = "no answer"
-    line = f"{said} -> {verdict.decision}"
-    return f"{line} ({'; '.join(verdict.reasons)})" if verdict.reasons else line
-
-
-def _report_error(path: Path, reason: str) -> None:
-    print(f"orthoedge: {printable(str(path))}: {reason}", file=sys.stderr)
-
-
-def _print_json(record: dict[str, object]) -> None:
-    import msgspec
-
-    print(msgspec.json.encode(record).decode(), flush=True)
-
-
-def _text(path: Path) -> str:
-    """The path as Unicode; bytes of a name that are none come out as escapes."""
-    return str(path).encode("utf-8", "backslashreplace").decode()
-
-
-def _reason(error: Exception) -> str:
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return printable(" ".join(reason.split()))
+def _plan(files: Iterable[Path], folder: Path | None) -> Iterator[Task]:
+    """Give each file's pictures names of their own, before any process draws one."""
+    names: set[str] = set()
+    for path in files:
+        if folder is None:
+            yield Task(path)
+            continue
+        name = path.stem
+        # Two folders may hold files of one name, and a file may be named like another's
+        # side-by-side.
+        while not names.isdisjoint({f"{name}.png", f"{name}.side.png"}):
+            name += "_"
+        pictures = folder / f"{name}.png", folder / f"{name}.side.png"
+        names.update(picture.name for picture in pictures)
+        yield Task(path, pictures)
 
 
 def _prepare_overlays(folder: Path, files: Iterable[Path]) -> None:
@@ -164,25 +165,7 @@ def _prepare_overlays(folder: Path, files: Iterable[Path]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
 
 
-def _write_overlays(
-    folder: Path, path: Path, names: set[str], radiograph: Radiograph, finding: Finding
-) -> tuple[Path, Path]:
-    """Write both pictures; always both, because a map alone hides what it points at."""
-    from orthoedge.runtime.files import write_atomic
-    from orthoedge.runtime.render import overlay, side_by_side, to_png
-
-    name = path.stem
-    # Two folders may hold files of one name, and a file may be named like another's side-by-side.
-    while not names.isdisjoint({f"{name}.png", f"{name}.side.png"}):
-        name += "_"
-    pictures = folder / f"{name}.png", folder / f"{name}.side.png"
-    names.update(picture.name for picture in pictures)
-    for picture, draw in zip(pictures, (overlay, side_by_side), strict=True):
-        write_atomic(picture, to_png(draw(radiograph, finding)))
-    return pictures
-
-
-def _progress(done: int, total: int, args: argparse.Namespace) -> None:
+def _progress(done: int, total: int) -> None:
     """A bar on stderr where it is a terminal and the findings go elsewhere."""
     if total < 2 or not sys.stderr.isatty() or sys.stdout.isatty():
         return

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from orthoedge.benchmarks.machine import Bystanders, available_cores, describe
+from orthoedge.benchmarks.machine import Bystanders, describe
 from orthoedge.compression.ablation import ablate
 from orthoedge.compression.bundle import check_free
 from orthoedge.compression.candidates import measure_trials
@@ -26,6 +26,7 @@ from orthoedge.compression.shipping import ship
 from orthoedge.runtime.bundles import Bundle
 from orthoedge.runtime.engine import PRECISIONS, Precision
 from orthoedge.runtime.errors import GateFailed
+from orthoedge.targets.cores import available_cores
 from orthoedge.training.cost import count_macs
 from orthoedge.training.ensemble import Ensemble
 from orthoedge.training.progress import say

@@ -18,10 +18,12 @@ import numpy as np
 import numpy.typing as npt
 
 from orthoedge.runtime.dicom_grey import grey_levels
+from orthoedge.runtime.dicom_native import NATIVE, find_pixel_data, native_samples
 from orthoedge.runtime.errors import InputError, MissingDependency, OrthoEdgeError
 from orthoedge.runtime.grey import apply_table, count_values
-from orthoedge.runtime.headers import codestream_size
 from orthoedge.runtime.intake import MAX_PIXELS, Radiograph, check_contrast, check_size
+from orthoedge.runtime.jpeg_markers import codestream_size
+from orthoedge.runtime.memory import check_memory, dicom_bytes
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -45,8 +47,6 @@ _OTHER_MODALITIES = frozenset(
     )
 )
 
-# Implicit and explicit VR little endian: the bytes of the file are the samples.
-_NATIVE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1")
 # By the beginning of the transfer syntax; pydicom itself reads big endian and RLE.
 _DEFLATED = ("1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.8.1")
 _JPEG_FAMILY = "1.2.840.10008.1.2.4."
@@ -57,7 +57,11 @@ _DECODER_PACKAGES = {
 
 
 def read_dicom(
-    data: bytes, *, prefer_photometric: bool = False, max_pixels: int = MAX_PIXELS
+    data: bytes,
+    *,
+    prefer_photometric: bool = False,
+    max_pixels: int = MAX_PIXELS,
+    memory_mb: float | None = None,
 ) -> Radiograph:
     """Read a single-frame grey CR, DX or RG image from the content of a DICOM file.
 
@@ -69,6 +73,7 @@ def read_dicom(
         data: the file, with its 128-byte preamble and `DICM`.
         prefer_photometric: let PhotometricInterpretation alone decide the polarity.
         max_pixels: largest rows × columns that is decoded.
+        memory_mb: see `read_image`.
 
     Returns:
         The radiograph, uint8 (Rows, Columns), bone bright on dark.
@@ -85,7 +90,7 @@ def read_dicom(
         # pydicom's warnings quote the values they complain about.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return _read(data, prefer_photometric, max_pixels)
+            return _read(data, prefer_photometric, max_pixels, memory_mb)
     except (OrthoEdgeError, ImportError):
         raise
     except Exception as error:
@@ -94,15 +99,23 @@ def read_dicom(
         raise InputError("damaged DICOM: it cannot be decoded") from error
 
 
-def _read(data: bytes, prefer_photometric: bool, max_pixels: int) -> Radiograph:
+def _read(
+    data: bytes, prefer_photometric: bool, max_pixels: int, memory_mb: float | None
+) -> Radiograph:
     from pydicom import dcmread
 
     syntax = _transfer_syntax(data)
-    dataset = dcmread(io.BytesIO(data), specific_tags=list(_ELEMENTS))
-    notes = _check_kind(dataset)
+    file = io.BytesIO(data)
+    native = syntax in NATIVE
+    dataset = dcmread(file, specific_tags=list(_ELEMENTS), stop_before_pixels=native)
+    at, length = find_pixel_data(data, file.tell(), dataset) if native else (0, 0)
+    notes = _check_kind(dataset, bool(length or dataset.get("PixelData")))
     check_size(int(dataset.Columns), int(dataset.Rows), max_pixels)
     bits = _check_samples(dataset)
-    stored = _decode(dataset, syntax)
+    if memory_mb is not None:
+        count, allocated = int(dataset.Rows) * int(dataset.Columns), int(dataset.BitsAllocated)
+        check_memory(dicom_bytes(count, allocated, len(data), syntax), memory_mb)
+    stored = native_samples(data, at, length, dataset) if native else _decode(dataset, syntax)
     if stored.shape != (dataset.Rows, dataset.Columns):
         raise InputError(f"damaged DICOM: decoded to {stored.shape}, not Rows × Columns")
 
@@ -143,7 +156,7 @@ def _transfer_syntax(data: bytes) -> str:
     return syntax
 
 
-def _check_kind(dataset: Dataset) -> tuple[str, ...]:
+def _check_kind(dataset: Dataset, has_pixels: bool) -> tuple[str, ...]:
     """Refuse what is not one grey radiograph; notes on what a reader should know."""
     notes: tuple[str, ...] = ()
     modality = str(dataset.get("Modality", "") or "").strip()
@@ -152,7 +165,7 @@ def _check_kind(dataset: Dataset) -> tuple[str, ...]:
     elif modality not in _RADIOGRAPHY:
         named = modality if modality in _OTHER_MODALITIES else "unknown"
         raise InputError(f"wrong modality {named}: expected CR, DX or RG")
-    if "PixelData" not in dataset or not dataset.PixelData:
+    if not has_pixels:
         raise InputError("DICOM without pixel data")
     frames = int(dataset.get("NumberOfFrames", 1) or 1)
     if frames != 1:
@@ -181,8 +194,6 @@ def _check_samples(dataset: Dataset) -> int:
 
 def _decode(dataset: Dataset, syntax: str) -> npt.NDArray[Any]:
     """Stored values, 8- or 16-bit integers (Rows, Columns), in native byte order."""
-    if syntax in _NATIVE:
-        return _native(dataset)
     from pydicom.encaps import get_frame
     from pydicom.pixels.decoders.base import get_decoder
     from pydicom.uid import UID
@@ -205,19 +216,6 @@ def _decode(dataset: Dataset, syntax: str) -> npt.NDArray[Any]:
             raise InputError("truncated DICOM: the compressed image has no end")
     stored = dataset.pixel_array
     return np.ascontiguousarray(stored, dtype=stored.dtype.newbyteorder("="))
-
-
-def _native(dataset: Dataset) -> npt.NDArray[Any]:
-    """Uncompressed little-endian samples as they lie in the file; unused bits are not cleared."""
-    rows, columns, data = int(dataset.Rows), int(dataset.Columns), dataset.PixelData
-    size = int(dataset.BitsAllocated) // 8
-    if len(data) < rows * columns * size:
-        raise InputError(
-            f"truncated DICOM: {len(data)} bytes of pixels, expected {rows * columns * size}"
-        )
-    kind = "i" if int(dataset.PixelRepresentation) else "u"
-    samples = np.frombuffer(data, f"<{kind}{size}", count=rows * columns)
-    return samples.reshape(rows, columns).astype(f"={kind}{size}", copy=False)
 
 
 def _spacing(dataset: Dataset) -> tuple[float, float] | None:

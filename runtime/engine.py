@@ -45,10 +45,19 @@ class Engine(Protocol):
     def isa(self) -> str:
         """Instruction set of its kernels, or `not reported`."""
 
-    def run(self, images: npt.NDArray[np.uint8]) -> Outputs:
+    @property
+    def threads(self) -> int:
+        """How many threads share one inference; some engines sum in another order for each."""
+
+    def run(self, images: npt.NDArray[np.uint8], timeout_s: float | None = None) -> Outputs:
         """Run uint8 (N, 1, S, S).
 
+        Args:
+            images: uint8 (N, 1, S, S).
+            timeout_s: seconds that it may take; None for as long as it takes.
+
         Raises:
+            DeadlineExceeded: it was not done in time, and was given up. The next call works.
             EngineError: wrong dtype or shape, or the engine failed.
         """
 

@@ -8,6 +8,7 @@ OrthoEdgeError
 │   └── IntegrityError    a file's size or SHA-256 differs from the manifest
 ├── EngineError           an engine cannot be opened or its answer is not usable
 │   └── UnknownTarget     no target of that name
+├── DeadlineExceeded      one call took longer than it was allowed; the next one works
 ├── MissingDependency     a package is not installed; the message holds the pip line
 └── GateFailed            a compressed model lost more than its recipe allows
 
@@ -19,6 +20,7 @@ from __future__ import annotations
 __all__ = [
     "BundleError",
     "DataError",
+    "DeadlineExceeded",
     "EngineError",
     "GateFailed",
     "InputError",
@@ -62,11 +64,20 @@ class UnknownTarget(EngineError):
     """No target of that name."""
 
 
+class DeadlineExceeded(OrthoEdgeError):
+    """One call took longer than it was allowed; the next one works."""
+
+
 class MissingDependency(OrthoEdgeError):
     """A package is not installed; the message holds the pip line that brings it."""
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
-        super().__init__(
+        super().__init__(package, extra, purpose)  # what a copy in another process is made of
+
+    def __str__(self) -> str:
+        """The line."""
+        package, extra, purpose = self.args
+        return (
             f"{package} is not installed and is needed for {purpose}: "
             f"pip install 'orthoedge[{extra}]'"
         )

@@ -7,13 +7,12 @@ file are settled first. PNG: W3C PNG 3rd edition; JPEG: ITU-T T.81 annex B; TIFF
 
 from __future__ import annotations
 
-import re
 import struct
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orthoedge.runtime.errors import InputError
+from orthoedge.runtime.jpeg_markers import FRAMES, jpeg_segments
 
 
 @dataclass(frozen=True)
@@ -30,6 +29,11 @@ class Header:
     """Bits per sample."""
     inverted: bool = False
     """TIFF WhiteIsZero: the smallest value is white."""
+    channels: int = 1
+    """Channels of what OpenCV decodes, or more."""
+    block: int = 0
+    """Pixels that the decoder holds beside the picture: a TIFF's strip or tile, all of a JPEG in
+    several scans."""
 
 
 _KNOWN_BUT_UNREAD = (
@@ -88,10 +92,10 @@ def check_complete(data: bytes, kind: str) -> None:
 
 
 def _png_header(data: bytes) -> Header:
-    length, name, width, height, bits = struct.unpack_from(">I4sIIB", data, 8)
+    length, name, width, height, bits, colour = struct.unpack_from(">I4sIIBB", data, 8)
     if name != b"IHDR" or length != 13:
         raise InputError("damaged PNG: no IHDR chunk at the start")
-    return Header("PNG", width, height, bits)
+    return Header("PNG", width, height, bits, channels=1 if colour == 0 else 4)
 
 
 def _png_walk(data: bytes) -> None:
@@ -114,71 +118,37 @@ def _png_walk(data: bytes) -> None:
         at = end
 
 
-# The next marker of an entropy-coded scan that is neither a stuffed 0xFF nor a restart (T.81 B.1.1)
-_SCAN_END = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)
-_FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
-
-
-def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
-    """(marker, offset of its payload) of each segment, up to and with EOI or the end of file."""
-    at = 2
-    while at < len(data):
-        if data[at] != 0xFF:
-            raise InputError("damaged JPEG: a marker is missing between segments")
-        while data[at] == 0xFF:
-            at += 1
-        marker = data[at]
-        at += 1
-        yield marker, at + 2
-        if marker == 0xD9:
-            return
-        (length,) = struct.unpack_from(">H", data, at)
-        at += length
-        if marker == 0xDA:
-            found = _SCAN_END.search(data, at)
-            if found is None:
-                return
-            at = found.start()
+_PROGRESSIVE = (0xC2, 0xC6, 0xCA, 0xCE)
 
 
 def _jpeg_header(data: bytes) -> Header:
-    for marker, at in _jpeg_segments(data):
-        if marker in _FRAMES:
-            bits, height, width = struct.unpack_from(">BHH", data, at)
+    header = None
+    for marker, at in jpeg_segments(data):
+        if marker in FRAMES and header is None:
+            bits, height, width, parts = struct.unpack_from(">BHHB", data, at)
             if marker in (0xC3, 0xC7, 0xCB, 0xCF):
                 raise InputError("lossless JPEG is read only inside DICOM")
             if bits != 8:
                 raise InputError(f"JPEG with {bits} bits per sample; expected 8")
-            return Header("JPEG", width, height, bits)
-    raise InputError("truncated JPEG: no frame header")
+            block = width * height if marker in _PROGRESSIVE else 0
+            header = Header(
+                "JPEG", width, height, bits, channels=1 if parts == 1 else 3, block=block
+            )
+        elif marker == 0xDA and header is not None:
+            if data[at] < parts:  # components come in scans of their own
+                header = replace(header, block=header.width * header.height)
+            break
+    if header is None:
+        raise InputError("truncated JPEG: no frame header")
+    return header
 
 
 def _jpeg_walk(data: bytes) -> None:
-    markers = [marker for marker, _ in _jpeg_segments(data)]
+    markers = [marker for marker, _ in jpeg_segments(data)]
     if markers[-1] != 0xD9:
         raise InputError("truncated JPEG: the picture stops before the end-of-image marker")
     if 0xDA not in markers:
         raise InputError("damaged JPEG: no pixel data")
-
-
-def codestream_size(frame: bytes) -> tuple[int, int]:
-    """Width and height that a JPEG, JPEG-LS or JPEG 2000 codestream inside a DICOM file states.
-
-    Raises:
-        InputError: it is none of these, or has no size.
-    """
-    try:
-        if frame.startswith(b"\xff\x4f\xff\x51"):  # SOC, SIZ: ISO/IEC 15444-1 A.5.1
-            right, bottom, left, top = struct.unpack_from(">IIII", frame, 8)
-            return right - left, bottom - top
-        if frame.startswith(b"\xff\xd8\xff"):
-            for marker, at in _jpeg_segments(frame):
-                if marker in _FRAMES or marker == 0xF7:  # SOF55: ISO/IEC 14495-1 C.2.2
-                    height, width = struct.unpack_from(">HH", frame, at + 1)
-                    return width, height
-    except (struct.error, IndexError) as error:
-        raise InputError("truncated DICOM: the compressed image ends in its header") from error
-    raise InputError("damaged DICOM: the compressed image has no readable header")
 
 
 _TIFF_TYPES = {1: "B", 3: "H", 4: "I"}
@@ -214,7 +184,20 @@ def _tiff_header(data: bytes) -> Header:
     if any(form != 1 for form in tags.get(339, ())):
         raise InputError("TIFF with signed or floating-point samples; expected unsigned integers")
     bits = max(tags.get(258, (1,)), default=1)
-    return Header("TIFF", tags[256][0], tags[257][0], bits, inverted=tags.get(262, (1,))[0] == 0)
+    width, height = tags[256][0], tags[257][0]
+    photometric, samples = (tags.get(tag, (1,))[0] for tag in (262, 277))
+    block = width * min(height, tags.get(278, (height,))[0])
+    if 322 in tags and 323 in tags:
+        block = tags[322][0] * tags[323][0]
+    return Header(
+        "TIFF",
+        width,
+        height,
+        bits,
+        inverted=photometric == 0,
+        channels=1 if samples == 1 and photometric < 2 else max(3, samples),
+        block=block,
+    )
 
 
 def _tiff_walk(data: bytes) -> None:
@@ -242,7 +225,7 @@ def _bmp_fields(data: bytes) -> tuple[int, int, int, int, int]:
 
 def _bmp_header(data: bytes) -> Header:
     _, width, height, bits, _ = _bmp_fields(data)
-    return Header("BMP", width, height, bits if bits < 8 else 8)
+    return Header("BMP", width, height, bits if bits < 8 else 8, channels=3 if bits < 32 else 4)
 
 
 def _bmp_walk(data: bytes) -> None:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from orthoedge.runtime.errors import InputError
 from orthoedge.runtime.grey import Pixels, apply_table, count_values, robust_window, to_eight_bits
 from orthoedge.runtime.headers import check_complete, read_header
+from orthoedge.runtime.memory import MIB, check_memory, picture_bytes
 
 MAX_PIXELS = 64_000_000
 """Default limit of rows × columns; the largest flat-panel detectors stay under 20 million."""
@@ -26,6 +27,7 @@ MAX_BYTES = 512 * 2**20
 _SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm", ".dicom"})
 _SMALLEST_SIDE = 32
 _COLOUR = 16  # of 255; JPEG's rounding of a grey image's chroma stays under 4
+_ROWS = 64  # of a colour image looked at together: whole planes would double what it takes
 _COLOURED_SHARE = 0.01  # a coloured side marker is small, a photograph is coloured all over
 # libjpeg leaves blocks it has no data for at DC 0. A file that was cut and closed again with an
 # end-of-image marker is seen by this alone: its last block is exactly this grey.
@@ -51,6 +53,7 @@ def read_image(
     *,
     prefer_photometric: bool = False,
     max_pixels: int = MAX_PIXELS,
+    memory_mb: float | None = None,
 ) -> Radiograph:
     """Read a radiograph from a PNG, JPEG, TIFF, BMP or DICOM file.
 
@@ -63,6 +66,8 @@ def read_image(
         source: a path, or the content of the file.
         prefer_photometric: DICOM only; ignore PresentationLUTShape, which some units set wrongly.
         max_pixels: largest rows × columns that is decoded; the header is asked before decoding.
+        memory_mb: most memory that reading may take, in MiB, the bytes of the file among it. It is
+            estimated from the header before decoding (`memory.py`).
 
     Returns:
         The radiograph, uint8 (H, W).
@@ -73,17 +78,25 @@ def read_image(
             before it.
         MissingDependency: a DICOM file, and pydicom or its decoder is absent.
     """
-    data = source if isinstance(source, bytes) else _read(Path(source))
+    largest = MAX_BYTES if memory_mb is None else min(MAX_BYTES, int(memory_mb * MIB))
+    data = source if isinstance(source, bytes) else _read(Path(source), largest)
     if not data:
         raise InputError("empty file")
-    if len(data) > MAX_BYTES:
-        raise InputError(f"file too large: {len(data)} bytes, limit {MAX_BYTES}")
+    if len(data) > largest:
+        raise InputError(f"file too large: {len(data)} bytes, limit {largest}")
     if data[128:132] == b"DICM":
         from orthoedge.runtime.dicom import read_dicom
 
-        return read_dicom(data, prefer_photometric=prefer_photometric, max_pixels=max_pixels)
+        return read_dicom(
+            data,
+            prefer_photometric=prefer_photometric,
+            max_pixels=max_pixels,
+            memory_mb=memory_mb,
+        )
     header = read_header(data)
     check_size(header.width, header.height, max_pixels)
+    if memory_mb is not None:
+        check_memory(picture_bytes(header, len(data)), memory_mb)
     check_complete(data, header.kind)
     try:
         decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
@@ -133,12 +146,14 @@ def check_contrast(pixels: Pixels) -> None:
         raise InputError(f"no contrast: every pixel has the value {int(pixels.flat[0])}")
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, largest: int) -> bytes:
     try:
         size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise InputError(f"file too large: {size} bytes, limit {MAX_BYTES}")
+        if size > largest:
+            raise InputError(f"file too large: {size} bytes, limit {largest}")
         return path.read_bytes()
+    except FileNotFoundError as error:
+        raise InputError("no such file") from error
     except OSError as error:
         raise InputError(f"cannot read the file: {error.strerror or error}") from error
 
@@ -150,27 +165,34 @@ def _to_grey(
     if decoded.ndim == 2:
         return decoded, ()
     notes: tuple[str, ...] = ()
-    planes = [np.ascontiguousarray(decoded[..., k]) for k in range(decoded.shape[2])]
-    if len(planes) in (2, 4):
-        planes.pop()
+    if decoded.shape[2] in (2, 4):
         notes += ("alpha channel dropped",)
-    if len(planes) == 1:
-        return planes[0], notes
-    high = np.maximum(np.maximum(planes[0], planes[1]), planes[2])
-    low = np.minimum(np.minimum(planes[0], planes[1]), planes[2])
+    if decoded.shape[2] < 3:
+        return np.ascontiguousarray(decoded[..., 0]), notes
     limit = _COLOUR * (257 if decoded.dtype == np.uint16 else 1)
-    share = np.count_nonzero(high - low > limit) / high.size  # type: ignore[operator]
+    blocks = (decoded[start : start + _ROWS] for start in range(0, len(decoded), _ROWS))
+    coloured = sum(_count_coloured(block, limit) for block in blocks)
+    share = coloured / (decoded.shape[0] * decoded.shape[1])
     if share > _COLOURED_SHARE:
         raise InputError(
             f"colour image: the channels differ on {share:.0%} of the pixels; "
             "expected a grey radiograph"
         )
     # Equal channels come out unchanged: OpenCV's integer weights add up to exactly one.
-    grey = cv2.cvtColor(np.dstack(planes), cv2.COLOR_BGR2GRAY)
+    code = cv2.COLOR_BGR2GRAY if decoded.shape[2] == 3 else cv2.COLOR_BGRA2GRAY
+    grey = cv2.cvtColor(decoded, code)
     note = "RGB file taken as grey"
     if share > 0:
         note += f"; {share:.2%} of the pixels are coloured"
     return grey, (*notes, note)
+
+
+def _count_coloured(block: npt.NDArray[Any], limit: int) -> int:
+    """How many pixels of (rows, W, 3 or 4) have channels that differ by more than `limit`."""
+    planes = cv2.split(block)[:3]
+    high = cv2.max(cv2.max(planes[0], planes[1]), planes[2])
+    low = cv2.min(cv2.min(planes[0], planes[1]), planes[2])
+    return cv2.countNonZero(cv2.compare(cv2.subtract(high, low), limit, cv2.CMP_GT))  # type: ignore[call-overload]
 
 
 def _from_sixteen_bits(grey: npt.NDArray[Any]) -> tuple[Pixels, str]:

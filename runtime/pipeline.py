@@ -3,135 +3,60 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from orthoedge.runtime.bundles import Bundle
-from orthoedge.runtime.decision import Decision, Distance, Verdict, decide
-from orthoedge.runtime.engine import Engine
-from orthoedge.runtime.errors import EngineError
+from orthoedge.runtime.deadline import Deadline
+from orthoedge.runtime.decision import Distance, decide
+from orthoedge.runtime.engine import Engine, Outputs
+from orthoedge.runtime.errors import DeadlineExceeded, EngineError, OrthoEdgeError, RecipeError
+from orthoedge.runtime.finding import Finding, Provenance, Thresholds, Timing
 from orthoedge.runtime.intake import Radiograph, read_image
 from orthoedge.runtime.look import look
-from orthoedge.runtime.preprocess import Pixels, Placement
+from orthoedge.runtime.preprocess import Pixels
 from orthoedge.runtime.usable import find_faults
 
-
-@dataclass(frozen=True)
-class Provenance:
-    """What ran; with the thresholds it is enough to get the same numbers again."""
-
-    bundle: str
-    bundle_version: str
-    bundle_sha256: str
-    engine: str
-    engine_version: str
-    precision: str
-    isa: str
-    fallback: str
-    """Why this engine or precision ran in place of the one asked for; empty where none did."""
-
-
-@dataclass(frozen=True)
-class Thresholds:
-    """The settings the decision was made with."""
-
-    temperature: float
-    conformal_quantile: float
-    operating_points: dict[str, float]
-    out_of_distribution: float
-    out_of_distribution_reject: float
-
-
-@dataclass(frozen=True)
-class Timing:
-    """Milliseconds per stage."""
-
-    read: float
-    """Decoding; 0 for an array."""
-    preprocess: float
-    inference: float
-    """Logits, map and features come in one pass."""
-    decide: float
-
-    @property
-    def total(self) -> float:
-        """Sum of the stages."""
-        return self.read + self.preprocess + self.inference + self.decide
-
-
-@dataclass(frozen=True)
-class Finding:
-    """The answer for one radiograph."""
-
-    verdict: Verdict
-    saliency_map: npt.NDArray[np.float32]
-    """float32 (h, w), Grad-CAM++ of the most probable label over the network's square."""
-    placement: Placement
-    """Where that square lies on the radiograph."""
-    input_size: int
-    """Side of that square, in pixels."""
-    notes: tuple[str, ...]
-    """What intake had to say."""
-    notice: str
-    """Intended use of the bundle, to be shown beside the answer."""
-    thresholds: Thresholds
-    provenance: Provenance
-    timing_ms: Timing
-
-    @property
-    def label(self) -> str:
-        """The most probable label."""
-        return self.verdict.label
-
-    @property
-    def probabilities(self) -> dict[str, float]:
-        """Calibrated probability of every label."""
-        return self.verdict.probabilities
-
-    @property
-    def decision(self) -> Decision:
-        """`report`, `refer` or `reject`."""
-        return self.verdict.decision
-
-    def to_json(self) -> bytes:
-        """One line of JSON with everything but the map's geometry in words."""
-        verdict = msgspec.to_builtins(self.verdict)
-        return msgspec.json.encode(
-            {
-                **verdict,
-                "saliency_map": np.round(self.saliency_map.astype(float), 4).tolist(),
-                "placement": self.placement,
-                "input_size": self.input_size,
-                "notes": self.notes,
-                "notice": self.notice,
-                "thresholds": self.thresholds,
-                "provenance": self.provenance,
-                "timing_ms": {
-                    **msgspec.to_builtins(self.timing_ms),
-                    "total": self.timing_ms.total,
-                },
-            }
-        )
+__all__ = ["Finding", "Pipeline"]
 
 
 class Pipeline:
     """Callable on a path, on the bytes of a file, or on a radiograph uint8 (H, W).
 
+    Threads may share one; each answer is what it would be alone.
+
     Args:
         bundle: labels, preprocessing and thresholds.
         engine: an engine opened on one of that bundle's models.
         fallback: why this engine runs in place of the one asked for; goes into every finding.
+        deadline_ms: milliseconds that one call may take; None for as long as it takes. It is
+            looked at after each stage and within inference: a file that is being decoded is not
+            interrupted.
+        memory_mb: MiB that reading one file may take, as estimated from its header before it is
+            decoded; None for no limit but that of the size in pixels. An array is the caller's.
 
     Raises:
-        EngineError: the engine's outputs do not fit the bundle.
+        RecipeError: `deadline_ms` or `memory_mb` is not above 0.
     """
 
-    def __init__(self, bundle: Bundle, engine: Engine, fallback: str = "") -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        engine: Engine,
+        fallback: str = "",
+        deadline_ms: float | None = None,
+        memory_mb: float | None = None,
+    ) -> None:
+        for name, limit in (("deadline_ms", deadline_ms), ("memory_mb", memory_mb)):
+            if limit is not None and not limit > 0:
+                raise RecipeError(f"{name}: expected a number above 0, got {limit}")
         self.bundle = bundle
+        self._deadline_ms = deadline_ms
+        self._memory_mb = memory_mb
         self.engine = engine
         manifest = bundle.manifest
         self._calibration = manifest.calibration[engine.precision]
@@ -151,6 +76,7 @@ class Pipeline:
             engine_version=engine.version,
             precision=engine.precision,
             isa=engine.isa,
+            threads=engine.threads,
             fallback=fallback,
         )
 
@@ -158,38 +84,64 @@ class Pipeline:
         """Predict one radiograph.
 
         Raises:
-            InputError: not a radiograph this tool can read.
-            EngineError: the engine failed.
+            InputError: not a radiograph this tool can read, or not within `memory_mb`.
+            EngineError: the engine failed, or its outputs do not fit the bundle.
+            DeadlineExceeded: it took longer than `deadline_ms`. The next call works.
         """
         return self.predict(source)[1]
+
+    def map(
+        self, sources: Iterable[Path | str | bytes | Pixels], workers: int
+    ) -> Iterator[Finding | OrthoEdgeError]:
+        """Predict many radiographs in threads: reading, preprocessing and inference overlap.
+
+        Args:
+            sources: as for a call; taken one by one, at most 2 × `workers` ahead of what was
+                yielded.
+            workers: how many are worked on at once.
+
+        Yields:
+            For each source in its turn the finding, or the error that a call would have raised.
+        """
+        with ThreadPoolExecutor(workers, "orthoedge") as pool:
+            waiting: deque[Future[Finding | OrthoEdgeError]] = deque()
+            try:
+                for source in sources:
+                    waiting.append(pool.submit(self._answer, source))
+                    if len(waiting) == 2 * workers:
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:  # the consumer may have had enough
+                for future in waiting:
+                    future.cancel()
+
+    def _answer(self, source: Path | str | bytes | Pixels) -> Finding | OrthoEdgeError:
+        try:
+            return self(source)
+        except OrthoEdgeError as error:
+            return error
 
     def predict(self, source: Path | str | bytes | Pixels) -> tuple[Radiograph, Finding]:
         """As a call, with the radiograph as it was read, for drawing the map on it."""
         start = time.perf_counter()
+        deadline = None if self._deadline_ms is None else Deadline(self._deadline_ms, start)
         if isinstance(source, np.ndarray):
             radiograph = Radiograph(pixels=source, source_bits=8, spacing_mm=None, notes=())
         else:
-            radiograph = read_image(source)
+            radiograph = read_image(source, memory_mb=self._memory_mb)
         read = time.perf_counter()
+        if deadline is not None:
+            deadline.check("reading")
         square, placement = self.bundle.manifest.preprocess.prepare(radiograph.pixels)
         faults = find_faults(radiograph.pixels, placement, self.bundle.manifest.graph.size)
+        glance = look(square)  # now, while the square is in the processor's cache
         prepared = time.perf_counter()
-        outputs = self.engine.run(square[None, None])
+        outputs = self._infer(square, deadline)
         inferred = time.perf_counter()
-        graph = self.bundle.manifest.graph
-        arrays = (outputs.logits, outputs.saliency_map, outputs.feature_vector)
-        found = tuple(array.shape for array in arrays)
-        map_shape = (1, graph.classes, graph.map_height, graph.map_width)
-        if found != ((1, graph.classes), map_shape, (1, graph.features)):
-            raise EngineError(
-                f"{self.engine.name}: outputs of shapes {found} are not those of the manifest; "
-                "run orthoedge verify"
-            )
-        if not np.isfinite(outputs.logits).all():
-            raise EngineError(f"{self.engine.name}: logits are not finite; run orthoedge verify")
         verdict = decide(
             outputs.logits[0],
-            self._distance(outputs.feature_vector[0], look(square)),
+            self._distance(outputs.feature_vector[0], glance),
             faults,
             self.bundle.manifest.labels,
             self.bundle.manifest.alert_labels,
@@ -197,6 +149,8 @@ class Pipeline:
         )
         label = self.bundle.manifest.labels.index(verdict.label)
         done = time.perf_counter()
+        if deadline is not None:
+            deadline.check("the decision")
         finding = Finding(
             verdict=verdict,
             saliency_map=outputs.saliency_map[0, label],
@@ -214,3 +168,27 @@ class Pipeline:
             ),
         )
         return radiograph, finding
+
+    def _infer(self, square: Pixels, deadline: Deadline | None) -> Outputs:
+        """Outputs of one pass over uint8 (S, S), of the manifest's shapes and finite."""
+        if deadline is None:
+            outputs = self.engine.run(square[None, None])
+        else:
+            deadline.check("preprocessing")
+            try:
+                outputs = self.engine.run(square[None, None], deadline.left_s())
+            except DeadlineExceeded as error:
+                raise deadline.exceeded("inference") from error
+            deadline.check("inference")
+        graph = self.bundle.manifest.graph
+        arrays = (outputs.logits, outputs.saliency_map, outputs.feature_vector)
+        found = tuple(array.shape for array in arrays)
+        map_shape = (1, graph.classes, graph.map_height, graph.map_width)
+        if found != ((1, graph.classes), map_shape, (1, graph.features)):
+            raise EngineError(
+                f"{self.engine.name}: outputs of shapes {found} are not those of the manifest; "
+                "run orthoedge verify"
+            )
+        if not np.isfinite(outputs.logits).all():
+            raise EngineError(f"{self.engine.name}: logits are not finite; run orthoedge verify")
+        return outputs

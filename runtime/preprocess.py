@@ -16,6 +16,7 @@ import numpy.typing as npt
 from orthoedge.runtime.errors import InputError, RecipeError
 
 Pixels = npt.NDArray[np.uint8]
+Counts = npt.NDArray[np.int32]
 
 # The field is looked for on a copy of under twice this many pixels a side: a collimator edge is
 # straight and long, so a coarse copy shows it.
@@ -81,14 +82,19 @@ class Preprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
                 f"expected a radiograph as uint8 (H, W), got {pixels.dtype} {pixels.shape}"
             )
         height, width = pixels.shape
-        x0, y0, x1, y1 = (0, 0, width, height) if self.field == "keep" else find_field(pixels)
-        pixels = pixels[y0:y1, x0:x1]
+        field, levels = (0, 0, width, height), [pixels]
+        if self.field == "crop":
+            levels = _halvings(pixels, _COARSE)
+            field = _field(levels, height, width)
+        x0, y0, x1, y1 = field
+        if (y1 - y0, x1 - x0) != pixels.shape:
+            levels = [pixels[y0:y1, x0:x1]]
         if self.clahe_stage == "before":
-            pixels = self._clahe(pixels)
-        square, content = _letterbox(pixels, self.size)
+            levels = [self._clahe(levels[0])]
+        square, content = _letterbox(levels, self.size)
         if self.clahe_stage == "after":
             square = self._clahe(square)
-        return square, Placement(field=(x0, y0, x1, y1), content=content)
+        return square, Placement(field=field, content=content)
 
     def _clahe(self, pixels: Pixels) -> Pixels:
         # An object per call: OpenCV's keeps its buffers inside, so sharing one is not thread-safe.
@@ -110,27 +116,36 @@ def find_field(pixels: Pixels) -> tuple[int, int, int, int]:
         x0, y0, x1, y1 in pixels, end exclusive; the whole image where no margin is found, or where
         what would remain is under a quarter of a side.
     """
-    height, width = pixels.shape
-    if pixels.size <= 4:  # OpenCV 5 would take it for a scalar
+    return _field(_halvings(pixels, _COARSE), *pixels.shape)
+
+
+def _field(levels: list[Pixels], height: int, width: int) -> tuple[int, int, int, int]:
+    """The same from the radiograph and its halvings."""
+    coarse, factor = levels[-1], 2 ** (len(levels) - 1)
+    if coarse.size <= 4:  # OpenCV 5 would take it for a scalar
         return 0, 0, width, height
-    coarse, factor = _halved(pixels, _COARSE)
-    x0, x1 = _inside(coarse, axis=0)
-    y0, y1 = _inside(coarse, axis=1)
+    white = cv2.compare(coarse, _MARGIN_BRIGHT, cv2.CMP_GE)  # type: ignore[call-overload]
+    black = cv2.compare(coarse, _MARGIN_DARK, cv2.CMP_LE)  # type: ignore[call-overload]
     rows, columns = coarse.shape
+    x0, x1 = _inside(_count(white, 0), _count(black, 0), rows)
+    y0, y1 = _inside(_count(white, 1), _count(black, 1), columns)
     # What halving left over at the far sides goes with the last line.
     right = width if x1 == columns else x1 * factor
     bottom = height if y1 == rows else y1 * factor
     return x0 * factor, y0 * factor, right, bottom
 
 
-def _inside(coarse: Pixels, axis: int) -> tuple[int, int]:
-    """First and one past the last line across `axis` that belongs to no margin."""
-    across = coarse.shape[axis]
-    white = _count(cv2.compare(coarse, _MARGIN_BRIGHT, cv2.CMP_GE), axis)  # type: ignore[call-overload]
+def _inside(white: Counts, black: Counts, across: int) -> tuple[int, int]:
+    """First and one past the last line that belongs to no margin, from counts on each line.
+
+    `across` is how many pixels a line has.
+    """
     bright = white >= 0.9 * across
-    dark = _count(cv2.compare(coarse, _MARGIN_DARK, cv2.CMP_LE), axis) >= 0.99 * across  # type: ignore[call-overload]
-    count = len(bright)
-    kept = np.flatnonzero(~(bright | dark))
+    margin = bright | (black >= 0.99 * across)
+    count = len(margin)
+    if not margin.any():
+        return 0, count
+    kept = np.flatnonzero(~margin)
     if len(kept) == 0 or kept[-1] + 1 - kept[0] < _SMALLEST_FIELD * count:
         return 0, count
     first, last = int(kept[0]), int(kept[-1]) + 1
@@ -149,7 +164,7 @@ def _leading(lines: npt.NDArray[np.bool_]) -> int:
     return len(lines) if lines.all() else int(np.argmin(lines))
 
 
-def _count(mask: Pixels, axis: int) -> npt.NDArray[np.int32]:
+def _count(mask: cv2.typing.MatLike, axis: int) -> Counts:
     """How many entries of a 0/255 mask are set along `axis`."""
     sums = cv2.reduce(mask, axis, cv2.REDUCE_SUM, dtype=cv2.CV_32S)
     return sums.ravel().astype(np.int32, copy=False) // 255
@@ -165,23 +180,28 @@ def halve(pixels: Pixels) -> Pixels:
     return cv2.resize(even, (columns, rows), interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
 
 
-def _halved(pixels: Pixels, least: int) -> tuple[Pixels, int]:
-    """Halve while the long side stays at least `least`; also by which power of two."""
-    factor = 1
-    while max(pixels.shape) >= 2 * least and min(pixels.shape) >= 2:
-        pixels, factor = halve(pixels), factor * 2
-    return pixels, factor
+def _halvings(pixels: Pixels, least: int) -> list[Pixels]:
+    """The image, and each halving of it while the long side stays at least `least`."""
+    levels = [pixels]
+    while max(levels[-1].shape) >= 2 * least and min(levels[-1].shape) >= 2:
+        levels.append(halve(levels[-1]))
+    return levels
 
 
-def _letterbox(pixels: Pixels, size: int) -> tuple[Pixels, tuple[int, int, int, int]]:
-    """Fit uint8 (H, W) into (S, S), centred on zeros; also where the content lies."""
-    height, width = pixels.shape
+def _letterbox(levels: list[Pixels], size: int) -> tuple[Pixels, tuple[int, int, int, int]]:
+    """Fit uint8 (H, W) into (S, S), centred on zeros; also where the content lies.
+
+    `levels` are that image and as many of its halvings as are at hand.
+    """
+    height, width = levels[0].shape
     scale = size / max(height, width)
     new_height, new_width = max(1, round(height * scale)), max(1, round(width * scale))
-    pixels, _ = _halved(pixels, size)  # what is left to do, linear reads without leaving pixels out
+    # Under twice the size, linear leaves no pixel out.
+    near = next((level for level in levels if max(level.shape) < 2 * size), levels[-1])
+    near = _halvings(near, size)[-1]
     x0, y0 = (size - new_width) // 2, (size - new_height) // 2
     square: Pixels = np.zeros((size, size), np.uint8)
     square[y0 : y0 + new_height, x0 : x0 + new_width] = cv2.resize(
-        pixels, (new_width, new_height), interpolation=cv2.INTER_LINEAR
+        near, (new_width, new_height), interpolation=cv2.INTER_LINEAR
     )
     return square, (x0, y0, x0 + new_width, y0 + new_height)

@@ -29,6 +29,7 @@ def open_engine(
     precision: Literal["auto", "int8", "fp32"] = "auto",
     threads: int | None = None,
     cache: Path | None = None,
+    streams: int = 1,
 ) -> Engine:
     """Open an engine on one of the bundle's models.
 
@@ -40,6 +41,8 @@ def open_engine(
         threads: CPU threads; None lets the engine take one per core.
         cache: folder that keeps what x86 compiled, so that the next start is faster; None keeps
             nothing. The portable engine has nothing to keep.
+        streams: how many images x86 infers at once, for as many calling threads; they share the
+            CPU threads. The portable engine infers for each calling thread at once.
 
     Raises:
         UnknownTarget: no such target.
@@ -48,13 +51,15 @@ def open_engine(
     """
     if precision not in ("auto", "int8", "fp32"):
         raise EngineError(f"precision {precision!r} is unknown: choose auto, int8 or fp32")
+    if streams < 1:
+        raise EngineError(f"streams: expected 1 or more, got {streams}")
     check_target(target)
     chosen = precision
     if chosen == "auto":
         known = bundle if cache is not None else None
-        chosen, _ = choose_precision(target, known, threads, cache)
+        chosen, _ = choose_precision(target, known, threads, cache, streams)
     size = bundle.manifest.graph.size
-    return open_model(bundle.model(chosen), size, target, chosen, threads, cache)
+    return open_model(bundle.model(chosen), size, target, chosen, threads, cache, streams)
 
 
 def open_model(
@@ -64,6 +69,7 @@ def open_model(
     precision: Precision,
     threads: int | None = None,
     cache: Path | None = None,
+    streams: int = 1,
 ) -> Engine:
     """Open an engine on a model that is in no bundle yet: as `open_engine`, nothing is checked.
 
@@ -74,12 +80,13 @@ def open_model(
         precision: what the file is.
         threads: see `open_engine`.
         cache: see `open_engine`.
+        streams: see `open_engine`.
     """
     check_target(target)
     if target == "x86":
         from orthoedge.targets.x86.engine import OpenVinoEngine
 
-        return OpenVinoEngine(model, size, precision, threads, cache)
+        return OpenVinoEngine(model, size, precision, threads, cache, streams)
     from orthoedge.targets.portable.engine import OnnxRuntimeEngine
 
     return OnnxRuntimeEngine(model, size, precision, threads)
@@ -110,6 +117,7 @@ def choose_precision(
     bundle: Bundle | None = None,
     threads: int | None = None,
     cache: Path | None = None,
+    streams: int = 1,
 ) -> tuple[Precision, str]:
     """The precision `auto` stands for on this machine, and why.
 
@@ -118,11 +126,12 @@ def choose_precision(
         bundle: measure it on this one; None goes by the processor's instruction sets.
         threads: see `open_engine`.
         cache: folder that remembers what was measured.
+        streams: see `open_engine`.
     """
     if target == "x86" and bundle is not None:
         from orthoedge.targets.x86.choice import measure_precision
 
-        return measure_precision(bundle, threads, cache)
+        return measure_precision(bundle, threads, cache, streams)
     if target == "x86":
         from orthoedge.targets.x86.cpu import choose_precision as choose
 
@@ -136,6 +145,9 @@ def open_pipeline(
     precision: Literal["auto", "int8", "fp32"] = "auto",
     threads: int | None = None,
     cache: Path | None = None,
+    streams: int = 1,
+    deadline_ms: float | None = None,
+    memory_mb: float | None = None,
 ) -> Pipeline:
     """Read a bundle, open an engine on it, and return the pipeline.
 
@@ -145,11 +157,16 @@ def open_pipeline(
         precision: see `open_engine`.
         threads: see `open_engine`.
         cache: see `open_engine`.
+        streams: see `open_engine`.
+        deadline_ms: see `Pipeline`.
+        memory_mb: see `Pipeline`.
 
     Raises:
         BundleError: the bundle is missing or is not what its manifest says.
         EngineError: the engine cannot be opened.
+        RecipeError: `deadline_ms` or `memory_mb` is not above 0.
     """
     if not isinstance(bundle, Bundle):
         bundle = read_bundle(EMBEDDED if bundle is None else Path(bundle))
-    return Pipeline(bundle, open_engine(bundle, target, precision, threads, cache))
+    engine = open_engine(bundle, target, precision, threads, cache, streams)
+    return Pipeline(bundle, engine, deadline_ms=deadline_ms, memory_mb=memory_mb)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import numpy as np
 import numpy.typing as npt
 
+from orthoedge.runtime.deadline import Deadline
 from orthoedge.runtime.engine import Outputs, Precision, check_images
-from orthoedge.runtime.errors import EngineError
+from orthoedge.runtime.errors import DeadlineExceeded, EngineError
+from orthoedge.targets.cores import available_cores
+from orthoedge.targets.portable.binding import binding
 
 _OUTPUTS = ["logits", "saliency_map", "feature_vector"]
+_STAGE = "inference"
 
 
 class OnnxRuntimeEngine:
@@ -30,15 +37,13 @@ class OnnxRuntimeEngine:
     def __init__(
         self, model: bytes, size: int, precision: Precision, threads: int | None = None
     ) -> None:
-        import onnxruntime as ort
-
+        ort = binding()
         self.version: str = ort.__version__
         self.precision = precision
         self._size = size
         options = ort.SessionOptions()
         options.log_severity_level = 3
-        if threads is not None:
-            options.intra_op_num_threads = threads
+        self.threads = options.intra_op_num_threads = threads or available_cores()
         try:
             self._session = ort.InferenceSession(
                 model,
@@ -53,10 +58,34 @@ class OnnxRuntimeEngine:
             message = f"onnxruntime refused the {precision} model: {first}"
             raise EngineError(message) from error
 
-    def run(self, images: npt.NDArray[np.uint8]) -> Outputs:
-        """Run uint8 (N, 1, S, S)."""
+    def run(self, images: npt.NDArray[np.uint8], timeout_s: float | None = None) -> Outputs:
+        """Run uint8 (N, 1, S, S); given up at the end of the layer that overruns `timeout_s`."""
         check_images(images, self._size)
         try:
+            if timeout_s is not None:
+                return self._run_in_time(images, timeout_s)
             return Outputs(*self._session.run(_OUTPUTS, {"image": images}))
+        except DeadlineExceeded:
+            raise
         except Exception as error:
             raise EngineError(f"onnxruntime failed: {str(error).splitlines()[0]}") from error
+
+    def _run_in_time(self, images: npt.NDArray[np.uint8], timeout_s: float) -> Outputs:
+        ort = binding()
+        deadline = Deadline(timeout_s * 1e3, time.perf_counter())
+        deadline.check(_STAGE)
+        options = ort.RunOptions()
+        options.log_severity_level = 4  # it would print that it was ended
+        clock = threading.Timer(deadline.left_s(), setattr, (options, "terminate", True))
+        clock.start()
+        try:
+            outputs = Outputs(*self._session.run(_OUTPUTS, {"image": images}, options))
+        except Exception as error:
+            if options.terminate:
+                raise deadline.exceeded(_STAGE) from error
+            raise
+        finally:
+            clock.cancel()
+            clock.join()
+        deadline.check(_STAGE)
+        return outputs

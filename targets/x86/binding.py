@@ -1,7 +1,8 @@
 """OpenVINO's own binding, without the Python package around it.
 
 `import openvino` also imports its model converter, which imports its telemetry and an HTTP client.
-None of that is needed to run a model, and it takes longer than compiling a small one.
+None of that is needed to run a model, and it takes longer than compiling a small one. The binding
+itself has no telemetry, so there is none to switch off.
 """
 
 from __future__ import annotations

@@ -18,7 +18,9 @@ from orthoedge.targets.x86.cpu import instruction_sets
 _DIGEST = hashlib.sha256().digest_size
 
 
-def compile_model(model: bytes, size: int, threads: int | None, cache: Path | None) -> Any:
+def compile_model(
+    model: bytes, size: int, threads: int | None, cache: Path | None, streams: int = 1
+) -> Any:
     """Compile for one image of a fixed size.
 
     Args:
@@ -27,15 +29,22 @@ def compile_model(model: bytes, size: int, threads: int | None, cache: Path | No
         threads: inference threads; None for one per core.
         cache: folder that keeps what was compiled; None keeps nothing. A kept file that another
             version, processor or setting wrote has another name; a damaged one is made anew.
+        streams: how many images are inferred at once; they share the threads.
 
     Raises:
         RuntimeError: OpenVINO refused the model.
         OSError: the cache cannot be written.
     """
     # Without the hint "fp32" runs in bf16 on processors that have it.
-    config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    config: dict[str, Any] = {
+        "INFERENCE_PRECISION_HINT": "f32",
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": streams,
+    }
     if threads is not None:
         config["INFERENCE_NUM_THREADS"] = threads
+        # It would pin them to the first cores, in each of several processes to the same ones.
+        config["ENABLE_CPU_PINNING"] = False
     core = binding().Core()
     if cache is None:
         return _compile(core, model, size, config)

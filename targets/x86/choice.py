@@ -26,7 +26,7 @@ class _Measured(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def measure_precision(
-    bundle: Bundle, threads: int | None, cache: Path | None
+    bundle: Bundle, threads: int | None, cache: Path | None, streams: int = 1
 ) -> tuple[Precision, str]:
     """Time both precisions in turn on a golden image; the faster one, and why.
 
@@ -36,7 +36,9 @@ def measure_precision(
     Args:
         bundle: has both models.
         threads: inference threads; None for one per core.
-        cache: folder that remembers, per bundle, machine and threads; None remembers nothing.
+        cache: folder that remembers, per bundle, machine, threads and streams; None remembers
+            nothing.
+        streams: how many images are inferred at once.
 
     Raises:
         EngineError: OpenVINO refused a model, or the cache cannot be written.
@@ -44,12 +46,12 @@ def measure_precision(
     possible, reason = choose_precision()
     if possible == "fp32":
         return possible, reason
-    key = sha256(json.dumps([bundle.sha256, threads, machine_key()]).encode())
+    key = sha256(json.dumps([bundle.sha256, threads, streams, machine_key()]).encode())
     file = None if cache is None else cache / f"{key[:32]}.precision.json"
     found = None if file is None else _remembered(file)
     when = "remembered"
     if found is None:
-        found, when = _time(bundle, threads, cache), "measured now"
+        found, when = _time(bundle, threads, cache, streams), "measured now"
         if file is not None:
             try:
                 write_atomic(file, msgspec.json.encode(found))
@@ -66,10 +68,10 @@ def _remembered(file: Path) -> _Measured | None:
         return None  # absent or damaged: measured again
 
 
-def _time(bundle: Bundle, threads: int | None, cache: Path | None) -> _Measured:
+def _time(bundle: Bundle, threads: int | None, cache: Path | None, streams: int) -> _Measured:
     size, image = bundle.manifest.graph.size, bundle.golden_images()[:1]
     engines = {
-        precision: OpenVinoEngine(bundle.model(precision), size, precision, threads, cache)
+        precision: OpenVinoEngine(bundle.model(precision), size, precision, threads, cache, streams)
         for precision in PRECISIONS
     }
     samples: dict[str, list[float]] = {precision: [] for precision in engines}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.metadata
+import math
 import re
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +14,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from orthoedge.runtime.deadline import Deadline
 from orthoedge.runtime.engine import Outputs, Precision, check_images
 from orthoedge.runtime.errors import EngineError
 from orthoedge.targets.x86.binding import binding
 from orthoedge.targets.x86.build import cache_failed, compile_model
 
 _OUTPUTS = ("logits", "saliency_map", "feature_vector")
+_STAGE = "inference"
 # Widest first, in OpenVINO's spelling: it says avx2 for AVX2 with VNNI too, and sse42 for SSE4.1.
 _ISA = ("avx512_amx", "avx512", "avx2", "avx", "sse42")
 
@@ -45,6 +49,8 @@ class OpenVinoEngine:
         precision: what the file is said to be; checked against the compiled kernels.
         threads: inference threads; None for one per core.
         cache: folder that keeps the compiled model for the next start; None keeps nothing.
+        streams: how many images are inferred at once, for as many calling threads; they share the
+            inference threads. Answers do not depend on it.
 
     Raises:
         EngineError: OpenVINO refused the model, or the cache cannot be written.
@@ -59,11 +65,12 @@ class OpenVinoEngine:
         precision: Precision,
         threads: int | None = None,
         cache: Path | None = None,
+        streams: int = 1,
     ) -> None:
         self.version = importlib.metadata.version("openvino")
         self._size = size
         try:
-            self._compiled = compile_model(model, size, threads, cache)
+            self._compiled = compile_model(model, size, threads, cache, streams)
         except OSError as error:
             raise cache_failed(cache, error) from error
         except RuntimeError as error:
@@ -75,20 +82,27 @@ class OpenVinoEngine:
                 f"{'' if integer else 'out'} integer kernels: the file is not what it says"
             )
         self.precision = precision
+        self.threads: int = self._compiled.get_property("INFERENCE_NUM_THREADS")
         self._local = threading.local()
 
-    def run(self, images: npt.NDArray[np.uint8]) -> Outputs:
+    def run(self, images: npt.NDArray[np.uint8], timeout_s: float | None = None) -> Outputs:
         """Run uint8 (N, 1, S, S), one after another; one inference request per calling thread."""
         check_images(images, self._size)
+        deadline = None
+        if timeout_s is not None:
+            deadline = Deadline(timeout_s * 1e3, time.perf_counter())
         slot = getattr(self._local, "slot", None)
         if slot is None:
-            slot = self._local.slot = self._open_slot()
+            slot = self._local.slot = self._idle_slot(deadline)
         answers = []
         for image in images:
             slot.image[0] = image
             try:
-                slot.request.start_async({}, None)  # infer() would copy the outputs
-                slot.request.wait()
+                if deadline is None:
+                    slot.request.start_async({}, None)  # infer() would copy the outputs
+                    slot.request.wait()
+                else:
+                    self._infer_in_time(slot, deadline)
             except RuntimeError as error:
                 raise EngineError(f"openvino failed: {_last(error)}") from error
             answers.append([output.copy() for output in slot.outputs])
@@ -96,11 +110,43 @@ class OpenVinoEngine:
             return Outputs(*answers[0])
         return Outputs(*(np.concatenate(parts) for parts in zip(*answers, strict=True)))
 
+    def _infer_in_time(self, slot: _Slot, deadline: Deadline) -> None:
+        deadline.check(_STAGE)
+        slot.request.start_async({}, None)
+        if not slot.request.wait_for(_milliseconds(deadline)):
+            slot.request.cancel()
+            self._local.cancelled, self._local.slot = slot, None
+            raise deadline.exceeded(_STAGE)
+        deadline.check(_STAGE)
+
+    def _idle_slot(self, deadline: Deadline | None) -> _Slot:
+        """This thread's slot once what it was given up on has ended; a new one if it has none.
+
+        A cancelled inference ends with the layer it is at, or if it still waits behind those of
+        other threads, in its turn. A new slot for each call would pile them up there.
+        """
+        slot: _Slot | None = getattr(self._local, "cancelled", None)
+        if slot is None:
+            return self._open_slot()
+        try:
+            if deadline is None:
+                slot.request.wait()
+            elif not slot.request.wait_for(_milliseconds(deadline)):
+                raise deadline.exceeded(_STAGE)
+        except RuntimeError:
+            pass  # how the binding says that it was cancelled
+        self._local.cancelled = None
+        return slot
+
     def _open_slot(self) -> _Slot:
         request = self._compiled.create_infer_request()
         image = np.zeros((1, 1, self._size, self._size), np.uint8)
         request.set_input_tensor(binding().Tensor(image, shared_memory=True))
         return _Slot(request, image, tuple(request.get_tensor(name).data for name in _OUTPUTS))
+
+
+def _milliseconds(deadline: Deadline) -> int:
+    return max(0, math.ceil(deadline.left_s() * 1e3))
 
 
 def _last(error: RuntimeError) -> str:

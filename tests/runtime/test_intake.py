@@ -218,8 +218,8 @@ def test_the_limit_is_on_rows_times_columns():
 
 
 def test_a_path_that_cannot_be_read_is_an_input_error_without_the_path(tmp_path):
-    for path in (tmp_path / "absent.png", tmp_path):
-        with pytest.raises(InputError, match=r"^cannot read the file: ") as caught:
+    for path, message in ((tmp_path / "absent.png", "no such file"), (tmp_path, "cannot read the")):
+        with pytest.raises(InputError, match=f"^{message}") as caught:
             read_image(path)
         assert str(tmp_path) not in str(caught.value)
 

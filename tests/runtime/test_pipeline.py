@@ -71,7 +71,7 @@ def test_what_is_no_radiograph_is_refused(pipeline, tmp_path):
 
 def test_logits_that_are_not_finite_are_no_answer(small_bundle, image):
     class Broken:
-        name, version, precision, isa = "broken", "0", "fp32", "none"
+        name, version, precision, isa, threads = "broken", "0", "fp32", "none", 1
 
         def run(self, images):
             return Outputs(
@@ -86,7 +86,7 @@ def test_logits_that_are_not_finite_are_no_answer(small_bundle, image):
 
 def test_outputs_of_other_shapes_than_the_manifest_s_are_no_answer(small_bundle, image):
     class Broken:
-        name, version, precision, isa = "broken", "0", "fp32", "none"
+        name, version, precision, isa, threads = "broken", "0", "fp32", "none", 1
 
         def run(self, images):  # one feature would spread over all of the statistics' features
             arrays = ((1, 3), (1, 3, 4, 4), (1, 1))

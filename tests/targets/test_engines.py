@@ -1,10 +1,12 @@
 """Both CPU engines keep one contract, and say what really ran."""
 
+import json
 import threading
 
 import numpy as np
 import pytest
 
+from orthoedge.runtime.bundles import SAMPLES
 from orthoedge.runtime.errors import EngineError, MissingDependency, UnknownTarget
 from orthoedge.targets import open_engine, open_model, open_pipeline
 from orthoedge.targets.parity import check_engine, deviation
@@ -76,6 +78,37 @@ def test_wrong_input_is_refused_with_what_was_expected(engine, images):
 def test_a_strided_view_gives_the_same_answer(engine):
     mirrored = IMAGES[..., ::-1]
     np.testing.assert_array_equal(engine.run(mirrored).logits, engine.run(mirrored.copy()).logits)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_streams_and_threads_do_not_change_a_bit_of_an_answer(precision):
+    """On the embedded network, whose kernels are large enough to be shared out."""
+    sources = sorted(SAMPLES.glob("*.png"))[:4]
+    told = set()
+    for threads, streams in ((1, 1), (2, 1), (2, 2)):
+        pipeline = open_pipeline(None, "x86", precision, threads, streams=streams)
+        findings = list(pipeline.map(sources, 4))
+        records = [json.loads(finding.to_json()) for finding in findings]
+        for record, finding in zip(records, findings, strict=True):
+            del record["timing_ms"]
+            assert record["provenance"].pop("threads") == threads
+            record["saliency_map"] = finding.saliency_map.tobytes().hex()
+        told.add(json.dumps(records))
+    assert len(told) == 1
+
+
+def test_streams_are_those_asked_for_and_one_at_least(small_bundle):
+    for streams in (1, 2):
+        engine = open_engine(small_bundle, "x86", "fp32", 2, streams=streams)
+        assert engine._compiled.get_property("NUM_STREAMS") == streams
+    with pytest.raises(EngineError, match="streams: expected 1 or more"):
+        open_engine(small_bundle, "x86", "fp32", streams=0)
+
+
+def test_where_a_number_of_threads_is_given_none_is_pinned_to_a_core(small_bundle):
+    """Several processes of one thread each would all be pinned to the first core."""
+    engine = open_engine(small_bundle, "x86", "fp32", 1)
+    assert not engine._compiled.get_property("ENABLE_CPU_PINNING")
 
 
 def test_openvino_reports_the_kernels_it_compiled(small_bundle):

@@ -62,13 +62,18 @@ def test_a_damaged_cache_is_made_anew(damage, small_bundle, tmp_path):
     assert len(content) > 1000
 
 
-def test_other_threads_or_instructions_are_another_cache(small_bundle, tmp_path, monkeypatch):
+def test_other_threads_streams_or_instructions_are_another_cache(
+    small_bundle, tmp_path, monkeypatch
+):
     open_engine(small_bundle, "x86", "int8", cache=tmp_path)
     open_engine(small_bundle, "x86", "int8", threads=1, cache=tmp_path)
     assert len(list(tmp_path.iterdir())) == 2
     monkeypatch.setattr(build, "instruction_sets", lambda: frozenset({"sse4_1"}))
     open_engine(small_bundle, "x86", "int8", cache=tmp_path)
     assert len(list(tmp_path.iterdir())) == 3
+    monkeypatch.undo()
+    open_engine(small_bundle, "x86", "int8", streams=2, cache=tmp_path)
+    assert len(list(tmp_path.iterdir())) == 4
 
 
 def test_a_cache_that_cannot_be_written_is_told(small_bundle, tmp_path):

@@ -1,0 +1,104 @@
+"""Files predicted in several processes, each with a pipeline of its own."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cache
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from orthoedge.cli.answers import Answer, Settings, Task, answer
+from orthoedge.cli.terminal import printable
+from orthoedge.runtime.errors import EngineError
+from orthoedge.targets.cores import available_cores
+
+if TYPE_CHECKING:
+    from orthoedge.runtime.pipeline import Pipeline
+
+_AHEAD = 4  # files per process that are given out or wait for their turn to be printed
+
+
+def answers_of(settings: Settings, tasks: Sequence[Task], jobs: int) -> Iterator[Answer]:
+    """Answers of `jobs` processes, in the order of the tasks; as each is done they go away.
+
+    Args:
+        settings: of each process's pipeline; where `threads` is None the cores are shared out.
+        tasks: the files.
+        jobs: processes, 1 or more.
+
+    Raises:
+        EngineError: the engine failed, or a process died.
+    """
+    threads = settings.threads or max(1, available_cores() // jobs)
+    settings = replace(settings, threads=threads)
+    # A process that was forked would share OpenCV's and the engine's locks with no thread to open
+    # them.
+    context = multiprocessing.get_context("spawn")
+    others = set(multiprocessing.active_children())
+    waiting: deque[tuple[Task, Future[Answer]]] = deque()
+    coming = iter(tasks)
+    with _no_interrupt():
+        pool = ProcessPoolExecutor(jobs, context, _begin, (threads,))
+    try:
+        while True:
+            with _no_interrupt():
+                for task in islice(coming, _AHEAD * jobs - len(waiting)):
+                    waiting.append((task, pool.submit(_answer, settings, task)))
+            if not waiting:
+                break
+            yield waiting[0][1].result()
+            waiting.popleft()
+    except BrokenProcessPool as error:
+        name = printable(str(waiting[0][0].path)) if waiting else "the first file"
+        raise EngineError(
+            f"--jobs {jobs}: a process died, killed or out of memory; {name} and those after it "
+            "have no answer; try fewer jobs"
+        ) from error
+    finally:
+        # Nobody waits for what is still being worked on: there is nothing, or it was interrupted.
+        for process in set(multiprocessing.active_children()) - others:
+            process.kill()
+        pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _no_interrupt() -> Iterator[None]:
+    """Let what is started meanwhile never see Ctrl-C, which a terminal sends to all; this does."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _begin(threads: int) -> None:
+    import cv2
+
+    cv2.setNumThreads(threads)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A parent that was killed cannot end its processes; they would wait for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+@cache
+def _pipeline(settings: Settings) -> Pipeline:
+    return settings.open()
+
+
+def _answer(settings: Settings, task: Task) -> Answer:
+    return answer(_pipeline(settings), task, settings.as_json)
