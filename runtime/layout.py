@@ -77,5 +77,6 @@ def with_words(
     shape = (max(rows, high), columns + wide) if layout.beside else (rows + high, wide)
     canvas: Picture = np.full((*shape, 3), BACKGROUND, np.uint8)
     canvas[:rows, :columns] = panel
+    del panel
     canvas[y:, x:] = draw(entries, (shape[0] - y, wide), unit, zoom)
     return canvas

@@ -53,9 +53,12 @@ def overlay(radiograph: Radiograph, finding: Finding) -> Picture:
     factor = max(1, math.ceil(_SMALLEST_UNIT * layout.zoom))
     unit = factor / layout.zoom
     shape = (columns * factor, rows * factor)
-    shown = cv2.resize(radiograph.pixels, shape, interpolation=cv2.INTER_NEAREST)
-    panel = _panel(shown.astype(np.uint8, copy=False), finding, heat, factor, unit)
-    return with_words(panel, entries, layout, unit, factor)
+    shown = radiograph.pixels
+    if factor > 1:
+        enlarged = cv2.resize(shown, shape, interpolation=cv2.INTER_NEAREST)
+        shown = enlarged.astype(np.uint8, copy=False)
+    # No name for the panel here: it is as large as all else, and given up before the words.
+    return with_words(_panel(shown, finding, heat, factor, unit), entries, layout, unit, factor)
 
 
 def side_by_side(radiograph: Radiograph, finding: Finding) -> Picture:
@@ -187,6 +190,10 @@ def _panel(
         min(max(0, round(edge * scale)), limit)
         for edge, limit in zip(finding.placement.field, (columns, rows) * 2, strict=True)
     )
+    if (x0, y0, x1, y1) == (0, 0, columns, rows):  # the usual case: no second picture is held
+        panel = dye(shown, heat)
+        outline(panel, heat, width)
+        return panel
     panel = dimmed(shown)
     if x1 > x0 and y1 > y0:
         part = dye(shown[y0:y1, x0:x1], heat)
