@@ -31,21 +31,66 @@ def installed(tmp_path, monkeypatch):
     (tmp_path / "bundles" / "current").symlink_to("0.1.0")
     pixels = cv2.imread(str(min(SAMPLES.glob("*.png"))), cv2.IMREAD_GRAYSCALE)
     pixels.tofile(tmp_path / "radiograph.raw")
+    (tmp_path / "inbox").mkdir()
+    for name in ("radiograph.png", "inbox/a.png"):
+        assert cv2.imwrite(str(tmp_path / name), pixels)
+    (tmp_path / "inbox" / "b.png").write_bytes(b"cut")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-def test_every_line_of_python_runs(installed, capsys):
-    first, second = blocks("python")
-    assert len([line for line in first.splitlines() if line]) == 10
-    names = {}
-    exec(compile(first, "embedding.md", "exec"), names)
-    finding = names["finding"]
-    assert finding.label == "fracture"  # the sample is 0-hand-fracture-comminuted
-    assert capsys.readouterr().out.startswith(f"{finding.decision} fracture {{")
-    assert names["record"] == finding.to_json()
-    exec(compile(second, "embedding.md", "exec"), names)
+@pytest.fixture
+def ran(installed, capsys):
+    """The names that the page's Python leaves, block after block, and what each block printed."""
+    names, printed = {}, []
+    for block in blocks("python"):
+        exec(compile(block, "embedding.md", "exec"), names)
+        printed.append(capsys.readouterr().out)
+        names.setdefault("findings of blocks", []).append(names["finding"])
+    return names, printed
+
+
+def numbers(finding):
+    return finding.saliency_map.tobytes(), finding.verdict, finding.placement
+
+
+def test_every_line_of_python_runs(ran):
+    names, printed = ran
+    ten, limits, many, together, sound, replayed = blocks("python")
+    assert len([line for line in ten.splitlines() if line]) == 10
+    first, guarded, *_ = names["findings of blocks"]
+    assert first.label == "fracture"  # the sample is 0-hand-fracture-comminuted
+    assert printed[0].startswith(f"{first.decision} fracture {{")
+    assert names["record"] == first.to_json()
+    assert "deadline_ms" in limits
+    assert numbers(guarded) == numbers(first)
+    assert "pipeline.map" in many
+    assert re.fullmatch(rf"a.png: {first.decision}\nb.png: .+\n", printed[2])
+    assert "to_thread" in together
+    assert [numbers(finding) for finding in names["findings"]] == [numbers(first)] * 2
+    assert "golden_images" in sound
     assert names["sound"] is True
+    assert "provenance" in replayed
+    assert names["now"] is not names["then"]
+    assert names["now"]["probabilities"] == first.probabilities
+
+
+def test_a_call_that_is_late_gives_no_answer(installed):
+    names = {}
+    ten, limits, *_ = blocks("python")
+    exec(compile(ten, "embedding.md", "exec"), names)
+    exec(compile(limits.replace("=2000", "=0.001"), "embedding.md", "exec"), names)
+    assert names["finding"] is None
+
+
+def test_a_replay_by_another_bundle_stops(installed):
+    names = {}
+    ten, *_, replayed = blocks("python")
+    exec(compile(ten, "embedding.md", "exec"), names)
+    manifest = installed / "bundles" / "0.1.0" / "manifest.json"
+    manifest.write_bytes(manifest.read_bytes() + b" ")
+    with pytest.raises(SystemExit, match="not what ran then"):
+        exec(compile(replayed, "embedding.md", "exec"), names)
 
 
 def test_the_ten_lines_stop_at_a_damaged_model(installed):
@@ -100,6 +145,7 @@ def test_the_unit_has_no_network_nothing_writable_and_a_ceiling():
     assert found["ProtectSystem"] == "strict"
     assert found["DynamicUser"] == "yes"
     assert found["MemoryMax"] == "256M"
+    assert found["Environment"] == "MALLOC_MMAP_THRESHOLD_=1048576"
     assert not {"ReadWritePaths", "StateDirectory", "CacheDirectory"} & set(found)
     # With these the engine cannot compile its kernels, or the processor's flags cannot be read.
     assert not {"MemoryDenyWriteExecute", "ProcSubset"} & set(found)

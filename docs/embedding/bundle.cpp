@@ -1,5 +1,7 @@
 #include "bundle.h"
 
+#include <algorithm>
+#include <set>
 #include <stdexcept>
 
 #include "files.h"
@@ -36,25 +38,59 @@ Preprocess preprocess_of(const Json& json) {
   return found;
 }
 
-Calibration calibration_of(const Json& json, const Bundle& bundle) {
-  const Json& score = json.at("out_of_distribution");
-  Calibration found{json.at("temperature").number(),
-                    json.at("conformal_quantile").number(),
-                    {},
-                    score.at("features").numbers(),
-                    score.at("look").numbers(),
-                    score.at("offset").number(),
-                    score.at("threshold").number(),
-                    score.at("reject").number()};
-  for (const std::string& label : bundle.labels)
-    found.operating_points[label] = json.at("operating_points").at(label).number();
-  const auto count = static_cast<std::size_t>(bundle.graph.features);
-  require(found.temperature > 0, "calibration: temperature is not above 0");
+void require_share(double value, const std::string& name) {
+  require(value >= 0 && value <= 1, "calibration: " + name + " is not 0 to 1");
+}
+
+OutOfDistribution score_of(const Json& json, std::size_t features) {
+  OutOfDistribution found{json.at("features").numbers(),    json.at("look_centre").numbers(),
+                          json.at("look_spread").numbers(), json.at("look_terms").numbers(),
+                          json.at("offset").number(),       json.at("threshold").number(),
+                          json.at("reject").number()};
+  const auto hold = [](const std::vector<double>& values, const char* name, std::size_t size) {
+    require(values.size() == size, std::string("calibration: out_of_distribution.") + name +
+                                       " does not hold " + std::to_string(size) + " numbers");
+  };
+  hold(found.features, "features", features);
+  hold(found.look_centre, "look_centre", kLookSize);
+  hold(found.look_spread, "look_spread", kLookSize);
+  hold(found.look_terms, "look_terms", kLookTerms);
+  require(*std::min_element(found.look_spread.begin(), found.look_spread.end()) > 0,
+          "calibration: out_of_distribution.look_spread is not above 0");
   require(found.threshold > 0, "calibration: out_of_distribution.threshold is not above 0");
   require(found.reject >= 1, "calibration: out_of_distribution.reject is not 1 or more");
-  require(found.feature_weights.size() == count && found.look_weights.size() == kLookSize,
-          "calibration: out_of_distribution does not have a weight per feature and number of look");
   return found;
+}
+
+Calibration calibration_of(const Json& json, const Bundle& bundle) {
+  Calibration found{json.at("temperature").number(),
+                    json.at("conformal_coverage").number(),
+                    json.at("conformal_quantile").number(),
+                    {},
+                    score_of(json.at("out_of_distribution"),
+                             static_cast<std::size_t>(bundle.graph.features))};
+  for (const auto& [label, point] : json.at("operating_points").members()) {
+    require_share(point.number(), "operating_points." + label);
+    found.operating_points[label] = point.number();
+  }
+  bool named = found.operating_points.size() == bundle.labels.size();
+  for (const std::string& label : bundle.labels)
+    named = named && found.operating_points.count(label) == 1;
+  require(named, "calibration: operating_points does not name every label");
+  require(found.temperature > 0, "calibration: temperature is not above 0");
+  require_share(found.conformal_coverage, "conformal_coverage");
+  require_share(found.conformal_quantile, "conformal_quantile");
+  return found;
+}
+
+void check_labels(const Bundle& bundle) {
+  const std::set<std::string> labels(bundle.labels.begin(), bundle.labels.end());
+  require(labels.size() >= 2 && labels.size() == bundle.labels.size(),
+          "labels are not two or more distinct names");
+  require(labels.size() == static_cast<std::size_t>(bundle.graph.classes),
+          "labels and graph.classes differ");
+  for (const std::string& label : bundle.alert_labels)
+    require(labels.count(label) == 1, "alert_labels: " + label + " is no label");
 }
 
 void describe(Bundle& bundle, const Json& json) {
@@ -71,13 +107,19 @@ void describe(Bundle& bundle, const Json& json) {
   bundle.graph = {graph.at("size").integer(), graph.at("classes").integer(),
                   graph.at("features").integer(), graph.at("map_height").integer(),
                   graph.at("map_width").integer()};
-  require(bundle.labels.size() == static_cast<std::size_t>(bundle.graph.classes),
-          "labels and graph.classes differ");
+  check_labels(bundle);
   require(bundle.preprocess.size == bundle.graph.size, "preprocess.size and graph.size differ");
-  bundle.calibration = calibration_of(json.at("calibration").at(bundle.precision), bundle);
-  const Json& tolerance = json.at("golden").at("tolerance").at(bundle.precision);
-  bundle.tolerance = {tolerance.at("logits").number(), tolerance.at("saliency_map").number(),
-                      tolerance.at("feature_vector").number()};
+  require(bundle.graph.features >= 1, "graph.features is not 1 or more");
+  for (const std::string precision : {"fp32", "int8"}) {  // what does not run must be sound too
+    const Calibration calibration = calibration_of(json.at("calibration").at(precision), bundle);
+    json.at("metrics").at(precision).members();
+    const Json& limit = json.at("golden").at("tolerance").at(precision);
+    const Tolerance tolerance{limit.at("logits").number(), limit.at("saliency_map").number(),
+                              limit.at("feature_vector").number()};
+    if (precision != bundle.precision) continue;
+    bundle.calibration = calibration;
+    bundle.tolerance = tolerance;
+  }
 }
 
 void read_files(Bundle& bundle, const std::string& folder, const Json& json) {

@@ -13,12 +13,16 @@ struct Graph {
   int size, classes, features, map_height, map_width;
 };
 
-struct Calibration {
-  double temperature, conformal_quantile;
-  std::map<std::string, double> operating_points;
-  // Of the out-of-distribution score: `threshold` of it is 1, beyond `reject` is no radiograph.
-  std::vector<double> feature_weights, look_weights;
+// Weights of the score: its `threshold` is 1, beyond `reject` an image is no radiograph.
+struct OutOfDistribution {
+  std::vector<double> features, look_centre, look_spread, look_terms;
   double offset, threshold, reject;
+};
+
+struct Calibration {
+  double temperature, conformal_coverage, conformal_quantile;
+  std::map<std::string, double> operating_points;
+  OutOfDistribution out_of_distribution;
 };
 
 // Largest allowed |difference| over the standard deviation of the expected tensor.

@@ -19,15 +19,16 @@ std::vector<double> softmax(const std::vector<float>& logits, double temperature
   return values;
 }
 
-// How unlike the training images, from the features and the look of the network's input.
-double distance(const Answer& answer, const Calibration& calibration) {
+// How unlike the training images: linear in the features, quadratic in the look of the input.
+double distance(const Answer& answer, const OutOfDistribution& score) {
   const std::vector<float>& features = answer.outputs.feature_vector;
-  const std::vector<float> glance = look(answer.prepared.square.view());
-  const double of_features = std::inner_product(features.begin(), features.end(),
-                                                calibration.feature_weights.begin(), 0.0);
+  const std::vector<double> terms = look_terms(look(answer.prepared.square.view()),
+                                               score.look_centre, score.look_spread);
+  const double of_features =
+      std::inner_product(features.begin(), features.end(), score.features.begin(), 0.0);
   const double of_look =
-      std::inner_product(glance.begin(), glance.end(), calibration.look_weights.begin(), 0.0);
-  return (of_features + of_look + calibration.offset) / calibration.threshold;
+      std::inner_product(terms.begin(), terms.end(), score.look_terms.begin(), 0.0);
+  return (of_features + of_look + score.offset) / score.threshold;
 }
 
 }  // namespace
@@ -36,7 +37,7 @@ DecisionInputs decision_inputs(const Bundle& bundle, const Answer& answer) {
   const Calibration& calibration = bundle.calibration;
   DecisionInputs found{softmax(answer.outputs.logits, calibration.temperature),
                        {},
-                       distance(answer, calibration)};
+                       distance(answer, calibration.out_of_distribution)};
   std::vector<std::size_t> ranked(bundle.labels.size());
   std::iota(ranked.begin(), ranked.end(), std::size_t{0});
   std::stable_sort(ranked.begin(), ranked.end(), [&](std::size_t a, std::size_t b) {

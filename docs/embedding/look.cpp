@@ -12,6 +12,7 @@ namespace {
 
 constexpr int kHalvings = 5, kDirected = 4;
 constexpr double kRounding = 0.5;
+constexpr double kFar = 4;  // spreads: beyond, how far says nothing any more
 
 double mean(View pixels) {
   double sum = 0;
@@ -78,6 +79,16 @@ std::vector<float> look(View square) {
     found.push_back(mean(part) / 255);
   if (found.size() != kLookSize) throw std::logic_error("look and kLookSize differ");
   return {found.begin(), found.end()};
+}
+
+std::vector<double> look_terms(const std::vector<float>& look, const std::vector<double>& centre,
+                               const std::vector<double>& spread) {
+  std::vector<double> terms;
+  for (std::size_t i = 0; i < kLookSize; ++i)
+    terms.push_back(std::clamp((look.at(i) - centre.at(i)) / spread.at(i), -kFar, kFar));
+  for (std::size_t i = 0; i < kLookSize; ++i)
+    for (std::size_t j = i; j < kLookSize; ++j) terms.push_back(terms[i] * terms[j]);
+  return terms;
 }
 
 }  // namespace orthoedge

@@ -1,6 +1,5 @@
 """The C++ example of docs/embedding is compiled and says what the Python pipeline says."""
 
-import hashlib
 import json
 import re
 import shutil
@@ -11,6 +10,7 @@ import cv2
 import msgspec
 import numpy as np
 import pytest
+from damaged_bundles import DAMAGES, changed_bundle
 
 from orthoedge.runtime.bundles import EMBEDDED, SAMPLES
 from orthoedge.runtime.preprocess import STANDARD, Preprocess
@@ -66,22 +66,6 @@ def write(folder, images):
     for path, pixels in zip(paths, images, strict=True):
         assert cv2.imwrite(str(path), pixels)
     return paths
-
-
-def changed_bundle(tmp_path, change):
-    """A copy of the embedded bundle whose manifest `change` was applied to."""
-    copy = tmp_path / "bundle"
-    shutil.copytree(EMBEDDED, copy)
-    manifest = json.loads((copy / "manifest.json").read_text())
-    change(copy, manifest)
-    (copy / "manifest.json").write_text(json.dumps(manifest))
-    return copy
-
-
-def record(copy, manifest, name):
-    """Write down a file's new size and hash, so that only what it holds is wrong."""
-    data = (copy / name).read_bytes()
-    manifest["files"][name] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
 
 
 @pytest.mark.parametrize(
@@ -171,52 +155,7 @@ def test_the_golden_answers_come_back(built, tmp_path, radiographs, precision):
         assert 0 < golden[name] <= getattr(limit, name)
 
 
-def flip(copy, manifest):
-    data = bytearray((copy / "model.int8.onnx").read_bytes())
-    data[len(data) // 2] ^= 1
-    (copy / "model.int8.onnx").write_bytes(data)
-
-
-def swap_models(copy, manifest):
-    shutil.copy(copy / "model.fp32.onnx", copy / "model.int8.onnx")
-    record(copy, manifest, "model.int8.onnx")
-
-
-def move_golden(copy, manifest):
-    arrays = dict(np.load(copy / "golden" / "int8.npz"))
-    np.savez_compressed(copy / "golden" / "int8.npz", **{**arrays, "logits": arrays["logits"] + 1})
-    record(copy, manifest, "golden/int8.npz")
-
-
-def swap_labels(copy, manifest):
-    manifest["labels"][:2] = manifest["labels"][1::-1]
-
-
-def no_temperature(copy, manifest):
-    del manifest["calibration"]["int8"]["temperature"]
-
-
-def other_schema(copy, manifest):
-    manifest["schema"] += 1
-
-
-def garbage(copy, manifest):
-    (copy / "model.int8.onnx").write_bytes(b"garbage")
-    record(copy, manifest, "model.int8.onnx")
-
-
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        (flip, "model.int8.onnx is not the file the manifest describes (SHA-256 differs)"),
-        (swap_models, "without integer kernels: the file is not what it says"),
-        (move_golden, "the golden answers do not come back: logits off by"),
-        (swap_labels, "the manifest's labels are not those of the golden answers"),
-        (no_temperature, "manifest.json: calibration.int8.temperature is missing"),
-        (other_schema, "this program reads"),
-        (garbage, "openvino refused the model"),
-    ],
-)
+@pytest.mark.parametrize(("change", "reason"), DAMAGES)
 def test_a_damaged_bundle_is_refused_in_one_line(built, tmp_path, radiographs, change, reason):
     bundle = changed_bundle(tmp_path, change)
     done = run(built / "orthoedge-classify", bundle, "int8", tmp_path, radiographs[1][0])
