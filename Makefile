@@ -15,7 +15,7 @@ SOURCES := $(shell find cli training compression runtime benchmarks targets -typ
 PIP_INSTALL := -m pip install --disable-pip-version-check
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow lint format bench bench-training clean
+.PHONY: help demo test test-slow lint format bench bench-ratios bench-training clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -45,6 +45,9 @@ bench: $(VENV)/.installed  ## latency of the embedded bundle and of the stages
 	$(VENV)/bin/orthoedge benchmark --out $(BENCH_OUT) $(BENCH_ARGS)
 	$(VENV)/bin/python -m pytest benchmarks/bench_*.py -o addopts= -o python_functions='bench_*' \
 		--benchmark-only --benchmark-columns=min,median,iqr,rounds --benchmark-group-by=func
+
+bench-ratios: $(VENV)/.installed  ## the promises about speed, each beside what it is compared with
+	$(VENV)/bin/orthoedge benchmark --ratios --out $(BENCH_OUT) $(BENCH_ARGS)
 
 bench-training: $(VENV)/.installed  ## training throughput against the bare step
 	$(VENV)/bin/orthoedge benchmark --training orthovision $(BENCH_ARGS)
