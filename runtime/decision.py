@@ -84,7 +84,8 @@ def margins(verdict: Verdict, calibration: Calibration) -> dict[str, float]:
     """How far each number that `decide` compares lies above its threshold; negative: below.
 
     Two verdicts of one calibration say the same unless one of these changes its sign. Probabilities
-    are in their own units, the distance from the training images in units of each threshold.
+    are in their own units, the distance from the training images in units of each threshold. Of the
+    two most probable labels one gains what the other loses, so their threshold lies half-way.
     """
     distance = verdict.out_of_distribution
     found = {
@@ -93,7 +94,7 @@ def margins(verdict: Verdict, calibration: Calibration) -> dict[str, float]:
     }
     for label, probability in verdict.probabilities.items():
         others = (p for other, p in verdict.probabilities.items() if other != label)
-        found[f"{label} first"] = probability - max(others)
+        found[f"{label} first"] = (probability - max(others)) / 2
         found[f"{label} in the set"] = probability - (1 - calibration.conformal_quantile)
         found[f"{label} confident"] = probability - calibration.operating_points[label]
     return found

@@ -143,9 +143,9 @@ def test_margins_name_every_threshold_and_the_side_of_it(small_bundle):
         {
             "out of distribution": 2,
             "reject": -0.25,
-            "fracture first": 0.15,
-            "non-affected first": -0.15,
-            "tumor-malignant first": -0.35,
+            "fracture first": 0.075,
+            "non-affected first": -0.075,
+            "tumor-malignant first": -0.175,
             "fracture in the set": 0.2,
             "non-affected in the set": 0.05,
             "tumor-malignant in the set": -0.15,
