@@ -157,15 +157,25 @@ def test_the_folder_is_where_the_desktop_standard_says(monkeypatch):
     assert cache.cache_folder() == Path("/home/x/.cache/orthoedge")
 
 
-@pytest.mark.parametrize("step", ["_halved", "_letterbox"])
-def test_a_preprocessing_whose_code_changed_is_another_cache(step, monkeypatch):
+def halves_another_way(pixels):
+    return REAL["halve"](pixels[::-1])
+
+
+def fits_large_images_another_way(levels, size):
+    parts = [level[1:] for level in levels] if len(levels[0]) > size else levels
+    return REAL["_letterbox"](parts, size)
+
+
+REAL = {name: getattr(preprocess_module, name) for name in ("halve", "_letterbox")}
+
+
+@pytest.mark.parametrize(
+    ("step", "changed"),
+    [("halve", halves_another_way), ("_letterbox", fits_large_images_another_way)],
+)
+def test_a_preprocessing_whose_code_changed_is_another_cache(step, changed, monkeypatch):
     """Its settings are the same; what it does to large images alone must be noticed, too."""
     before = cache.fingerprint(STANDARD)
     assert cache.fingerprint(STANDARD) == before
-    real = getattr(preprocess_module, step)
-
-    def changed(pixels, size):
-        return real(pixels if len(pixels) <= STANDARD.size else pixels[1:], size)
-
     monkeypatch.setattr(preprocess_module, step, changed)
     assert cache.fingerprint(STANDARD) != before
