@@ -42,7 +42,8 @@ class Bystanders:
     def cores(self) -> float | None:
         """Cores kept busy by others since this object was made; None: the system does not say.
 
-        Time that a hypervisor took counts as others'; this process's children do, too.
+        Time that a hypervisor took counts as others'. Children are this process's own once they
+        were waited for.
         """
         others = _others_seconds()
         if others is None or self._others is None:
@@ -78,7 +79,7 @@ def describe() -> Machine:
 
 
 def _others_seconds() -> float | None:
-    """Processor time of all but this process since the machine started, as Linux counts it."""
+    """Processor time of all but this process and its ended children, as Linux counts it."""
     try:
         first = Path("/proc/stat").read_text().splitlines()[0].split()
     except OSError:
@@ -86,7 +87,7 @@ def _others_seconds() -> float | None:
     user, nice, system, _, _, irq, softirq, steal = map(int, first[1:9])
     busy = (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
     own = os.times()
-    return busy - own.user - own.system
+    return busy - sum(own[:4])  # user and system time, its own and that of its children
 
 
 def _cpu_model() -> str:

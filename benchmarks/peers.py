@@ -25,6 +25,7 @@ from orthoedge.benchmarks.bare import BareSquare
 from orthoedge.runtime.bundles import Bundle
 from orthoedge.runtime.errors import EngineError, MissingDependency
 from orthoedge.runtime.preprocess import Pixels
+from orthoedge.targets.portable.binding import binding
 
 _LOADING_S, _ANSWER_S = 300.0, 60.0
 _SHOWN = 80  # characters of an answer that makes no sense
@@ -141,7 +142,7 @@ class HandWritten:
 
     def __init__(self, bundle: Bundle, pixels: Pixels, threads: int) -> None:
         try:
-            import onnxruntime
+            onnxruntime = binding()
         except ImportError as error:
             raise MissingDependency("onnxruntime", "portable", "ONNX Runtime by hand") from error
         options = onnxruntime.SessionOptions()

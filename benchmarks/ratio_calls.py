@@ -18,7 +18,8 @@ from orthoedge.benchmarks.bare import (
 )
 from orthoedge.benchmarks.folders import sample
 from orthoedge.benchmarks.latency import interleaved
-from orthoedge.benchmarks.ratio_rows import Others, Row, Setting, ratio_row
+from orthoedge.benchmarks.machine import Bystanders
+from orthoedge.benchmarks.ratio_rows import Row, Setting, ratio_row
 from orthoedge.benchmarks.seeds import SeedsPipeline
 from orthoedge.runtime.errors import MissingDependency
 from orthoedge.runtime.pipeline import Pipeline
@@ -43,7 +44,7 @@ def seeds(setting: Setting) -> list[Row]:
     """
     pixels, pipeline = sample(SIDE), open_default(setting)
     way = SeedsPipeline(setting.threads)
-    others, rounds = Others(), setting.fewer(4)
+    others, rounds = Bystanders(), setting.fewer(4)
     calls: _Calls = {_OURS: lambda: pipeline(pixels), "seeds": lambda: way(pixels)}
     times = interleaved(calls, rounds=rounds, warmup=2)
     note = f"8-bit {SIDE}×{SIDE} in memory to decision and map; random weights in the seeds' way"
@@ -64,7 +65,7 @@ def bare(setting: Setting) -> list[Row]:
     """The pipeline against the calls of OpenCV and OpenVINO that it cannot do without."""
     pixels, pipeline = sample(SIDE), open_default(setting)
     way = BareWay(pipeline, pixels)
-    others = Others()
+    others = Bystanders()
     calls: _Calls = {_OURS: lambda: pipeline(pixels), "bare": way}
     times = interleaved(calls, rounds=setting.rounds, warmup=WARMUP)
     note = (
@@ -98,7 +99,7 @@ def saliency(setting: Setting) -> list[Row]:
     logits = BareInference(compile_model(cut, size, setting.threads, None), size)
     for inference in (whole, logits):
         inference.image[0, 0] = manifest.preprocess(sample(SIDE))
-    others = Others()
+    others = Bystanders()
     times = interleaved({_OURS: whole, "logits": logits}, rounds=setting.rounds, warmup=WARMUP)
     note = "inference alone, on one image: logits, map and features against the logits"
     return [
@@ -124,7 +125,7 @@ def dicom(setting: Setting) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "radiograph.dcm"
         write_dicom(path)
-        others = Others()
+        others = Bystanders()
         calls: _Calls = {_OURS: lambda: pipeline(path), "read": lambda: read_dicom_bare(path)}
         times = interleaved(calls, rounds=rounds, warmup=3)
     note = (

@@ -11,9 +11,10 @@ import numpy as np
 from orthoedge.benchmarks.bare import BareWay
 from orthoedge.benchmarks.folders import sample
 from orthoedge.benchmarks.latency import Timings, interleaved
+from orthoedge.benchmarks.machine import Bystanders
 from orthoedge.benchmarks.peers import HandWritten, Peer, Stopwatch
 from orthoedge.benchmarks.ratio_calls import SIDE, WARMUP, open_default
-from orthoedge.benchmarks.ratio_rows import Others, Row, Setting, difference, ratio_row
+from orthoedge.benchmarks.ratio_rows import Row, Setting, difference, ratio_row
 from orthoedge.benchmarks.report import Missing
 from orthoedge.runtime.errors import EngineError, MissingDependency
 
@@ -38,7 +39,7 @@ def peers(setting: Setting) -> tuple[list[Row], list[Missing]]:
         _OURS: clock.timed(lambda: pipeline(pixels)),
         _INFER: clock.timed(BareWay(pipeline, pixels).infer),
     }
-    labels, missing, others = {}, [], Others()
+    labels, missing, others = {}, [], Bystanders()
     try:
         by_hand = HandWritten(setting.bundle, pixels, setting.threads)
         calls[_BY_HAND], labels[_BY_HAND] = clock.timed(by_hand), "ONNX Runtime by hand, INT8"

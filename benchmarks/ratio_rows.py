@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +11,8 @@ import numpy as np
 
 from orthoedge.benchmarks import latency, machine
 from orthoedge.benchmarks.latency import Timings
-from orthoedge.benchmarks.report import Interval, Missing
+from orthoedge.benchmarks.report import Interval, Missing, write_both
 from orthoedge.runtime.bundles import Bundle
-from orthoedge.runtime.files import write_atomic
 
 
 @dataclass(frozen=True)
@@ -93,22 +90,6 @@ class Ratios(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     missing: tuple[Missing, ...]
 
 
-class Others:
-    """Cores that processes other than this one and its ended children keep busy."""
-
-    def __init__(self) -> None:
-        self._bystanders = machine.Bystanders()
-        self._begun, self._children = time.monotonic(), _children_seconds()
-
-    def cores(self) -> float | None:
-        """Since this object was made; children count once they were waited for."""
-        found = self._bystanders.cores()
-        if found is None:
-            return None
-        elapsed = max(time.monotonic() - self._begun, 1e-9)
-        return round(max(0.0, found - (_children_seconds() - self._children) / elapsed), 2)
-
-
 def ratio_row(
     name: str,
     ours: tuple[str, Timings],
@@ -166,9 +147,7 @@ def alone(times: Timings) -> Interval:
 
 def write_ratios(found: Ratios, folder: Path) -> None:
     """Write ratios.json and ratios.md."""
-    encoded = msgspec.json.format(msgspec.json.encode(found), indent=1)
-    write_atomic(folder / "ratios.json", encoded + b"\n")
-    write_atomic(folder / "ratios.md", to_markdown(found).encode())
+    write_both(found, to_markdown(found), folder, "ratios")
 
 
 def to_markdown(found: Ratios) -> str:
@@ -206,11 +185,6 @@ def table_line(row: Row) -> str:
         f"| {figure.p50:.3g} ({figure.low:.3g} to {figure.high:.3g}) {unit} | {limit} "
         f"| {row.verdict} | {others} |"
     )
-
-
-def _children_seconds() -> float:
-    times = os.times()
-    return times.children_user + times.children_system
 
 
 def _interval(p50: float, low: float, high: float) -> Interval:

@@ -157,9 +157,14 @@ def benchmark(
 
 def write_report(report: Report, folder: Path) -> None:
     """Write report.json and report.md."""
-    encoded = msgspec.json.format(msgspec.json.encode(report), indent=1)
-    write_atomic(folder / "report.json", encoded + b"\n")
-    write_atomic(folder / "report.md", to_markdown(report).encode())
+    write_both(report, to_markdown(report), folder, "report")
+
+
+def write_both(record: msgspec.Struct, markdown: str, folder: Path, name: str) -> None:
+    """Write a record as NAME.json, for programs, and as NAME.md, for people."""
+    encoded = msgspec.json.format(msgspec.json.encode(record), indent=1)
+    write_atomic(folder / f"{name}.json", encoded + b"\n")
+    write_atomic(folder / f"{name}.md", markdown.encode())
 
 
 def to_markdown(report: Report) -> str:

@@ -8,9 +8,9 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from orthoedge.compression.outlier_score import looks_of
 from orthoedge.runtime.decision import Distance, Verdict, decide, margins
 from orthoedge.runtime.engine import Outputs, Precision
-from orthoedge.runtime.look import look
 from orthoedge.runtime.manifest import Calibration
 from orthoedge.targets import open_model
 from orthoedge.targets.batches import run_all
@@ -75,7 +75,7 @@ def engine_agreement(
     """
     reference = run_all(open_model(model, size, "x86", precision), images)
 
-    looks = np.stack([look(square) for square in images[:, 0]])
+    looks = looks_of(images[:, 0])
 
     def compare(engine: str, outputs: Outputs) -> EngineAgreement:
         return EngineAgreement(

@@ -47,7 +47,7 @@ def fit_outlier_score(
 
     varied = np.stack([_vary(square, k) for k, square in enumerate(seen)])
     squares = np.concatenate([seen, varied, outliers])
-    looks = _looks(squares)
+    looks = looks_of(squares)
     centre, spread = looks.mean(axis=0), np.maximum(looks.std(axis=0), _LEAST_SPREAD)
 
     def describe(features: Features, looks: Features) -> Numbers:
@@ -61,7 +61,7 @@ def fit_outlier_score(
     model.fit(scaler.transform(found) * trust, np.arange(len(squares)) >= 2 * len(seen))
     # Six digits are far below what an engine's rounding moves, and keep the manifest small.
     weights = [float(f"{weight:.6g}") for weight in model.coef_[0] * trust / scaler.scale_]
-    scores = describe(features, _looks(held_out)) @ np.array(weights)
+    scores = describe(features, looks_of(held_out)) @ np.array(weights)
     middle, refer, reject = np.quantile(scores, (0.5, _REFER, _REJECT))
     threshold = max(float(refer - middle), 1e-6)
     return OutOfDistribution(
@@ -75,7 +75,8 @@ def fit_outlier_score(
     )
 
 
-def _looks(squares: Pixels) -> Features:
+def looks_of(squares: Pixels) -> Features:
+    """The look of each of uint8 (N, S, S), float32 (N, L)."""
     return np.stack([look(square) for square in squares])
 
 
