@@ -24,7 +24,8 @@ from orthoedge.targets.cores import available_cores
 if TYPE_CHECKING:
     from orthoedge.runtime.pipeline import Pipeline
 
-_AHEAD = 4  # files per process that are given out or wait for their turn to be printed
+_SHARE = 8  # files that a process is given at once: giving costs as much as a small file's CLAHE
+_AHEAD = 2  # shares per process that are given out or wait for their turn to be printed
 
 
 def answers_of(settings: Settings, tasks: Sequence[Task], jobs: int) -> Iterator[Answer]:
@@ -44,21 +45,22 @@ def answers_of(settings: Settings, tasks: Sequence[Task], jobs: int) -> Iterator
     # them.
     context = multiprocessing.get_context("spawn")
     others = set(multiprocessing.active_children())
-    waiting: deque[tuple[Task, Future[Answer]]] = deque()
-    coming = iter(tasks)
+    waiting: deque[tuple[Sequence[Task], Future[list[Answer]]]] = deque()
+    share = min(_SHARE, -(-len(tasks) // jobs))
+    coming = (tasks[start : start + share] for start in range(0, len(tasks), share or 1))
     with _no_interrupt():
         pool = ProcessPoolExecutor(jobs, context, _begin, (threads,))
     try:
         while True:
             with _no_interrupt():
-                for task in islice(coming, _AHEAD * jobs - len(waiting)):
-                    waiting.append((task, pool.submit(_answer, settings, task)))
+                for some in islice(coming, _AHEAD * jobs - len(waiting)):
+                    waiting.append((some, pool.submit(_answer, settings, some)))
             if not waiting:
                 break
-            yield waiting[0][1].result()
+            yield from waiting[0][1].result()
             waiting.popleft()
     except BrokenProcessPool as error:
-        name = printable(str(waiting[0][0].path)) if waiting else "the first file"
+        name = printable(str(waiting[0][0][0].path)) if waiting else "the first file"
         raise EngineError(
             f"--jobs {jobs}: a process died, killed or out of memory; {name} and those after it "
             "have no answer; try fewer jobs"
@@ -100,5 +102,5 @@ def _pipeline(settings: Settings) -> Pipeline:
     return settings.open()
 
 
-def _answer(settings: Settings, task: Task) -> Answer:
-    return answer(_pipeline(settings), task, settings.as_json)
+def _answer(settings: Settings, tasks: Sequence[Task]) -> list[Answer]:
+    return [answer(_pipeline(settings), task, settings.as_json) for task in tasks]

@@ -119,19 +119,20 @@ def _read(
     if stored.shape != (dataset.Rows, dataset.Columns):
         raise InputError(f"damaged DICOM: decoded to {stored.shape}, not Rows × Columns")
 
-    # One entry per bit pattern. Bits above BitsStored may hold an old overlay
-    # and do not count; the sign is extended.
+    # One entry per pattern of the stored bits; the sign is extended. Bits above them may hold an
+    # old overlay and do not count.
     depth = stored.dtype.itemsize * 8
     index = stored.view(f"u{depth // 8}")
     spare = depth - bits
-    patterns = (np.arange(2**depth, dtype=np.uint32) << spare).astype(index.dtype)
+    patterns = (np.arange(2**bits, dtype=np.uint32) << spare).astype(index.dtype)
     entries = patterns.view(stored.dtype).astype(np.int64) >> spare
 
     def counts(step: int) -> npt.NDArray[np.int64]:
-        return count_values(index[::step, ::step])
+        found = count_values(index[::step, ::step])
+        return found.reshape(2**spare, 2**bits).sum(axis=0)
 
     table, grey_notes = grey_levels(entries, counts, dataset, prefer_photometric)
-    pixels = apply_table(index, table)
+    pixels = apply_table(index, np.tile(table, 2**spare))
     check_contrast(pixels)
     return Radiograph(pixels, bits, _spacing(dataset), (*notes, *grey_notes))
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from orthoedge.runtime.errors import InputError
 from orthoedge.runtime.grey import (
+    SPARSE,
     Counts,
     Pixels,
     Values,
@@ -25,9 +26,6 @@ from orthoedge.runtime.grey import (
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
-
-
-_SPARSE = 16  # every 16th pixel of every 16th row tells most images from a blank
 
 
 def grey_levels(
@@ -83,7 +81,7 @@ def _voi(
     else:
         table = _window(values, dataset)
     if table is not None:
-        for step in (_SPARSE, 1):
+        for step in (SPARSE, 1):
             used = table[counts(step) > 0]
             if used.size and used.min() != used.max():
                 return table, ()

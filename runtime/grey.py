@@ -17,6 +17,8 @@ Pixels = npt.NDArray[np.uint8]
 Values = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
 
+SPARSE = 16
+"""Every 16th pixel of every 16th row tells most images from a blank."""
 _EXACT = 2**24  # OpenCV counts in float32, which holds integers up to this
 _ROWS = 64  # of a block whose look-up stays within the processor's cache
 _ROBUST = (0.5, 99.5)  # percentiles; dead pixels and markers must not set the window

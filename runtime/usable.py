@@ -6,7 +6,6 @@ lie outside of what was found on phantoms and on real radiographs; `docs/rejects
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -109,9 +108,10 @@ def _exposure(sample: Pixels) -> list[str]:
 
 def _polarity(sample: Pixels) -> list[Fault]:
     """Whether bone seems to be dark on bright."""
-    cells = cv2.resize(sample, (_RIM, _RIM), interpolation=cv2.INTER_AREA)
-    rim = [*cells[0], *cells[-1], *cells[1:-1, 0], *cells[1:-1, -1]]
-    middle = cells[_RIM // 4 : -_RIM // 4, _RIM // 4 : -_RIM // 4].ravel()
+    cells = cv2.resize(sample, (_RIM, _RIM), interpolation=cv2.INTER_AREA).tolist()
+    rim = [*cells[0], *cells[-1], *(row[end] for row in cells[1:-1] for end in (0, -1))]
+    inner = slice(_RIM // 4, -_RIM // 4)
+    middle = [value for row in cells[inner] for value in row[inner]]
     measure = cv2.mean(sample)[0] + _median(rim) - _median(middle)
     if measure <= _NEGATIVE_SUSPECTED:
         return []
@@ -121,7 +121,7 @@ def _polarity(sample: Pixels) -> list[Fault]:
     return [Fault(f"perhaps {reason}", "refer")]
 
 
-def _median(values: Iterable[np.uint8]) -> float:
+def _median(values: list[int]) -> float:
     """Of few values; numpy's takes longer than all else here."""
-    ranked = sorted(map(int, values))
+    ranked = sorted(values)
     return (ranked[(len(ranked) - 1) // 2] + ranked[len(ranked) // 2]) / 2
