@@ -69,7 +69,7 @@ class DeadlineExceeded(OrthoEdgeError):
 
 
 class MissingDependency(OrthoEdgeError):
-    """A package is not installed; the message holds the pip line that brings it."""
+    """A package is not installed; the message says what brings it."""
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
         super().__init__(package, extra, purpose)  # what a copy in another process is made of
@@ -77,10 +77,10 @@ class MissingDependency(OrthoEdgeError):
     def __str__(self) -> str:
         """The line."""
         package, extra, purpose = self.args
-        return (
-            f"{package} is not installed and is needed for {purpose}: "
-            f"pip install 'orthoedge[{extra}]'"
-        )
+        missing = f"{package} is not installed and is needed for {purpose}"
+        if extra == "jetson":  # pip must not replace what JetPack has
+            return f"{missing}: see docs/jetson.md"
+        return f"{missing}: pip install 'orthoedge[{extra}]'"
 
 
 class GateFailed(OrthoEdgeError):
