@@ -15,7 +15,7 @@ SOURCES := $(shell find cli training compression runtime benchmarks targets -typ
 PIP_INSTALL := -m pip install --disable-pip-version-check
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow lint format bench bench-ratios bench-training clean
+.PHONY: help demo test test-slow torture coverage-jetson lint format bench bench-ratios bench-training clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -29,8 +29,17 @@ demo: $(DEMO_VENV)/.installed  ## install the lean runtime alone and predict on 
 test: $(VENV)/.installed  ## all tests but the slow ones
 	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
 
-test-slow: $(VENV)/.installed  ## the slow tests
-	$(VENV)/bin/python -m pytest -m slow $(PYTEST_ARGS)
+test-slow: $(VENV)/.installed  ## the slow tests, without those of torture
+	$(VENV)/bin/python -m pytest -m slow --ignore=tests/torture $(PYTEST_ARGS)
+
+torture: $(VENV)/.installed  ## the promises of docs/reliability.md at full count, each count printed
+	$(VENV)/bin/python -m pytest -m slow tests/torture $(PYTEST_ARGS)
+
+coverage-jetson: $(VENV)/.installed  ## lines of targets/jetson that its tests run; docs/jetson.md names the others
+	$(VENV)/bin/python -m coverage erase
+	$(VENV)/bin/python -m coverage run -m pytest tests/targets/jetson $(PYTEST_ARGS)
+	$(VENV)/bin/python -m coverage combine -q
+	$(VENV)/bin/python -m coverage report
 
 lint: $(VENV)/.installed  ## ruff check, ruff format, mypy
 	$(VENV)/bin/ruff check .
@@ -54,7 +63,7 @@ bench-training: $(VENV)/.installed  ## training throughput against the bare step
 
 clean:  ## remove everything that make or the tests wrote
 	rm -rf $(VENV) $(DEMO_VENV) $(DEMO_OUT) $(BENCH_OUT) build dist *.egg-info
-	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks .coverage*
 	find cli training compression runtime benchmarks targets tests -name __pycache__ \
 		-prune -exec rm -rf {} +
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from orthoedge.targets.cores import available_cores
+from orthoedge.targets.x86.cpu import instruction_sets
 
 _PACKAGES = (
     "orthoedge",
@@ -18,10 +19,25 @@ _PACKAGES = (
     "opencv-python-headless",
     "openvino",
     "onnxruntime",
+    "tensorrt",
+    "cuda-python",
     "torch",
     "timm",
     "grad-cam",
 )
+
+_VECTORS = (
+    "sse4_1",
+    "avx",
+    "avx2",
+    "avx_vnni",
+    "avx512f",
+    "avx512_vnni",
+    "avx512_bf16",
+    "amx_tile",
+    "amx_int8",
+)
+_GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 
 QUIET = 0.5
 """Load above which a run is not to be quoted: PyTorch's threads wait spinning, so other work slows
@@ -58,6 +74,12 @@ class Machine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """Model name as the kernel gives it."""
     cores: int
     """Logical cores this process may use."""
+    isa: tuple[str, ...]
+    """Its instruction sets for vectors and matrices, as Linux names them; empty: not told."""
+    governor: str
+    """Of the first core's clock; empty: the system does not show one."""
+    memory_mb: float
+    """That the system has, in 10^6 bytes."""
     kernel: str
     python: str
     load: float
@@ -71,6 +93,9 @@ def describe() -> Machine:
     return Machine(
         cpu=_cpu_model(),
         cores=available_cores(),
+        isa=tuple(name for name in _VECTORS if name in instruction_sets()),
+        governor=_governor(),
+        memory_mb=round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e6),
         kernel=f"{platform.system()} {platform.release()} {platform.machine()}",
         python=platform.python_version(),
         load=round(os.getloadavg()[0], 2),
@@ -99,6 +124,13 @@ def _cpu_model() -> str:
             if key.strip() in ("model name", "Model"):
                 return value.strip()
     return platform.processor() or platform.machine()
+
+
+def _governor() -> str:
+    try:
+        return _GOVERNOR.read_text().strip()
+    except OSError:  # most virtual machines have none
+        return ""
 
 
 def _versions() -> dict[str, str]:

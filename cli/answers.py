@@ -20,7 +20,7 @@ class Settings:
 
     bundle: Path | None
     target: str
-    precision: Literal["auto", "int8", "fp32"]
+    precision: Literal["auto", "int8", "fp32", "fp16"]
     threads: int | None
     cache: Path | None
     deadline_ms: float | None
@@ -113,6 +113,7 @@ def _lines(path: Path, finding: Finding, pictures: tuple[Path, ...]) -> str:
         f"inference and map {timing.inference:.2f}, decide {timing.decide:.2f}, "
         f"total {timing.total:.2f}",
         f"  engine         {source.engine} {source.precision} ({source.isa})",
+        *([f"  instead of     {printable(source.fallback)}"] if source.fallback else []),
         *(f"  note           {note}" for note in finding.notes),
         *(f"  picture        {printable(str(picture))}" for picture in pictures),
     ]

@@ -1,9 +1,10 @@
-"""`orthoedge build`: an engine plan, on the device itself."""
+"""`orthoedge build`: engine plans, on the device itself."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from pathlib import Path
 
 
@@ -11,25 +12,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="bundle folder or .zip")
     parser.add_argument("--target", required=True, metavar="T", help="jetson")
-    parser.add_argument("--precision", default="int8", choices=("int8", "fp32"))
-    parser.add_argument("--out", type=Path, required=True, metavar="PLAN", help="file to write")
+    parser.add_argument("--precision", default="int8", choices=("int8", "fp16", "fp32"))
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="keeps the plan, for every verb that is given the same folder",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Build and write the plan."""
+    """Build the plan unless the folder has it, and say what it runs in."""
     from orthoedge.runtime.bundles import read_bundle
     from orthoedge.runtime.errors import UnknownTarget
-    from orthoedge.runtime.files import write_atomic
     from orthoedge.targets import TARGETS
-    from orthoedge.targets.jetson.build import build_plan
+    from orthoedge.targets.jetson.device import probe
+    from orthoedge.targets.jetson.engine import TensorRtEngine
+    from orthoedge.targets.jetson.plans import obtain_plan
 
     if args.target not in TARGETS:
         raise UnknownTarget(f"target {args.target!r} is unknown: only jetson takes a plan")
     if args.target != "jetson":
         raise UnknownTarget(f"target {args.target!r} needs no plan: only jetson does")
-    plan = build_plan(read_bundle(args.bundle).model(args.precision))
-    for warning in plan.warnings:
-        print(f"tensorrt: {warning}", file=sys.stderr)
-    write_atomic(args.out, plan.data)
-    print(f"plan: {args.out}, {len(plan.data) / 1e6:.1f} MB; not yet measured on hardware")
+    bundle, device = read_bundle(args.bundle), probe()
+    stored = obtain_plan(bundle.model(args.precision), device, args.cache)
+    for line in (stored.refused, *stored.warnings):
+        if line:
+            print(f"tensorrt: {line}", file=sys.stderr)
+    done = "built" if stored.built else "already there"
+    print(f"plan: {args.cache}, {len(stored.data) / 1e6:.1f} MB, {done}")
+    size = bundle.manifest.graph.size
+    engine = TensorRtEngine(stored.data, size, args.precision, device)
+    for precision, count in sorted(Counter(layer.precision for layer in engine.layers).items()):
+        print(f"layers: {count:4} {precision}")
     return 0

@@ -7,8 +7,12 @@ import importlib.metadata
 import importlib.util
 import os
 import platform
+from typing import TYPE_CHECKING
 
 from orthoedge.cli.options import add_bundle
+
+if TYPE_CHECKING:
+    from orthoedge.runtime.bundles import Bundle
 
 _PACKAGES = (
     ("numpy", "numpy", ""),
@@ -20,6 +24,7 @@ _PACKAGES = (
     ("torch", "torch", "train"),
     ("nncf", "nncf", "compress"),
     ("tensorrt", "tensorrt", "jetson"),
+    ("cuda-python", "cuda", "jetson"),
 )
 
 
@@ -31,8 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the report; exit 1 if no target can predict."""
     from orthoedge.runtime.bundles import EMBEDDED, read_bundle
-    from orthoedge.runtime.errors import BundleError, EngineError, MissingDependency
-    from orthoedge.targets import check_target, choose_precision, open_engine
+    from orthoedge.runtime.errors import BundleError
     from orthoedge.targets.x86.cpu import instruction_sets
 
     print(
@@ -52,26 +56,74 @@ def run(args: argparse.Namespace) -> int:
         return 1
     manifest = bundle.manifest
     print(f"bundle: {manifest.name} {manifest.version}, hashes match; {manifest.intended_use}")
-    usable = 0
-    for target in ("x86", "portable", "jetson"):
-        try:
-            check_target(target)
-            precision, reason = choose_precision(target, bundle)
-            engine = open_engine(bundle, target, precision)
-        except (EngineError, MissingDependency) as error:
-            print(f"target {target}: no: {error}")
-            continue
-        usable += 1
-        default = " (default)" if target == "x86" else ""
-        print(
-            f"target {target}{default}: yes: {engine.name} {engine.version}, {engine.precision} "
-            f"because {reason}, kernels {engine.isa}"
-        )
+    usable = [_has_target("x86", bundle), _has_target("portable", bundle), _has_jetson()]
+    _print_board()
     print(
         "note: NVIDIA's licence for TensorRT excludes medical use without a separate agreement "
         "on critical applications; the OpenVINO and ONNX Runtime targets have no such term"
     )
-    return 0 if usable else 1
+    return 0 if any(usable) else 1
+
+
+def _has_target(target: str, bundle: Bundle) -> bool:
+    from orthoedge.runtime.errors import EngineError, MissingDependency
+    from orthoedge.targets import check_target, choose_precision, open_engine
+
+    try:
+        check_target(target)
+        precision, reason = choose_precision(target, bundle)
+        engine = open_engine(bundle, target, precision)
+    except (EngineError, MissingDependency) as error:
+        print(f"target {target}: no: {error}")
+        return False
+    default = " (default)" if target == "x86" else ""
+    print(
+        f"target {target}{default}: yes: {engine.name} {engine.version}, {engine.precision} "
+        f"because {reason}, kernels {engine.isa}"
+    )
+    return True
+
+
+def _has_jetson() -> bool:
+    """No engine is opened: that would build a plan, which takes minutes."""
+    from orthoedge.runtime.errors import EngineError, MissingDependency
+    from orthoedge.targets.jetson.device import probe
+
+    try:
+        device = probe()
+    except (EngineError, MissingDependency) as error:
+        print(f"target jetson: no: {error}")
+        return False
+    print(
+        f"target jetson: yes: tensorrt {device.tensorrt}, cuda {device.cuda}, driver for cuda "
+        f"{device.driver}; {device.name}, compute capability {device.compute_capability}, "
+        f"{device.memory_mb} MiB; its plans were not looked at: orthoedge verify --target jetson"
+    )
+    return True
+
+
+def _print_board() -> None:
+    from orthoedge.targets.jetson.telemetry import read_board
+
+    board = read_board()
+    if board.model is None:
+        print(f"board: not a Jetson, or not readable: {board.absent[0].why}")
+        return
+    print(f"board: {board.model}; {board.l4t or 'no L4T release'}")
+    clocks = ", ".join(
+        f"{clock.name} {clock.lowest_mhz:.0f} to {clock.highest_mhz:.0f} MHz"
+        for clock in board.gpu_clocks
+    )
+    for what, found in (
+        ("power mode", board.power_mode),
+        ("gpu clocks", clocks),
+        ("power rails", ", ".join(board.rails_mw)),
+        ("temperatures", ", ".join(board.temperatures_c)),
+    ):
+        if found:
+            print(f"  {what:24} {found}")
+    for absent in board.absent:
+        print(f"  {absent.what:24} absent: {absent.why}")
 
 
 def _version(name: str, module: str, extra: str) -> str:

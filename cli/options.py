@@ -39,10 +39,16 @@ def add_bundle(parser: argparse.ArgumentParser) -> None:
 def add_target(parser: argparse.ArgumentParser) -> None:
     """`--target` and `--precision`."""
     parser.add_argument(
-        "--target", default="x86", metavar="T", help="x86 (OpenVINO) or portable (ONNX Runtime)"
+        "--target",
+        default="x86",
+        metavar="T",
+        help="x86 (OpenVINO), portable (ONNX Runtime) or jetson (TensorRT)",
     )
     parser.add_argument(
-        "--precision", default="auto", choices=("auto", "int8", "fp32"), help="default: auto"
+        "--precision",
+        default="auto",
+        choices=("auto", "int8", "fp32", "fp16"),
+        help="default: auto; fp16 runs on jetson only",
     )
 
 

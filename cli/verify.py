@@ -11,6 +11,7 @@ from orthoedge.cli.options import add_target
 
 if TYPE_CHECKING:
     from orthoedge.runtime.bundles import Bundle
+    from orthoedge.runtime.engine import Precision
     from orthoedge.runtime.pipeline import Pipeline
     from orthoedge.targets.parity import ParityCheck
     from orthoedge.training.data.studies import Study
@@ -23,25 +24,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_target(parser)
     parser.add_argument(
+        "--cache",
+        type=Path,
+        metavar="DIR",
+        help="as for predict: what x86 compiled, or jetson built (default: nothing is kept)",
+    )
+    more = parser.add_mutually_exclusive_group()
+    more.add_argument(
         "--data",
         type=Path,
         metavar="DIR",
         help="labelled radiographs to measure on: fails if accuracy is below the manifest's by "
         "more than chance; needs the train extra",
     )
+    more.add_argument(
+        "--record",
+        type=Path,
+        metavar="FILE",
+        help="measure latency and power too, and write all of it as JSON, with hardware, "
+        "versions, clocks and hashes; a target that cannot run has a record that says why",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Print one line per check; exit 1 if any fails."""
     from orthoedge.runtime.bundles import EMBEDDED, read_bundle
-    from orthoedge.runtime.engine import PRECISIONS
-    from orthoedge.runtime.errors import BundleError, EngineError
-    from orthoedge.runtime.pipeline import Pipeline
-    from orthoedge.targets import check_target, open_engine
-    from orthoedge.targets.parity import check_engine
+    from orthoedge.runtime.errors import BundleError
+    from orthoedge.targets import check_target
 
     path = EMBEDDED if args.bundle is None else args.bundle
-    check_target(args.target)
+    if args.record is None:
+        check_target(args.target)
     if not path.exists():
         raise BundleError(f"{path}: no such bundle")
     try:
@@ -50,23 +63,53 @@ def run(args: argparse.Namespace) -> int:
         print(f"FAIL  {error}")
         return 1
     print(f"pass  {path}: {bundle.manifest.name}, every file matches its SHA-256")
+    precisions = _precisions(bundle, args.target, args.precision)
+    if args.record is not None:
+        return _record(bundle, precisions, args)
     studies = _read_studies(args.data, bundle) if args.data else []
-    failed = False
-    precisions = PRECISIONS if args.precision == "auto" else (args.precision,)
-    for precision in precisions:
-        try:
-            engine = open_engine(bundle, args.target, precision)
-            checks = check_engine(bundle, engine)
-            if studies:
-                checks.append(_check_accuracy(Pipeline(bundle, engine), studies))
-        except (BundleError, EngineError) as error:
-            print(f"FAIL  {precision}: {error}")
-            failed = True
-            continue
-        for check in checks:
-            print(check)
-            failed |= not check.passed
-    return 1 if failed else 0
+    passed = [_verify(bundle, one, studies, args) for one in precisions]
+    return 0 if all(passed) else 1
+
+
+def _precisions(bundle: Bundle, target: str, wanted: str) -> tuple[Precision, ...]:
+    """The one that was asked for, or all that the target runs of those in the bundle."""
+    from orthoedge.runtime.engine import PRECISIONS
+
+    runnable = tuple(bundle.manifest.golden.tolerance) if target == "jetson" else PRECISIONS
+    return runnable if wanted == "auto" else (wanted,)  # type: ignore[return-value]
+
+
+def _verify(
+    bundle: Bundle, precision: Precision, studies: list[Study], args: argparse.Namespace
+) -> bool:
+    from orthoedge.runtime.errors import BundleError, EngineError
+    from orthoedge.runtime.pipeline import Pipeline
+    from orthoedge.targets import open_engine
+    from orthoedge.targets.parity import check_engine
+
+    try:
+        engine = open_engine(bundle, args.target, precision, cache=args.cache)
+        checks = check_engine(bundle, engine)
+        if studies:
+            checks.append(_check_accuracy(Pipeline(bundle, engine), studies))
+    except (BundleError, EngineError) as error:
+        print(f"FAIL  {precision}: {error}")
+        return False
+    for check in checks:
+        print(check)
+    return all(check.passed for check in checks)
+
+
+def _record(bundle: Bundle, precisions: tuple[Precision, ...], args: argparse.Namespace) -> int:
+    from orthoedge.benchmarks.device_record import make_record, write_record
+    from orthoedge.runtime.errors import DataError
+
+    if args.record.is_dir():  # said before a minute of measuring and not after it
+        raise DataError(f"{args.record}: is a folder, expected the name of a file")
+    record = make_record(bundle, args.target, precisions, say=print, cache=args.cache)
+    write_record(record, args.record)
+    print(f"record: {args.record}")
+    return 0 if record.passed else 1
 
 
 def _read_studies(data: Path, bundle: Bundle) -> list[Study]:
@@ -85,9 +128,10 @@ def _read_studies(data: Path, bundle: Bundle) -> list[Study]:
 
 def _check_accuracy(pipeline: Pipeline, studies: list[Study]) -> ParityCheck:
     """How far accuracy is below the manifest's, against three standard errors of the difference."""
+    from orthoedge.runtime.engine import calibrated_as
     from orthoedge.targets.parity import ParityCheck
 
-    stated = pipeline.bundle.manifest.metrics[pipeline.engine.precision]
+    stated = pipeline.bundle.manifest.metrics[calibrated_as(pipeline.engine.precision)]
     hits = sum(pipeline(study.path).label == study.label for study in studies)
     count = len(studies)
     pooled = (hits + stated.accuracy * stated.images) / (count + stated.images)

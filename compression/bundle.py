@@ -42,7 +42,7 @@ def write_bundle(
         manifest: its `files` are filled in here.
         models: ONNX per precision.
         golden_images: uint8 (n, 1, S, S).
-        golden_outputs: the answers expected for them, per precision.
+        golden_outputs: the answers expected for them, per calibrated precision.
         card: text of MODEL_CARD.md.
 
     Raises:
@@ -52,7 +52,8 @@ def write_bundle(
     files = {CARD: card.encode(), GOLDEN_IMAGES: _npy(golden_images)}
     for precision, model in models.items():
         files[model_file(precision)] = model
-        files[golden_file(precision)] = _npz(golden_outputs[precision], manifest.labels)
+    for precision, outputs in golden_outputs.items():
+        files[golden_file(precision)] = _npz(outputs, manifest.labels)
     records = {
         name: FileRecord(sha256=sha256(content), bytes=len(content))
         for name, content in sorted(files.items())

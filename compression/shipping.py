@@ -13,6 +13,7 @@ from orthoedge.compression.agreement import EngineAgreement
 from orthoedge.compression.bundle import write_bundle
 from orthoedge.compression.export import OPSET
 from orthoedge.compression.gate import Check
+from orthoedge.compression.half import half_answers, to_half
 from orthoedge.compression.hardening import Hardened
 from orthoedge.compression.judge import Judge, Judged
 from orthoedge.compression.parts import kind_of_data
@@ -21,16 +22,20 @@ from orthoedge.compression.reporting.card import model_card
 from orthoedge.compression.search import Search
 from orthoedge.runtime.bundles import Bundle
 from orthoedge.runtime.engine import PRECISIONS, Outputs, Precision
+from orthoedge.runtime.errors import GateFailed
 from orthoedge.runtime.manifest import SCHEMA, Golden, Graph, Lineage, Manifest, Tolerance
 from orthoedge.targets import open_model
 from orthoedge.targets.parity import deviation
 from orthoedge.training.cost import count_macs
 from orthoedge.training.data.studies import list_sha256
+from orthoedge.training.progress import say
 
 _GOLDEN_IMAGES = 8
-# Engines sum in different orders, and INT8 rounds what they sum: these are the least the golden
-# test allows, in standard deviations; what two engines were seen to differ by, doubled, if more.
-_LEAST_TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "int8": 0.02}
+# Engines sum in different orders, INT8 rounds what they sum, and half precision may round the sums:
+# these are the least the golden test allows, in standard deviations; what two engines were seen to
+# differ by, doubled, if more.
+_LEAST_TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "fp16": 0.02, "int8": 0.02}
+_LARGEST_HALF_ERROR = 0.05  # of the logits, in the same unit: rounding alone costs thousandths
 _INTENDED_USE = {
     "phantoms": "Phantom demonstration: trained on rendered phantoms only, so it says nothing "
     "about a patient.",
@@ -68,6 +73,7 @@ def ship(
     models: dict[Precision, bytes] = {"fp32": trial.fp32, "int8": trial.int8}
     images = parts.test.images[_spread(parts.test.labels, _GOLDEN_IMAGES), None]
     golden, tolerance = _golden(models, recipe.preprocess.size, images, judged)
+    add_half(models, tolerance, images, golden["fp32"])
     macs, parameters = count_macs(trial.network, recipe.preprocess.size)
     studies = parts.train.studies
     data = kind_of_data(parts.train)
@@ -131,16 +137,45 @@ def _golden(
     for precision in PRECISIONS:
         reference = open_model(models[precision], size, "portable", precision).run(images)
         other = judged[precision].engine.run(images)
-        least = _LEAST_TOLERANCE[precision]
         expected[precision] = reference
-        tolerance[precision] = Tolerance(
-            logits=max(least, 2 * deviation(other.logits, reference.logits)),
-            saliency_map=max(least, 2 * deviation(other.saliency_map, reference.saliency_map)),
-            feature_vector=max(
-                least, 2 * deviation(other.feature_vector, reference.feature_vector)
-            ),
-        )
+        tolerance[precision] = _tolerance(precision, other, reference)
     return expected, tolerance
+
+
+def add_half(
+    models: dict[Precision, bytes],
+    tolerance: dict[Precision, Tolerance],
+    images: npt.NDArray[np.uint8],
+    expected: Outputs,
+) -> None:
+    """Add fp16, in place, or say why there is none: the bundle is whole without it.
+
+    Args:
+        models: with fp32.
+        tolerance: how far an engine may be from the golden answers.
+        images: the golden images, uint8 (n, 1, S, S).
+        expected: fp32's golden answers.
+    """
+    try:
+        model = to_half(models["fp32"])
+        found = half_answers(model, images)
+    except GateFailed as error:
+        say(f"no model.fp16.onnx: {error}")
+        return
+    off = deviation(found.logits, expected.logits)
+    if not off <= _LARGEST_HALF_ERROR:
+        say(f"no model.fp16.onnx: its logits are off by {off:.2g} of their deviation")
+        return
+    models["fp16"], tolerance["fp16"] = model, _tolerance("fp16", found, expected)
+
+
+def _tolerance(precision: Precision, other: Outputs, reference: Outputs) -> Tolerance:
+    least = _LEAST_TOLERANCE[precision]
+    return Tolerance(
+        logits=max(least, 2 * deviation(other.logits, reference.logits)),
+        saliency_map=max(least, 2 * deviation(other.saliency_map, reference.saliency_map)),
+        feature_vector=max(least, 2 * deviation(other.feature_vector, reference.feature_vector)),
+    )
 
 
 def _spread(labels: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from orthoedge.runtime.engine import Outputs, Precision
+from orthoedge.runtime.engine import PRECISIONS, Outputs, Precision, calibrated_as
 from orthoedge.runtime.errors import BundleError, IntegrityError
 from orthoedge.runtime.files import sha256
 from orthoedge.runtime.manifest import Manifest, decode_manifest
@@ -40,8 +40,8 @@ def model_file(precision: Precision) -> str:
 
 
 def golden_file(precision: Precision) -> str:
-    """Name of a precision's expected answers inside a bundle."""
-    return f"golden/{precision}.npz"
+    """Name of a precision's expected answers inside a bundle; those of fp16 are fp32's."""
+    return f"golden/{calibrated_as(precision)}.npz"
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,16 @@ class Bundle:
     files: Mapping[str, bytes]
 
     def model(self, precision: Precision) -> bytes:
-        """The ONNX file of a precision."""
-        return self.files[model_file(precision)]
+        """The ONNX file of a precision.
+
+        Raises:
+            BundleError: the bundle has none; fp16 is left out where half precision overflows, and
+                older bundles never had it.
+        """
+        name = model_file(precision)
+        if name not in self.files:
+            raise BundleError(f"{self.path}: holds no {name}: choose {' or '.join(PRECISIONS)}")
+        return self.files[name]
 
     def golden_images(self) -> Pixels:
         """uint8 (n, 1, S, S) inputs of the golden test.
@@ -130,7 +138,7 @@ def read_bundle(path: Path) -> Bundle:
     try:
         manifest = decode_manifest(data)
         required = {CARD, GOLDEN_IMAGES}
-        for precision in manifest.calibration:
+        for precision in manifest.golden.tolerance:
             required |= {model_file(precision), golden_file(precision)}
         listed, found = set(manifest.files), source.names() - {MANIFEST}
         _compare_names(required, listed, "the bundle needs", "manifest.json lists")

@@ -10,8 +10,19 @@ import numpy.typing as npt
 
 from orthoedge.runtime.errors import EngineError
 
-Precision = Literal["fp32", "int8"]
+Precision = Literal["fp32", "fp16", "int8"]
+"""What an engine runs."""
 PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
+"""Those that are calibrated and measured, and that every CPU engine runs."""
+
+
+def calibrated_as(precision: Precision) -> Precision:
+    """The precision whose calibration, metrics and golden answers hold for `precision`.
+
+    fp16 is the fp32 model with rounded numbers, for comparison: it is decided as fp32 is, and held
+    to fp32's golden answers within a tolerance of its own.
+    """
+    return "fp32" if precision == "fp16" else precision
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from orthoedge.runtime.engine import Precision
+from orthoedge.runtime.engine import PRECISIONS, Precision, calibrated_as
 from orthoedge.runtime.errors import BundleError, RecipeError
 from orthoedge.runtime.look import LOOK_SIZE, LOOK_TERMS
 from orthoedge.runtime.preprocess import Preprocess
@@ -28,7 +28,7 @@ class FileRecord(_Record, frozen=True):
 
 
 class Graph(_Record, frozen=True):
-    """Face of both ONNX files: uint8 (N, 1, size, size) in, three float32 tensors out."""
+    """Face of every ONNX file: uint8 (N, 1, size, size) in, three float32 tensors out."""
 
     size: int
     """Side S of the input, in pixels."""
@@ -123,6 +123,7 @@ class Golden(_Record, frozen=True):
 
     images: int
     tolerance: dict[Precision, Tolerance]
+    """That of fp16, where the bundle has such a model, is from the answers of fp32."""
 
 
 class Lineage(_Record, frozen=True):
@@ -178,6 +179,10 @@ class Manifest(_Record, frozen=True):
     data_licence: str
     intended_use: str
 
+    def calibration_for(self, precision: Precision) -> Calibration:
+        """What decides for an engine of that precision; fp16 is decided with fp32's."""
+        return self.calibration[calibrated_as(precision)]
+
 
 def decode_manifest(data: bytes) -> Manifest:
     """Read and check manifest.json.
@@ -223,7 +228,10 @@ def _check(manifest: Manifest) -> None:
     for name, record in manifest.files.items():
         if record.bytes < 0:
             raise BundleError(f"manifest.json: files: {name} has {record.bytes} bytes")
-    for precision in ("fp32", "int8"):
+    for name, calibrated in (("calibration", manifest.calibration), ("metrics", manifest.metrics)):
+        if extra := sorted(set(calibrated) - set(PRECISIONS)):
+            raise BundleError(f"manifest.json: {name} has {extra[0]}, which is decided as fp32 is")
+    for precision in PRECISIONS:
         for part, name in (
             (manifest.calibration, "calibration"),
             (manifest.metrics, "metrics"),
@@ -231,7 +239,7 @@ def _check(manifest: Manifest) -> None:
         ):
             if precision not in part:
                 raise BundleError(f"manifest.json: {name} has no {precision}")
-        calibration = manifest.calibration[precision]  # type: ignore[index]
+        calibration = manifest.calibration[precision]
         if set(calibration.operating_points) != set(labels):
             raise BundleError(
                 f"manifest.json: calibration.{precision}.operating_points must name every label"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,13 +13,14 @@ import numpy as np
 
 from orthoedge.runtime.bundles import Bundle
 from orthoedge.runtime.deadline import Deadline
-from orthoedge.runtime.decision import Distance, decide
+from orthoedge.runtime.decision import decide
 from orthoedge.runtime.engine import Engine, Outputs
 from orthoedge.runtime.errors import DeadlineExceeded, EngineError, OrthoEdgeError, RecipeError
-from orthoedge.runtime.finding import Finding, Provenance, Thresholds, Timing
+from orthoedge.runtime.finding import Finding, Timing
 from orthoedge.runtime.intake import Radiograph, read_image
 from orthoedge.runtime.look import look
 from orthoedge.runtime.preprocess import Pixels
+from orthoedge.runtime.running import Running, set_up
 from orthoedge.runtime.usable import find_faults
 
 __all__ = ["Finding", "Pipeline"]
@@ -38,6 +40,8 @@ class Pipeline:
             interrupted.
         memory_mb: MiB that reading one file may take, as estimated from its header before it is
             decoded; None for no limit but that of the size in pixels. An array is the caller's.
+        spare: opens the engine that takes over for good once `engine` fails, the call that it
+            failed in included; every later finding says why. None for none.
 
     Raises:
         RecipeError: `deadline_ms` or `memory_mb` is not above 0.
@@ -50,6 +54,7 @@ class Pipeline:
         fallback: str = "",
         deadline_ms: float | None = None,
         memory_mb: float | None = None,
+        spare: Callable[[], Engine] | None = None,
     ) -> None:
         for name, limit in (("deadline_ms", deadline_ms), ("memory_mb", memory_mb)):
             if limit is not None and not limit > 0:
@@ -57,28 +62,14 @@ class Pipeline:
         self.bundle = bundle
         self._deadline_ms = deadline_ms
         self._memory_mb = memory_mb
-        self.engine = engine
-        manifest = bundle.manifest
-        self._calibration = manifest.calibration[engine.precision]
-        self._distance = Distance(self._calibration.out_of_distribution)
-        self._thresholds = Thresholds(
-            temperature=self._calibration.temperature,
-            conformal_quantile=self._calibration.conformal_quantile,
-            operating_points=self._calibration.operating_points,
-            out_of_distribution=self._calibration.out_of_distribution.threshold,
-            out_of_distribution_reject=self._calibration.out_of_distribution.reject,
-        )
-        self._provenance = Provenance(
-            bundle=manifest.name,
-            bundle_version=manifest.version,
-            bundle_sha256=bundle.sha256,
-            engine=engine.name,
-            engine_version=engine.version,
-            precision=engine.precision,
-            isa=engine.isa,
-            threads=engine.threads,
-            fallback=fallback,
-        )
+        self._spare = spare
+        self._taking_over = threading.Lock()
+        self._running = set_up(bundle, engine, fallback)
+
+    @property
+    def engine(self) -> Engine:
+        """What runs now."""
+        return self._running.engine
 
     def __call__(self, source: Path | str | bytes | Pixels) -> Finding:
         """Predict one radiograph.
@@ -137,15 +128,15 @@ class Pipeline:
         faults = find_faults(radiograph.pixels, placement, self.bundle.manifest.graph.size)
         glance = look(square)  # now, while the square is in the processor's cache
         prepared = time.perf_counter()
-        outputs = self._infer(square, deadline)
+        outputs, ran = self._infer(square, deadline)
         inferred = time.perf_counter()
         verdict = decide(
             outputs.logits[0],
-            self._distance(outputs.feature_vector[0], glance),
+            ran.distance(outputs.feature_vector[0], glance),
             faults,
             self.bundle.manifest.labels,
             self.bundle.manifest.alert_labels,
-            self._calibration,
+            ran.calibration,
         )
         label = self.bundle.manifest.labels.index(verdict.label)
         done = time.perf_counter()
@@ -158,8 +149,8 @@ class Pipeline:
             input_size=self.bundle.manifest.graph.size,
             notes=radiograph.notes,
             notice=self.bundle.manifest.intended_use,
-            thresholds=self._thresholds,
-            provenance=self._provenance,
+            thresholds=ran.thresholds,
+            provenance=ran.provenance,
             timing_ms=Timing(
                 read=(read - start) * 1e3,
                 preprocess=(prepared - read) * 1e3,
@@ -169,14 +160,42 @@ class Pipeline:
         )
         return radiograph, finding
 
-    def _infer(self, square: Pixels, deadline: Deadline | None) -> Outputs:
-        """Outputs of one pass over uint8 (S, S), of the manifest's shapes and finite."""
-        if deadline is None:
-            outputs = self.engine.run(square[None, None])
-        else:
+    def _infer(self, square: Pixels, deadline: Deadline | None) -> tuple[Outputs, Running]:
+        """Outputs of one pass over uint8 (S, S), and what they are of."""
+        ran = self._running
+        if deadline is not None:
             deadline.check("preprocessing")
+        try:
+            return self._pass(ran.engine, square, deadline), ran
+        except EngineError as error:
+            spared = self._take_over(ran, error)
+            if spared is None:
+                raise
+        if deadline is not None:
+            deadline.check("opening the spare engine")
+        return self._pass(spared.engine, square, deadline), spared
+
+    def _take_over(self, failed: Running, error: EngineError) -> Running | None:
+        """What runs in place of `failed`, for all threads; None where there is no spare."""
+        with self._taking_over:
+            if self._running is not failed:
+                return self._running
+            if self._spare is None:
+                return None
             try:
-                outputs = self.engine.run(square[None, None], deadline.left_s())
+                engine = self._spare()
+            except OrthoEdgeError as second:
+                raise EngineError(f"{error}; and the spare engine: {second}") from second
+            self._running, self._spare = set_up(self.bundle, engine, str(error)), None
+            return self._running
+
+    def _pass(self, engine: Engine, square: Pixels, deadline: Deadline | None) -> Outputs:
+        """Outputs of the manifest's shapes and finite."""
+        if deadline is None:
+            outputs = engine.run(square[None, None])
+        else:
+            try:
+                outputs = engine.run(square[None, None], deadline.left_s())
             except DeadlineExceeded as error:
                 raise deadline.exceeded("inference") from error
             deadline.check("inference")
@@ -186,9 +205,9 @@ class Pipeline:
         map_shape = (1, graph.classes, graph.map_height, graph.map_width)
         if found != ((1, graph.classes), map_shape, (1, graph.features)):
             raise EngineError(
-                f"{self.engine.name}: outputs of shapes {found} are not those of the manifest; "
+                f"{engine.name}: outputs of shapes {found} are not those of the manifest; "
                 "run orthoedge verify"
             )
         if not np.isfinite(outputs.logits).all():
-            raise EngineError(f"{self.engine.name}: logits are not finite; run orthoedge verify")
+            raise EngineError(f"{engine.name}: logits are not finite; run orthoedge verify")
         return outputs

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from orthoedge.runtime.bundles import EMBEDDED, Bundle, read_bundle
-from orthoedge.runtime.engine import Engine, Precision
+from orthoedge.runtime.engine import PRECISIONS, Engine, Precision, calibrated_as
 from orthoedge.runtime.errors import EngineError, MissingDependency, UnknownTarget
 from orthoedge.runtime.pipeline import Pipeline
 
@@ -26,7 +27,7 @@ __all__ = [
 def open_engine(
     bundle: Bundle,
     target: str = "x86",
-    precision: Literal["auto", "int8", "fp32"] = "auto",
+    precision: Precision | Literal["auto"] = "auto",
     threads: int | None = None,
     cache: Path | None = None,
     streams: int = 1,
@@ -36,30 +37,32 @@ def open_engine(
     Args:
         bundle: a bundle whose hashes were checked.
         target: `x86` (OpenVINO), `portable` (ONNX Runtime) or `jetson` (TensorRT).
-        precision: `auto` leaves the choice to the target; with a `cache` it is measured once and
-            remembered there, else it follows from the processor's instruction sets.
+        precision: `auto` leaves the choice to the target: INT8 on jetson; on x86 with a `cache` it
+            is measured once and remembered there, else it follows from the processor's instruction
+            sets. Only jetson runs fp16.
         threads: CPU threads; None lets the engine take one per core.
-        cache: folder that keeps what x86 compiled, so that the next start is faster; None keeps
-            nothing. The portable engine has nothing to keep.
+        cache: folder that keeps what x86 compiled or jetson built, so that the next start is
+            faster; None keeps nothing, and jetson then builds its plan at every start, which takes
+            minutes on a board. The portable engine has nothing to keep.
         streams: how many images x86 infers at once, for as many calling threads; they share the
-            CPU threads. The portable engine infers for each calling thread at once.
+            CPU threads. The portable engine infers for each calling thread at once, jetson for one
+            after another.
 
     Raises:
         UnknownTarget: no such target.
         MissingDependency: its engine is not installed.
-        EngineError: the engine refused the model or the precision.
+        EngineError: the engine refused the model or the precision, or there is no GPU for it.
     """
-    if precision not in ("auto", "int8", "fp32"):
-        raise EngineError(f"precision {precision!r} is unknown: choose auto, int8 or fp32")
+    if precision not in ("auto", "int8", "fp16", "fp32"):
+        raise EngineError(f"precision {precision!r} is unknown: choose auto, int8, fp16 or fp32")
     if streams < 1:
         raise EngineError(f"streams: expected 1 or more, got {streams}")
     check_target(target)
-    chosen = precision
-    if chosen == "auto":
+    if precision == "auto":
         known = bundle if cache is not None else None
-        chosen, _ = choose_precision(target, known, threads, cache, streams)
+        precision, _ = choose_precision(target, known, threads, cache, streams)
     size = bundle.manifest.graph.size
-    return open_model(bundle.model(chosen), size, target, chosen, threads, cache, streams)
+    return open_model(bundle.model(precision), size, target, precision, threads, cache, streams)
 
 
 def open_model(
@@ -83,6 +86,10 @@ def open_model(
         streams: see `open_engine`.
     """
     check_target(target)
+    if target == "jetson":
+        return _open_on_jetson(model, size, precision, cache)
+    if precision not in PRECISIONS:
+        raise EngineError(f"target {target} runs {' and '.join(PRECISIONS)}, not {precision}")
     if target == "x86":
         from orthoedge.targets.x86.engine import OpenVinoEngine
 
@@ -92,22 +99,29 @@ def open_model(
     return OnnxRuntimeEngine(model, size, precision, threads)
 
 
+def _open_on_jetson(model: bytes, size: int, precision: Precision, cache: Path | None) -> Engine:
+    from orthoedge.targets.jetson.device import probe
+    from orthoedge.targets.jetson.engine import TensorRtEngine
+    from orthoedge.targets.jetson.plans import obtain_plan
+
+    device = probe()
+    return TensorRtEngine(obtain_plan(model, device, cache).data, size, precision, device)
+
+
 def check_target(target: str) -> None:
-    """Raise unless an engine for `target` can be opened here.
+    """Raise unless the engine for `target` is installed; whether it finds a GPU is not asked.
 
     Raises:
         UnknownTarget: no such target.
         MissingDependency: its engine is not installed.
-        EngineError: the target cannot run predictions in this version.
     """
     if target not in TARGETS:
         raise UnknownTarget(f"target {target!r} is unknown: choose one of {', '.join(TARGETS)}")
-    if target == "jetson":
-        raise EngineError(
-            "target jetson: running a plan is not part of this version; "
-            "use --target x86 or portable on this machine"
-        )
-    package, purpose = {"x86": "openvino", "portable": "onnxruntime"}[target], f"target {target}"
+    package, purpose = {
+        "x86": ("openvino", "target x86"),
+        "portable": ("onnxruntime", "target portable"),
+        "jetson": ("tensorrt", "target jetson (it comes with JetPack, not from pip)"),
+    }[target]
     if importlib.util.find_spec(package) is None:
         raise MissingDependency(package, target, purpose)
 
@@ -136,13 +150,15 @@ def choose_precision(
         from orthoedge.targets.x86.cpu import choose_precision as choose
 
         return choose()
+    if target == "jetson":
+        return "int8", "the INT8 model is made for its kernels"
     return "fp32", "the reference engine runs the reference model"
 
 
 def open_pipeline(
     bundle: Bundle | Path | str | None = None,
     target: str = "x86",
-    precision: Literal["auto", "int8", "fp32"] = "auto",
+    precision: Precision | Literal["auto"] = "auto",
     threads: int | None = None,
     cache: Path | None = None,
     streams: int = 1,
@@ -150,6 +166,9 @@ def open_pipeline(
     memory_mb: float | None = None,
 ) -> Pipeline:
     """Read a bundle, open an engine on it, and return the pipeline.
+
+    Where jetson has no TensorRT or no GPU, or loses it later, a CPU engine takes its place (x86
+    where OpenVINO is installed, else portable; fp32 for fp16), and every finding says why.
 
     Args:
         bundle: a bundle, its folder or .zip; None for the one inside the package.
@@ -162,11 +181,27 @@ def open_pipeline(
         memory_mb: see `Pipeline`.
 
     Raises:
-        BundleError: the bundle is missing or is not what its manifest says.
-        EngineError: the engine cannot be opened.
+        BundleError: the bundle is missing, is not what its manifest says, or lacks the precision.
+        EngineError: the engine cannot be opened, for jetson no CPU engine either.
         RecipeError: `deadline_ms` or `memory_mb` is not above 0.
     """
     if not isinstance(bundle, Bundle):
         bundle = read_bundle(EMBEDDED if bundle is None else Path(bundle))
-    engine = open_engine(bundle, target, precision, threads, cache, streams)
-    return Pipeline(bundle, engine, deadline_ms=deadline_ms, memory_mb=memory_mb)
+    open_on = partial(open_engine, bundle, threads=threads, cache=cache, streams=streams)
+    if target != "jetson":
+        engine = open_on(target, precision)
+        return Pipeline(bundle, engine, deadline_ms=deadline_ms, memory_mb=memory_mb)
+    precision = choose_precision(target)[0] if precision == "auto" else precision
+    cpu = "x86" if importlib.util.find_spec("openvino") else "portable"
+    spare = partial(open_on, cpu, calibrated_as(precision))
+    try:
+        engine = open_on(target, precision)
+    except (EngineError, MissingDependency) as error:
+        bundle.model(precision)  # what the bundle lacks is no fault of the GPU
+        fallback = f"target jetson: {error}"
+        try:
+            engine = spare()
+        except MissingDependency as second:
+            raise EngineError(f"{fallback}; and no CPU engine: {second}") from second
+        return Pipeline(bundle, engine, fallback, deadline_ms, memory_mb)
+    return Pipeline(bundle, engine, "", deadline_ms, memory_mb, spare)

@@ -8,7 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from orthoedge.runtime.bundles import Bundle
-from orthoedge.runtime.engine import Engine
+from orthoedge.runtime.engine import Engine, Outputs
+from orthoedge.runtime.look import look
+from orthoedge.runtime.preprocess import Pixels
+from orthoedge.targets.decisions import flips
 
 _BATCH_TOLERANCE = 1e-4  # float32 rounding: kernels may sum in another order for another batch
 
@@ -65,6 +68,8 @@ def check_engine(bundle: Bundle, engine: Engine) -> list[ParityCheck]:
     checks.append(ParityCheck(f"{where} shapes unlike the manifest", shapes.count(False), 0))
     negative = max(0.0, -float(outputs.saliency_map.min()))
     checks.append(ParityCheck(f"{where} negative saliency", negative, 0))
+    changed = _changed(bundle, engine, images, expected, outputs) if all(shapes) else len(images)
+    checks.append(ParityCheck(f"{where} clear decisions changed", changed, 0))
     single = engine.run(images[:1])
     checks.append(
         ParityCheck(
@@ -74,6 +79,15 @@ def check_engine(bundle: Bundle, engine: Engine) -> list[ParityCheck]:
         )
     )
     return checks
+
+
+def _changed(
+    bundle: Bundle, engine: Engine, images: Pixels, expected: Outputs, outputs: Outputs
+) -> int:
+    manifest = bundle.manifest
+    calibration = manifest.calibration_for(engine.precision)
+    looks = np.stack([look(image[0]) for image in images])
+    return flips(expected, outputs, looks, manifest.labels, manifest.alert_labels, calibration)
 
 
 def deviation(got: npt.NDArray[np.float32], expected: npt.NDArray[np.float32]) -> float:

@@ -22,7 +22,7 @@ from onnx import TensorProto, numpy_helper
 
 from orthoedge.compression.export import INPUT, explain_nodes
 from orthoedge.compression.quantization.lint import check
-from orthoedge.compression.quantization.wiring import drop_unused
+from orthoedge.targets.wiring import drop_unused
 
 RECIPE = (
     "nncf PTQ, PERFORMANCE preset, overflow fix, per-tensor activations of full range, "

@@ -1,8 +1,8 @@
-"""Rules that OpenVINO, TensorRT and ONNX Runtime have in common for a model file, float or INT8.
+"""Rules that OpenVINO, TensorRT and ONNX Runtime have in common for a model file.
 
-Each rule has a reason in one of the engines: TensorRT takes signed codes with zero point 0 and no
-integer bias; processors without VNNI saturate beyond 7 bits of weight; and head and map stay in
-float32, so that decision and explanation agree in every precision.
+Each rule has a reason in one of the engines: TensorRT's stand in `targets/jetson/lint.py`;
+processors without VNNI saturate beyond 7 bits of weight; and head and map stay in float32, so that
+decision and explanation agree in every precision.
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ from collections.abc import Iterator
 
 import numpy as np
 import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import TensorProto, numpy_helper
 
 from orthoedge.compression.export import INPUT, OPSET, OUTPUTS, explain_nodes
-from orthoedge.compression.quantization.wiring import Wiring
 from orthoedge.runtime.engine import Precision
 from orthoedge.runtime.errors import GateFailed
+from orthoedge.targets.jetson import lint as jetson
+from orthoedge.targets.wiring import Wiring
 
-_PAIR = ("QuantizeLinear", "DequantizeLinear")
 _LARGEST_CODE = 64
 """Two products of 255 × 64 still fit the 16 bits that such pairs are added in without VNNI."""
 
@@ -33,13 +34,16 @@ def check(model: bytes, precision: Precision) -> None:
     Raises:
         GateFailed: it breaks a rule of `lint` or of ONNX itself.
     """
-    proto = onnx.load_from_string(model)
+    try:
+        proto = onnx.load_from_string(model)
+    except DecodeError as error:
+        raise GateFailed(f"{precision} model: {error}") from error
     if broken := lint(proto, precision):
         more = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
         raise GateFailed(f"{precision} model: {broken[0]}{more}")
     try:
         onnx.checker.check_model(proto, full_check=True)
-    except onnx.checker.ValidationError as error:
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise GateFailed(f"{precision} model: {str(error).splitlines()[0]}") from error
 
 
@@ -53,18 +57,18 @@ def lint(model: onnx.ModelProto, precision: Precision) -> list[str]:
     if broken := list(_file(model)):
         return broken  # what follows reads the constants
     wiring = Wiring(model.graph)
-    pairs = [node for node in model.graph.node if node.op_type in _PAIR]
+    pairs = [node for node in model.graph.node if node.op_type in jetson.QDQ]
     if precision == "int8" and not pairs:
         broken.append("the file holds no Q/DQ pair")
-    if precision == "fp32" and pairs:
+    if precision != "int8" and pairs:
         broken.append(f"{pairs[0].name}: quantized values in a float model")
+    broken += _floats(model, precision)
     broken += _face(model.graph)
     broken += _order(model.graph)
     broken += _explanation(model, wiring)
-    for node in pairs:
-        broken += _pair(node, wiring)
+    broken += jetson.lint(model)
     for node in model.graph.node:
-        broken += _layer(node, wiring)
+        broken += _seven_bits(node, wiring)
     return broken
 
 
@@ -80,6 +84,26 @@ def _file(model: onnx.ModelProto) -> Iterator[str]:
     for tensor in model.graph.initializer:
         if tensor.data_location == TensorProto.EXTERNAL:
             yield f"{tensor.name}: stored in another file"
+
+
+def _floats(model: onnx.ModelProto, precision: Precision) -> Iterator[str]:
+    """Floats are finite, and of the type that the precision says: float32 in the head always."""
+    names = set(explain_nodes(model))
+    head = [node for node in model.graph.node if node.name in names]
+    read, made = ({n for node in head for n in getattr(node, side)} for side in ("input", "output"))
+    for tensor in model.graph.initializer:
+        if tensor.data_type not in (TensorProto.FLOAT, TensorProto.FLOAT16):
+            continue
+        if not np.isfinite(numpy_helper.to_array(tensor)).all():
+            yield f"{tensor.name}: values that are not finite"
+        half = precision == "fp16" and tensor.name not in read
+        wanted = TensorProto.FLOAT16 if half else TensorProto.FLOAT
+        if tensor.data_type != wanted:
+            yield f"{tensor.name}: not {TensorProto.DataType.Name(wanted)} in the {precision} model"
+    for value in onnx.shape_inference.infer_shapes(model).graph.value_info:
+        half = value.type.tensor_type.elem_type == TensorProto.FLOAT16
+        if half and (precision != "fp16" or value.name in made):
+            yield f"{value.name}: half precision where float32 is promised"
 
 
 def _face(graph: onnx.GraphProto) -> Iterator[str]:
@@ -128,53 +152,19 @@ def _explanation(model: onnx.ModelProto, wiring: Wiring) -> Iterator[str]:
             yield f"{output.name}: not made by the head and map"
     for node in model.graph.node:
         sources = [wiring.producer.get(name) for name in node.input]
-        quantized = any(source is not None and source.op_type in _PAIR for source in sources)
-        if node.name in names and (quantized or node.op_type in _PAIR):
+        quantized = any(source is not None and source.op_type in jetson.QDQ for source in sources)
+        if node.name in names and (quantized or node.op_type in jetson.QDQ):
             yield f"{node.name}: head or map reads quantized values"
 
 
-def _pair(node: onnx.NodeProto, wiring: Wiring) -> Iterator[str]:
-    """Rules of one QuantizeLinear or DequantizeLinear."""
-    codes, constants = wiring.constants.get(node.input[0]), wiring.constants
-    if codes is not None and codes.data_type == TensorProto.INT32:
-        yield f"{node.name}: a bias in INT32, which TensorRT refuses"
-        return
-    scale, zero = (constants.get(name) for name in (*node.input[1:], "", "")[:2])
-    if scale is None or zero is None:
-        what = "scale" if scale is None else "zero point, its type is left to the engine"
-        yield f"{node.name}: no constant {what}"
-        return
-    for tensor in (zero, codes):
-        if tensor is not None and tensor.data_type != TensorProto.INT8:
-            kind = TensorProto.DataType.Name(tensor.data_type)
-            yield f"{node.name}: {kind} where TensorRT takes INT8 only"
-    if np.any(numpy_helper.to_array(zero)):
-        yield f"{node.name}: a zero point other than 0"
-    steps = numpy_helper.to_array(scale)
-    if not (np.isfinite(steps).all() and (steps > 0).all()):
-        yield f"{node.name}: a scale that is not positive and finite"
-    if codes is None and steps.size != 1:
-        yield f"{node.name}: {steps.size} scales for an activation, expected one"
-    if node.op_type == "DequantizeLinear" and codes is None:
-        maker = wiring.made_by(node.input[0], "QuantizeLinear")
-        if maker is None or maker.input[1:] != node.input[1:]:
-            yield f"{node.name}: no QuantizeLinear with the same scale before it"
-
-
-def _layer(node: onnx.NodeProto, wiring: Wiring) -> Iterator[str]:
-    """Rules of the weight of one quantized convolution or matrix product."""
-    codes = wiring.weight_codes(node) if node.op_type in ("Conv", "Gemm", "MatMul") else None
+def _seven_bits(node: onnx.NodeProto, wiring: Wiring) -> Iterator[str]:
+    """Rule of the weight of one quantized convolution or matrix product."""
+    codes = wiring.weight_codes(node) if node.op_type in jetson.LAYERS else None
     if codes is None:
         return
-    pair = wiring.producer[node.input[1]]
-    attributes = {a.name: a.i for a in (*pair.attribute, *node.attribute)}
-    axis = attributes.get("axis", 1)
-    scale = wiring.constants.get(pair.input[1])
-    per_channel = scale is not None and list(scale.dims) == [codes.dims[axis]]
-    if not per_channel or (node.op_type == "Conv" and axis != 0):
-        yield f"{node.name}: expected one weight scale per output channel"
     values = numpy_helper.to_array(codes).astype(np.int16)
+    group = next((a.i for a in node.attribute if a.name == "group"), 1)
     # A depthwise convolution multiplies channel by channel and never adds two products in 16 bits.
-    depthwise = node.op_type == "Conv" and codes.dims[1] == 1 and attributes.get("group", 1) > 1
+    depthwise = node.op_type == "Conv" and codes.dims[1] == 1 and group > 1
     if not depthwise and np.abs(values).max() > _LARGEST_CODE:
         yield f"{node.name}: weights beyond 7 bits, which saturate on processors without VNNI"

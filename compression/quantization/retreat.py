@@ -13,9 +13,9 @@ import numpy.typing as npt
 import onnx
 
 from orthoedge.compression.quantization.lint import check
-from orthoedge.compression.quantization.wiring import Wiring, drop_unused
 from orthoedge.runtime.engine import Precision
 from orthoedge.targets import open_model
+from orthoedge.targets.wiring import Wiring, drop_unused
 
 _PASSING = ("MaxPool", "Relu", "Clip", "Concat", "Slice", "Split", "Pad", "Reshape", "Transpose")
 """Operators that NNCF quantizes ahead of instead of behind: the same on codes and on floats."""

@@ -143,6 +143,10 @@ def _precision(manifest: Manifest) -> tuple[str, ...]:
         "`model.fp32.onnx` runs in float32. In `model.int8.onnx` the backbone's layers run in "
         "8-bit integers; the linear head and the saliency map stay in float32, so that answer and "
         "map belong together.",
+        "`model.fp16.onnx` is the float32 network in half precision, head and map again in "
+        "float32. It is there for comparison on a GPU, and decided with the calibration of float32."
+        if "fp16" in manifest.golden.tolerance
+        else "There is no `model.fp16.onnx`: half precision was not tried, or changes the answers.",
         f"Back in float32, because INT8 failed the gate with them: {layers}."
         if layers
         else "No other layer had to go back to float32.",

@@ -15,6 +15,7 @@ DOCUMENTS = (
     "docs/compression.md",
     "docs/embedded-bundle.md",
     "docs/embedding.md",
+    "docs/jetson.md",
     "docs/peers.md",
     "docs/picture.md",
     "docs/recipes.md",

@@ -3,10 +3,12 @@
 import io
 import json
 import shutil
+from functools import partial
 
 import numpy as np
 import pytest
 
+from orthoedge.benchmarks import record
 from orthoedge.cli.main import main
 from orthoedge.runtime.files import sha256
 
@@ -112,3 +114,30 @@ def test_images_of_another_class_are_refused_by_name(bundle, tmp_path, capsys):
     (tmp_path / "data" / "arthritis" / "a.png").write_bytes(b"x")
     assert main(["verify", str(bundle), "--data", str(tmp_path / "data")]) == 2
     assert "label arthritis is not one of the bundle's" in capsys.readouterr().err
+
+
+def test_a_record_is_written_beside_the_same_checks(small_bundle, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(record, "make_record", partial(record.make_record, calls=5, seconds=0))
+    given = ["verify", str(small_bundle.path), "--target", "portable"]
+    assert main(given) == 0
+    checks = capsys.readouterr().out.splitlines()
+    file = tmp_path / "record.json"
+    assert main([*given, "--record", str(file)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line.startswith("pass")] == checks
+    assert lines[-1] == f"record: {file}"
+    written = json.loads(file.read_text())
+    assert written["passed"] is True
+    assert [ran["precision"] for ran in written["ran"]] == ["fp32", "int8"]
+
+
+def test_a_record_and_labelled_images_are_asked_for_one_at_a_time(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["verify", "--record", "r.json", "--data", "d"])
+    assert ended.value.code == 2
+    assert "not allowed with" in capsys.readouterr().err
+
+
+def test_what_was_compiled_is_kept_where_it_is_asked_for(small_bundle, tmp_path):
+    assert main(["verify", str(small_bundle.path), "--cache", str(tmp_path)]) == 0
+    assert len(list(tmp_path.glob("*.openvino"))) == 2

@@ -13,6 +13,7 @@ import pytest
 from onnx import numpy_helper
 
 from orthoedge.cli.main import main
+from orthoedge.compression.quantization.lint import check
 from orthoedge.runtime.bundles import read_bundle
 from orthoedge.targets import open_pipeline
 from orthoedge.training.run import load_run
@@ -40,6 +41,12 @@ def test_the_metrics_are_what_the_pipeline_gives_on_the_test_files(
     hits = [pipeline(study.path).label == study.label for study in studies]
     metrics = pipeline.bundle.manifest.metrics[precision]
     assert metrics.accuracy == pytest.approx(np.mean(hits), abs=1e-9)
+
+
+def test_the_bundle_holds_the_network_in_half_precision(tiny_bundle):
+    bundle = read_bundle(tiny_bundle)
+    check(bundle.model("fp16"), "fp16")
+    assert bundle.manifest.golden.tolerance["fp16"].logits < 0.1
 
 
 def test_verify_passes_on_both_targets(tiny_bundle, capsys):

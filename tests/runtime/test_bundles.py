@@ -101,6 +101,10 @@ def test_no_field_of_the_manifest_is_optional_and_none_is_unknown(copy, small_bu
         (lambda m: m["preprocess"].update(size=64), "differs from graph.size"),
         (lambda m: m["preprocess"].update(size=1), "expected 32 to 1024"),
         (lambda m: m["calibration"].pop("int8"), "calibration has no int8"),
+        (
+            lambda m: m["metrics"].update(fp16=m["metrics"]["fp32"]),
+            "metrics has fp16, which is decided as fp32 is",
+        ),
         (lambda m: m["calibration"]["fp32"].update(temperature=0), "temperature must be above 0"),
         (
             lambda m: m["calibration"]["fp32"]["operating_points"].popitem(),
@@ -169,6 +173,19 @@ def saved(array, **settings):
     buffer = io.BytesIO()
     np.save(buffer, array, **settings)
     return buffer.getvalue()
+
+
+def test_a_half_precision_model_and_its_tolerance_come_together(copy):
+    replace(copy, "model.fp16.onnx", b"x")
+    with pytest.raises(BundleError, match=r"lists model\.fp16\.onnx, which does not belong"):
+        read_bundle(copy)
+    limit = {"logits": 0.1, "saliency_map": 0.1, "feature_vector": 0.1}
+    edit_manifest(copy, lambda m: m["golden"]["tolerance"].update(fp16=limit))
+    assert read_bundle(copy).model("fp16") == b"x"
+    (copy / "model.fp16.onnx").unlink()
+    edit_manifest(copy, lambda m: m["files"].pop("model.fp16.onnx"))
+    with pytest.raises(BundleError, match=r"needs model\.fp16\.onnx, which is missing"):
+        read_bundle(copy)
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ def engine(request, target, small_bundle):
 def test_the_golden_answers_come_back(engine, small_bundle):
     checks = check_engine(small_bundle, engine)
     assert [str(check) for check in checks if not check.passed] == []
-    assert len(checks) == 6
+    assert len(checks) == 7
 
 
 def test_shapes_and_types_are_the_contract(engine):

@@ -1,0 +1,217 @@
+"""One target on one machine, on record: does it answer rightly, how fast, and at what power.
+
+The record is the same for every target, so that a board can be held against a server.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from orthoedge.benchmarks import latency, machine
+from orthoedge.benchmarks.device_record_rows import SCHEMA, Check, PlanFacts, Ran, Record, Timed
+from orthoedge.runtime.bundles import SAMPLES, Bundle
+from orthoedge.runtime.engine import Engine, Precision
+from orthoedge.runtime.errors import OrthoEdgeError
+from orthoedge.runtime.files import sha256, write_atomic
+from orthoedge.runtime.intake import read_image
+from orthoedge.runtime.pipeline import Pipeline
+from orthoedge.runtime.preprocess import Pixels
+from orthoedge.targets import TARGETS, check_target, open_engine
+from orthoedge.targets.jetson.binding import JETPACK, Modules
+from orthoedge.targets.jetson.device import Device, probe
+from orthoedge.targets.jetson.engine import TensorRtEngine
+from orthoedge.targets.jetson.plans import obtain_plan
+from orthoedge.targets.jetson.power import ROOT, PowerMeter
+from orthoedge.targets.jetson.telemetry import Absent, read_board, read_clocks
+from orthoedge.targets.parity import ParityCheck, check_engine
+
+_WARMUP = 50
+_CALLS = 1000  # the fewest that have a 99.9th percentile
+_SECONDS = 10.0  # the power sensors average over a good part of a second
+
+
+def make_record(
+    bundle: Bundle,
+    target: str,
+    precisions: Sequence[Precision],
+    *,
+    say: Callable[[str], object],
+    cache: Path | None = None,
+    modules: Modules = JETPACK,
+    root: Path = ROOT,
+    calls: int = _CALLS,
+    seconds: float = _SECONDS,
+) -> Record:
+    """Open every precision, check it, time it, and write down all that the figures depend on.
+
+    Args:
+        bundle: a bundle whose hashes were checked.
+        target: see `open_engine`.
+        precisions: which to run, in turn.
+        say: takes one line for each check and each time, as they come.
+        cache: as for `open_engine`.
+        modules: which modules stand behind TensorRT and CUDA.
+        root: folder in place of `/` for all that a board's files say.
+        calls: timed calls of each stretch, at least.
+        seconds: of each stretch, at least.
+
+    Raises:
+        UnknownTarget: no such target. All else that fails is in the record.
+    """
+    if target not in TARGETS:
+        check_target(target)  # raises, naming those that there are
+    described, before = machine.describe(), read_board(root)
+    sample = min(SAMPLES.glob("*.png"))
+    pixels = read_image(sample).pixels
+    ran, missing = [], []
+
+    def fail(what: str, error: OrthoEdgeError) -> None:
+        missing.append(Absent(what=what, why=str(error)))
+        say(f"FAIL  {what}: {error}")
+
+    device = None
+    try:
+        device = _find_device(target, modules)
+    except OrthoEdgeError as error:
+        fail(target, error)
+        precisions = ()
+    for precision in precisions:
+        try:
+            engine, plan = _open(bundle, target, precision, device, cache, modules)
+            ran.append(
+                _run(bundle, engine, plan, pixels, say, partial(_time, calls, seconds, root))
+            )
+        except OrthoEdgeError as error:
+            fail(f"{target} {precision}", error)
+    return Record(
+        schema=SCHEMA,
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        passed=not missing and all(check.passed for one in ran for check in one.checks),
+        target=target,
+        bundle=bundle.manifest.name,
+        bundle_version=bundle.manifest.version,
+        bundle_sha256=bundle.sha256,
+        radiograph=f"{sample.name}, {pixels.shape[1]}×{pixels.shape[0]}",
+        machine=described,
+        device=device,
+        before=before,
+        after=read_board(root),
+        ran=tuple(ran),
+        missing=tuple(missing),
+    )
+
+
+def write_record(record: Record, path: Path) -> None:
+    """Write it as JSON: the whole of it or nothing."""
+    write_atomic(path, msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n")
+
+
+def _find_device(target: str, modules: Modules) -> Device | None:
+    """The GPU of a target that has one; raises where the target cannot run."""
+    if target == "jetson":
+        return probe(modules)
+    check_target(target)
+    return None
+
+
+def _open(
+    bundle: Bundle,
+    target: str,
+    precision: Precision,
+    device: Device | None,
+    cache: Path | None,
+    modules: Modules,
+) -> tuple[Engine, PlanFacts | None]:
+    if device is None:
+        return open_engine(bundle, target, precision, cache=cache), None
+    stored = obtain_plan(bundle.model(precision), device, cache, modules)
+    size = bundle.manifest.graph.size
+    engine = TensorRtEngine(stored.data, size, precision, device, modules)
+    return engine, PlanFacts(
+        sha256=sha256(stored.data),
+        bytes=len(stored.data),
+        built=stored.built,
+        refused=stored.refused,
+        warnings=stored.warnings,
+        graph=engine.graph,
+        layer_counts=dict(Counter(layer.precision for layer in engine.layers)),
+        layers=engine.layers,
+    )
+
+
+def _run(
+    bundle: Bundle,
+    engine: Engine,
+    plan: PlanFacts | None,
+    pixels: Pixels,
+    say: Callable[[str], object],
+    timed: Callable[[Callable[[], object]], Timed],
+) -> Ran:
+    checks = check_engine(bundle, engine)
+    for check in checks:
+        say(str(check))
+    squares = itertools.cycle(bundle.golden_images()[:, None])
+    pipeline = Pipeline(bundle, engine)
+    alone, whole = timed(lambda: engine.run(next(squares))), timed(lambda: pipeline(pixels))
+    where = f"{engine.name} {engine.precision}"
+    for name, times in (("engine alone", alone), ("pipeline", whole)):
+        busy = (times.others_cores or 0) > machine.CROWDED
+        rest = "; other work was running, so not to be quoted" if busy else ""
+        say(f"time  {where} {name}: p50 {times.p50_ms:.3g} ms, p99.9 {times.p999_ms:.3g} ms{rest}")
+    return Ran(
+        precision=engine.precision,
+        model_sha256=sha256(bundle.model(engine.precision)),
+        engine=engine.name,
+        version=engine.version,
+        isa=engine.isa,
+        threads=engine.threads,
+        plan=plan,
+        checks=tuple(map(_check, checks)),
+        engine_alone=alone,
+        pipeline=whole,
+    )
+
+
+def _check(check: ParityCheck) -> Check:
+    measured = check.measured if math.isfinite(check.measured) else None
+    return Check(name=check.name, measured=measured, limit=check.limit, passed=check.passed)
+
+
+def _time(calls: int, seconds: float, root: Path, call: Callable[[], object]) -> Timed:
+    """Call for `seconds`, and `calls` times at least, with an eye on the sensors."""
+    for _ in range(_WARMUP):
+        call()
+    bystanders = machine.Bystanders()
+    parts: list[npt.NDArray[np.float64]] = []
+    with PowerMeter(root) as meter:
+        begun = perf_counter()
+        while not parts or perf_counter() - begun < seconds:
+            # Nothing takes turns here: the sensors could not tell whose power they see.
+            part = latency.interleaved({"": call}, rounds=calls, warmup=0, settle=0)
+            parts.append(part[""].samples_ms)
+    samples = np.concatenate(parts)
+    p50, p90, p99, p999, highest = np.percentile(samples, (50, 90, 99, 99.9, 100)).round(4)
+    return Timed(
+        warmup=_WARMUP,
+        calls=len(samples),
+        p50_ms=float(p50),
+        p90_ms=float(p90),
+        p99_ms=float(p99),
+        p999_ms=float(p999),
+        highest_ms=float(highest),
+        gpu_clocks=read_clocks(root, []),
+        power=meter.power,
+        no_power=meter.absent,
+        others_cores=bystanders.cores(),
+    )

@@ -1,0 +1,94 @@
+"""What a plan depends on beside the model: the GPU, its driver, and TensorRT.
+
+Asked in a child process, `python -m orthoedge.targets.jetson.device TENSORRT CUDART`, because a
+driver or a library in a bad state ends the process that asks, or never answers.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+import msgspec
+
+from orthoedge.runtime.errors import EngineError
+from orthoedge.targets.jetson.binding import (
+    JETPACK,
+    Modules,
+    cuda_call,
+    load_cudart,
+    load_tensorrt,
+)
+from orthoedge.targets.jetson.child import answer, ask
+
+_TIMEOUT_S = 120  # CUDA's first start after a boot takes long on a small board
+
+
+@dataclass(frozen=True)
+class Device:
+    """One GPU and the software that drives it."""
+
+    name: str
+    """As CUDA calls it."""
+    compute_capability: str
+    """Such as `8.7`."""
+    multiprocessors: int
+    """How many are switched on: boards of one name have different numbers, power modes too."""
+    memory_mb: int
+    """Memory that CUDA may use, in MiB; on a Jetson the CPU shares it."""
+    driver: str
+    """The newest CUDA version that the driver supports, such as `12.6`."""
+    cuda: str
+    """The CUDA runtime's version behind Python, such as `12.6`."""
+    tensorrt: str
+    """TensorRT's version, such as `10.3.0`."""
+
+
+def probe(modules: Modules = JETPACK) -> Device:
+    """Ask CUDA and TensorRT what is here, without loading either into this process.
+
+    Args:
+        modules: which modules stand behind them.
+
+    Raises:
+        MissingDependency: TensorRT or cuda-python is not installed.
+        EngineError: no driver, no device, a driver older than the runtime, a GPU that was lost, or
+            the process that asked crashed or hung.
+    """
+    said = ask(__name__, [modules.tensorrt, modules.cudart], "asking for the GPU", _TIMEOUT_S)
+    return msgspec.json.decode(said, type=Device)
+
+
+def read_device(modules: Modules) -> Device:
+    """The child's part of `probe`; it loads both libraries into this process."""
+    cudart = load_cudart(modules.cudart)
+    driver, runtime = (cuda_call(cudart, f"cuda{part}GetVersion") for part in ("Driver", "Runtime"))
+    if driver == 0:
+        raise EngineError("no CUDA driver is installed")
+    if driver < runtime:
+        raise EngineError(
+            f"the CUDA driver supports {_version(driver)} and cuda-python was made for "
+            f"{_version(runtime)}: install a cuda-python no newer than the driver"
+        )
+    if cuda_call(cudart, "cudaGetDeviceCount") == 0:
+        raise EngineError("CUDA finds no GPU")
+    # Makes the context, so that a GPU that is listed and was lost is found out here.
+    cuda_call(cudart, "cudaSetDevice", 0)
+    found = cuda_call(cudart, "cudaGetDeviceProperties", 0)
+    return Device(
+        name=bytes(found.name).split(b"\0")[0].decode(errors="replace"),
+        compute_capability=f"{found.major}.{found.minor}",
+        multiprocessors=found.multiProcessorCount,
+        memory_mb=found.totalGlobalMem >> 20,
+        driver=_version(driver),
+        cuda=_version(runtime),
+        tensorrt=load_tensorrt(modules.tensorrt).__version__,
+    )
+
+
+def _version(number: int) -> str:
+    return f"{number // 1000}.{number % 1000 // 10}"
+
+
+if __name__ == "__main__":
+    answer(lambda: msgspec.json.encode(read_device(Modules(*sys.argv[1:]))))

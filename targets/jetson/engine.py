@@ -1,0 +1,196 @@
+"""The TensorRT engine."""
+
+from __future__ import annotations
+
+import threading
+import time
+import weakref
+from operator import itemgetter
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from orthoedge.runtime.deadline import Deadline
+from orthoedge.runtime.engine import Outputs, Precision, check_images
+from orthoedge.runtime.errors import DeadlineExceeded, EngineError
+from orthoedge.targets.jetson.binding import JETPACK, Modules, load_cudart, load_tensorrt
+from orthoedge.targets.jetson.build import layers, logger
+from orthoedge.targets.jetson.cuda import Mapped, Stream
+from orthoedge.targets.jetson.device import Device
+
+_IMAGE, _OUTPUTS = "image", ("logits", "saliency_map", "feature_vector")
+_WARM_UP_MS = 60e3  # CUDA loads its kernels in the first inference, from a slow card perhaps
+
+
+class TensorRtEngine:
+    """One plan on the GPU, for one image at a time; safe to share between threads.
+
+    Images lie in memory that processor and GPU share, so nothing is copied to the GPU or from it.
+    After the first error of CUDA or TensorRT the engine is closed for good: of most that a GPU
+    makes, "CUDA Runtime API: cudaError" says that the process must be ended to go on with CUDA.
+
+    Args:
+        plan: what TensorRT built for this GPU; checked before, since a damaged one can end the
+            process (`plans.obtain_plan`).
+        size: side S of its input, in pixels.
+        precision: of the ONNX file it was built from.
+        device: what `probe` found; whoever has one knows that CUDA and TensorRT can be loaded.
+        modules: which modules stand behind them.
+
+    Raises:
+        MissingDependency: TensorRT or cuda-python is not installed.
+        EngineError: TensorRT refused the plan, it has not the common face, or CUDA failed.
+    """
+
+    name = "tensorrt"
+    threads = 1
+
+    def __init__(
+        self,
+        plan: bytes,
+        size: int,
+        precision: Precision,
+        device: Device,
+        modules: Modules = JETPACK,
+    ) -> None:
+        trt, cudart = load_tensorrt(modules.tensorrt), load_cudart(modules.cudart)
+        self.version: str = trt.__version__
+        self.precision = precision
+        self.isa = f"sm_{device.compute_capability.replace('.', '')}"
+        self.lost = ""
+        """Why the engine is closed; empty while it works."""
+        self._size = size
+        self._lock = threading.Lock()
+        self._said: list[tuple[int, str]] = []
+        self._stream = Stream(cudart)
+        release = weakref.finalize(self, self._stream.close)
+        try:
+            self._open(trt, plan)
+        # TensorRT's and cuda-python's exceptions share no base but Exception.
+        except Exception as error:
+            release()
+            raise EngineError(f"tensorrt cannot run the {precision} plan: {error}") from error
+
+    def _open(self, trt: Any, plan: bytes) -> None:
+        self._runtime = trt.Runtime(logger(trt, self._said))
+        engine = self._known(self._runtime.deserialize_cuda_engine(plan), "deserializing it")
+        self._context = self._known(engine.create_execution_context(), "making a context")
+        self.layers = layers(engine, trt)
+        """Name, kind and precision of every layer, as far as TensorRT tells."""
+        shapes = self._face(trt, engine)
+        self._image = self._bind(_IMAGE, shapes[_IMAGE], np.uint8)
+        self._outputs = tuple(self._bind(name, shapes[name], np.float32) for name in _OUTPUTS)
+        self._warm_up()
+        self.graph = self._capture()
+        """`captured`, or why every inference is put on the stream layer by layer."""
+        self._warm_up()
+
+    def run(self, images: npt.NDArray[np.uint8], timeout_s: float | None = None) -> Outputs:
+        """Run uint8 (N, 1, S, S), one after another.
+
+        A GPU cannot be stopped: what overran `timeout_s` runs on, and the next call waits for it.
+        """
+        check_images(images, self._size)
+        deadline = None
+        if timeout_s is not None:
+            deadline = Deadline(timeout_s * 1e3, time.perf_counter())
+        answers = [self._in_turn(image, deadline) for image in images]
+        return Outputs(*(np.concatenate(parts) for parts in zip(*answers, strict=True)))
+
+    def _in_turn(
+        self, image: npt.NDArray[np.uint8], deadline: Deadline | None
+    ) -> list[npt.NDArray[np.float32]]:
+        """Outputs of one image uint8 (1, S, S), once no other thread has the stream."""
+        if deadline is None:
+            self._lock.acquire()
+        elif not self._lock.acquire(timeout=max(0, deadline.left_s())):
+            raise deadline.exceeded("inference")
+        try:
+            if self.lost:
+                raise EngineError(self.lost)
+            return self._infer(image, deadline)
+        finally:
+            self._lock.release()
+
+    def _infer(
+        self, image: npt.NDArray[np.uint8], deadline: Deadline | None
+    ) -> list[npt.NDArray[np.float32]]:
+        try:
+            self._stream.wait(deadline)  # for what an earlier call gave up
+            self._image.array[0] = image
+            if deadline is not None:
+                deadline.check("inference")
+            self._stream.start(self._enqueue)
+            self._stream.wait(deadline)
+        except DeadlineExceeded:
+            raise
+        except Exception as error:
+            self.lost = f"tensorrt failed, and its engine is closed: {error}"
+            raise EngineError(self.lost) from error
+        if deadline is not None:
+            deadline.check("inference")
+        return [output.array.copy() for output in self._outputs]
+
+    def _enqueue(self, handle: int) -> None:
+        self._said.clear()  # or a warning at every image would fill the memory
+        if not self._context.execute_async_v3(handle):
+            raise EngineError(f"execute_async_v3: {self._reason()}")
+
+    def _warm_up(self) -> None:
+        """One inference of a black image; TensorRT does in the first what no graph may hold.
+
+        NVIDIA's TensorRT documentation, "CUDA Graphs": call `enqueueV3` once before capturing.
+        """
+        self._stream.start(self._enqueue)
+        self._stream.wait(Deadline(_WARM_UP_MS, time.perf_counter()))
+
+    def _capture(self) -> str:
+        try:
+            self._stream.capture(self._enqueue)
+        except EngineError as error:
+            return f"no graph: {error}"
+        return "captured"
+
+    def _face(self, trt: Any, engine: Any) -> dict[str, tuple[int, ...]]:
+        """Shapes by name, once every tensor is what the common face says.
+
+        Raises:
+            EngineError: which is not, and what was expected.
+        """
+        names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
+        if sorted(names) != sorted((_IMAGE, *_OUTPUTS)):
+            raise EngineError(f"tensors {sorted(names)}, expected {_IMAGE} and {_OUTPUTS}")
+        square = (1, 1, self._size, self._size)
+        if not self._context.set_input_shape(_IMAGE, square):
+            raise EngineError(f"it takes no image of {square}: {self._reason()}")
+        shapes = {name: tuple(self._context.get_tensor_shape(name)) for name in names}
+        logits, saliency, features = (shapes[name] for name in _OUTPUTS)
+        fits = shapes[_IMAGE] == square and len(logits) == len(features) == 2
+        if not fits or len(saliency) != 4 or saliency[:2] != logits or features[0] != 1:
+            raise EngineError(f"tensors of shapes {shapes} have not the common face")
+        for name in names:
+            is_image = name == _IMAGE
+            mode = trt.TensorIOMode.INPUT if is_image else trt.TensorIOMode.OUTPUT
+            dtype = trt.DataType.UINT8 if is_image else trt.DataType.FLOAT
+            found = engine.get_tensor_mode(name), engine.get_tensor_dtype(name)
+            if found != (mode, dtype):
+                raise EngineError(
+                    f"{name} is {found[0].name} {found[1].name}, expected {mode.name} {dtype.name}"
+                )
+        return shapes
+
+    def _bind(self, name: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Mapped:
+        mapped = self._stream.allocate(shape, dtype)
+        if not self._context.set_tensor_address(name, mapped.pointer):
+            raise EngineError(f"set_tensor_address {name}: {self._reason()}")
+        return mapped
+
+    def _known(self, made: Any, what: str) -> Any:
+        if made is None:
+            raise EngineError(f"{what}: {self._reason()}")
+        return made
+
+    def _reason(self) -> str:
+        """The gravest that TensorRT said, in its words."""
+        return min(self._said, key=itemgetter(0), default=(0, "TensorRT gave no reason"))[1]

@@ -1,0 +1,68 @@
+"""The stand-ins for a board: see `standin_gpu`."""
+
+import gc
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+import standin_gpu
+
+from orthoedge.targets.jetson.binding import Modules
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """Plants failures, here and in child processes; at the end nothing may be left open."""
+    path = os.pathsep.join([str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])])
+    monkeypatch.setenv("PYTHONPATH", path)
+    standin_gpu.reset()
+
+    def plant(**faults):
+        standin_gpu.FAULTS.__dict__.update(faults)
+        monkeypatch.setenv("STANDIN_FAULTS", json.dumps(faults))
+
+    yield plant
+    gc.collect()
+    assert standin_gpu.BOOKS.violations == []
+    if not standin_gpu.BOOKS.sticky:  # then CUDA frees nothing any more
+        assert standin_gpu.still_open() == []
+    standin_gpu.reset()
+
+
+@pytest.fixture(params=["trt10", "trt11"])
+def modules(request, gpu):
+    """Both generations of TensorRT's API."""
+    return Modules(f"standin_{request.param}", "standin_cudart")
+
+
+@pytest.fixture(params=["JetPack 6.2", "JetPack 7.2"])
+def jetpack(request, gpu, tmp_path_factory, monkeypatch):
+    """A machine on which `import tensorrt` and cuda-python's runtime find the stand-ins."""
+    generation, runtime = {
+        "JetPack 6.2": ("standin_trt10", "cuda/cudart.py"),
+        "JetPack 7.2": ("standin_trt11", "cuda/bindings/runtime.py"),
+    }[request.param]
+    folder = tmp_path_factory.mktemp("packages")
+    module = folder / runtime
+    module.parent.mkdir(parents=True)
+    for package in {folder / "cuda", module.parent}:
+        (package / "__init__.py").touch()
+    module.write_text("from standin_cudart import *\n")
+    (folder / "tensorrt.py").write_text(
+        f"from {generation} import *\nfrom {generation} import __version__\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), os.environ["PYTHONPATH"]]))
+    monkeypatch.syspath_prepend(folder)
+    kept = _take_out()
+    yield request.param
+    _take_out()
+    sys.modules.update(kept)
+
+
+def _take_out():
+    names = [name for name in sys.modules if name.split(".")[0] in ("cuda", "tensorrt")]
+    return {name: sys.modules.pop(name) for name in names}
