@@ -2,66 +2,161 @@
 
 from __future__ import annotations
 
+import zipfile
+from pathlib import Path
+
 import cv2
-import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from orthoedge.runtime.bundles import SAMPLES
-from orthoedge.runtime.errors import MissingDependency
-from orthoedge.runtime.intake import read_image
-from orthoedge.runtime.pipeline import Pipeline
-from orthoedge.runtime.preprocess import STANDARD, Pixels
-from orthoedge.runtime.render import overlay
-from orthoedge.targets import open_pipeline
+from orthoedge.benchmarks.growth_scope import radiograph
+from orthoedge.benchmarks.growth_words import Shape
+from orthoedge.benchmarks.sources import write_dicom
+from orthoedge.runtime.bundles import EMBEDDED, read_bundle
+from orthoedge.runtime.decision import decide
+from orthoedge.runtime.engine import Engine, Precision
+from orthoedge.runtime.errors import EngineError, MissingDependency
+from orthoedge.runtime.intake import Radiograph, read_image
+from orthoedge.runtime.look import look
+from orthoedge.runtime.pipeline import Finding, Pipeline
+from orthoedge.runtime.preprocess import STANDARD, Preprocess, find_field
+from orthoedge.runtime.render import overlay, side_by_side, to_png
+from orthoedge.runtime.running import set_up
+from orthoedge.runtime.usable import find_faults
+from orthoedge.targets import open_engine
 
 SMALL, DETECTOR = (512, 512), (2500, 2048)
 """Height and width: a phantom's, and those of a 10 by 12 inch detector at 0.12 mm."""
-
-
-def radiograph(shape: tuple[int, int]) -> Pixels:
-    path = sorted(SAMPLES.glob("*.png"))[0]
-    resized = cv2.resize(read_image(path).pixels, shape[::-1], interpolation=cv2.INTER_LINEAR)
-    return np.asarray(resized, np.uint8)
-
-
-def pipeline_of(target: str, precision: str) -> Pipeline:
-    try:
-        return open_pipeline(target=target, precision=precision)  # type: ignore[arg-type]
-    except MissingDependency as error:
-        pytest.skip(str(error))
-
+BUNDLE = read_bundle(EMBEDDED)
 
 every_engine = pytest.mark.parametrize(
     ("target", "precision"),
-    [("x86", "int8"), ("x86", "fp32"), ("portable", "int8"), ("portable", "fp32")],
+    [
+        *(("x86", precision) for precision in ("int8", "fp32")),
+        *(("portable", precision) for precision in ("int8", "fp32")),
+        *(("jetson", precision) for precision in ("int8", "fp16", "fp32")),
+    ],
 )
 every_shape = pytest.mark.parametrize("shape", [SMALL, DETECTOR], ids=["512x512", "2500x2048"])
 
 
+def engine_of(target: str, precision: Precision) -> Engine:
+    try:
+        return open_engine(BUNDLE, target, precision)
+    except MissingDependency as error:
+        pytest.skip(str(error))
+    except EngineError as error:
+        if target != "jetson":  # of the others an engine that is installed must open
+            raise
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module")
+def answered() -> dict[Shape, tuple[Radiograph, Finding]]:
+    """A radiograph of each shape, and what the reference engine finds."""
+    pipeline = Pipeline(BUNDLE, engine_of("portable", "fp32"))
+    return {shape: pipeline.predict(radiograph(shape)) for shape in (SMALL, DETECTOR)}
+
+
 @every_shape
-def bench_preprocess(benchmark: BenchmarkFixture, shape: tuple[int, int]) -> None:
+@pytest.mark.parametrize("kind", ["png", "jpg", "tiff", "bmp", "dicom"])
+def bench_read(benchmark: BenchmarkFixture, kind: str, shape: Shape, tmp_path: Path) -> None:
+    path = tmp_path / f"radiograph.{kind}"
+    if kind == "dicom":
+        pytest.importorskip("pydicom")
+        write_dicom(path, radiograph(shape))
+    else:
+        assert cv2.imwrite(str(path), radiograph(shape))
+    benchmark(read_image, path)
+
+
+@every_shape
+def bench_preprocess(benchmark: BenchmarkFixture, shape: Shape) -> None:
     benchmark(STANDARD, radiograph(shape))
 
 
-@pytest.mark.parametrize("shape", [(224, 224), DETECTOR], ids=["224x224", "2500x2048"])
-def bench_clahe(benchmark: BenchmarkFixture, shape: tuple[int, int]) -> None:
-    pixels = radiograph(shape)
-    benchmark(lambda: cv2.createCLAHE(2.0, (8, 8)).apply(pixels))
-
-
-@every_engine
-def bench_engine(benchmark: BenchmarkFixture, target: str, precision: str) -> None:
-    pipeline = pipeline_of(target, precision)
-    square = pipeline.bundle.manifest.preprocess(radiograph(SMALL))
-    benchmark(pipeline.engine.run, square[None, None])
-
-
-@every_engine
-def bench_pipeline(benchmark: BenchmarkFixture, target: str, precision: str) -> None:
-    benchmark(pipeline_of(target, precision), radiograph(SMALL))
+@every_shape
+def bench_find_field(benchmark: BenchmarkFixture, shape: Shape) -> None:
+    benchmark(find_field, radiograph(shape))
 
 
 @every_shape
-def bench_overlay(benchmark: BenchmarkFixture, shape: tuple[int, int]) -> None:
-    benchmark(overlay, *pipeline_of("x86", "auto").predict(radiograph(shape)))
+def bench_letterbox(benchmark: BenchmarkFixture, shape: Shape) -> None:
+    fit = Preprocess(size=224, field="keep", clahe_stage="none", clahe_clip=2.0, clahe_tiles=8)
+    benchmark(fit, radiograph(shape))
+
+
+@pytest.mark.parametrize("shape", [(224, 224), DETECTOR], ids=["224x224", "2500x2048"])
+def bench_clahe(benchmark: BenchmarkFixture, shape: Shape) -> None:
+    benchmark(cv2.createCLAHE(2.0, (8, 8)).apply, radiograph(shape))
+
+
+def bench_look(benchmark: BenchmarkFixture) -> None:
+    benchmark(look, STANDARD(radiograph(SMALL)))
+
+
+@every_shape
+def bench_faults(benchmark: BenchmarkFixture, shape: Shape) -> None:
+    pixels = radiograph(shape)
+    benchmark(find_faults, pixels, STANDARD.prepare(pixels)[1], STANDARD.size)
+
+
+@every_engine
+def bench_engine(benchmark: BenchmarkFixture, target: str, precision: Precision) -> None:
+    engine = engine_of(target, precision)
+    benchmark(engine.run, STANDARD(radiograph(SMALL))[None, None])
+
+
+def bench_decide(benchmark: BenchmarkFixture) -> None:
+    engine, square = engine_of("portable", "fp32"), STANDARD(radiograph(SMALL))
+    ran, outputs = set_up(BUNDLE, engine, ""), engine.run(square[None, None])
+    labels, alert, glance = BUNDLE.manifest.labels, BUNDLE.manifest.alert_labels, look(square)
+
+    def conclude() -> None:
+        distance = ran.distance(outputs.feature_vector[0], glance)
+        decide(outputs.logits[0], distance, (), labels, alert, ran.calibration)
+
+    benchmark(conclude)
+
+
+@every_engine
+def bench_pipeline(benchmark: BenchmarkFixture, target: str, precision: Precision) -> None:
+    benchmark(Pipeline(BUNDLE, engine_of(target, precision)), radiograph(SMALL))
+
+
+@every_shape
+def bench_overlay(
+    benchmark: BenchmarkFixture, shape: Shape, answered: dict[Shape, tuple[Radiograph, Finding]]
+) -> None:
+    benchmark(overlay, *answered[shape])
+
+
+@every_shape
+def bench_side_by_side(
+    benchmark: BenchmarkFixture, shape: Shape, answered: dict[Shape, tuple[Radiograph, Finding]]
+) -> None:
+    benchmark(side_by_side, *answered[shape])
+
+
+@every_shape
+def bench_overlay_to_png(
+    benchmark: BenchmarkFixture, shape: Shape, answered: dict[Shape, tuple[Radiograph, Finding]]
+) -> None:
+    benchmark(to_png, overlay(*answered[shape]))
+
+
+def bench_to_json(
+    benchmark: BenchmarkFixture, answered: dict[Shape, tuple[Radiograph, Finding]]
+) -> None:
+    benchmark(answered[SMALL][1].to_json)
+
+
+@pytest.mark.parametrize("form", ["folder", "zip"])
+def bench_read_bundle(benchmark: BenchmarkFixture, form: str, tmp_path: Path) -> None:
+    path = EMBEDDED
+    if form == "zip":
+        path = tmp_path / "bundle.zip"
+        with zipfile.ZipFile(path, "w") as archive:
+            for file in EMBEDDED.rglob("*"):
+                archive.write(file, file.relative_to(EMBEDDED))
+    benchmark(read_bundle, path)

@@ -43,6 +43,15 @@ def sample(side: int) -> Pixels:
     return _resized(samples()[0], side)
 
 
+def sample_images(side: int) -> tuple[Pixels, ...]:
+    """All phantoms inside the package, uint8 (side, side) each.
+
+    Raises:
+        DataError: there is none in this installation.
+    """
+    return tuple(_resized(path, side) for path in samples())
+
+
 def write_pngs(folder: Path, count: int, side: int) -> list[Path]:
     """Write `count` PNG files of 8-bit phantoms, side × side; every turn and flip of the samples.
 

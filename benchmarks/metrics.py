@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from orthoedge.runtime.preprocess import Placement
+
 Floats = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.integer]
 Box = tuple[float, float, float, float]
@@ -19,6 +21,16 @@ def softmax(logits: Floats, temperature: float = 1.0) -> npt.NDArray[np.float64]
     scaled = np.exp(scaled - scaled.max(axis=1, keepdims=True))
     probabilities: npt.NDArray[np.float64] = scaled / scaled.sum(axis=1, keepdims=True)
     return probabilities
+
+
+def log_softmax(logits: Floats) -> npt.NDArray[np.float64]:
+    """Logarithms, float64 (N, C), of the probabilities of logits (N, C).
+
+    Not from the probabilities: one that rounds to 0 has no logarithm.
+    """
+    exact = np.asarray(logits, np.float64)
+    shifted: npt.NDArray[np.float64] = exact - np.logaddexp.reduce(exact, axis=1, keepdims=True)
+    return shifted
 
 
 def confusion(truth: Ints, predicted: Ints, classes: int) -> npt.NDArray[np.int64]:
@@ -73,6 +85,27 @@ def points_at(saliency: Floats, boxes: Sequence[Box]) -> bool:
         and y1 * height > row
         for x0, y0, x1, y1 in boxes
     )
+
+
+def boxes_in_square(
+    boxes: Sequence[Box], shape: Sequence[int], placement: Placement, size: int
+) -> tuple[Box, ...]:
+    """Map boxes from fractions of the radiograph (H, W) to fractions of the network's square.
+
+    They are clipped to the field; a box that lies outside of it is dropped.
+    """
+    height, width = shape
+    fx0, fy0, fx1, fy1 = placement.field
+    cx0, cy0, cx1, cy1 = placement.content
+    mapped = []
+    for x0, y0, x1, y1 in boxes:
+        x = np.clip([x0 * width, x1 * width], fx0, fx1)
+        y = np.clip([y0 * height, y1 * height], fy0, fy1)
+        if x[0] < x[1] and y[0] < y[1]:
+            x = (cx0 + (x - fx0) * (cx1 - cx0) / (fx1 - fx0)) / size
+            y = (cy0 + (y - fy0) * (cy1 - cy0) / (fy1 - fy0)) / size
+            mapped.append((float(x[0]), float(y[0]), float(x[1]), float(y[1])))
+    return tuple(mapped)
 
 
 def cosine(first: Floats, second: Floats) -> npt.NDArray[np.float64]:

@@ -15,11 +15,12 @@ from orthoedge.benchmarks.machine import Bystanders
 from orthoedge.benchmarks.peers import HandWritten, Peer, Stopwatch
 from orthoedge.benchmarks.ratio_calls import SIDE, WARMUP, open_default
 from orthoedge.benchmarks.ratio_rows import Row, Setting, difference, ratio_row
-from orthoedge.benchmarks.report import Missing
+from orthoedge.benchmarks.records import Missing
 from orthoedge.runtime.errors import EngineError, MissingDependency
 
 LIMITS = {"ultralytics": 4.0}
 """How many times as long a peer of that name is to take."""
+_SETTLE = 8  # calls of each before it is timed: what ran before emptied the caches
 BARE = "-bare"
 """Ends the name of a program that runs another's inference alone."""
 
@@ -56,7 +57,9 @@ def peers(setting: Setting) -> tuple[list[Row], list[Missing]]:
                 continue
             running.callback(peer.close)
             calls[_PEER + name], labels[_PEER + name] = clock.told(peer.predict), name
-        times = interleaved(calls, rounds=setting.rounds, warmup=WARMUP, clock=clock.read)
+        times = interleaved(
+            calls, rounds=setting.rounds, warmup=WARMUP, settle=_SETTLE, clock=clock.read
+        )
     if not setting.peers:
         why = "no program was given with --peer; docs/peers.md says how"
         missing.append(Missing(what="peers in environments of their own", why=why))

@@ -11,7 +11,7 @@ import numpy as np
 
 from orthoedge.benchmarks import latency, machine
 from orthoedge.benchmarks.latency import Timings
-from orthoedge.benchmarks.report import Interval, Missing, write_both
+from orthoedge.benchmarks.records import Interval, Missing, write_both
 from orthoedge.runtime.bundles import Bundle
 
 
@@ -66,7 +66,11 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
         """Whether the median keeps the limit."""
         if self.limit is None:
             return None
-        return (self.figure.p50 >= self.limit) if self.at_least else (self.figure.p50 <= self.limit)
+        return (
+            (self.figure.value >= self.limit)
+            if self.at_least
+            else (self.figure.value <= self.limit)
+        )
 
     @property
     def verdict(self) -> str:
@@ -182,13 +186,13 @@ def table_line(row: Row) -> str:
     others = "unknown" if row.others_cores is None else f"{row.others_cores:.2f}"
     return (
         f"| {row.name} | {row.ours}: {row.ours_value:.3g} {row.unit} | {other} "
-        f"| {figure.p50:.3g} ({figure.low:.3g} to {figure.high:.3g}) {unit} | {limit} "
+        f"| {figure.value:.3g} ({figure.low:.3g} to {figure.high:.3g}) {unit} | {limit} "
         f"| {row.verdict} | {others} |"
     )
 
 
-def _interval(p50: float, low: float, high: float) -> Interval:
-    return Interval(p50=_rounded(p50), low=_rounded(low), high=_rounded(high))
+def _interval(value: float, low: float, high: float) -> Interval:
+    return Interval(value=_rounded(value), low=_rounded(low), high=_rounded(high))
 
 
 def _rounded(value: float) -> float:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from orthoedge.benchmarks import machine, ratio_calls, ratio_processes
 from orthoedge.benchmarks.ratio_peers import peers as measure_peers
 from orthoedge.benchmarks.ratio_rows import Ratios, Row, Setting, table_line
-from orthoedge.benchmarks.report import Missing
+from orthoedge.benchmarks.records import Missing
 from orthoedge.runtime.bundles import Bundle
 from orthoedge.runtime.errors import DataError, EngineError, MissingDependency
 from orthoedge.targets.cores import available_cores

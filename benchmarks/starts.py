@@ -16,10 +16,13 @@ from orthoedge.runtime.errors import EngineError
 _FIRST_FINDING = """
 import sys
 from pathlib import Path
-from orthoedge.targets import open_pipeline
-cache = Path(sys.argv[4]) if sys.argv[4] else None
-finding = open_pipeline(sys.argv[1], threads=int(sys.argv[3]), cache=cache)(sys.argv[2])
-print(finding.label, flush=True)
+from orthoedge.runtime.bundles import read_bundle
+from orthoedge.runtime.pipeline import Pipeline
+from orthoedge.targets import open_engine
+bundle, radiograph, threads, target, precision, folder = sys.argv[1:]
+bundle, cache = read_bundle(Path(bundle)), Path(folder) if folder else None
+pipeline = Pipeline(bundle, open_engine(bundle, target, precision, int(threads), cache))
+print(pipeline(radiograph).label, flush=True)
 lines = Path("/proc/self/status").read_text().splitlines()
 print(next(line.split()[1] for line in lines if line.startswith("VmHWM")))
 """
@@ -40,45 +43,42 @@ class Child:
         self._command = [sys.executable, "-c", code, *map(str, arguments)]
         self._environment = environment
 
-    def to_first_line(self) -> float:
-        """Milliseconds from the process's creation to its first line.
+    def run(self) -> tuple[float, str]:
+        """Milliseconds from the process's creation to its first line, and its last line.
 
         Raises:
             EngineError: the program failed.
         """
-        begun = time.perf_counter()
-        with self._start() as process:
-            first = process.stdout.readline()  # type: ignore[union-attr]
-            taken = time.perf_counter() - begun
-            self._finish(process, first)
-        return taken * 1e3
+        # Not through communicate(): it leaves out what readline() has read ahead.
+        with tempfile.TemporaryFile() as said:
+            begun = time.perf_counter()
+            process = subprocess.Popen(
+                self._command,
+                env=self._environment,
+                stdout=subprocess.PIPE,
+                stderr=said,
+                text=True,
+                errors="replace",
+            )
+            with process:
+                assert process.stdout is not None  # it was asked for
+                first = process.stdout.readline()
+                taken = time.perf_counter() - begun
+                printed = first + process.stdout.read()
+            if process.returncode != 0 or not printed:
+                said.seek(0)
+                lines = said.read().decode(errors="replace").strip().splitlines()
+                reason = (lines or [f"exit status {process.returncode}"])[-1]
+                raise EngineError(f"a fresh Python process failed: {reason}")
+        return taken * 1e3, printed.splitlines()[-1]
+
+    def to_first_line(self) -> float:
+        """The first part of `run`."""
+        return self.run()[0]
 
     def last_line(self) -> str:
-        """What the program printed last.
-
-        Raises:
-            EngineError: the program failed.
-        """
-        with self._start() as process:
-            return self._finish(process, "").splitlines()[-1]
-
-    def _start(self) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            self._command,
-            env=self._environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-        )
-
-    def _finish(self, process: subprocess.Popen[str], first: str) -> str:
-        """Everything it printed, once it has ended."""
-        rest, said = process.communicate()
-        if process.returncode != 0 or not first + rest:
-            reason = (said.strip().splitlines() or [f"exit status {process.returncode}"])[-1]
-            raise EngineError(f"a fresh Python process failed: {reason}")
-        return first + rest
+        """The second part of `run`."""
+        return self.run()[1]
 
 
 @contextmanager
@@ -93,15 +93,18 @@ def installed() -> Iterator[dict[str, str]]:
 
 
 @contextmanager
-def first_findings(bundle: Path, radiograph: Path, threads: int) -> Iterator[dict[str, Child]]:
-    """Processes that open the default pipeline and print the label of one radiograph.
+def first_findings(
+    bundle: Path, radiograph: Path, threads: int, target: str = "x86", precision: str = "auto"
+) -> Iterator[dict[str, Child]]:
+    """Processes that open a pipeline and print the label of one radiograph.
 
-    One compiles its model, the other finds it in a cache, which its first start fills. Each prints
-    its peak resident memory last, in KiB as Linux counts it.
+    One compiles its model; the other, where the target can keep what it compiled, finds it in a
+    cache, which its first start fills. Each prints its peak resident memory last, in KiB as Linux
+    counts it.
     """
     with installed() as environment, tempfile.TemporaryDirectory() as cache:
-        arguments = (bundle, radiograph, threads)
-        yield {
-            "compiled": Child(_FIRST_FINDING, environment, *arguments, ""),
-            "from the cache": Child(_FIRST_FINDING, environment, *arguments, cache),
-        }
+        arguments = (bundle, radiograph, threads, target, precision)
+        children = {"compiled": Child(_FIRST_FINDING, environment, *arguments, "")}
+        if target != "portable":
+            children["from the cache"] = Child(_FIRST_FINDING, environment, *arguments, cache)
+        yield children

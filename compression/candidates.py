@@ -11,6 +11,8 @@ import numpy.typing as npt
 
 from orthoedge.benchmarks.latency import Timings, median_interval
 from orthoedge.benchmarks.metrics import confusion, macro_f1
+from orthoedge.benchmarks.records import Interval
+from orthoedge.benchmarks.resampling import mean_intervals
 from orthoedge.compression.reporting.records import Candidate
 from orthoedge.compression.search import Trial, time_engines
 from orthoedge.runtime.files import sha256, write_atomic
@@ -19,7 +21,6 @@ from orthoedge.targets.batches import run_all
 from orthoedge.training.cost import count_macs
 from orthoedge.training.data.radiographs import Radiographs
 from orthoedge.training.data.studies import list_sha256
-from orthoedge.training.evaluation.scores import Interval, interval, resamples
 from orthoedge.training.progress import say
 from orthoedge.training.recipe import Recipe
 from orthoedge.training.run import read_record
@@ -90,7 +91,6 @@ def _candidate(
 def _accuracy(said: npt.NDArray[np.int64], val: Radiographs, seed: int) -> Interval:
     hits = (said == val.labels).astype(np.float64)
     groups = [study.group for study in val.studies]
-    drawn = [w @ hits / w.sum(1) for w in resamples(groups, val.labels, seed)]
-    found = interval(float(hits.mean()), np.concatenate(drawn))
+    (found,) = mean_intervals(hits[None], groups, val.labels, seed)
     assert found is not None  # hits are never NaN
     return found

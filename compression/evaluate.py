@@ -6,12 +6,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from orthoedge.benchmarks.metrics import cosine, points_at, softmax
+from orthoedge.benchmarks.metrics import cosine, log_softmax
+from orthoedge.benchmarks.resampling import interval
+from orthoedge.benchmarks.scores import Scores, answers_of, bootstrap
 from orthoedge.runtime.engine import Outputs
 from orthoedge.runtime.errors import DataError
 from orthoedge.runtime.manifest import Confidence, Metrics
 from orthoedge.training.data.radiographs import Radiographs
-from orthoedge.training.evaluation.scores import Answers, Scores, bootstrap, interval
 
 _SEED = 0  # of the bootstrap: the same outputs, the same intervals
 
@@ -46,7 +47,7 @@ def measure(
     absent = [label for c, label in enumerate(labels) if c not in data.labels]
     if absent:
         raise DataError(f"label {absent[0]}: none of the {len(data)} images to measure on has it")
-    answers = _answers(outputs, data, calibration.temperature)
+    answers = answers_of(outputs, data.labels, data.boxes, calibration.temperature)
     found, drawn = bootstrap(answers, [study.group for study in data.studies], _SEED)
     in_set = answers.probabilities >= 1 - calibration.conformal_quantile
     pointing = float(found.pointing_game[0])
@@ -82,7 +83,7 @@ def logit_correlation(first: npt.NDArray[np.float32], second: npt.NDArray[np.flo
 
 def divergence(wanted: npt.NDArray[np.float32], got: npt.NDArray[np.float32]) -> float:
     """Mean Kullback-Leibler divergence KL(wanted || got) in nats, of scaled logits (N, C)."""
-    log_p, log_q = _log_softmax(wanted), _log_softmax(got)
+    log_p, log_q = log_softmax(wanted), log_softmax(got)
     return float((np.exp(log_p) * (log_p - log_q)).sum(axis=1).mean())
 
 
@@ -98,24 +99,6 @@ def saliency_cosine(student: Outputs, teacher: Outputs) -> float:
     return float(cosine(got, wanted).mean())
 
 
-def _answers(outputs: Outputs, data: Radiographs, temperature: float) -> Answers:
-    rows = np.arange(len(data))
-    unmarked = np.full(len(data), np.nan)
-    pointed = [
-        points_at(saliency, boxes) if boxes else np.nan
-        for saliency, boxes in zip(outputs.saliency_map[rows, data.labels], data.boxes, strict=True)
-    ]
-    return Answers(
-        truth=data.labels,
-        predicted=outputs.logits.argmax(axis=1),
-        probabilities=softmax(outputs.logits, temperature),
-        loss=-_log_softmax(outputs.logits / temperature)[rows, data.labels],
-        pointed=np.array(pointed, np.float64),
-        in_mask=unmarked,
-        in_box=unmarked,
-    )
-
-
 def _intervals(
     found: Scores, drawn: Scores, labels: tuple[str, ...]
 ) -> dict[str, tuple[float, float]]:
@@ -126,13 +109,6 @@ def _intervals(
         pairs[f"recall.{label}"] = (found.recall[0, c], drawn.recall[:, c])
     known = {name: interval(*pair) for name, pair in pairs.items()}
     return {name: (one.low, one.high) for name, one in known.items() if one is not None}
-
-
-def _log_softmax(logits: npt.NDArray[np.float32]) -> Array:
-    """From the logits, as a probability that rounds to 0 has no logarithm."""
-    exact = logits.astype(np.float64)
-    shifted: Array = exact - np.logaddexp.reduce(exact, axis=1, keepdims=True)
-    return shifted
 
 
 def _resized(maps: Maps, shape: tuple[int, ...]) -> Maps:

@@ -11,13 +11,13 @@ import msgspec
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from orthoedge.benchmarks.records import Interval
 from orthoedge.runtime.errors import DataError
-from orthoedge.runtime.files import write_atomic
+from orthoedge.runtime.files import together, write_atomic
 from orthoedge.training import run as folder
 from orthoedge.training.evaluation.plots import COLOURS, save
 from orthoedge.training.evaluation.report import JSON as EVALUATION
 from orthoedge.training.evaluation.report import EvaluationReport
-from orthoedge.training.evaluation.scores import Interval
 from orthoedge.training.recipe import Recipe
 from orthoedge.training.run import TrainingMetrics
 
@@ -175,9 +175,10 @@ def read_member(run: Path, name: str, network: str, fold: int | None) -> Member:
 
 def write_comparison(out: Path, comparison: Comparison) -> None:
     """Write the three files, the JSON last."""
-    _write_figure(out / FIGURE, comparison)
-    write_atomic(out / MARKDOWN, _markdown(comparison).encode())
-    folder.write_record(out / JSON, comparison)
+    with together(out, JSON) as new:
+        _write_figure(new / FIGURE, comparison)
+        write_atomic(new / MARKDOWN, _markdown(comparison).encode())
+        folder.write_record(new / JSON, comparison)
 
 
 def _spread(scores: Sequence[Interval]) -> Spread:

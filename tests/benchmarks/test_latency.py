@@ -3,7 +3,14 @@ from itertools import count
 import numpy as np
 import pytest
 
-from orthoedge.benchmarks.latency import Timings, interleaved, ratio
+from orthoedge.benchmarks.latency import (
+    Timings,
+    Turn,
+    in_turns,
+    interleaved,
+    ratio,
+    ratio_over_processes,
+)
 
 
 @pytest.mark.parametrize(("settle", "turn"), [(0, "ABC"), (1, "AABBCC")])
@@ -86,3 +93,44 @@ def test_the_interval_covers_the_true_ratio_about_as_often_as_it_says():
 def test_samples_of_different_runs_are_refused():
     with pytest.raises(ValueError, match="same rounds"):
         ratio(Timings(np.ones(3)), Timings(np.ones(4)))
+
+
+def test_a_turn_settles_on_the_radiograph_that_it_times_first():
+    seen = {"a": [], "b": []}
+    turns = {"a": Turn(settle=2, calls=1), "b": Turn(settle=0, calls=3)}
+    samples = in_turns({n: c.append for n, c in seen.items()}, turns, rounds=2, first=7)
+    assert seen == {"a": [7, 7, 7, 8, 8, 8], "b": [7, 8, 9, 8, 9, 10]}
+    assert {name: times.shape for name, times in samples.items()} == {"a": (2, 1), "b": (2, 3)}
+
+
+def processes(rng, count, ratio):
+    """Times of two candidates: processes differ by 3 %, rounds by 10 % that both go through."""
+    first, second = [], []
+    for _ in range(count):
+        drift = rng.lognormal(0, 0.1, (20, 1))
+        second.append(drift * rng.lognormal(0, 0.02, (20, 4)))
+        first.append(ratio * rng.lognormal(0, 0.03) * drift * rng.lognormal(0, 0.02, (20, 4)))
+    return first, second
+
+
+@pytest.mark.parametrize("count", [4, 10])
+def test_the_interval_over_processes_covers_the_true_ratio_as_often_as_it_says(count):
+    rng = np.random.default_rng(8)
+    intervals = [ratio_over_processes(*processes(rng, count, 2), resamples=100) for _ in range(100)]
+    # 95 of 100 expected; 5 standard deviations of a binomial below that is 84.
+    assert sum(found.low <= 2 <= found.high for found in intervals) >= 84
+    # Rounds alone would say far less than processes that differ by 3 % do.
+    widths = [found.high / found.low - 1 for found in intervals]
+    assert 0.02 < np.median(widths) < 0.16
+
+
+def test_the_interval_over_processes_knows_a_tenth_from_nothing():
+    rng = np.random.default_rng(9)
+    found = ratio_over_processes(*processes(rng, 10, 1.1))
+    assert found.low > 1
+
+
+def test_processes_of_different_rounds_are_refused():
+    for first, second in [([], []), ([np.ones((2, 1))], [np.ones((3, 1))])]:
+        with pytest.raises(ValueError, match="same rounds"):
+            ratio_over_processes(first, second)

@@ -15,7 +15,7 @@ from orthoedge.benchmarks.latency import Timings
 from orthoedge.benchmarks.ratio_calls import write_dicom
 from orthoedge.benchmarks.ratio_rows import Ratios, difference, ratio_row, to_markdown
 from orthoedge.benchmarks.ratios import NAMES, measure
-from orthoedge.benchmarks.report import Missing
+from orthoedge.benchmarks.records import Missing
 from orthoedge.benchmarks.starts import Child
 from orthoedge.cli.main import main
 from orthoedge.runtime.bundles import EMBEDDED, read_bundle
@@ -89,7 +89,7 @@ def test_the_command_prints_the_table_and_writes_it(small_bundle, tmp_path, caps
     assert [row.name for row in found.rows] == ["bare", "map", "dicom", "import"]
     for row in found.rows:
         assert row.other_value > 0
-        assert row.figure.low <= row.figure.p50 <= row.figure.high
+        assert row.figure.low <= row.figure.value <= row.figure.high
         assert row.limit is not None
     assert found.missing == ()
     assert (tmp_path / "ratios.md").read_text("utf-8") == to_markdown(found)
@@ -120,7 +120,7 @@ def test_a_limit_is_kept_or_missed_by_the_median(at_least, limit, figure, verdic
         others_cores=None,
         note="",
     )
-    assert (row.figure.p50, row.verdict) == (figure, verdict)
+    assert (row.figure.value, row.verdict) == (figure, verdict)
     assert (row.ours_value, row.other_value, row.rounds) == (4.0, 2.0, 3)
 
 
@@ -136,7 +136,7 @@ def test_a_limit_inside_the_interval_is_said_to_be_there():
 
 def test_a_difference_is_that_of_each_round():
     first = Timings(np.array([10.0, 1.0, 1.0]))
-    assert difference(first, Timings(np.array([1.0, 5.0, 0.5]))).p50 == 0.5
+    assert difference(first, Timings(np.array([1.0, 5.0, 0.5]))).value == 0.5
 
 
 def test_a_crowded_row_is_not_to_be_quoted_and_what_is_missing_has_its_reason(small_bundle):
@@ -170,7 +170,7 @@ def test_two_programs_of_one_peer_are_compared_beyond_bare_inference(small_bundl
     }
     row = measure(small_bundle, ["peers"], 1, 1, peers).rows[-1]
     assert (row.other, row.other_value) == ("theirs beyond theirs-bare", 500.0)
-    assert row.figure.p50 == pytest.approx(row.ours_value - 500, abs=0.1)  # five digits are kept
+    assert row.figure.value == pytest.approx(row.ours_value - 500, abs=0.1)  # five digits are kept
     assert row.kept
 
 
@@ -184,8 +184,11 @@ def test_a_child_that_fails_gives_its_last_line():
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--ratios", "bare", "--target", "x86"], "--ratios takes one bundle"),
-        (["--peer", "a=b"], "--peer belongs to --ratios"),
+        (["--ratios", "bare", "--target", "x86"], "--target does not go with --ratios"),
+        (["--ratios", "bare", "--training", "tiny"], "--ratios and --training exclude each other"),
+        (["--compare", "a", "b", "--quick"], "--quick does not go with --compare"),
+        (["--rounds", "9"], "--rounds does not go with a run of the benchmark"),
+        (["--peer", "a=b"], "--peer does not go with"),
         (["--ratios", "bare", "--peer", "a=b"], "not among the names"),
         (["--ratios", "peers", "--peer", "a=b", "--peer", "a=c"], "two peers of one name"),
     ],

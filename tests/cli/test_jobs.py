@@ -1,7 +1,9 @@
 """`predict --jobs`: what one process says, said by several; nothing hangs, nothing stays behind."""
 
 import contextlib
+import dataclasses
 import json
+import multiprocessing
 import os
 import pickle
 import shutil
@@ -15,8 +17,11 @@ import cv2
 import numpy as np
 import pytest
 
+from orthoedge.cli import jobs
+from orthoedge.cli.answers import Settings, Task
 from orthoedge.cli.main import main
 from orthoedge.runtime import errors
+from orthoedge.runtime.errors import EngineError
 
 ROOT = Path(__file__).parents[2]
 # Where the package is not installed, this is how a process that is started finds it.
@@ -52,11 +57,11 @@ def records(text):
 
 def test_two_processes_say_and_draw_what_one_does(bundle, folder, tmp_path, capfd):
     said, drawn = [], []
-    for jobs in ("1", "2"):
+    for count in ("1", "2"):
         pictures = tmp_path / "pictures"
         arguments = ["predict", str(folder), *bundle, "--json", "--threads", "1"]
         arguments += ["--overlay", str(pictures)]
-        assert main([*arguments, "--jobs", jobs]) == 1
+        assert main([*arguments, "--jobs", count]) == 1
         captured = capfd.readouterr()
         said.append((records(captured.out), captured.err))
         drawn.append({path.name: path.read_bytes() for path in pictures.iterdir()})
@@ -126,6 +131,24 @@ def test_a_worker_that_is_killed_ends_it_with_one_line(bundle, radiograph, tmp_p
         assert error.count("\n") == 1
         assert "a process died" in error
         assert_gone(workers)
+
+
+class Stopped(Settings):
+    """Of a process that stops as it opens its engine, and never goes on."""
+
+    def open(self):
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def test_a_worker_that_hangs_is_not_waited_for_for_ever(monkeypatch):
+    monkeypatch.setattr(jobs, "_GRACE_S", 0.5)
+    values = {field.name: None for field in dataclasses.fields(Settings)}
+    settings = Stopped(**values | {"deadline_ms": 100.0})
+    tasks = [Task(Path(name), name) for name in "abcd"]
+    others = set(multiprocessing.active_children())
+    with pytest.raises(EngineError, match=r"a process hangs; a and .* no answer after 0\.7 s"):
+        next(jobs.answers_of(settings, tasks, 2))
+    assert set(multiprocessing.active_children()) == others
 
 
 def test_ctrl_c_ends_all_at_once(bundle, radiograph, tmp_path):

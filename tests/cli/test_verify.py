@@ -23,6 +23,7 @@ def edit_manifest(folder, change):
     manifest = json.loads(path.read_text())
     change(manifest)
     path.write_text(json.dumps(manifest))
+    (folder / "manifest.sha256").unlink(missing_ok=True)
 
 
 def failures(bundle, capsys):

@@ -6,7 +6,6 @@ name is a hash of what it was made from, so a file that fits is never stale.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import hashlib
 import io
@@ -14,7 +13,6 @@ import json
 import os
 import shutil
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
@@ -27,7 +25,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from orthoedge.runtime.errors import DataError, InputError
-from orthoedge.runtime.files import sha256, sync_folder
+from orthoedge.runtime.files import atomic, sha256, sweep
 from orthoedge.runtime.intake import read_image
 from orthoedge.runtime.preprocess import Preprocess
 
@@ -38,7 +36,6 @@ _VERSION = 1  # of the records; another gives every file another name
 _DIGEST = hashlib.sha256().digest_size
 _BLOCK = 1 << 20
 _AT_ONCE = 256  # radiographs in memory between decoding and writing
-_ABANDONED = 3600  # seconds: nobody is writing a file that has not grown for so long
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -191,10 +188,7 @@ def _write(
     folder = file.parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for left in folder.glob(".*.tmp"):  # by a process that was killed
-            with contextlib.suppress(FileNotFoundError):  # renamed meanwhile by its writer
-                if time.time() - left.stat().st_mtime > _ABANDONED:
-                    left.unlink()
+        sweep(folder)  # else a killed call's half would count as what fills the disk
         if shutil.disk_usage(folder).free < needed:  # told before an hour of decoding
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         _stream(file, header.getvalue(), blocks)
@@ -211,18 +205,10 @@ def _write(
 
 def _stream(file: Path, header: bytes, blocks: Iterator[Records]) -> None:
     """As `write_atomic`, block by block, with the digest at the end."""
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
     digest = hashlib.sha256(header)
-    try:
-        with temporary.open("wb") as out:
-            out.write(header)
-            for block in blocks:
-                digest.update(block.view(np.uint8).data)
-                out.write(block.view(np.uint8).data)
-            out.write(digest.digest())
-            out.flush()
-            os.fsync(out.fileno())
-        temporary.replace(file)
-    finally:
-        temporary.unlink(missing_ok=True)
-    sync_folder(file.parent)
+    with atomic(file) as out:
+        out.write(header)
+        for block in blocks:
+            digest.update(block.view(np.uint8).data)
+            out.write(block.view(np.uint8).data)
+        out.write(digest.digest())

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from orthoedge.benchmarks.metrics import Box
+from orthoedge.benchmarks.metrics import boxes_in_square
 from orthoedge.runtime.errors import DataError
 from orthoedge.runtime.preprocess import Placement, Preprocess
 from orthoedge.training.data.cache import preprocessed
@@ -93,24 +93,3 @@ class Radiographs:
     def __getitem__(self, index: int) -> tuple[Pixels, int]:
         """uint8 (1, S, S) and the class index."""
         return self.images[index][None], int(self.labels[index])
-
-
-def boxes_in_square(
-    boxes: Sequence[Box], shape: Sequence[int], placement: Placement, size: int
-) -> tuple[Box, ...]:
-    """Map boxes from fractions of the radiograph (H, W) to fractions of the network's square.
-
-    They are clipped to the field; a box that lies outside of it is dropped.
-    """
-    height, width = shape
-    fx0, fy0, fx1, fy1 = placement.field
-    cx0, cy0, cx1, cy1 = placement.content
-    mapped = []
-    for x0, y0, x1, y1 in boxes:
-        x = np.clip([x0 * width, x1 * width], fx0, fx1)
-        y = np.clip([y0 * height, y1 * height], fy0, fy1)
-        if x[0] < x[1] and y[0] < y[1]:
-            x = (cx0 + (x - fx0) * (cx1 - cx0) / (fx1 - fx0)) / size
-            y = (cy0 + (y - fy0) * (cy1 - cy0) / (fy1 - fy0)) / size
-            mapped.append((float(x[0]), float(y[0]), float(x[1]), float(y[1])))
-    return tuple(mapped)

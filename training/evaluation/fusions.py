@@ -13,15 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from orthoedge.benchmarks import metrics as measure
+from orthoedge.benchmarks.records import Interval
+from orthoedge.benchmarks.resampling import Array, interval, resamples
+from orthoedge.benchmarks.scores import confusions, macro_f1s
 from orthoedge.training.evaluation.evaluate import Evaluation
-from orthoedge.training.evaluation.scores import (
-    Array,
-    Interval,
-    confusions,
-    interval,
-    macro_f1s,
-    resamples,
-)
 
 Ints = npt.NDArray[np.int64]
 

@@ -14,8 +14,8 @@ from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
 from orthoedge.benchmarks.metrics import Floats, Ints
+from orthoedge.benchmarks.scores import ReliabilityBin
 from orthoedge.runtime.files import write_atomic
-from orthoedge.training.evaluation.scores import ReliabilityBin
 from orthoedge.training.run import Epoch
 
 matplotlib.use("Agg")

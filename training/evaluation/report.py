@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
+from orthoedge.benchmarks.records import Interval
+from orthoedge.benchmarks.scores import ReliabilityBin
 from orthoedge.training.data.shortcuts import ShortcutAudit
 from orthoedge.training.evaluation.fusions import Fusion
-from orthoedge.training.evaluation.scores import Interval, ReliabilityBin
 
 SCHEMA = 1
 JSON, MARKDOWN = "evaluation.json", "evaluation.md"

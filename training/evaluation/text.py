@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from orthoedge.benchmarks.records import Interval
 from orthoedge.training.evaluation.fusions import Fusion, conclusion
 from orthoedge.training.evaluation.report import EvaluationReport, MapScore
-from orthoedge.training.evaluation.scores import Interval
 
 _NONE = "–"
 

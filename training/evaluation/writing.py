@@ -11,7 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from orthoedge.benchmarks import metrics as measure
-from orthoedge.runtime.files import write_atomic
+from orthoedge.benchmarks.records import Interval
+from orthoedge.benchmarks.resampling import RESAMPLES, Array, interval
+from orthoedge.benchmarks.scores import Answers, bootstrap, reliability
+from orthoedge.runtime.files import together, write_atomic
 from orthoedge.training.data.radiographs import Radiographs
 from orthoedge.training.data.shortcuts import ShortcutAudit, write_shortcuts
 from orthoedge.training.data.studies import list_sha256
@@ -34,15 +37,6 @@ from orthoedge.training.evaluation.report import (
     EvaluationReport,
     MapScore,
 )
-from orthoedge.training.evaluation.scores import (
-    RESAMPLES,
-    Answers,
-    Array,
-    Interval,
-    bootstrap,
-    interval,
-    reliability,
-)
 from orthoedge.training.evaluation.text import markdown
 from orthoedge.training.recipe import Recipe
 from orthoedge.training.run import write_record
@@ -63,7 +57,7 @@ def write_evaluation(
     """Write the pictures, evaluation.md and, last, evaluation.json.
 
     Args:
-        folder: made where it does not exist; each file is written atomically.
+        folder: made where it does not exist; a full disk leaves it as it was.
         judged: what the network answers to `data`.
         data: the images, in the recipe's preprocessing or in crops of it.
         recipe: of the run.
@@ -134,10 +128,10 @@ def write_evaluation(
         ),
         shortcuts=audit,
     )
-    (folder / JSON).unlink(missing_ok=True)  # an old one would vouch for new pictures
-    _write_pictures(folder, report, judged, answers, data)
-    write_atomic(folder / MARKDOWN, markdown(report).encode())
-    write_record(folder / JSON, report)
+    with together(folder, JSON) as new:
+        _write_pictures(new, report, judged, answers, data)
+        write_atomic(new / MARKDOWN, markdown(report).encode())
+        write_record(new / JSON, report)
     return report
 
 
@@ -171,9 +165,7 @@ def _answers(
         truth=data.labels,
         predicted=judged.logits.argmax(1),
         probabilities=probabilities,
-        # From the logits, as a probability that rounds to 0 has no logarithm.
-        loss=np.logaddexp.reduce(judged.logits.astype(np.float64), axis=1)
-        - judged.logits[rows, data.labels],
+        loss=-measure.log_softmax(judged.logits)[rows, data.labels],
         pointed=pointed,
         in_mask=in_mask,
         in_box=in_box,

@@ -12,6 +12,7 @@ focal-spot blur and quantum noise; the display shows -log I, so bone is bright.
 from __future__ import annotations
 
 import csv
+import io
 import json
 import multiprocessing
 from collections.abc import Callable, Iterable
@@ -23,6 +24,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from orthoedge.runtime.files import write_atomic
 from orthoedge.training.phantoms import lesions as lesions
 from orthoedge.training.phantoms import scene as scenes
 from orthoedge.training.phantoms.bones import F32, carve, f32, lay, noise_field, soft_tissue
@@ -180,7 +182,7 @@ def _save(path: Path, image: npt.NDArray[np.uint8]) -> None:
     done, data = cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 1])
     if not done:
         raise OSError(f"OpenCV could not encode {path}")
-    path.write_bytes(data.tobytes())
+    write_atomic(path, data.tobytes())
 
 
 def _single_thread() -> None:
@@ -202,6 +204,7 @@ def write_phantoms(
     and at once, so a folder that has one is complete. `progress` is called with the number
     of images done.
     """
+    (out / "index.csv").unlink(missing_ok=True)  # an old one would vouch for new images
     (out / "images").mkdir(parents=True, exist_ok=True)
     (out / "masks").mkdir(parents=True, exist_ok=True)
     work = partial(_write_one, out=out, seed=seed, size=size)
@@ -222,12 +225,11 @@ def write_phantoms(
 
     for label in LABELS:
         _contact_sheet(out, [row[0] for row in rows if row[1] == label], label, size)
-    part = out / "index.csv.part"
-    with part.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows(rows)
-    part.replace(out / "index.csv")
+    index = io.StringIO()
+    writer = csv.writer(index, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(rows)
+    write_atomic(out / "index.csv", index.getvalue().encode())
 
 
 def _contact_sheet(out: Path, paths: list[str], label: str, size: int) -> None:

@@ -8,12 +8,12 @@ import cv2
 import numpy as np
 import pytest
 
-from orthoedge.benchmarks.metrics import points_at
+from orthoedge.benchmarks.metrics import boxes_in_square, points_at
 from orthoedge.runtime.errors import DataError, InputError
 from orthoedge.runtime.intake import read_image
 from orthoedge.runtime.preprocess import Placement, Preprocess
 from orthoedge.training.data.batches import class_weights, draw
-from orthoedge.training.data.radiographs import Radiographs, boxes_in_square
+from orthoedge.training.data.radiographs import Radiographs
 from orthoedge.training.data.studies import Study, check_labels, list_sha256, read_index
 from orthoedge.training.recipe_file import load_recipe
 

@@ -3,10 +3,10 @@ import pytest
 import torch
 
 from orthoedge.benchmarks import metrics as measure
+from orthoedge.benchmarks.records import Interval
 from orthoedge.training.ensemble import Ensemble
 from orthoedge.training.evaluation.evaluate import Evaluation, evaluate
 from orthoedge.training.evaluation.fusions import LEARNED, Fusion, compare_fusions, conclusion
-from orthoedge.training.evaluation.scores import Interval
 
 NAMES = ("test_efficientnet", "test_resnet")
 

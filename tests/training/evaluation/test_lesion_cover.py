@@ -2,9 +2,9 @@ import cv2
 import numpy as np
 import pytest
 
+from orthoedge.benchmarks.metrics import boxes_in_square
 from orthoedge.runtime.errors import DataError
 from orthoedge.runtime.preprocess import Preprocess
-from orthoedge.training.data.radiographs import boxes_in_square
 from orthoedge.training.data.studies import Study
 from orthoedge.training.evaluation.lesion_cover import (
     cover_of_boxes,

@@ -6,32 +6,18 @@ vectorised function gives the scores themselves, for weights of 1, and those of 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from orthoedge.benchmarks.metrics import Floats, Ints
-
-Array = npt.NDArray[np.float64]
+from orthoedge.benchmarks.metrics import Box, Floats, Ints, log_softmax, points_at, softmax
+from orthoedge.benchmarks.resampling import Array, mean_of_known, ratio, resamples
+from orthoedge.runtime.engine import Outputs
 
 BINS = 15  # of confidence, as in the project's other calibration errors
-RESAMPLES = 2000  # the ends of a 95 % interval are then its 50th values from either side
-_CHUNK = 200  # resamples at a time: 200 × 10,000 images are 16 MB
-_TRIES = 50  # chunks; a set that needs more has next to no groups of some class
-
-
-class Interval(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A value and its 95 % bootstrap interval."""
-
-    value: float
-    """On the images as they are."""
-    low: float
-    """2.5th percentile over the resamples."""
-    high: float
-    """97.5th percentile."""
 
 
 class ReliabilityBin(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -94,39 +80,33 @@ class Scores:
     auc: Array
 
 
-def resamples(groups: Sequence[str], truth: Ints, seed: int) -> Iterator[Array]:
-    """Draw whole groups with replacement (cluster bootstrap; Efron & Tibshirani 1993, chapter 8).
-
-    Images of a patient are alike, so drawing single images would make intervals too narrow. A draw
-    in which a class is missing is drawn again, as no score of that class has a meaning in it.
+def answers_of(
+    outputs: Outputs, truth: Ints, boxes: Sequence[Sequence[Box]], temperature: float
+) -> Answers:
+    """The answers that N outputs amount to; nothing is known of masks.
 
     Args:
-        groups: of each image.
+        outputs: of N images.
         truth: (N,) class indices.
-        seed: the same seed, the same draws.
-
-    Yields:
-        (r, N) counts; `RESAMPLES` rows in all.
+        boxes: lesions of each, as fractions of the square; empty: none marked. The map of the true
+            class is held against them.
+        temperature: that the logits are divided by.
     """
-    names, group = np.unique(np.asarray(groups), return_inverse=True)
-    group = group.ravel()
-    has = np.zeros((len(names), int(truth.max()) + 1))
-    has[group, truth] = 1
-    has = has[:, has.any(0)]
-    even = np.full(len(names), 1 / len(names))
-    rng = np.random.default_rng(seed)
-    for start in range(0, RESAMPLES, _CHUNK):
-        wanted = min(_CHUNK, RESAMPLES - start)
-        kept = np.empty((0, len(names)))
-        for _ in range(_TRIES):
-            drawn = rng.multinomial(len(names), even, size=_CHUNK)
-            kept = np.vstack([kept, drawn[((drawn @ has) > 0).all(1)]])
-            if len(kept) >= wanted:
-                break
-        else:  # many classes of a group or two: nearly every draw misses one
-            full = np.ones((wanted - len(kept), len(names)))
-            kept = np.vstack([kept, full])
-        yield kept[:wanted][:, group]
+    rows, unknown = np.arange(len(truth)), np.full(len(truth), np.nan)
+    log_probabilities = log_softmax(outputs.logits / temperature)
+    pointed = [
+        points_at(saliency, marked) if marked else np.nan
+        for saliency, marked in zip(outputs.saliency_map[rows, truth], boxes, strict=True)
+    ]
+    return Answers(
+        truth=truth.astype(np.int64, copy=False),
+        predicted=outputs.logits.argmax(axis=1),
+        probabilities=softmax(outputs.logits, temperature),
+        loss=-log_probabilities[rows, truth],
+        pointed=np.array(pointed, np.float64),
+        in_mask=unknown,
+        in_box=unknown,
+    )
 
 
 def scores(answers: Answers, weights: Array) -> Scores:
@@ -139,21 +119,22 @@ def scores(answers: Answers, weights: Array) -> Scores:
     auc = np.stack(
         [area(answers.probabilities[:, c], answers.truth == c, weights) for c in range(classes)], 1
     )
-    recall = _ratio(hits, true)
+    recall = ratio(hits, true)
+    maps = mean_of_known(np.stack([answers.pointed, answers.in_mask, answers.in_box]), weights)
     return Scores(
         accuracy=hits.sum(1) / total,
         balanced_accuracy=recall.mean(1),
         macro_f1=macro_f1s(tables),
         macro_auc=auc.mean(1),
         loss=weights @ answers.loss / total,
-        expected_calibration_error=_calibration_errors(answers, weights),
-        pointing_game=_mean_of_known(answers.pointed, weights),
-        energy_in_mask=_mean_of_known(answers.in_mask, weights),
-        energy_in_box=_mean_of_known(answers.in_box, weights),
-        precision=_ratio(hits, said),
+        expected_calibration_error=calibration_errors(answers, weights),
+        pointing_game=maps[:, 0],
+        energy_in_mask=maps[:, 1],
+        energy_in_box=maps[:, 2],
+        precision=ratio(hits, said),
         recall=recall,
-        specificity=_ratio(total[:, None] - true - said + hits, total[:, None] - true),
-        f1=_ratio(2 * hits, true + said),
+        specificity=ratio(total[:, None] - true - said + hits, total[:, None] - true),
+        f1=ratio(2 * hits, true + said),
         auc=auc,
     )
 
@@ -166,15 +147,6 @@ def bootstrap(answers: Answers, groups: Sequence[str], seed: int) -> tuple[Score
     return scores(answers, np.ones((1, len(answers.truth)))), Scores(**joined)
 
 
-def interval(value: float, drawn: Array) -> Interval | None:
-    """The percentile interval of resampled values (R,); None where the value has no meaning."""
-    known = drawn[~np.isnan(drawn)]
-    if np.isnan(value) or len(known) == 0:
-        return None
-    low, high = np.quantile(known, [0.025, 0.975])
-    return Interval(value=float(value), low=float(low), high=float(high))
-
-
 def confusions(truth: Ints, predicted: Ints, classes: int, weights: Array) -> Array:
     """Confusion matrices (R, C, C) of weightings (R, N): row = true, column = predicted."""
     cells = np.eye(classes * classes)[truth * classes + predicted]  # (N, C²)
@@ -185,7 +157,7 @@ def confusions(truth: Ints, predicted: Ints, classes: int, weights: Array) -> Ar
 def macro_f1s(tables: Array) -> Array:
     """Macro-F1 (R,) of confusion matrices (R, C, C); a class never true nor predicted counts 0."""
     hits = 2 * np.diagonal(tables, axis1=1, axis2=2)
-    means: Array = np.nan_to_num(_ratio(hits, tables.sum(1) + tables.sum(2))).mean(1)
+    means: Array = np.nan_to_num(ratio(hits, tables.sum(1) + tables.sum(2))).mean(1)
     return means
 
 
@@ -197,7 +169,7 @@ def area(score: Floats, positive: npt.NDArray[np.bool_], weights: Array) -> Arra
     above = np.add.reduceat(ordered * positive[order], starts, axis=1)  # (R, distinct scores)
     below = np.add.reduceat(ordered * ~positive[order], starts, axis=1)
     beaten = np.cumsum(below, axis=1) - below / 2
-    return _ratio((above * beaten).sum(1), above.sum(1) * below.sum(1))
+    return ratio((above * beaten).sum(1), above.sum(1) * below.sum(1))
 
 
 def bins_of(probabilities: Floats) -> npt.NDArray[np.int64]:
@@ -223,19 +195,9 @@ def reliability(answers: Answers) -> tuple[ReliabilityBin, ...]:
     )
 
 
-def _calibration_errors(answers: Answers, weights: Array) -> Array:
+def calibration_errors(answers: Answers, weights: Array) -> Array:
     """Expected calibration error (R,) (Guo et al., ICML 2017)."""
     gap = answers.probabilities.max(axis=1) - (answers.predicted == answers.truth)
     cells = np.eye(BINS)[bins_of(answers.probabilities)] * gap[:, None]  # (N, bins)
     errors: Array = np.abs(weights @ cells).sum(1) / weights.sum(1)
     return errors
-
-
-def _mean_of_known(values: Array, weights: Array) -> Array:
-    known = ~np.isnan(values)
-    return _ratio(weights[:, known] @ values[known], weights[:, known].sum(1))
-
-
-def _ratio(part: Array, whole: Array) -> Array:
-    """Quotient, NaN where `whole` is 0."""
-    return np.divide(part, whole, out=np.full_like(part, np.nan), where=whole > 0)
