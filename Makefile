@@ -14,8 +14,19 @@ SOURCES := $(shell find cli training compression runtime benchmarks targets -typ
 
 PIP_INSTALL := -m pip install --disable-pip-version-check
 
+BENCH_STORE := .benchmarks
+BENCH_STAGES = $(VENV)/bin/python -m pytest benchmarks/bench_runtime.py -o addopts= \
+	-o python_functions='bench_*' --benchmark-only --benchmark-warmup=on \
+	--benchmark-warmup-iterations=20 --benchmark-storage=$(BENCH_STORE) \
+	--benchmark-columns=min,median,iqr,rounds --benchmark-group-by=func
+
+RUNTIME_EXTRAS := x86 portable dicom jetson
+LOCK_ARGS ?=
+SBOM_VENV := .venv-sbom
+
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow torture coverage-jetson lint format bench bench-ratios bench-training clean
+.PHONY: help demo test test-slow torture coverage-jetson lint format bench bench-baseline bench-compare \
+	bench-ratios bench-training licences lock sbom clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -50,10 +61,18 @@ format: $(VENV)/.installed  ## let ruff rewrite what it can
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-bench: $(VENV)/.installed  ## latency of the embedded bundle and of the stages
+bench: $(VENV)/.installed  ## latency of the embedded bundle, and of each stage of the runtime
 	$(VENV)/bin/orthoedge benchmark --out $(BENCH_OUT) $(BENCH_ARGS)
-	$(VENV)/bin/python -m pytest benchmarks/bench_*.py -o addopts= -o python_functions='bench_*' \
-		--benchmark-only --benchmark-columns=min,median,iqr,rounds --benchmark-group-by=func
+	$(BENCH_STAGES) --benchmark-autosave
+
+bench-baseline: $(VENV)/.installed  ## the stages alone, kept as what bench-compare compares with
+	$(BENCH_STAGES) --benchmark-save=baseline
+
+bench-compare: $(VENV)/.installed  ## the stages again, each beside the baseline; exit 1 if one is slower
+	@ls $(BENCH_STORE)/*/*_baseline.json >/dev/null 2>&1 || \
+		{ echo "no baseline: run make bench-baseline first" >&2; exit 2; }
+	$(BENCH_STAGES) --benchmark-autosave --benchmark-quiet
+	$(VENV)/bin/python -m orthoedge.benchmarks.baseline $(BENCH_STORE)
 
 bench-ratios: $(VENV)/.installed  ## the promises about speed, each beside what it is compared with
 	$(VENV)/bin/orthoedge benchmark --ratios --out $(BENCH_OUT) $(BENCH_ARGS)
@@ -61,9 +80,31 @@ bench-ratios: $(VENV)/.installed  ## the promises about speed, each beside what 
 bench-training: $(VENV)/.installed  ## training throughput against the bare step
 	$(VENV)/bin/orthoedge benchmark --training orthovision $(BENCH_ARGS)
 
+licences: $(VENV)/.installed  ## every installed package's licence; fails at one that is not allowed or unknown
+	$(VENV)/bin/python .ci/licences.py
+
+lock: $(VENV)/.installed  ## pin and hash what each extra of the runtime needs; LOCK_ARGS=--upgrade takes newer ones
+	@for extra in $(RUNTIME_EXTRAS); do \
+		$(VENV)/bin/uv pip compile pyproject.toml --extra $$extra --output-file requirements/$$extra.txt \
+			--universal --python-version 3.10 --generate-hashes --no-annotate --no-config --quiet \
+			--custom-compile-command 'make lock' $(LOCK_ARGS) || exit 1; \
+	done
+
+# A folder of its own, so that the list is what a device has and nothing of the tools.
+sbom: $(VENV)/.installed  ## sbom.cdx.json: what a device installs from requirements/, as CycloneDX
+	rm -rf $(SBOM_VENV) build
+	$(PYTHON) -m venv --without-pip $(SBOM_VENV)
+	$(VENV)/bin/python -m pip --python $(SBOM_VENV)/bin/python install --disable-pip-version-check \
+		--require-hashes $(RUNTIME_EXTRAS:%=-r requirements/%.txt)
+	$(VENV)/bin/python -m pip --python $(SBOM_VENV)/bin/python install --disable-pip-version-check \
+		--no-deps .
+	$(VENV)/bin/cyclonedx-py environment $(SBOM_VENV)/bin/python --pyproject pyproject.toml \
+		--mc-type library --output-reproducible --output-file sbom.cdx.json
+	rm -rf $(SBOM_VENV) build
+
 clean:  ## remove everything that make or the tests wrote
-	rm -rf $(VENV) $(DEMO_VENV) $(DEMO_OUT) $(BENCH_OUT) build dist *.egg-info
-	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks .coverage*
+	rm -rf $(VENV) $(DEMO_VENV) $(SBOM_VENV) $(DEMO_OUT) $(BENCH_OUT) build dist sbom.cdx.json *.egg-info
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis $(BENCH_STORE) .coverage*
 	find cli training compression runtime benchmarks targets tests -name __pycache__ \
 		-prune -exec rm -rf {} +
 

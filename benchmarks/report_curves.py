@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from orthoedge.benchmarks.growth_fit import upper_half
 from orthoedge.benchmarks.records import Accuracy, Growth, Report
 from orthoedge.benchmarks.report_svg import INK, MUTED, SERIES, draw, legend_below
 from orthoedge.benchmarks.report_words import own
@@ -61,8 +62,8 @@ def growth(found: Growth, number: int) -> str:
         axis = axes[0]
         axis.plot(x, y, "o-", color=SERIES[0], lw=1.6, ms=5)
         if found.exponent is not None:
-            upper = x[len(x) // 2 :]
-            middle = np.exp(np.log(y[len(x) // 2 :] / upper**found.exponent.value).mean())
+            upper, above = np.array(upper_half(found.points)).T
+            middle = np.exp(np.log(above / upper**found.exponent.value).mean())
             axis.plot(
                 upper,
                 middle * upper**found.exponent.value,

@@ -19,6 +19,9 @@ class Settings:
     """What every file is predicted with."""
 
     bundle: Path | None
+    key: bytes | None
+    """Public key that the bundle must be signed with; None for any or none."""
+    oldest: str
     target: str
     precision: Literal["auto", "int8", "fp32", "fp16"]
     threads: int | None
@@ -26,12 +29,13 @@ class Settings:
     deadline_ms: float | None
     memory_mb: float | None
     as_json: bool
+    isolate: bool
 
     def open(self) -> Pipeline:
         """Open the pipeline; raises as `open_pipeline`."""
         from orthoedge.targets import open_pipeline
 
-        return open_pipeline(
+        pipeline = open_pipeline(
             self.bundle,
             self.target,
             self.precision,
@@ -39,7 +43,16 @@ class Settings:
             self.cache,
             deadline_ms=self.deadline_ms,
             memory_mb=self.memory_mb,
+            key=self.key,
+            oldest=self.oldest,
         )
+        if self.isolate:
+            from orthoedge.runtime.isolation import IsolatedReader, Isolation
+
+            usual = Isolation()
+            seconds = usual.time_s if self.deadline_ms is None else self.deadline_ms / 1e3
+            pipeline.read = IsolatedReader(Isolation(seconds, self.memory_mb or usual.memory_mb))
+        return pipeline
 
 
 @dataclass(frozen=True)
@@ -47,6 +60,8 @@ class Task:
     """One file, and where its pictures go."""
 
     path: Path
+    name: str
+    """What it is called in all that is printed."""
     pictures: tuple[Path, ...] = ()
     """Overlay and side by side; none where none are wanted."""
 
@@ -72,17 +87,17 @@ def answer(pipeline: Pipeline, task: Task, as_json: bool) -> Answer:
             radiograph, finding = pipeline.predict(task.path)
     except (InputError, MissingDependency, DeadlineExceeded, OSError) as error:
         reason = _reason(error)
-        out = _json_line({"path": _text(task.path), "error": reason}) if as_json else ""
-        return Answer(out, _error_line(task.path, reason))
+        out = _json_line({"path": _text(task.name), "error": reason}) if as_json else ""
+        return Answer(out, _error_line(task.name, reason))
     finding = replace(finding, notes=(*finding.notes, *(f"decoder: {it}" for it in printed)))
     pictures, failure = task.pictures, ""
     try:
         _write_pictures(pictures, radiograph, finding)
     except OSError as error:  # such as a full disk; the finding itself stands
         pictures = ()
-        failure = _error_line(task.path, f"picture not written: {_reason(error)}")
+        failure = _error_line(task.name, f"picture not written: {_reason(error)}")
     report = _record if as_json else _lines
-    return Answer(report(task.path, finding, pictures), failure)
+    return Answer(report(task.name, finding, pictures), failure)
 
 
 def _write_pictures(pictures: tuple[Path, ...], radiograph: Radiograph, finding: Finding) -> None:
@@ -94,20 +109,20 @@ def _write_pictures(pictures: tuple[Path, ...], radiograph: Radiograph, finding:
         write_atomic(picture, to_png(draw(radiograph, finding)))
 
 
-def _record(path: Path, finding: Finding, pictures: tuple[Path, ...]) -> str:
+def _record(name: str, finding: Finding, pictures: tuple[Path, ...]) -> str:
     import msgspec
 
-    record = {"path": _text(path), "error": None, **msgspec.json.decode(finding.to_json())}
+    record = {"path": _text(name), "error": None, **msgspec.json.decode(finding.to_json())}
     record["overlay"] = _text(pictures[0]) if pictures else None
     record["side_by_side"] = _text(pictures[1]) if pictures else None
     return _json_line(record)
 
 
-def _lines(path: Path, finding: Finding, pictures: tuple[Path, ...]) -> str:
+def _lines(name: str, finding: Finding, pictures: tuple[Path, ...]) -> str:
     verdict, timing, source = finding.verdict, finding.timing_ms, finding.provenance
     others = ", ".join(f"{label} {p:.3f}" for label, p in verdict.probabilities.items())
     lines = [
-        f"{printable(str(path))}: {describe(finding)}",
+        f"{printable(name)}: {describe(finding)}",
         f"  probabilities  {others}",
         f"  milliseconds   read {timing.read:.2f}, preprocess {timing.preprocess:.2f}, "
         f"inference and map {timing.inference:.2f}, decide {timing.decide:.2f}, "
@@ -132,8 +147,8 @@ def describe(finding: Finding) -> str:
     return f"{line} ({'; '.join(verdict.reasons)})" if verdict.reasons else line
 
 
-def _error_line(path: Path, reason: str) -> str:
-    return f"orthoedge: {printable(str(path))}: {reason}\n"
+def _error_line(name: str, reason: str) -> str:
+    return f"orthoedge: {printable(name)}: {reason}\n"
 
 
 def _json_line(record: dict[str, object]) -> str:
@@ -142,7 +157,7 @@ def _json_line(record: dict[str, object]) -> str:
     return msgspec.json.encode(record).decode() + "\n"
 
 
-def _text(path: Path) -> str:
+def _text(path: Path | str) -> str:
     """The path as Unicode; bytes of a name that are none come out as escapes."""
     return str(path).encode("utf-8", "backslashreplace").decode()
 

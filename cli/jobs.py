@@ -8,7 +8,7 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import replace
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from orthoedge.runtime.pipeline import Pipeline
 
 _SHARE = 8  # files that a process is given at once: giving costs as much as a small file's CLAHE
+# Seconds on top of the deadlines: for a process to start, to open its engine and to draw.
+_GRACE_S = 60.0
 _AHEAD = 2  # shares per process that are given out or wait for their turn to be printed
 
 
@@ -37,7 +39,7 @@ def answers_of(settings: Settings, tasks: Sequence[Task], jobs: int) -> Iterator
         jobs: processes, 1 or more.
 
     Raises:
-        EngineError: the engine failed, or a process died.
+        EngineError: the engine failed, or a process died; or where there is a deadline, it hangs.
     """
     threads = settings.threads or max(1, available_cores() // jobs)
     settings = replace(settings, threads=threads)
@@ -57,10 +59,12 @@ def answers_of(settings: Settings, tasks: Sequence[Task], jobs: int) -> Iterator
                     waiting.append((some, pool.submit(_answer, settings, some)))
             if not waiting:
                 break
-            yield from waiting[0][1].result()
+            some, future = waiting[0]
+            _wait(future, some, settings.deadline_ms, jobs)
+            yield from future.result()
             waiting.popleft()
     except BrokenProcessPool as error:
-        name = printable(str(waiting[0][0][0].path)) if waiting else "the first file"
+        name = printable(waiting[0][0][0].name) if waiting else "the first file"
         raise EngineError(
             f"--jobs {jobs}: a process died, killed or out of memory; {name} and those after it "
             "have no answer; try fewer jobs"
@@ -70,6 +74,24 @@ def answers_of(settings: Settings, tasks: Sequence[Task], jobs: int) -> Iterator
         for process in set(multiprocessing.active_children()) - others:
             process.kill()
         pool.shutdown(cancel_futures=True)
+
+
+def _wait(
+    future: Future[list[Answer]], tasks: Sequence[Task], deadline_ms: float | None, jobs: int
+) -> None:
+    """Wait for the oldest share: it is being worked on, or is what a free process takes next.
+
+    Raises:
+        EngineError: it takes longer than the deadlines of its files allow.
+    """
+    if deadline_ms is None:
+        return
+    limit = len(tasks) * deadline_ms / 1e3 + _GRACE_S
+    if not wait([future], limit).done:
+        raise EngineError(
+            f"--jobs {jobs}: a process hangs; {printable(tasks[0].name)} and those after it have "
+            f"no answer after {limit:g} s"
+        )
 
 
 @contextmanager

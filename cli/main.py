@@ -20,6 +20,7 @@ VERBS = {
     "verify": "check a bundle: hashes, golden answers, invariants",
     "predict": "predict radiographs, with a heat map beside every answer",
     "benchmark": "measure latency per target, like for like",
+    "bundle": "sign a bundle, check who signed it, make keys",
     "build": "build an engine plan on the device itself",
     "doctor": "say what this machine has, what will be used and why",
 }

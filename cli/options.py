@@ -36,6 +36,34 @@ def add_bundle(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_trust(parser: argparse.ArgumentParser) -> None:
+    """`--key` and `--oldest`."""
+    parser.add_argument(
+        "--key",
+        type=Path,
+        metavar="FILE",
+        help="public Ed25519 key, PEM: a bundle that its owner did not sign is refused",
+    )
+    add_oldest(parser)
+
+
+def add_oldest(parser: argparse.ArgumentParser) -> None:
+    """`--oldest`."""
+    parser.add_argument(
+        "--oldest",
+        default="",
+        metavar="VERSION",
+        help="numbers with dots: a bundle of an older version is refused",
+    )
+
+
+def pinned_key(args: argparse.Namespace) -> bytes | None:
+    """The key that `--key` names; None where it was not given."""
+    from orthoedge.runtime.seal import read_key
+
+    return None if args.key is None else read_key(args.key)
+
+
 def add_target(parser: argparse.ArgumentParser) -> None:
     """`--target` and `--precision`."""
     parser.add_argument(

@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orthoedge.cli.options import add_target
+from orthoedge.cli.options import add_target, add_trust, pinned_key
 
 if TYPE_CHECKING:
     from orthoedge.runtime.bundles import Bundle
@@ -22,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "bundle", type=Path, nargs="?", metavar="BUNDLE", help="default: the one in the package"
     )
+    add_trust(parser)
     add_target(parser)
     parser.add_argument(
         "--cache",
@@ -57,12 +58,14 @@ def run(args: argparse.Namespace) -> int:
         check_target(args.target)
     if not path.exists():
         raise BundleError(f"{path}: no such bundle")
+    key = pinned_key(args)
     try:
-        bundle = read_bundle(path)
+        bundle = read_bundle(path, key, args.oldest)
     except BundleError as error:
         print(f"FAIL  {error}")
         return 1
-    print(f"pass  {path}: {bundle.manifest.name}, every file matches its SHA-256")
+    signed = f", signed by {bundle.signer.hex()}" if bundle.signer else ""
+    print(f"pass  {path}: {bundle.manifest.name}, every file matches its SHA-256{signed}")
     precisions = _precisions(bundle, args.target, args.precision)
     if args.record is not None:
         return _record(bundle, precisions, args)

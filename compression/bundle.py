@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import shutil
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -23,8 +21,9 @@ from orthoedge.runtime.bundles import (
 )
 from orthoedge.runtime.engine import Outputs, Precision
 from orthoedge.runtime.errors import BundleError
-from orthoedge.runtime.files import sha256, sync_folder, write_atomic
+from orthoedge.runtime.files import sha256, staging, sync_folder, write_atomic
 from orthoedge.runtime.manifest import FileRecord, Manifest, encode_manifest
+from orthoedge.runtime.seal import DIGEST, encode_digest
 
 
 def write_bundle(
@@ -34,6 +33,7 @@ def write_bundle(
     golden_images: npt.NDArray[np.uint8],
     golden_outputs: Mapping[Precision, Outputs],
     card: str,
+    announce: Callable[[], None] = lambda: None,
 ) -> Bundle:
     """Write a bundle and read it back.
 
@@ -44,6 +44,7 @@ def write_bundle(
         golden_images: uint8 (n, 1, S, S).
         golden_outputs: the answers expected for them, per calibrated precision.
         card: text of MODEL_CARD.md.
+        announce: called when the bundle is whole, right before it appears.
 
     Raises:
         BundleError: the folder exists, or what was written does not read back.
@@ -59,16 +60,13 @@ def write_bundle(
         for name, content in sorted(files.items())
     }
     files[MANIFEST] = encode_manifest(msgspec.structs.replace(manifest, files=records))
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
+    files[DIGEST] = encode_digest(files[MANIFEST])
+    with staging(folder.parent, folder) as temporary:
         for name, content in files.items():
             write_atomic(temporary / name, content)
         bundle = read_bundle(temporary)
-        temporary.chmod(0o755)
+        announce()
         temporary.rename(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     sync_folder(folder.parent)
     return Bundle(folder, bundle.manifest, bundle.sha256, bundle.files)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -148,14 +149,17 @@ def compress(
         gate=tuple(checks),
         bundle=None if failed else str(out),
     )
+    tell = partial(write_report, report_folder(out), report)
     if failed:
-        write_report(report_folder(out), report)
+        tell()
         raise GateFailed(
             f"{len(failed)} of {len(checks)} limits of the gate are not kept, first: {failed[0]}; "
             f"no bundle was written, see {report_folder(out) / 'report.md'}"
         )
-    bundle = ship(out, search, judge, hardened, judged, checks, agreement, sources.data_licence)
-    write_report(report_folder(out), report)  # last: it says that there is a bundle
+    # The bundle comes last: a call killed before it can be repeated, where `out` exists it cannot.
+    bundle = ship(
+        out, search, judge, hardened, judged, checks, agreement, sources.data_licence, tell
+    )
     shutil.rmtree(work)
     return bundle
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import pickle
 import sys
 import time
 from itertools import islice
@@ -186,9 +187,15 @@ def _resume(
 ) -> tuple[int, float, dict[str, Tensor]]:
     if not state.exists():
         return 0, -1.0, {}
-    content = torch.load(state, weights_only=True)
-    if content["identity"] != identity:
-        raise DataError(f"{state}: left by a run with other settings; remove {state.parent}")
-    student.load_state_dict(content["student"])
-    optimizer.load_state_dict(content["optimizer"])
-    return content["epoch"], content["best"], content["best_weights"]
+    try:
+        content = torch.load(state, weights_only=True)
+        if content["identity"] != identity:
+            raise DataError(f"{state}: left by a run with other settings; remove {state.parent}")
+        student.load_state_dict(content["student"])
+        optimizer.load_state_dict(content["optimizer"])
+        return content["epoch"], content["best"], content["best_weights"]
+    except (
+        *(RuntimeError, LookupError, EOFError, ValueError, TypeError, OSError),
+        pickle.UnpicklingError,
+    ) as error:
+        raise DataError(f"{state}: damaged; remove {state.parent}") from error

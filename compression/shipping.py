@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +53,7 @@ def ship(
     checks: Sequence[Check],
     agreement: Sequence[EngineAgreement],
     data_licence: str,
+    announce: Callable[[], None],
 ) -> Bundle:
     """Write what passed the gate as a bundle.
 
@@ -65,6 +66,7 @@ def ship(
         checks: the gate's lines.
         agreement: of engines.
         data_licence: for the manifest; ignored for phantoms.
+        announce: called when the bundle is whole, right before it appears.
 
     Raises:
         BundleError: `out` exists, or what was written does not read back.
@@ -122,7 +124,7 @@ def ship(
         intended_use=_INTENDED_USE[data],
     )
     card = model_card(manifest, [str(line) for line in checks], [str(line) for line in agreement])
-    return write_bundle(out, manifest, models, images, golden, card)
+    return write_bundle(out, manifest, models, images, golden, card, announce)
 
 
 def _golden(

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import io
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from orthoedge.runtime import seal
+from orthoedge.runtime.arrays import read_npy, read_npz
+from orthoedge.runtime.bundle_source import Folder, Zip, open_source
 from orthoedge.runtime.engine import PRECISIONS, Outputs, Precision, calibrated_as
 from orthoedge.runtime.errors import BundleError, IntegrityError
 from orthoedge.runtime.files import sha256
 from orthoedge.runtime.manifest import Manifest, decode_manifest
+from orthoedge.runtime.onnx_bytes import check_onnx
 from orthoedge.runtime.preprocess import Pixels
 
-MANIFEST = "manifest.json"
+MANIFEST = seal.MANIFEST
 CARD = "MODEL_CARD.md"
 GOLDEN_IMAGES = "golden/images.npy"
 
@@ -30,8 +32,7 @@ SAMPLES = Path(__file__).parent / "samples"
 
 _MANIFEST_LIMIT = 4 << 20
 _FILE_LIMIT = 1 << 30
-# What zipfile and numpy raise at content that is not what they expect.
-_UNREADABLE = (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, ValueError)
+_GOLDEN = frozenset(("logits", "saliency_map", "feature_vector", "labels"))
 
 
 def model_file(precision: Precision) -> str:
@@ -53,17 +54,31 @@ class Bundle:
     sha256: str
     """Of manifest.json, which holds the hash of every other file."""
     files: Mapping[str, bytes]
+    signer: bytes | None = None
+    """Public key that manifest.json was found to be signed with; None for an unsigned bundle."""
+
+    def check_trust(self, key: bytes | None, oldest: str) -> None:
+        """As `read_bundle` does with these two, of a bundle that was read without them."""
+        try:
+            seal.check_signer(self.signer, key)
+            seal.check_version(self.manifest.version, oldest)
+        except BundleError as error:
+            raise type(error)(f"{self.path}: {error}") from error
 
     def model(self, precision: Precision) -> bytes:
         """The ONNX file of a precision.
 
         Raises:
             BundleError: the bundle has none; fp16 is left out where half precision overflows, and
-                older bundles never had it.
+                older bundles never had it. Or it refers to another file (`onnx_bytes.py`).
         """
         name = model_file(precision)
         if name not in self.files:
             raise BundleError(f"{self.path}: holds no {name}: choose {' or '.join(PRECISIONS)}")
+        try:
+            check_onnx(self.files[name])
+        except BundleError as error:
+            raise BundleError(f"{self.path}: {name}: {error}") from error
         return self.files[name]
 
     def golden_images(self) -> Pixels:
@@ -72,15 +87,17 @@ class Bundle:
         Raises:
             BundleError: the file holds something else.
         """
-        size, images = self.manifest.graph.size, self._load(GOLDEN_IMAGES)
-        shape: tuple[int, ...] = getattr(images, "shape", ())
-        kind = getattr(images, "dtype", None)
-        if shape[1:] != (1, size, size) or shape[0] < 1 or kind != np.uint8:
+        size = self.manifest.graph.size
+        try:
+            images = read_npy(self.files[GOLDEN_IMAGES])
+        except BundleError as error:
+            raise BundleError(f"{self.path}: {GOLDEN_IMAGES} {error}") from error
+        if images.shape[1:] != (1, size, size) or len(images) < 1 or images.dtype != np.uint8:
             raise BundleError(
-                f"{self.path}: {GOLDEN_IMAGES} holds {kind} {shape}, "
+                f"{self.path}: {GOLDEN_IMAGES} holds {images.dtype} {images.shape}, "
                 f"expected uint8 (n, 1, {size}, {size})"
             )
-        return images  # type: ignore[no-any-return]
+        return images
 
     def golden_outputs(self, precision: Precision) -> Outputs:
         """The answers expected for the golden inputs.
@@ -88,13 +105,8 @@ class Bundle:
         Raises:
             BundleError: the file holds something else.
         """
-        name = golden_file(precision)
-        arrays = self._load(name)
-        try:
-            with arrays:
-                return Outputs(arrays["logits"], arrays["saliency_map"], arrays["feature_vector"])
-        except (AttributeError, TypeError, KeyError, *_UNREADABLE) as error:
-            raise BundleError(f"{self.path}: {name} does not hold the golden answers") from error
+        arrays = self._golden(golden_file(precision))
+        return Outputs(arrays["logits"], arrays["saliency_map"], arrays["feature_vector"])
 
     def check_labels(self) -> None:
         """Compare the manifest's labels with those the golden answers were recorded under.
@@ -104,59 +116,78 @@ class Bundle:
         """
         for precision in self.manifest.calibration:
             name = golden_file(precision)
-            try:
-                with self._load(name) as arrays:
-                    recorded = tuple(str(label) for label in arrays["labels"])
-            except (AttributeError, TypeError, KeyError, *_UNREADABLE) as error:
-                raise BundleError(
-                    f"{self.path}: {name} does not hold the golden answers"
-                ) from error
+            recorded = tuple(str(label) for label in self._golden(name)["labels"].ravel())
             if recorded != self.manifest.labels:
                 raise BundleError(
                     f"{self.path}: manifest.json: labels {', '.join(self.manifest.labels)} are not "
                     f"those of {name}: {', '.join(recorded)}"
                 )
 
-    def _load(self, name: str) -> Any:
+    def _golden(self, name: str) -> dict[str, npt.NDArray[Any]]:
         try:
-            return np.load(io.BytesIO(self.files[name]), allow_pickle=False)
-        except _UNREADABLE as error:
-            raise BundleError(f"{self.path}: {name} is no file of arrays") from error
+            arrays = read_npz(self.files[name])
+        except BundleError as error:
+            raise BundleError(f"{self.path}: {name} {error}") from error
+        if not arrays.keys() >= _GOLDEN:
+            raise BundleError(f"{self.path}: {name} does not hold the golden answers")
+        return arrays
 
 
-def read_bundle(path: Path) -> Bundle:
+def read_bundle(path: Path, key: bytes | None = None, oldest: str = "") -> Bundle:
     """Read a bundle folder or .zip.
 
+    Args:
+        path: the folder or the .zip.
+        key: public Ed25519 key of 32 bytes; a bundle that its owner did not sign is refused before
+            its manifest is decoded. None takes any, and unsigned ones.
+        oldest: numbers with dots; a bundle of an older version is refused. Empty takes any.
+
     Raises:
-        BundleError: missing, a malformed manifest, or files that are not listed in it.
-        IntegrityError: a file's size or SHA-256 differs from the manifest.
+        BundleError: missing, a malformed manifest, files that are not listed in it, or too old.
+        IntegrityError: a file is not what the manifest, or the manifest not what its hash or
+            signature says; or it is not signed by `key`.
+        RecipeError: `oldest` is no version.
     """
-    source = _open(path)
-    data = source.read(MANIFEST, _MANIFEST_LIMIT)
-    if len(data) > _MANIFEST_LIMIT:
-        raise BundleError(f"{path}: {MANIFEST} is larger than {_MANIFEST_LIMIT} bytes")
+    source = open_source(path)
     try:
-        manifest = decode_manifest(data)
-        required = {CARD, GOLDEN_IMAGES}
-        for precision in manifest.golden.tolerance:
-            required |= {model_file(precision), golden_file(precision)}
-        listed, found = set(manifest.files), source.names() - {MANIFEST}
-        _compare_names(required, listed, "the bundle needs", "manifest.json lists")
-        _compare_names(listed, found, "manifest.json lists", "found")
+        bundle = _read(source, path, key, oldest)
     except BundleError as error:
-        raise BundleError(f"{path}: {error}") from error
+        raise type(error)(f"{path}: {error}") from error
+    bundle.check_labels()
+    return bundle
+
+
+def _read(source: Folder | Zip, path: Path, key: bytes | None, oldest: str) -> Bundle:
+    data, names = source.read(MANIFEST, _MANIFEST_LIMIT), source.names()
+    signer = _signer(source, names, data)
+    seal.check_signer(signer, key)
+    manifest = decode_manifest(data)
+    seal.check_version(manifest.version, oldest)
+    required = {CARD, GOLDEN_IMAGES}
+    for precision in manifest.golden.tolerance:
+        required |= {model_file(precision), golden_file(precision)}
+    listed, found = set(manifest.files), names - {MANIFEST, seal.DIGEST, seal.SIGNATURE}
+    _compare_names(required, listed, "the bundle needs", "manifest.json lists")
+    _compare_names(listed, found, "manifest.json lists", "found")
     files = {}
     for name, record in manifest.files.items():
-        content = source.read(name, min(record.bytes, _FILE_LIMIT))
+        content = source.read(name, _FILE_LIMIT) if source.size(name) == record.bytes else b""
         if len(content) != record.bytes or sha256(content) != record.sha256:
             raise IntegrityError(
-                f"{path}: {name} is not the file the manifest describes (SHA-256 differs): "
+                f"{name} is not the file the manifest describes (SHA-256 differs): "
                 "copy the bundle again from its source"
             )
         files[name] = content
-    bundle = Bundle(path, manifest, sha256(data), files)
-    bundle.check_labels()
-    return bundle
+    return Bundle(path, manifest, sha256(data), files, signer)
+
+
+def _signer(source: Folder | Zip, names: set[str], manifest: bytes) -> bytes | None:
+    """The public key that the manifest is signed with; None where it is not signed."""
+    if seal.DIGEST in names:
+        seal.check_digest(source.read(seal.DIGEST, seal.SEAL_LIMIT), manifest)
+    if seal.SIGNATURE in names:
+        return seal.check_signature(source.read(seal.SIGNATURE, seal.SEAL_LIMIT), manifest)
+    return None
 
 
 def _compare_names(wanted: set[str], found: set[str], first: str, second: str) -> None:
@@ -164,57 +195,3 @@ def _compare_names(wanted: set[str], found: set[str], first: str, second: str) -
         raise BundleError(f"{first} {missing[0]}, which is missing")
     if extra := sorted(found - wanted):
         raise BundleError(f"{second} {extra[0]}, which does not belong to the bundle")
-
-
-def _open(path: Path) -> _Folder | _Zip:
-    if path.is_dir():
-        return _Folder(path)
-    if not path.exists():
-        raise BundleError(f"{path}: no such bundle")
-    if not path.is_file():  # a pipe would be waited for
-        raise BundleError(f"{path}: neither a folder nor a .zip file")
-    try:
-        return _Zip(zipfile.ZipFile(path), path)
-    except zipfile.BadZipFile as error:
-        raise BundleError(f"{path}: neither a folder nor a .zip file") from error
-
-
-class _Folder:
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def names(self) -> set[str]:
-        return {
-            entry.relative_to(self._path).as_posix()
-            for entry in self._path.rglob("*")
-            if not entry.is_dir()
-        }
-
-    def read(self, name: str, limit: int) -> bytes:
-        """The file, or one byte more than `limit` of one that is larger."""
-        path = self._path / name
-        if not path.is_file():
-            raise BundleError(f"{self._path}: {name} is missing, so this is no bundle")
-        with path.open("rb") as file:
-            return file.read(limit + 1)
-
-
-class _Zip:
-    def __init__(self, archive: zipfile.ZipFile, path: Path) -> None:
-        self._archive = archive
-        self._path = path
-
-    def names(self) -> set[str]:
-        # Members are read by the exact names in the manifest and never written to a disk, so a
-        # member that points elsewhere ("../x", a link) can only be an unexpected name.
-        return {info.filename for info in self._archive.infolist() if not info.is_dir()}
-
-    def read(self, name: str, limit: int) -> bytes:
-        """The member, or one byte more than `limit` of one that is larger."""
-        try:
-            with self._archive.open(name) as member:
-                return member.read(limit + 1)
-        except KeyError as error:
-            raise BundleError(f"{self._path}: {name} is missing, so this is no bundle") from error
-        except _UNREADABLE as error:
-            raise IntegrityError(f"{self._path}: {name} cannot be read: {error}") from error

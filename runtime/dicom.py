@@ -11,18 +11,18 @@ then one look-up.
 from __future__ import annotations
 
 import io
-import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from orthoedge.runtime.dicom_decode import decode
 from orthoedge.runtime.dicom_grey import grey_levels
 from orthoedge.runtime.dicom_native import NATIVE, find_pixel_data, native_samples
+from orthoedge.runtime.dicom_quiet import quiet_pydicom
 from orthoedge.runtime.errors import InputError, MissingDependency, OrthoEdgeError
 from orthoedge.runtime.grey import apply_table, count_values
 from orthoedge.runtime.intake import MAX_PIXELS, Radiograph, check_contrast, check_size
-from orthoedge.runtime.jpeg_markers import codestream_size
 from orthoedge.runtime.memory import check_memory, dicom_bytes
 
 if TYPE_CHECKING:
@@ -47,13 +47,7 @@ _OTHER_MODALITIES = frozenset(
     )
 )
 
-# By the beginning of the transfer syntax; pydicom itself reads big endian and RLE.
 _DEFLATED = ("1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.8.1")
-_JPEG_FAMILY = "1.2.840.10008.1.2.4."
-_DECODER_PACKAGES = {
-    "1.2.840.10008.1.2.4.8": "pyjpegls",
-    "1.2.840.10008.1.2.4.20": "pylibjpeg with pylibjpeg-openjpeg",
-}
 
 
 def read_dicom(
@@ -87,11 +81,9 @@ def read_dicom(
     except ImportError as error:
         raise MissingDependency("pydicom", "dicom", "reading DICOM files") from error
     try:
-        # pydicom's warnings quote the values they complain about.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet_pydicom():
             return _read(data, prefer_photometric, max_pixels, memory_mb)
-    except (OrthoEdgeError, ImportError):
+    except (OrthoEdgeError, ImportError, MemoryError):
         raise
     except Exception as error:
         # Parsers and decoders raise whatever a damaged file makes them stumble over; the reason
@@ -115,7 +107,7 @@ def _read(
     if memory_mb is not None:
         count, allocated = int(dataset.Rows) * int(dataset.Columns), int(dataset.BitsAllocated)
         check_memory(dicom_bytes(count, allocated, len(data), syntax), memory_mb)
-    stored = native_samples(data, at, length, dataset) if native else _decode(dataset, syntax)
+    stored = native_samples(data, at, length, dataset) if native else decode(dataset, syntax)
     if stored.shape != (dataset.Rows, dataset.Columns):
         raise InputError(f"damaged DICOM: decoded to {stored.shape}, not Rows × Columns")
 
@@ -128,8 +120,8 @@ def _read(
     entries = patterns.view(stored.dtype).astype(np.int64) >> spare
 
     def counts(step: int) -> npt.NDArray[np.int64]:
-        found = count_values(index[::step, ::step])
-        return found.reshape(2**spare, 2**bits).sum(axis=0)
+        found = count_values(index[::step, ::step]).reshape(2**spare, 2**bits)
+        return np.asarray(found.sum(axis=0), np.int64)
 
     table, grey_notes = grey_levels(entries, counts, dataset, prefer_photometric)
     pixels = apply_table(index, np.tile(table, 2**spare))
@@ -191,32 +183,6 @@ def _check_samples(dataset: Dataset) -> int:
             "expected the low bits of 8 or 16"
         )
     return bits
-
-
-def _decode(dataset: Dataset, syntax: str) -> npt.NDArray[Any]:
-    """Stored values, 8- or 16-bit integers (Rows, Columns), in native byte order."""
-    from pydicom.encaps import get_frame
-    from pydicom.pixels.decoders.base import get_decoder
-    from pydicom.uid import UID
-
-    try:
-        decoder = get_decoder(UID(syntax))
-    except NotImplementedError as error:
-        raise InputError("DICOM in a transfer syntax that no decoder reads") from error
-    if not decoder.is_available:
-        known = (name for uid, name in _DECODER_PACKAGES.items() if syntax.startswith(uid))
-        package = next(known, "python-gdcm")
-        raise MissingDependency(package, "dicom", f"reading {UID(syntax).name} images")
-    if syntax.startswith(_JPEG_FAMILY):
-        # The codestream has a size of its own, and that is what a decoder allocates. A cut one is
-        # filled with grey by some decoders; all of the family end in FF D9 and a byte to pad.
-        frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
-        if codestream_size(frame) != (dataset.Columns, dataset.Rows):
-            raise InputError("damaged DICOM: the compressed image has another size than its header")
-        if not frame.rstrip(b"\0\xff").endswith(b"\xd9"):
-            raise InputError("truncated DICOM: the compressed image has no end")
-    stored = dataset.pixel_array
-    return np.ascontiguousarray(stored, dtype=stored.dtype.newbyteorder("="))
 
 
 def _spacing(dataset: Dataset) -> tuple[float, float] | None:

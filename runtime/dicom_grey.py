@@ -105,13 +105,20 @@ def _window(values: Values, dataset: Dataset) -> Pixels | None:
 
 def _lookup(values: Values, item: Dataset, dataset: Dataset) -> tuple[Values, int]:
     """Apply a LUT of the file to `values`; the result and its depth in bits (PS3.3 C.11.1.1.1)."""
-    entries, first, depth = (int(number) for number in item.LUTDescriptor)
+    entries, first, depth = (int(number) & 0xFFFF for number in item.LUTDescriptor)
     entries = entries or 2**16
+    implicit, little = dataset.original_encoding
+    # What is looked up is signed where it can be below 0 (PS3.3 C.11.2.1.1). A file in implicit VR
+    # says nothing about it, and pydicom goes by the stored samples, before any rescaling.
+    signed = values.min() < 0 or (not implicit and item["LUTDescriptor"].VR == "SS")
+    if signed and first >= 2**15:
+        first -= 2**16
     raw = item.LUTData
     table: npt.NDArray[Any]
     if isinstance(raw, bytes):
-        order = "<" if dataset.original_encoding[1] else ">"
-        table = np.frombuffer(raw, f"{order}u2" if len(raw) >= 2 * entries else "u1")
+        table = np.frombuffer(raw + bytes(len(raw) % 2), "<u2" if little else ">u2")
+        if len(table) < entries:  # entries of 8 bits, two in a word, the low one first
+            table = table.astype("<u2").view("u1")
     else:
         table = np.atleast_1d(np.asarray(raw)).astype(np.int64) & 0xFFFF
     if len(table) < entries or not 8 <= depth <= 16:

@@ -57,6 +57,10 @@ class Engine(Protocol):
         """Instruction set of its kernels, or `not reported`."""
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What happened on opening that every finding must tell, such as a damaged cache."""
+
+    @property
     def threads(self) -> int:
         """How many threads share one inference; some engines sum in another order for each."""
 

@@ -5,7 +5,7 @@ OrthoEdgeError
 ├── DataError             an index, a split or a data folder is not usable
 ├── RecipeError           a setting is unknown, of the wrong type, or out of range
 ├── BundleError           a bundle is missing or is not what its manifest says
-│   └── IntegrityError    a file's size or SHA-256 differs from the manifest
+│   └── IntegrityError    a file is not what its size, hash or signature says
 ├── EngineError           an engine cannot be opened or its answer is not usable
 │   └── UnknownTarget     no target of that name
 ├── DeadlineExceeded      one call took longer than it was allowed; the next one works
@@ -53,7 +53,7 @@ class BundleError(OrthoEdgeError):
 
 
 class IntegrityError(BundleError):
-    """A file's size or SHA-256 differs from what the manifest says."""
+    """A file is not what its size, its hash or its signature says."""
 
 
 class EngineError(OrthoEdgeError):

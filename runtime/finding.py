@@ -69,7 +69,7 @@ class Finding:
     input_size: int
     """Side of that square, in pixels."""
     notes: tuple[str, ...]
-    """What intake had to say."""
+    """What intake had to say, and what happened when the engine was opened."""
     notice: str
     """Intended use of the bundle, to be shown beside the answer."""
     thresholds: Thresholds

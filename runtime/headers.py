@@ -12,7 +12,28 @@ import zlib
 from dataclasses import dataclass, replace
 
 from orthoedge.runtime.errors import InputError
-from orthoedge.runtime.jpeg_markers import FRAMES, jpeg_segments
+from orthoedge.runtime.jpeg_markers import FRAMES, PROGRESSIVE, check_scans, jpeg_segments
+from orthoedge.runtime.tiff_tags import (
+    BITS,
+    COMPRESSION,
+    FORMAT,
+    HEIGHT,
+    PHOTOMETRIC,
+    SAMPLES,
+    STRIP_BYTES,
+    STRIP_OFFSETS,
+    STRIP_ROWS,
+    TILE_BYTES,
+    TILE_HEIGHT,
+    TILE_OFFSETS,
+    TILE_WIDTH,
+    WIDTH,
+    read_tags,
+)
+
+_SAMPLES = 4  # per pixel: RGB and alpha
+_LARGE_TILE = 2**22  # pixels; a tile may reach beyond a small picture
+_MOST_CHUNKS = 100_000  # of a PNG: 512 MB in the usual chunks of 8 KB, and as many more
 
 
 @dataclass(frozen=True)
@@ -79,8 +100,8 @@ def check_complete(data: bytes, kind: str) -> None:
     """Make sure that a file of a kind `read_header` named is whole.
 
     PNG: every chunk present, the checksums of the critical ones right, IEND reached. JPEG: every
-    scan ends in a marker and the last one in EOI; bytes after EOI are allowed. TIFF: every strip or
-    tile lies inside the file. BMP: all rows are there.
+    scan ends in a marker and the last one in EOI, a progressive one has all its scans; bytes after
+    EOI are allowed. TIFF: every strip or tile lies inside the file. BMP: all rows are there.
 
     Raises:
         InputError: the file is cut or damaged.
@@ -100,7 +121,7 @@ def _png_header(data: bytes) -> Header:
 
 def _png_walk(data: bytes) -> None:
     at, pixels = 8, False
-    while True:
+    for _ in range(_MOST_CHUNKS):
         length, name = struct.unpack_from(">I4s", data, at)
         end = at + 12 + length
         if end > len(data):
@@ -110,15 +131,15 @@ def _png_walk(data: bytes) -> None:
             (stated,) = struct.unpack_from(">I", data, end - 4)
             if zlib.crc32(memoryview(data)[at + 4 : end - 4]) != stated:
                 raise InputError("damaged PNG: checksum mismatch")
+        if name == b"acTL":
+            raise InputError("animated PNG; expected one radiograph per file")
         pixels = pixels or name == b"IDAT"
         if name == b"IEND":
             if not pixels:
                 raise InputError("damaged PNG: no pixel data")
             return
         at = end
-
-
-_PROGRESSIVE = (0xC2, 0xC6, 0xCA, 0xCE)
+    raise InputError(f"damaged PNG: more than {_MOST_CHUNKS} chunks")
 
 
 def _jpeg_header(data: bytes) -> Header:
@@ -130,7 +151,9 @@ def _jpeg_header(data: bytes) -> Header:
                 raise InputError("lossless JPEG is read only inside DICOM")
             if bits != 8:
                 raise InputError(f"JPEG with {bits} bits per sample; expected 8")
-            block = width * height if marker in _PROGRESSIVE else 0
+            if not 1 <= parts <= _SAMPLES:
+                raise InputError(f"JPEG with {parts} components; expected 1 to {_SAMPLES}")
+            block = width * height if marker in PROGRESSIVE else 0
             header = Header(
                 "JPEG", width, height, bits, channels=1 if parts == 1 else 3, block=block
             )
@@ -144,51 +167,32 @@ def _jpeg_header(data: bytes) -> Header:
 
 
 def _jpeg_walk(data: bytes) -> None:
-    markers = [marker for marker, _ in jpeg_segments(data)]
-    if markers[-1] != 0xD9:
+    segments = list(jpeg_segments(data))
+    if segments[-1][0] != 0xD9:
         raise InputError("truncated JPEG: the picture stops before the end-of-image marker")
-    if 0xDA not in markers:
+    if all(marker != 0xDA for marker, _ in segments):
         raise InputError("damaged JPEG: no pixel data")
-
-
-_TIFF_TYPES = {1: "B", 3: "H", 4: "I"}
-
-
-def _tiff_tags(data: bytes) -> tuple[dict[int, tuple[int, ...]], int]:
-    """Unsigned tags of the first page, and the offset of the next page or 0."""
-    order = "<" if data[:2] == b"II" else ">"
-    (at,) = struct.unpack_from(order + "I", data, 4)
-    (count,) = struct.unpack_from(order + "H", data, at)
-    tags = {}
-    for entry in range(at + 2, at + 2 + 12 * count, 12):
-        tag, code, length = struct.unpack_from(order + "HHI", data, entry)
-        if code not in _TIFF_TYPES:
-            continue
-        layout = f"{order}{length}{_TIFF_TYPES[code]}"
-        if length > len(data):
-            raise InputError("damaged TIFF: a tag is longer than the file")
-        place = entry + 8
-        if struct.calcsize(layout) > 4:
-            (place,) = struct.unpack_from(order + "I", data, place)
-        tags[tag] = struct.unpack_from(layout, data, place)
-    (following,) = struct.unpack_from(order + "I", data, at + 2 + 12 * count)
-    return tags, following
+    check_scans(data, segments)
 
 
 def _tiff_header(data: bytes) -> Header:
-    tags, following = _tiff_tags(data)
+    tags, following = read_tags(data)
     if following:
         raise InputError("TIFF with several pages; expected one radiograph per file")
-    if 256 not in tags or 257 not in tags:
+    if WIDTH not in tags or HEIGHT not in tags:
         raise InputError("damaged TIFF: no image size in header")
-    if any(form != 1 for form in tags.get(339, ())):
+    if any(form != 1 for form in tags.get(FORMAT, ())):
         raise InputError("TIFF with signed or floating-point samples; expected unsigned integers")
-    bits = max(tags.get(258, (1,)), default=1)
-    width, height = tags[256][0], tags[257][0]
-    photometric, samples = (tags.get(tag, (1,))[0] for tag in (262, 277))
-    block = width * min(height, tags.get(278, (height,))[0])
-    if 322 in tags and 323 in tags:
-        block = tags[322][0] * tags[323][0]
+    bits = max(tags.get(BITS, (1,)))
+    width, height = tags[WIDTH][0], tags[HEIGHT][0]
+    photometric, samples = (tags.get(tag, (1,))[0] for tag in (PHOTOMETRIC, SAMPLES))
+    if not 1 <= bits <= 16 or not 1 <= samples <= _SAMPLES:
+        raise InputError(f"TIFF with {samples} samples of {bits} bits; expected 1 to 4 of 8 or 16")
+    block = width * min(height, tags.get(STRIP_ROWS, (height,))[0])
+    if TILE_WIDTH in tags and TILE_HEIGHT in tags:
+        block = tags[TILE_WIDTH][0] * tags[TILE_HEIGHT][0]
+        if block > max(width * height, _LARGE_TILE):
+            raise InputError("damaged TIFF: its tiles are larger than the picture")
     return Header(
         "TIFF",
         width,
@@ -201,16 +205,22 @@ def _tiff_header(data: bytes) -> Header:
 
 
 def _tiff_walk(data: bytes) -> None:
-    tags, _ = _tiff_tags(data)
-    offsets, lengths = (
-        (tags.get(273, ()), tags.get(279, ()))
-        if 273 in tags
-        else (tags.get(324, ()), tags.get(325, ()))
+    tags, _ = read_tags(data)
+    where, how_long = (
+        (STRIP_OFFSETS, STRIP_BYTES) if STRIP_OFFSETS in tags else (TILE_OFFSETS, TILE_BYTES)
     )
+    offsets, lengths = tags.get(where, ()), tags.get(how_long, ())
     if not offsets or len(offsets) != len(lengths):
         raise InputError("damaged TIFF: no pixel data")
     if any(at + length > len(data) for at, length in zip(offsets, lengths, strict=True)):
         raise InputError("truncated TIFF: the file ends inside its pixel data")
+    samples, bits = tags.get(SAMPLES, (1,))[0], max(tags.get(BITS, (1,)))
+    rows = (tags[WIDTH][0] * samples * bits + 7) // 8 * tags[HEIGHT][0]
+    if tags.get(COMPRESSION, (1,))[0] == 1 and sum(lengths) < rows:
+        raise InputError("truncated TIFF: its strips hold less than the picture")
+
+
+_BMP_ROWS = (0, 3, 6)  # BI_RGB, BI_BITFIELDS, BI_ALPHABITFIELDS: one after another, as they are
 
 
 def _bmp_fields(data: bytes) -> tuple[int, int, int, int, int]:
@@ -224,13 +234,14 @@ def _bmp_fields(data: bytes) -> tuple[int, int, int, int, int]:
 
 
 def _bmp_header(data: bytes) -> Header:
-    _, width, height, bits, _ = _bmp_fields(data)
+    _, width, height, bits, compression = _bmp_fields(data)
+    if compression not in _BMP_ROWS:
+        raise InputError("BMP with compressed rows, which may end early unseen; save it as PNG")
     return Header("BMP", width, height, bits if bits < 8 else 8, channels=3 if bits < 32 else 4)
 
 
 def _bmp_walk(data: bytes) -> None:
-    start, width, height, bits, compression = _bmp_fields(data)
+    start, width, height, bits, _ = _bmp_fields(data)
     rows = (width * bits + 31) // 32 * 4 * height
-    # Run-length coded rows have no fixed size; those are left to the decoder.
-    if compression not in (1, 2) and start + rows > len(data):
+    if start + rows > len(data):
         raise InputError("truncated BMP: the file ends inside its pixel data")

@@ -6,6 +6,7 @@ refused: a decoder would fill the missing part with grey, and a network would re
 
 from __future__ import annotations
 
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from orthoedge.runtime.grey import (
 )
 from orthoedge.runtime.headers import check_complete, read_header
 from orthoedge.runtime.memory import MIB, check_memory, picture_bytes
+from orthoedge.runtime.png_profile import without_profile
 
 MAX_PIXELS = 64_000_000
 """Default limit of rows × columns; the largest flat-panel detectors stay under 20 million."""
@@ -85,6 +87,18 @@ def read_image(
             before it.
         MissingDependency: a DICOM file, and pydicom or its decoder is absent.
     """
+    try:
+        return _read_image(source, prefer_photometric, max_pixels, memory_mb)
+    except MemoryError as error:
+        raise InputError("there is not enough memory to read it") from error
+
+
+def _read_image(
+    source: Path | str | bytes,
+    prefer_photometric: bool,
+    max_pixels: int,
+    memory_mb: float | None,
+) -> Radiograph:
     largest = MAX_BYTES if memory_mb is None else min(MAX_BYTES, int(memory_mb * MIB))
     data = source if isinstance(source, bytes) else _read(Path(source), largest)
     if not data:
@@ -105,6 +119,8 @@ def read_image(
     if memory_mb is not None:
         check_memory(picture_bytes(header, len(data)), memory_mb)
     check_complete(data, header.kind)
+    if header.kind == "PNG":
+        data = without_profile(data)
     try:
         decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
@@ -157,10 +173,13 @@ def check_contrast(pixels: Pixels) -> None:
 
 def _read(path: Path, largest: int) -> bytes:
     try:
-        size = path.stat().st_size
-        if size > largest:
-            raise InputError(f"file too large: {size} bytes, limit {largest}")
-        return path.read_bytes()
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):  # a pipe would be waited for, a device never ends
+            raise InputError("cannot read the file: it is a folder, a pipe or a device")
+        if found.st_size > largest:
+            raise InputError(f"file too large: {found.st_size} bytes, limit {largest}")
+        with path.open("rb") as file:
+            return file.read(found.st_size)
     except FileNotFoundError as error:
         raise InputError("no such file") from error
     except OSError as error:

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -23,7 +24,14 @@ from orthoedge.runtime.preprocess import Pixels
 from orthoedge.runtime.running import Running, set_up
 from orthoedge.runtime.usable import find_faults
 
-__all__ = ["Finding", "Pipeline"]
+__all__ = ["Finding", "Pipeline", "Reader"]
+
+
+class Reader(Protocol):
+    """Reads a file, as `intake.read_image` and `isolation.IsolatedReader` do."""
+
+    def __call__(self, source: Path | str | bytes, *, memory_mb: float | None) -> Radiograph:
+        """Raises as `intake.read_image`."""
 
 
 class Pipeline:
@@ -37,7 +45,7 @@ class Pipeline:
         fallback: why this engine runs in place of the one asked for; goes into every finding.
         deadline_ms: milliseconds that one call may take; None for as long as it takes. It is
             looked at after each stage and within inference: a file that is being decoded is not
-            interrupted.
+            interrupted, unless an `IsolatedReader` reads it.
         memory_mb: MiB that reading one file may take, as estimated from its header before it is
             decoded; None for no limit but that of the size in pixels. An array is the caller's.
         spare: opens the engine that takes over for good once `engine` fails, the call that it
@@ -65,6 +73,8 @@ class Pipeline:
         self._spare = spare
         self._taking_over = threading.Lock()
         self._running = set_up(bundle, engine, fallback)
+        self.read: Reader = read_image
+        """How files are read; an `IsolatedReader` in its place does it in a child process."""
 
     @property
     def engine(self) -> Engine:
@@ -120,7 +130,7 @@ class Pipeline:
         if isinstance(source, np.ndarray):
             radiograph = Radiograph(pixels=source, source_bits=8, spacing_mm=None, notes=())
         else:
-            radiograph = read_image(source, memory_mb=self._memory_mb)
+            radiograph = self.read(source, memory_mb=self._memory_mb)
         read = time.perf_counter()
         if deadline is not None:
             deadline.check("reading")
@@ -147,7 +157,7 @@ class Pipeline:
             saliency_map=outputs.saliency_map[0, label],
             placement=placement,
             input_size=self.bundle.manifest.graph.size,
-            notes=radiograph.notes,
+            notes=(*radiograph.notes, *ran.engine.notes),
             notice=self.bundle.manifest.intended_use,
             thresholds=ran.thresholds,
             provenance=ran.provenance,

@@ -105,7 +105,11 @@ def _open_on_jetson(model: bytes, size: int, precision: Precision, cache: Path |
     from orthoedge.targets.jetson.plans import obtain_plan
 
     device = probe()
-    return TensorRtEngine(obtain_plan(model, device, cache).data, size, precision, device)
+    stored = obtain_plan(model, device, cache)
+    engine = TensorRtEngine(stored.data, size, precision, device)
+    if stored.refused:
+        engine.notes = (f"engine plan made anew: {stored.refused}",)
+    return engine
 
 
 def check_target(target: str) -> None:
@@ -164,6 +168,8 @@ def open_pipeline(
     streams: int = 1,
     deadline_ms: float | None = None,
     memory_mb: float | None = None,
+    key: bytes | None = None,
+    oldest: str = "",
 ) -> Pipeline:
     """Read a bundle, open an engine on it, and return the pipeline.
 
@@ -179,14 +185,17 @@ def open_pipeline(
         streams: see `open_engine`.
         deadline_ms: see `Pipeline`.
         memory_mb: see `Pipeline`.
+        key: see `read_bundle`.
+        oldest: see `read_bundle`.
 
     Raises:
         BundleError: the bundle is missing, is not what its manifest says, or lacks the precision.
         EngineError: the engine cannot be opened, for jetson no CPU engine either.
-        RecipeError: `deadline_ms` or `memory_mb` is not above 0.
+        RecipeError: `deadline_ms` or `memory_mb` is not above 0, or `oldest` is no version.
     """
     if not isinstance(bundle, Bundle):
-        bundle = read_bundle(EMBEDDED if bundle is None else Path(bundle))
+        bundle = read_bundle(EMBEDDED if bundle is None else Path(bundle), key, oldest)
+    bundle.check_trust(key, oldest)
     open_on = partial(open_engine, bundle, threads=threads, cache=cache, streams=streams)
     if target != "jetson":
         engine = open_on(target, precision)

@@ -22,7 +22,6 @@ from pathlib import Path
 
 import msgspec
 import torch
-from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from orthoedge.benchmarks import metrics as measure
@@ -41,7 +40,7 @@ from orthoedge.training.evaluation.plots import write_curves
 from orthoedge.training.evaluation.writing import write_evaluation
 from orthoedge.training.hardware import open_fabric, training_precision
 from orthoedge.training.norms import start_running_statistics
-from orthoedge.training.progress import say, say_epoch, say_result, say_start, write_scalars
+from orthoedge.training.progress import EventLog, say, say_epoch, say_result, say_start
 from orthoedge.training.recipe import Recipe
 from orthoedge.training.run import Epoch, Report, TrainingMetrics
 from orthoedge.training.schedule import learning_rate
@@ -139,10 +138,10 @@ def fit(
         say(f"resuming after epoch {len(state.epochs)}{given}")
     done, started = len(state.epochs), time.monotonic()
     if first:
-        writer = SummaryWriter(str(out / "tensorboard"), purge_step=max(done, 1))
+        events = EventLog(out / "tensorboard", max(done, 1))
         if done:  # the kill may have come between the state and the log
             _write_log(out / folder.LOG, state.epochs)
-            write_scalars(writer, state.epochs[-1])
+            events.add(state.epochs[-1])
 
     for epoch in range(done + 1, recipe.epochs + 1):
         if recipe.patience and state.stale >= recipe.patience:
@@ -156,12 +155,11 @@ def fit(
                 write_atomic(out / folder.MODEL, model_bytes(stepper.judged))
             save_state(out / folder.STATE, stepper, state)
             _write_log(out / folder.LOG, state.epochs)
-            write_scalars(writer, row)
+            events.add(row)
             left = (time.monotonic() - started) / (epoch - done) * (recipe.epochs - epoch)
             say_epoch(row, recipe.epochs, better, left)
 
     if first:
-        writer.close()
         tensors, _ = read_safetensors(out / folder.MODEL)
         network.load_state_dict(tensors)
         judged = evaluate(network, test)

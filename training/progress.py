@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 
 import torch
-from torch.utils.tensorboard import SummaryWriter
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # type: ignore[import-untyped]
+from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-untyped]
+from tensorboard.summary.writer.record_writer import RecordWriter  # type: ignore[import-untyped]
 from tqdm import tqdm
 
 from orthoedge.training.data.shortcuts import ShortcutAudit
@@ -22,12 +25,38 @@ def say(line: str) -> None:
         tqdm.write(line, file=sys.stderr)
 
 
-def write_scalars(writer: SummaryWriter, row: Epoch) -> None:
-    """Add an epoch to the TensorBoard log."""
-    for name in Epoch.__struct_fields__:
-        if name != "epoch":
-            writer.add_scalar(name, getattr(row, name), row.epoch)  # type: ignore[no-untyped-call]
-    writer.flush()  # type: ignore[no-untyped-call]
+class EventLog:
+    """TensorBoard's log of a run, written where an error is heard.
+
+    torch's own writer works in a thread, which prints a traceback where the disk is full. The file
+    only grows; a last record that a kill cut off is skipped by whoever reads it.
+    """
+
+    def __init__(self, folder: Path, step: int) -> None:
+        """Begin a file in `folder`; what older ones have from epoch `step` on is shown no more."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self._file = folder / f"events.out.tfevents.{time.time_ns()}"
+        self._append(Event(file_version="brain.Event:2"))
+        self._append(Event(step=step, session_log=SessionLog(status=SessionLog.START)))
+
+    def add(self, row: Epoch) -> None:
+        """Add an epoch.
+
+        Raises:
+            OSError: it cannot be written; `filename` is the log's.
+        """
+        names = [name for name in Epoch.__struct_fields__ if name != "epoch"]
+        values = [Summary.Value(tag=name, simple_value=getattr(row, name)) for name in names]
+        self._append(Event(step=row.epoch, summary=Summary(value=values)))
+
+    def _append(self, event: Event) -> None:
+        event.wall_time = time.time()
+        try:
+            with self._file.open("ab") as file:
+                RecordWriter(file).write(event.SerializeToString())
+        except OSError as error:
+            error.filename = str(self._file)
+            raise
 
 
 def say_start(recipe: Recipe, parts: Split, report: Report, processes: int) -> None:

@@ -130,7 +130,7 @@ def load_state(path: Path, stepper: Stepper) -> State:
             stepper.average.module.load_state_dict(saved["average"])
         return State(msgspec.convert(saved["epochs"], list[Epoch]), saved["best"])
     except (
-        *(RuntimeError, KeyError, EOFError, ValueError, TypeError),
+        *(RuntimeError, LookupError, EOFError, ValueError, TypeError),
         *(pickle.UnpicklingError, msgspec.ValidationError),
     ) as error:
         first = next(iter(str(error).splitlines()), type(error).__name__)

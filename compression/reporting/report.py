@@ -7,7 +7,7 @@ from pathlib import Path
 from orthoedge.compression.reporting.plots import write_front, write_trace
 from orthoedge.compression.reporting.records import CompressionReport
 from orthoedge.compression.reporting.text import FRONT, TRACE, markdown
-from orthoedge.runtime.files import write_atomic
+from orthoedge.runtime.files import together, write_atomic
 from orthoedge.training.run import write_record
 
 JSON, MARKDOWN = "report.json", "report.md"
@@ -17,17 +17,16 @@ def write_report(folder: Path, report: CompressionReport) -> None:
     """Write the plots there is something to draw for, report.md and, last, report.json.
 
     Args:
-        folder: made where it does not exist; each file is written atomically.
+        folder: made where it does not exist; a full disk leaves it as it was.
         report: what is known so far; an earlier one in the folder is replaced.
     """
-    (folder / JSON).unlink(missing_ok=True)  # an old one would vouch for new pictures
-    for name, write, rows in (
-        (FRONT, write_front, report.candidates),
-        (TRACE, write_trace, report.trace),
-    ):
-        if rows:
-            write(folder / name, report)
-        else:
+    plots = ((FRONT, write_front, report.candidates), (TRACE, write_trace, report.trace))
+    with together(folder, JSON) as new:
+        for name, write, rows in plots:
+            if rows:
+                write(new / name, report)
+        write_atomic(new / MARKDOWN, markdown(report).encode())
+        write_record(new / JSON, report)
+    for name, _, rows in plots:
+        if not rows:
             (folder / name).unlink(missing_ok=True)
-    write_atomic(folder / MARKDOWN, markdown(report).encode())
-    write_record(folder / JSON, report)

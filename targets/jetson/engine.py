@@ -45,6 +45,7 @@ class TensorRtEngine:
 
     name = "tensorrt"
     threads = 1
+    notes: tuple[str, ...] = ()
 
     def __init__(
         self,

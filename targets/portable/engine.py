@@ -33,6 +33,7 @@ class OnnxRuntimeEngine:
 
     name = "onnxruntime"
     isa = "not reported"
+    notes: tuple[str, ...] = ()
 
     def __init__(
         self, model: bytes, size: int, precision: Precision, threads: int | None = None

@@ -2,26 +2,42 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import io
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from orthoedge.runtime.errors import EngineError
-from orthoedge.runtime.files import sha256, write_atomic
+from orthoedge.runtime.files import sha256
 from orthoedge.targets.x86.binding import binding
 from orthoedge.targets.x86.cpu import instruction_sets
+from orthoedge.targets.x86.kept import keep, look
 
-_DIGEST = hashlib.sha256().digest_size
+# In every name, so that files of an older layout are not looked at; changes with that of `kept`.
+_LAYOUT = 2
+
+
+class Compiled(NamedTuple):
+    """A compiled model."""
+
+    model: Any
+    refused: str
+    """Why what the cache had was not used; empty if it was, or nothing was there."""
 
 
 def compile_model(
     model: bytes, size: int, threads: int | None, cache: Path | None, streams: int = 1
 ) -> Any:
-    """Compile for one image of a fixed size.
+    """The model alone of `obtain_compiled`."""
+    return obtain_compiled(model, size, threads, cache, streams).model
+
+
+def obtain_compiled(
+    model: bytes, size: int, threads: int | None, cache: Path | None, streams: int = 1
+) -> Compiled:
+    """A model compiled for one image of a fixed size: from the cache if it is whole, else now.
 
     Args:
         model: an ONNX file with the common face, its hash already checked.
@@ -47,17 +63,17 @@ def compile_model(
         config["ENABLE_CPU_PINNING"] = False
     core = binding().Core()
     if cache is None:
-        return _compile(core, model, size, config)
+        return Compiled(_compile(core, model, size, config), "")
     file = cache / f"{_key(model, size, config)[:32]}.openvino"
-    kept = file.read_bytes() if file.is_file() else b""
     # OpenVINO itself loads a kept model with a flipped byte without a word.
-    if len(kept) > _DIGEST and hashlib.sha256(kept[_DIGEST:]).digest() == kept[:_DIGEST]:
-        return core.import_model(kept[_DIGEST:], "CPU", config)
+    kept, refused = look(file)
+    if kept is not None:
+        return Compiled(core.import_model(kept, "CPU", config), "")
     compiled = _compile(core, model, size, config)
     exported = compiled.export_model()
     content = exported.getvalue() if isinstance(exported, io.BytesIO) else bytes(exported)
-    write_atomic(file, hashlib.sha256(content).digest() + content)
-    return compiled
+    keep(file, content)
+    return Compiled(compiled, refused)
 
 
 def _compile(core: Any, model: bytes, size: int, config: dict[str, Any]) -> Any:
@@ -78,4 +94,4 @@ def machine_key() -> list[Any]:
 
 
 def _key(model: bytes, size: int, config: dict[str, Any]) -> str:
-    return sha256(json.dumps([sha256(model), size, config, machine_key()]).encode())
+    return sha256(json.dumps([_LAYOUT, sha256(model), size, config, machine_key()]).encode())

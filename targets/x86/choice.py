@@ -11,10 +11,11 @@ import numpy as np
 
 from orthoedge.runtime.bundles import Bundle
 from orthoedge.runtime.engine import PRECISIONS, Precision
-from orthoedge.runtime.files import sha256, write_atomic
+from orthoedge.runtime.files import sha256
 from orthoedge.targets.x86.build import cache_failed, machine_key
 from orthoedge.targets.x86.cpu import choose_precision
 from orthoedge.targets.x86.engine import OpenVinoEngine
+from orthoedge.targets.x86.kept import keep, look
 
 _ROUNDS = 15
 _WARMUP = 3
@@ -47,25 +48,20 @@ def measure_precision(
     if possible == "fp32":
         return possible, reason
     key = sha256(json.dumps([bundle.sha256, threads, streams, machine_key()]).encode())
-    file = None if cache is None else cache / f"{key[:32]}.precision.json"
-    found = None if file is None else _remembered(file)
-    when = "remembered"
-    if found is None:
-        found, when = _time(bundle, threads, cache, streams), "measured now"
-        if file is not None:
-            try:
-                write_atomic(file, msgspec.json.encode(found))
-            except OSError as error:
-                raise cache_failed(cache, error) from error
+    file = None if cache is None else cache / f"{key[:32]}.precision"
+    try:
+        kept, refused = (None, "") if file is None else look(file)
+        if kept is not None:
+            found, when = msgspec.json.decode(kept, type=_Measured), "remembered"
+        else:
+            found = _time(bundle, threads, cache, streams)
+            when = f"measured now; {refused}" if refused else "measured now"
+            if file is not None:
+                keep(file, msgspec.json.encode(found))
+    except OSError as error:
+        raise cache_failed(cache, error) from error
     chosen: Precision = "int8" if found.int8 <= found.fp32 else "fp32"
     return chosen, f"INT8 takes {found.int8:.2f} ms and fp32 {found.fp32:.2f} ms ({when})"
-
-
-def _remembered(file: Path) -> _Measured | None:
-    try:
-        return msgspec.json.decode(file.read_bytes(), type=_Measured)
-    except (OSError, msgspec.MsgspecError):
-        return None  # absent or damaged: measured again
 
 
 def _time(bundle: Bundle, threads: int | None, cache: Path | None, streams: int) -> _Measured:

@@ -18,7 +18,7 @@ from orthoedge.runtime.deadline import Deadline
 from orthoedge.runtime.engine import Outputs, Precision, check_images
 from orthoedge.runtime.errors import EngineError
 from orthoedge.targets.x86.binding import binding
-from orthoedge.targets.x86.build import cache_failed, compile_model
+from orthoedge.targets.x86.build import cache_failed, obtain_compiled
 
 _OUTPUTS = ("logits", "saliency_map", "feature_vector")
 _STAGE = "inference"
@@ -70,7 +70,7 @@ class OpenVinoEngine:
         self.version = importlib.metadata.version("openvino")
         self._size = size
         try:
-            self._compiled = compile_model(model, size, threads, cache, streams)
+            self._compiled, refused = obtain_compiled(model, size, threads, cache, streams)
         except OSError as error:
             raise cache_failed(cache, error) from error
         except RuntimeError as error:
@@ -82,6 +82,7 @@ class OpenVinoEngine:
                 f"{'' if integer else 'out'} integer kernels: the file is not what it says"
             )
         self.precision = precision
+        self.notes = (f"compile cache: {refused}",) if refused else ()
         self.threads: int = self._compiled.get_property("INFERENCE_NUM_THREADS")
         self._local = threading.local()
 

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from orthoedge.benchmarks import record
+from orthoedge.benchmarks import device_record
 from orthoedge.cli.main import main
 from orthoedge.runtime.files import sha256
 
@@ -118,7 +118,8 @@ def test_images_of_another_class_are_refused_by_name(bundle, tmp_path, capsys):
 
 
 def test_a_record_is_written_beside_the_same_checks(small_bundle, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(record, "make_record", partial(record.make_record, calls=5, seconds=0))
+    quick = partial(device_record.make_record, calls=5, seconds=0)
+    monkeypatch.setattr(device_record, "make_record", quick)
     given = ["verify", str(small_bundle.path), "--target", "portable"]
     assert main(given) == 0
     checks = capsys.readouterr().out.splitlines()

@@ -150,7 +150,7 @@ def test_a_deadline_that_is_kept_changes_nothing(small_bundle, image):
 class Late:
     """An engine that answers when it likes, and once gives up as it should."""
 
-    name, version, precision, isa, threads = "late", "0", "fp32", "none", 1
+    name, version, precision, isa, threads, notes = "late", "0", "fp32", "none", 1, ()
 
     def __init__(self, give_up):
         self.give_up, self.allowed = give_up, []

@@ -16,6 +16,7 @@ def changed_bundle(tmp_path, change):
     manifest = json.loads((copy / "manifest.json").read_text())
     change(copy, manifest)
     (copy / "manifest.json").write_text(json.dumps(manifest))
+    (copy / "manifest.sha256").unlink()
     return copy
 
 

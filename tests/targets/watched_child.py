@@ -40,9 +40,17 @@ def forbid_files():
 
 
 def forbid_sockets_and_programs():
+    _forbid(_SOCKET, _EXECVE, _EXECVEAT)
+
+
+def forbid_sockets():
+    """For this process and all that it starts."""
+    _forbid(_SOCKET)
+
+
+def _forbid(*forbidden):
     """A filter of seccomp(2): kill the process at these calls, allow all others."""
     assert platform.machine() == "x86_64"
-    forbidden = (_SOCKET, _EXECVE, _EXECVEAT)
     steps = [(0x20, 0, 0, 0)]  # load the number of the call
     steps += [(0x15, len(forbidden) - i, 0, call) for i, call in enumerate(forbidden)]
     steps += [(0x06, 0, 0, 0x7FFF0000), (0x06, 0, 0, 0x80000000)]  # allow; kill the process

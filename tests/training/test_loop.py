@@ -280,7 +280,7 @@ def test_a_timm_convnext_brings_its_last_normalization_with_it(tmp_path):
 def test_a_damaged_state_is_refused_in_words(finished, data, tmp_path):
     import shutil
 
-    for content in (b"", b"not a state at all"):
+    for content in (b"", b"text", b"not a state at all"):
         out = tmp_path / str(len(content))
         shutil.copytree(finished, out)
         (out / "last.pt").write_bytes(content)

@@ -45,6 +45,16 @@ def test_a_finding_comes_from_tensorrt_and_says_so(jetpack, small_bundle, store)
     assert standin_gpu.BOOKS.deserialized == 1, "taken from the store by this process alone"
 
 
+def test_a_finding_tells_of_a_plan_that_was_damaged(jetpack, small_bundle, store):
+    first = open_pipeline(small_bundle, "jetson", cache=store)(PIXELS)
+    (file,) = store.glob("*.tensorrt")
+    file.write_bytes(file.read_bytes()[:-1])
+    second = open_pipeline(small_bundle, "jetson", cache=store)(PIXELS)
+    assert second.probabilities == first.probabilities
+    (note,) = set(second.notes) - set(first.notes)
+    assert note.startswith(f"engine plan made anew: {file.name} is damaged")
+
+
 def test_its_decisions_are_those_of_the_cpu(jetpack):
     pipeline, expected = open_pipeline(target="jetson"), open_pipeline(target="portable")
     path = min(SAMPLES.glob("*.png"))

@@ -12,6 +12,7 @@ import pytest
 
 from orthoedge.runtime import preprocess as preprocess_module
 from orthoedge.runtime.errors import DataError, InputError
+from orthoedge.runtime.files import sweep
 from orthoedge.runtime.preprocess import STANDARD, Preprocess
 from orthoedge.training.data import cache
 from orthoedge.training.data.radiographs import Radiographs
@@ -137,16 +138,20 @@ def test_an_image_that_cannot_be_read_leaves_no_cache(studies, tmp_path):
     assert list((tmp_path / "cache").iterdir()) == []
 
 
-def test_what_a_killed_process_left_is_swept_once_nobody_writes_it(studies, tmp_path):
+def test_half_of_a_cache_that_was_killed_is_no_reason_to_call_the_disk_full(
+    studies, tmp_path, monkeypatch
+):
     folder = tmp_path / "cache"
     folder.mkdir()
-    abandoned, growing = folder / ".a.npy.1.tmp", folder / ".b.npy.2.tmp"
-    for left in (abandoned, growing):
-        left.write_bytes(b"half")
-    os.utime(abandoned, (0, 0))
+    left = folder / ".orthoedge-0123456789abcdef.tmp"
+    left.write_bytes(b"half")
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(
+        shutil, "disk_usage", lambda folder: usage._replace(free=0 if left.exists() else 1 << 30)
+    )
+    sweep.cache_clear()
     read(studies, folder)
-    assert not abandoned.exists()
-    assert growing.exists()
+    assert not left.exists()
 
 
 def test_the_folder_is_where_the_desktop_standard_says(monkeypatch):

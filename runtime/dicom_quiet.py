@@ -1,0 +1,48 @@
+"""pydicom without what it says: its warnings and its log quote the values they complain about."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+_changing = threading.Lock()
+_readers = 0
+_undo = ExitStack()
+
+
+@contextmanager
+def quiet_pydicom() -> Iterator[None]:
+    """Drop pydicom's warnings and log records until the last thread that asked for it is done.
+
+    Warnings and loggers belong to the whole process. Were each thread to put back what it found,
+    one that ends late would put back what another had set.
+    """
+    global _readers
+    with _changing:
+        if _readers == 0:
+            _undo.enter_context(warnings.catch_warnings())
+            warnings.simplefilter("ignore")
+            _undo.enter_context(_muted(logging.getLogger("pydicom")))
+        _readers += 1
+    try:
+        yield
+    finally:
+        with _changing:
+            _readers -= 1
+            if _readers == 0:
+                _undo.close()
+
+
+@contextmanager
+def _muted(logger: logging.Logger) -> Iterator[None]:
+    def drop(record: logging.LogRecord) -> bool:
+        return False
+
+    logger.addFilter(drop)
+    try:
+        yield
+    finally:
+        logger.removeFilter(drop)
