@@ -49,6 +49,18 @@ def test_a_set_is_byte_identical_for_the_same_seed_and_any_number_of_jobs(tmp_pa
     assert _tree(tmp_path / "a") == _tree(tmp_path / "b")
 
 
+def test_a_rendering_that_is_cut_short_leaves_no_index_of_other_images(tmp_path: Path) -> None:
+    write_phantoms(tmp_path, 8, seed=7, size=96)
+
+    def cut(done: int) -> None:
+        if done == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_phantoms(tmp_path, 8, seed=8, size=96, progress=cut)
+    assert not (tmp_path / "index.csv").exists()
+
+
 def test_the_index_describes_the_files_and_names_hide_the_class(tmp_path: Path) -> None:
     write_phantoms(tmp_path, 24, seed=1, size=96)
     with (tmp_path / "index.csv").open(newline="", encoding="utf-8") as file:
