@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -105,8 +106,9 @@ def _train(inputs: Path, folder: Path) -> int:
 def _compress(inputs: Path, folder: Path) -> int:
     from orthoedge.cli.main import main
 
-    # Finished, and killed before it could say so: there is nothing to go on with.
+    # Killed once the bundle was there: docs/reliability.md says what may be left and be removed.
     if (folder / "bundle").exists():
+        shutil.rmtree(folder / "bundle.work", ignore_errors=True)
         return 0
     words = ["compress", str(inputs / "trained/run"), "--out", str(folder / "bundle")]
     words += ["--cache", str(folder / "cache"), "--set", "compress.prune="]

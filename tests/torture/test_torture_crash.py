@@ -7,12 +7,12 @@ pytestmark = pytest.mark.slow
 
 KILLS = {
     "compression": 20,
-    "training": 124,
+    "training": 100,
     "evaluation": 16,
     "compression report": 60,
     "bundle": 100,
-    "image cache": 60,
-    "compile cache": 50,
+    "image cache": 72,
+    "compile cache": 62,
     "plan store": 40,
     "precision cache": 30,
 }
