@@ -84,7 +84,7 @@ def test_an_engine_that_cannot_open_is_one_line_and_exit_2(bundle, folder, only_
 @contextlib.contextmanager
 def running(bundle, radiograph, tmp_path):
     """A command at work on more files than it can print into a pipe that nobody reads."""
-    for number in range(300):
+    for number in range(900):
         os.link(radiograph, tmp_path / f"{number}.png")
     code = "import sys; from orthoedge.cli.main import main; sys.exit(main())"
     command = [sys.executable, "-c", code, "predict", str(tmp_path), *bundle, "--json"]
