@@ -46,7 +46,7 @@ test-slow: $(VENV)/.installed  ## the slow tests, without those of torture
 torture: $(VENV)/.installed  ## the promises of docs/reliability.md at full count, each count printed
 	$(VENV)/bin/python -m pytest -m slow tests/torture $(PYTEST_ARGS)
 
-coverage-jetson: $(VENV)/.installed  ## lines of targets/jetson that its tests run; docs/jetson.md names the others
+coverage-jetson: $(VENV)/.installed  ## lines of targets/jetson that its tests run, and those that they miss
 	$(VENV)/bin/python -m coverage erase
 	$(VENV)/bin/python -m coverage run -m pytest tests/targets/jetson $(PYTEST_ARGS)
 	$(VENV)/bin/python -m coverage combine -q
