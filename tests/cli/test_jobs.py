@@ -94,6 +94,8 @@ def running(bundle, radiograph, tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # Who started the tests in the background of a shell made them deaf to it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         assert process.stdout is not None

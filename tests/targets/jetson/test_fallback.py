@@ -53,6 +53,9 @@ def test_a_finding_tells_of_a_plan_that_was_damaged(jetpack, small_bundle, store
     assert second.probabilities == first.probabilities
     (note,) = set(second.notes) - set(first.notes)
     assert note.startswith(f"engine plan made anew: {file.name} is damaged")
+    # Only in a run of the whole suite one of the two engines is still held here; what holds it was
+    # not found. Engines that are let go are the subject of the other tests.
+    standin_gpu.reset()
 
 
 def test_its_decisions_are_those_of_the_cpu(jetpack):
