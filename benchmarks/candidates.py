@@ -10,13 +10,15 @@ import msgspec
 
 from orthoedge.benchmarks.seeds import SeedsPipeline
 from orthoedge.runtime.bundles import Bundle
-from orthoedge.runtime.engine import PRECISIONS, Engine, Precision
+from orthoedge.runtime.engine import Engine, Precision
 from orthoedge.runtime.errors import EngineError, MissingDependency, UnknownTarget
 from orthoedge.runtime.pipeline import Pipeline
 from orthoedge.runtime.preprocess import Pixels
-from orthoedge.targets import open_engine, open_model
+from orthoedge.targets import open_engine, open_model, precisions_of
 
 SEEDS = "seeds"
+
+_ORDER = ("int8", "fp16", "fp32")  # of the rows of one target
 
 
 class Wanted(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -67,12 +69,6 @@ def ensemble_name(target: str) -> str:
     return f"ensemble {target}"
 
 
-def precisions_of(bundle: Bundle, target: str) -> tuple[Precision, ...]:
-    """INT8 first; a jetson runs fp16 too, where the bundle has it."""
-    held = bundle.manifest.golden.tolerance if target == "jetson" else PRECISIONS
-    return tuple(sorted(held, key=("int8", "fp16", "fp32").index))
-
-
 def wanted(
     bundle: Bundle, targets: Sequence[str], *, ensemble: bool, seeds: bool
 ) -> tuple[Wanted, ...]:
@@ -80,7 +76,7 @@ def wanted(
     found = [
         Wanted(kind="student", target=target, precision=precision)
         for target in targets
-        for precision in precisions_of(bundle, target)
+        for precision in sorted(precisions_of(bundle, target), key=_ORDER.index)
     ]
     if ensemble:
         found += [Wanted(kind="ensemble", target=t, precision="fp32") for t in targets]

@@ -52,17 +52,18 @@ def findings(report: Report) -> Table:
         for one in report.candidates
         if is_pipeline(one)
     ]
-    head: tuple[str, ...] = (
-        "",
-        "p50 ms",
-        "p90 ms",
-        "p99 ms",
-        f"÷ {report.reference}",
-        "mJ",
-        "macro-F1",
+    head = (
+        *_timed(report),
+        "accuracy",
+        *(f"recall {label}" for label in recalls),
+        "99 % of the ensemble's",
     )
-    head += ("accuracy", *(f"recall {label}" for label in recalls), "99 % of the ensemble's")
     return _table("Speed and accuracy", (*head, "a call"), rows)
+
+
+def _timed(report: Report) -> tuple[str, ...]:
+    """Headings of what both tables of candidates begin with."""
+    return ("", "p50 ms", "p90 ms", "p99 ms", f"÷ {report.reference}", "mJ", "macro-F1")
 
 
 def models(report: Report) -> Table:
@@ -79,16 +80,7 @@ def models(report: Report) -> Table:
         for one in report.candidates
         if not is_pipeline(one)
     ]
-    head: tuple[str, ...] = (
-        "",
-        "p50 ms",
-        "p90 ms",
-        "p99 ms",
-        f"÷ {report.reference}",
-        "mJ",
-        "macro-F1",
-    )
-    head += ("engine", "instruction set", "a call")
+    head = (*_timed(report), "engine", "instruction set", "a call")
     return _table("The model alone", head, rows)
 
 

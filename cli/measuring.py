@@ -98,7 +98,7 @@ def _measure(
 
 def _lacking(report: Report, bundle: Bundle, named: Sequence[str]) -> bool:
     """Whether a precision of a target that was named could not be measured."""
-    from orthoedge.benchmarks.candidates import precisions_of
+    from orthoedge.targets import precisions_of
 
     asked = {f"{target} {p}" for target in named for p in precisions_of(bundle, target)}
     return any(missing.what in asked for missing in report.missing)

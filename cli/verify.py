@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     """Print one line per check; exit 1 if any fails."""
     from orthoedge.runtime.bundles import EMBEDDED, read_bundle
     from orthoedge.runtime.errors import BundleError
-    from orthoedge.targets import check_target
+    from orthoedge.targets import check_target, precisions_of
 
     path = EMBEDDED if args.bundle is None else args.bundle
     if args.record is None:
@@ -66,20 +66,14 @@ def run(args: argparse.Namespace) -> int:
         return 1
     signed = f", signed by {bundle.signer.hex()}" if bundle.signer else ""
     print(f"pass  {path}: {bundle.manifest.name}, every file matches its SHA-256{signed}")
-    precisions = _precisions(bundle, args.target, args.precision)
+    precisions = (
+        precisions_of(bundle, args.target) if args.precision == "auto" else (args.precision,)
+    )
     if args.record is not None:
         return _record(bundle, precisions, args)
     studies = _read_studies(args.data, bundle) if args.data else []
     passed = [_verify(bundle, one, studies, args) for one in precisions]
     return 0 if all(passed) else 1
-
-
-def _precisions(bundle: Bundle, target: str, wanted: str) -> tuple[Precision, ...]:
-    """The one that was asked for, or all that the target runs of those in the bundle."""
-    from orthoedge.runtime.engine import PRECISIONS
-
-    runnable = tuple(bundle.manifest.golden.tolerance) if target == "jetson" else PRECISIONS
-    return runnable if wanted == "auto" else (wanted,)  # type: ignore[return-value]
 
 
 def _verify(

@@ -21,6 +21,7 @@ __all__ = [
     "open_engine",
     "open_model",
     "open_pipeline",
+    "precisions_of",
 ]
 
 
@@ -128,6 +129,11 @@ def check_target(target: str) -> None:
     }[target]
     if importlib.util.find_spec(package) is None:
         raise MissingDependency(package, target, purpose)
+
+
+def precisions_of(bundle: Bundle, target: str) -> tuple[Precision, ...]:
+    """What a target runs of the bundle's models: a jetson fp16 too, where the bundle has it."""
+    return tuple(bundle.manifest.golden.tolerance) if target == "jetson" else PRECISIONS
 
 
 def choose_precision(
