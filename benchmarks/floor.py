@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import msgspec
 
 from orthoedge.benchmarks.starts import Child
 from orthoedge.runtime.bundles import Bundle
+from orthoedge.runtime.children import run_code
 from orthoedge.runtime.engine import Precision
 from orthoedge.runtime.errors import EngineError, MissingDependency
 
@@ -114,7 +114,7 @@ def _ask_application(
     # Without the hint "none" the application refuses to be given threads; sync asks for latency.
     options = f"-d CPU -hint none -nstreams 1 -nireq 1 -api sync -nthreads {threads} -pin NO"
     options += f" -infer_precision f32 -shape [1,1,{size},{size}] -t {seconds} -json_stats"
-    command = [sys.executable, "-c", f"from {_APPLICATION} import main; main()", *options.split()]
+    command = [*run_code(f"from {_APPLICATION} import main; main()"), *options.split()]
     command += ["-m", str(folder / "model.onnx"), "-report_type", "no_counters"]
     report = folder / "benchmark_report.json"
     report.unlink(missing_ok=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import cv2
 import numpy as np
 
 from orthoedge.runtime.bundles import SAMPLES
+from orthoedge.runtime.children import run_module
 from orthoedge.runtime.errors import DataError, EngineError
 from orthoedge.runtime.files import write_atomic
 from orthoedge.runtime.intake import read_image
@@ -119,7 +119,7 @@ def predict_folder(bundle: Path, folder: Path, jobs: int) -> Callable[[], None]:
     Raises:
         EngineError: when called, if the command failed.
     """
-    command = [sys.executable, "-m", "orthoedge.cli.main", "predict", str(folder), "--json"]
+    command = [*run_module("orthoedge.cli.main"), "predict", str(folder), "--json"]
     command += ["--bundle", str(bundle), "--jobs", str(jobs)]
 
     def call() -> None:

@@ -27,6 +27,7 @@ from orthoedge.benchmarks.energy import energy_mj, find_sensor
 from orthoedge.benchmarks.latency import Samples, Turn, in_turns
 from orthoedge.benchmarks.records import Missing
 from orthoedge.runtime.bundles import Bundle, read_bundle
+from orthoedge.runtime.children import run_module
 from orthoedge.runtime.errors import EngineError, OrthoEdgeError
 from orthoedge.runtime.files import write_atomic
 from orthoedge.runtime.preprocess import Pixels
@@ -97,7 +98,7 @@ def run_process(job: Job, folder: Path) -> None:
     file = folder / f"job-{job.number}.json"
     write_atomic(file, msgspec.json.encode(job))
     process = subprocess.Popen(
-        [sys.executable, "-m", __name__, str(file)],
+        [*run_module(__name__), str(file)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

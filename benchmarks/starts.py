@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from orthoedge.runtime.children import run_code
 from orthoedge.runtime.errors import EngineError
 
 _FIRST_FINDING = """
@@ -40,7 +40,7 @@ class Child:
     """
 
     def __init__(self, code: str, environment: dict[str, str], *arguments: object) -> None:
-        self._command = [sys.executable, "-c", code, *map(str, arguments)]
+        self._command = [*run_code(code), *map(str, arguments)]
         self._environment = environment
 
     def run(self) -> tuple[float, str]:

@@ -140,11 +140,11 @@ def _setting(bundle: Bundle, args: argparse.Namespace) -> Setting:
 def _cap(args: argparse.Namespace, bundle: Bundle) -> None:
     """Begin anew with the engine's cap: libraries read it once, when they are loaded."""
     from orthoedge.benchmarks.classes import capped_environment
+    from orthoedge.runtime.children import run_module
 
     environment = capped_environment(args.isa, bundle)
     if environment != dict(os.environ):
-        module = ["-m", "orthoedge.cli.main"]
-        command = [sys.executable, *module, *shlex.split(command_of(args))[1:]]
+        command = [*run_module("orthoedge.cli.main"), *shlex.split(command_of(args))[1:]]
         os.execve(sys.executable, command, environment)
 
 

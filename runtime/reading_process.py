@@ -11,13 +11,13 @@ import select
 import signal
 import struct
 import subprocess
-import sys
 import time
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from orthoedge.runtime.children import run_code
 from orthoedge.runtime.errors import EngineError, InputError, MissingDependency
 from orthoedge.runtime.intake import MAX_PIXELS, Radiograph
 
@@ -70,7 +70,7 @@ class ReadingProcess:
         self._printed, stderr = os.pipe()
         for end in (self._printed, stderr):
             os.set_blocking(end, False)  # what does not fit is lost, and nobody waits
-        command = [sys.executable, "-c", _start_code()]
+        command = run_code(f"from {_CHILD} import serve; serve()")
         pipe = subprocess.PIPE
         try:
             # A session of its own: Ctrl-C is for the parent, which ends this one.
@@ -172,8 +172,3 @@ def _wait(descriptor: int, event: int, end: float) -> None:
     poll.register(descriptor, event)
     if not poll.poll(max(0.0, end - time.monotonic()) * 1e3):
         raise _Late
-
-
-def _start_code() -> str:
-    """Python looks first in the working folder, where files to be read may lie; the child not."""
-    return f"import sys; sys.path[:] = {sys.path!r}; from {_CHILD} import serve; serve()"

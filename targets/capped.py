@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from orthoedge.runtime.children import run_module
 from orthoedge.runtime.engine import Outputs, Precision
 from orthoedge.runtime.errors import EngineError, OrthoEdgeError
 from orthoedge.targets import open_model
@@ -90,7 +91,7 @@ def run_capped(
 def _run_child(arguments: list[str], cap: str) -> None:
     try:
         ended = subprocess.run(
-            [sys.executable, "-m", __name__, *arguments],
+            [*run_module(__name__), *arguments],
             env=os.environ | {_VARIABLE: cap},
             capture_output=True,
             text=True,

@@ -187,3 +187,10 @@ def test_these_tests_see_every_way_of_importing(source, anywhere, at_import):
     tree = ast.parse(source)
     assert imported_anywhere(tree) == anywhere
     assert imported_at_import(tree) == (anywhere if at_import is None else at_import)
+
+
+@every_source
+def test_python_is_started_through_children(path):
+    # A child that is started otherwise looks for its modules in the working folder first.
+    starts = '[sys.executable, "-' in path.read_text(encoding="utf-8")
+    assert starts == (path.name == "children.py")

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from orthoedge.runtime.children import run_module
 from orthoedge.runtime.errors import EngineError, MissingDependency, OrthoEdgeError
 
 _MISSING = 3  # the child's exit status when a package is not installed
@@ -17,7 +18,7 @@ _MISSING = 3  # the child's exit status when a package is not installed
 def ask(
     module: str, arguments: list[str], what: str, timeout_s: float, given: bytes = b""
 ) -> bytes:
-    """Run `python -m module arguments` and return the line that it answers.
+    """Run a module in a process of its own and return the line that it answers.
 
     Args:
         module: one of ours that calls `answer` when it is run.
@@ -30,7 +31,7 @@ def ask(
         MissingDependency: the child says that a package is not installed.
         EngineError: the child's own reason, or the signal that ended it, or that it hung.
     """
-    command = [sys.executable, "-m", module, *arguments]
+    command = [*run_module(module), *arguments]
     try:
         ended = subprocess.run(
             command, input=given, capture_output=True, check=False, timeout=timeout_s

@@ -20,6 +20,7 @@ def gpu(monkeypatch):
     path = os.pathsep.join([str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])])
     monkeypatch.setenv("PYTHONPATH", path)
     standin_gpu.reset()
+    gc.freeze()  # what other tests made is not searched: in a run of them all that takes a second
 
     def plant(**faults):
         standin_gpu.FAULTS.__dict__.update(faults)
@@ -28,6 +29,7 @@ def gpu(monkeypatch):
     yield plant
     for _ in range(3):  # what one pass lets go of may hold more
         gc.collect()
+    gc.unfreeze()
     assert standin_gpu.BOOKS.violations == []
     if not standin_gpu.BOOKS.sticky:  # then CUDA frees nothing any more
         assert standin_gpu.still_open() == []
