@@ -144,8 +144,8 @@ def how(report: Report) -> list[str]:
         f"{asked.isa_cap or 'every instruction set that the processor has'}; seed {asked.seed}.",
         f"Timed on: {asked.data}.",
         f"Accuracy on: {asked.labelled or 'nothing'}.",
-        f"Ratios are medians over that of {report.reference}. Their 95 % intervals are "
-        "bootstrapped over the processes, then over the rounds, which are drawn in pairs.",
+        f"A ratio is the median over rounds of a turn's time over that of {report.reference} in "
+        "the same round. Its 95 % interval is bootstrapped over the processes, then over rounds.",
         "Intervals of accuracy are bootstrapped over patients, or images where none are named.",
         f"Reading the clock twice takes {figure(asked.timer_ns)} ns; nothing is taken off for it.",
         _others(report.others_cores),

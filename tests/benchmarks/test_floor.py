@@ -14,7 +14,7 @@ def application(tmp_path, monkeypatch):
 
     def put(code):
         (tmp_path / "stand_in.py").write_text(code)
-        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+        monkeypatch.syspath_prepend(tmp_path)
         monkeypatch.setattr(floor, "_APPLICATION", "stand_in")
 
     return put

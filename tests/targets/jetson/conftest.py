@@ -2,7 +2,6 @@
 
 import gc
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -17,8 +16,6 @@ HERE = Path(__file__).parent
 @pytest.fixture
 def gpu(monkeypatch):
     """Plants failures, here and in child processes; at the end nothing may be left open."""
-    path = os.pathsep.join([str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])])
-    monkeypatch.setenv("PYTHONPATH", path)
     standin_gpu.reset()
     gc.freeze()  # what other tests made is not searched: in a run of them all that takes a second
 
@@ -58,7 +55,6 @@ def jetpack(request, gpu, tmp_path_factory, monkeypatch):
     (folder / "tensorrt.py").write_text(
         f"from {generation} import *\nfrom {generation} import __version__\n"
     )
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), os.environ["PYTHONPATH"]]))
     monkeypatch.syspath_prepend(folder)
     kept = _take_out()
     yield request.param

@@ -241,7 +241,6 @@ def test_nvidias_own_packages_without_a_driver_are_no_gpu(small_bundle, tmp_path
     """cuda-python itself, and the package of TensorRT's interface under TensorRT's name."""
     (tmp_path / "tensorrt.py").write_text("from tensorrt_rtx import *\n")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with pytest.raises(EngineError, match="cudaStreamCreateWithFlags: cudaError"):
         TensorRtEngine(b"", 32, "int8", NO_DEVICE, Modules("tensorrt_rtx"))
     ran = open_pipeline(small_bundle, "jetson")(PIXELS).provenance

@@ -3,7 +3,6 @@
 Most builds are the stand-in's, whose plan is the ONNX file and whose timing cache grows with each.
 """
 
-import os
 import threading
 from dataclasses import replace
 
@@ -28,7 +27,7 @@ from orthoedge.targets.jetson.plans import build_into, obtain_plan
 def own_modules(gpu, monkeypatch, tmp_path_factory):
     """Child processes find the stand-ins, and here modules that a test writes."""
     folder = tmp_path_factory.mktemp("modules")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), os.environ["PYTHONPATH"]]))
+    monkeypatch.syspath_prepend(folder)
     return folder
 
 
