@@ -32,7 +32,7 @@ FREE = {
 
 @pytest.fixture(scope="module")
 def taught(tiny_run, tmp_path_factory):
-    """Search, parts and a student whose INT8 range of the image is a small part of it."""
+    """Search, parts, teacher, and a student whose INT8 range of the image is a small part of it."""
     run = load_run(tiny_run)
     whole = msgspec.structs.replace(run.recipe.augment, crop=0)
     recipe = msgspec.structs.replace(run.recipe, augment=whole)
@@ -44,7 +44,8 @@ def taught(tiny_run, tmp_path_factory):
     network, start = search.start(name)
     network = school.teach(network, start, name, 0, recipe.compress.epochs)
     trial = search.trial(name, 0.0, 0, network)
-    return search, parts, replace(trial, int8=clipping(trial.int8))
+    teacher = export(run.model, recipe.labels, recipe.preprocess)
+    return search, parts, teacher, replace(trial, int8=clipping(trial.int8))
 
 
 def clipping(int8):
@@ -62,10 +63,10 @@ def clipping(int8):
 def spoiled(taught, monkeypatch):
     """A function: limits of INT8 and settings in; search, judge and the student out."""
     monkeypatch.setattr(timing, "_ROUNDS", 3)
-    search, parts, trial = taught
+    search, parts, teacher, trial = taught
 
     def build(limits, **settings):
-        run, old = search.run, search.recipe.compress
+        old = search.recipe.compress
         gate = msgspec.structs.replace(
             old.gate,
             fp32=msgspec.structs.replace(old.gate.fp32, **FREE),
@@ -73,7 +74,6 @@ def spoiled(taught, monkeypatch):
         )
         compress = msgspec.structs.replace(old, gate=gate, **settings)
         recipe = msgspec.structs.replace(search.recipe, compress=compress)
-        teacher = export(run.model, recipe.labels, recipe.preprocess)
         own = replace(trial, network=copy.deepcopy(trial.network))
         return replace(search, recipe=recipe), Judge(teacher, parts, recipe, "x86"), own
 

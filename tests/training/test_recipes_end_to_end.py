@@ -51,8 +51,7 @@ OWN: dict[str, tuple[str, ...]] = {
     ),
     "efficientnet-299": ("backbones=test_efficientnet", "preprocess.size=299"),
 }  # fmt: skip
-# Most of what they do is like the others.
-HEAVY = {"resnet50-vgg19", "efficientnet-299", "orthovision-resnet18", "custom-cnn"}
+QUICK_RECIPE = "fracture-binary"  # most of what the others do is like it, or like `tiny`
 CHOSEN = {"tumor-compare": "test_convnext2", "resnet50-vgg19": "vgg11_bn/fold1"}
 
 
@@ -66,7 +65,7 @@ def test_every_packaged_recipe_but_the_tests_own_goes_the_whole_way_here():
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=pytest.mark.slow) if name in HEAVY else name for name in OWN],
+    [pytest.param(name, marks=[] if name == QUICK_RECIPE else pytest.mark.slow) for name in OWN],
 )
 def test_a_recipe_goes_from_four_class_phantoms_to_a_map(name, phantoms, tmp_path, capfd):
     """Train, compress, bundle, predict with a map: by the command line, as a user."""
@@ -112,7 +111,7 @@ def test_a_recipe_goes_from_four_class_phantoms_to_a_map(name, phantoms, tmp_pat
     [
         ("resnet18", "softmax"),
         ("resnet50", "softmax"),
-        ("tf_efficientnetv2_s", "softmax"),
+        pytest.param("tf_efficientnetv2_s", "softmax", marks=pytest.mark.slow),
         ("mobilenetv3_small_100", "softmax"),
         ("convnextv2_femto", "softmax"),
         ("vgg19_bn", "softmax"),
