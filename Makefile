@@ -37,8 +37,8 @@ demo: $(DEMO_VENV)/.installed  ## install the lean runtime alone and predict on 
 	@echo "Overlays: $(CURDIR)/$(DEMO_OUT)"
 	@ls $(DEMO_OUT)
 
-test: $(VENV)/.installed  ## all tests but the slow ones
-	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+test: $(VENV)/.installed  ## all tests but the slow ones, in two processes
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 test-slow: $(VENV)/.installed  ## the slow tests, without those of torture
 	$(VENV)/bin/python -m pytest -m slow --ignore=tests/torture $(PYTEST_ARGS)
