@@ -33,7 +33,7 @@ PARTS: dict[str, Callable[[Given], Found]] = {
     "memory of an engine": engine_memory,
     "predict FOLDER --jobs": by_files_in_jobs,
 }
-_LONG = ("memory of an engine", "predict FOLDER --jobs")
+_LONG = ("memory by pixels", "predict FOLDER", "memory of an engine", "predict FOLDER --jobs")
 
 
 def measure_growth(

@@ -42,7 +42,7 @@ class Scope(NamedTuple):
     commands: int
     """Runs of `orthoedge predict` on each folder."""
     everything: bool
-    """Whether the memory of engines and `--jobs` are measured too."""
+    """Whether memory and folders are measured too."""
 
 
 _QUICK = ((256, 256), (512, 512), (1024, 1024), (2048, 2048), (3000, 2500))

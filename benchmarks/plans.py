@@ -32,7 +32,7 @@ class Plan(NamedTuple):
 
 PLANS: dict[Mode, Plan] = {
     "quick": Plan(
-        processes=4,
+        processes=3,
         seconds=5,
         rounds=5,
         warmup=3,
