@@ -36,17 +36,6 @@ PARTS: dict[str, Callable[[Given], Found]] = {
 _LONG = ("memory by pixels", "predict FOLDER", "memory of an engine", "predict FOLDER --jobs")
 
 
-def measure_growth(
-    bundle: Bundle, target: str, precision: Precision, threads: int, mode: Mode
-) -> tuple[list[Growth], list[Missing]]:
-    """All that `growth_parts` yields."""
-    found, missing = [], []
-    for some, lacking in growth_parts(bundle, target, precision, threads, mode):
-        found += some
-        missing += lacking
-    return found, missing
-
-
 def growth_parts(
     bundle: Bundle,
     target: str,

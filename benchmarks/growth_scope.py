@@ -50,7 +50,7 @@ _LONG = (*_QUICK[:3], (1448, 1448), *_QUICK[3:], (5000, 4000))
 _BATCHES, _WIDTHS, _FILES = (1, 2, 4, 8, 16, 32), (1, 4, 16, 64, 256), (1, 4, 16, 64, 256, 1024)
 
 SCOPES: dict[Mode, Scope] = {
-    "quick": Scope(15, _QUICK, 3, 0.5, _BATCHES[::2], _WIDTHS[::2], _FILES[:5], 1, False),
+    "quick": Scope(15, _QUICK, 3, 0.5, _BATCHES[::2], _WIDTHS[::2], (), 0, False),
     "standard": Scope(120, _LONG, 5, 3, _BATCHES, _WIDTHS, _FILES, 2, True),
     "full": Scope(600, _LONG, 20, 30, _BATCHES, _WIDTHS, _FILES, 7, True),
 }

@@ -45,7 +45,7 @@ PLANS: dict[Mode, Plan] = {
     ),
     "standard": Plan(
         processes=10,
-        seconds=20,
+        seconds=25,
         rounds=10,
         warmup=5,
         floor_runs=6,

@@ -45,7 +45,7 @@ class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     """What a process is to do."""
 
     number: int
-    """From 0; with `seed` it sets the order of the candidates."""
+    """From 0; with `seed` it sets the orders of the candidates."""
     bundle: str
     wanted: tuple[Wanted, ...]
     images: str
@@ -141,15 +141,23 @@ def turn_of(call_ms: float) -> Turn:
 
 
 def take_turns(
-    calls: Mapping[str, Callable[[int], object]], warmup: int, rounds: int, seconds: float
+    calls: Mapping[str, Callable[[int], object]],
+    warmup: int,
+    rounds: int,
+    seconds: float,
+    seed: int | tuple[int, int] = 0,
 ) -> Iterator[dict[str, Samples]]:
-    """Warm up, then take turns until time is up.
+    """Warm up, then take turns until time is up, in another order in each round.
+
+    Who comes after the heaviest candidate pays for it; if that were always the same one, its ratio
+    would say so, in each process about another.
 
     Args:
         calls: by name; see `in_turns`.
         warmup: untimed calls of each; how long one takes is known after them.
         rounds: at least.
         seconds: at least; a round that has begun is ended.
+        seed: of the orders.
 
     Yields:
         After each round all times so far: of each candidate (rounds, calls), in ms.
@@ -158,8 +166,11 @@ def take_turns(
     turns = {name: turn_of(float(times.min())) for name, times in warm.items()}
     parts: list[dict[str, Samples]] = []
     until = time.monotonic() + seconds
+    rng, order = np.random.default_rng(seed), list(calls)
     while len(parts) < rounds or time.monotonic() < until:
-        parts.append(in_turns(calls, turns, rounds=1, first=len(parts)))
+        rng.shuffle(order)
+        in_order = {name: calls[name] for name in order}
+        parts.append(in_turns(in_order, turns, rounds=1, first=len(parts)))
         yield {name: np.concatenate([part[name] for part in parts]) for name in calls}
 
 
@@ -175,7 +186,7 @@ def work(job: Job, opened: Sequence[Opened], told: Told, orphaned: Callable[[], 
     calls = {one.about.name: one.call for one in opened}
     samples: dict[str, Samples] = {}
     kept = time.monotonic()
-    for samples in take_turns(calls, job.warmup, job.rounds, job.seconds):
+    for samples in take_turns(calls, job.warmup, job.rounds, job.seconds, (job.seed, job.number)):
         if orphaned():
             return
         if time.monotonic() - kept > _KEEP_S:
@@ -222,9 +233,7 @@ def _main(job: Job) -> None:
     if not opened:
         _write(Path(job.samples), told, {})
         return
-    # Who comes before whom is another one in each process.
-    order = np.random.default_rng((job.seed, job.number)).permutation(len(opened))
-    work(job, [opened[i] for i in order], told, lambda: os.getppid() != job.parent)
+    work(job, opened, told, lambda: os.getppid() != job.parent)
 
 
 if __name__ == "__main__":

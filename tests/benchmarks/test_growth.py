@@ -150,7 +150,8 @@ def test_the_sentence_names_the_part_that_was_planted(small_bundle, monkeypatch,
 
 def curves_of(bundle, monkeypatch, scope):
     monkeypatch.setitem(SCOPES, "quick", scope)
-    found, missing = growth.measure_growth(bundle, "portable", "int8", 1, "quick")
+    parts = list(growth.growth_parts(bundle, "portable", "int8", 1, "quick"))
+    found, missing = ([one for part in parts for one in part[i]] for i in (0, 1))
     for curve in found:
         sizes = [size for size, _ in curve.points]
         assert sizes == sorted(set(sizes)), curve.of
@@ -163,11 +164,11 @@ def test_every_quick_curve_is_measured_on_a_real_engine(small_bundle, monkeypatc
     pytest.importorskip("pydicom")
     found, missing = curves_of(small_bundle, monkeypatch, SMALL)
     engine, pixels = "portable int8 engine", ("preprocess", "read png", "read jpeg", "read dicom")
-    assert {(of, "pixels", unit) for of in pixels for unit in ("ms", "MB")} <= found
-    assert {("portable int8, from png", "pixels", unit) for unit in ("ms", "MB")} <= found
+    assert {(of, "pixels", "ms") for of in (*pixels, "portable int8, from png")} <= found
     assert {(engine, "images at once", "ms"), (engine, "classes", "ms")} <= found
-    assert {("predict FOLDER", "files", unit) for unit in ("ms", "MB")} <= found
-    assert missing["growth: predict FOLDER --jobs"] == "takes too long for --quick"
+    assert {unit for _, _, unit in found} == {"ms"}
+    for left_out in ("memory by pixels", "predict FOLDER", "predict FOLDER --jobs"):
+        assert missing[f"growth: {left_out}"] == "takes too long for --quick"
     if available_cores() == 1:
         assert missing["growth: time by threads"] == "there is one core"
     else:
@@ -177,9 +178,13 @@ def test_every_quick_curve_is_measured_on_a_real_engine(small_bundle, monkeypatc
 @pytest.mark.slow
 @pytest.mark.skipif(available_cores() == 1, reason="one core has no curve of threads and jobs")
 def test_the_longer_curves_too(small_bundle, monkeypatch):
+    pytest.importorskip("pydicom")
     found, missing = curves_of(small_bundle, monkeypatch, SMALL._replace(everything=True))
     by = {"images at once", "classes", "threads"}
     assert {("portable int8 engine", one, "MB") for one in by} <= found
+    pixels = ("preprocess", "read png", "read jpeg", "read dicom", "portable int8, from png")
+    assert {(of, "pixels", "MB") for of in pixels} <= found
+    assert {("predict FOLDER", "files", unit) for unit in ("ms", "MB")} <= found
     assert (f"predict FOLDER --jobs {available_cores()}", "files", "ms") in found
     assert missing == {}
 
