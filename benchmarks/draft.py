@@ -16,7 +16,7 @@ from orthoedge.benchmarks.candidate_rows import (
 from orthoedge.benchmarks.candidates import engine_name, ensemble_name
 from orthoedge.benchmarks.floor import FloorRun
 from orthoedge.benchmarks.labelled import Prepared
-from orthoedge.benchmarks.machine import Bystanders, Machine, describe
+from orthoedge.benchmarks.machine import Bystanders, Machine
 from orthoedge.benchmarks.plans import Mode, Plan
 from orthoedge.benchmarks.processes import Timed
 from orthoedge.benchmarks.records import (
@@ -54,8 +54,10 @@ class Ensemble:
 
 @dataclass(frozen=True)
 class Setting:
-    """What a run was asked for."""
+    """What a run was asked for, and where."""
 
+    machine: Machine
+    """Described before anything was prepared: exporting an ensemble is load of its own."""
     mode: Mode
     plan: Plan
     command: str
@@ -86,7 +88,6 @@ class Draft:
 
     bundle: Bundle
     setting: Setting
-    machine: Machine = field(default_factory=describe)
     bystanders: Bystanders = field(default_factory=Bystanders)
     timer_ns: float = field(default_factory=timer_ns)
     timed: list[Timed] = field(default_factory=list)
@@ -139,7 +140,7 @@ class Draft:
             bundle_version=manifest.version,
             bundle_sha256=self.bundle.sha256,
             labels=manifest.labels,
-            machine=self.machine,
+            machine=self.setting.machine,
             settings=self._settings(),
             others_cores=self.bystanders.cores(),
             reference=reference,

@@ -18,7 +18,7 @@ from orthoedge.benchmarks.growth_memory import memory_by_pixels
 from orthoedge.benchmarks.growth_pixels import time_by_pixels
 from orthoedge.benchmarks.growth_scope import SCOPES, Found, Given
 from orthoedge.benchmarks.plans import Mode
-from orthoedge.benchmarks.records import Growth, Missing
+from orthoedge.benchmarks.records import Missing
 from orthoedge.runtime.bundles import Bundle
 from orthoedge.runtime.engine import Precision
 from orthoedge.runtime.errors import OrthoEdgeError

@@ -107,11 +107,13 @@ def _lacking(report: Report, bundle: Bundle, named: Sequence[str]) -> bool:
 def _setting(bundle: Bundle, args: argparse.Namespace) -> Setting:
     from orthoedge.benchmarks.classes import why_uncapped
     from orthoedge.benchmarks.draft import Setting
+    from orthoedge.benchmarks.machine import describe
     from orthoedge.benchmarks.plans import PLANS
     from orthoedge.benchmarks.records import Missing
     from orthoedge.runtime.errors import RecipeError
     from orthoedge.targets.cores import available_cores
 
+    machine = describe()
     mode: Mode = "quick" if args.quick else "full" if args.full else "standard"
     targets = tuple(dict.fromkeys(args.target or DEFAULT_TARGETS))
     uncapped = {t: why for t in targets if args.isa and (why := why_uncapped(t))}
@@ -120,6 +122,7 @@ def _setting(bundle: Bundle, args: argparse.Namespace) -> Setting:
     prepared, paths = _prepared(bundle, args.data, mode)
     images, data, radiograph = _images(args.data, paths)
     return Setting(
+        machine=machine,
         mode=mode,
         plan=PLANS[mode],
         command=command_of(args),

@@ -8,6 +8,7 @@ import pytest
 
 from orthoedge.benchmarks.draft import Ensemble, Setting
 from orthoedge.benchmarks.labelled import Labelled, prepare
+from orthoedge.benchmarks.machine import describe
 from orthoedge.benchmarks.measure import measure
 from orthoedge.benchmarks.plans import PLANS, Plan
 from orthoedge.benchmarks.records import Growth, Missing, Report
@@ -50,6 +51,7 @@ def setting(small_bundle):
     groups = tuple(map(str, range(6)))
     labelled = Labelled("six squares of noise", images, labels, ((),) * 6, groups)
     return Setting(
+        machine=describe(),
         mode="quick",
         plan=PLAN,
         command="orthoedge benchmark",

@@ -10,7 +10,7 @@ import pytest
 
 from orthoedge.benchmarks import plans
 from orthoedge.benchmarks.records import Report
-from orthoedge.cli import benchmark
+from orthoedge.cli import benchmark, measuring
 from orthoedge.cli.main import main
 from orthoedge.cli.measuring import command_of
 
@@ -70,6 +70,18 @@ def test_a_run_leaves_a_report_a_text_and_a_page(quick, tmp_path, capsys):
     assert (tmp_path / "out" / "report.md").read_text() in printed
     assert "macro_f1>=0" in printed
     assert "model_mb<0" not in printed.split("## ")[-1].splitlines()[-1]
+
+
+def test_the_load_is_that_of_before_and_not_of_preparing(quick, tmp_path, monkeypatch):
+    def busy(*arguments):
+        monkeypatch.setattr("os.getloadavg", lambda: (9.0, 9.0, 9.0))
+        return real(*arguments)
+
+    real = measuring._ensemble
+    monkeypatch.setattr(measuring, "_ensemble", busy)
+    monkeypatch.setattr("os.getloadavg", lambda: (0.25, 9.0, 9.0))
+    assert main(quick) == 0
+    assert read(tmp_path / "out").machine.load == 0.25
 
 
 def test_what_was_named_and_not_measured_is_a_failure(quick, tmp_path):
