@@ -25,7 +25,7 @@ LOCK_ARGS ?=
 SBOM_VENV := .venv-sbom
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow torture coverage-jetson lint format bench bench-baseline bench-compare \
+.PHONY: help demo test test-slow torture coverage-jetson aarch64 lint format bench bench-baseline bench-compare \
 	bench-ratios bench-training licences lock sbom clean
 
 help:  ## list the targets
@@ -79,6 +79,9 @@ bench-ratios: $(VENV)/.installed  ## the promises about speed, each beside what 
 
 bench-training: $(VENV)/.installed  ## training throughput against the bare step
 	$(VENV)/bin/orthoedge benchmark --training orthovision $(BENCH_ARGS)
+
+aarch64: $(VENV)/.installed  ## the portable target on an emulated aarch64 processor: for function alone
+	.ci/aarch64.sh
 
 licences: $(VENV)/.installed  ## every installed package's licence; fails at one that is not allowed or unknown
 	$(VENV)/bin/python .ci/licences.py

@@ -6,6 +6,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 root=$(realpath -m "${1:-.aarch64}")
 python=3.11 # Debian 12's
+onnxruntime=1.23.2 # 1.31.1 crashes when it is imported under QEMU 7.2, Debian 12's
 qemu=$(command -v qemu-aarch64-static || command -v qemu-aarch64) || {
     echo "qemu-aarch64 is missing: apt-get install qemu-user-static" >&2
     exit 2
@@ -26,16 +27,20 @@ if [ ! -e "$root/.unpacked" ]; then
 fi
 
 rm -rf "$root/site" build
-.venv/bin/python -m pip install --quiet --disable-pip-version-check --target "$root/site" \
-    --platform manylinux_2_28_aarch64 --platform manylinux_2_27_aarch64 \
-    --platform manylinux_2_17_aarch64 --platform manylinux2014_aarch64 \
-    --python-version "$python" --implementation cp --only-binary=:all: --no-deps \
-    --require-hashes -r requirements/portable.txt
-.venv/bin/python -m pip install --quiet --disable-pip-version-check --target "$root/site" --no-deps .
+platforms=(--platform manylinux_2_28_aarch64 --platform manylinux_2_27_aarch64
+    --platform manylinux_2_17_aarch64 --platform manylinux2014_aarch64)
+install() {
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+        --target "$root/site" "$@"
+}
+for_python=(--python-version "$python" --implementation cp --only-binary=:all:)
+install "${platforms[@]}" "${for_python[@]}" --require-hashes -r requirements/portable.txt
+install "${platforms[@]}" "${for_python[@]}" --upgrade "onnxruntime==$onnxruntime"
+install .
 rm -rf build
 
 orthoedge() {
     PYTHONPATH="$root/site" "$qemu" -L "$root" "$root/usr/bin/python$python" -m orthoedge.cli.main "$@"
 }
 orthoedge verify --target portable
-orthoedge predict runtime/samples --target portable
+orthoedge predict runtime/samples --target portable | grep -v milliseconds # they mean nothing here

@@ -62,7 +62,11 @@ def _abouts(found: Sequence[Timed]) -> list[About]:
 
 def _row(about: About, found: Sequence[Timed], reference: str) -> Candidate:
     both = [timed.samples for timed in found if {about.name, reference} <= set(timed.samples)]
-    own: list[Samples] = [samples[about.name] for samples in both]
+    had = [~np.isnan(samples[about.name][:, 0]) for samples in both]  # rounds with a turn
+    own: list[Samples] = [
+        samples[about.name][rounds] for samples, rounds in zip(both, had, strict=True)
+    ]
+    beside = [samples[reference][rounds] for samples, rounds in zip(both, had, strict=True)]
     energies = [timed.told.energy_mj.get(about.name) for timed in found]
     return Candidate(
         name=about.name,
@@ -74,6 +78,6 @@ def _row(about: About, found: Sequence[Timed], reference: str) -> Candidate:
         isa=about.isa,
         threads=about.threads,
         latency=quantiles(np.concatenate([samples.ravel() for samples in own])),
-        ratio=ratio_over_processes(own, [samples[reference] for samples in both]),
+        ratio=ratio_over_processes(own, beside),
         energy_mj=next((energy for energy in energies if energy is not None), None),
     )

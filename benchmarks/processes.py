@@ -35,7 +35,8 @@ from orthoedge.runtime.preprocess import Pixels
 SETTLE_MS, TURN_MS = 5.0, 15.0
 """Untimed and timed calls of a turn take about so long together: worker threads of ONNX Runtime and
 OpenMP wait spinning for milliseconds, and the engine's own program finds its caches warm."""
-_LONG_MS = 40.0  # a call of this length needs no settling
+_LONG_MS = 40.0  # a call of this length needs no settling, and a turn only every
+_SELDOM = 4  # rounds: one would take as long as those of all others, which gain more by rounds
 _MOST = 16  # calls, timed or untimed, of a turn
 _KEEP_S = 1.0
 _TOLD = "told"  # name of the array that holds JSON
@@ -81,7 +82,7 @@ class Timed:
 
     told: Told
     samples: dict[str, Samples]
-    """By candidate (rounds, calls), in ms; the same rounds of each."""
+    """By candidate (rounds, calls), in ms; NaN in a round where it had no turn."""
 
 
 def run_process(job: Job, folder: Path) -> None:
@@ -146,6 +147,7 @@ def take_turns(
     rounds: int,
     seconds: float,
     seed: int | tuple[int, int] = 0,
+    seldom: int = 1,
 ) -> Iterator[dict[str, Samples]]:
     """Warm up, then take turns until time is up, in another order in each round.
 
@@ -158,9 +160,11 @@ def take_turns(
         rounds: at least.
         seconds: at least; a round that has begun is ended.
         seed: of the orders.
+        seldom: calls of more than 40 ms have a turn in every so manieth round.
 
     Yields:
-        After each round all times so far: of each candidate (rounds, calls), in ms.
+        After each round all times so far: of each candidate (rounds, calls), in ms; NaN in a round
+        where it had no turn.
     """
     warm = in_turns(calls, dict.fromkeys(calls, Turn(settle=0, calls=warmup)), rounds=1)
     turns = {name: turn_of(float(times.min())) for name, times in warm.items()}
@@ -169,8 +173,11 @@ def take_turns(
     rng, order = np.random.default_rng(seed), list(calls)
     while len(parts) < rounds or time.monotonic() < until:
         rng.shuffle(order)
-        in_order = {name: calls[name] for name in order}
-        parts.append(in_turns(in_order, turns, rounds=1, first=len(parts)))
+        every = len(parts) % seldom == 0
+        due = {name: calls[name] for name in order if every or turns[name].settle}
+        had = in_turns(due, turns, rounds=1, first=len(parts))
+        none = {name: np.full((1, turns[name].calls), np.nan) for name in calls if name not in due}
+        parts.append({**had, **none})
         yield {name: np.concatenate([part[name] for part in parts]) for name in calls}
 
 
@@ -186,7 +193,8 @@ def work(job: Job, opened: Sequence[Opened], told: Told, orphaned: Callable[[], 
     calls = {one.about.name: one.call for one in opened}
     samples: dict[str, Samples] = {}
     kept = time.monotonic()
-    for samples in take_turns(calls, job.warmup, job.rounds, job.seconds, (job.seed, job.number)):
+    orders = (job.seed, job.number)
+    for samples in take_turns(calls, job.warmup, job.rounds, job.seconds, orders, _SELDOM):
         if orphaned():
             return
         if time.monotonic() - kept > _KEEP_S:

@@ -182,7 +182,8 @@ class Settings(_Record, frozen=True):
     processes: int
     """Fresh processes that each timed all candidates in turn."""
     rounds: int
-    """Turns that each candidate had, in all of them together; a turn is one call or several."""
+    """In all of them together; in each a candidate has a turn of one call or several, slow ones
+    in every fourth."""
     warmup: int
     """Untimed calls of each candidate before the first turn of a process."""
     threads: int

@@ -139,7 +139,8 @@ def how(report: Report) -> list[str]:
     quota = "all cores" if asked.cpu_quota is None else f"{figure(asked.cpu_quota)} cores' time"
     return [
         f"{asked.processes} fresh processes opened every candidate; each called all of them in "
-        f"turn, first {asked.warmup} times untimed. {asked.rounds} timed turns in all.",
+        f"turn, first {asked.warmup} times untimed. {asked.rounds} timed rounds in all; "
+        "whose call takes more than 40 ms had a turn in every fourth.",
         f"{asked.threads} threads for every engine, {quota}, "
         f"{asked.isa_cap or 'every instruction set that the processor has'}; seed {asked.seed}.",
         f"Timed on: {asked.data}.",

@@ -1,8 +1,10 @@
+import time
 from itertools import count
 
 import numpy as np
 import pytest
 
+from orthoedge.benchmarks import processes as module
 from orthoedge.benchmarks.latency import (
     Timings,
     Turn,
@@ -134,3 +136,18 @@ def test_processes_of_different_rounds_are_refused():
     for first, second in [([], []), ([np.ones((2, 1))], [np.ones((3, 1))])]:
         with pytest.raises(ValueError, match="same rounds"):
             ratio_over_processes(first, second)
+
+
+def test_orders_change_and_slow_calls_have_a_turn_in_every_fourth_round(monkeypatch):
+    def spy(candidates, turns, **settings):
+        orders.append("".join(candidates))
+        return in_turns(candidates, turns, **settings)
+
+    orders = []
+    monkeypatch.setattr(module, "in_turns", spy)
+    # Past 40 ms, which makes a call slow, by any clock.
+    calls = {"s": lambda _: time.sleep(0.05), "a": lambda _: None, "b": lambda _: None}
+    *_, samples = module.take_turns(calls, warmup=1, rounds=9, seconds=0, seldom=4)
+    had = {name: (~np.isnan(times[:, 0])).nonzero()[0].tolist() for name, times in samples.items()}
+    assert had == {"s": [0, 4, 8], "a": list(range(9)), "b": list(range(9))}
+    assert {order.replace("s", "") for order in orders[1:]} == {"ab", "ba"}
