@@ -106,7 +106,7 @@ sbom: $(VENV)/.installed  ## sbom.cdx.json: what a device installs from requirem
 	rm -rf $(SBOM_VENV) build
 
 clean:  ## remove everything that make or the tests wrote
-	rm -rf $(VENV) $(DEMO_VENV) $(SBOM_VENV) $(DEMO_OUT) $(BENCH_OUT) build dist sbom.cdx.json *.egg-info
+	rm -rf $(VENV) $(DEMO_VENV) $(SBOM_VENV) .aarch64 $(DEMO_OUT) $(BENCH_OUT) build dist sbom.cdx.json *.egg-info
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis $(BENCH_STORE) .coverage*
 	find cli training compression runtime benchmarks targets tests -name __pycache__ \
 		-prune -exec rm -rf {} +

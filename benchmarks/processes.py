@@ -35,8 +35,8 @@ from orthoedge.runtime.preprocess import Pixels
 SETTLE_MS, TURN_MS = 5.0, 15.0
 """Untimed and timed calls of a turn take about so long together: worker threads of ONNX Runtime and
 OpenMP wait spinning for milliseconds, and the engine's own program finds its caches warm."""
-_LONG_MS = 40.0  # a call of this length needs no settling, and a turn only every
-_SELDOM = 4  # rounds: one would take as long as those of all others, which gain more by rounds
+_LONG_MS = 40.0  # a call of this length needs no settling
+_SELDOM = 4  # rounds between the turns of such calls, which take as long as all the others
 _MOST = 16  # calls, timed or untimed, of a turn
 _KEEP_S = 1.0
 _TOLD = "told"  # name of the array that holds JSON
@@ -160,7 +160,7 @@ def take_turns(
         rounds: at least.
         seconds: at least; a round that has begun is ended.
         seed: of the orders.
-        seldom: calls of more than 40 ms have a turn in every so manieth round.
+        seldom: rounds from one turn of a call of more than 40 ms to its next; 1 is every round.
 
     Yields:
         After each round all times so far: of each candidate (rounds, calls), in ms; NaN in a round

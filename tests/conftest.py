@@ -90,6 +90,25 @@ def tiny_bundle(tiny_run, tmp_path_factory):
     return out
 
 
+@pytest.fixture
+def moment():
+    """The least of everything that a run of the benchmark can measure."""
+    from orthoedge.benchmarks.plans import Plan
+
+    return Plan(
+        processes=1,
+        seconds=0,
+        rounds=2,
+        warmup=1,
+        floor_runs=1,
+        floor_s=1,
+        stages_s=0,
+        starts=1,
+        energy_s=0,
+        every_precision=False,
+    )
+
+
 SIZE, FEATURES, LABELS = 32, 8, ("fracture", "non-affected", "tumor-malignant")
 
 

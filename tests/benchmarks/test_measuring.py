@@ -10,23 +10,9 @@ from orthoedge.benchmarks.draft import Ensemble, Setting
 from orthoedge.benchmarks.labelled import Labelled, prepare
 from orthoedge.benchmarks.machine import describe
 from orthoedge.benchmarks.measure import measure
-from orthoedge.benchmarks.plans import PLANS, Plan
+from orthoedge.benchmarks.plans import PLANS
 from orthoedge.benchmarks.records import Growth, Missing, Report
 from orthoedge.runtime.bundles import SAMPLES
-
-PLAN = Plan(
-    processes=2,
-    seconds=0,
-    rounds=2,
-    warmup=1,
-    floor_runs=1,
-    floor_s=1,
-    stages_s=0,
-    starts=1,
-    energy_s=0,
-    every_precision=False,
-)
-
 
 CURVE = Growth(
     of="preprocess", by="pixels", unit="ms", points=((1, 1), (2, 2)), exponent=None, where="here"
@@ -44,7 +30,7 @@ def grown(monkeypatch):
 
 
 @pytest.fixture
-def setting(small_bundle):
+def setting(small_bundle, moment):
     rng = np.random.default_rng(0)
     images = tuple(rng.integers(0, 256, (60 + i, 50), dtype=np.uint8) for i in range(6))
     labels = small_bundle.manifest.labels * 2
@@ -53,7 +39,7 @@ def setting(small_bundle):
     return Setting(
         machine=describe(),
         mode="quick",
-        plan=PLAN,
+        plan=moment._replace(processes=2),
         command="orthoedge benchmark",
         targets=("portable", "jetson"),
         threads=1,

@@ -14,19 +14,6 @@ from orthoedge.cli import benchmark, measuring
 from orthoedge.cli.main import main
 from orthoedge.cli.measuring import command_of
 
-MOMENT = plans.Plan(
-    processes=1,
-    seconds=0,
-    rounds=2,
-    warmup=1,
-    floor_runs=1,
-    floor_s=1,
-    stages_s=0,
-    starts=1,
-    energy_s=0,
-    every_precision=False,
-)
-
 
 @pytest.fixture
 def radiographs(small_bundle, tmp_path):
@@ -41,9 +28,9 @@ def radiographs(small_bundle, tmp_path):
 
 
 @pytest.fixture
-def quick(monkeypatch, small_bundle, radiographs, tmp_path):
+def quick(monkeypatch, moment, small_bundle, radiographs, tmp_path):
     """Arguments of a run that takes seconds."""
-    monkeypatch.setitem(plans.PLANS, "quick", MOMENT)
+    monkeypatch.setitem(plans.PLANS, "quick", moment)
     # Curves take longer than all else, and have tests of their own.
     monkeypatch.setattr("orthoedge.benchmarks.measure.growth_parts", lambda *_: iter(()))
     options = ["--quick", "--no-seeds", "--threads", "1", "--data", str(radiographs)]

@@ -88,7 +88,7 @@ def test_a_killed_call_goes_on_where_it_was(tiny_run, tmp_path):
     """Killed after the first epoch of distillation; the second call does not repeat it."""
     out = tmp_path / "bundle"
     command = [sys.executable, "-m", "orthoedge.cli.main", "compress", str(tiny_run), "--out"]
-    command += [str(out), "--set", "compress.epochs=10", "--set", "compress.prune="]
+    command += [str(out), "--set", "compress.epochs=40", "--set", "compress.prune="]
     state = tmp_path / "bundle.work" / "test_efficientnet-whole.pt"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment) as process:
@@ -100,8 +100,8 @@ def test_a_killed_call_goes_on_where_it_was(tiny_run, tmp_path):
     assert not out.exists()
     ended = subprocess.run(command, stderr=subprocess.PIPE, text=True, env=environment, check=False)
     assert ended.returncode == 0, ended.stderr
-    assert "whole 1/10" not in ended.stderr
-    assert "whole 10/10" in ended.stderr
+    assert "whole 1/40" not in ended.stderr
+    assert "whole 40/40" in ended.stderr
     assert read_bundle(out).manifest.lineage.pruned_channels == 0
 
 

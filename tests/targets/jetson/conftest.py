@@ -3,14 +3,11 @@
 import gc
 import json
 import sys
-from pathlib import Path
 
 import pytest
 import standin_gpu
 
 from orthoedge.targets.jetson.binding import Modules
-
-HERE = Path(__file__).parent
 
 
 @pytest.fixture

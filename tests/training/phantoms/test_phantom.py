@@ -141,12 +141,12 @@ def test_noise_and_look_alikes_of_a_healthy_twin_match_outside_the_lesion(
 
 
 def test_what_is_not_anatomy_does_not_give_the_class_away(tmp_path: Path) -> None:
-    write_phantoms(tmp_path, 800, seed=21, size=96, jobs=2)
+    write_phantoms(tmp_path, 2000, seed=21, size=96, jobs=2)
     found = audit(read_index(tmp_path), LABELS, seed=0)
     print("\n".join(found.lines()))
     assert not found.warns
-    for family in found.families:  # 800 images: five standard deviations
-        assert abs(family.balanced_accuracy - 0.25) < 0.08, family
+    for family in found.families:  # 2,000 images: five standard deviations
+        assert abs(family.balanced_accuracy - 0.25) < 0.05, family
 
 
 def test_the_samples_in_the_package_are_the_first_eight_of_one_seed():
