@@ -91,7 +91,10 @@ def _held(given: Given, name: str) -> dict[str, float]:
     if kind not in given.sources.files:
         return {}
     image, path = given.sources.images[-1], given.sources.files[kind][-1]
-    return {"the radiograph itself": float(image.size), "its file": float(path.stat().st_size)}
+    held = {"the radiograph itself": float(image.size)}
+    if kind == "dicom":  # uncompressed, so it is fetched a few rows at a time
+        return held
+    return held | {"its file": float(path.stat().st_size)}
 
 
 def ask(job: ReadJob | EngineJob, folder: Path) -> dict[str, float]:

@@ -11,17 +11,25 @@ then one look-up.
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
 from orthoedge.runtime.dicom_decode import decode
 from orthoedge.runtime.dicom_grey import grey_levels
-from orthoedge.runtime.dicom_native import NATIVE, find_pixel_data, native_samples
+from orthoedge.runtime.dicom_native import (
+    NATIVE,
+    Fetch,
+    fetch_from,
+    fetch_held,
+    find_pixel_data,
+    native_samples,
+)
 from orthoedge.runtime.dicom_quiet import quiet_pydicom
 from orthoedge.runtime.errors import InputError, MissingDependency, OrthoEdgeError
-from orthoedge.runtime.grey import apply_table, count_values
+from orthoedge.runtime.grey import Counts, Pixels, apply_table, count_blocks
 from orthoedge.runtime.intake import MAX_PIXELS, Radiograph, check_contrast, check_size
 from orthoedge.runtime.memory import check_memory, dicom_bytes
 
@@ -47,24 +55,27 @@ _OTHER_MODALITIES = frozenset(
     )
 )
 
+_BLOCK = 2**21  # bytes of samples that are worked on together: OpenCV looks fewer up in one thread
+
 _DEFLATED = ("1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.8.1")
 
 
 def read_dicom(
-    data: bytes,
+    source: bytes | BinaryIO,
     *,
     prefer_photometric: bool = False,
     max_pixels: int = MAX_PIXELS,
     memory_mb: float | None = None,
 ) -> Radiograph:
-    """Read a single-frame grey CR, DX or RG image from the content of a DICOM file.
+    """Read a single-frame grey CR, DX or RG image from a DICOM file.
 
     Polarity: the image is inverted at most once, after VOI. PresentationLUTShape decides where it
     is present, PhotometricInterpretation otherwise; `MONOCHROME1` with `INVERSE` is one inversion.
     Where the two contradict each other a note says so.
 
     Args:
-        data: the file, with its 128-byte preamble and `DICM`.
+        source: the file or its content, with its 128-byte preamble and `DICM`. Of an uncompressed
+            file only a few rows are in memory at a time.
         prefer_photometric: let PhotometricInterpretation alone decide the polarity.
         max_pixels: largest rows × columns that is decoded.
         memory_mb: see `read_image`.
@@ -82,7 +93,9 @@ def read_dicom(
         raise MissingDependency("pydicom", "dicom", "reading DICOM files") from error
     try:
         with quiet_pydicom():
-            return _read(data, prefer_photometric, max_pixels, memory_mb)
+            content = source if isinstance(source, bytes) else b""
+            file = io.BytesIO(source) if isinstance(source, bytes) else source
+            return _read(file, content, prefer_photometric, max_pixels, memory_mb)
     except (OrthoEdgeError, ImportError, MemoryError):
         raise
     except Exception as error:
@@ -92,48 +105,78 @@ def read_dicom(
 
 
 def _read(
-    data: bytes, prefer_photometric: bool, max_pixels: int, memory_mb: float | None
+    file: BinaryIO,
+    content: bytes,
+    prefer_photometric: bool,
+    max_pixels: int,
+    memory_mb: float | None,
 ) -> Radiograph:
+    """`content` is that of the file where the caller has it, else empty."""
     from pydicom import dcmread
 
-    syntax = _transfer_syntax(data)
-    file = io.BytesIO(data)
+    syntax = _transfer_syntax(file)
+    file.seek(0)
     native = syntax in NATIVE
     dataset = dcmread(file, specific_tags=list(_ELEMENTS), stop_before_pixels=native)
-    at, length = find_pixel_data(data, file.tell(), dataset) if native else (0, 0)
+    at, length = find_pixel_data(file, dataset) if native else (0, 0)
     notes = _check_kind(dataset, bool(length or dataset.get("PixelData")))
-    check_size(int(dataset.Columns), int(dataset.Rows), max_pixels)
+    rows, columns = int(dataset.Rows), int(dataset.Columns)
+    check_size(columns, rows, max_pixels)
     bits = _check_samples(dataset)
+    allocated = int(dataset.BitsAllocated)
     if memory_mb is not None:
-        count, allocated = int(dataset.Rows) * int(dataset.Columns), int(dataset.BitsAllocated)
-        check_memory(dicom_bytes(count, allocated, len(data), syntax), memory_mb)
-    stored = native_samples(data, at, length, dataset) if native else decode(dataset, syntax)
-    if stored.shape != (dataset.Rows, dataset.Columns):
-        raise InputError(f"damaged DICOM: decoded to {stored.shape}, not Rows × Columns")
+        held = max(len(content), len(dataset.get("PixelData", b"")))
+        check_memory(dicom_bytes(rows * columns, allocated, held, syntax), memory_mb)
+    step = max(1, _BLOCK // (columns * allocated // 8))
+    if not native:
+        fetch = fetch_held(decode(dataset, syntax))
+    elif content:
+        fetch = fetch_held(native_samples(content, at, length, dataset))
+    else:
+        fetch = fetch_from(file, at, length, dataset, step)
 
-    # One entry per pattern of the stored bits; the sign is extended. Bits above them may hold an
-    # old overlay and do not count.
-    depth = stored.dtype.itemsize * 8
-    index = stored.view(f"u{depth // 8}")
-    spare = depth - bits
-    patterns = (np.arange(2**bits, dtype=np.uint32) << spare).astype(index.dtype)
-    entries = patterns.view(stored.dtype).astype(np.int64) >> spare
-
-    def counts(step: int) -> npt.NDArray[np.int64]:
-        found = count_values(index[::step, ::step]).reshape(2**spare, 2**bits)
-        return np.asarray(found.sum(axis=0), np.int64)
-
-    table, grey_notes = grey_levels(entries, counts, dataset, prefer_photometric)
-    pixels = apply_table(index, np.tile(table, 2**spare))
+    pixels, grey_notes = _show(fetch, step, dataset, bits, prefer_photometric)
     check_contrast(pixels)
     return Radiograph(pixels, bits, _spacing(dataset), (*notes, *grey_notes))
 
 
-def _transfer_syntax(data: bytes) -> str:
+def _show(
+    fetch: Fetch, step: int, dataset: Dataset, bits: int, prefer_photometric: bool
+) -> tuple[Pixels, tuple[str, ...]]:
+    """Stored samples to grey levels, `step` rows at a time, and notes."""
+    # One entry per pattern of the stored bits; the sign is extended. Bits above them may hold an
+    # old overlay and do not count.
+    rows, kind = int(dataset.Rows), fetch(0, 1).dtype
+    depth = kind.itemsize * 8
+    unsigned, spare = np.dtype(f"u{kind.itemsize}"), depth - bits
+    patterns = (np.arange(2**bits, dtype=np.uint32) << spare).astype(unsigned)
+    entries = patterns.view(kind).astype(np.int64) >> spare
+
+    def blocks() -> Iterator[tuple[slice, npt.NDArray[Any]]]:
+        for start in range(0, rows, step):
+            place = slice(start, min(start + step, rows))
+            yield place, fetch(place.start, place.stop).view(unsigned)
+
+    def counts(some: bool) -> Counts:
+        if some:
+            middle = rows // 2
+            found = np.bincount(fetch(middle, middle + 1).view(unsigned)[0], minlength=2**depth)
+        else:
+            found = count_blocks((block for _, block in blocks()), 2**depth)
+        return np.asarray(found.reshape(2**spare, 2**bits).sum(axis=0), np.int64)
+
+    table, notes = grey_levels(entries, counts, dataset, prefer_photometric)
+    table = np.tile(table, 2**spare)
+    pixels: Pixels = np.empty((rows, int(dataset.Columns)), np.uint8)
+    for place, block in blocks():
+        apply_table(block, table, pixels[place])
+    return pixels, notes
+
+
+def _transfer_syntax(file: BinaryIO) -> str:
     """Transfer syntax UID from the file meta information, before anything is inflated."""
     from pydicom.filereader import read_dataset
 
-    file = io.BytesIO(data)
     file.seek(132)
     meta = read_dataset(
         file,

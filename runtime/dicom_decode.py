@@ -72,6 +72,8 @@ def decode(dataset: Dataset, syntax: str) -> npt.NDArray[Any]:
         if type(error).__name__ != "PanicException":
             raise
         raise InputError("damaged DICOM: it cannot be decoded") from error
+    if stored.shape != (dataset.Rows, dataset.Columns):
+        raise InputError(f"damaged DICOM: decoded to {stored.shape}, not Rows × Columns")
     return np.ascontiguousarray(stored, dtype=stored.dtype.newbyteorder("="))
 
 

@@ -14,7 +14,6 @@ import numpy.typing as npt
 
 from orthoedge.runtime.errors import InputError
 from orthoedge.runtime.grey import (
-    SPARSE,
     Counts,
     Pixels,
     Values,
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
 def grey_levels(
     entries: npt.NDArray[np.int64],
-    counts: Callable[[int], Counts],
+    counts: Callable[[bool], Counts],
     dataset: Dataset,
     prefer_photometric: bool,
 ) -> tuple[Pixels, tuple[str, ...]]:
@@ -38,7 +37,7 @@ def grey_levels(
 
     Args:
         entries: stored values, int64 (K,).
-        counts: how many of every n-th pixel of every n-th row have each, int64 (K,), for an n.
+        counts: how many pixels have each, int64 (K,): of some of the image, or of all.
         dataset: the elements of the file.
         prefer_photometric: ignore PresentationLUTShape.
 
@@ -50,8 +49,8 @@ def grey_levels(
     """
     values = _modality(entries, dataset)
 
-    def seen(step: int) -> Counts:
-        return _without_padding(counts(step), entries, dataset)
+    def seen(some: bool) -> Counts:
+        return _without_padding(counts(some), entries, dataset)
 
     table, notes = _voi(values, seen, dataset)
     inverted, polarity_notes = _polarity(dataset, prefer_photometric)
@@ -70,7 +69,7 @@ def _modality(entries: npt.NDArray[np.int64], dataset: Dataset) -> Values:
 
 
 def _voi(
-    values: Values, counts: Callable[[int], Counts], dataset: Dataset
+    values: Values, counts: Callable[[bool], Counts], dataset: Dataset
 ) -> tuple[Pixels, tuple[str, ...]]:
     """Grey level 0 to 255 for each value: LUT, else window, else robust percentiles."""
     note = "no window in file"
@@ -81,12 +80,12 @@ def _voi(
     else:
         table = _window(values, dataset)
     if table is not None:
-        for step in (SPARSE, 1):
-            used = table[counts(step) > 0]
+        for some in (True, False):  # some rows tell most images from a blank
+            used = table[counts(some) > 0]
             if used.size and used.min() != used.max():
                 return table, ()
         note = "the window in the file shows nothing"
-    low, high = robust_window(values, counts(1))
+    low, high = robust_window(values, counts(False))
     table = to_eight_bits(values, low, high)
     return table, (f"{note}: windowed from {low:g} to {high:g} (percentiles 0.5 and 99.5)",)
 

@@ -7,6 +7,7 @@ these are ours because its windows come out inverted where the rescale slope is 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import cv2
@@ -43,26 +44,35 @@ def to_eight_bits(values: npt.NDArray[Any], low: float, high: float) -> Pixels:
 
 def count_values(samples: npt.NDArray[Any]) -> Counts:
     """How many samples, uint8 or uint16 (H, W), have each value: int64 (256,) or (65536,)."""
-    levels = 2 ** (8 * samples.dtype.itemsize)
-    counts = np.zeros(levels, np.int64)
     rows = max(1, _EXACT // max(1, samples.shape[1]))
-    for start in range(0, len(samples), rows):
-        block = np.ascontiguousarray(samples[start : start + rows])
-        found = cv2.calcHist([block], [0], None, [levels], [0, levels])
-        counts += found.ravel().astype(np.int64)
-    return counts
+    blocks = (samples[start : start + rows] for start in range(0, len(samples), rows))
+    return count_blocks(blocks, 2 ** (8 * samples.dtype.itemsize))
 
 
-def apply_table(samples: npt.NDArray[Any], table: Pixels) -> Pixels:
+def count_blocks(blocks: Iterable[npt.NDArray[Any]], levels: int) -> Counts:
+    """The same of an image in blocks of rows, each counted before the next is asked for."""
+    counts, held = np.zeros(levels, np.int64), 0
+    found = np.zeros((levels, 1), np.float32)
+    for block in blocks:
+        if held + block.size > _EXACT:
+            counts += found.ravel().astype(np.int64)
+            found[:], held = 0, 0
+        held += block.size
+        whole = np.ascontiguousarray(block)
+        cv2.calcHist([whole], [0], None, [levels], [0, levels], found, accumulate=True)
+    return counts + found.ravel().astype(np.int64)
+
+
+def apply_table(samples: npt.NDArray[Any], table: Pixels, out: Pixels | None = None) -> Pixels:
     """Grey level of each sample: `table`, uint8 (256,) or (65536,), at uint8 or uint16 (H, W)."""
+    pixels: Pixels = np.empty(samples.shape, np.uint8) if out is None else out
     try:
-        return cv2.LUT(samples, table[None])  # type: ignore[return-value]
+        cv2.LUT(samples, table[None], pixels)
     except cv2.error:  # OpenCV 4 has no table of 16 bits
-        pixels = np.empty(samples.shape, np.uint8)
         for start in range(0, len(samples), _ROWS):
             block = slice(start, start + _ROWS)
             np.take(table, samples[block], mode="clip", out=pixels[block])
-        return pixels
+    return pixels
 
 
 def robust_window(values: Values, counts: Counts) -> tuple[float, float]:

@@ -6,10 +6,12 @@ refused: a decoder would fill the missing part with grey, and a network would re
 
 from __future__ import annotations
 
+import io
+import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
@@ -100,20 +102,22 @@ def _read_image(
     memory_mb: float | None,
 ) -> Radiograph:
     largest = MAX_BYTES if memory_mb is None else min(MAX_BYTES, int(memory_mb * MIB))
-    data = source if isinstance(source, bytes) else _read(Path(source), largest)
-    if not data:
-        raise InputError("empty file")
-    if len(data) > largest:
-        raise InputError(f"file too large: {len(data)} bytes, limit {largest}")
-    if data[128:132] == b"DICM":
-        from orthoedge.runtime.dicom import read_dicom
+    with _open(source) as file:
+        size = file.seek(0, os.SEEK_END)
+        if not size:
+            raise InputError("empty file")
+        if size > largest:
+            raise InputError(f"file too large: {size} bytes, limit {largest}")
+        if _fetch(file, 128, 4) == b"DICM":
+            from orthoedge.runtime.dicom import read_dicom
 
-        return read_dicom(
-            data,
-            prefer_photometric=prefer_photometric,
-            max_pixels=max_pixels,
-            memory_mb=memory_mb,
-        )
+            return read_dicom(
+                source if isinstance(source, bytes) else file,
+                prefer_photometric=prefer_photometric,
+                max_pixels=max_pixels,
+                memory_mb=memory_mb,
+            )
+        data = source if isinstance(source, bytes) else _fetch(file, 0, size)
     header = read_header(data)
     check_size(header.width, header.height, max_pixels)
     if memory_mb is not None:
@@ -171,17 +175,24 @@ def check_contrast(pixels: Pixels) -> None:
     raise InputError(f"no contrast: every pixel has the value {int(pixels.flat[0])}")
 
 
-def _read(path: Path, largest: int) -> bytes:
+def _open(source: Path | str | bytes) -> BinaryIO:
+    if isinstance(source, bytes):
+        return io.BytesIO(source)
+    path = Path(source)
     try:
-        found = path.stat()
-        if not stat.S_ISREG(found.st_mode):  # a pipe would be waited for, a device never ends
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for, a device never ends
             raise InputError("cannot read the file: it is a folder, a pipe or a device")
-        if found.st_size > largest:
-            raise InputError(f"file too large: {found.st_size} bytes, limit {largest}")
-        with path.open("rb") as file:
-            return file.read(found.st_size)
+        return path.open("rb")
     except FileNotFoundError as error:
         raise InputError("no such file") from error
+    except OSError as error:
+        raise InputError(f"cannot read the file: {error.strerror or error}") from error
+
+
+def _fetch(file: BinaryIO, at: int, size: int) -> bytes:
+    try:
+        file.seek(at)
+        return file.read(size)
     except OSError as error:
         raise InputError(f"cannot read the file: {error.strerror or error}") from error
 

@@ -42,18 +42,18 @@ def picture_bytes(header: Header, file_bytes: int) -> int:
     return file_bytes + picture + max(picture, beside) + _TABLES
 
 
-def dicom_bytes(pixels: int, allocated: int, file_bytes: int, syntax: str) -> int:
-    """Upper bound for a DICOM file, in bytes, with those of the file.
+def dicom_bytes(pixels: int, allocated: int, held: int, syntax: str) -> int:
+    """Upper bound for a DICOM file, in bytes, with those of it that are in memory.
 
     Args:
         pixels: rows × columns.
         allocated: bits allocated, 8 or 16.
-        file_bytes: size of the file.
+        held: bytes of the file that are in memory: its compressed pixels, or all of it.
         syntax: transfer syntax UID.
     """
     samples = pixels * (allocated // 8)
-    if syntax in NATIVE:  # used where they lie in the file
-        return file_bytes + pixels + _TABLES
+    if syntax in NATIVE:  # fetched a few rows at a time
+        return held + pixels + _TABLES
     if syntax.startswith(_JPEG_2000):  # decoded in 32 bits
-        return 4 * file_bytes + 8 * samples + _TABLES
-    return 3 * file_bytes + 6 * samples + _TABLES
+        return 4 * held + 8 * samples + _TABLES
+    return 3 * held + 6 * samples + _TABLES

@@ -23,6 +23,7 @@ from pydicom.uid import (  # noqa: E402
     RLELossless,
 )
 
+from orthoedge.runtime import dicom  # noqa: E402
 from orthoedge.runtime.errors import InputError, MissingDependency  # noqa: E402
 from orthoedge.runtime.intake import read_image  # noqa: E402
 from orthoedge.runtime.preprocess import STANDARD  # noqa: E402
@@ -61,8 +62,13 @@ def to_bytes(item: Dataset) -> bytes:
 
 
 def read(item: Dataset, **options: bool):
-    result = read_image(to_bytes(item), **options)
+    """From memory, and as it is fetched from a file, which must not make a difference."""
+    content = to_bytes(item)
+    result = read_image(content, **options)
     assert "Geheim" not in str(result.notes)
+    fetched = dicom.read_dicom(io.BytesIO(content), **options)
+    assert np.array_equal(fetched.pixels, result.pixels)
+    assert fetched.notes == result.notes
     return result
 
 
@@ -308,6 +314,51 @@ def test_a_dicom_file_cut_short_is_refused(name, share):
     data = Path(file).read_bytes()
     with pytest.raises(InputError):
         read_image(data[: int(len(data) * share)])
+
+
+@pytest.mark.parametrize("rows", [1, 7, 48])
+@pytest.mark.parametrize("elements", [{}, {"WindowCenter": 2000, "WindowWidth": 3000}])
+def test_a_file_is_fetched_a_few_rows_at_a_time(monkeypatch, rows, elements):
+    class Watched(io.BytesIO):
+        most = 0
+
+        def readinto(self, buffer):
+            Watched.most = max(Watched.most, memoryview(buffer).nbytes)
+            return super().readinto(buffer)
+
+    content = to_bytes(dataset(**elements))
+    line = STORED[0].nbytes
+    monkeypatch.setattr(dicom, "_BLOCK", rows * line)
+    fetched = dicom.read_dicom(Watched(content))
+    assert np.array_equal(fetched.pixels, read_image(content).pixels)
+    assert Watched.most == rows * line
+
+
+@pytest.mark.parametrize(
+    ("fails", "message"),
+    [
+        (
+            lambda: OSError(5, "Input/output error", "Geheim"),
+            "^cannot read the file: Input/output error$",
+        ),
+        (lambda: None, r"^truncated DICOM: \d+ bytes of pixels, expected 3840$"),
+    ],
+)
+def test_a_file_that_ends_or_fails_while_it_is_fetched_is_refused(monkeypatch, fails, message):
+    class Failing(io.BytesIO):
+        left = 3
+
+        def readinto(self, buffer):
+            self.left -= 1
+            if self.left > 0:
+                return super().readinto(buffer)
+            if error := fails():
+                raise error
+            return super().readinto(memoryview(buffer).cast("B")[:-1])
+
+    monkeypatch.setattr(dicom, "_BLOCK", 10 * STORED[0].nbytes)
+    with pytest.raises(InputError, match=message):
+        dicom.read_dicom(Failing(to_bytes(dataset(WindowCenter=2000, WindowWidth=3000))))
 
 
 def test_a_codestream_of_another_size_than_the_header_is_refused():

@@ -1,5 +1,7 @@
 """DICOM pixels against an independent calculation; `make torture` does the whole matrix."""
 
+import io
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from dicom_bytes import BIG, EXPLICIT, IMPLICIT, SYNTAXES, Sequence, element, fi
 from dicom_truth import COLUMNS, ROWS, Case, build, elements_of, expected, matrix
 from dicom_twins import COMPRESSED, recode
 
+from orthoedge.runtime.dicom import read_dicom
 from orthoedge.runtime.errors import InputError
 from orthoedge.runtime.intake import read_image
 
@@ -18,6 +21,7 @@ STEP = 61  # no multiple of any axis, so every value of each comes up
 def assert_exact(data, case):
     wanted = np.array(expected(case)).reshape(ROWS, COLUMNS)
     assert np.array_equal(read_image(data).pixels, wanted), case
+    assert np.array_equal(read_dicom(io.BytesIO(data)).pixels, wanted), case
 
 
 def test_the_polarity_matrix_gives_exact_pixels():
