@@ -24,7 +24,7 @@ DRIFT = 0.02
 _STAGE = 0.05  # share from which a stage's median is worth a look
 _SIZES = {"model_mb": 0.001, "bundle_mb": 0.001, "wheel_mb": 0.001, "environment_mb": 0.001}
 _SIZES |= {"peak_rss_mb": 0.05}  # shares from which another size is another
-_START = 0.1  # share by which the system's own state moves a start
+_START = 0.1  # share by which the system's own state moves a start's ratio
 _STARTS = 6  # so few of one run lie all above those of another once in 500 times
 _SHARES = ("accuracy", "macro_f1", "ece", "pointing", "coverage", "accuracy_reported", "agreement")
 
@@ -181,24 +181,17 @@ def _sizes(before: Report, after: Report) -> Iterator[str]:
 
 
 def _starts(old: Footprint, new: Footprint) -> Iterator[str]:
-    for name in ("cold_start_ms", "cached_start_ms"):
-        first, second = getattr(old, name), getattr(new, name)
-        if first is None or second is None or min(first.count, second.count) < _STARTS:
+    for name in ("cold_start", "cached_start"):
+        first, second = (getattr(one, f"{name}_ratio") for one in (old, new))
+        times = [getattr(one, f"{name}_ms") for one in (old, new)]
+        if first is None or second is None or min(one.count for one in times) < _STARTS:
             continue
-        ends = [median_interval(times.curve, times.count) for times in (first, second)]
-        if _moved(ends[0], ends[1], _START):
-            words = " ".join((old.target, old.precision, *name.split("_")[:2]))
-            yield f"{words}: {interval(ends[0])} ms, now {interval(ends[1])} ms"
-
-
-def median_interval(curve: tuple[float, ...], count: int) -> Interval:
-    """The median's 95 % interval from percentiles 0 to 100 of so many independent times.
-
-    By ranks: half of them, give or take 1.96 √n / 2 (Conover, Practical Nonparametric Statistics,
-    1999, section 3.2).
-    """
-    reach = min(50, round(98 / count**0.5))
-    return Interval(value=curve[50], low=curve[50 - reach], high=curve[50 + reach])
+        if _moved(first, second, _START):
+            words = " ".join((old.target, old.precision, *name.split("_")))
+            yield (
+                f"{words}: {interval(first)}, now {interval(second)} times as long as importing "
+                f"numpy and OpenCV (medians {figure(times[0].p50)} and {figure(times[1].p50)} ms)"
+            )
 
 
 def _seen(before: Report, after: Report) -> list[str]:

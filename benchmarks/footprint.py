@@ -7,14 +7,16 @@ from pathlib import Path
 import numpy as np
 
 from orthoedge.benchmarks.installed import environment_bytes, wheel_bytes
+from orthoedge.benchmarks.latency import ratio_over_processes
 from orthoedge.benchmarks.quantiles import quantiles
-from orthoedge.benchmarks.records import Footprint, Missing, Quantiles
-from orthoedge.benchmarks.starts import Child, first_findings
+from orthoedge.benchmarks.records import Footprint, Interval, Missing, Quantiles
+from orthoedge.benchmarks.starts import IMPORT_BASE, Child, first_findings, installed
 from orthoedge.runtime.bundles import Bundle
 from orthoedge.runtime.engine import Precision
 from orthoedge.runtime.errors import EngineError, MissingDependency
 
 _MB = 1e6
+_YARDSTICK = "numpy and OpenCV"
 
 
 def footprint(
@@ -23,7 +25,9 @@ def footprint(
     """Sizes, starts in fresh processes, and peak memory of one target and precision.
 
     Starts find Python's bytecode compiled and files in the system's memory, as on a device that
-    has been started before. Peak memory is VmHWM after the first finding, the median over starts.
+    has been started before. A process that imports numpy and OpenCV takes turns with them: how long
+    a start takes drifts with the machine, and their ratio far less. Peak memory is VmHWM after the
+    first finding, the median over starts.
 
     Args:
         bundle: what to start.
@@ -34,16 +38,19 @@ def footprint(
         starts: how many processes; as many again with a compile cache.
     """
     missing = []
-    environment, cold, cached, peak = None, None, None, None
+    environment, peak = None, None
+    times: dict[str, list[float]] = {}
     try:
         environment = environment_bytes(target) / _MB
     except (EngineError, MissingDependency) as error:
         missing.append(Missing(what=f"{target} {precision}: environment", why=str(error)))
     try:
-        with first_findings(bundle.path, radiograph, threads, target, precision) as children:
-            cold, peak = _started(children["compiled"], starts)
-            if "from the cache" in children:
-                cached, _ = _started(children["from the cache"], starts)
+        with (
+            installed() as environment_of,
+            first_findings(bundle.path, radiograph, threads, target, precision) as children,
+        ):
+            yardstick = Child(IMPORT_BASE, environment_of)
+            times, peak = _start({_YARDSTICK: yardstick, **children}, starts)
     except EngineError as error:
         missing.append(Missing(what=f"{target} {precision}: starts", why=str(error)))
     return (
@@ -54,20 +61,35 @@ def footprint(
             bundle_mb=_size(bundle.path) / _MB,
             wheel_mb=wheel_bytes() / _MB,
             environment_mb=environment,
-            cold_start_ms=cold,
-            cached_start_ms=cached,
+            cold_start_ms=_quantiles(times, "compiled"),
+            cached_start_ms=_quantiles(times, "from the cache"),
+            cold_start_ratio=_ratio(times, "compiled"),
+            cached_start_ratio=_ratio(times, "from the cache"),
             peak_rss_mb=peak,
         ),
         tuple(missing),
     )
 
 
-def _started(child: Child, starts: int) -> tuple[Quantiles, float]:
-    """Times to the first finding, and the median peak memory in MB."""
-    child.run()  # compiles bytecode and fills the cache
-    runs = [child.run() for _ in range(starts)]
-    peaks = [int(last) * 1024 / _MB for _, last in runs]
-    return quantiles(np.array([taken for taken, _ in runs])), float(np.median(peaks))
+def _start(children: dict[str, Child], starts: int) -> tuple[dict[str, list[float]], float]:
+    """Times in ms, all in turn, and the median peak memory without a cache in MB."""
+    for child in children.values():
+        child.run()  # compiles bytecode and fills the cache
+    runs = [{name: child.run() for name, child in children.items()} for _ in range(starts)]
+    peaks = [int(run["compiled"][1]) * 1024 / _MB for run in runs]
+    return {name: [run[name][0] for run in runs] for name in children}, float(np.median(peaks))
+
+
+def _quantiles(times: dict[str, list[float]], name: str) -> Quantiles | None:
+    return quantiles(np.array(times[name])) if name in times else None
+
+
+def _ratio(times: dict[str, list[float]], name: str) -> Interval | None:
+    """To the yardstick; every start is a process of its own."""
+    if name not in times:
+        return None
+    pair = [[np.array([[taken]]) for taken in times[one]] for one in (name, _YARDSTICK)]
+    return ratio_over_processes(*pair)
 
 
 def _size(path: Path) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -35,6 +36,8 @@ from orthoedge.targets import open_engine, open_model
 
 Say = Callable[[str], object]
 
+_ENDED = object()
+
 
 def measure(
     bundle: Bundle, setting: Setting, keep: Callable[[Report], object], say: Say
@@ -52,26 +55,58 @@ def measure(
     """
     draft = Draft(bundle, setting)
     gallery: list[Shown] = []
-    parts: dict[str, Callable[[], Iterator[None]]] = {
-        "timing": lambda: _time(draft, say),
-        "floor": lambda: _floor(draft),
-        "stages": lambda: _stages(draft, say),
-        "scenarios": lambda: _scenarios(draft, say),
-        "accuracy": lambda: _accuracy(draft, say, gallery),
-        "footprint": lambda: _footprint(draft, say),
-        "growth": lambda: _growth(draft),
+    timing = _each(draft, say, {"timing": _time(draft, say)})
+    others = {
+        "floor": _floor(draft),
+        "stages": _stages(draft, say),
+        "scenarios": _scenarios(draft, say),
+        "accuracy": _accuracy(draft, say, gallery),
+        "footprint": _footprint(draft, say),
+        "growth": _growth(draft),
     }
     try:
-        for name, part in parts.items():
-            say(name)
-            try:
-                for _ in part():
-                    keep(draft.report(complete=False))
-            except OrthoEdgeError as error:
-                draft.missing.append(Missing(what=name, why=str(error)))
+        for _ in in_step(timing, _each(draft, say, others), lambda: bool(draft.timed)):
+            keep(draft.report(complete=False))
         return draft.report(complete=True), tuple(gallery)
     except KeyboardInterrupt:
         return draft.report(complete=False), tuple(gallery)
+
+
+def in_step(
+    first: Iterator[None],
+    second: Iterator[None],
+    may_begin: Callable[[], bool],
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[None]:
+    """Go on with both: after each step of `first`, with `second` for as long as that step took.
+
+    So the processes that time are spread over the run, and what the machine does in minutes is
+    within the intervals of their ratios.
+
+    Args:
+        first: goes first.
+        second: goes on alone once the first has ended.
+        may_begin: whether `second` knows enough.
+        clock: seconds.
+    """
+    begun = clock()
+    for _ in first:
+        yield
+        until = clock() + (clock() - begun)
+        while may_begin() and clock() < until and next(second, _ENDED) is not _ENDED:
+            yield
+        begun = clock()
+    yield from second
+
+
+def _each(draft: Draft, say: Say, parts: dict[str, Iterator[None]]) -> Iterator[None]:
+    """Part after part; one that cannot be measured is a line that says why."""
+    for name, part in parts.items():
+        say(name)
+        try:
+            yield from part
+        except OrthoEdgeError as error:
+            draft.missing.append(Missing(what=name, why=str(error)))
 
 
 def _time(draft: Draft, say: Say) -> Iterator[None]:

@@ -157,6 +157,9 @@ class Footprint(_Record, frozen=True):
     cached_start_ms: Quantiles | None
     """The same with a compile cache."""
     peak_rss_mb: float | None
+    cold_start_ratio: Interval | None = None
+    """To a process that imports numpy and OpenCV, in turn with it; older reports have none."""
+    cached_start_ratio: Interval | None = None
 
 
 class Growth(_Record, frozen=True):

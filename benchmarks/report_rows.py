@@ -158,14 +158,18 @@ def footprint(report: Report) -> Table:
             f"{one.target} {one.precision}",
             *map(_size, (one.model_mb, one.bundle_mb, one.wheel_mb, one.environment_mb)),
             milliseconds(one.cold_start_ms)[0],
+            interval(one.cold_start_ratio) if one.cold_start_ratio else NONE,
             milliseconds(one.cached_start_ms)[0],
             _size(one.peak_rss_mb),
         )
         for one in report.footprint
     ]
     head: tuple[str, ...] = ("", "model MB", "bundle MB", "wheel MB", "environment MB", "start ms")
-    note = "Start: from the creation of a process to its first finding, median."
-    head += ("start from a cache ms", "peak memory MB")
+    note = (
+        "Start: from the creation of a process to its first finding, median. ÷ import: over the "
+        "time of a process that imports numpy and OpenCV."
+    )
+    head += ("÷ import", "start from a cache ms", "peak memory MB")
     return _table("Footprint", head, rows, note)
 
 

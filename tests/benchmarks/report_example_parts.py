@@ -115,6 +115,8 @@ def footprint(target: str, precision: str, rng) -> Footprint:
         cold_start_ms=quantiles(590, rng, 12),
         cached_start_ms=quantiles(320, rng, 12) if target == "x86" else None,
         peak_rss_mb=151.0,
+        cold_start_ratio=between(4.9, 0.2),
+        cached_start_ratio=between(2.7, 0.1) if target == "x86" else None,
     )
 
 

@@ -96,14 +96,18 @@ def test_accuracy_on_other_images_is_not_compared():
 def test_sizes_and_starts_are_compared():
     first = example()
     row = first.footprint[0]
-    slow = row.cold_start_ms
-    slow = replace(slow, curve=tuple(1.5 * value for value in slow.curve))
+    drifted = replace(row.cold_start_ms, p50=1.5 * row.cold_start_ms.p50)
+    slow = replace(row, cold_start_ms=drifted, cold_start_ratio=between(7.3, 0.2))
     found = compare(first, replace(first, footprint=(replace(row, model_mb=0.9),)))
     assert found.lines[1] == "x86 int8: model 0.790 MB, now 0.900 MB"
-    found = compare(first, replace(first, footprint=(replace(row, cold_start_ms=slow),)))
-    assert found.lines[1].startswith("x86 int8 cold start: 590 (")
-    few = replace(first, footprint=(replace(row, cold_start_ms=replace(slow, count=3)),))
-    assert not compare(first, few).changed
+    found = compare(first, replace(first, footprint=(slow,)))
+    assert found.lines[1].startswith("x86 int8 cold start: 4.90 (4.70 to 5.10), now 7.30 (")
+    assert found.lines[1].endswith("OpenCV (medians 590 and 885 ms)")
+    few = replace(slow, cold_start_ms=replace(drifted, count=3))
+    for noise in (few, replace(row, cold_start_ms=drifted)):  # times alone drift
+        assert not compare(first, replace(first, footprint=(noise,))).changed
+    older = replace(slow, cold_start_ratio=None)
+    assert not compare(replace(first, footprint=(older,)), first).changed
     assert not compare(first, replace(first, footprint=(replace(row, peak_rss_mb=153.0),))).changed
 
 

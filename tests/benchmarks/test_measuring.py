@@ -9,7 +9,7 @@ import pytest
 from orthoedge.benchmarks.draft import Ensemble, Setting
 from orthoedge.benchmarks.labelled import Labelled, prepare
 from orthoedge.benchmarks.machine import describe
-from orthoedge.benchmarks.measure import measure
+from orthoedge.benchmarks.measure import in_step, measure
 from orthoedge.benchmarks.plans import PLANS
 from orthoedge.benchmarks.records import Growth, Missing, Report
 from orthoedge.runtime.bundles import SAMPLES
@@ -88,6 +88,22 @@ def test_every_part_is_in_the_report_and_what_cannot_run_is_a_row(small_bundle, 
     )
     assert msgspec.json.decode(msgspec.json.encode(report), type=Report) == report
     assert "timing: process 2 of 2" in said
+
+
+def test_the_timing_is_spread_over_the_run():
+    now, done = [0], []
+
+    def steps(name, count, seconds):
+        for number in range(count):
+            now[0] += seconds
+            done.append(f"{name}{number}")
+            yield
+
+    timing, others = steps("t", 3, 10), steps("o", 7, 4)
+    # The second knows enough after two steps of the first.
+    taken = list(in_step(timing, others, lambda: len(done) > 1, lambda: now[0]))
+    assert done == ["t0", "t1", "o0", "o1", "o2", "t2", "o3", "o4", "o5", "o6"]
+    assert len(taken) == len(done)
 
 
 def test_an_interrupted_run_keeps_what_it_measured(small_bundle, setting):
