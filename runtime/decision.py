@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -51,10 +52,7 @@ def decide(
         alert_labels: those never dropped silently from the set.
         calibration: that of the precision which ran.
     """
-    scaled = logits.astype(np.float64) / calibration.temperature
-    exponent = np.exp(scaled - scaled.max())
-    values = exponent / exponent.sum()
-    probabilities = dict(zip(labels, map(float, values), strict=True))
+    probabilities = dict(zip(labels, _softmax(logits, calibration.temperature), strict=True))
     ranked = sorted(labels, key=lambda label: -probabilities[label])
     label_set = tuple(
         label
@@ -78,6 +76,15 @@ def decide(
         reasons.append("unlike the images it was trained on")
     decision: Decision = "refer" if reasons else "report"
     return Verdict(ranked[0], probabilities, label_set, distance, decision, tuple(reasons))
+
+
+def _softmax(logits: npt.NDArray[np.float32], temperature: float) -> list[float]:
+    """Of so few numbers; after an inference numpy's code is out of the cache, Python's is not."""
+    scaled = [logit / temperature for logit in logits.tolist()]
+    highest = max(scaled)
+    exponents = [math.exp(value - highest) for value in scaled]
+    total = sum(exponents)
+    return [exponent / total for exponent in exponents]
 
 
 def margins(verdict: Verdict, calibration: Calibration) -> dict[str, float]:

@@ -37,7 +37,8 @@ def look(square: Pixels) -> npt.NDArray[np.float32]:
     levels = [square]
     for _ in range(_HALVINGS):
         levels.append(halve(levels[-1]))
-    spread = [_variance(level) for level in levels]
+    mean, deviation = cv2.meanStdDev(square)
+    spread = [deviation.item() ** 2, *map(_variance, levels[1:])]
     kept = [*spread[1:], 0.0]
     found = [math.log(max(a - b, 0) + _ROUNDING) for a, b in zip(spread, kept, strict=True)]
     for level in levels[:_DIRECTED]:
@@ -48,12 +49,13 @@ def look(square: Pixels) -> npt.NDArray[np.float32]:
     for axis in (0, 1):
         profile = cv2.reduce(levels[1], axis, cv2.REDUCE_AVG)
         found.append(math.log(_variance(profile) + _ROUNDING) - whole)
-    tiny = levels[-1]
-    third = len(tiny) // 3
-    inner = slice(third, len(tiny) - third)
-    parts = (tiny[0], tiny[-1], tiny[:, 0], tiny[:, -1], tiny[inner, inner], square)
-    found += [cv2.mean(np.ascontiguousarray(part))[0] / 255 for part in parts]
-    return np.array(found, np.float32)
+    rows = levels[-1].tolist()  # few numbers, and Python adds them up sooner
+    third = len(rows) // 3
+    inner = slice(third, len(rows) - third)
+    middle = [value for row in rows[inner] for value in row[inner]]
+    sides = (rows[0], rows[-1], [row[0] for row in rows], [row[-1] for row in rows])
+    found += [sum(part) / len(part) / 255 for part in (*sides, middle)]
+    return np.array([*found, mean.item() / 255], np.float32)
 
 
 def look_terms(

@@ -25,6 +25,12 @@ _COARSE = 128
 _MARGIN_BRIGHT = 178  # unexposed film is white once polarity is right
 _MARGIN_DARK = 6  # a shutter drawn by the unit is black
 _WHITE_SHARE, _BLACK_SHARE = 0.9, 0.99  # of a line that belongs to such a margin
+_NEITHER, _WHITE, _BLACK = range(3)
+_KINDS = bytes(
+    _WHITE if value >= _MARGIN_BRIGHT else _BLACK if value <= _MARGIN_DARK else _NEITHER
+    for value in range(256)
+)
+"""What each grey level counts as."""
 _SMALLEST_FIELD = 0.25  # of a side; less is a misreading, and the whole image is kept
 
 
@@ -154,8 +160,9 @@ def _field(levels: list[Pixels], height: int, width: int) -> tuple[int, int, int
 
 def _is_margin(line: Pixels) -> bool:
     """Whether a line, uint8 (L,), belongs to a white or black margin."""
-    white, black = np.count_nonzero(line >= _MARGIN_BRIGHT), np.count_nonzero(line <= _MARGIN_DARK)
-    return bool(white >= _WHITE_SHARE * len(line) or black >= _BLACK_SHARE * len(line))
+    kinds = line.tobytes().translate(_KINDS)  # numpy takes longer to compare and count
+    white, black = kinds.count(_WHITE), kinds.count(_BLACK)
+    return white >= _WHITE_SHARE * len(line) or black >= _BLACK_SHARE * len(line)
 
 
 def _inside(white: Counts, black: Counts, across: int) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from orthoedge.runtime.grey import Pixels, count_values
+from orthoedge.runtime.grey import Pixels
 from orthoedge.runtime.preprocess import Placement
 
 _SAMPLES = 64  # pixels along the longer side, taken without averaging: noise stays noise
@@ -80,12 +80,11 @@ def find_faults(pixels: Pixels, placement: Placement, size: int) -> tuple[Fault,
 
 def _exposure(sample: Pixels) -> list[str]:
     """What is wrong with the grey levels."""
-    # As shares: a sample can be as small as one pixel.
-    shares = count_values(sample).astype(np.float32) / sample.size
-    below = np.cumsum(shares)
-    mean = float(256 - below.sum())  # less what rounding adds, at most a hundredth of a level
-    black, white = float(below[_BLACK]), float(1 - below[_WHITE - 1])
-    low, high = np.searchsorted(below, (0.02, 0.98))
+    below = np.bincount(sample.ravel(), minlength=256).cumsum()
+    count = sample.size  # may be as small as one
+    mean = 256 - float(below.sum()) / count
+    black, white = float(below[_BLACK]) / count, 1 - float(below[_WHITE - 1]) / count
+    low, high = below.searchsorted((0.02 * count, 0.98 * count))
     found = []
     if black + white > _EMPTY:
         found.append(
