@@ -44,8 +44,8 @@ PLANS: dict[Mode, Plan] = {
         every_precision=False,
     ),
     "standard": Plan(
-        processes=10,
-        seconds=25,
+        processes=24,
+        seconds=10,
         rounds=10,
         warmup=5,
         floor_runs=6,
@@ -56,8 +56,8 @@ PLANS: dict[Mode, Plan] = {
         every_precision=True,
     ),
     "full": Plan(
-        processes=20,
-        seconds=60,
+        processes=40,
+        seconds=30,
         rounds=20,
         warmup=10,
         floor_runs=12,
