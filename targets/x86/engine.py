@@ -106,6 +106,9 @@ class OpenVinoEngine:
                     self._infer_in_time(slot, deadline)
             except RuntimeError as error:
                 raise EngineError(f"openvino failed: {_last(error)}") from error
+            except KeyboardInterrupt:  # it may come between the two, and memory must not go first
+                slot.request.wait()
+                raise
             answers.append([output.copy() for output in slot.outputs])
         if len(answers) == 1:
             return Outputs(*answers[0])

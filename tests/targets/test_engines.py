@@ -2,6 +2,7 @@
 
 import json
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -47,6 +48,29 @@ def test_a_later_call_does_not_change_an_answer(engine):
     np.testing.assert_array_equal(first.logits, kept[0])
     np.testing.assert_array_equal(first.saliency_map, kept[1])
     np.testing.assert_array_equal(first.feature_vector, kept[2])
+
+
+def test_ctrl_c_leaves_no_inference_behind(small_bundle, monkeypatch):
+    """It may come after an inference began and before it is waited for."""
+    engine = open_engine(small_bundle, "x86", "fp32")
+    expected = engine.run(IMAGES[:1]).logits
+    slot, done = engine._local.slot, []
+
+    class Pressed:
+        def start_async(self, *arguments):
+            slot.request.start_async(*arguments)
+            raise KeyboardInterrupt
+
+        def wait(self):
+            slot.request.wait()
+            done.append("waited")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine._local, "slot", replace(slot, request=Pressed()))
+        with pytest.raises(KeyboardInterrupt):
+            engine.run(IMAGES[1:2])
+    assert done == ["waited"]
+    np.testing.assert_array_equal(engine.run(IMAGES[:1]).logits, expected)
 
 
 def test_threads_sharing_an_engine_get_their_own_answers(engine):
