@@ -14,6 +14,7 @@ from orthoedge.runtime.files import sha256
 from orthoedge.targets.x86.binding import binding
 from orthoedge.targets.x86.cpu import instruction_sets
 from orthoedge.targets.x86.kept import keep, look
+from orthoedge.targets.x86.signal_stack import signal_stack_kept
 
 # In every name, so that files of an older layout are not looked at; changes with that of `kept`.
 _LAYOUT = 2
@@ -51,6 +52,13 @@ def obtain_compiled(
         RuntimeError: OpenVINO refused the model.
         OSError: the cache cannot be written.
     """
+    with signal_stack_kept():
+        return _obtain(model, size, threads, cache, streams)
+
+
+def _obtain(
+    model: bytes, size: int, threads: int | None, cache: Path | None, streams: int
+) -> Compiled:
     # Without the hint "fp32" runs in bf16 on processors that have it.
     config: dict[str, Any] = {
         "INFERENCE_PRECISION_HINT": "f32",

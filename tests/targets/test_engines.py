@@ -1,8 +1,12 @@
 """Both CPU engines keep one contract, and say what really ran."""
 
 import json
+import os
+import subprocess
+import sys
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -71,6 +75,33 @@ def test_ctrl_c_leaves_no_inference_behind(small_bundle, monkeypatch):
             engine.run(IMAGES[1:2])
     assert done == ["waited"]
     np.testing.assert_array_equal(engine.run(IMAGES[:1]).logits, expected)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="sigaltstack as Linux has it")
+def test_a_signal_after_engines_went_in_any_order_ends_nothing(small_bundle):
+    """OpenVINO left a signal stack in freed memory behind; in a process of its own."""
+    code = """
+import gc, os, signal, sys
+from pathlib import Path
+from orthoedge.runtime.bundles import read_bundle
+from orthoedge.targets import open_engine
+bundle = read_bundle(Path(sys.argv[1]))
+engines = [open_engine(bundle, "x86", "fp32", threads) for threads in (1, 2, 1)]
+while engines:
+    del engines[0]
+    gc.collect()
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+except KeyboardInterrupt:
+    print("caught")
+"""
+    root = Path(__file__).parents[2]
+    command = [sys.executable, "-c", code, str(small_bundle.path)]
+    environment = os.environ | {"PYTHONPATH": str(root / ".typing")}
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=root, env=environment
+    )
+    assert (done.returncode, done.stdout) == (0, "caught\n"), done.stderr
 
 
 def test_threads_sharing_an_engine_get_their_own_answers(engine):

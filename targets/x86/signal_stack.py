@@ -1,0 +1,44 @@
+"""The thread's alternate signal stack, kept as it was while OpenVINO opens a model.
+
+OpenVINO gives the thread that opens a model a signal stack, and puts back the one before when the
+model goes. Where two models overlap and the older goes first, the stack that comes back with the
+younger is freed memory, and the next signal, Ctrl-C among them, ends the process (seen with 2026.4
+on Linux). What was there before is put back at once here, so every model puts back the same.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class SignalStack(ctypes.Structure):
+    """`stack_t` of sigaltstack(2)."""
+
+    _fields_ = (
+        ("memory", ctypes.c_void_p),
+        ("flags", ctypes.c_int),
+        ("size", ctypes.c_size_t),
+    )
+
+
+def signal_stack() -> SignalStack:
+    """That of the calling thread; Linux only."""
+    found = SignalStack()
+    ctypes.CDLL(None).sigaltstack(None, ctypes.byref(found))
+    return found
+
+
+@contextmanager
+def signal_stack_kept() -> Iterator[None]:
+    """Put the calling thread's back at the end, whatever was set meanwhile."""
+    if sys.platform != "linux":
+        yield
+        return
+    before = signal_stack()
+    try:
+        yield
+    finally:
+        ctypes.CDLL(None).sigaltstack(ctypes.byref(before), None)
