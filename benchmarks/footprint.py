@@ -46,10 +46,10 @@ def footprint(
         missing.append(Missing(what=f"{target} {precision}: environment", why=str(error)))
     try:
         with (
-            installed() as environment_of,
+            installed() as variables,
             first_findings(bundle.path, radiograph, threads, target, precision) as children,
         ):
-            yardstick = Child(IMPORT_BASE, environment_of)
+            yardstick = Child(IMPORT_BASE, variables)
             times, peak = _start({_YARDSTICK: yardstick, **children}, starts)
     except EngineError as error:
         missing.append(Missing(what=f"{target} {precision}: starts", why=str(error)))

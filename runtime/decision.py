@@ -79,7 +79,7 @@ def decide(
 
 
 def _softmax(logits: npt.NDArray[np.float32], temperature: float) -> list[float]:
-    """Of so few numbers; after an inference numpy's code is out of the cache, Python's is not."""
+    """Of so few numbers that numpy would take longer."""
     scaled = [logit / temperature for logit in logits.tolist()]
     highest = max(scaled)
     exponents = [math.exp(value - highest) for value in scaled]

@@ -78,7 +78,7 @@ def fetch_from(file: BinaryIO, at: int, length: int, dataset: Dataset, most: int
             file.seek(at + start * line)
             found = file.readinto(block)  # type: ignore[attr-defined]
         except OSError as error:
-            raise InputError(f"cannot read the file: {error.strerror or error}") from error
+            raise InputError.unreadable(error) from error
         if found < block.nbytes:
             _check_length(start * line + found, rows * line)
         return block.astype(dtype.newbyteorder("="), copy=False)

@@ -39,6 +39,11 @@ class OrthoEdgeError(Exception):
 class InputError(OrthoEdgeError):
     """A file or an array is not a radiograph this tool can read."""
 
+    @classmethod
+    def unreadable(cls, error: OSError) -> InputError:
+        """The system could not read the file; its path is left to whoever asked for it."""
+        return cls(f"cannot read the file: {error.strerror or error}")
+
 
 class DataError(OrthoEdgeError):
     """An index, a split or a data folder is not usable."""

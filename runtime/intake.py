@@ -186,7 +186,7 @@ def _open(source: Path | str | bytes) -> BinaryIO:
     except FileNotFoundError as error:
         raise InputError("no such file") from error
     except OSError as error:
-        raise InputError(f"cannot read the file: {error.strerror or error}") from error
+        raise InputError.unreadable(error) from error
 
 
 def _fetch(file: BinaryIO, at: int, size: int) -> bytes:
@@ -194,7 +194,7 @@ def _fetch(file: BinaryIO, at: int, size: int) -> bytes:
         file.seek(at)
         return file.read(size)
     except OSError as error:
-        raise InputError(f"cannot read the file: {error.strerror or error}") from error
+        raise InputError.unreadable(error) from error
 
 
 def _to_grey(

@@ -35,6 +35,7 @@ def compile_model(
     return obtain_compiled(model, size, threads, cache, streams).model
 
 
+@signal_stack_kept()
 def obtain_compiled(
     model: bytes, size: int, threads: int | None, cache: Path | None, streams: int = 1
 ) -> Compiled:
@@ -52,13 +53,6 @@ def obtain_compiled(
         RuntimeError: OpenVINO refused the model.
         OSError: the cache cannot be written.
     """
-    with signal_stack_kept():
-        return _obtain(model, size, threads, cache, streams)
-
-
-def _obtain(
-    model: bytes, size: int, threads: int | None, cache: Path | None, streams: int
-) -> Compiled:
     # Without the hint "fp32" runs in bf16 on processors that have it.
     config: dict[str, Any] = {
         "INFERENCE_PRECISION_HINT": "f32",

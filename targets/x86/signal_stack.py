@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class SignalStack(ctypes.Structure):
+class _Stack(ctypes.Structure):
     """`stack_t` of sigaltstack(2)."""
 
     _fields_ = (
@@ -24,21 +24,15 @@ class SignalStack(ctypes.Structure):
     )
 
 
-def signal_stack() -> SignalStack:
-    """That of the calling thread; Linux only."""
-    found = SignalStack()
-    ctypes.CDLL(None).sigaltstack(None, ctypes.byref(found))
-    return found
-
-
 @contextmanager
 def signal_stack_kept() -> Iterator[None]:
     """Put the calling thread's back at the end, whatever was set meanwhile."""
     if sys.platform != "linux":
         yield
         return
-    before = signal_stack()
+    library, before = ctypes.CDLL(None), _Stack()
+    library.sigaltstack(None, ctypes.byref(before))
     try:
         yield
     finally:
-        ctypes.CDLL(None).sigaltstack(ctypes.byref(before), None)
+        library.sigaltstack(ctypes.byref(before), None)
