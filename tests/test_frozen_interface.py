@@ -1,0 +1,210 @@
+"""What users build on stays what it was: commands, file formats, public names, and findings.
+
+tests/golden/frozen/ was recorded before the redesign. `python tests/test_frozen_interface.py` records it
+again; do so only in a change that says what moved, and that still reads the old form.
+"""
+
+import argparse
+import hashlib
+import importlib
+import inspect
+import json
+import sys
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FROZEN = ROOT / "tests" / "golden" / "frozen"
+
+FORMATS = {
+    "manifest.json": "orthoedge.runtime.manifest.Manifest",
+    "signature.json": "orthoedge.runtime.seal._Signature",
+    "recipe": "orthoedge.training.recipe.Recipe",
+    "run report.json": "orthoedge.training.run.Report",
+    "run metrics.json": "orthoedge.training.run.TrainingMetrics",
+    "run shortcuts.json": "orthoedge.training.data.shortcuts.ShortcutAudit",
+    "evaluation.json": "orthoedge.training.evaluation.report.EvaluationReport",
+    "comparison.json": "orthoedge.training.comparison_report.Comparison",
+    "compression report.json": "orthoedge.compression.reporting.records.CompressionReport",
+    "benchmark report.json": "orthoedge.benchmarks.records.Report",
+    "ratios.json": "orthoedge.benchmarks.ratio_rows.Ratios",
+    "device record": "orthoedge.benchmarks.device_record_rows.Record",
+}
+"""Files that a user keeps, and the structure that reads and writes each."""
+
+NAMES = (
+    "orthoedge.targets",
+    "orthoedge.targets.parity",
+    "orthoedge.runtime.errors",
+    "orthoedge.runtime.render",
+    "orthoedge.runtime.seal",
+    "orthoedge.runtime.isolation",
+    "orthoedge.runtime.engine",
+    "orthoedge.runtime.bundles",
+    "orthoedge.runtime.finding",
+    "orthoedge.runtime.intake",
+    "orthoedge.runtime.pipeline",
+)
+"""Modules that README and docs import from."""
+
+RUNS = (("x86", "int8"), ("x86", "fp32"), ("portable", "fp32"), ("portable", "int8"))
+
+
+def recorded(name):
+    return json.loads((FROZEN / f"{name}.json").read_text())
+
+
+# Commands: what can be typed; the words of a help text are free.
+
+
+def commands():
+    from orthoedge.cli.main import VERBS
+
+    record = {}
+    for verb in VERBS:
+        parser = argparse.ArgumentParser(prog=verb)
+        importlib.import_module(f"orthoedge.cli.{verb}").add_arguments(parser)
+        record[verb] = arguments(parser)
+    return record
+
+
+def arguments(parser):
+    record = {}
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, subparser in action.choices.items():
+                record[name] = arguments(subparser)
+        elif action.dest != "help":
+            name = " ".join(action.option_strings) or action.dest
+            choices = list(action.choices) if action.choices else None
+            default = None if action.default is None else str(action.default)
+            record[name] = [action.nargs, default, choices, action.required]
+    return record
+
+
+# Formats: fields, their types, and which are required; without descriptions.
+
+
+def formats():
+    return {name: schema_of(find(path)) for name, path in FORMATS.items()}
+
+
+def find(path):
+    module, _, name = path.rpartition(".")
+    return getattr(importlib.import_module(module), name)
+
+
+def schema_of(kind):
+    """JSON schema with every reference written out, so that names of classes do not count."""
+    schema = msgspec.json.schema(kind)
+    definitions = schema.pop("$defs", {})
+
+    def plain(node):
+        if isinstance(node, list):
+            return [plain(item) for item in node]
+        if not isinstance(node, dict):
+            return node
+        if "$ref" in node:
+            return plain(definitions[node["$ref"].removeprefix("#/$defs/")])
+        kept = {k: plain(v) for k, v in node.items() if k not in ("title", "description")}
+        if "properties" in node:  # fields may be called title or description
+            kept["properties"] = {k: plain(v) for k, v in node["properties"].items()}
+        return kept
+
+    return plain(schema)
+
+
+# Names.
+
+
+def names():
+    record = {}
+    for path in NAMES:
+        module = importlib.import_module(path)
+        listed = getattr(module, "__all__", None) or [
+            name
+            for name, value in vars(module).items()
+            if not name.startswith("_") and getattr(value, "__module__", path) == path
+            if not inspect.ismodule(value)
+        ]
+        record[path] = sorted(listed)
+    return record
+
+
+# Findings: the embedded bundle on its samples and its golden images.
+
+
+def findings(target, precision):
+    """What ran, and for each input everything but times and the place of the package."""
+    from orthoedge.runtime.bundles import SAMPLES
+    from orthoedge.targets import open_pipeline
+
+    pipeline = open_pipeline(target=target, precision=precision, threads=1)
+    golden = pipeline.bundle.golden_images()[:, 0]
+    sources = {path.name: path for path in sorted(SAMPLES.glob("*.png"))}
+    sources |= {f"golden {number}": image for number, image in enumerate(golden)}
+    record = {}
+    for name, source in sources.items():
+        finding = pipeline(source)
+        exact = hashlib.sha256(np.ascontiguousarray(finding.saliency_map).tobytes()).hexdigest()
+        shown = json.loads(finding.to_json())
+        del shown["timing_ms"], shown["saliency_map"]
+        record[name] = {"map_sha256": exact, "map_sum": float(finding.saliency_map.sum()), **shown}
+    ran = {"isa": pipeline.engine.isa, "version": pipeline.engine.version}
+    return {"ran": ran, "findings": record}
+
+
+def close(left, right, tolerance):
+    """Equal but for floats, which may differ by the tolerance; hashes of maps are left out."""
+    if isinstance(left, dict):
+        keys = set(left) - {"map_sha256", "provenance"}
+        assert keys == set(right) - {"map_sha256", "provenance"}
+        for key in keys:
+            close(left[key], right[key], tolerance)
+    elif isinstance(left, list):
+        assert len(left) == len(right)
+        for a, b in zip(left, right, strict=True):
+            close(a, b, tolerance)
+    elif isinstance(left, float):
+        assert left == pytest.approx(right, rel=tolerance, abs=tolerance)
+    else:
+        assert left == right
+
+
+def test_commands_take_what_they_took():
+    assert commands() == recorded("commands")
+
+
+def test_files_have_the_fields_they_had():
+    assert formats() == recorded("formats")
+
+
+def test_public_names_are_there():
+    assert names() == recorded("names")
+
+
+@pytest.mark.parametrize(("target", "precision"), RUNS)
+def test_findings_of_the_embedded_bundle_are_the_same_to_the_bit(target, precision):
+    pytest.importorskip({"x86": "openvino", "portable": "onnxruntime"}[target])
+    before, now = recorded(f"findings-{target}-{precision}"), findings(target, precision)
+    if now["ran"] == before["ran"]:
+        assert now["findings"] == before["findings"]
+    else:  # kernels of another engine or instruction set round otherwise, INT8 by whole codes
+        close(now["findings"], before["findings"], 1e-3 if precision == "fp32" else 0.05)
+
+
+def record():
+    FROZEN.mkdir(parents=True, exist_ok=True)
+    parts = {"commands": commands(), "formats": formats(), "names": names()}
+    parts |= {f"findings-{t}-{p}": findings(t, p) for t, p in RUNS}
+    for name, part in parts.items():
+        text = json.dumps(part, indent=1, sort_keys=name != "formats") + "\n"
+        (FROZEN / f"{name}.json").write_text(text)
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT / ".typing"))
+    record()
