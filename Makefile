@@ -25,14 +25,14 @@ LOCK_ARGS ?=
 SBOM_VENV := .venv-sbom
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow torture coverage-jetson aarch64 lint format bench bench-baseline bench-compare \
+.PHONY: help demo test test-slow robustness coverage-jetson aarch64 lint format bench bench-baseline bench-compare \
 	bench-ratios bench-training licences lock sbom clean
 
 help:  ## list the targets
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
 demo: $(DEMO_VENV)/.installed  ## install the lean runtime alone and predict on the samples
-	$(DEMO_VENV)/bin/orthoedge predict runtime/samples --overlay $(DEMO_OUT)
+	$(DEMO_VENV)/bin/orthoedge predict runtime/assets/samples --overlay $(DEMO_OUT)
 	@echo
 	@echo "Overlays: $(CURDIR)/$(DEMO_OUT)"
 	@ls $(DEMO_OUT)
@@ -40,11 +40,11 @@ demo: $(DEMO_VENV)/.installed  ## install the lean runtime alone and predict on 
 test: $(VENV)/.installed  ## all tests but the slow ones, in two processes
 	$(VENV)/bin/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
-test-slow: $(VENV)/.installed  ## the slow tests, without those of torture
-	$(VENV)/bin/python -m pytest -m slow --ignore=tests/torture $(PYTEST_ARGS)
+test-slow: $(VENV)/.installed  ## the slow tests, without those of robustness
+	$(VENV)/bin/python -m pytest -m slow --ignore=tests/robustness $(PYTEST_ARGS)
 
-torture: $(VENV)/.installed  ## the promises of docs/reliability.md at full count, each count printed
-	$(VENV)/bin/python -m pytest -m slow tests/torture $(PYTEST_ARGS)
+robustness: $(VENV)/.installed  ## the promises of docs/reliability.md at full count, each count printed
+	$(VENV)/bin/python -m pytest -m slow tests/robustness $(PYTEST_ARGS)
 
 coverage-jetson: $(VENV)/.installed  ## lines of targets/jetson that its tests run, and those that they miss
 	$(VENV)/bin/python -m coverage erase

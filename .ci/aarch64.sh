@@ -43,4 +43,4 @@ orthoedge() {
     PYTHONPATH="$root/site" "$qemu" -L "$root" "$root/usr/bin/python$python" -m orthoedge.cli.main "$@"
 }
 orthoedge verify --target portable
-orthoedge predict runtime/samples --target portable | grep -v milliseconds # they mean nothing here
+orthoedge predict runtime/assets/samples --target portable | grep -v milliseconds # they mean nothing here

@@ -9,20 +9,20 @@ import cv2
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from orthoedge.benchmarks.growth_scope import radiograph
-from orthoedge.benchmarks.growth_words import Shape
-from orthoedge.benchmarks.sources import write_dicom
-from orthoedge.runtime.bundles import EMBEDDED, read_bundle
+from orthoedge.benchmarks.baselines.sample_files import write_dicom
+from orthoedge.benchmarks.scaling.settings import radiograph
+from orthoedge.benchmarks.scaling.wording import Shape
+from orthoedge.runtime.bundles.bundle import EMBEDDED, read_bundle
 from orthoedge.runtime.decision import decide
 from orthoedge.runtime.engine import Engine, Precision
 from orthoedge.runtime.errors import EngineError, MissingDependency
-from orthoedge.runtime.intake import Radiograph, read_image
-from orthoedge.runtime.look import look
-from orthoedge.runtime.pipeline import Finding, Pipeline
+from orthoedge.runtime.image_io.radiograph import Radiograph
+from orthoedge.runtime.image_io.reader import read_image
+from orthoedge.runtime.image_quality import find_faults
+from orthoedge.runtime.image_statistics import look
+from orthoedge.runtime.overlay.overlay import overlay, side_by_side, to_png
+from orthoedge.runtime.pipeline import ActiveEngine, Finding, Pipeline
 from orthoedge.runtime.preprocess import STANDARD, Preprocess, find_field
-from orthoedge.runtime.render import overlay, side_by_side, to_png
-from orthoedge.runtime.running import set_up
-from orthoedge.runtime.usable import find_faults
 from orthoedge.targets import open_engine
 
 SMALL, DETECTOR = (512, 512), (2500, 2048)
@@ -109,7 +109,7 @@ def bench_engine(benchmark: BenchmarkFixture, target: str, precision: Precision)
 
 def bench_decide(benchmark: BenchmarkFixture) -> None:
     engine, square = engine_of("portable", "fp32"), STANDARD(radiograph(SMALL))
-    ran, outputs = set_up(BUNDLE, engine, ""), engine.run(square[None, None])
+    ran, outputs = ActiveEngine.for_bundle(BUNDLE, engine), engine.run(square[None, None])
     labels, alert, glance = BUNDLE.manifest.labels, BUNDLE.manifest.alert_labels, look(square)
 
     def conclude() -> None:

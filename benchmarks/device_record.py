@@ -18,23 +18,31 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from orthoedge.benchmarks import latency, machine
-from orthoedge.benchmarks.device_record_rows import SCHEMA, Check, PlanFacts, Ran, Record, Timed
-from orthoedge.runtime.bundles import SAMPLES, Bundle
+from orthoedge.benchmarks import machine
+from orthoedge.benchmarks.device_record_schema import (
+    SCHEMA,
+    Check,
+    PlanFacts,
+    Ran,
+    Record,
+    Timed,
+)
+from orthoedge.benchmarks.timing import latency
+from orthoedge.runtime.atomic_files import sha256, write_atomic
+from orthoedge.runtime.bundles.bundle import SAMPLES, Bundle
 from orthoedge.runtime.engine import Engine, Precision
 from orthoedge.runtime.errors import OrthoEdgeError
-from orthoedge.runtime.files import sha256, write_atomic
-from orthoedge.runtime.intake import read_image
+from orthoedge.runtime.image_io.reader import read_image
 from orthoedge.runtime.pipeline import Pipeline
 from orthoedge.runtime.preprocess import Pixels
 from orthoedge.targets import TARGETS, check_target, open_engine
-from orthoedge.targets.jetson.binding import JETPACK, Modules
 from orthoedge.targets.jetson.device import Device, probe
 from orthoedge.targets.jetson.engine import TensorRtEngine
-from orthoedge.targets.jetson.plans import obtain_plan
+from orthoedge.targets.jetson.plan_cache import obtain_plan
 from orthoedge.targets.jetson.power import ROOT, PowerMeter
 from orthoedge.targets.jetson.telemetry import Absent, read_board, read_clocks
-from orthoedge.targets.parity import ParityCheck, check_engine
+from orthoedge.targets.jetson.tensorrt_module import JETPACK, Modules
+from orthoedge.targets.verification import ParityCheck, check_engine
 
 _WARMUP = 50
 _CALLS = 1000  # the fewest that have a 99.9th percentile

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from orthoedge.targets.cores import available_cores
-from orthoedge.targets.x86.cpu import instruction_sets
+from orthoedge.targets.cpu import available_cores, instruction_sets
 
 _PACKAGES = (
     "orthoedge",

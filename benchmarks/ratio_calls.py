@@ -9,22 +9,22 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from orthoedge.benchmarks import sources
-from orthoedge.benchmarks.bare import (
+from orthoedge.benchmarks.baselines import sample_files
+from orthoedge.benchmarks.baselines.folder_throughput import sample
+from orthoedge.benchmarks.baselines.minimal_pipeline import (
     BareInference,
     BareWay,
     compiled_of,
     logits_only,
     read_dicom_bare,
 )
-from orthoedge.benchmarks.folders import sample
-from orthoedge.benchmarks.latency import interleaved
+from orthoedge.benchmarks.baselines.pytorch_gradcam import SeedsPipeline
 from orthoedge.benchmarks.machine import Bystanders
 from orthoedge.benchmarks.ratio_rows import Row, Setting, ratio_row
-from orthoedge.benchmarks.seeds import SeedsPipeline
+from orthoedge.benchmarks.timing.latency import interleaved
 from orthoedge.runtime.pipeline import Pipeline
 from orthoedge.targets import open_pipeline
-from orthoedge.targets.x86.build import compile_model
+from orthoedge.targets.x86.compile import compile_model
 
 _Calls = dict[str, Callable[[], object]]
 
@@ -135,8 +135,8 @@ def dicom(setting: Setting) -> list[Row]:
         calls: _Calls = {_OURS: lambda: pipeline(path), "read": lambda: read_dicom_bare(path)}
         times = interleaved(calls, rounds=rounds, warmup=3)
     note = (
-        f"{_ROWS}×{_COLUMNS}, {sources.BITS} bits, uncompressed, with a window, from a file that "
-        "the system holds in memory; ours goes on to preprocessing, inference, map and decision"
+        f"{_ROWS}×{_COLUMNS}, {sample_files.BITS} bits, uncompressed, with a window, from a "
+        "file that the system holds in memory; ours goes on to preprocessing, inference, map and decision"
     )
     return [
         ratio_row(
@@ -158,7 +158,7 @@ def write_dicom(path: Path) -> None:
         MissingDependency: pydicom is not installed.
     """
     grey = cv2.resize(sample(SIDE), (_COLUMNS, _ROWS), interpolation=cv2.INTER_LINEAR)
-    sources.write_dicom(path, np.asarray(grey, np.uint8))
+    sample_files.write_dicom(path, np.asarray(grey, np.uint8))
 
 
 def open_default(setting: Setting) -> Pipeline:

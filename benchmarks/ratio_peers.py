@@ -8,14 +8,19 @@ from pathlib import Path
 
 import numpy as np
 
-from orthoedge.benchmarks.bare import BareWay
-from orthoedge.benchmarks.folders import sample
-from orthoedge.benchmarks.latency import Timings, interleaved
+from orthoedge.benchmarks.baselines.external import HandWritten, Peer, Stopwatch
+from orthoedge.benchmarks.baselines.folder_throughput import sample
+from orthoedge.benchmarks.baselines.minimal_pipeline import BareWay
 from orthoedge.benchmarks.machine import Bystanders
-from orthoedge.benchmarks.peers import HandWritten, Peer, Stopwatch
 from orthoedge.benchmarks.ratio_calls import SIDE, WARMUP, open_default
-from orthoedge.benchmarks.ratio_rows import Row, Setting, difference, ratio_row
-from orthoedge.benchmarks.records import Missing
+from orthoedge.benchmarks.ratio_rows import (
+    Row,
+    Setting,
+    difference,
+    ratio_row,
+)
+from orthoedge.benchmarks.schema import Missing
+from orthoedge.benchmarks.timing.latency import Timings, interleaved
 from orthoedge.runtime.errors import EngineError, MissingDependency
 
 LIMITS = {"ultralytics": 4.0}

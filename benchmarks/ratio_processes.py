@@ -8,9 +8,8 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from orthoedge.benchmarks import starts
-from orthoedge.benchmarks.bare import compiled_of
-from orthoedge.benchmarks.folders import (
+from orthoedge.benchmarks.baselines.external import Stopwatch
+from orthoedge.benchmarks.baselines.folder_throughput import (
     AsynchronousEngine,
     as_tensors,
     map_all,
@@ -18,9 +17,8 @@ from orthoedge.benchmarks.folders import (
     samples,
     write_pngs,
 )
-from orthoedge.benchmarks.latency import Timings, interleaved
+from orthoedge.benchmarks.baselines.minimal_pipeline import compiled_of
 from orthoedge.benchmarks.machine import Bystanders
-from orthoedge.benchmarks.peers import Stopwatch
 from orthoedge.benchmarks.ratio_rows import (
     Row,
     Setting,
@@ -28,7 +26,9 @@ from orthoedge.benchmarks.ratio_rows import (
     difference,
     ratio_row,
 )
-from orthoedge.runtime.intake import read_image
+from orthoedge.benchmarks.timing import startup
+from orthoedge.benchmarks.timing.latency import Timings, interleaved
+from orthoedge.runtime.image_io.reader import read_image
 from orthoedge.targets import check_target, open_pipeline
 
 START_LIMITS_S = {"compiled": 0.6, "from the cache": 0.4}
@@ -47,7 +47,7 @@ def start(setting: Setting) -> list[Row]:
     """
     check_target("x86")
     clock, others = Stopwatch(), Bystanders()
-    with starts.first_findings(setting.bundle.path, samples()[0], setting.threads) as children:
+    with startup.first_findings(setting.bundle.path, samples()[0], setting.threads) as children:
         calls = {name: clock.told(child.to_first_line) for name, child in children.items()}
         times = interleaved(calls, rounds=setting.fewer(10), warmup=1, settle=0, clock=clock.read)
     cores = others.cores()
@@ -67,7 +67,7 @@ def memory(setting: Setting) -> list[Row]:
     """
     check_target("x86")
     others, rounds = Bystanders(), setting.fewer(40)
-    with starts.first_findings(setting.bundle.path, samples()[0], setting.threads) as children:
+    with startup.first_findings(setting.bundle.path, samples()[0], setting.threads) as children:
         peaks = {
             name: [int(child.last_line()) * 1024 / 1e6 for _ in range(rounds + 1)][1:]
             for name, child in children.items()
@@ -87,9 +87,9 @@ def imports(setting: Setting) -> list[Row]:
         EngineError: a process failed.
     """
     clock, others = Stopwatch(), Bystanders()
-    with starts.installed() as environment:
-        base = starts.Child(starts.IMPORT_BASE, environment)
-        ours = starts.Child(starts.IMPORT_OURS, environment)
+    with startup.installed() as environment:
+        base = startup.Child(startup.IMPORT_BASE, environment)
+        ours = startup.Child(startup.IMPORT_OURS, environment)
         calls = {
             "ours": clock.told(ours.to_first_line),
             "base": clock.told(base.to_first_line),

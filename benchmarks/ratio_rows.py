@@ -9,10 +9,11 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from orthoedge.benchmarks import latency, machine
-from orthoedge.benchmarks.latency import Timings
-from orthoedge.benchmarks.records import Interval, Missing, write_both
-from orthoedge.runtime.bundles import Bundle
+from orthoedge.benchmarks import machine
+from orthoedge.benchmarks.schema import Interval, Missing, write_both
+from orthoedge.benchmarks.timing import latency
+from orthoedge.benchmarks.timing.latency import Timings
+from orthoedge.runtime.bundles.bundle import Bundle
 
 
 @dataclass(frozen=True)

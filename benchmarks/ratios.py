@@ -7,11 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 
 from orthoedge.benchmarks import machine, ratio_calls, ratio_processes
 from orthoedge.benchmarks.ratio_peers import peers as measure_peers
-from orthoedge.benchmarks.ratio_rows import Ratios, Row, Setting, table_line
-from orthoedge.benchmarks.records import Missing
-from orthoedge.runtime.bundles import Bundle
+from orthoedge.benchmarks.ratio_rows import (
+    Ratios,
+    Row,
+    Setting,
+    table_line,
+)
+from orthoedge.benchmarks.schema import Missing
+from orthoedge.runtime.bundles.bundle import Bundle
 from orthoedge.runtime.errors import DataError, EngineError, MissingDependency
-from orthoedge.targets.cores import available_cores
+from orthoedge.targets.cpu import available_cores
 
 _PEERS = "peers"
 _TARGETS: dict[str, Callable[[Setting], list[Row]]] = {

@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, help_text in VERBS.items():
         subparser = subparsers.add_parser(name, help=help_text, description=help_text)
         if name == verb:
-            module = importlib.import_module(f"orthoedge.cli.{name}")
+            module = importlib.import_module(f"orthoedge.cli.commands.{name}")
             module.add_arguments(subparser)
             subparser.set_defaults(handler=module.run)
     parsed = parser.parse_args(arguments)

@@ -59,7 +59,7 @@ def add_oldest(parser: argparse.ArgumentParser) -> None:
 
 def pinned_key(args: argparse.Namespace) -> bytes | None:
     """The key that `--key` names; None where it was not given."""
-    from orthoedge.runtime.seal import read_key
+    from orthoedge.runtime.bundles.signature import read_key
 
     return None if args.key is None else read_key(args.key)
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from orthoedge.runtime.preprocess import Preprocess
-from orthoedge.training.ensemble import Ensemble
+from orthoedge.training.model.ensemble import Ensemble
 
 INPUT = "image"
 OUTPUTS = ("logits", "saliency_map", "feature_vector")

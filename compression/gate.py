@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from orthoedge.runtime.bundles.manifest import Metrics
 from orthoedge.runtime.engine import Precision
-from orthoedge.runtime.manifest import Metrics
 from orthoedge.training.recipe import GateLimits
 
 _ROUNDING = 1e-9  # 0.95 - 0.945 is a drop of 0.005 and a little more
@@ -53,7 +53,7 @@ def gate(
         engine_rmse: largest between two engines on this file: RMSE of the logits over their
             standard deviation.
         flips: decisions that another engine changed though nothing was near its threshold
-            (`compression/agreement.py`).
+            (`compression/evaluation/engine_agreement.py`).
     """
 
     def at_most(name: str, measured: float, limit: float) -> Check:

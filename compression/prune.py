@@ -9,7 +9,7 @@ import torch
 import torch_pruning as tp
 
 from orthoedge.runtime.errors import RecipeError
-from orthoedge.training.ensemble import Branch, Ensemble
+from orthoedge.training.model.ensemble import Branch, Ensemble
 
 _ROUND_TO = 8  # channels in eights fill a 256-bit register of int32 sums; fewer run no faster
 _ENDLESS = ("rexnet",)  # their blocks add to a part of the channels; 1.6.1 never ends

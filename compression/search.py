@@ -13,24 +13,24 @@ import numpy.typing as npt
 import safetensors.torch
 import torch
 
-from orthoedge.benchmarks.latency import Timings, interleaved, ratio
-from orthoedge.benchmarks.metrics import confusion, macro_f1
+from orthoedge.benchmarks.metrics.classification import confusion, macro_f1
+from orthoedge.benchmarks.timing.latency import Timings, interleaved, ratio
+from orthoedge.compression.distillation.stages import School
 from orthoedge.compression.export import export
 from orthoedge.compression.prune import cut
 from orthoedge.compression.quantization.int8 import quantize
-from orthoedge.compression.reporting.records import PruneStep
-from orthoedge.compression.school import School
+from orthoedge.compression.report.schema import PruneStep
+from orthoedge.runtime.atomic_files import sha256, write_atomic
 from orthoedge.runtime.engine import Engine, Precision
-from orthoedge.runtime.files import sha256, write_atomic
 from orthoedge.targets import open_model
-from orthoedge.targets.batches import run_all
-from orthoedge.training.cost import count_macs
-from orthoedge.training.data.radiographs import Radiographs
-from orthoedge.training.ensemble import Ensemble
+from orthoedge.targets.engine_utils import run_all
+from orthoedge.training.data.dataset import Radiographs
+from orthoedge.training.model.ensemble import Ensemble
+from orthoedge.training.model.flops import count_macs
+from orthoedge.training.model.weights import load_weights
 from orthoedge.training.progress import say
 from orthoedge.training.recipe import Recipe
-from orthoedge.training.run import Run, read_record
-from orthoedge.training.weights import load_weights
+from orthoedge.training.run_folder import Run, read_record
 
 _ROUNDS = 200  # of every timing: the median's interval is then about 1 % wide on a quiet machine
 _WARMUP = 20

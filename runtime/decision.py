@@ -10,9 +10,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from orthoedge.runtime.look import look_terms
-from orthoedge.runtime.manifest import Calibration, OutOfDistribution
-from orthoedge.runtime.usable import Fault
+from orthoedge.runtime.bundles.manifest import Calibration, OutOfDistribution
+from orthoedge.runtime.image_quality import Fault
+from orthoedge.runtime.image_statistics import look_terms
 
 Decision = Literal["report", "refer", "reject"]
 

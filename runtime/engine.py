@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from orthoedge.runtime.errors import EngineError
+from orthoedge.runtime.errors import DeadlineExceeded, EngineError
 
 Precision = Literal["fp32", "fp16", "int8"]
 """What an engine runs."""
@@ -85,3 +86,40 @@ def check_images(images: npt.NDArray[np.uint8], size: int) -> None:
         )
     if len(images) == 0:
         raise EngineError("expected one image or more, got none")
+
+
+class Deadline:
+    """Counts from a moment on a clock that nobody can set.
+
+    Args:
+        allowed_ms: milliseconds from `start`.
+        start: a reading of `time.perf_counter`.
+    """
+
+    def __init__(self, allowed_ms: float, start: float) -> None:
+        self._allowed_ms = allowed_ms
+        self._start = start
+
+    def left_s(self) -> float:
+        """Seconds that are left; negative once it is past."""
+        return self._start + self._allowed_ms / 1e3 - time.perf_counter()
+
+    def check(self, stage: str) -> None:
+        """Raise if it is past.
+
+        Args:
+            stage: what has just been done.
+
+        Raises:
+            DeadlineExceeded: the stage, the deadline and the time taken.
+        """
+        if self.left_s() < 0:
+            raise self.exceeded(stage)
+
+    def exceeded(self, stage: str) -> DeadlineExceeded:
+        """The error that says so of a stage that is done, or was given up."""
+        taken = (time.perf_counter() - self._start) * 1e3
+        return DeadlineExceeded(
+            f"{stage} overran the deadline of {self._allowed_ms:g} ms: {taken:.3g} ms "
+            "since the call began"
+        )

@@ -7,24 +7,30 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from orthoedge.runtime.bundles import Bundle
-from orthoedge.runtime.deadline import Deadline
-from orthoedge.runtime.decision import decide
-from orthoedge.runtime.engine import Engine, Outputs
-from orthoedge.runtime.errors import DeadlineExceeded, EngineError, OrthoEdgeError, RecipeError
-from orthoedge.runtime.finding import Finding, Timing
-from orthoedge.runtime.intake import Radiograph, read_image
-from orthoedge.runtime.look import look
+from orthoedge.runtime.bundles.bundle import Bundle
+from orthoedge.runtime.bundles.manifest import Calibration
+from orthoedge.runtime.decision import Distance, decide
+from orthoedge.runtime.engine import Deadline, Engine, Outputs
+from orthoedge.runtime.errors import (
+    DeadlineExceeded,
+    EngineError,
+    OrthoEdgeError,
+    RecipeError,
+)
+from orthoedge.runtime.finding import Finding, Provenance, Thresholds, Timing
+from orthoedge.runtime.image_io.radiograph import Radiograph
+from orthoedge.runtime.image_io.reader import read_image
+from orthoedge.runtime.image_quality import find_faults
+from orthoedge.runtime.image_statistics import look
 from orthoedge.runtime.preprocess import Pixels
-from orthoedge.runtime.running import Running, set_up
-from orthoedge.runtime.usable import find_faults
 
-__all__ = ["Finding", "Pipeline", "Reader"]
+__all__ = ["ActiveEngine", "Finding", "Pipeline", "Reader"]
 
 
 class Reader(Protocol):
@@ -32,6 +38,55 @@ class Reader(Protocol):
 
     def __call__(self, source: Path | str | bytes, *, memory_mb: float | None) -> Radiograph:
         """Raises as `intake.read_image`."""
+
+
+@dataclass(frozen=True)
+class ActiveEngine:
+    """An opened engine with its calibration, thresholds and provenance.
+
+    Replaced as one object, so that no finding mixes two engines.
+    """
+
+    engine: Engine
+    calibration: Calibration
+    distance: Distance
+    thresholds: Thresholds
+    provenance: Provenance
+
+    @classmethod
+    def for_bundle(cls, bundle: Bundle, engine: Engine, fallback_reason: str = "") -> ActiveEngine:
+        """Take the calibration that the bundle has for the engine's precision.
+
+        Args:
+            bundle: labels and calibration.
+            engine: an engine opened on one of that bundle's models.
+            fallback_reason: why this engine replaces the requested one; empty if it does not.
+        """
+        manifest = bundle.manifest
+        calibration = manifest.calibration_for(engine.precision)
+        return cls(
+            engine=engine,
+            calibration=calibration,
+            distance=Distance(calibration.out_of_distribution),
+            thresholds=Thresholds(
+                temperature=calibration.temperature,
+                conformal_quantile=calibration.conformal_quantile,
+                operating_points=calibration.operating_points,
+                out_of_distribution=calibration.out_of_distribution.threshold,
+                out_of_distribution_reject=calibration.out_of_distribution.reject,
+            ),
+            provenance=Provenance(
+                bundle=manifest.name,
+                bundle_version=manifest.version,
+                bundle_sha256=bundle.sha256,
+                engine=engine.name,
+                engine_version=engine.version,
+                precision=engine.precision,
+                isa=engine.isa,
+                threads=engine.threads,
+                fallback=fallback_reason,
+            ),
+        )
 
 
 class Pipeline:
@@ -72,7 +127,7 @@ class Pipeline:
         self._memory_mb = memory_mb
         self._spare = spare
         self._taking_over = threading.Lock()
-        self._running = set_up(bundle, engine, fallback)
+        self._running = ActiveEngine.for_bundle(bundle, engine, fallback)
         self.read: Reader = read_image
         """How files are read; an `IsolatedReader` in its place does it in a child process."""
 
@@ -170,7 +225,7 @@ class Pipeline:
         )
         return radiograph, finding
 
-    def _infer(self, square: Pixels, deadline: Deadline | None) -> tuple[Outputs, Running]:
+    def _infer(self, square: Pixels, deadline: Deadline | None) -> tuple[Outputs, ActiveEngine]:
         """Outputs of one pass over uint8 (S, S), and what they are of."""
         ran = self._running
         if deadline is not None:
@@ -185,7 +240,7 @@ class Pipeline:
             deadline.check("opening the spare engine")
         return self._pass(spared.engine, square, deadline), spared
 
-    def _take_over(self, failed: Running, error: EngineError) -> Running | None:
+    def _take_over(self, failed: ActiveEngine, error: EngineError) -> ActiveEngine | None:
         """What runs in place of `failed`, for all threads; None where there is no spare."""
         with self._taking_over:
             if self._running is not failed:
@@ -196,7 +251,10 @@ class Pipeline:
                 engine = self._spare()
             except OrthoEdgeError as second:
                 raise EngineError(f"{error}; and the spare engine: {second}") from second
-            self._running, self._spare = set_up(self.bundle, engine, str(error)), None
+            self._running, self._spare = (
+                ActiveEngine.for_bundle(self.bundle, engine, str(error)),
+                None,
+            )
             return self._running
 
     def _pass(self, engine: Engine, square: Pixels, deadline: Deadline | None) -> Outputs:

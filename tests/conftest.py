@@ -93,7 +93,7 @@ def tiny_bundle(tiny_run, tmp_path_factory):
 @pytest.fixture
 def moment():
     """The least of everything that a run of the benchmark can measure."""
-    from orthoedge.benchmarks.plans import Plan
+    from orthoedge.benchmarks.run_settings import Plan
 
     return Plan(
         processes=1,
@@ -119,7 +119,7 @@ def small_bundle(tmp_path_factory):
     It has the face of every bundle and integer kernels in its INT8 form; its answers mean nothing.
     Copy `small_bundle.path` before changing a file of it.
     """
-    from orthoedge.compression.bundle import write_bundle
+    from orthoedge.compression.bundle_writer import write_bundle
     from orthoedge.runtime.engine import Outputs
 
     models = {"fp32": small_model(integer=False), "int8": small_model(integer=True)}
@@ -202,8 +202,8 @@ def small_model(*, integer):
 
 
 def small_manifest():
-    from orthoedge.runtime import manifest as m
-    from orthoedge.runtime.look import LOOK_SIZE, LOOK_TERMS
+    from orthoedge.runtime.bundles import manifest as m
+    from orthoedge.runtime.image_statistics import LOOK_SIZE, LOOK_TERMS
     from orthoedge.runtime.preprocess import Preprocess
 
     def tolerance(value):

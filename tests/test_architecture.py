@@ -190,7 +190,7 @@ def test_these_tests_see_every_way_of_importing(source, anywhere, at_import):
 
 
 @every_source
-def test_python_is_started_through_children(path):
+def test_python_is_started_through_subprocesses(path):
     # A child that is started otherwise looks for its modules in the working folder first.
     starts = '[sys.executable, "-' in path.read_text(encoding="utf-8")
-    assert starts == (path.name == "children.py")
+    assert starts == (path.name == "subprocesses.py")

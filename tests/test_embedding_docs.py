@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import pytest
 
-from orthoedge.runtime.bundles import EMBEDDED, SAMPLES
+from orthoedge.runtime.bundles.bundle import EMBEDDED, SAMPLES
 
 DOCS = Path(__file__).parents[1] / "docs"
 TEXT = (DOCS / "embedding.md").read_text()
@@ -136,7 +136,7 @@ def test_the_page_and_the_unit_have_commands():
 @pytest.mark.parametrize("words", list(commands()))
 def test_commands_are_understood(words):
     parser = argparse.ArgumentParser(exit_on_error=False)
-    importlib.import_module(f"orthoedge.cli.{words[0]}").add_arguments(parser)
+    importlib.import_module(f"orthoedge.cli.commands.{words[0]}").add_arguments(parser)
     parser.parse_args(words[1:])
 
 

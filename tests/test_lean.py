@@ -84,7 +84,7 @@ def test_the_embedded_bundle_predicts_from_memory_and_from_a_file(target):
     pytest.importorskip({"x86": "openvino", "portable": "onnxruntime"}[target])
     found = run(f"""
         import numpy as np
-        from orthoedge.runtime.bundles import SAMPLES
+        from orthoedge.runtime.bundles.bundle import SAMPLES
         from orthoedge.targets import open_pipeline
 
         pipeline = open_pipeline(target={target!r})

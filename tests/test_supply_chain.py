@@ -5,7 +5,8 @@ from importlib.metadata import distributions
 
 import pytest
 from packaging.utils import canonicalize_name
-from supply import EXTRAS, PYTHONS, ROOT, licences, pinned, pins, wanted
+
+from tests.helpers.supply import EXTRAS, PYTHONS, ROOT, licences, pinned, pins, wanted
 
 
 @pytest.mark.parametrize("extra", EXTRAS)

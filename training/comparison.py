@@ -14,14 +14,19 @@ from pathlib import Path
 import msgspec
 
 from orthoedge.runtime.errors import DataError, RecipeError
-from orthoedge.training import run as folder
-from orthoedge.training.comparison_report import Comparison, Member, read_member, write_comparison
-from orthoedge.training.cost import count_macs
-from orthoedge.training.data.duplicates import file_digest
-from orthoedge.training.data.studies import Study, list_sha256
-from orthoedge.training.ensemble import build
-from orthoedge.training.hardware import open_fabric
-from orthoedge.training.loop import fit
+from orthoedge.training import run_folder as folder
+from orthoedge.training.comparison_report import (
+    Comparison,
+    Member,
+    read_member,
+    write_comparison,
+)
+from orthoedge.training.data.index import Study, list_sha256
+from orthoedge.training.data_quality.duplicates import file_digest
+from orthoedge.training.distributed import open_fabric
+from orthoedge.training.fit import fit
+from orthoedge.training.model.ensemble import build
+from orthoedge.training.model.flops import count_macs
 from orthoedge.training.progress import say
 from orthoedge.training.recipe import Recipe
 

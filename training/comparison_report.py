@@ -11,15 +11,15 @@ import msgspec
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from orthoedge.benchmarks.records import Interval
+from orthoedge.benchmarks.schema import Interval
+from orthoedge.runtime.atomic_files import together, write_atomic
 from orthoedge.runtime.errors import DataError
-from orthoedge.runtime.files import together, write_atomic
-from orthoedge.training import run as folder
+from orthoedge.training import run_folder as folder
 from orthoedge.training.evaluation.plots import COLOURS, save
-from orthoedge.training.evaluation.report import JSON as EVALUATION
-from orthoedge.training.evaluation.report import EvaluationReport
+from orthoedge.training.evaluation.schema import JSON as EVALUATION
+from orthoedge.training.evaluation.schema import EvaluationReport
 from orthoedge.training.recipe import Recipe
-from orthoedge.training.run import TrainingMetrics
+from orthoedge.training.run_folder import TrainingMetrics
 
 JSON, MARKDOWN, FIGURE = "comparison.json", "comparison.md", "comparison.png"
 

@@ -13,10 +13,10 @@ from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-
 from tensorboard.summary.writer.record_writer import RecordWriter  # type: ignore[import-untyped]
 from tqdm import tqdm
 
-from orthoedge.training.data.shortcuts import ShortcutAudit
 from orthoedge.training.data.splits import Split
+from orthoedge.training.data_quality.shortcut_audit import ShortcutAudit
 from orthoedge.training.recipe import Recipe
-from orthoedge.training.run import Epoch, Report, TrainingMetrics
+from orthoedge.training.run_folder import Epoch, Report, TrainingMetrics
 
 
 def say(line: str) -> None:

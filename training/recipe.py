@@ -100,7 +100,7 @@ class GateLimits(_Table, frozen=True):
     max_engine_rmse: float
     """Between two engines on one file: RMSE of the logits over their standard deviation."""
     max_engine_flips: int
-    """Clear decisions that another engine may change; see `compression/agreement.py`."""
+    """Clear decisions that another engine may change; see compression/evaluation."""
 
 
 class Gate(_Table, frozen=True):

@@ -14,7 +14,7 @@ import msgspec
 
 from orthoedge.runtime.errors import RecipeError
 from orthoedge.training.recipe import Recipe, require
-from orthoedge.training.recipe_list import recipe_names
+from orthoedge.training.recipes import recipe_names
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -82,7 +82,7 @@ def _read(name_or_path: str) -> tuple[str, str]:
     """Text of a recipe and the name to use in messages."""
     try:
         if name_or_path in recipe_names():
-            folder = resources.files("orthoedge.training").joinpath("recipes")
+            folder = resources.files("orthoedge.training.recipes")
             return folder.joinpath(f"{name_or_path}.toml").read_text("utf-8"), name_or_path
         return Path(name_or_path).read_text("utf-8"), name_or_path
     except (OSError, UnicodeDecodeError) as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -10,11 +12,10 @@ from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor
 from torch.nn import functional as F
 
-from orthoedge.training.data.batches import class_weights
-from orthoedge.training.ensemble import Ensemble
-from orthoedge.training.norms import share_batch_norms
+from orthoedge.training.data.loader import class_weights
+from orthoedge.training.model.batch_norm import share_batch_norms
+from orthoedge.training.model.ensemble import Ensemble
 from orthoedge.training.recipe import Recipe
-from orthoedge.training.schedule import learning_rate
 
 
 class Stepper:
@@ -124,3 +125,13 @@ def neighbours(count: int) -> Tensor:
     """
     other = torch.arange(count) ^ 1
     return other.clamp(max=count - 1)
+
+
+def learning_rate(recipe: Recipe, epoch: float) -> float:
+    """Learning rate after `epoch` epochs: a linear warm-up, then constant or half a cosine to 0."""
+    if epoch < recipe.warmup_epochs:
+        return recipe.lr * epoch / recipe.warmup_epochs
+    if recipe.schedule == "constant":
+        return recipe.lr
+    done = (epoch - recipe.warmup_epochs) / max(1e-9, recipe.epochs - recipe.warmup_epochs)
+    return recipe.lr * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))

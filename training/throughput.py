@@ -8,12 +8,17 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from orthoedge.benchmarks.latency import Ratio, Timings, interleaved, ratio
+from orthoedge.benchmarks.timing.latency import (
+    Ratio,
+    Timings,
+    interleaved,
+    ratio,
+)
 from orthoedge.runtime.errors import RecipeError
-from orthoedge.training.data.batches import batches, steps_per_epoch
-from orthoedge.training.data.radiographs import Radiographs
-from orthoedge.training.ensemble import build
-from orthoedge.training.hardware import open_fabric
+from orthoedge.training.data.dataset import Radiographs
+from orthoedge.training.data.loader import batches, steps_per_epoch
+from orthoedge.training.distributed import open_fabric
+from orthoedge.training.model.ensemble import build
 from orthoedge.training.recipe import Recipe
 from orthoedge.training.step import Stepper
 

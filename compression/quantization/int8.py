@@ -21,8 +21,8 @@ import onnx
 from onnx import TensorProto, numpy_helper
 
 from orthoedge.compression.export import INPUT, explain_nodes
-from orthoedge.compression.quantization.lint import check
-from orthoedge.targets.wiring import drop_unused
+from orthoedge.compression.quantization.onnx_rules import check
+from orthoedge.targets.onnx_graph import drop_unused
 
 RECIPE = (
     "nncf PTQ, PERFORMANCE preset, overflow fix, per-tensor activations of full range, "

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 import msgspec
 
 from orthoedge.runtime.errors import EngineError
-from orthoedge.targets.jetson.binding import (
+from orthoedge.runtime.subprocesses import answer, ask
+from orthoedge.targets.jetson.tensorrt_module import (
     JETPACK,
     Modules,
     cuda_call,
     load_cudart,
     load_tensorrt,
 )
-from orthoedge.targets.jetson.child import answer, ask
 
 _TIMEOUT_S = 120  # CUDA's first start after a boot takes long on a small board
 

@@ -11,13 +11,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from orthoedge.runtime.deadline import Deadline
-from orthoedge.runtime.engine import Outputs, Precision, check_images
+from orthoedge.runtime.engine import Deadline, Outputs, Precision, check_images
 from orthoedge.runtime.errors import DeadlineExceeded, EngineError
-from orthoedge.targets.jetson.binding import JETPACK, Modules, load_cudart, load_tensorrt
-from orthoedge.targets.jetson.build import layers, logger
-from orthoedge.targets.jetson.cuda import Mapped, Stream
+from orthoedge.targets.jetson.cuda_stream import Mapped, Stream
 from orthoedge.targets.jetson.device import Device
+from orthoedge.targets.jetson.plan_builder import layers, logger
+from orthoedge.targets.jetson.tensorrt_module import (
+    JETPACK,
+    Modules,
+    load_cudart,
+    load_tensorrt,
+)
 
 _IMAGE, _OUTPUTS = "image", ("logits", "saliency_map", "feature_vector")
 _WARM_UP_MS = 60e3  # CUDA loads its kernels in the first inference, from a slow card perhaps

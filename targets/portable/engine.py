@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
+import os
+import sys
 import threading
 import time
+from types import ModuleType
 
 import numpy as np
 import numpy.typing as npt
 
-from orthoedge.runtime.deadline import Deadline
-from orthoedge.runtime.engine import Outputs, Precision, check_images
+from orthoedge.runtime.engine import Deadline, Outputs, Precision, check_images
 from orthoedge.runtime.errors import DeadlineExceeded, EngineError
-from orthoedge.targets.cores import available_cores
-from orthoedge.targets.portable.binding import binding
+from orthoedge.targets.cpu import available_cores
 
 _OUTPUTS = ["logits", "saliency_map", "feature_vector"]
 _STAGE = "inference"
@@ -90,3 +92,28 @@ class OnnxRuntimeEngine:
             clock.join()
         deadline.check(_STAGE)
         return outputs
+
+
+_NAME, _SWITCH = "onnxruntime", "ORT_DISABLE_TELEMETRY"
+_lock = threading.Lock()
+
+
+def binding() -> ModuleType:
+    """The package `onnxruntime`; where the caller has imported it already, as that left it.
+
+    Raises:
+        ImportError: ONNX Runtime is not installed.
+    """
+    with _lock:
+        if _NAME in sys.modules:
+            return sys.modules[_NAME]
+        before = os.environ.get(_SWITCH)
+        os.environ[_SWITCH] = "1"
+        try:
+            module = importlib.import_module(_NAME)
+        finally:
+            if before is None:
+                del os.environ[_SWITCH]
+            else:
+                os.environ[_SWITCH] = before
+        return module

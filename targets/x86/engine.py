@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from orthoedge.runtime.deadline import Deadline
-from orthoedge.runtime.engine import Outputs, Precision, check_images
+from orthoedge.runtime.engine import Deadline, Outputs, Precision, check_images
 from orthoedge.runtime.errors import EngineError
-from orthoedge.targets.x86.binding import binding
-from orthoedge.targets.x86.build import cache_failed, obtain_compiled
+from orthoedge.targets.x86.compile import cache_failed, obtain_compiled
+from orthoedge.targets.x86.openvino_module import binding
 
 _OUTPUTS = ("logits", "saliency_map", "feature_vector")
 _STAGE = "inference"

@@ -7,17 +7,17 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from orthoedge.benchmarks import records
-from orthoedge.benchmarks.compare import DRIFT
-from orthoedge.benchmarks.fail_if import NAMES
+from orthoedge.benchmarks import schema
 from orthoedge.benchmarks.machine import Machine
-from orthoedge.cli import benchmark
+from orthoedge.benchmarks.regression import DRIFT
+from orthoedge.benchmarks.thresholds import NAMES
+from orthoedge.cli.commands import benchmark
 
 DOCS = Path(__file__).parents[2] / "docs"
 TEXT = (DOCS / "benchmarks.md").read_text("utf-8")
 STRUCTS = [
     one
-    for one in vars(records).values()
+    for one in vars(schema).values()
     if isinstance(one, type)
     and issubclass(one, msgspec.Struct)
     and not one.__name__.startswith("_")
@@ -28,7 +28,7 @@ STRUCTS = [
 def test_every_field_is_explained(struct):
     text = TEXT + (DOCS / "accuracy.md").read_text("utf-8")
     fields = set(struct.__struct_fields__)
-    if struct is records.Interval:
+    if struct is schema.Interval:
         fields = {f'"{name}"' for name in fields}
         assert all(name in text for name in fields)
         return
@@ -36,7 +36,7 @@ def test_every_field_is_explained(struct):
 
 
 def test_the_schema_is_the_one_that_is_written():
-    assert f"`{records.SCHEMA}`" in TEXT
+    assert f"`{schema.SCHEMA}`" in TEXT
 
 
 def test_every_name_of_a_condition_is_listed():

@@ -8,10 +8,10 @@ import pytest
 
 from orthoedge.benchmarks import device_record as recording
 from orthoedge.benchmarks.device_record import make_record, write_record
-from orthoedge.benchmarks.device_record_rows import Record
+from orthoedge.benchmarks.device_record_schema import Record
+from orthoedge.runtime.atomic_files import sha256
 from orthoedge.runtime.engine import Outputs
 from orthoedge.runtime.errors import UnknownTarget
-from orthoedge.runtime.files import sha256
 from orthoedge.targets import open_engine
 
 quick = partial(make_record, calls=30, seconds=0)

@@ -9,18 +9,23 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from orthoedge.benchmarks.bare import BareWay, logits_only, read_dicom_bare
-from orthoedge.benchmarks.folders import sample, write_pngs
-from orthoedge.benchmarks.latency import Timings
+from orthoedge.benchmarks.baselines.folder_throughput import sample, write_pngs
+from orthoedge.benchmarks.baselines.minimal_pipeline import BareWay, logits_only, read_dicom_bare
 from orthoedge.benchmarks.ratio_calls import write_dicom
-from orthoedge.benchmarks.ratio_rows import Ratios, difference, ratio_row, to_markdown
+from orthoedge.benchmarks.ratio_rows import (
+    Ratios,
+    difference,
+    ratio_row,
+    to_markdown,
+)
 from orthoedge.benchmarks.ratios import NAMES, measure
-from orthoedge.benchmarks.records import Missing
-from orthoedge.benchmarks.starts import Child
+from orthoedge.benchmarks.schema import Missing
+from orthoedge.benchmarks.timing.latency import Timings
+from orthoedge.benchmarks.timing.startup import Child
 from orthoedge.cli.main import main
-from orthoedge.runtime.bundles import EMBEDDED, read_bundle
+from orthoedge.runtime.bundles.bundle import EMBEDDED, read_bundle
 from orthoedge.runtime.errors import EngineError
-from orthoedge.runtime.intake import read_image
+from orthoedge.runtime.image_io.reader import read_image
 from orthoedge.targets import open_pipeline
 
 

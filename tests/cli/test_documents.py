@@ -34,7 +34,7 @@ def commands():
 @pytest.mark.parametrize("words", list(commands()))
 def test_every_command_of_the_documents_is_understood(words):
     parser = argparse.ArgumentParser(exit_on_error=False)
-    importlib.import_module(f"orthoedge.cli.{words[0]}").add_arguments(parser)
+    importlib.import_module(f"orthoedge.cli.commands.{words[0]}").add_arguments(parser)
     parser.parse_args(words[1:])
     settings = [b for a, b in itertools.pairwise(words) if a == "--set"]
     if words[0] == "train":

@@ -183,7 +183,7 @@ def test_a_phantom_setting_out_of_range_is_refused(setting, tmp_path, capsys):
 def test_no_answer_is_called_certain(probability, shown):
     from types import SimpleNamespace
 
-    from orthoedge.cli.answers import describe
+    from orthoedge.cli.commands.predict.output import describe
     from orthoedge.runtime.decision import Verdict
 
     verdict = Verdict(
@@ -200,7 +200,7 @@ def test_no_answer_is_called_certain(probability, shown):
 def test_of_what_is_rejected_no_label_is_said():
     from types import SimpleNamespace
 
-    from orthoedge.cli.answers import describe
+    from orthoedge.cli.commands.predict.output import describe
     from orthoedge.runtime.decision import Verdict
 
     verdict = Verdict("fracture", {"fracture": 0.99}, ("fracture",), 9.0, "reject", ("too dark",))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from orthoedge.cli.main import main
-from orthoedge.runtime.files import sha256
+from orthoedge.runtime.atomic_files import sha256
 
 
 class Evil:

@@ -10,7 +10,7 @@ import torch
 
 from orthoedge.compression.export import OUTPUTS, explain_nodes, export
 from orthoedge.runtime.preprocess import Preprocess
-from orthoedge.training.ensemble import Ensemble
+from orthoedge.training.model.ensemble import Ensemble
 
 LABELS = ("a", "b", "c")
 SMALL = Preprocess(size=64, field="crop", clahe_stage="after", clahe_clip=2.0, clahe_tiles=8)

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from orthoedge.compression.gate import Check, gate
-from orthoedge.runtime.manifest import Metrics
+from orthoedge.runtime.bundles.manifest import Metrics
 from orthoedge.training.recipe import GateLimits
 
 LIMITS = GateLimits(

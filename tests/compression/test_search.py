@@ -12,14 +12,14 @@ import msgspec
 import pytest
 
 from orthoedge.compression import search as module
-from orthoedge.compression.candidates import measure_trials
-from orthoedge.compression.front import pareto
-from orthoedge.compression.judge import balanced
-from orthoedge.compression.parts import read_parts
-from orthoedge.compression.reporting.records import Candidate
-from orthoedge.compression.school import open_school
+from orthoedge.compression.data_splits import read_parts
+from orthoedge.compression.distillation.stages import open_school
+from orthoedge.compression.evaluation.evaluator import balanced
+from orthoedge.compression.report.schema import Candidate
 from orthoedge.compression.search import Search
-from orthoedge.training.run import load_run
+from orthoedge.compression.search_results import measure_trials
+from orthoedge.compression.selection import pareto
+from orthoedge.training.run_folder import load_run
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,9 @@ def test_a_second_call_teaches_times_and_quantizes_nothing_again(found, monkeypa
 
     for name in ("interleaved", "quantize"):
         monkeypatch.setattr(module, name, forbid)
-    monkeypatch.setattr("orthoedge.compression.distil.distillation_loss", forbid)
+    monkeypatch.setattr(
+        "orthoedge.compression.distillation.train_student.distillation_loss", forbid
+    )
     again, traced = search.trials()
     assert traced == trace
     assert [(t.name, t.fp32, t.int8) for t in again] == [(t.name, t.fp32, t.int8) for t in trials]

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from orthoedge.compression.bundle import write_bundle
-from orthoedge.compression.distil import _resume
-from orthoedge.runtime.bundles import read_bundle
+from orthoedge.compression.bundle_writer import write_bundle
+from orthoedge.compression.distillation.train_student import _resume
+from orthoedge.runtime.bundles.bundle import read_bundle
 from orthoedge.runtime.errors import DataError
 
 

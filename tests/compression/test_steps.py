@@ -5,12 +5,12 @@ from itertools import pairwise
 import pytest
 import torch
 
-from orthoedge.compression.distil import distillation_loss
-from orthoedge.compression.lessons import Lesson
+from orthoedge.compression.distillation.teacher_cache import Lesson
+from orthoedge.compression.distillation.train_student import distillation_loss
 from orthoedge.compression.prune import check_prunable, cut
 from orthoedge.runtime.errors import RecipeError
-from orthoedge.training.cost import count_macs
-from orthoedge.training.ensemble import Ensemble, Explained
+from orthoedge.training.model.ensemble import Ensemble, Explained
+from orthoedge.training.model.flops import count_macs
 from orthoedge.training.recipe_file import load_recipe
 
 SETTINGS = load_recipe("tiny").compress

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from orthoedge.runtime.decision import Verdict
-from orthoedge.runtime.intake import Radiograph
+from orthoedge.runtime.image_io.radiograph import Radiograph
 from orthoedge.runtime.pipeline import Finding
 from orthoedge.runtime.preprocess import STANDARD
 

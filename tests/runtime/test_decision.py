@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from orthoedge.runtime.decision import Distance, decide, margins
-from orthoedge.runtime.look import LOOK_SIZE, LOOK_TERMS
-from orthoedge.runtime.usable import Fault
+from orthoedge.runtime.image_quality import Fault
+from orthoedge.runtime.image_statistics import LOOK_SIZE, LOOK_TERMS
 
 LABELS = ("fracture", "non-affected", "tumor-malignant")
 

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from orthoedge.runtime.bundles import SAMPLES
+from orthoedge.runtime.bundles.bundle import SAMPLES
 from orthoedge.runtime.errors import InputError, RecipeError
-from orthoedge.runtime.intake import read_image
+from orthoedge.runtime.image_io.reader import read_image
 from orthoedge.runtime.preprocess import STANDARD, Preprocess, find_field
 
 

@@ -7,13 +7,13 @@ import os
 from pathlib import Path
 
 import numpy as np
-import other_pictures
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from orthoedge.runtime.intake import read_image
-from orthoedge.runtime.usable import find_faults
+from orthoedge.runtime.image_io.reader import read_image
+from orthoedge.runtime.image_quality import find_faults
 from orthoedge.targets import open_pipeline
+from tests.helpers import other_pictures
 
 PHANTOMS, EACH, SEED = 600, 25, 500
 

@@ -10,12 +10,12 @@ import cv2
 import msgspec
 import numpy as np
 import pytest
-from damaged_bundles import DAMAGES, changed_bundle
 
-from orthoedge.runtime.bundles import EMBEDDED, SAMPLES
+from orthoedge.runtime.bundles.bundle import EMBEDDED, SAMPLES
 from orthoedge.runtime.preprocess import STANDARD, Preprocess
 from orthoedge.targets import open_pipeline
-from orthoedge.targets.parity import deviation
+from orthoedge.targets.verification import deviation
+from tests.helpers.damaged_bundles import DAMAGES, changed_bundle
 
 pytestmark = pytest.mark.slow
 

@@ -15,7 +15,7 @@ HASHES = """
 import hashlib, sys
 from concurrent.futures import ThreadPoolExecutor
 import cv2, msgspec
-from orthoedge.runtime.bundles import SAMPLES
+from orthoedge.runtime.bundles.bundle import SAMPLES
 from orthoedge.targets import open_pipeline
 
 target, precision, runs = sys.argv[1], sys.argv[2], int(sys.argv[3])
@@ -40,7 +40,7 @@ RESIDENT = """
 import gc, os, sys, threading
 from pathlib import Path
 import cv2
-from orthoedge.runtime.bundles import SAMPLES
+from orthoedge.runtime.bundles.bundle import SAMPLES
 from orthoedge.targets import open_pipeline
 
 def resident():

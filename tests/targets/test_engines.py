@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from orthoedge.runtime.bundles import SAMPLES
+from orthoedge.runtime.bundles.bundle import SAMPLES
 from orthoedge.runtime.errors import EngineError, MissingDependency, UnknownTarget
 from orthoedge.targets import open_engine, open_model, open_pipeline
-from orthoedge.targets.parity import check_engine, deviation
-from orthoedge.targets.x86.cpu import choose_precision
+from orthoedge.targets.cpu import choose_precision
+from orthoedge.targets.verification import check_engine, deviation
 
 IMAGES = np.random.default_rng(2).integers(0, 256, (3, 1, 32, 32), dtype=np.uint8)
 
@@ -83,7 +83,7 @@ def test_a_signal_after_engines_went_in_any_order_ends_nothing(small_bundle):
     code = """
 import gc, os, signal, sys
 from pathlib import Path
-from orthoedge.runtime.bundles import read_bundle
+from orthoedge.runtime.bundles.bundle import read_bundle
 from orthoedge.targets import open_engine
 bundle = read_bundle(Path(sys.argv[1]))
 engines = [open_engine(bundle, "x86", "fp32", threads) for threads in (1, 2, 1)]

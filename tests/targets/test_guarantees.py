@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 import pytest
 
-from orthoedge.runtime.bundles import EMBEDDED, SAMPLES
+from orthoedge.runtime.bundles.bundle import EMBEDDED, SAMPLES
 from orthoedge.targets import open_pipeline
-from orthoedge.targets.capped import why_not
+from orthoedge.targets.isa_limit import why_not
 
 TARGETS = {"openvino": "x86", "onnxruntime": "portable"}
 ENGINES = [("x86", "int8"), ("x86", "fp32"), ("portable", "int8"), ("portable", "fp32")]

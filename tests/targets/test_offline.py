@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from orthoedge.runtime.bundles import SAMPLES
+from orthoedge.runtime.bundles.bundle import SAMPLES
 
 ROOT = Path(__file__).parents[2]
-CHILD = Path(__file__).with_name("offline_child.py")
+ROOT = Path(__file__).parents[2]
+CHILD = ROOT / "tests" / "helpers" / "offline_child.py"
 DEVICE = [path for folder in ("runtime", "targets") for path in (ROOT / folder).rglob("*.py")]
 # What can unpickle, or otherwise run what it reads.
 RUNNING = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
@@ -61,9 +62,9 @@ def test_processes_that_predict_starts_open_no_socket_either():
 def test_what_is_forbidden_is_noticed(act, status):
     """The watch itself. What names nothing, such as a list of numbers, cannot run anything."""
     code = (
-        f"import sys; sys.path.insert(0, {str(CHILD.parent)!r})\n"
-        "from offline_child import refuse_pickles\n"
-        "from watched_child import forbid_sockets\n"
+        f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
+        "from tests.helpers.offline_child import refuse_pickles\n"
+        "from tests.helpers.watched_child import forbid_sockets\n"
         f"forbid_sockets(); refuse_pickles(); {act}\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)

@@ -9,8 +9,9 @@ import pytest
 
 from orthoedge.runtime.errors import EngineError
 from orthoedge.targets import choose_precision, open_engine, open_pipeline
-from orthoedge.targets.x86 import build, choice
-from orthoedge.targets.x86.kept import look
+from orthoedge.targets.x86 import compile as x86_compile
+from orthoedge.targets.x86 import precision as x86_precision
+from orthoedge.targets.x86.compile_cache import look
 
 IMAGES = np.random.default_rng(3).integers(0, 256, (2, 1, 32, 32), dtype=np.uint8)
 
@@ -22,7 +23,7 @@ def no_compiling(monkeypatch):
     def refuse(*arguments):
         raise AssertionError("compiled anew")
 
-    return lambda: monkeypatch.setattr(build, "_compile", refuse)
+    return lambda: monkeypatch.setattr(x86_compile, "_compile", refuse)
 
 
 def outputs(engine):
@@ -91,7 +92,7 @@ def test_other_threads_streams_or_instructions_are_another_cache(
     open_engine(small_bundle, "x86", "int8", cache=tmp_path)
     open_engine(small_bundle, "x86", "int8", threads=1, cache=tmp_path)
     assert len(list(tmp_path.iterdir())) == 2
-    monkeypatch.setattr(build, "instruction_sets", lambda: frozenset({"sse4_1"}))
+    monkeypatch.setattr(x86_compile, "instruction_sets", lambda: frozenset({"sse4_1"}))
     open_engine(small_bundle, "x86", "int8", cache=tmp_path)
     assert len(list(tmp_path.iterdir())) == 3
     monkeypatch.undo()
@@ -109,7 +110,7 @@ def test_openvino_package_and_telemetry_stay_out_and_can_still_be_imported():
     """In a process of its own, since others here import it."""
     code = """
 import sys
-from orthoedge.runtime.bundles import EMBEDDED, SAMPLES
+from orthoedge.runtime.bundles.bundle import EMBEDDED, SAMPLES
 from orthoedge.targets import open_pipeline
 finding = open_pipeline()(sorted(SAMPLES.glob("*.png"))[0])
 assert "openvino" not in sys.modules and "openvino_telemetry" not in sys.modules
@@ -130,7 +131,7 @@ def test_auto_is_measured_once_and_remembered(small_bundle, tmp_path, monkeypatc
     def forbid(*arguments):
         raise AssertionError("timed again")
 
-    monkeypatch.setattr(choice, "_time", forbid)
+    monkeypatch.setattr(x86_precision, "_time", forbid)
     again, reason = choose_precision("x86", small_bundle, cache=tmp_path)
     assert (again, "remembered" in reason) == (chosen, True)
 
@@ -138,7 +139,9 @@ def test_auto_is_measured_once_and_remembered(small_bundle, tmp_path, monkeypatc
 @pytest.mark.parametrize(("int8", "expected"), [(1.0, "int8"), (3.0, "fp32")])
 def test_the_faster_precision_is_taken(int8, expected, small_bundle, monkeypatch):
     """What was measured is given; only the choice is looked at."""
-    monkeypatch.setattr(choice, "_time", lambda *arguments: choice._Measured(fp32=2.0, int8=int8))
+    monkeypatch.setattr(
+        x86_precision, "_time", lambda *arguments: x86_precision._Measured(fp32=2.0, int8=int8)
+    )
     assert choose_precision("x86", small_bundle)[0] == expected
 
 
@@ -153,7 +156,7 @@ def test_a_damaged_memory_is_measured_again(small_bundle, tmp_path):
 def test_where_integers_are_slow_nothing_is_measured_and_fp32_runs():
     """OpenVINO kept to SSE4.1, in a process of its own: the set is read once, at load."""
     code = (
-        "from orthoedge.runtime.bundles import EMBEDDED, read_bundle\n"
+        "from orthoedge.runtime.bundles.bundle import EMBEDDED, read_bundle\n"
         "from orthoedge.targets import choose_precision\n"
         "print(choose_precision('x86', read_bundle(EMBEDDED)))"
     )

@@ -12,9 +12,10 @@ import cv2
 import numpy as np
 import pytest
 
-from orthoedge.runtime.bundles import SAMPLES
+from orthoedge.runtime.bundles.bundle import SAMPLES
 
-CHILD = Path(__file__).with_name("watched_child.py")
+ROOT = Path(__file__).parents[2]
+CHILD = ROOT / "tests" / "helpers" / "watched_child.py"
 
 
 @pytest.fixture(scope="module")
@@ -97,8 +98,8 @@ def test_reading_dicom_sets_what_its_decoder_sets_and_nothing_else(tmp_path, lar
 def test_what_is_forbidden_is_noticed(act, tmp_path):
     """The watch itself: each act in the native library of C, which Python does not see."""
     code = (
-        f"import sys; sys.path.insert(0, {str(CHILD.parent)!r})\n"
-        "import ctypes, watched_child as w\n"
+        f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
+        "import ctypes\nfrom tests.helpers import watched_child as w\n"
         "libc = ctypes.CDLL(None)\n"
         "w.forbid_files(); w.forbid_sockets_and_programs(); before = w.state()\n"
         "act = {'file': lambda: libc.dprintf(libc.creat(b'x', 0o600), b'x'),\n"
@@ -127,7 +128,7 @@ SETTINGS = {"MALLOC_MMAP_THRESHOLD_": "1048576", "OPENBLAS_NUM_THREADS": "1"}
 INSIDE = """
 import sys
 from pathlib import Path
-from orthoedge.runtime.render import overlay, side_by_side, to_png
+from orthoedge.runtime.overlay.overlay import overlay, side_by_side, to_png
 from orthoedge.targets import open_pipeline
 
 source, folder, target, *pictures = sys.argv[1:]

@@ -12,9 +12,9 @@ import pytest
 from orthoedge.cli.main import main
 from orthoedge.runtime.errors import DataError, RecipeError
 from orthoedge.training.comparison import compare, refuse_comparison, tasks
-from orthoedge.training.data.studies import read_index
+from orthoedge.training.data.index import read_index
 from orthoedge.training.recipe_file import load_recipe
-from orthoedge.training.run import load_run
+from orthoedge.training.run_folder import load_run
 
 SMALL = (
     "fusion=", "combine=compare", "backbones=plain_cnn_2,plain_cnn_3", "split.folds=2",

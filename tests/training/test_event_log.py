@@ -4,7 +4,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from orthoedge.training.progress import EventLog
-from orthoedge.training.run import Epoch
+from orthoedge.training.run_folder import Epoch
 
 
 def row(number, value):

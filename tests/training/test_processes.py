@@ -13,9 +13,9 @@ import torch
 from safetensors.torch import load_file
 from torch import distributed, nn
 
-from orthoedge.training.data.studies import read_index
-from orthoedge.training.loop import fit
-from orthoedge.training.norms import share_batch_norms
+from orthoedge.training.data.index import read_index
+from orthoedge.training.fit import fit
+from orthoedge.training.model.batch_norm import share_batch_norms
 from orthoedge.training.recipe_file import load_recipe
 from orthoedge.training.step import neighbours
 

@@ -8,10 +8,9 @@ import pytest
 
 from orthoedge.runtime.errors import DataError, RecipeError
 from orthoedge.runtime.preprocess import STANDARD
-from orthoedge.training.data.labels import choose_studies
-from orthoedge.training.data.studies import Study
+from orthoedge.training.data.index import Study, choose_studies
 from orthoedge.training.recipe_file import load_recipe
-from orthoedge.training.recipe_list import recipe_names
+from orthoedge.training.recipes import recipe_names
 
 
 def test_every_packaged_recipe_loads_and_carries_its_own_name():
@@ -105,7 +104,7 @@ def test_a_slip_is_refused_by_its_key(override, told):
 def test_a_file_with_an_unknown_or_a_missing_key_is_refused(tmp_path: Path):
     from importlib import resources
 
-    text = resources.files("orthoedge.training").joinpath("recipes/tiny.toml").read_text()
+    text = resources.files("orthoedge.training.recipes").joinpath("tiny.toml").read_text()
     whole = tmp_path / "mine.toml"
     whole.write_text(text)
     assert load_recipe(str(whole)) == load_recipe("tiny")

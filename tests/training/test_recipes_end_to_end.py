@@ -14,11 +14,12 @@ import torch
 from orthoedge.cli.main import main
 from orthoedge.compression.export import export
 from orthoedge.compression.prune import cut
-from orthoedge.runtime.bundles import read_bundle
+from orthoedge.runtime.bundles.bundle import read_bundle
 from orthoedge.runtime.preprocess import STANDARD
-from orthoedge.training.ensemble import Ensemble
-from orthoedge.training.recipe_file import load_recipe, recipe_names
-from orthoedge.training.run import load_run
+from orthoedge.training.model.ensemble import Ensemble
+from orthoedge.training.recipe_file import load_recipe
+from orthoedge.training.recipes import recipe_names
+from orthoedge.training.run_folder import load_run
 
 # One short epoch each, at 64 pixels, and a gate that lets everything through.
 QUICK = (

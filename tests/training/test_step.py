@@ -10,8 +10,8 @@ import torch
 from torch.nn import functional as F
 
 from orthoedge.runtime.errors import RecipeError
-from orthoedge.training.ensemble import build
-from orthoedge.training.hardware import open_fabric, training_precision
+from orthoedge.training.distributed import open_fabric, training_precision
+from orthoedge.training.model.ensemble import build
 from orthoedge.training.recipe import Recipe
 from orthoedge.training.recipe_file import load_recipe
 from orthoedge.training.step import Stepper, neighbours

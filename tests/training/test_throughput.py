@@ -2,7 +2,7 @@
 
 import re
 
-from orthoedge.cli import benchmark
+from orthoedge.cli.commands import benchmark
 from orthoedge.cli.main import main
 
 

@@ -24,9 +24,9 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from orthoedge.runtime.atomic_files import atomic, sha256, sweep
 from orthoedge.runtime.errors import DataError, InputError
-from orthoedge.runtime.files import atomic, sha256, sweep
-from orthoedge.runtime.intake import read_image
+from orthoedge.runtime.image_io.reader import read_image
 from orthoedge.runtime.preprocess import Preprocess
 
 Records = npt.NDArray[Any]

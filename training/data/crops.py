@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from orthoedge.benchmarks.metrics import Box
+from orthoedge.benchmarks.metrics.classification import Box
 
 Pixels = npt.NDArray[np.uint8]
 

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from orthoedge.runtime.errors import DataError, RecipeError
-from orthoedge.training.data.studies import Study
+from orthoedge.training.data.index import Study
 from orthoedge.training.recipe import SplitSettings
 
 PARTS = ("train", "val", "test")

@@ -6,7 +6,7 @@ import difflib
 from pathlib import Path
 
 from orthoedge.runtime.errors import DataError
-from orthoedge.training.datasets.imported import Imported, Progress, Skipped
+from orthoedge.training.datasets.importer import Imported, Progress, Skipped
 
 __all__ = ["NAMES", "Imported", "Progress", "Skipped", "import_dataset"]
 
@@ -45,7 +45,7 @@ def import_dataset(name: str, source: Path, progress: Progress = lambda _: None)
 
         return read_folders(source, progress)
     if name == "table":
-        from orthoedge.training.datasets.table import read_table
+        from orthoedge.training.datasets.tables import read_table
 
         return read_table(source, progress)
     near = difflib.get_close_matches(name, NAMES, n=1)

@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterable
 from pathlib import Path
 
-from orthoedge.benchmarks.metrics import Box
+from orthoedge.benchmarks.metrics.classification import Box
 from orthoedge.runtime.errors import InputError
-from orthoedge.runtime.headers import read_header
+from orthoedge.runtime.image_io.headers import read_header
 
 Pixels = tuple[float, float, float, float]
 """x0, y0, x1, y1 in pixels, from the upper left corner."""

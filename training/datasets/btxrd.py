@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from orthoedge.runtime.errors import InputError
-from orthoedge.training.data.studies import Study
-from orthoedge.training.datasets.imported import (
+from orthoedge.training.data.index import Study
+from orthoedge.training.datasets.importer import (
     BENIGN,
     MALIGNANT,
     NON_AFFECTED,
@@ -25,7 +25,7 @@ from orthoedge.training.datasets.imported import (
     unlisted,
 )
 from orthoedge.training.datasets.labelme import labelme_boxes
-from orthoedge.training.datasets.rows import Row, read_workbook
+from orthoedge.training.datasets.tables import Row, read_workbook
 
 _TABLE = "dataset.xlsx"
 _CLASS = ("tumor", "benign", "malignant")

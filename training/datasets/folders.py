@@ -6,10 +6,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from orthoedge.runtime.errors import DataError
-from orthoedge.runtime.intake import find_images
-from orthoedge.training.data.studies import Study
-from orthoedge.training.datasets.copies import NOTE, groups_by_name
-from orthoedge.training.datasets.imported import Imported, Progress, Skipped, gather
+from orthoedge.runtime.image_io.reader import find_images
+from orthoedge.training.data.index import Study
+from orthoedge.training.data_quality.duplicates import stem_key
+from orthoedge.training.datasets.importer import (
+    Imported,
+    Progress,
+    Skipped,
+    gather,
+)
 
 
 def read_folders(source: Path, progress: Progress) -> Imported:
@@ -65,3 +70,24 @@ def _others(folder: Path, images: Iterable[Path]) -> Iterator[Skipped]:
 def _hidden(path: Path, folder: Path) -> bool:
     """Whether a name below `folder` begins with a dot, as .ipynb_checkpoints with its copies."""
     return any(part.startswith(".") for part in path.relative_to(folder).parts)
+
+
+NOTE = (
+    "groups: the image with its augmented copies, by name (1.jpg and 1-rotated1.jpg are one); "
+    "the set names no patient"
+)
+
+
+def groups_by_name(images: Iterable[tuple[Path, str]]) -> dict[Path, str]:
+    """Group of each image that has augmented copies or is one; images without are left out.
+
+    Copies of one image may lie in several folders, so a name that has copies is one group over all
+    of them, within its label. Names without copies say nothing: `image1.png` of two folders are two
+    images.
+
+    Args:
+        images: path and label.
+    """
+    keys = {path: (label, stem_key(path)) for path, label in images}
+    copied = {key for path, key in keys.items() if key[1] != path.stem.lower()}
+    return {path: "/".join(key) for path, key in keys.items() if key in copied}

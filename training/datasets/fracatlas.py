@@ -1,22 +1,20 @@
-"""FracAtlas: radiographs of limbs, hips and shoulders with and without fractures.
-
-Abedeen et al., FracAtlas: A Dataset for Fracture Classification, Localization and Segmentation of
-Musculoskeletal Radiographs, Scientific Data 10, 521 (2023), doi 10.1038/s41597-023-02432-4; files:
-figshare 22363012.
-
-`images/Fractured/IMG0000019.jpg`, `images/Non_fractured/`, `dataset.csv` and `Annotations/`.
-"""
+"""Boxes of FracAtlas, from the first of its formats that is there: COCO, YOLO, PASCAL VOC."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from xml.etree import ElementTree
 
-from orthoedge.benchmarks.metrics import Box
-from orthoedge.runtime.errors import InputError
-from orthoedge.training.data.studies import Study
-from orthoedge.training.datasets.fracatlas_boxes import find_boxes
-from orthoedge.training.datasets.imported import (
+import msgspec
+
+from orthoedge.benchmarks.metrics.classification import Box
+from orthoedge.runtime.errors import DataError, InputError
+from orthoedge.training.data.index import Study
+from orthoedge.training.datasets.boxes import Pixels, fractions_of, image_size
+from orthoedge.training.datasets.importer import (
     FRACTURE,
     NON_AFFECTED,
     Imported,
@@ -26,7 +24,106 @@ from orthoedge.training.datasets.imported import (
     gather,
     unlisted,
 )
-from orthoedge.training.datasets.rows import Row, read_csv
+from orthoedge.training.datasets.labelme import read_json
+from orthoedge.training.datasets.tables import Row, read_csv
+
+
+class _Image(msgspec.Struct):
+    id: int
+    width: int
+    height: int
+    file_name: str
+
+
+class _Annotation(msgspec.Struct):
+    image_id: int
+    bbox: tuple[float, float, float, float]  # x, y, width, height
+
+
+class _Coco(msgspec.Struct):
+    images: list[_Image]
+    annotations: list[_Annotation]
+
+
+def find_boxes(folder: Path) -> tuple[str, Callable[[Path], tuple[Box, ...]]]:
+    """What in `Annotations/` the boxes are read from, and the function that reads an image's.
+
+    The function raises InputError where an image's annotation cannot be read, is of another size
+    or lies outside the image.
+
+    Raises:
+        DataError: the COCO file is there, but broken.
+    """
+    coco = folder / "COCO JSON" / "COCO_fracture_masks.json"
+    if coco.is_file():
+        return f"Annotations/{coco.parent.name}/{coco.name}", partial(_coco, *_read_coco(coco))
+    if (folder / "YOLO").is_dir():
+        return "Annotations/YOLO (there is no COCO file)", partial(_yolo, folder / "YOLO")
+    if (folder / "PASCAL VOC").is_dir():
+        used = "Annotations/PASCAL VOC (there is neither a COCO file nor YOLO)"
+        return used, partial(_voc, folder / "PASCAL VOC")
+    return "none; there are no annotations", lambda _: ()
+
+
+def _read_coco(file: Path) -> tuple[dict[str, _Image], dict[int, list[Pixels]]]:
+    """Images by file name, and x0, y0, x1, y1 by image id."""
+    try:
+        coco = read_json(file, _Coco)
+    except ValueError as error:
+        raise DataError(f"{file}: not a readable COCO file: {error}") from error
+    boxes: dict[int, list[Pixels]] = defaultdict(list)
+    for annotation in coco.annotations:
+        x, y, width, height = annotation.bbox
+        boxes[annotation.image_id].append((x, y, x + width, y + height))
+    return {image.file_name: image for image in coco.images}, dict(boxes)
+
+
+def _coco(images: dict[str, _Image], boxes: dict[int, list[Pixels]], path: Path) -> tuple[Box, ...]:
+    image = images.get(path.name)
+    if image is None or image.id not in boxes:
+        return ()
+    return fractions_of(boxes[image.id], path, (image.width, image.height))
+
+
+def _yolo(folder: Path, path: Path) -> tuple[Box, ...]:
+    """Lines `class x y width height`, centre and size as fractions."""
+    file = folder / f"{path.stem}.txt"
+    if not file.is_file():
+        return ()
+    found = []
+    try:
+        lines = [line.split() for line in file.read_text("utf-8-sig").splitlines() if line.strip()]
+        for _, x, y, w, h in (map(float, line) for line in lines):
+            found.append((x - w / 2, y - h / 2, x + w / 2, y + h / 2))
+    except (OSError, ValueError) as error:
+        raise InputError(f"unreadable annotation: {file.name}: {error}") from error
+    if not found:
+        return ()
+    width, height = image_size(path)
+    pixels = [(x0 * width, y0 * height, x1 * width, y1 * height) for x0, y0, x1, y1 in found]
+    return fractions_of(pixels, path, (width, height))
+
+
+def _voc(folder: Path, path: Path) -> tuple[Box, ...]:
+    file = folder / f"{path.stem}.xml"
+    if not file.is_file():
+        return ()
+    try:
+        tree = ElementTree.parse(file)
+        stated = (int(tree.findtext("size/width", "")), int(tree.findtext("size/height", "")))
+        found = [
+            (
+                float(box.findtext("xmin", "")),
+                float(box.findtext("ymin", "")),
+                float(box.findtext("xmax", "")),
+                float(box.findtext("ymax", "")),
+            )
+            for box in tree.iterfind("object/bndbox")
+        ]
+    except (OSError, ValueError, ElementTree.ParseError) as error:
+        raise InputError(f"unreadable annotation: {file.name}: {error}") from error
+    return fractions_of(found, path, stated) if found else ()
+
 
 _TABLE = "dataset.csv"
 _FOLDERS = {"1": ("Fractured", FRACTURE), "0": ("Non_fractured", NON_AFFECTED)}

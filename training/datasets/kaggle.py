@@ -9,9 +9,8 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
-from orthoedge.training.datasets.copies import NOTE
-from orthoedge.training.datasets.folders import labelled, sub_folders
-from orthoedge.training.datasets.imported import (
+from orthoedge.training.datasets.folders import NOTE, labelled, sub_folders
+from orthoedge.training.datasets.importer import (
     FRACTURE,
     NON_AFFECTED,
     Imported,

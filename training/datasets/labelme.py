@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import codecs
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
-from orthoedge.benchmarks.metrics import Box
+from orthoedge.benchmarks.metrics.classification import Box
 from orthoedge.runtime.errors import InputError
 from orthoedge.training.datasets.boxes import Pixels, fractions_of
-from orthoedge.training.datasets.json_file import read_json
 
 
 class _Shape(msgspec.Struct):
@@ -53,3 +54,22 @@ def labelme_boxes(file: Path, image: Path) -> tuple[Box, ...]:
         if any(r[0] <= x <= r[2] and r[1] <= y <= r[3] for r in rectangles):
             outlines.remove((x0, y0, x1, y1))
     return fractions_of([*rectangles, *outlines], image, (annotation.width, annotation.height))
+
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+def read_json(file: Path, kind: type[T]) -> T:
+    """Read a JSON file, with or without a byte-order mark, as a record; other fields are not read.
+
+    Raises:
+        ValueError: in one line: it cannot be read, or is not such a record.
+    """
+    try:
+        return msgspec.json.decode(file.read_bytes().removeprefix(codecs.BOM_UTF8), type=kind)
+    except OSError as error:
+        raise ValueError(error.strerror or str(error)) from error
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise ValueError(str(error)) from error

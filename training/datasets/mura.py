@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from orthoedge.runtime.errors import DataError
-from orthoedge.training.data.studies import Study
-from orthoedge.training.datasets.imported import (
+from orthoedge.training.data.index import Study
+from orthoedge.training.datasets.importer import (
     ABNORMAL,
     NON_AFFECTED,
     Imported,
@@ -24,7 +24,7 @@ from orthoedge.training.datasets.imported import (
     gather,
     unlisted,
 )
-from orthoedge.training.datasets.rows import read_lines
+from orthoedge.training.datasets.tables import read_lines
 
 _PARTS = ("train", "valid")
 _LABELS = {"1": (ABNORMAL, "positive"), "0": (NON_AFFECTED, "negative")}

@@ -11,11 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import Stroke
 
-from orthoedge.benchmarks.scores import Answers
-from orthoedge.runtime.render import heated
-from orthoedge.training.data.radiographs import Radiographs
-from orthoedge.training.evaluation.evaluate import Evaluation
+from orthoedge.benchmarks.metrics.bootstrap_scores import Answers
+from orthoedge.runtime.overlay.overlay import heated
+from orthoedge.training.data.dataset import Radiographs
 from orthoedge.training.evaluation.plots import save
+from orthoedge.training.evaluation.predictions import Evaluation
 
 _RIGHT, _WRONG = 2, 2  # tiles of a class
 _SIDE = 112  # pixels of a tile

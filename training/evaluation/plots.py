@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
-from orthoedge.benchmarks.metrics import Floats, Ints
-from orthoedge.benchmarks.scores import ReliabilityBin
-from orthoedge.runtime.files import write_atomic
-from orthoedge.training.run import Epoch
+from orthoedge.benchmarks.metrics.bootstrap_scores import ReliabilityBin
+from orthoedge.benchmarks.metrics.classification import Floats, Ints
+from orthoedge.runtime.atomic_files import write_atomic
+from orthoedge.training.run_folder import Epoch
 
 matplotlib.use("Agg")
 matplotlib.rcParams["text.parse_math"] = False  # a label may hold a dollar sign

@@ -13,8 +13,8 @@ import numpy.typing as npt
 from orthoedge.training.phantoms.benign import exostosis, fibroma, lytic
 from orthoedge.training.phantoms.bones import F32, Strip
 from orthoedge.training.phantoms.fracture import fracture
+from orthoedge.training.phantoms.lesion_site import Piece, Site, still
 from orthoedge.training.phantoms.malignant import malignant
-from orthoedge.training.phantoms.site import Piece, Site, still
 
 KINDS: dict[str, tuple[str, ...]] = {
     "fracture": ("transverse", "oblique", "spiral", "comminuted"),

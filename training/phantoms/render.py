@@ -24,12 +24,19 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from orthoedge.runtime.files import write_atomic
-from orthoedge.training.phantoms import lesions as lesions
+from orthoedge.runtime.atomic_files import write_atomic
+from orthoedge.training.phantoms import lesions
 from orthoedge.training.phantoms import scene as scenes
-from orthoedge.training.phantoms.bones import F32, carve, f32, lay, noise_field, soft_tissue
-from orthoedge.training.phantoms.metal import field_mask, metal
-from orthoedge.training.phantoms.site import Site
+from orthoedge.training.phantoms.bones import (
+    F32,
+    carve,
+    f32,
+    lay,
+    noise_field,
+    soft_tissue,
+)
+from orthoedge.training.phantoms.hardware import field_mask, metal
+from orthoedge.training.phantoms.lesion_site import Site
 
 LABELS = ("fracture", "non-affected", "tumor-benign", "tumor-malignant")
 COLUMNS = ("path", "label", "group", "source", "boxes", "mask", "body_part", "pathology")

@@ -3,13 +3,21 @@
 import numpy as np
 import onnx
 import pytest
-from conv_model import LAYERS, answers, constant, conv_model, error, pictures, weight_codes
 
+from orthoedge.compression.quantization.float_fallback import layers
 from orthoedge.compression.quantization.int8 import quantize
-from orthoedge.compression.quantization.lint import lint
-from orthoedge.compression.quantization.retreat import layers
+from orthoedge.compression.quantization.onnx_rules import lint
 from orthoedge.runtime.errors import GateFailed
 from orthoedge.targets import open_model
+from tests.helpers.conv_model import (
+    LAYERS,
+    answers,
+    constant,
+    conv_model,
+    error,
+    pictures,
+    weight_codes,
+)
 
 
 @pytest.fixture(scope="module")

@@ -1,13 +1,13 @@
-"""The stand-ins for a board: see `standin_gpu`."""
+"""The stand-ins for a board: see tests/helpers/tensorrt_standin."""
 
 import gc
 import json
 import sys
 
 import pytest
-import standin_gpu
 
-from orthoedge.targets.jetson.binding import Modules
+from orthoedge.targets.jetson.tensorrt_module import Modules
+from tests.helpers.tensorrt_standin import gpu as standin_gpu
 
 
 @pytest.fixture
@@ -33,22 +33,24 @@ def gpu(monkeypatch):
 @pytest.fixture(params=["trt10", "trt11"])
 def modules(request, gpu):
     """Both generations of TensorRT's API."""
-    return Modules(f"standin_{request.param}", "standin_cudart")
+    return Modules(
+        f"tests.helpers.tensorrt_standin.{request.param}", "tests.helpers.tensorrt_standin.cudart"
+    )
 
 
 @pytest.fixture(params=["JetPack 6.2", "JetPack 7.2"])
 def jetpack(request, gpu, tmp_path_factory, monkeypatch):
     """A machine on which `import tensorrt` and cuda-python's runtime find the stand-ins."""
     generation, runtime = {
-        "JetPack 6.2": ("standin_trt10", "cuda/cudart.py"),
-        "JetPack 7.2": ("standin_trt11", "cuda/bindings/runtime.py"),
+        "JetPack 6.2": ("tests.helpers.tensorrt_standin.trt10", "cuda/cudart.py"),
+        "JetPack 7.2": ("tests.helpers.tensorrt_standin.trt11", "cuda/bindings/runtime.py"),
     }[request.param]
     folder = tmp_path_factory.mktemp("packages")
     module = folder / runtime
     module.parent.mkdir(parents=True)
     for package in {folder / "cuda", module.parent}:
         (package / "__init__.py").touch()
-    module.write_text("from standin_cudart import *\n")
+    module.write_text("from tests.helpers.tensorrt_standin.cudart import *\n")
     (folder / "tensorrt.py").write_text(
         f"from {generation} import *\nfrom {generation} import __version__\n"
     )

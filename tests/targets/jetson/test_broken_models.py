@@ -4,18 +4,18 @@ import platform
 import subprocess
 import sys
 
-import broken_pairs
 import numpy as np
 import onnx
 import pytest
-from broken_table import REFUSES, ROWS, TAKES
 
-from orthoedge.compression.quantization.lint import check
-from orthoedge.runtime.bundles import EMBEDDED
+from orthoedge.compression.quantization.onnx_rules import check
+from orthoedge.runtime.bundles.bundle import EMBEDDED
 from orthoedge.runtime.errors import EngineError, GateFailed
-from orthoedge.targets.jetson.build import build_plan
-from orthoedge.targets.jetson.lint import lint
+from orthoedge.targets.jetson.onnx_rules import lint
+from orthoedge.targets.jetson.plan_builder import build_plan
 from orthoedge.targets.portable.engine import OnnxRuntimeEngine
+from tests.helpers.jetson import broken_pairs
+from tests.helpers.jetson.broken_table import REFUSES, ROWS, TAKES
 
 # The package of the same interface that builds without a GPU; on a Jetson it is `tensorrt`.
 RTX = "tensorrt_rtx"
@@ -81,7 +81,7 @@ def test_a_scale_that_depends_on_the_image_is_refused_before_it_ends_the_process
         check(model, "int8")
     assert onnxruntime(model, image) == TAKES
     if RUNS_RTX:
-        build = "import sys; from orthoedge.targets.jetson.build import build_plan; "
+        build = "import sys; from orthoedge.targets.jetson.plan_builder import build_plan; "
         build += f"build_plan(sys.stdin.buffer.read(), '{RTX}')"
         done = subprocess.run([sys.executable, "-c", build], input=model, capture_output=True)
         assert done.returncode < 0

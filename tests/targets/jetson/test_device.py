@@ -7,8 +7,13 @@ import pytest
 
 from orthoedge.runtime.errors import EngineError, MissingDependency
 from orthoedge.targets.jetson import device
-from orthoedge.targets.jetson.binding import Modules, cuda_call, load_cudart, load_tensorrt
 from orthoedge.targets.jetson.device import Device, probe, read_device
+from orthoedge.targets.jetson.tensorrt_module import (
+    Modules,
+    cuda_call,
+    load_cudart,
+    load_tensorrt,
+)
 
 
 def test_the_device_is_what_cuda_and_tensorrt_say(modules):
@@ -20,7 +25,10 @@ def test_the_device_is_what_cuda_and_tensorrt_say(modules):
         memory_mb=7 << 10,
         driver="13.0",
         cuda="12.6",
-        tensorrt={"standin_trt10": "10.3.0", "standin_trt11": "11.4.0"}[modules.tensorrt],
+        tensorrt={
+            "tests.helpers.tensorrt_standin.trt10": "10.3.0",
+            "tests.helpers.tensorrt_standin.trt11": "11.4.0",
+        }[modules.tensorrt],
     )
     assert read_device(modules) == found, "the child's part, here"
 
@@ -41,7 +49,9 @@ def test_whatever_jetpack_is_installed_is_found(jetpack):
 def test_a_board_that_cannot_run_is_one_line_with_the_reason(gpu, faults, reason):
     gpu(**faults)
     with pytest.raises(EngineError, match=f"^asking for the GPU.*{reason}") as refusal:
-        probe(Modules("standin_trt10", "standin_cudart"))
+        probe(
+            Modules("tests.helpers.tensorrt_standin.trt10", "tests.helpers.tensorrt_standin.cudart")
+        )
     assert "\n" not in str(refusal.value)
 
 
@@ -60,20 +70,23 @@ def test_a_board_that_cannot_run_is_one_line_with_the_reason(gpu, faults, reason
     ],
 )
 def test_a_gpu_that_was_lost_or_hangs_is_told(gpu, tmp_path, monkeypatch, function, reason):
-    head = "import sys, time\nfrom standin_cudart import *\n"
+    head = "import sys, time\nfrom tests.helpers.tensorrt_standin.cudart import *\n"
     (tmp_path / "lost_cudart.py").write_text(head + function + "\n")
     monkeypatch.syspath_prepend(tmp_path)
     if "sleep" in function:
         monkeypatch.setattr(device, "_TIMEOUT_S", 1.5)
     with pytest.raises(EngineError, match=f"^asking for the GPU.*{reason}"):
-        probe(Modules("standin_trt10", "lost_cudart"))
+        probe(Modules("tests.helpers.tensorrt_standin.trt10", "lost_cudart"))
 
 
 @pytest.mark.parametrize(
     ("modules", "missing"),
     [
-        (Modules("tensorrt_not_here", "standin_cudart"), "tensorrt_not_here"),
-        (Modules("standin_trt10", "cudart_not_here"), "cudart_not_here"),
+        (
+            Modules("tensorrt_not_here", "tests.helpers.tensorrt_standin.cudart"),
+            "tensorrt_not_here",
+        ),
+        (Modules("tests.helpers.tensorrt_standin.trt10", "cudart_not_here"), "cudart_not_here"),
     ],
 )
 def test_what_is_not_installed_is_told_with_where_it_comes_from(gpu, modules, missing):

@@ -8,16 +8,16 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import onnx
 import pytest
-import standin_cudart
-import standin_gpu
 from onnx import TensorProto
-from open_plans import IMAGES, SIZE, open_plan, with_face
 
-from orthoedge.runtime.bundles import EMBEDDED, read_bundle
+from orthoedge.runtime.bundles.bundle import EMBEDDED, read_bundle
 from orthoedge.runtime.errors import DeadlineExceeded, EngineError
-from orthoedge.targets.jetson.cuda import Stream
-from orthoedge.targets.parity import check_engine
+from orthoedge.targets.jetson.cuda_stream import Stream
 from orthoedge.targets.portable.engine import OnnxRuntimeEngine
+from orthoedge.targets.verification import check_engine
+from tests.helpers.jetson.open_plans import IMAGES, SIZE, open_plan, with_face
+from tests.helpers.tensorrt_standin import cudart as standin_cudart
+from tests.helpers.tensorrt_standin import gpu as standin_gpu
 
 
 @pytest.fixture

@@ -4,12 +4,12 @@ import threading
 
 import numpy as np
 import pytest
-import standin_gpu
-from open_plans import IMAGES, ORIN, SIZE, TEN, open_plan, with_face
 
 from orthoedge.runtime.errors import EngineError
-from orthoedge.targets.jetson.build import build_plan
 from orthoedge.targets.jetson.engine import TensorRtEngine
+from orthoedge.targets.jetson.plan_builder import build_plan
+from tests.helpers.jetson.open_plans import IMAGES, ORIN, SIZE, TEN, open_plan, with_face
+from tests.helpers.tensorrt_standin import gpu as standin_gpu
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_a_gpu_that_hangs_at_opening_is_no_endless_wait(gpu, model, monkeypatch)
 
 
 def test_a_plan_of_another_generation_is_refused(gpu, model):
-    data = build_plan(model, "standin_trt11").data
+    data = build_plan(model, "tests.helpers.tensorrt_standin.trt11").data
     with pytest.raises(EngineError, match="the engine is of another version"):
         TensorRtEngine(data, SIZE, "fp32", ORIN, TEN)
 

@@ -10,15 +10,20 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import standin_gpu
 
-from orthoedge.runtime.bundles import SAMPLES, model_file
-from orthoedge.runtime.errors import BundleError, DeadlineExceeded, EngineError, MissingDependency
+from orthoedge.runtime.bundles.bundle import SAMPLES, model_file
+from orthoedge.runtime.errors import (
+    BundleError,
+    DeadlineExceeded,
+    EngineError,
+    MissingDependency,
+)
 from orthoedge.runtime.pipeline import Pipeline
 from orthoedge.targets import check_target, open_engine, open_pipeline
-from orthoedge.targets.jetson.binding import Modules
 from orthoedge.targets.jetson.device import Device
 from orthoedge.targets.jetson.engine import TensorRtEngine
+from orthoedge.targets.jetson.tensorrt_module import Modules
+from tests.helpers.tensorrt_standin import gpu as standin_gpu
 
 # Where they can be installed their absence is a failure and not a skip.
 needs_real = pytest.mark.skipif(

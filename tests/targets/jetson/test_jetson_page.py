@@ -7,10 +7,16 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from orthoedge.benchmarks.device_record_rows import Check, PlanFacts, Ran, Record, Timed
+from orthoedge.benchmarks.device_record_schema import (
+    Check,
+    PlanFacts,
+    Ran,
+    Record,
+    Timed,
+)
 from orthoedge.benchmarks.machine import Machine
-from orthoedge.targets.jetson.build import Layer
 from orthoedge.targets.jetson.device import Device
+from orthoedge.targets.jetson.plan_builder import Layer
 from orthoedge.targets.jetson.power import Power, RailPower
 from orthoedge.targets.jetson.telemetry import Absent, Board, Clock
 

@@ -7,16 +7,16 @@ scripts on PATH; everything between the command line and these is the real thing
 import os
 from functools import partial
 
-import board_files
 import msgspec
 import pytest
-from board_files import GPU, MODEL, RAILS
 
 from orthoedge.benchmarks import device_record as recording
-from orthoedge.benchmarks.device_record_rows import Record
+from orthoedge.benchmarks.device_record_schema import Record
 from orthoedge.cli.main import main
-from orthoedge.runtime.files import sha256
+from orthoedge.runtime.atomic_files import sha256
 from orthoedge.targets.jetson import telemetry
+from tests.helpers.jetson import board_files
+from tests.helpers.jetson.board_files import GPU, MODEL, RAILS
 
 every_jetpack = pytest.mark.parametrize("jetpack", ["JetPack 6.2", "JetPack 7.2"], indirect=True)
 one_jetpack = pytest.mark.parametrize("jetpack", ["JetPack 6.2"], indirect=True)

@@ -1,5 +1,6 @@
 """Do the stand-ins look like the real packages, and do they notice what a GPU would not forgive."""
 
+import importlib
 import inspect
 import platform
 import re
@@ -8,15 +9,15 @@ import sys
 import numpy as np
 import onnx
 import pytest
-import standin_cudart
-import standin_execution
-import standin_gpu
-import standin_model
-import standin_tensorrt
-import standin_trt11
 
-from orthoedge.targets.jetson.binding import cuda_call
-from orthoedge.targets.jetson.build import build_plan, logger
+from orthoedge.targets.jetson.plan_builder import build_plan, logger
+from orthoedge.targets.jetson.tensorrt_module import cuda_call
+from tests.helpers.tensorrt_standin import cudart as standin_cudart
+from tests.helpers.tensorrt_standin import execution as standin_execution
+from tests.helpers.tensorrt_standin import gpu as standin_gpu
+from tests.helpers.tensorrt_standin import model as standin_model
+from tests.helpers.tensorrt_standin import tensorrt_api as standin_tensorrt
+from tests.helpers.tensorrt_standin import trt11 as standin_trt11
 
 # Where they can be installed their absence is a failure and not a skip.
 needs_real = pytest.mark.skipif(
@@ -164,7 +165,7 @@ def test_an_error_that_nobody_fetched_is_found_by_the_next_inference(gpu):
 
 
 def test_an_inference_without_every_address_is_refused(modules, small_bundle):
-    trt, said = __import__(modules.tensorrt), []
+    trt, said = importlib.import_module(modules.tensorrt), []
     plan = build_plan(small_bundle.model("fp32"), modules.tensorrt)
     log = logger(trt, said)
     context = trt.Runtime(log).deserialize_cuda_engine(plan.data).create_execution_context()
@@ -174,7 +175,7 @@ def test_an_inference_without_every_address_is_refused(modules, small_bundle):
 
 
 def test_a_network_that_is_not_strongly_typed_gives_no_plan(gpu):
-    import standin_trt10
+    from tests.helpers.tensorrt_standin import trt10 as standin_trt10
 
     said = []
     builder = standin_trt10.Builder(logger(standin_trt10, said))

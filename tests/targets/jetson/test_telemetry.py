@@ -3,14 +3,19 @@
 import os
 import time
 
-import board_files
 import msgspec
 import pytest
-from board_files import GPU, MODEL, RAILS, RELEASE, write, write_command
 
 from orthoedge.targets.jetson import telemetry
 from orthoedge.targets.jetson.power import PowerMeter, find_rails
-from orthoedge.targets.jetson.telemetry import Board, Clock, read_board, read_clocks
+from orthoedge.targets.jetson.telemetry import (
+    Board,
+    Clock,
+    read_board,
+    read_clocks,
+)
+from tests.helpers.jetson import board_files
+from tests.helpers.jetson.board_files import GPU, MODEL, RAILS, RELEASE, write, write_command
 
 MILLIWATTS = {name: voltage * current / 1e3 for name, (voltage, current) in RAILS.items()}
 

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from orthoedge.runtime import preprocess as preprocess_module
+from orthoedge.runtime.atomic_files import sweep
 from orthoedge.runtime.errors import DataError, InputError
-from orthoedge.runtime.files import sweep
 from orthoedge.runtime.preprocess import STANDARD, Preprocess
 from orthoedge.training.data import cache
-from orthoedge.training.data.radiographs import Radiographs
-from orthoedge.training.data.studies import Study
+from orthoedge.training.data.dataset import Radiographs
+from orthoedge.training.data.index import Study
 
 PLAIN = Preprocess(size=64, field="crop", clahe_stage="after", clahe_clip=2.0, clahe_tiles=8)
 BOX = (0.25, 0.25, 0.5, 0.75)

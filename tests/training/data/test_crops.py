@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from orthoedge.training.data.crops import boxes_in_crop, place_crop
-from orthoedge.training.data.radiographs import Radiographs
-from orthoedge.training.data.studies import read_index
+from orthoedge.training.data.dataset import Radiographs
+from orthoedge.training.data.index import read_index
 from orthoedge.training.recipe_file import load_recipe
 
 RNG = np.random.default_rng(0)

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orthoedge.runtime.errors import DataError, RecipeError
+from orthoedge.training.data.index import Study
 from orthoedge.training.data.splits import Split, split
-from orthoedge.training.data.studies import Study
 from orthoedge.training.recipe import SplitSettings
 
 

@@ -1,7 +1,8 @@
 """Tiny data sets with the file and column names of the published ones."""
 
 import pytest
-from dataset_files import (
+
+from tests.helpers.dataset_files import (
     BTXRD_COLUMNS,
     FRACATLAS_COLUMNS,
     btxrd_row,

@@ -6,17 +6,17 @@ import sys
 from pathlib import Path
 
 import pytest
-from dataset_files import picture
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orthoedge.cli.main import main
 from orthoedge.runtime.errors import DataError
-from orthoedge.training.data.leaks import check_leaks
+from orthoedge.training.data.index import Study, read_index, write_index
 from orthoedge.training.data.splits import split
-from orthoedge.training.data.studies import Study, read_index, write_index
+from orthoedge.training.data_quality.leakage import check_leaks
 from orthoedge.training.datasets import import_dataset
 from orthoedge.training.recipe import SplitSettings
+from tests.helpers.dataset_files import picture
 
 # Any text that a file can hold: no surrogates, which UTF-8 has no bytes for, and no NUL, which no
 # CSV reader takes.

@@ -3,7 +3,11 @@
 import shutil
 
 import pytest
-from dataset_files import (
+
+from orthoedge.runtime.errors import DataError
+from orthoedge.training.datasets import import_dataset
+from orthoedge.training.datasets.importer import summary
+from tests.helpers.dataset_files import (
     BTXRD_COLUMNS,
     FRACATLAS_COLUMNS,
     btxrd_row,
@@ -12,10 +16,6 @@ from dataset_files import (
     picture,
     workbook,
 )
-
-from orthoedge.runtime.errors import DataError
-from orthoedge.training.datasets import import_dataset
-from orthoedge.training.datasets.summary import summary
 
 
 def by_name(imported, root):

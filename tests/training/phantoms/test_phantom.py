@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
-from orthoedge.training.data.shortcuts import audit
-from orthoedge.training.data.studies import read_index
+from orthoedge.training.data.index import read_index
+from orthoedge.training.data_quality.shortcut_audit import audit
 from orthoedge.training.phantoms import scene as phantom_scene
 from orthoedge.training.phantoms.lesions import KINDS
 from orthoedge.training.phantoms.render import LABELS, render, write_phantoms
@@ -151,7 +151,7 @@ def test_what_is_not_anatomy_does_not_give_the_class_away(tmp_path: Path) -> Non
 
 def test_the_samples_in_the_package_are_the_first_eight_of_one_seed():
     """None was picked for the answer it gets."""
-    from orthoedge.runtime.bundles import SAMPLES
+    from orthoedge.runtime.bundles.bundle import SAMPLES
 
     samples = sorted(SAMPLES.glob("*.png"))
     assert len(samples) == 8

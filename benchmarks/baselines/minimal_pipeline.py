@@ -1,0 +1,138 @@
+"""The least that could be done in place of our pipeline, written as fast as Python lets it be.
+
+Nothing here is checked, explained or decided. It is what the pipeline's time is divided by, so
+whatever could be left out or reused is: buffers, placement, the object that applies CLAHE.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from orthoedge.runtime.bundles.bundle import Bundle
+from orthoedge.runtime.engine import Precision
+from orthoedge.runtime.errors import EngineError, MissingDependency
+from orthoedge.runtime.pipeline import Pipeline
+from orthoedge.runtime.preprocess import Pixels, Preprocess
+from orthoedge.targets.x86.openvino_module import binding
+
+_LOGITS = "logits"
+
+
+class BareSquare:
+    """Halving, resizing and CLAHE of radiographs of one shape and one collimated field.
+
+    Args:
+        settings: the bundle's preprocessing, with CLAHE after resizing.
+        pixels: uint8 (H, W); the field is looked for on this one and never again.
+        out: uint8 (S, S) that every call fills.
+
+    Raises:
+        EngineError: the settings ask for something that is not written out here.
+    """
+
+    def __init__(self, settings: Preprocess, pixels: Pixels, out: Pixels) -> None:
+        expected, placement = settings.prepare(pixels)
+        x0, y0, x1, y1 = placement.field
+        self._field = (slice(y0, y1), slice(x0, x1))
+        left, top, right, bottom = placement.content
+        self._fitted = (right - left, bottom - top)
+        self._halvings = []
+        width, height = x1 - x0, y1 - y0
+        while max(width, height) >= 2 * settings.size and min(width, height) >= 2:
+            width, height = width // 2, height // 2
+            self._halvings.append((width, height, np.empty((height, width), np.uint8)))
+        self._square = np.zeros((settings.size, settings.size), np.uint8)
+        self._content = self._square[top:bottom, left:right]
+        self._clahe = cv2.createCLAHE(
+            settings.clahe_clip, (settings.clahe_tiles, settings.clahe_tiles)
+        )
+        self._out = out
+        self(pixels)
+        if not np.array_equal(out, expected):
+            raise EngineError("the bare calls do not give the bundle's square: CLAHE comes last")
+
+    def __call__(self, pixels: Pixels) -> None:
+        """Fill `out` from uint8 (H, W)."""
+        part = pixels[self._field]
+        for width, height, half in self._halvings:
+            even = part[: 2 * height, : 2 * width]
+            part = cv2.resize(even, (width, height), half, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+        cv2.resize(part, self._fitted, self._content, interpolation=cv2.INTER_LINEAR)
+        self._clahe.apply(self._square, self._out)
+
+
+class BareInference:
+    """One request of a compiled OpenVINO model, its input and output memory reused.
+
+    Args:
+        compiled: what `compile_model` returned.
+        size: side S of its input, in pixels.
+    """
+
+    def __init__(self, compiled: Any, size: int) -> None:
+        self.image = np.zeros((1, 1, size, size), np.uint8)
+        self._request = compiled.create_infer_request()
+        self._request.set_input_tensor(binding().Tensor(self.image, shared_memory=True))
+        self.logits = self._request.get_tensor(_LOGITS).data
+        """float32 (1, C); the next call overwrites it."""
+
+    def __call__(self) -> None:
+        """Infer what `image` holds."""
+        # The quickest of the binding's ways: infer() builds a dictionary of the outputs.
+        self._request.start_async({}, None)
+        self._request.wait()
+
+
+class BareWay:
+    """An 8-bit radiograph in memory to logits, map and features, by the bare calls alone."""
+
+    def __init__(self, pipeline: Pipeline, pixels: Pixels) -> None:
+        manifest = pipeline.bundle.manifest
+        self.infer = BareInference(compiled_of(pipeline), manifest.graph.size)
+        self._prepare = BareSquare(manifest.preprocess, pixels, self.infer.image[0, 0])
+        self._pixels = pixels
+
+    def __call__(self) -> None:
+        """Prepare and infer."""
+        self._prepare(self._pixels)
+        self.infer()
+
+
+def compiled_of(pipeline: Pipeline) -> Any:
+    """The very model that an x86 pipeline runs: another would bring threads of its own."""
+    return pipeline.engine._compiled  # type: ignore[attr-defined]
+
+
+def logits_only(bundle: Bundle, precision: Precision) -> bytes:
+    """A bundle's model cut down to its logits: no map, no features.
+
+    Raises:
+        MissingDependency: onnx is not installed.
+    """
+    try:
+        import onnx
+        from onnx.utils import Extractor
+    except ImportError as error:
+        raise MissingDependency("onnx", "compress", "cutting a model down") from error
+    whole = onnx.load_model_from_string(bundle.model(precision))
+    cut = Extractor(whole).extract_model(["image"], [_LOGITS])
+    return bytes(cut.SerializeToString())
+
+
+def read_dicom_bare(path: Path) -> Pixels:
+    """An uncompressed 16-bit grey DICOM file with a window to uint8 (H, W), nothing checked."""
+    import pydicom
+
+    dataset = pydicom.dcmread(path)
+    stored = np.frombuffer(dataset.PixelData, np.uint16).reshape(dataset.Rows, dataset.Columns)
+    centre, width = float(dataset.WindowCenter), float(dataset.WindowWidth)
+    scale = 255 / (width - 1)
+    low = centre - 0.5 - (width - 1) / 2
+    # OpenCV's quickest way to scale, shift and clip; a table of 65,536 values takes longer.
+    least, most, _, _ = cv2.minMaxLoc(stored)
+    ends = (least - low) * scale, (most - low) * scale
+    return cv2.normalize(stored, None, *ends, cv2.NORM_MINMAX, cv2.CV_8U)  # type: ignore[call-overload,no-any-return]

@@ -1,0 +1,83 @@
+"""The same radiographs in memory and as PNG, JPEG and DICOM files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from orthoedge.benchmarks.schema import Missing
+from orthoedge.runtime.errors import MissingDependency
+from orthoedge.runtime.overlay.overlay import to_png
+from orthoedge.runtime.preprocess import Pixels
+
+BITS = 14
+"""Stored in a DICOM sample."""
+_QUALITY = 95  # what exports of radiographs use; OpenCV's default too
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Radiographs in memory and as files."""
+
+    images: tuple[Pixels, ...]
+    files: dict[str, tuple[Path, ...]]
+    """By `png`, `jpeg` and, with pydicom, `dicom`; as many as images, in their order."""
+    missing: tuple[Missing, ...]
+
+
+def write_sources(images: Sequence[Pixels], folder: Path) -> Sources:
+    """Write uint8 (H, W) radiographs as 8-bit PNG, JPEG, and uncompressed 14-bit DICOM files."""
+    files: dict[str, tuple[Path, ...]] = {}
+    missing: tuple[Missing, ...] = ()
+    writers = {"png": _write_png, "jpeg": _write_jpeg, "dicom": write_dicom}
+    for kind, write in writers.items():
+        paths = tuple(folder / f"{number:04}.{kind}" for number in range(len(images)))
+        try:
+            for path, pixels in zip(paths, images, strict=True):
+                write(path, pixels)
+        except MissingDependency as error:
+            missing += (Missing(what=f"read {kind}, from {kind}", why=str(error)),)
+        else:
+            files[kind] = paths
+    return Sources(tuple(images), files, missing)
+
+
+def write_dicom(path: Path, pixels: Pixels) -> None:
+    """Write uint8 (H, W) as an uncompressed 14-bit digital radiograph with a window.
+
+    Raises:
+        MissingDependency: pydicom is not installed.
+    """
+    try:
+        from pydicom.dataset import Dataset, FileMetaDataset
+        from pydicom.uid import ExplicitVRLittleEndian
+    except ImportError as error:
+        raise MissingDependency("pydicom", "dicom", "writing a DICOM file") from error
+    step = 2 ** (BITS - 8)
+    noise = np.random.default_rng(0).integers(0, step, pixels.shape, dtype=np.uint16)
+    item = Dataset()
+    item.file_meta = FileMetaDataset()
+    item.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    item.SOPClassUID = "1.2.840.10008.5.1.4.1.1.1.1"
+    item.SOPInstanceUID = "1.2.3"
+    item.Modality, item.PhotometricInterpretation = "DX", "MONOCHROME2"
+    item.Rows, item.Columns = pixels.shape
+    item.SamplesPerPixel = 1
+    item.BitsAllocated, item.BitsStored, item.HighBit = 16, BITS, BITS - 1
+    item.PixelRepresentation = 0
+    item.WindowCenter, item.WindowWidth = 2 ** (BITS - 1), 2**BITS
+    item.PixelData = (pixels.astype(np.uint16) * step + noise).tobytes()
+    item.save_as(path, enforce_file_format=True)
+
+
+def _write_png(path: Path, pixels: Pixels) -> None:
+    path.write_bytes(to_png(pixels))
+
+
+def _write_jpeg(path: Path, pixels: Pixels) -> None:
+    encoded = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1]
+    path.write_bytes(encoded.tobytes())

@@ -1,0 +1,215 @@
+"""Scores of a classifier and its maps, for many weightings of the same images at once.
+
+A bootstrap resample is nothing but a whole-number weight per image (how often it was drawn), so one
+vectorised function gives the scores themselves, for weights of 1, and those of every resample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from orthoedge.benchmarks.metrics.bootstrap import (
+    Array,
+    mean_of_known,
+    ratio,
+    resamples,
+)
+from orthoedge.benchmarks.metrics.classification import (
+    Box,
+    Floats,
+    Ints,
+    log_softmax,
+    points_at,
+    softmax,
+)
+from orthoedge.runtime.engine import Outputs
+
+BINS = 15  # of confidence, as in the project's other calibration errors
+
+
+class ReliabilityBin(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Answers of about one confidence."""
+
+    low: float
+    """Lower edge of the confidence, inclusive."""
+    high: float
+    """Upper edge, exclusive but for the last bin."""
+    images: int
+    """Answers in the bin."""
+    confidence: float | None
+    """Their mean confidence; None: no answer."""
+    accuracy: float | None
+    """The share of them that is right; None: no answer."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What is known of each image and of the answer to it."""
+
+    truth: npt.NDArray[np.int64]
+    """(N,) class indices."""
+    predicted: npt.NDArray[np.int64]
+    """(N,) class indices."""
+    probabilities: Array
+    """(N, C)."""
+    loss: Array
+    """(N,) cross-entropy of each image."""
+    pointed: Array
+    """(N,) 1 where the map peaks in a lesion's box, 0 where not, NaN without a box."""
+    in_mask: Array
+    """(N,) share of the map's energy inside the lesion's mask, NaN without one."""
+    in_box: Array
+    """(N,) the same of the boxes."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores for R weightings; NaN where one has no meaning, such as precision of no answer."""
+
+    accuracy: Array
+    """(R,) like all that is not per class."""
+    balanced_accuracy: Array
+    """Mean recall of the classes."""
+    macro_f1: Array
+    """Mean F1 of the classes."""
+    macro_auc: Array
+    """Mean of the classes' one-vs-rest AUC."""
+    loss: Array
+    expected_calibration_error: Array
+    pointing_game: Array
+    energy_in_mask: Array
+    energy_in_box: Array
+    precision: Array
+    """(R, C) like all that follow."""
+    recall: Array
+    specificity: Array
+    f1: Array
+    auc: Array
+
+
+def answers_of(
+    outputs: Outputs, truth: Ints, boxes: Sequence[Sequence[Box]], temperature: float
+) -> Answers:
+    """The answers that N outputs amount to; nothing is known of masks.
+
+    Args:
+        outputs: of N images.
+        truth: (N,) class indices.
+        boxes: lesions of each, as fractions of the square; empty: none marked. The map of the true
+            class is held against them.
+        temperature: that the logits are divided by.
+    """
+    rows, unknown = np.arange(len(truth)), np.full(len(truth), np.nan)
+    log_probabilities = log_softmax(outputs.logits / temperature)
+    pointed = [
+        points_at(saliency, marked) if marked else np.nan
+        for saliency, marked in zip(outputs.saliency_map[rows, truth], boxes, strict=True)
+    ]
+    return Answers(
+        truth=truth.astype(np.int64, copy=False),
+        predicted=outputs.logits.argmax(axis=1),
+        probabilities=softmax(outputs.logits, temperature),
+        loss=-log_probabilities[rows, truth],
+        pointed=np.array(pointed, np.float64),
+        in_mask=unknown,
+        in_box=unknown,
+    )
+
+
+def scores(answers: Answers, weights: Array) -> Scores:
+    """Score the same answers under each of R weightings (R, N)."""
+    classes = answers.probabilities.shape[1]
+    tables = confusions(answers.truth, answers.predicted, classes, weights)
+    hits = np.diagonal(tables, axis1=1, axis2=2)  # (R, C)
+    true, said = tables.sum(2), tables.sum(1)
+    total = weights.sum(1)
+    auc = np.stack(
+        [area(answers.probabilities[:, c], answers.truth == c, weights) for c in range(classes)], 1
+    )
+    recall = ratio(hits, true)
+    maps = mean_of_known(np.stack([answers.pointed, answers.in_mask, answers.in_box]), weights)
+    return Scores(
+        accuracy=hits.sum(1) / total,
+        balanced_accuracy=recall.mean(1),
+        macro_f1=macro_f1s(tables),
+        macro_auc=auc.mean(1),
+        loss=weights @ answers.loss / total,
+        expected_calibration_error=calibration_errors(answers, weights),
+        pointing_game=maps[:, 0],
+        energy_in_mask=maps[:, 1],
+        energy_in_box=maps[:, 2],
+        precision=ratio(hits, said),
+        recall=recall,
+        specificity=ratio(total[:, None] - true - said + hits, total[:, None] - true),
+        f1=ratio(2 * hits, true + said),
+        auc=auc,
+    )
+
+
+def bootstrap(answers: Answers, groups: Sequence[str], seed: int) -> tuple[Scores, Scores]:
+    """Scores on the images as they are (R = 1), and on `RESAMPLES` resamples of their groups."""
+    drawn = [scores(answers, w) for w in resamples(groups, answers.truth, seed)]
+    names = [field.name for field in fields(Scores)]
+    joined = {name: np.concatenate([getattr(part, name) for part in drawn]) for name in names}
+    return scores(answers, np.ones((1, len(answers.truth)))), Scores(**joined)
+
+
+def confusions(truth: Ints, predicted: Ints, classes: int, weights: Array) -> Array:
+    """Confusion matrices (R, C, C) of weightings (R, N): row = true, column = predicted."""
+    cells = np.eye(classes * classes)[truth * classes + predicted]  # (N, C²)
+    tables: Array = (weights @ cells).reshape(len(weights), classes, classes)
+    return tables
+
+
+def macro_f1s(tables: Array) -> Array:
+    """Macro-F1 (R,) of confusion matrices (R, C, C); a class never true nor predicted counts 0."""
+    hits = 2 * np.diagonal(tables, axis1=1, axis2=2)
+    means: Array = np.nan_to_num(ratio(hits, tables.sum(1) + tables.sum(2))).mean(1)
+    return means
+
+
+def area(score: Floats, positive: npt.NDArray[np.bool_], weights: Array) -> Array:
+    """Area under the ROC curve (R,) for weightings (R, N): Mann-Whitney's U, ties counting half."""
+    order = np.argsort(score, kind="stable")
+    starts = np.flatnonzero(np.diff(score[order], prepend=-np.inf) > 0)
+    ordered = weights[:, order]
+    above = np.add.reduceat(ordered * positive[order], starts, axis=1)  # (R, distinct scores)
+    below = np.add.reduceat(ordered * ~positive[order], starts, axis=1)
+    beaten = np.cumsum(below, axis=1) - below / 2
+    return ratio((above * beaten).sum(1), above.sum(1) * below.sum(1))
+
+
+def bins_of(probabilities: Floats) -> npt.NDArray[np.int64]:
+    """The bin (N,) of each answer's confidence, of `BINS` equally wide ones."""
+    bins: Ints = (probabilities.max(axis=1) * BINS).astype(np.int64)
+    return np.minimum(bins, BINS - 1).astype(np.int64, copy=False)
+
+
+def reliability(answers: Answers) -> tuple[ReliabilityBin, ...]:
+    """The bins of a reliability diagram."""
+    where = bins_of(answers.probabilities)
+    confidence = answers.probabilities.max(axis=1)
+    right = answers.predicted == answers.truth
+    return tuple(
+        ReliabilityBin(
+            low=number / BINS,
+            high=(number + 1) / BINS,
+            images=int((where == number).sum()),
+            confidence=float(confidence[where == number].mean()) if number in where else None,
+            accuracy=float(right[where == number].mean()) if number in where else None,
+        )
+        for number in range(BINS)
+    )
+
+
+def calibration_errors(answers: Answers, weights: Array) -> Array:
+    """Expected calibration error (R,) (Guo et al., ICML 2017)."""
+    gap = answers.probabilities.max(axis=1) - (answers.predicted == answers.truth)
+    cells = np.eye(BINS)[bins_of(answers.probabilities)] * gap[:, None]  # (N, bins)
+    errors: Array = np.abs(weights @ cells).sum(1) / weights.sum(1)
+    return errors

@@ -1,0 +1,214 @@
+"""What changed between two reports, and whether it is more than noise.
+
+A ratio changed by more than noise where the two 95 % intervals do not overlap and it moved by more
+than `DRIFT`. Where nothing changed, chance alone keeps two such intervals apart about 6 times in
+1,000 (Schenker & Gentleman, The American Statistician 55, 2001), so that a report's many
+comparisons seldom raise a false alarm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from orthoedge.benchmarks.regression_caveats import caveats
+from orthoedge.benchmarks.report.formatting import figure, interval, share
+from orthoedge.benchmarks.schema import (
+    SCHEMA,
+    Accuracy,
+    Candidate,
+    Footprint,
+    Interval,
+    Report,
+)
+from orthoedge.runtime.errors import DataError
+
+DRIFT = 0.02
+"""Share by which a ratio may move from run to run for reasons that lie outside both."""
+_STAGE = 0.05  # share from which a stage's median is worth a look
+_SIZES = {"model_mb": 0.001, "bundle_mb": 0.001, "wheel_mb": 0.001, "environment_mb": 0.001}
+_SIZES |= {"peak_rss_mb": 0.05}  # shares from which another size is another
+_START = 0.1  # share by which the system's own state moves a start's ratio
+_STARTS = 6  # so few of one run lie all above those of another once in 500 times
+_SHARES = ("accuracy", "macro_f1", "ece", "pointing", "coverage", "accuracy_reported", "agreement")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two reports beside each other."""
+
+    lines: tuple[str, ...]
+    """Verdict first, then what changed, then what is to be known about the comparison."""
+    changed: bool
+    """Whether anything changed by more than noise."""
+
+
+def read_report(path: Path) -> Report:
+    """Read a report.json.
+
+    Raises:
+        DataError: no such file, or not a report of this schema.
+    """
+    try:
+        found = msgspec.json.decode(path.read_bytes(), type=Report)
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}") from error
+    except msgspec.MsgspecError as error:
+        raise DataError(f"{path}: not a benchmark's report.json of {SCHEMA}: {error}") from error
+    if found.schema != SCHEMA:
+        raise DataError(f"{path}: expected {SCHEMA}, got {found.schema}")
+    return found
+
+
+def compare(before: Report, after: Report) -> Comparison:
+    """Compare two runs of the benchmark.
+
+    Raises:
+        DataError: they cannot be compared: other labels, or ratios to another candidate.
+    """
+    for name, first, second in (
+        ("labels", ", ".join(before.labels), ", ".join(after.labels)),
+        ("reference of the ratios", before.reference, after.reference),
+    ):
+        if first != second:
+            raise DataError(f"the reports cannot be compared: {name}: {first} and {second}")
+    changes = [*_ratios(before, after), *_accuracy(before, after), *_sizes(before, after)]
+    looked = [*_seen(before, after), *caveats(before, after)]
+    if changes:
+        verdict = f"Changed by more than noise: {len(changes)} figures."
+        if len(changes) == 1:
+            verdict = "Changed by more than noise: one figure."
+    else:
+        verdict = "No difference."
+    return Comparison((verdict, *changes, *_reference(before, after), *looked), bool(changes))
+
+
+def _pairs(before: Report, after: Report) -> Iterator[tuple[Candidate, Candidate]]:
+    """What both timed, without the reference, whose ratio is 1."""
+    later = {one.name: one for one in after.candidates}
+    for one in before.candidates:
+        if one.name in later and one.name != before.reference:
+            yield one, later[one.name]
+
+
+def _ratios(before: Report, after: Report) -> Iterator[str]:
+    for old, new in _pairs(before, after):
+        if _moved(old.ratio, new.ratio):
+            change = 100 * (new.ratio.value / old.ratio.value - 1)
+            yield (
+                f"{old.name}: {figure(abs(change))} % {'slower' if change > 0 else 'faster'}: "
+                f"{interval(old.ratio)}, now {interval(new.ratio)} times as long as "
+                f"{before.reference}{_stages(before, after, old)}"
+            )
+
+
+def _moved(old: Interval, new: Interval, drift: float = DRIFT) -> bool:
+    apart = old.high < new.low or new.high < old.low
+    return apart and abs(new.value / old.value - 1) > drift
+
+
+def _stages(before: Report, after: Report, of: Candidate) -> str:
+    """Stages of a pipeline whose medians moved; a hint, for absolute times drift."""
+    if of.name != f"{of.target} {of.precision}":
+        return ""
+    at = (of.target, of.precision)
+    old = {s.name: s.latency.p50 for s in before.stages if (s.target, s.precision) == at}
+    new = {s.name: s.latency.p50 for s in after.stages if (s.target, s.precision) == at}
+    moved = [
+        f"{name} {figure(old[name])} to {figure(new[name])} ms"
+        for name in old
+        if name in new and abs(new[name] / old[name] - 1) > _STAGE
+    ]
+    return f" (medians of stages: {', '.join(moved)})" if moved else ""
+
+
+def _reference(before: Report, after: Report) -> list[str]:
+    """If all ratios moved the same way, what they are ratios to moved the other way."""
+    pairs = list(_pairs(before, after))
+    moved = [
+        new.ratio.value / old.ratio.value > 1 for old, new in pairs if _moved(old.ratio, new.ratio)
+    ]
+    if len(pairs) < 3 or len(moved) < 0.8 * len(pairs) or len(set(moved)) > 1:
+        return []
+    p50 = [
+        next(one.latency.p50 for one in report.candidates if one.name == report.reference)
+        for report in (before, after)
+    ]
+    return [
+        f"Nearly all ratios moved the same way, so look at what they are to: {before.reference} "
+        f"took {figure(p50[0])} ms and takes {figure(p50[1])}."
+    ]
+
+
+def _accuracy(before: Report, after: Report) -> Iterator[str]:
+    if before.settings.labelled != after.settings.labelled:
+        return
+    later = {(one.target, one.precision): one for one in after.accuracy}
+    exact = before.bundle_sha256 == after.bundle_sha256
+    for old in before.accuracy:
+        new = later.get((old.target, old.precision))
+        if new is None:
+            continue
+        for name, first, second in _shares(old, new):
+            apart = first.high < second.low or second.high < first.low
+            # One bundle on the same images has no noise: what prints differently did change.
+            if apart or (exact and f"{first.value:.3f}" != f"{second.value:.3f}"):
+                yield (
+                    f"{old.target} {old.precision}: {name} {share(first)}, now {share(second)}"
+                    f"{', of one bundle on the same images' if exact else ''}"
+                )
+
+
+def _shares(old: Accuracy, new: Accuracy) -> Iterator[tuple[str, Interval, Interval]]:
+    for name in _SHARES:
+        first, second = getattr(old, name), getattr(new, name)
+        if first is not None and second is not None:
+            yield name, first, second
+    for label, first in old.alert_recall.items():
+        if label in new.alert_recall:
+            yield f"recall of {label}", first, new.alert_recall[label]
+
+
+def _sizes(before: Report, after: Report) -> Iterator[str]:
+    later = {(one.target, one.precision): one for one in after.footprint}
+    for old in before.footprint:
+        new = later.get((old.target, old.precision))
+        for name in _SIZES if new is not None else ():
+            first, second = getattr(old, name), getattr(new, name)
+            if first and second and abs(second / first - 1) > _SIZES[name]:
+                yield (
+                    f"{old.target} {old.precision}: {name.removesuffix('_mb').replace('_', ' ')} "
+                    f"{figure(first)} MB, now {figure(second)} MB"
+                )
+        if new is not None:
+            yield from _starts(old, new)
+
+
+def _starts(old: Footprint, new: Footprint) -> Iterator[str]:
+    for name in ("cold_start", "cached_start"):
+        first, second = (getattr(one, f"{name}_ratio") for one in (old, new))
+        times = [getattr(one, f"{name}_ms") for one in (old, new)]
+        if first is None or second is None or min(one.count for one in times) < _STARTS:
+            continue
+        if _moved(first, second, _START):
+            words = " ".join((old.target, old.precision, *name.split("_")))
+            yield (
+                f"{words}: {interval(first)}, now {interval(second)} times as long as importing "
+                f"numpy and OpenCV (medians {figure(times[0].p50)} and {figure(times[1].p50)} ms)"
+            )
+
+
+def _seen(before: Report, after: Report) -> list[str]:
+    """What change of a ratio these two could have told from noise."""
+    needed = [
+        max(DRIFT, (old.ratio.high / old.ratio.value) * (new.ratio.value / new.ratio.low) - 1)
+        for old, new in _pairs(before, after)
+    ]
+    if not needed:
+        return []
+    least, most = (f"{figure(100 * end)} %" for end in (min(needed), max(needed)))
+    span = least if least == most else f"{least} to {most}, by candidate,"
+    return [f"Of {len(needed)} ratios, a change of {span} or more would have been seen."]

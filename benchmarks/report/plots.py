@@ -1,0 +1,184 @@
+"""The plots of a benchmark's page, as SVG."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from orthoedge.benchmarks.report.formatting import (
+    ENSEMBLE,
+    accuracy_of,
+    ensemble_f1,
+    is_pipeline,
+)
+from orthoedge.benchmarks.report.svg import (
+    INK,
+    MUTED,
+    PAPER,
+    SERIES,
+    draw,
+    legend_below,
+)
+from orthoedge.benchmarks.schema import Candidate, Interval, Report
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+_FAR = 10.0  # times as much: then a logarithmic axis
+_CROWDED = 500.0  # then 1, 2 and 5 of every power of ten would run together
+_ENOUGH = 20  # samples that make a curve
+_HOLDS = 0.99  # MLPerf's share of the reference
+
+
+def pareto(report: Report) -> str:
+    """Macro-F1 over median latency of the models alone; empty where none has both."""
+    alone = [one for one in report.candidates if not is_pipeline(one)]
+    points = [(c, a.macro_f1) for c in alone if (a := accuracy_of(report, c)) is not None]
+    if not points:
+        return ""
+    if (teacher := ensemble_f1(report)) is not None:
+        known = Interval(value=teacher, low=teacher, high=teacher)  # the report has no interval
+        points += [(one, known) for one in alone if one.name.startswith(ENSEMBLE)]
+    looks = _looks(report.candidates)
+
+    def fill(figure: Figure, axes: list[Axes]) -> None:
+        axis = axes[0]
+        for candidate, worth in points:
+            _point(axis, candidate, worth, looks[candidate.name])
+        front = _front([(one.latency.p50, worth.value) for one, worth in points])
+        # Between two of its points the better one is out of reach: hence steps, not slopes.
+        axis.step(*zip(*front, strict=True), where="post", color=MUTED, ls="--", lw=1, zorder=1)
+        if teacher is not None:
+            label = "99 % of the ensemble's"
+            axis.axhline(_HOLDS * teacher, color=INK, ls=":", lw=1, label=label)
+        _milliseconds(axis, "x", "the model alone, median in ms")
+        axis.set_ylabel("macro-F1")
+        axis.margins(x=0.12, y=0.15)
+        legend_below(figure)
+
+    return draw("Macro-F1 over median latency", 4.6, fill)
+
+
+def percentiles(report: Report, names: Sequence[str], title: str) -> str:
+    """Latency over percentile, the tail spread out; empty where nothing has enough samples."""
+    enough = [one for one in report.candidates if one.latency.count >= _ENOUGH]
+    chosen = [one for one in enough if one.name in names]
+    if not chosen:
+        return ""
+    looks = _looks(report.candidates)
+
+    def fill(figure: Figure, axes: list[Axes]) -> None:
+        axis = axes[0]
+        for one in chosen:
+            times = one.latency
+            shares = [*range(100), *([99.9] if times.p999 else [])]
+            curve = [*times.curve[:100], *([times.p999] if times.p999 else [])]
+            colour, dashes, *_ = looks[one.name]
+            axis.plot(_nines(shares), curve, color=colour, ls=dashes, lw=1.8, label=one.name)
+        ticks = [0, 50, 90, 99, *([99.9] if any(one.latency.p999 for one in chosen) else [])]
+        axis.set_xticks(_nines(ticks), [f"{tick:g}" for tick in ticks])
+        axis.set_xlabel("percentile, the slow ones stretched")
+        _milliseconds(axis, "y", "ms")
+        legend_below(figure)
+
+    return draw(title, 4.4, fill)
+
+
+def ratios(report: Report) -> str:
+    """Every candidate's ratio to the reference with its interval; empty without candidates."""
+    if not report.candidates:
+        return ""
+    looks = _looks(report.candidates)
+
+    def fill(_: Figure, axes: list[Axes]) -> None:
+        axis = axes[0]
+        for row, one in enumerate(report.candidates):
+            colour, _, marker, inside = looks[one.name]
+            ratio = one.ratio
+            axis.plot([ratio.low, ratio.high], [row, row], color=colour, lw=2)
+            axis.plot(ratio.value, row, marker, ms=6, mfc=inside, mec=colour, mew=1.6)
+        axis.set_yticks(range(len(report.candidates)), [one.name for one in report.candidates])
+        axis.invert_yaxis()
+        _milliseconds(axis, "x", f"times as long as {report.reference}")
+
+    return draw("Ratios with 95 % intervals", 1.0 + 0.3 * len(report.candidates), fill)
+
+
+def _looks(candidates: Sequence[Candidate]) -> dict[str, tuple[str, Any, str, str]]:
+    """Of each candidate colour, which tells the target, dashes, marker and the marker's fill."""
+    families = list(dict.fromkeys(map(_family, candidates)))
+    looks: dict[str, tuple[str, Any, str, str]] = {}
+    for one in candidates:
+        colour = SERIES[families.index(_family(one)) % len(SERIES)]
+        if one.name.startswith(ENSEMBLE):
+            looks[one.name] = (colour, (0, (1, 1.4)), "D", colour)
+        else:
+            hollow = one.precision != "int8"
+            dashes = (0, (4, 1.6)) if hollow else "-"
+            looks[one.name] = (colour, dashes, "o", PAPER if hollow else colour)
+    return looks
+
+
+def _family(one: Candidate) -> str:
+    """Its target, or what it is where it is no network of ours on a target."""
+    ours = one.name.startswith((f"{one.target} ", f"{ENSEMBLE} ")) and one.target
+    return one.target if ours else one.name
+
+
+def _point(
+    axis: Axes, candidate: Candidate, worth: Interval, look: tuple[str, Any, str, str]
+) -> None:
+    colour, _, marker, inside = look
+    # A percentile interval need not hold the value itself.
+    reach = [[max(0.0, worth.value - worth.low)], [max(0.0, worth.high - worth.value)]]
+    axis.errorbar(
+        candidate.latency.p50,
+        worth.value,
+        reach,
+        fmt=marker,
+        ms=9,
+        color=colour,
+        mfc=inside,
+        mec=colour,
+        mew=2,
+        elinewidth=1.2,
+        capsize=3,
+        ls="",
+        label=candidate.name,
+    )
+
+
+def _front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Those that no quicker one equals, the quickest first."""
+    front: list[tuple[float, float]] = []
+    for ms, worth in sorted(points, key=lambda point: (point[0], -point[1])):
+        if not front or worth > front[-1][1]:
+            front.append((ms, worth))
+    return front
+
+
+def _nines(shares: Sequence[float]) -> list[float]:
+    """Percentiles where the distance from 90 to 99 is that from 0 to 90."""
+    return [-float(np.log10(1 - share / 100)) for share in shares]
+
+
+def _milliseconds(axis: Axes, which: str, label: str) -> None:
+    """An axis from 0, or a logarithmic one with plain numbers where the values are far apart."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    getattr(axis, f"set_{which}label")(label)
+    axis.grid()
+    low, high = getattr(axis.dataLim, f"interval{which}")
+    if high < _FAR * low:
+        getattr(axis, f"set_{which}lim")(0, 1.1 * high)
+        return
+    getattr(axis, f"set_{which}scale")("log")
+    scale = getattr(axis, f"{which}axis")
+    subs = (1, 2, 5) if high < _CROWDED * low else (1,)
+    scale.set_major_locator(LogLocator(subs=subs))
+    scale.set_major_formatter(StrMethodFormatter("{x:,g}"))
+    scale.set_minor_formatter(NullFormatter())

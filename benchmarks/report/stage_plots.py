@@ -1,0 +1,98 @@
+"""The plots of a benchmark's page that say where the time of one radiograph goes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from orthoedge.benchmarks.report.formatting import figure as written
+from orthoedge.benchmarks.report.formatting import own
+from orthoedge.benchmarks.report.svg import (
+    INK,
+    SERIES,
+    draw,
+    legend_below,
+)
+from orthoedge.benchmarks.schema import Report
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+_PARTS = ("preprocess", "look and faults", "engine", "decision")
+_WAYS = ("from memory", "from png", "from jpeg", "from dicom")
+_PART_COLOURS = (5, 4, 2, 3)  # not those that stand for targets elsewhere
+
+
+def breakdown(report: Report) -> str:
+    """The stages on top of each other, beside the whole as it was timed."""
+    columns = list(dict.fromkeys((one.target, one.precision) for one in report.stages))
+    p50 = {(s.name, s.target, s.precision): s.latency.p50 for s in report.stages}
+    parts = [part for part in _PARTS if any((part, *at) in p50 for at in columns)]
+    if not parts:
+        return ""
+
+    def fill(figure: Figure, axes: list[Axes]) -> None:
+        axis = axes[0]
+        start = np.zeros(len(columns))
+        for number, part in enumerate(parts):
+            wide = np.array([p50.get((part, *at), 0.0) for at in columns])
+            colour = SERIES[_PART_COLOURS[number]]
+            axis.barh(range(len(columns)), wide, 0.55, start, color=colour, label=part)
+            start += wide
+        whole = [
+            (row, p50[("from memory", *at)])
+            for row, at in enumerate(columns)
+            if ("from memory", *at) in p50
+        ]
+        for row, value in whole:
+            axis.plot([value] * 2, [row - 0.38, row + 0.38], color=INK, lw=2)
+            axis.annotate(
+                f"{written(value)} ms",
+                (value, row),
+                (6, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=11,
+            )
+        axis.plot([], [], color=INK, lw=2, label="the whole, timed")
+        axis.set_yticks(range(len(columns)), [" ".join(at) for at in columns])
+        axis.invert_yaxis()
+        axis.set_xlim(0, 1.22 * max([*start, *(value for _, value in whole)]))
+        axis.set_xlabel("median, ms")
+        axis.grid(axis="x")
+        legend_below(figure)
+
+    return draw("Stages of a radiograph in memory", 1.7 + 0.42 * len(columns), fill)
+
+
+def ways_in(report: Report) -> str:
+    """Median, and p90 as a whisker, of each way in, for the reference's target and precision."""
+    found = {s.name: s.latency for s in report.stages if (s.target, s.precision) == own(report)}
+    ways = [way for way in _WAYS if way in found]
+    if not ways:
+        return ""
+
+    def fill(figure: Figure, axes: list[Axes]) -> None:
+        axis = axes[0]
+        for row, way in enumerate(ways):
+            times = found[way]
+            axis.barh(row, times.p50, 0.55, color=SERIES[0])
+            axis.plot([times.p50, times.p90], [row, row], color=INK, lw=1.5)
+            axis.annotate(
+                f"{written(times.p50)} ms",
+                (times.p90, row),
+                (6, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=11,
+            )
+        axis.set_yticks(range(len(ways)), ways)
+        axis.invert_yaxis()
+        axis.set_xlim(0, 1.25 * max(found[way].p90 for way in ways))
+        axis.set_xlabel("median, whisker to p90, ms")
+        axis.grid(axis="x")
+
+    return draw(f"Ways in, {' '.join(own(report))}", 1.1 + 0.42 * len(ways), fill)

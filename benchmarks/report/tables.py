@@ -1,0 +1,228 @@
+"""The tables of a benchmark's report, for Markdown and the page alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from orthoedge.benchmarks.report.formatting import (
+    ENSEMBLE,
+    NONE,
+    accuracy_of,
+    ensemble_f1,
+    figure,
+    interval,
+    is_pipeline,
+    milliseconds,
+    share,
+)
+from orthoedge.benchmarks.schema import Accuracy, Candidate, Report
+
+
+@dataclass(frozen=True)
+class Table:
+    """Words in rows. `value (low to high)` is a figure with its interval."""
+
+    title: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+
+
+def tables(report: Report) -> list[Table]:
+    """All tables that hold something, in the order of the report."""
+    made = (
+        findings(report),
+        models(report),
+        stages(report),
+        scenarios(report),
+        answers(report),
+        footprint(report),
+        growth(report),
+        missing(report),
+    )
+    return [table for table in made if table.rows]
+
+
+def findings(report: Report) -> Table:
+    """Everything that goes from radiograph to finding: latency and worth in the same row."""
+    recalls = list(dict.fromkeys(label for one in report.accuracy for label in one.alert_recall))
+    rows = [
+        (one.name, *_times(one), *_worth(accuracy_of(report, one), recalls), one.what)
+        for one in report.candidates
+        if is_pipeline(one)
+    ]
+    head = (
+        *_timed(report),
+        "accuracy",
+        *(f"recall {label}" for label in recalls),
+        "99 % of the ensemble's",
+    )
+    return _table("Speed and accuracy", (*head, "a call"), rows)
+
+
+def _timed(report: Report) -> tuple[str, ...]:
+    """Headings of what both tables of candidates begin with."""
+    return ("", "p50 ms", "p90 ms", "p99 ms", f"÷ {report.reference}", "mJ", "macro-F1")
+
+
+def models(report: Report) -> Table:
+    """Engines and ensembles on prepared squares, and OpenVINO's own benchmark program."""
+    rows = [
+        (
+            one.name,
+            *_times(one),
+            _macro_f1(report, one),
+            f"{one.engine} {one.version}",
+            one.isa or NONE,
+            one.what,
+        )
+        for one in report.candidates
+        if not is_pipeline(one)
+    ]
+    head = (*_timed(report), "engine", "instruction set", "a call")
+    return _table("The model alone", head, rows)
+
+
+def stages(report: Report) -> Table:
+    """Medians of each stage, a column for each target and precision."""
+    columns = list(dict.fromkeys((one.target, one.precision) for one in report.stages))
+    names = dict.fromkeys(one.name for one in report.stages)
+    found = {(one.name, one.target, one.precision): one.latency for one in report.stages}
+    rows = [
+        (
+            name,
+            *(figure(found[(name, *at)].p50) if (name, *at) in found else NONE for at in columns),
+        )
+        for name in names
+    ]
+    head: tuple[str, ...] = ("p50 in ms", *(" ".join(column) for column in columns))
+    note = "Each timed alone, so the parts need not add up to the whole, which is timed too."
+    return _table("Stages and ways in", head, rows, note)
+
+
+def scenarios(report: Report) -> Table:
+    """MLPerf Inference's edge scenarios."""
+    rows = [
+        (
+            f"{one.name}, {one.target} {one.precision}",
+            one.quoted,
+            *milliseconds(one.latency),
+            figure(one.images_per_s),
+            f"{one.queries:,} × {one.images_per_query:,}",
+            figure(one.seconds),
+            "yes" if one.valid else f"no: {one.why}",
+        )
+        for one in report.scenarios
+    ]
+    head: tuple[str, ...] = (
+        "scenario",
+        "quoted",
+        "p50 ms",
+        "p90 ms",
+        "p99 ms",
+        "p99.9 ms",
+        "images/s",
+    )
+    note = "Times count from when a query was due, so a stall delays those behind it visibly."
+    head += ("queries × images", "seconds", "by the rules")
+    return _table("Scenarios, after MLPerf Inference's edge rules", head, rows, note)
+
+
+def answers(report: Report) -> Table:
+    """What each target and precision is worth on labelled radiographs."""
+    head: tuple[str, ...] = (
+        "",
+        "images",
+        "calibration error",
+        "map points at the lesion",
+        "reported",
+    )
+    head += ("accuracy of those", "labels as the ensemble", "share of its macro-F1")
+    rows = [
+        (
+            f"{one.target} {one.precision}",
+            f"{one.images:,}",
+            *map(share, (one.ece, one.pointing, one.coverage, one.accuracy_reported)),
+            *map(share, (one.agreement, one.share_of_reference)),
+        )
+        for one in report.accuracy
+    ]
+    return _table("Calibration, maps and decisions", head, rows)
+
+
+def footprint(report: Report) -> Table:
+    """What it takes to carry and to start."""
+    rows = [
+        (
+            f"{one.target} {one.precision}",
+            *map(_size, (one.model_mb, one.bundle_mb, one.wheel_mb, one.environment_mb)),
+            milliseconds(one.cold_start_ms)[0],
+            interval(one.cold_start_ratio) if one.cold_start_ratio else NONE,
+            milliseconds(one.cached_start_ms)[0],
+            _size(one.peak_rss_mb),
+        )
+        for one in report.footprint
+    ]
+    head: tuple[str, ...] = ("", "model MB", "bundle MB", "wheel MB", "environment MB", "start ms")
+    note = (
+        "Start: from the creation of a process to its first finding, median. ÷ import: over the "
+        "time of a process that imports numpy and OpenCV."
+    )
+    head += ("÷ import", "start from a cache ms", "peak memory MB")
+    return _table("Footprint", head, rows, note)
+
+
+def growth(report: Report) -> Table:
+    """How time and memory grow."""
+    rows = []
+    for one in report.growth:
+        (small, first), (large, last) = one.points[0], one.points[-1]
+        rows.append(
+            (
+                f"{one.of}, {one.unit} by {one.by}",
+                f"{figure(first)} at {small:,.0f}",
+                f"{figure(last)} at {large:,.0f}",
+                interval(one.exponent),
+                one.where,
+            )
+        )
+    head: tuple[str, ...] = ("", "from", "to", "exponent", "where the cost is")
+    return _table("Growth", head, rows, "Exponent: k of a·x^k, over the upper half of the points.")
+
+
+def missing(report: Report) -> Table:
+    """What was asked for and could not be measured."""
+    rows = [(one.what, one.why) for one in report.missing]
+    return _table("Not measured", ("what", "why"), rows)
+
+
+def _table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]], note: str = "") -> Table:
+    """Without the columns in which no row says anything."""
+    rows = list(rows)
+    keep = [i for i in range(len(head)) if i == 0 or any(row[i] != NONE for row in rows)]
+    kept = tuple(tuple(row[i] for i in keep) for row in rows)
+    return Table(title, tuple(head[i] for i in keep), kept, note)
+
+
+def _times(one: Candidate) -> tuple[str, ...]:
+    p50, p90, p99, _ = milliseconds(one.latency)
+    return p50, p90, p99, interval(one.ratio), _size(one.energy_mj)
+
+
+def _worth(one: Accuracy | None, recalls: Sequence[str]) -> tuple[str, ...]:
+    if one is None:
+        return (NONE,) * (3 + len(recalls))
+    alerts = (share(one.alert_recall.get(label)) for label in recalls)
+    return share(one.macro_f1), share(one.accuracy), *alerts, one.holds_99 or NONE
+
+
+def _macro_f1(report: Report, one: Candidate) -> str:
+    if (worth := accuracy_of(report, one)) is not None:
+        return share(worth.macro_f1)
+    teacher = ensemble_f1(report)
+    return f"{teacher:.3f}" if teacher and one.name.startswith(ENSEMBLE) else NONE
+
+
+def _size(value: float | None) -> str:
+    return NONE if value is None else figure(value)

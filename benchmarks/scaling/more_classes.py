@@ -1,0 +1,80 @@
+"""A bundle's model with more classes, to see what a class costs; its answers mean nothing new."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from orthoedge.runtime.errors import EngineError, MissingDependency
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+
+_FEATURES, _BY_CLASS = "feature_vector", {"logits", "saliency_map"}
+
+
+def widen(model: bytes, classes: int, times: int) -> bytes:
+    """Repeat head and map, so that the logits of C classes come `times` times.
+
+    What comes after the pooled features, and does not lead to them, is head and map: every
+    constant of theirs is repeated along its axis of C entries.
+
+    Args:
+        model: ONNX file with the common face.
+        classes: C.
+        times: 1 or more.
+
+    Raises:
+        MissingDependency: onnx is not installed.
+        EngineError: as many features as classes, so that the axes cannot be told apart.
+    """
+    try:
+        import onnx
+    except ImportError as error:
+        raise MissingDependency("onnx", "compress", "a model with more classes") from error
+    whole = onnx.load_model_from_string(model)
+    head = _head(whole)
+    features = next(one for one in whole.graph.output if one.name == _FEATURES)
+    if features.type.tensor_type.shape.dim[1].dim_value == classes:
+        raise EngineError(f"{classes} classes and as many features cannot be told apart")
+    used = {name for node in head for name in node.input}
+    shapes = {node.input[1] for node in head if node.op_type == "Reshape"}
+    for constant in whole.graph.initializer:
+        if constant.name in used:
+            array = onnx.numpy_helper.to_array(constant)
+            repeat = _other_shape if constant.name in shapes else _repeated
+            changed = repeat(array, classes, times)
+            constant.CopyFrom(onnx.numpy_helper.from_array(changed, constant.name))
+    for output in whole.graph.output:
+        if output.name in _BY_CLASS:
+            output.type.tensor_type.shape.dim[1].dim_value = classes * times
+    del whole.graph.value_info[:]
+    return bytes(whole.SerializeToString())
+
+
+def _head(whole: ModelProto) -> list[Any]:
+    """Nodes that the pooled features do not depend on, in order."""
+    makers = {name: node for node in whole.graph.node for name in node.output}
+    waiting, backbone = [_FEATURES], set[str]()
+    while waiting:
+        name = waiting.pop()
+        if name in makers and name not in backbone:
+            backbone.add(name)
+            waiting += makers[name].input
+    return [node for node in whole.graph.node if backbone.isdisjoint(node.output)]
+
+
+def _repeated(array: Any, classes: int, times: int) -> Any:
+    """Constants of any shape; those without an axis of C entries stay as they are."""
+    repeats = [times if length == classes else 1 for length in array.shape]
+    return np.tile(array, repeats) if repeats else array
+
+
+def _other_shape(shape: Any, classes: int, times: int) -> Any:
+    """What a reshape makes: (N, C, h, w) of the map; 1 of its entries is C, and it comes second."""
+    changed = shape.copy()
+    if len(changed) > 1 and changed[1] == classes:
+        changed[1] = classes * times
+    return changed

@@ -1,0 +1,148 @@
+"""The labelled radiographs of `orthoedge benchmark`: a set of one's own, or phantoms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from orthoedge.benchmarks.metrics.labelled_data import Labelled
+if TYPE_CHECKING:
+    from orthoedge.benchmarks.run_settings import Ensemble
+    from orthoedge.benchmarks.schema import Missing
+    from orthoedge.runtime.bundles.bundle import Bundle
+
+
+COUNTS = {"quick": 120, "standard": 600, "full": 2000}
+"""Radiographs that accuracy is measured on, by mode; fewer where --data holds fewer."""
+
+SEED = 41
+"""Of the phantoms: no recipe and no document trains, calibrates or chooses on it."""
+
+_PER_PROCESS = 60  # phantoms: fewer are rendered sooner than another process starts
+
+
+def has_labels(data: Path) -> bool:
+    """Whether --data names labels: a CSV file, a folder with index.csv, or one with sub-folders.
+
+    A folder with nothing but radiographs serves to time, not to judge.
+    """
+    if not data.is_dir():
+        return data.is_file()
+    return any(path.name == "index.csv" or path.is_dir() for path in data.iterdir())
+
+
+@contextmanager
+def open_labelled(data: Path | None, labels: Sequence[str], count: int) -> Iterator[Labelled]:
+    """Labelled radiographs of --data, or phantoms of a seed that nothing was trained on.
+
+    Phantoms are rendered into a temporary folder, with a progress bar on a terminal, and are gone
+    when the context ends: `prepare` them within.
+
+    Args:
+        data: as `has_labels` accepts it; None: phantoms.
+        labels: of the bundle.
+        count: at most so many, of `COUNTS`; drawn in the proportions of the labels.
+
+    Raises:
+        DataError: the index cannot be read, or phantoms do not have the bundle's labels.
+    """
+    if data is not None:
+        yield _read(data, count, f"radiographs of {data}")
+        return
+    import tempfile
+
+    from orthoedge.runtime.errors import DataError
+    from orthoedge.training.phantoms.render import LABELS
+
+    if set(labels) != set(LABELS):
+        raise DataError(
+            f"phantoms have the labels {', '.join(LABELS)}, the bundle has {', '.join(labels)}: "
+            "give labelled radiographs with --data"
+        )
+    with tempfile.TemporaryDirectory(prefix="orthoedge-") as folder:
+        _render(Path(folder), count)
+        yield _read(Path(folder), count, f"phantoms of seed {SEED}")
+
+
+def _render(folder: Path, count: int) -> None:
+    import sys
+
+    from tqdm import tqdm
+
+    from orthoedge.targets.cpu import available_cores
+    from orthoedge.training.phantoms.render import write_phantoms
+
+    jobs = max(1, min(available_cores(), count // _PER_PROCESS))
+    hidden = not sys.stderr.isatty()
+    with tqdm(total=count, desc="phantoms", unit="image", disable=hidden) as bar:
+        write_phantoms(
+            folder, count, SEED, jobs=jobs, progress=lambda done: bar.update(done - bar.n)
+        )
+
+
+def _read(source: Path, count: int, what: str) -> Labelled:
+    from orthoedge.benchmarks.metrics.labelled_data import Labelled, draw
+    from orthoedge.training.data.index import read_index
+
+    studies = read_index(source)
+    chosen = [studies[index] for index in draw([s.label for s in studies], count, SEED)]
+    few = f"{len(chosen)} of {len(studies)}" if len(chosen) < len(studies) else f"{len(chosen)}"
+    return Labelled(
+        what=f"{few} {what}",
+        images=tuple(study.path for study in chosen),
+        labels=tuple(study.label for study in chosen),
+        boxes=tuple(study.boxes for study in chosen),
+        groups=tuple(study.group for study in chosen),
+    )
+
+
+NAME = "ensemble"
+
+
+def open_reference(path: Path, bundle: Bundle) -> Ensemble:
+    """The ensemble of --reference: a run folder, which is exported, or an ONNX file.
+
+    Raises:
+        DataError: neither, or a network of other labels or another preprocessing than the bundle's.
+    """
+    from orthoedge.benchmarks.run_settings import Ensemble
+    from orthoedge.runtime.errors import DataError
+
+    if path.is_file():
+        return Ensemble(path.read_bytes(), f"the ensemble of {path}", trained=True)
+
+    from orthoedge.compression.export import export
+    from orthoedge.training.run_folder import load_run
+
+    run, manifest = load_run(path), bundle.manifest
+    if (run.recipe.labels, run.recipe.preprocess) != (manifest.labels, manifest.preprocess):
+        raise DataError(f"--reference {path}: its labels or its preprocessing are not the bundle's")
+    model = export(run.model, manifest.labels, manifest.preprocess)
+    return Ensemble(model, f"the ensemble of {path}", trained=True)
+
+
+def random_ensemble(bundle: Bundle) -> Ensemble | Missing:
+    """The ensemble that the bundle says it came from, with random weights: its time is the same."""
+    from orthoedge.benchmarks.run_settings import Ensemble
+    from orthoedge.benchmarks.schema import Missing
+    from orthoedge.runtime.errors import MissingDependency, OrthoEdgeError
+
+    manifest = bundle.manifest
+    teacher = manifest.lineage.teacher
+    try:
+        from orthoedge.compression.export import export
+        from orthoedge.training.model import ensemble
+
+        fusion = manifest.lineage.teacher_fusion
+        model = ensemble.Ensemble(teacher, len(manifest.labels), fusion)
+        exported = export(model, manifest.labels, manifest.preprocess)
+    except ModuleNotFoundError as error:
+        lacking = MissingDependency(error.name or "onnx", "compress", "the float32 ensemble")
+        return Missing(what=NAME, why=str(lacking))
+    except OrthoEdgeError as error:
+        return Missing(what=NAME, why=str(error))
+    what = f"{' and '.join(teacher)} with random weights, for their time only"
+    return Ensemble(exported, what, trained=False)

@@ -1,0 +1,155 @@
+"""`orthoedge bundle`: key pairs, signing a bundle, and who signed one."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from orthoedge.cli.options import add_oldest
+
+if TYPE_CHECKING:
+    from orthoedge.runtime.bundles.bundle import Bundle
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    actions = parser.add_subparsers(metavar="ACTION", dest="action", required=True)
+    keys = actions.add_parser("keys", help="make a pair of keys")
+    keys.add_argument(
+        "private", type=Path, metavar="FILE", help="the private key; the public one is FILE.pub"
+    )
+    sign = actions.add_parser("sign", help="sign a bundle folder, in place")
+    sign.add_argument("bundle", type=Path, metavar="BUNDLE", help="bundle folder")
+    sign.add_argument(
+        "--key", type=Path, required=True, metavar="FILE", help="private key, PEM, not encrypted"
+    )
+    verify = actions.add_parser("verify", help="check every hash, the signature and its key")
+    verify.add_argument("bundle", type=Path, metavar="BUNDLE", help="bundle folder or .zip")
+    verify.add_argument(
+        "--key", type=Path, required=True, metavar="FILE", help="the signer's public key, PEM"
+    )
+    add_oldest(verify)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what was asked for; exit 1 if a bundle does not verify."""
+    return {"keys": _keys, "sign": _sign, "verify": _verify}[args.action](args)
+
+
+def _keys(args: argparse.Namespace) -> int:
+    """Write both keys as PEM; what exists is never replaced."""
+    from orthoedge.runtime.atomic_files import write_atomic
+    from orthoedge.runtime.errors import DataError
+
+    public = args.private.with_name(f"{args.private.name}.pub")
+    for path in (args.private, public):
+        if path.exists():
+            raise DataError(f"{path}: exists already; choose another name")
+    kinds, serialization = _cryptography()
+    key = kinds.Ed25519PrivateKey.generate()
+    private_pem = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    public_pem = key.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    before = os.umask(0o077)  # readable by nobody else from the first byte on
+    try:
+        write_atomic(args.private, private_pem)
+    finally:
+        os.umask(before)
+    write_atomic(public, public_pem)
+    print(f"private key, keep it: {args.private}")
+    print(f"public key, for --key: {public} ({key.public_key().public_bytes_raw().hex()})")
+    return 0
+
+
+def _sign(args: argparse.Namespace) -> int:
+    """Put the signature in the place of the plain hash, once everything was checked."""
+    from orthoedge.runtime.atomic_files import (
+        sha256,
+        staging,
+        sync_folder,
+        write_atomic,
+    )
+    from orthoedge.runtime.bundles.bundle import read_bundle
+    from orthoedge.runtime.bundles.signature import (
+        DIGEST,
+        MANIFEST,
+        SIGNATURE,
+        encode_signature,
+    )
+    from orthoedge.runtime.errors import BundleError
+
+    if args.bundle.is_file():
+        raise BundleError(f"{args.bundle}: is a file; sign the folder, then pack it")
+    key = _read_private(args.key)
+    found, manifest = read_bundle(args.bundle), (args.bundle / MANIFEST).read_bytes()
+    if sha256(manifest) != found.sha256:
+        raise BundleError(f"{args.bundle}: was changed while it was read")
+    signer = key.public_key().public_bytes_raw()
+    # Beside the bundle: what a killed process leaves in it would belong to no bundle.
+    with staging(args.bundle.absolute().parent, args.bundle) as folder:
+        write_atomic(folder / SIGNATURE, encode_signature(signer, key.sign(manifest)))
+        (folder / SIGNATURE).rename(args.bundle / SIGNATURE)
+    (args.bundle / DIGEST).unlink(missing_ok=True)
+    sync_folder(args.bundle)
+    print(_said(read_bundle(args.bundle, signer)))
+    return 0
+
+
+def _verify(args: argparse.Namespace) -> int:
+    from orthoedge.runtime.bundles.bundle import read_bundle
+    from orthoedge.runtime.bundles.signature import read_key
+    from orthoedge.runtime.errors import BundleError
+
+    key = read_key(args.key)
+    try:
+        found = read_bundle(args.bundle, key, args.oldest)
+    except BundleError as error:
+        print(f"FAIL  {error}")
+        return 1
+    print(f"pass  {_said(found)}, every file matches its SHA-256")
+    return 0
+
+
+def _said(bundle: Bundle) -> str:
+    name = f"{bundle.manifest.name} {bundle.manifest.version}"
+    signer = "" if bundle.signer is None else bundle.signer.hex()
+    return f"{bundle.path}: {name}, signed by {signer}"
+
+
+def _read_private(path: Path) -> Any:
+    """An Ed25519 private key; raises RecipeError where the file holds something else."""
+    from orthoedge.runtime.errors import RecipeError
+
+    kinds, serialization = _cryptography()
+    data = path.read_bytes()
+    try:
+        key = serialization.load_pem_private_key(data, password=None)
+    # What it raises is not its own: ValueError, TypeError for an encrypted one, and others.
+    except Exception as error:
+        raise RecipeError(f"{path}: no private key in PEM, or an encrypted one") from error
+    if not isinstance(key, kinds.Ed25519PrivateKey):
+        raise RecipeError(f"{path}: not an Ed25519 key")
+    return key
+
+
+def _cryptography() -> tuple[Any, Any]:
+    """The modules that make keys and signatures.
+
+    Raises:
+        MissingDependency: `cryptography` is not installed.
+    """
+    from orthoedge.runtime.errors import MissingDependency
+
+    try:
+        from cryptography.hazmat.primitives import serialization
+        from cryptography.hazmat.primitives.asymmetric import ed25519
+    except ModuleNotFoundError as error:
+        raise MissingDependency("cryptography", "sign", "signing bundles") from error
+    return ed25519, serialization

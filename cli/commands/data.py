@@ -1,0 +1,104 @@
+"""`orthoedge data`: data sets as published, cleaned, and audited for shortcuts."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from orthoedge.cli.options import positive
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's sub-verbs and their arguments."""
+    actions = parser.add_subparsers(metavar="ACTION", dest="action", required=True)
+    text = "list a published data set as DIR/index.csv; images stay where they are"
+    action = actions.add_parser("import", help=text, description=text)
+    action.add_argument(
+        "name", metavar="NAME", help="btxrd, fracatlas, mura, kaggle, folders or table"
+    )
+    action.add_argument("source", metavar="SRC", type=Path, help="its folder; for table, a CSV")
+    action.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder to fill")
+    text = "leave out what is no radiograph, doubled or contradictory; DIR/index.csv lists the rest"
+    action = actions.add_parser("clean", help=text, description=text)
+    _add_set(action)
+    action.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder to fill")
+    action.add_argument(
+        "--jobs", type=positive, default=1, help="files read at a time (default: 1)"
+    )
+    text = "how well source, size, border and exposure alone predict the class"
+    action = actions.add_parser("audit", help=text, description=text)
+    _add_set(action)
+
+
+def _add_set(action: argparse.ArgumentParser) -> None:
+    text = "folder with index.csv or with one sub-folder per class, or a CSV file"
+    action.add_argument("source", metavar="SRC", type=Path, help=text)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run one sub-verb; return 0."""
+    if args.action == "import":
+        return _import(args.name, args.source, args.out)
+    if args.action == "clean":
+        return _clean(args.source, args.out, args.jobs)
+    return _audit(args.source)
+
+
+def _import(name: str, source: Path, out: Path) -> int:
+    """List a data set.
+
+    Raises:
+        DataError: `out` already holds an index, or the set cannot be read.
+    """
+    import csv
+    import io
+    import sys
+
+    from tqdm import tqdm
+
+    from orthoedge.cli.terminal import printable
+    from orthoedge.runtime.atomic_files import write_atomic
+    from orthoedge.runtime.errors import DataError
+    from orthoedge.training.data.index import INDEX, write_index
+    from orthoedge.training.datasets import import_dataset
+    from orthoedge.training.datasets.importer import summary
+
+    if (out / INDEX).exists():
+        raise DataError(f"{out}: already holds an index; remove it or give another --out")
+    with tqdm(desc=name, unit="image", disable=not sys.stderr.isatty()) as bar:
+        imported = import_dataset(name, source, lambda done: bar.update(done - bar.n))
+    table = io.StringIO(newline="")
+    writer = csv.writer(table)
+    writer.writerow(("path", "reason"))
+    writer.writerows((skipped.path.absolute(), skipped.reason) for skipped in imported.skipped)
+    write_atomic(out / "skipped.csv", table.getvalue().encode(errors="backslashreplace"))
+    write_index(out / INDEX, imported.studies)
+    for line in summary(imported):
+        print(printable(line))
+    print(f"\n{out / INDEX} lists the images, {out / 'skipped.csv'} what was left out and why")
+    return 0
+
+
+def _clean(source: Path, out: Path, jobs: int) -> int:
+    """Clean a set and print what was left out."""
+    from orthoedge.cli.terminal import printable
+    from orthoedge.training.data_quality.cleaning import clean
+
+    for line in clean(source, out, jobs).lines():
+        print(printable(line))
+    print(
+        f"\n{out / 'index.csv'} lists the images, {out / 'cleaning.md'} what was left out and why"
+    )
+    return 0
+
+
+def _audit(source: Path) -> int:
+    """Print the audit; an audit that warns is still an answer, so 0 as well."""
+    from orthoedge.cli.terminal import printable
+    from orthoedge.training.data.index import read_index
+    from orthoedge.training.data_quality.shortcut_audit import audit
+
+    studies = read_index(source)
+    for line in audit(studies, sorted({study.label for study in studies}), seed=0).lines():
+        print(printable(line))
+    return 0

@@ -1,0 +1,138 @@
+"""`orthoedge doctor`: what this machine has, what will be used and why."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import importlib.util
+import os
+import platform
+from typing import TYPE_CHECKING
+
+from orthoedge.cli.options import add_bundle
+
+if TYPE_CHECKING:
+    from orthoedge.runtime.bundles.bundle import Bundle
+
+
+_PACKAGES = (
+    ("numpy", "numpy", ""),
+    ("opencv-python-headless", "cv2", ""),
+    ("msgspec", "msgspec", ""),
+    ("openvino", "openvino", "x86"),
+    ("onnxruntime", "onnxruntime", "portable"),
+    ("pydicom", "pydicom", "dicom"),
+    ("torch", "torch", "train"),
+    ("nncf", "nncf", "compress"),
+    ("tensorrt", "tensorrt", "jetson"),
+    ("cuda-python", "cuda", "jetson"),
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    add_bundle(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the report; exit 1 if no target can predict."""
+    from orthoedge.runtime.bundles.bundle import EMBEDDED, read_bundle
+    from orthoedge.runtime.errors import BundleError
+    from orthoedge.targets.cpu import instruction_sets
+
+    print(
+        f"orthoedge {importlib.metadata.version('orthoedge')}, Python {platform.python_version()}"
+    )
+    flags = instruction_sets()
+    wanted = ("sse4_1", "avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8")
+    known = ", ".join(flag for flag in wanted if flag in flags) or "not readable"
+    print(f"processor: {platform.machine()}, {os.cpu_count()} cores, instruction sets: {known}")
+    for name, module, extra in _PACKAGES:
+        print(f"  {name:24} {_version(name, module, extra)}")
+    path = EMBEDDED if args.bundle is None else args.bundle
+    try:
+        bundle = read_bundle(path)
+    except BundleError as error:
+        print(f"bundle: {error}")
+        return 1
+    manifest = bundle.manifest
+    print(f"bundle: {manifest.name} {manifest.version}, hashes match; {manifest.intended_use}")
+    usable = [_has_target("x86", bundle), _has_target("portable", bundle), _has_jetson()]
+    _print_board()
+    print(
+        "note: NVIDIA's licence for TensorRT excludes medical use without a separate agreement "
+        "on critical applications; the OpenVINO and ONNX Runtime targets have no such term"
+    )
+    return 0 if any(usable) else 1
+
+
+def _has_target(target: str, bundle: Bundle) -> bool:
+    from orthoedge.runtime.errors import EngineError, MissingDependency
+    from orthoedge.targets import check_target, choose_precision, open_engine
+
+    try:
+        check_target(target)
+        precision, reason = choose_precision(target, bundle)
+        engine = open_engine(bundle, target, precision)
+    except (EngineError, MissingDependency) as error:
+        print(f"target {target}: no: {error}")
+        return False
+    default = " (default)" if target == "x86" else ""
+    print(
+        f"target {target}{default}: yes: {engine.name} {engine.version}, {engine.precision} "
+        f"because {reason}, kernels {engine.isa}"
+    )
+    return True
+
+
+def _has_jetson() -> bool:
+    """No engine is opened: that would build a plan, which takes minutes."""
+    from orthoedge.runtime.errors import EngineError, MissingDependency
+    from orthoedge.targets.jetson.device import probe
+
+    try:
+        device = probe()
+    except (EngineError, MissingDependency) as error:
+        print(f"target jetson: no: {error}")
+        return False
+    print(
+        f"target jetson: yes: tensorrt {device.tensorrt}, cuda {device.cuda}, driver for cuda "
+        f"{device.driver}; {device.name}, compute capability {device.compute_capability}, "
+        f"{device.memory_mb} MiB; its plans were not looked at: orthoedge verify --target jetson"
+    )
+    return True
+
+
+def _print_board() -> None:
+    from orthoedge.targets.jetson.telemetry import read_board
+
+    board = read_board()
+    if board.model is None:
+        print(f"board: not a Jetson, or not readable: {board.absent[0].why}")
+        return
+    print(f"board: {board.model}; {board.l4t or 'no L4T release'}")
+    clocks = ", ".join(
+        f"{clock.name} {clock.lowest_mhz:.0f} to {clock.highest_mhz:.0f} MHz"
+        for clock in board.gpu_clocks
+    )
+    for what, found in (
+        ("power mode", board.power_mode),
+        ("gpu clocks", clocks),
+        ("power rails", ", ".join(board.rails_mw)),
+        ("temperatures", ", ".join(board.temperatures_c)),
+    ):
+        if found:
+            print(f"  {what:24} {found}")
+    for absent in board.absent:
+        print(f"  {absent.what:24} absent: {absent.why}")
+
+
+def _version(name: str, module: str, extra: str) -> str:
+    if importlib.util.find_spec(module) is None:
+        if extra == "jetson":
+            return "not installed: comes with JetPack"
+        return f"not installed: pip install 'orthoedge[{extra}]'"
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "installed, version not recorded"

@@ -1,0 +1,114 @@
+"""`orthoedge evaluate`: what a finished run is worth on a labelled set it has not seen."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from functools import partial
+from pathlib import Path
+
+from orthoedge.cli.options import add_cache, let_threads_sleep
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    parser.add_argument("run", type=Path, metavar="RUN", help="run folder of orthoedge train")
+    parser.add_argument(
+        "--data",
+        metavar="DIR",
+        type=Path,
+        required=True,
+        help="labelled set: folder with index.csv or with one sub-folder per class, or a CSV file",
+    )
+    parser.add_argument(
+        "--out", metavar="DIR", type=Path, required=True, help="folder for the report; written over"
+    )
+    parser.add_argument(
+        "--run-data", metavar="DIR", type=Path, help="where the run's own data lies, if it moved"
+    )
+    add_cache(parser)
+    parser.add_argument(
+        "--allow-seen",
+        action="store_true",
+        help="go on where the run was trained or chosen on some of the images; the report says so",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluate and print the headline; return 0."""
+    let_threads_sleep()
+
+    from orthoedge.runtime.errors import DataError
+    from orthoedge.training.comparison import refuse_comparison
+    from orthoedge.training.data.cache import cache_folder
+    from orthoedge.training.data.dataset import Radiographs
+    from orthoedge.training.data.index import choose_studies, list_sha256, read_index
+    from orthoedge.training.data_quality.leakage import seen_before
+    from orthoedge.training.data_quality.shortcut_audit import audit
+    from orthoedge.training.evaluation.markdown import lines
+    from orthoedge.training.evaluation.predictions import evaluate
+    from orthoedge.training.evaluation.report import write_evaluation
+    from orthoedge.training.run_folder import load_run
+
+    refuse_comparison(args.run)
+    index = read_index(args.data)
+    trained = load_run(args.run, args.run_data)
+    recipe = trained.recipe
+    chosen = choose_studies(index, recipe)
+    if chosen.left_out:
+        print(chosen.line(), file=sys.stderr)
+    read = partial(
+        Radiographs,
+        labels=recipe.labels,
+        preprocess=recipe.preprocess,
+        cache=args.cache or cache_folder(),
+    )
+    data = read(chosen.studies)
+    known = [read(part) for part in (trained.split.train, trained.split.val)]
+    told = trained.report.training_list_sha256, trained.report.validation_list_sha256
+    if tuple(list_sha256(part.studies, part.digests) for part in known) != told:
+        raise DataError(
+            f"{args.run}: its images are no longer those it was trained on, so what it has seen "
+            "cannot be told; --run-data DIR says where they lie"
+        )
+    seen = seen_before(data, known)
+    if seen and not args.allow_seen:
+        raise DataError(
+            f"{args.data}: {len(seen)} of {len(chosen.studies)} images are ones that {args.run} "
+            f"was trained or chosen on, or look like one, such as {seen[0].path}; give data it has "
+            "not seen, or --allow-seen"
+        )
+    try:
+        shortcuts = audit(chosen.studies, recipe.labels, recipe.split.seed)
+    except DataError as error:  # too few groups for an audit are no reason not to evaluate
+        print(f"no shortcut audit: {error}", file=sys.stderr)
+        shortcuts = None
+    if recipe.augment.crop:
+        data = data.cropped(recipe.augment.crop, recipe.seed)
+    report = write_evaluation(
+        args.out,
+        evaluate(trained.model, data),
+        data,
+        recipe,
+        trained.model,
+        shortcuts,
+        _command(args),
+        len(seen),
+    )
+    for line in shortcuts.lines() if shortcuts is not None else []:
+        print(line, file=sys.stderr)
+    for line in lines(report):
+        print(line)
+    print(f"report: {args.out}")
+    return 0
+
+
+def _command(args: argparse.Namespace) -> str:
+    words = ["orthoedge", "evaluate", str(args.run), "--data", str(args.data)]
+    words += ["--out", str(args.out)]
+    if args.run_data is not None:
+        words += ["--run-data", str(args.run_data)]
+    if args.allow_seen:
+        words.append("--allow-seen")
+    return shlex.join(words)

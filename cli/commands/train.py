@@ -1,0 +1,78 @@
+"""`orthoedge train`: from an index of radiographs to a run folder."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from orthoedge.cli.options import add_cache, let_threads_sleep
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    from orthoedge.training.recipes import recipe_names
+
+    parser.add_argument(
+        "recipe",
+        metavar="RECIPE",
+        help=f"{', '.join(recipe_names())}, or the path of a TOML file",
+    )
+    parser.add_argument(
+        "--data",
+        metavar="DIR",
+        type=Path,
+        required=True,
+        help="folder with index.csv or with one sub-folder per class, or a CSV file",
+    )
+    parser.add_argument(
+        "--out", metavar="RUN", type=Path, required=True, help="folder of the run or runs"
+    )
+    parser.add_argument(
+        "--set",
+        metavar="K=V",
+        action="append",
+        default=[],
+        help="change one setting of the recipe, such as preprocess.size=128; may be repeated",
+    )
+    parser.add_argument(
+        "--weights",
+        metavar="FILE",
+        type=Path,
+        action="append",
+        default=[],
+        help="safetensors to start from: another run's model, or a timm backbone's; may be "
+        "repeated; to compare several networks, a folder with BACKBONE.safetensors for each",
+    )
+    add_cache(parser)
+    parser.add_argument("--resume", action="store_true", help="go on with a stopped run in RUN")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train one network, or all that the recipe compares; return 0."""
+    let_threads_sleep()
+    from orthoedge.training.recipe_file import load_recipe
+
+    recipe = load_recipe(args.recipe, args.set)  # a typing slip is told before torch is loaded
+
+    from orthoedge.training.comparison import compare, is_compared
+    from orthoedge.training.data.cache import cache_folder
+    from orthoedge.training.data.index import choose_studies, read_index
+    from orthoedge.training.fit import fit
+    from orthoedge.training.progress import say
+
+    data: Path = args.data
+    root = data if data.is_dir() else data.parent
+    chosen = choose_studies(read_index(data), recipe)
+    if chosen.left_out:
+        say(chosen.line())
+    train = compare if is_compared(recipe) else fit
+    train(
+        recipe,
+        chosen.studies,
+        args.out,
+        args.weights,
+        args.resume,
+        data=root,
+        cache=args.cache or cache_folder(),
+    )
+    return 0

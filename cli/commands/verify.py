@@ -1,0 +1,138 @@
+"""`orthoedge verify`: is this bundle what it says, and does it answer here as it did there."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orthoedge.cli.options import add_target, add_trust, pinned_key
+
+if TYPE_CHECKING:
+    from orthoedge.runtime.bundles.bundle import Bundle
+    from orthoedge.runtime.engine import Precision
+    from orthoedge.runtime.pipeline import Pipeline
+    from orthoedge.targets.verification import ParityCheck
+    from orthoedge.training.data.index import Study
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    parser.add_argument(
+        "bundle", type=Path, nargs="?", metavar="BUNDLE", help="default: the one in the package"
+    )
+    add_trust(parser)
+    add_target(parser)
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        metavar="DIR",
+        help="as for predict: what x86 compiled, or jetson built (default: nothing is kept)",
+    )
+    more = parser.add_mutually_exclusive_group()
+    more.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="labelled radiographs to measure on: fails if accuracy is below the manifest's by "
+        "more than chance; needs the train extra",
+    )
+    more.add_argument(
+        "--record",
+        type=Path,
+        metavar="FILE",
+        help="measure latency and power too, and write all of it as JSON, with hardware, "
+        "versions, clocks and hashes; a target that cannot run has a record that says why",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print one line per check; exit 1 if any fails."""
+    from orthoedge.runtime.bundles.bundle import EMBEDDED, read_bundle
+    from orthoedge.runtime.errors import BundleError
+    from orthoedge.targets import check_target, precisions_of
+
+    path = EMBEDDED if args.bundle is None else args.bundle
+    if args.record is None:
+        check_target(args.target)
+    if not path.exists():
+        raise BundleError(f"{path}: no such bundle")
+    key = pinned_key(args)
+    try:
+        bundle = read_bundle(path, key, args.oldest)
+    except BundleError as error:
+        print(f"FAIL  {error}")
+        return 1
+    signed = f", signed by {bundle.signer.hex()}" if bundle.signer else ""
+    print(f"pass  {path}: {bundle.manifest.name}, every file matches its SHA-256{signed}")
+    precisions = (
+        precisions_of(bundle, args.target) if args.precision == "auto" else (args.precision,)
+    )
+    if args.record is not None:
+        return _record(bundle, precisions, args)
+    studies = _read_studies(args.data, bundle) if args.data else []
+    passed = [_verify(bundle, one, studies, args) for one in precisions]
+    return 0 if all(passed) else 1
+
+
+def _verify(
+    bundle: Bundle, precision: Precision, studies: list[Study], args: argparse.Namespace
+) -> bool:
+    from orthoedge.runtime.errors import BundleError, EngineError
+    from orthoedge.runtime.pipeline import Pipeline
+    from orthoedge.targets import open_engine
+    from orthoedge.targets.verification import check_engine
+
+    try:
+        engine = open_engine(bundle, args.target, precision, cache=args.cache)
+        checks = check_engine(bundle, engine)
+        if studies:
+            checks.append(_check_accuracy(Pipeline(bundle, engine), studies))
+    except (BundleError, EngineError) as error:
+        print(f"FAIL  {precision}: {error}")
+        return False
+    for check in checks:
+        print(check)
+    return all(check.passed for check in checks)
+
+
+def _record(bundle: Bundle, precisions: tuple[Precision, ...], args: argparse.Namespace) -> int:
+    from orthoedge.benchmarks.device_record import make_record, write_record
+    from orthoedge.runtime.errors import DataError
+
+    if args.record.is_dir():  # said before a minute of measuring and not after it
+        raise DataError(f"{args.record}: is a folder, expected the name of a file")
+    record = make_record(bundle, args.target, precisions, say=print, cache=args.cache)
+    write_record(record, args.record)
+    print(f"record: {args.record}")
+    return 0 if record.passed else 1
+
+
+def _read_studies(data: Path, bundle: Bundle) -> list[Study]:
+    from orthoedge.runtime.errors import DataError
+    from orthoedge.training.data.index import read_index
+
+    studies = read_index(data)
+    for study in studies:
+        if study.label not in bundle.manifest.labels:
+            known = ", ".join(bundle.manifest.labels)
+            raise DataError(
+                f"{study.path}: label {study.label} is not one of the bundle's: {known}"
+            )
+    return studies
+
+
+def _check_accuracy(pipeline: Pipeline, studies: list[Study]) -> ParityCheck:
+    """How far accuracy is below the manifest's, against three standard errors of the difference."""
+    from orthoedge.runtime.engine import calibrated_as
+    from orthoedge.targets.verification import ParityCheck
+
+    stated = pipeline.bundle.manifest.metrics[calibrated_as(pipeline.engine.precision)]
+    hits = sum(pipeline(study.path).label == study.label for study in studies)
+    count = len(studies)
+    pooled = (hits + stated.accuracy * stated.images) / (count + stated.images)
+    error = math.sqrt(pooled * (1 - pooled) * (1 / count + 1 / stated.images))
+    where = f"{pipeline.engine.name} {pipeline.engine.precision}"
+    name = f"{where} accuracy {hits / count:.3f} on {count} images, below {stated.accuracy:.3f} by"
+    return ParityCheck(name, max(0.0, stated.accuracy - hits / count), 3 * error)

@@ -1,0 +1,100 @@
+"""Writing a bundle: in a folder beside it first, read back, then renamed."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from orthoedge.runtime.atomic_files import (
+    sha256,
+    staging,
+    sync_folder,
+    write_atomic,
+)
+from orthoedge.runtime.bundles.bundle import (
+    CARD,
+    GOLDEN_IMAGES,
+    MANIFEST,
+    Bundle,
+    golden_file,
+    model_file,
+    read_bundle,
+)
+from orthoedge.runtime.bundles.manifest import FileRecord, Manifest, encode_manifest
+from orthoedge.runtime.bundles.signature import DIGEST, encode_digest
+from orthoedge.runtime.engine import Outputs, Precision
+from orthoedge.runtime.errors import BundleError
+
+
+def write_bundle(
+    folder: Path,
+    manifest: Manifest,
+    models: Mapping[Precision, bytes],
+    golden_images: npt.NDArray[np.uint8],
+    golden_outputs: Mapping[Precision, Outputs],
+    card: str,
+    announce: Callable[[], None] = lambda: None,
+) -> Bundle:
+    """Write a bundle and read it back.
+
+    Args:
+        folder: must not exist; it appears whole or not at all.
+        manifest: its `files` are filled in here.
+        models: ONNX per precision.
+        golden_images: uint8 (n, 1, S, S).
+        golden_outputs: the answers expected for them, per calibrated precision.
+        card: text of MODEL_CARD.md.
+        announce: called when the bundle is whole, right before it appears.
+
+    Raises:
+        BundleError: the folder exists, or what was written does not read back.
+    """
+    check_free(folder)
+    files = {CARD: card.encode(), GOLDEN_IMAGES: _npy(golden_images)}
+    for precision, model in models.items():
+        files[model_file(precision)] = model
+    for precision, outputs in golden_outputs.items():
+        files[golden_file(precision)] = _npz(outputs, manifest.labels)
+    records = {
+        name: FileRecord(sha256=sha256(content), bytes=len(content))
+        for name, content in sorted(files.items())
+    }
+    files[MANIFEST] = encode_manifest(msgspec.structs.replace(manifest, files=records))
+    files[DIGEST] = encode_digest(files[MANIFEST])
+    with staging(folder.parent, folder) as temporary:
+        for name, content in files.items():
+            write_atomic(temporary / name, content)
+        bundle = read_bundle(temporary)
+        announce()
+        temporary.rename(folder)
+    sync_folder(folder.parent)
+    return Bundle(folder, bundle.manifest, bundle.sha256, bundle.files)
+
+
+def check_free(folder: Path) -> None:
+    """Raise BundleError if something is at `folder` already."""
+    if folder.exists():
+        raise BundleError(f"{folder}: exists already; remove it or choose another --out")
+
+
+def _npy(array: npt.NDArray[np.uint8]) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _npz(outputs: Outputs, labels: tuple[str, ...]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer,
+        labels=np.array(labels),
+        logits=outputs.logits,
+        saliency_map=outputs.saliency_map,
+        feature_vector=outputs.feature_vector,
+    )
+    return buffer.getvalue()

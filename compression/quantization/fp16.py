@@ -1,0 +1,137 @@
+"""The network in half precision: an ONNX file whose types say so, for comparison with INT8.
+
+TensorRT's strongly typed networks take precision from the types in the file ("Strongly Typed
+Networks" in NVIDIA's TensorRT developer guide). The two converters at hand do not fit this graph:
+ONNX Runtime's takes the head and the map through half precision and gives several nodes one name,
+and that of onnxconverter-common ends in a graph whose types contradict each other.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from orthoedge.compression.export import (
+    EXPLAIN,
+    INPUT,
+    OUTPUTS,
+    explain_nodes,
+)
+from orthoedge.compression.quantization.onnx_rules import check
+from orthoedge.runtime.engine import Outputs
+from orthoedge.runtime.errors import GateFailed
+from orthoedge.targets.onnx_graph import drop_unused
+from orthoedge.targets.portable.engine import binding
+
+LARGEST = float(np.finfo(np.float16).max)
+"""65504, where half precision ends."""
+
+
+def to_half(model: bytes) -> bytes:
+    """Let the backbone of an exported network compute in half precision.
+
+    Args:
+        model: what `export` returned.
+
+    Returns:
+        A checked ONNX file with the same face; the head and the map are in float32.
+
+    Raises:
+        GateFailed: a constant is beyond 65504, or a file breaks a rule of an engine.
+    """
+    check(model, "fp32")
+    proto = onnx.load_from_string(model)
+    head, floats = set(explain_nodes(proto)), _floats(proto)
+    _halve(proto.graph, head, floats)
+    _widen(proto.graph, head, floats)
+    drop_unused(proto.graph)
+    result: bytes = proto.SerializeToString()
+    check(result, "fp16")
+    return result
+
+
+def half_answers(model: bytes, images: npt.NDArray[np.uint8]) -> Outputs:
+    """What half precision answers, every tensor of the backbone rounded to it.
+
+    ONNX Runtime's CPU provider computes such a file in float32 and leaves the rounding between two
+    layers out, unless somebody asks for the tensor between them. So all are asked for.
+
+    Args:
+        model: what `to_half` returned.
+        images: uint8 (n, 1, S, S), preprocessed.
+
+    Raises:
+        GateFailed: a tensor overflows on one of the images; names it.
+    """
+    proto = onnx.load_from_string(model)
+    values = onnx.shape_inference.infer_shapes(proto).graph.value_info
+    halves = [v for v in values if v.type.tensor_type.elem_type == TensorProto.FLOAT16]
+    proto.graph.output.extend(halves)
+    session = binding().InferenceSession(
+        proto.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    asked = [*(value.name for value in halves), *OUTPUTS]  # in order: the first overflow is told
+    answers = []
+    for image in images:  # one at a time: every activation is kept
+        arrays = session.run(asked, {INPUT: image[None]})
+        for name, array in zip(asked, arrays, strict=True):
+            if not np.isfinite(array).all():
+                raise _overflow(name)
+        answers.append(arrays[-len(OUTPUTS) :])
+    return Outputs(*(np.concatenate(parts) for parts in zip(*answers, strict=True)))
+
+
+def _floats(proto: onnx.ModelProto) -> set[str]:
+    """Names of the float32 tensors."""
+    graph = onnx.shape_inference.infer_shapes(proto).graph
+    made = {v.name for v in graph.value_info if v.type.tensor_type.elem_type == TensorProto.FLOAT}
+    return made | {t.name for t in graph.initializer if t.data_type == TensorProto.FLOAT}
+
+
+def _halve(graph: onnx.GraphProto, head: set[str], floats: set[str]) -> None:
+    """Let the backbone compute in half precision, in place; the head keeps its constants."""
+    constants = {tensor.name: tensor for tensor in graph.initializer if tensor.name in floats}
+    halves: dict[str, str] = {}
+    for node in graph.node:
+        if node.name in head:
+            continue
+        for name in node.input:
+            if name in constants and name not in halves:
+                halves[name] = f"{name}_half"
+                graph.initializer.append(_half(constants[name], halves[name]))
+        node.input[:] = [halves.get(name, name) for name in node.input]
+        for attribute in node.attribute:
+            if node.op_type == "Cast" and attribute.i == TensorProto.FLOAT:
+                attribute.i = TensorProto.FLOAT16
+
+
+def _widen(graph: onnx.GraphProto, head: set[str], floats: set[str]) -> None:
+    """Cast to float32 what the head reads of the backbone, once each and in front of it."""
+    backbone = {name for node in graph.node if node.name not in head for name in node.output}
+    nodes: list[onnx.NodeProto] = []
+    wide: dict[str, str] = {}
+    for node in graph.node:
+        if node.name in head:
+            for name in node.input:
+                if name in backbone & floats and name not in wide:
+                    wide[name] = f"{name}_float"
+                    cast = f"{EXPLAIN}Cast_{wide[name]}"
+                    to = TensorProto.FLOAT
+                    nodes.append(helper.make_node("Cast", [name], [wide[name]], cast, to=to))
+            node.input[:] = [wide.get(name, name) for name in node.input]
+        nodes.append(node)
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def _half(tensor: onnx.TensorProto, name: str) -> onnx.TensorProto:
+    values = numpy_helper.to_array(tensor)
+    if np.abs(values).max(initial=0) > LARGEST:
+        raise _overflow(tensor.name)
+    return numpy_helper.from_array(values.astype(np.float16), name)
+
+
+def _overflow(name: str) -> GateFailed:
+    return GateFailed(f"fp16 model: {name}: beyond {LARGEST:.0f}, where half precision ends")

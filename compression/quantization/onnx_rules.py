@@ -1,0 +1,175 @@
+"""Rules that OpenVINO, TensorRT and ONNX Runtime have in common for a model file.
+
+Each rule has a reason in one of the engines: TensorRT's stand in `targets/jetson/onnx_rules.py`;
+processors without VNNI saturate beyond 7 bits of weight; and head and map stay in float32, so that
+decision and explanation agree in every precision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from onnx import TensorProto, numpy_helper
+
+from orthoedge.compression.export import (
+    INPUT,
+    OPSET,
+    OUTPUTS,
+    explain_nodes,
+)
+from orthoedge.runtime.engine import Precision
+from orthoedge.runtime.errors import GateFailed
+from orthoedge.targets.jetson import onnx_rules as jetson
+from orthoedge.targets.onnx_graph import Wiring
+
+_LARGEST_CODE = 64
+"""Two products of 255 × 64 still fit the 16 bits that such pairs are added in without VNNI."""
+
+
+def check(model: bytes, precision: Precision) -> None:
+    """Refuse a file that one of the engines would refuse or answer differently.
+
+    Args:
+        model: an ONNX file.
+        precision: what it is meant to be.
+
+    Raises:
+        GateFailed: it breaks a rule of `lint` or of ONNX itself.
+    """
+    try:
+        proto = onnx.load_from_string(model)
+    except DecodeError as error:
+        raise GateFailed(f"{precision} model: {error}") from error
+    if broken := lint(proto, precision):
+        more = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
+        raise GateFailed(f"{precision} model: {broken[0]}{more}")
+    try:
+        onnx.checker.check_model(proto, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise GateFailed(f"{precision} model: {str(error).splitlines()[0]}") from error
+
+
+def lint(model: onnx.ModelProto, precision: Precision) -> list[str]:
+    """The rules that a file breaks, one line each; empty if none.
+
+    Args:
+        model: the exported face, opset and operators; `int8` adds Q/DQ pairs to it.
+        precision: what it is meant to be.
+    """
+    if broken := list(_file(model)):
+        return broken  # what follows reads the constants
+    wiring = Wiring(model.graph)
+    pairs = [node for node in model.graph.node if node.op_type in jetson.QDQ]
+    if precision == "int8" and not pairs:
+        broken.append("the file holds no Q/DQ pair")
+    if precision != "int8" and pairs:
+        broken.append(f"{pairs[0].name}: quantized values in a float model")
+    broken += _floats(model, precision)
+    broken += _face(model.graph)
+    broken += _order(model.graph)
+    broken += _explanation(model, wiring)
+    broken += jetson.lint(model)
+    for node in model.graph.node:
+        broken += _seven_bits(node, wiring)
+    return broken
+
+
+def _file(model: onnx.ModelProto) -> Iterator[str]:
+    opsets = {entry.domain or "ai.onnx": entry.version for entry in model.opset_import}
+    if opsets != {"ai.onnx": OPSET}:
+        yield f"opsets {opsets} where every engine takes ai.onnx {OPSET}"
+    if model.functions:
+        yield f"{model.functions[0].name}: a function of the file's own"
+    for node in model.graph.node:
+        if node.domain not in ("", "ai.onnx"):
+            yield f"{node.name}: operator {node.domain}.{node.op_type} is no part of ONNX"
+    for tensor in model.graph.initializer:
+        if tensor.data_location == TensorProto.EXTERNAL:
+            yield f"{tensor.name}: stored in another file"
+
+
+def _floats(model: onnx.ModelProto, precision: Precision) -> Iterator[str]:
+    """Floats are finite, and of the type that the precision says: float32 in the head always."""
+    names = set(explain_nodes(model))
+    head = [node for node in model.graph.node if node.name in names]
+    read, made = ({n for node in head for n in getattr(node, side)} for side in ("input", "output"))
+    for tensor in model.graph.initializer:
+        if tensor.data_type not in (TensorProto.FLOAT, TensorProto.FLOAT16):
+            continue
+        if not np.isfinite(numpy_helper.to_array(tensor)).all():
+            yield f"{tensor.name}: values that are not finite"
+        half = precision == "fp16" and tensor.name not in read
+        wanted = TensorProto.FLOAT16 if half else TensorProto.FLOAT
+        if tensor.data_type != wanted:
+            yield f"{tensor.name}: not {TensorProto.DataType.Name(wanted)} in the {precision} model"
+    for value in onnx.shape_inference.infer_shapes(model).graph.value_info:
+        half = value.type.tensor_type.elem_type == TensorProto.FLOAT16
+        if half and (precision != "fp16" or value.name in made):
+            yield f"{value.name}: half precision where float32 is promised"
+
+
+def _face(graph: onnx.GraphProto) -> Iterator[str]:
+    """The contract of every network: uint8 (N, 1, S, S) in; three float32 tensors out."""
+    shapes = {value.name: _shape(value) for value in (*graph.input, *graph.output)}
+    names = tuple(value.name for value in graph.input), tuple(value.name for value in graph.output)
+    if names != ((INPUT,), OUTPUTS):
+        yield f"inputs and outputs {names}, expected {((INPUT,), OUTPUTS)}"
+        return
+    for value in (*graph.input, *graph.output):
+        wanted = TensorProto.UINT8 if value.name == INPUT else TensorProto.FLOAT
+        if value.type.tensor_type.elem_type != wanted:
+            yield f"{value.name}: not {TensorProto.DataType.Name(wanted)}"
+        batch, *rest = shapes[value.name] or [0]
+        if not isinstance(batch, str) or not all(isinstance(d, int) and d > 0 for d in rest):
+            yield f"{value.name}: {shapes[value.name]}, expected a free batch and fixed sizes"
+    image, logits, maps, features = (shapes[name] for name in (INPUT, *OUTPUTS))
+    if len(image) != 4 or image[1] != 1 or image[2] != image[3]:
+        yield f"{INPUT}: {image}, expected (N, 1, S, S)"
+    if (len(logits), len(maps), len(features)) != (2, 4, 2) or logits[1] != maps[1]:
+        yield f"outputs {logits}, {maps}, {features}, expected (N, C), (N, C, h, w), (N, K)"
+
+
+def _shape(value: onnx.ValueInfoProto) -> list[str | int]:
+    return [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim]
+
+
+def _order(graph: onnx.GraphProto) -> Iterator[str]:
+    """Nodes come after what they read, and all that the file carries is read."""
+    known = {"", *(value.name for value in graph.input), *(t.name for t in graph.initializer)}
+    for node in graph.node:
+        if missing := [name for name in node.input if name not in known]:
+            yield f"{node.name}: reads {missing[0]} before it is made"
+        known |= set(node.output)
+    read = {name for node in graph.node for name in node.input}
+    for tensor in graph.initializer:
+        if tensor.name not in read:
+            yield f"{tensor.name}: a constant that nothing reads"
+
+
+def _explanation(model: onnx.ModelProto, wiring: Wiring) -> Iterator[str]:
+    names = set(explain_nodes(model))
+    for output in model.graph.output:
+        maker = wiring.producer.get(output.name)
+        if maker is None or maker.name not in names:
+            yield f"{output.name}: not made by the head and map"
+    for node in model.graph.node:
+        sources = [wiring.producer.get(name) for name in node.input]
+        quantized = any(source is not None and source.op_type in jetson.QDQ for source in sources)
+        if node.name in names and (quantized or node.op_type in jetson.QDQ):
+            yield f"{node.name}: head or map reads quantized values"
+
+
+def _seven_bits(node: onnx.NodeProto, wiring: Wiring) -> Iterator[str]:
+    """Rule of the weight of one quantized convolution or matrix product."""
+    codes = wiring.weight_codes(node) if node.op_type in jetson.LAYERS else None
+    if codes is None:
+        return
+    values = numpy_helper.to_array(codes).astype(np.int16)
+    group = next((a.i for a in node.attribute if a.name == "group"), 1)
+    # A depthwise convolution multiplies channel by channel and never adds two products in 16 bits.
+    depthwise = node.op_type == "Conv" and codes.dims[1] == 1 and group > 1
+    if not depthwise and np.abs(values).max() > _LARGEST_CODE:
+        yield f"{node.name}: weights beyond 7 bits, which saturate on processors without VNNI"

@@ -1,1 +1,0 @@
-"""What a compression says about itself: records, report, plots, model card."""

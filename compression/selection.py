@@ -1,0 +1,69 @@
+"""Which candidates are worth having, and which one is taken."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from orthoedge.compression.gate import Check
+from orthoedge.compression.report.schema import Candidate
+from orthoedge.runtime.errors import RecipeError
+
+_Order = tuple[float, float, int, str, float]
+
+
+def pareto(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """The candidates that no other one beats in both accuracy and p50, the fastest first.
+
+    Of several that are equal in both, the one of the smallest file stands for all.
+    """
+    front: list[Candidate] = []
+    for candidate in sorted(candidates, key=_fastest_first):
+        if not front or candidate.accuracy > front[-1].accuracy:
+            front.append(candidate)
+    return front
+
+
+def choose(
+    candidates: Sequence[Candidate], budget_ms: float, teacher_macro_f1: float, max_drop: float
+) -> Candidate:
+    """Take one candidate by the rule of the recipe's `compress.budget_ms`.
+
+    Args:
+        candidates: one or more.
+        budget_ms: largest p50; 0 = none.
+        teacher_macro_f1: on the candidates' validation part.
+        max_drop: the gate's limit: the teacher's macro-F1 minus the candidate's.
+
+    Raises:
+        RecipeError: no candidate is within the budget.
+    """
+    fastest = min(candidates, key=_fastest_first)
+    if budget_ms > 0:
+        within = [candidate for candidate in candidates if candidate.p50_ms <= budget_ms]
+        if not within:
+            raise RecipeError(
+                f"compress.budget_ms: no candidate is within {budget_ms:g} ms; the fastest, "
+                f"{fastest.student} with {fastest.pruned:.0%} of its channels cut, takes "
+                f"{fastest.p50_ms:.3f} ms"
+            )
+        return min(within, key=_most_accurate_first)
+    good = [c for c in candidates if _within(teacher_macro_f1 - c.macro_f1, max_drop)]
+    return min(good, key=_fastest_first) if good else min(candidates, key=_most_accurate_first)
+
+
+def _within(drop: float, limit: float) -> bool:
+    """As the gate itself would judge, whose limits forgive a rounding."""
+    return Check("int8", "macro-F1 drop", drop, limit, at_most=True).passed
+
+
+def _fastest_first(candidate: Candidate) -> _Order:
+    return candidate.p50_ms, -candidate.accuracy, *_name(candidate)
+
+
+def _most_accurate_first(candidate: Candidate) -> _Order:
+    return -candidate.accuracy, candidate.p50_ms, *_name(candidate)
+
+
+def _name(candidate: Candidate) -> tuple[int, str, float]:
+    """Settles ties, so that the order in which candidates were measured has no say."""
+    return candidate.bytes, candidate.student, candidate.pruned

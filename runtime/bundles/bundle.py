@@ -1,0 +1,204 @@
+"""Reading a bundle: a folder, or the same folder as one .zip. Every SHA-256 is checked first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from orthoedge.runtime.atomic_files import sha256
+from orthoedge.runtime.bundles import signature
+from orthoedge.runtime.bundles.arrays import read_npy, read_npz
+from orthoedge.runtime.bundles.manifest import Manifest, decode_manifest
+from orthoedge.runtime.bundles.onnx_guard import check_onnx
+from orthoedge.runtime.bundles.source import Folder, Zip, open_source
+from orthoedge.runtime.engine import (
+    PRECISIONS,
+    Outputs,
+    Precision,
+    calibrated_as,
+)
+from orthoedge.runtime.errors import BundleError, IntegrityError
+from orthoedge.runtime.preprocess import Pixels
+
+MANIFEST = signature.MANIFEST
+CARD = "MODEL_CARD.md"
+GOLDEN_IMAGES = "golden/images.npy"
+
+EMBEDDED = Path(__file__).parents[1] / "assets" / "bundle"
+"""The bundle inside the package: trained on phantoms, a demonstration."""
+
+SAMPLES = Path(__file__).parents[1] / "assets" / "samples"
+"""Phantom radiographs inside the package."""
+
+_MANIFEST_LIMIT = 4 << 20
+_FILE_LIMIT = 1 << 30
+_GOLDEN = frozenset(("logits", "saliency_map", "feature_vector", "labels"))
+
+
+def model_file(precision: Precision) -> str:
+    """Name of a precision's ONNX file inside a bundle."""
+    return f"model.{precision}.onnx"
+
+
+def golden_file(precision: Precision) -> str:
+    """Name of a precision's expected answers inside a bundle; those of fp16 are fp32's."""
+    return f"golden/{calibrated_as(precision)}.npz"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle whose files all matched their SHA-256; held in memory, so nothing changes after."""
+
+    path: Path
+    manifest: Manifest
+    sha256: str
+    """Of manifest.json, which holds the hash of every other file."""
+    files: Mapping[str, bytes]
+    signer: bytes | None = None
+    """Public key that manifest.json was found to be signed with; None for an unsigned bundle."""
+
+    def check_trust(self, key: bytes | None, oldest: str) -> None:
+        """As `read_bundle` does with these two, of a bundle that was read without them."""
+        try:
+            signature.check_signer(self.signer, key)
+            signature.check_version(self.manifest.version, oldest)
+        except BundleError as error:
+            raise type(error)(f"{self.path}: {error}") from error
+
+    def model(self, precision: Precision) -> bytes:
+        """The ONNX file of a precision.
+
+        Raises:
+            BundleError: the bundle has none; fp16 is left out where half precision overflows, and
+                older bundles never had it. Or it refers to another file (`onnx_bytes.py`).
+        """
+        name = model_file(precision)
+        if name not in self.files:
+            raise BundleError(f"{self.path}: holds no {name}: choose {' or '.join(PRECISIONS)}")
+        try:
+            check_onnx(self.files[name])
+        except BundleError as error:
+            raise BundleError(f"{self.path}: {name}: {error}") from error
+        return self.files[name]
+
+    def golden_images(self) -> Pixels:
+        """uint8 (n, 1, S, S) inputs of the golden test.
+
+        Raises:
+            BundleError: the file holds something else.
+        """
+        size = self.manifest.graph.size
+        try:
+            images = read_npy(self.files[GOLDEN_IMAGES])
+        except BundleError as error:
+            raise BundleError(f"{self.path}: {GOLDEN_IMAGES} {error}") from error
+        if images.shape[1:] != (1, size, size) or len(images) < 1 or images.dtype != np.uint8:
+            raise BundleError(
+                f"{self.path}: {GOLDEN_IMAGES} holds {images.dtype} {images.shape}, "
+                f"expected uint8 (n, 1, {size}, {size})"
+            )
+        return images
+
+    def golden_outputs(self, precision: Precision) -> Outputs:
+        """The answers expected for the golden inputs.
+
+        Raises:
+            BundleError: the file holds something else.
+        """
+        arrays = self._golden(golden_file(precision))
+        return Outputs(arrays["logits"], arrays["saliency_map"], arrays["feature_vector"])
+
+    def check_labels(self) -> None:
+        """Compare the manifest's labels with those the golden answers were recorded under.
+
+        Raises:
+            BundleError: they differ, so every answer would carry a wrong name.
+        """
+        for precision in self.manifest.calibration:
+            name = golden_file(precision)
+            recorded = tuple(str(label) for label in self._golden(name)["labels"].ravel())
+            if recorded != self.manifest.labels:
+                raise BundleError(
+                    f"{self.path}: manifest.json: labels {', '.join(self.manifest.labels)} are not "
+                    f"those of {name}: {', '.join(recorded)}"
+                )
+
+    def _golden(self, name: str) -> dict[str, npt.NDArray[Any]]:
+        try:
+            arrays = read_npz(self.files[name])
+        except BundleError as error:
+            raise BundleError(f"{self.path}: {name} {error}") from error
+        if not arrays.keys() >= _GOLDEN:
+            raise BundleError(f"{self.path}: {name} does not hold the golden answers")
+        return arrays
+
+
+def read_bundle(path: Path, key: bytes | None = None, oldest: str = "") -> Bundle:
+    """Read a bundle folder or .zip.
+
+    Args:
+        path: the folder or the .zip.
+        key: public Ed25519 key of 32 bytes; a bundle that its owner did not sign is refused before
+            its manifest is decoded. None takes any, and unsigned ones.
+        oldest: numbers with dots; a bundle of an older version is refused. Empty takes any.
+
+    Raises:
+        BundleError: missing, a malformed manifest, files that are not listed in it, or too old.
+        IntegrityError: a file is not what the manifest, or the manifest not what its hash or
+            signature says; or it is not signed by `key`.
+        RecipeError: `oldest` is no version.
+    """
+    source = open_source(path)
+    try:
+        bundle = _read(source, path, key, oldest)
+    except BundleError as error:
+        raise type(error)(f"{path}: {error}") from error
+    bundle.check_labels()
+    return bundle
+
+
+def _read(source: Folder | Zip, path: Path, key: bytes | None, oldest: str) -> Bundle:
+    data, names = source.read(MANIFEST, _MANIFEST_LIMIT), source.names()
+    signer = _signer(source, names, data)
+    signature.check_signer(signer, key)
+    manifest = decode_manifest(data)
+    signature.check_version(manifest.version, oldest)
+    required = {CARD, GOLDEN_IMAGES}
+    for precision in manifest.golden.tolerance:
+        required |= {model_file(precision), golden_file(precision)}
+    listed, found = set(manifest.files), names - {MANIFEST, signature.DIGEST, signature.SIGNATURE}
+    _compare_names(required, listed, "the bundle needs", "manifest.json lists")
+    _compare_names(listed, found, "manifest.json lists", "found")
+    files = {}
+    for name, record in manifest.files.items():
+        content = source.read(name, _FILE_LIMIT) if source.size(name) == record.bytes else b""
+        if len(content) != record.bytes or sha256(content) != record.sha256:
+            raise IntegrityError(
+                f"{name} is not the file the manifest describes (SHA-256 differs): "
+                "copy the bundle again from its source"
+            )
+        files[name] = content
+    return Bundle(path, manifest, sha256(data), files, signer)
+
+
+def _signer(source: Folder | Zip, names: set[str], manifest: bytes) -> bytes | None:
+    """The public key that the manifest is signed with; None where it is not signed."""
+    if signature.DIGEST in names:
+        signature.check_digest(source.read(signature.DIGEST, signature.SEAL_LIMIT), manifest)
+    if signature.SIGNATURE in names:
+        return signature.check_signature(
+            source.read(signature.SIGNATURE, signature.SEAL_LIMIT), manifest
+        )
+    return None
+
+
+def _compare_names(wanted: set[str], found: set[str], first: str, second: str) -> None:
+    if missing := sorted(wanted - found):
+        raise BundleError(f"{first} {missing[0]}, which is missing")
+    if extra := sorted(found - wanted):
+        raise BundleError(f"{second} {extra[0]}, which does not belong to the bundle")

@@ -1,0 +1,212 @@
+"""The manifest: everything a bundle says about itself. No field has a default."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from orthoedge.runtime.bundles.validation import check_fields
+from orthoedge.runtime.engine import Precision, calibrated_as
+from orthoedge.runtime.errors import BundleError, RecipeError
+from orthoedge.runtime.preprocess import Preprocess
+
+SCHEMA = 3
+
+
+class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    pass
+
+
+class FileRecord(_Record, frozen=True):
+    """One file of the bundle."""
+
+    sha256: str
+    """64 lower-case hex digits."""
+    bytes: int
+    """Size in bytes."""
+
+
+class Graph(_Record, frozen=True):
+    """Face of every ONNX file: uint8 (N, 1, size, size) in, three float32 tensors out."""
+
+    size: int
+    """Side S of the input, in pixels."""
+    classes: int
+    """C."""
+    features: int
+    """K, length of the feature vector."""
+    map_height: int
+    """h of the saliency map."""
+    map_width: int
+    """w of the saliency map."""
+    opset: int
+    """ONNX operator set."""
+
+
+class OutOfDistribution(_Record, frozen=True):
+    """Score that rises from training images to other pictures (outlier exposure)."""
+
+    features: tuple[float, ...]
+    """(K,) weights of the feature vector."""
+    look_centre: tuple[float, ...]
+    """(L,) means over training images and others of what `look` says of the network's input."""
+    look_spread: tuple[float, ...]
+    """(L,) standard deviations of the same."""
+    look_terms: tuple[float, ...]
+    """(T,) weights of the `look_terms` that these make."""
+    offset: float
+    """Makes the score of the median calibration image 0."""
+    threshold: float
+    """A score above this is unlike the training images, and referred."""
+    reject: float
+    """In thresholds: beyond this a label would mislead even with a warning beside it."""
+
+
+class Confidence(_Record, frozen=True):
+    """What turns logits of one precision into probabilities that hold."""
+
+    temperature: float
+    """Logits are divided by this (Guo et al., ICML 2017)."""
+    conformal_coverage: float
+    """Share of images whose set is meant to hold the true label."""
+    conformal_quantile: float
+    """A label is in the set if its probability is at least 1 minus this (Sadinle et al., 2019)."""
+    operating_points: dict[str, float]
+    """Per label: the probability from which its sensitivity on validation was met."""
+
+
+class Calibration(Confidence, frozen=True):
+    """What turns outputs of one precision into a decision."""
+
+    out_of_distribution: OutOfDistribution
+
+
+class Metrics(_Record, frozen=True):
+    """What was measured on images that neither training nor calibration saw."""
+
+    images: int
+    accuracy: float
+    macro_f1: float
+    recall: dict[str, float]
+    """Per label."""
+    expected_calibration_error: float
+    """15 equal-width bins, after temperature."""
+    pointing_game: float | None
+    """Share of images whose map peaks inside a lesion box, one map cell allowed; None: no boxes."""
+    coverage: float
+    """Share of images whose conformal set holds the true label."""
+    set_size: float
+    """Mean number of labels in the conformal set."""
+    teacher_agreement: float
+    """Share of images with the teacher's label."""
+    logit_correlation: float
+    """Pearson correlation with the teacher's logits, each image's mean taken off."""
+    teacher_divergence: float
+    """Mean Kullback-Leibler divergence from the teacher's calibrated answer to this, in nats."""
+    saliency_cosine: float
+    """Mean cosine with the teacher's map of the teacher's label."""
+    intervals: dict[str, tuple[float, float]]
+    """95 % bootstrap interval by field name, that of a recall as `recall.LABEL`."""
+
+
+class Tolerance(_Record, frozen=True):
+    """Largest allowed |difference| over the standard deviation of the expected tensor."""
+
+    logits: float
+    saliency_map: float
+    feature_vector: float
+
+
+class Golden(_Record, frozen=True):
+    """Expected answers that `orthoedge verify` runs again."""
+
+    images: int
+    tolerance: dict[Precision, Tolerance]
+    """That of fp16, where the bundle has such a model, is from the answers of fp32."""
+
+
+class Lineage(_Record, frozen=True):
+    """Where the model came from."""
+
+    recipe: str
+    teacher: tuple[str, ...]
+    """timm names of the ensemble's backbones."""
+    teacher_fusion: tuple[float, ...]
+    """Learned weight of each backbone."""
+    teacher_sha256: str
+    teacher_metrics: Metrics
+    """The float32 ensemble on the same images, with a temperature of its own."""
+    student: str
+    """timm name."""
+    pruned_channels: float
+    """Share of the channels that was cut, 0 for none."""
+    macs: int
+    """Multiply-accumulates of one forward pass of the student as shipped."""
+    parameters: int
+    int8: str
+    """Quantizer and its settings."""
+    float_layers: tuple[str, ...]
+    """Layers that went back to float because INT8 failed the gate with them."""
+    training_list_sha256: str
+    range_list_sha256: str
+    """Of the training images that set the INT8 ranges."""
+    calibration_list_sha256: str
+    """Of the images behind temperature, operating points, quantiles and thresholds."""
+    test_list_sha256: str
+    """Of the images behind `metrics`."""
+    package_version: str
+
+
+class Manifest(_Record, frozen=True):
+    """The whole of manifest.json."""
+
+    schema: int
+    name: str
+    version: str
+    labels: tuple[str, ...]
+    alert_labels: tuple[str, ...]
+    """Labels that a finding never drops silently from its set."""
+    preprocess: Preprocess
+    graph: Graph
+    files: dict[str, FileRecord]
+    calibration: dict[Precision, Calibration]
+    metrics: dict[Precision, Metrics]
+    golden: Golden
+    lineage: Lineage
+    data: Literal["phantoms", "radiographs"]
+    """What it was trained on and measured on."""
+    data_licence: str
+    intended_use: str
+
+    def calibration_for(self, precision: Precision) -> Calibration:
+        """What decides for an engine of that precision; fp16 is decided with fp32's."""
+        return self.calibration[calibrated_as(precision)]
+
+
+def decode_manifest(data: bytes) -> Manifest:
+    """Read and check manifest.json.
+
+    Raises:
+        BundleError: malformed, a field missing or unknown, or fields that contradict each other.
+    """
+    try:
+        manifest = msgspec.json.decode(data, type=Manifest)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecipeError) as error:
+        raise BundleError(f"manifest.json: {error}") from error
+    _check(manifest)
+    return manifest
+
+
+def encode_manifest(manifest: Manifest) -> bytes:
+    """Indented JSON of a manifest that passes its own checks."""
+    _check(manifest)
+    return msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"
+
+
+def _check(manifest: Manifest) -> None:
+    if manifest.schema != SCHEMA:
+        raise BundleError(
+            f"manifest.json: schema {manifest.schema}, this version of orthoedge reads {SCHEMA}"
+        )
+    check_fields(manifest)

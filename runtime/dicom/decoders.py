@@ -1,0 +1,92 @@
+"""Compressed DICOM pixels to stored values, by one decoder for each transfer syntax.
+
+pydicom alone would try every decoder that is installed, one after another; what one refuses, the
+next may abort the process on. A codestream has a header of its own and that is what a decoder
+allocates by, so it must say what the DICOM header says.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from orthoedge.runtime.errors import InputError, MissingDependency
+from orthoedge.runtime.image_io.jpeg import read_codestream
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+
+class _Decoder(NamedTuple):
+    plugin: str
+    """As pydicom calls it; empty where it takes none."""
+    package: str
+
+
+_OPENJPEG = _Decoder("pylibjpeg", "pylibjpeg with pylibjpeg-openjpeg")
+# By the beginning of the transfer syntax, the first that fits.
+_DECODERS = {
+    "1.2.840.10008.1.2.4.8": _Decoder("pyjpegls", "pyjpegls"),
+    "1.2.840.10008.1.2.4.9": _OPENJPEG,
+    "1.2.840.10008.1.2.4.20": _OPENJPEG,
+    "1.2.840.10008.1.2.4.": _Decoder("gdcm", "python-gdcm"),
+    "1.2.840.10008.1.2.5": _Decoder("pylibjpeg", "pylibjpeg with pylibjpeg-rle"),
+    "": _Decoder("", "pydicom"),
+}
+_JPEG_FAMILY = "1.2.840.10008.1.2.4."
+
+
+def decode(dataset: Dataset, syntax: str) -> npt.NDArray[Any]:
+    """Stored values of a single-frame grey image.
+
+    Args:
+        dataset: the elements of the file, PixelData among them.
+        syntax: transfer syntax UID.
+
+    Returns:
+        8- or 16-bit integers (Rows, Columns), in native byte order.
+
+    Raises:
+        InputError: damaged, or in a transfer syntax that no decoder reads.
+        MissingDependency: the decoder is not installed.
+    """
+    from pydicom.pixels.decoders.base import get_decoder
+    from pydicom.uid import UID
+
+    try:
+        available = get_decoder(UID(syntax)).available_plugins
+    except NotImplementedError as error:
+        raise InputError("DICOM in a transfer syntax that no decoder reads") from error
+    chosen = next(it for beginning, it in _DECODERS.items() if syntax.startswith(beginning))
+    if chosen.plugin and chosen.plugin not in available:
+        raise MissingDependency(chosen.package, "dicom", f"reading {UID(syntax).name} images")
+    if syntax.startswith(_JPEG_FAMILY):
+        _check_codestream(dataset)
+    dataset.pixel_array_options(decoding_plugin=chosen.plugin)
+    try:
+        stored = dataset.pixel_array
+    except BaseException as error:
+        # What a decoder written in Rust raises at a file it did not expect is no Exception.
+        if type(error).__name__ != "PanicException":
+            raise
+        raise InputError("damaged DICOM: it cannot be decoded") from error
+    if stored.shape != (dataset.Rows, dataset.Columns):
+        raise InputError(f"damaged DICOM: decoded to {stored.shape}, not Rows × Columns")
+    return np.ascontiguousarray(stored, dtype=stored.dtype.newbyteorder("="))
+
+
+def _check_codestream(dataset: Dataset) -> None:
+    from pydicom.encaps import get_frame
+
+    frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
+    stream = read_codestream(frame)
+    if (stream.width, stream.height) != (dataset.Columns, dataset.Rows):
+        raise InputError("damaged DICOM: the compressed image has another size than its header")
+    if stream.components != 1 or not 2 <= stream.bits <= int(dataset.BitsAllocated):
+        raise InputError("damaged DICOM: the compressed image has other samples than its header")
+    # A cut one is filled with grey by some decoders; all of the family end in FF D9 and a byte to
+    # pad.
+    if not frame.rstrip(b"\0\xff").endswith(b"\xd9"):
+        raise InputError("truncated DICOM: the compressed image has no end")

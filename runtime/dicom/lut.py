@@ -1,0 +1,157 @@
+"""From stored values to grey levels as a DICOM file asks for: modality → VOI → polarity → 8 bits.
+
+Sources: DICOM PS3.3 C.11.1 (modality LUT), C.11.2 (VOI LUT), C.7.6.3.1.2 (photometric
+interpretation), C.8.11.3 (presentation LUT shape).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from orthoedge.runtime.errors import InputError
+from orthoedge.runtime.image_io.windowing import (
+    Counts,
+    Pixels,
+    Values,
+    lookup,
+    robust_window,
+    to_eight_bits,
+    window,
+)
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+
+def grey_levels(
+    entries: npt.NDArray[np.int64],
+    counts: Callable[[bool], Counts],
+    dataset: Dataset,
+    prefer_photometric: bool,
+) -> tuple[Pixels, tuple[str, ...]]:
+    """Grey level of each stored value, bone bright on dark, inverted once or not at all.
+
+    Args:
+        entries: stored values, int64 (K,).
+        counts: how many pixels have each, int64 (K,): of some of the image, or of all.
+        dataset: the elements of the file.
+        prefer_photometric: ignore PresentationLUTShape.
+
+    Returns:
+        uint8 (K,), and notes on what was not as the file says.
+
+    Raises:
+        InputError: a look-up table or a VOI function that cannot be applied.
+    """
+    values = _modality(entries, dataset)
+
+    def seen(some: bool) -> Counts:
+        return _without_padding(counts(some), entries, dataset)
+
+    table, notes = _voi(values, seen, dataset)
+    inverted, polarity_notes = _polarity(dataset, prefer_photometric)
+    return 255 - table if inverted else table, (*notes, *polarity_notes)
+
+
+def _modality(entries: npt.NDArray[np.int64], dataset: Dataset) -> Values:
+    """What the detector measured, for each stored value (PS3.3 C.11.1)."""
+    if dataset.get("ModalityLUTSequence"):
+        values, _ = _lookup(entries.astype(np.float64), dataset.ModalityLUTSequence[0], dataset)
+        return values
+    slope = dataset.get("RescaleSlope", None)
+    intercept = dataset.get("RescaleIntercept", None)
+    values = entries.astype(np.float64)
+    return values * float(1 if slope is None else slope) + float(intercept or 0)
+
+
+def _voi(
+    values: Values, counts: Callable[[bool], Counts], dataset: Dataset
+) -> tuple[Pixels, tuple[str, ...]]:
+    """Grey level 0 to 255 for each value: LUT, else window, else robust percentiles."""
+    note = "no window in file"
+    table: Pixels | None
+    if dataset.get("VOILUTSequence"):
+        shown, depth = _lookup(values, dataset.VOILUTSequence[0], dataset)
+        table = to_eight_bits(shown, 0, 2.0**depth - 1)
+    else:
+        table = _window(values, dataset)
+    if table is not None:
+        for some in (True, False):  # some rows tell most images from a blank
+            used = table[counts(some) > 0]
+            if used.size and used.min() != used.max():
+                return table, ()
+        note = "the window in the file shows nothing"
+    low, high = robust_window(values, counts(False))
+    table = to_eight_bits(values, low, high)
+    return table, (f"{note}: windowed from {low:g} to {high:g} (percentiles 0.5 and 99.5)",)
+
+
+def _window(values: Values, dataset: Dataset) -> Pixels | None:
+    """The first window of the file, to 0 to 255; None where it has none that can be used."""
+    center = _first(dataset.get("WindowCenter", None))
+    width = _first(dataset.get("WindowWidth", None))
+    if center is None or width is None:
+        return None
+    function = str(dataset.get("VOILUTFunction", "") or "LINEAR").upper()
+    if function not in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
+        raise InputError("DICOM with an unknown VOI LUT function")
+    return window(values, center, width, function)
+
+
+def _lookup(values: Values, item: Dataset, dataset: Dataset) -> tuple[Values, int]:
+    """Apply a LUT of the file to `values`; the result and its depth in bits (PS3.3 C.11.1.1.1)."""
+    entries, first, depth = (int(number) & 0xFFFF for number in item.LUTDescriptor)
+    entries = entries or 2**16
+    implicit, little = dataset.original_encoding
+    # What is looked up is signed where it can be below 0 (PS3.3 C.11.2.1.1). A file in implicit VR
+    # says nothing about it, and pydicom goes by the stored samples, before any rescaling.
+    signed = values.min() < 0 or (not implicit and item["LUTDescriptor"].VR == "SS")
+    if signed and first >= 2**15:
+        first -= 2**16
+    raw = item.LUTData
+    table: npt.NDArray[Any]
+    if isinstance(raw, bytes):
+        table = np.frombuffer(raw + bytes(len(raw) % 2), "<u2" if little else ">u2")
+        if len(table) < entries:  # entries of 8 bits, two in a word, the low one first
+            table = table.astype("<u2").view("u1")
+    else:
+        table = np.atleast_1d(np.asarray(raw)).astype(np.int64) & 0xFFFF
+    if len(table) < entries or not 8 <= depth <= 16:
+        raise InputError("damaged DICOM: a look-up table does not match its descriptor")
+    table = table[:entries]
+    return lookup(values, table, first), max(depth, int(table.max()).bit_length())
+
+
+def _without_padding(counts: Counts, entries: npt.NDArray[np.int64], dataset: Dataset) -> Counts:
+    """Histogram without the value that fills what the detector never saw."""
+    padding = dataset.get("PixelPaddingValue", None)
+    if padding is None:
+        return counts
+    kept = np.where(entries == int(padding), 0, counts)
+    return kept if kept.any() else counts
+
+
+def _polarity(dataset: Dataset, prefer_photometric: bool) -> tuple[bool, tuple[str, ...]]:
+    """Whether to invert, which happens once or not at all, and notes."""
+    photometric = str(dataset.PhotometricInterpretation) == "MONOCHROME1"
+    shape = str(dataset.get("PresentationLUTShape", "") or "").strip().upper()
+    if prefer_photometric or shape not in ("IDENTITY", "INVERSE"):
+        return photometric, ()
+    inverse = shape == "INVERSE"
+    if inverse == photometric:
+        return inverse, ()
+    return inverse, (
+        f"PresentationLUTShape {shape} contradicts {dataset.PhotometricInterpretation} and was "
+        "followed: check the polarity",
+    )
+
+
+def _first(value: Any) -> float | None:
+    """The first of a multi-valued decimal string, or None where it is empty."""
+    if value is None or value == "":
+        return None
+    return float(value if isinstance(value, (int, float, str)) else value[0])

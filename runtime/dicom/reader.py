@@ -1,0 +1,250 @@
+"""A DICOM file in, a radiograph for display out, or one line that says why not.
+
+Only the elements named below are parsed, so no patient's name, number or date is ever in memory as
+a value, and none can reach a note or a message.
+
+The whole grey-scale pipeline is a function of the stored value alone, and a stored value has at
+most 16 bits: it is evaluated once for each possible value, in double precision, and the image is
+then one look-up.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from orthoedge.runtime.dicom.decoders import decode
+from orthoedge.runtime.dicom.lut import grey_levels
+from orthoedge.runtime.dicom.pixel_data import (
+    NATIVE,
+    Fetch,
+    fetch_from,
+    fetch_held,
+    find_pixel_data,
+    native_samples,
+)
+from orthoedge.runtime.dicom.silence import quiet_pydicom
+from orthoedge.runtime.errors import InputError, MissingDependency, OrthoEdgeError
+from orthoedge.runtime.image_io.memory import check_memory, dicom_bytes
+from orthoedge.runtime.image_io.radiograph import (
+    MAX_PIXELS,
+    Radiograph,
+    check_contrast,
+    check_size,
+)
+from orthoedge.runtime.image_io.windowing import (
+    Counts,
+    Pixels,
+    apply_table,
+    count_blocks,
+)
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+
+_ELEMENTS = [
+    *("Modality", "PresentationIntentType", "BurnedInAnnotation", "Rows", "Columns"),
+    *("NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration"),
+    *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue"),
+    *("PixelSpacing", "ImagerPixelSpacing", "ModalityLUTSequence", "RescaleSlope"),
+    *("RescaleIntercept", "VOILUTSequence", "WindowCenter", "WindowWidth", "VOILUTFunction"),
+    *("PresentationLUTShape", "PixelData"),
+]
+
+_RADIOGRAPHY = ("CR", "DX", "RG")
+# Codes named in a refusal. Anything else in that element is not echoed: it could be anything.
+_OTHER_MODALITIES = frozenset(
+    (
+        *("BMD", "CT", "ECG", "ES", "GM", "IO", "IVUS", "KO", "MG", "MR", "NM", "OCT", "OP", "OT"),
+        *("PR", "PT", "PX", "REG", "RF", "RTDOSE", "RTIMAGE", "RTPLAN", "RTSTRUCT", "SC", "SEG"),
+        *("SM", "SR", "TG", "US", "XA", "XC"),
+    )
+)
+
+_BLOCK = 2**21  # bytes of samples that are worked on together: OpenCV looks fewer up in one thread
+
+_DEFLATED = ("1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.8.1")
+
+
+def read_dicom(
+    source: bytes | BinaryIO,
+    *,
+    prefer_photometric: bool = False,
+    max_pixels: int = MAX_PIXELS,
+    memory_mb: float | None = None,
+) -> Radiograph:
+    """Read a single-frame grey CR, DX or RG image from a DICOM file.
+
+    Polarity: the image is inverted at most once, after VOI. PresentationLUTShape decides where it
+    is present, PhotometricInterpretation otherwise; `MONOCHROME1` with `INVERSE` is one inversion.
+    Where the two contradict each other a note says so.
+
+    Args:
+        source: the file or its content, with its 128-byte preamble and `DICM`. Of an uncompressed
+            file only a few rows are in memory at a time.
+        prefer_photometric: let PhotometricInterpretation alone decide the polarity.
+        max_pixels: largest rows × columns that is decoded.
+        memory_mb: see `read_image`.
+
+    Returns:
+        The radiograph, uint8 (Rows, Columns), bone bright on dark.
+
+    Raises:
+        InputError: not such an image, damaged, over the limit, or in a deflated transfer syntax.
+        MissingDependency: pydicom or the decoder of the transfer syntax is not installed.
+    """
+    try:
+        import pydicom  # noqa: F401
+    except ImportError as error:
+        raise MissingDependency("pydicom", "dicom", "reading DICOM files") from error
+    try:
+        with quiet_pydicom():
+            content = source if isinstance(source, bytes) else b""
+            file = io.BytesIO(source) if isinstance(source, bytes) else source
+            return _read(file, content, prefer_photometric, max_pixels, memory_mb)
+    except (OrthoEdgeError, ImportError, MemoryError):
+        raise
+    except Exception as error:
+        # Parsers and decoders raise whatever a damaged file makes them stumble over; the reason
+        # may quote the file, so it stays in the chained exception.
+        raise InputError("damaged DICOM: it cannot be decoded") from error
+
+
+def _read(
+    file: BinaryIO,
+    content: bytes,
+    prefer_photometric: bool,
+    max_pixels: int,
+    memory_mb: float | None,
+) -> Radiograph:
+    """`content` is that of the file where the caller has it, else empty."""
+    from pydicom import dcmread
+
+    syntax = _transfer_syntax(file)
+    file.seek(0)
+    native = syntax in NATIVE
+    dataset = dcmread(file, specific_tags=list(_ELEMENTS), stop_before_pixels=native)
+    at, length = find_pixel_data(file, dataset) if native else (0, 0)
+    notes = _check_kind(dataset, bool(length or dataset.get("PixelData")))
+    rows, columns = int(dataset.Rows), int(dataset.Columns)
+    check_size(columns, rows, max_pixels)
+    bits = _check_samples(dataset)
+    allocated = int(dataset.BitsAllocated)
+    if memory_mb is not None:
+        held = max(len(content), len(dataset.get("PixelData", b"")))
+        check_memory(dicom_bytes(rows * columns, allocated, held, syntax), memory_mb)
+    step = max(1, _BLOCK // (columns * allocated // 8))
+    if not native:
+        fetch = fetch_held(decode(dataset, syntax))
+    elif content:
+        fetch = fetch_held(native_samples(content, at, length, dataset))
+    else:
+        fetch = fetch_from(file, at, length, dataset, step)
+
+    pixels, grey_notes = _show(fetch, step, dataset, bits, prefer_photometric)
+    check_contrast(pixels)
+    return Radiograph(pixels, bits, _spacing(dataset), (*notes, *grey_notes))
+
+
+def _show(
+    fetch: Fetch, step: int, dataset: Dataset, bits: int, prefer_photometric: bool
+) -> tuple[Pixels, tuple[str, ...]]:
+    """Stored samples to grey levels, `step` rows at a time, and notes."""
+    # One entry per pattern of the stored bits; the sign is extended. Bits above them may hold an
+    # old overlay and do not count.
+    rows, kind = int(dataset.Rows), fetch(0, 1).dtype
+    depth = kind.itemsize * 8
+    unsigned, spare = np.dtype(f"u{kind.itemsize}"), depth - bits
+    patterns = (np.arange(2**bits, dtype=np.uint32) << spare).astype(unsigned)
+    entries = patterns.view(kind).astype(np.int64) >> spare
+
+    def blocks() -> Iterator[tuple[slice, npt.NDArray[Any]]]:
+        for start in range(0, rows, step):
+            place = slice(start, min(start + step, rows))
+            yield place, fetch(place.start, place.stop).view(unsigned)
+
+    def counts(some: bool) -> Counts:
+        if some:
+            middle = rows // 2
+            found = np.bincount(fetch(middle, middle + 1).view(unsigned)[0], minlength=2**depth)
+        else:
+            found = count_blocks((block for _, block in blocks()), 2**depth)
+        return np.asarray(found.reshape(2**spare, 2**bits).sum(axis=0), np.int64)
+
+    table, notes = grey_levels(entries, counts, dataset, prefer_photometric)
+    table = np.tile(table, 2**spare)
+    pixels: Pixels = np.empty((rows, int(dataset.Columns)), np.uint8)
+    for place, block in blocks():
+        apply_table(block, table, pixels[place])
+    return pixels, notes
+
+
+def _transfer_syntax(file: BinaryIO) -> str:
+    """Transfer syntax UID from the file meta information, before anything is inflated."""
+    from pydicom.filereader import read_dataset
+
+    file.seek(132)
+    meta = read_dataset(
+        file,
+        is_implicit_VR=False,
+        is_little_endian=True,
+        stop_when=lambda tag, vr, length: tag >> 16 != 2,
+    )
+    syntax = str(meta.get("TransferSyntaxUID", "") or "")
+    if not syntax:
+        raise InputError("damaged DICOM: no transfer syntax in its header")
+    if syntax in _DEFLATED:
+        raise InputError("DICOM in a deflated transfer syntax, which can open to any size")
+    return syntax
+
+
+def _check_kind(dataset: Dataset, has_pixels: bool) -> tuple[str, ...]:
+    """Refuse what is not one grey radiograph; notes on what a reader should know."""
+    notes: tuple[str, ...] = ()
+    modality = str(dataset.get("Modality", "") or "").strip()
+    if not modality:
+        notes += ("no modality in file",)
+    elif modality not in _RADIOGRAPHY:
+        named = modality if modality in _OTHER_MODALITIES else "unknown"
+        raise InputError(f"wrong modality {named}: expected CR, DX or RG")
+    if not has_pixels:
+        raise InputError("DICOM without pixel data")
+    frames = int(dataset.get("NumberOfFrames", 1) or 1)
+    if frames != 1:
+        raise InputError(f"multi-frame DICOM with {frames} frames: expected one radiograph")
+    samples = int(dataset.SamplesPerPixel)
+    if samples != 1 or dataset.PhotometricInterpretation not in ("MONOCHROME1", "MONOCHROME2"):
+        raise InputError("colour DICOM: expected MONOCHROME1 or MONOCHROME2")
+    if str(dataset.get("BurnedInAnnotation", "") or "").upper() == "YES":
+        notes += ("burned-in annotation: the pixels may show patient data",)
+    if str(dataset.get("PresentationIntentType", "") or "").upper() == "FOR PROCESSING":
+        notes += ("detector data for processing, not meant for display",)
+    return notes
+
+
+def _check_samples(dataset: Dataset) -> int:
+    """Bits stored, after making sure that they lie in 8 or 16 allocated bits as is usual."""
+    allocated, bits = int(dataset.BitsAllocated), int(dataset.BitsStored)
+    high = int(dataset.get("HighBit", bits - 1))
+    if allocated not in (8, 16) or not 1 <= bits <= allocated or high != bits - 1:
+        raise InputError(
+            f"DICOM samples of {bits} bits up to bit {high} in {allocated}: "
+            "expected the low bits of 8 or 16"
+        )
+    return bits
+
+
+def _spacing(dataset: Dataset) -> tuple[float, float] | None:
+    """Row and column spacing in mm: at the patient where known, else at the detector."""
+    for element in ("PixelSpacing", "ImagerPixelSpacing"):
+        value = dataset.get(element, None)
+        if value is not None and not isinstance(value, str) and len(value) == 2:
+            rows, columns = float(value[0]), float(value[1])
+            if 0 < rows < 100 and 0 < columns < 100:
+                return rows, columns
+    return None

@@ -1,0 +1,208 @@
+"""A file in, a radiograph out: uint8 (H, W), bone bright on dark, or one line that says why not.
+
+The format is decided by the file's first bytes, never by its name. A file that is cut or damaged is
+refused: a decoder would fill the missing part with grey, and a network would read that as anatomy.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from orthoedge.runtime.errors import InputError
+from orthoedge.runtime.image_io.headers import check_complete, read_header, without_profile
+from orthoedge.runtime.image_io.memory import MIB, check_memory, picture_bytes
+from orthoedge.runtime.image_io.radiograph import MAX_PIXELS, Radiograph, check_contrast, check_size
+from orthoedge.runtime.image_io.windowing import (
+    Pixels,
+    apply_table,
+    count_values,
+    robust_window,
+    to_eight_bits,
+)
+
+MAX_BYTES = 512 * 2**20
+"""Limit of a file's size."""
+
+_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm", ".dicom"})
+_COLOUR = 16  # of 255; JPEG's rounding of a grey image's chroma stays under 4
+_ROWS = 64  # of a colour image looked at together: whole planes would double what it takes
+_COLOURED_SHARE = 0.01  # a coloured side marker is small, a photograph is coloured all over
+# libjpeg leaves blocks it has no data for at DC 0. A file that was cut and closed again with an
+# end-of-image marker is seen by this alone: its last block is exactly this grey.
+_JPEG_FILL = 128
+
+
+def read_image(
+    source: Path | str | bytes,
+    *,
+    prefer_photometric: bool = False,
+    max_pixels: int = MAX_PIXELS,
+    memory_mb: float | None = None,
+) -> Radiograph:
+    """Read a radiograph from a PNG, JPEG, TIFF, BMP or DICOM file.
+
+    Samples of more than 8 bits are windowed from percentile 0.5 to 99.5 unless the file says how
+    to show them (DICOM) or is an 8-bit picture in a 16-bit container. An EXIF orientation is
+    ignored: radiograph exports do not set it, and training must see the same pixels as inference.
+    The resolution in PNG, JPEG, TIFF and BMP is that of a print, so `spacing_mm` is None for them.
+
+    Args:
+        source: a path, or the content of the file.
+        prefer_photometric: DICOM only; ignore PresentationLUTShape, which some units set wrongly.
+        max_pixels: largest rows × columns that is decoded; the header is asked before decoding.
+        memory_mb: most memory that reading may take, in MiB, the bytes of the file among it. It is
+            estimated from the header before decoding (`memory.py`).
+
+    Returns:
+        The radiograph, uint8 (H, W).
+
+    Raises:
+        InputError: not a usable radiograph. The message is one line that begins with what is wrong
+            and does not name the file: the caller, who knows what was asked for, puts the path
+            before it.
+        MissingDependency: a DICOM file, and pydicom or its decoder is absent.
+    """
+    try:
+        return _read_image(source, prefer_photometric, max_pixels, memory_mb)
+    except MemoryError as error:
+        raise InputError("there is not enough memory to read it") from error
+
+
+def _read_image(
+    source: Path | str | bytes,
+    prefer_photometric: bool,
+    max_pixels: int,
+    memory_mb: float | None,
+) -> Radiograph:
+    largest = MAX_BYTES if memory_mb is None else min(MAX_BYTES, int(memory_mb * MIB))
+    with _open(source) as file:
+        size = file.seek(0, os.SEEK_END)
+        if not size:
+            raise InputError("empty file")
+        if size > largest:
+            raise InputError(f"file too large: {size} bytes, limit {largest}")
+        if _fetch(file, 128, 4) == b"DICM":
+            from orthoedge.runtime.dicom.reader import read_dicom
+
+            return read_dicom(
+                source if isinstance(source, bytes) else file,
+                prefer_photometric=prefer_photometric,
+                max_pixels=max_pixels,
+                memory_mb=memory_mb,
+            )
+        data = source if isinstance(source, bytes) else _fetch(file, 0, size)
+    header = read_header(data)
+    check_size(header.width, header.height, max_pixels)
+    if memory_mb is not None:
+        check_memory(picture_bytes(header, len(data)), memory_mb)
+    check_complete(data, header.kind)
+    if header.kind == "PNG":
+        data = without_profile(data)
+    try:
+        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error as error:
+        raise InputError(f"damaged {header.kind}: it cannot be decoded") from error
+    if decoded is None or decoded.size == 0:
+        raise InputError(f"damaged {header.kind}: it cannot be decoded")
+    if decoded.dtype not in (np.uint8, np.uint16):
+        raise InputError(f"{header.kind} with {decoded.dtype} samples; expected 8 or 16 bits")
+    grey, notes = _to_grey(decoded)
+    if header.kind == "JPEG" and np.all(grey[-8:, -8:] == _JPEG_FILL):
+        raise InputError("damaged JPEG: the picture stops early and ends in flat grey")
+    if decoded.dtype == np.uint16:
+        if header.inverted:  # libtiff inverts WhiteIsZero at 8 bits and leaves it at 16
+            grey = 65535 - grey
+        pixels, note = _from_sixteen_bits(grey)
+        notes += (note,)
+    else:
+        pixels = grey.astype(np.uint8, copy=False)
+    check_contrast(pixels)
+    return Radiograph(np.ascontiguousarray(pixels), header.bits, None, notes)
+
+
+def _open(source: Path | str | bytes) -> BinaryIO:
+    if isinstance(source, bytes):
+        return io.BytesIO(source)
+    path = Path(source)
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for, a device never ends
+            raise InputError("cannot read the file: it is a folder, a pipe or a device")
+        return path.open("rb")
+    except FileNotFoundError as error:
+        raise InputError("no such file") from error
+    except OSError as error:
+        raise InputError.unreadable(error) from error
+
+
+def _fetch(file: BinaryIO, at: int, size: int) -> bytes:
+    try:
+        file.seek(at)
+        return file.read(size)
+    except OSError as error:
+        raise InputError.unreadable(error) from error
+
+
+def _to_grey(
+    decoded: npt.NDArray[Any],
+) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
+    """(H, W) or (H, W, 1/3/4) as OpenCV decodes it, to (H, W) of the same dtype, and notes."""
+    if decoded.ndim == 2:
+        return decoded, ()
+    notes: tuple[str, ...] = ()
+    if decoded.shape[2] in (2, 4):
+        notes += ("alpha channel dropped",)
+    if decoded.shape[2] < 3:
+        return np.ascontiguousarray(decoded[..., 0]), notes
+    limit = _COLOUR * (257 if decoded.dtype == np.uint16 else 1)
+    blocks = (decoded[start : start + _ROWS] for start in range(0, len(decoded), _ROWS))
+    coloured = sum(_count_coloured(block, limit) for block in blocks)
+    share = coloured / (decoded.shape[0] * decoded.shape[1])
+    if share > _COLOURED_SHARE:
+        raise InputError(
+            f"colour image: the channels differ on {share:.0%} of the pixels; "
+            "expected a grey radiograph"
+        )
+    # Equal channels come out unchanged: OpenCV's integer weights add up to exactly one.
+    code = cv2.COLOR_BGR2GRAY if decoded.shape[2] == 3 else cv2.COLOR_BGRA2GRAY
+    grey = cv2.cvtColor(decoded, code)
+    note = "RGB file taken as grey"
+    if share > 0:
+        note += f"; {share:.2%} of the pixels are coloured"
+    return grey, (*notes, note)
+
+
+def _count_coloured(block: npt.NDArray[Any], limit: int) -> int:
+    """How many pixels of (rows, W, 3 or 4) have channels that differ by more than `limit`."""
+    planes = cv2.split(block)[:3]
+    high = cv2.max(cv2.max(planes[0], planes[1]), planes[2])
+    low = cv2.min(cv2.min(planes[0], planes[1]), planes[2])
+    return cv2.countNonZero(cv2.compare(cv2.subtract(high, low), limit, cv2.CMP_GT))  # type: ignore[call-overload]
+
+
+def _from_sixteen_bits(grey: npt.NDArray[Any]) -> tuple[Pixels, str]:
+    """uint16 (H, W) to uint8 (H, W), and a note on how."""
+    # 10, 12 or 14 bits in a 16-bit container would be almost black with a plain shift by 8.
+    values = np.arange(2**16, dtype=np.float64)
+    counts = count_values(grey)
+    if np.all(np.flatnonzero(counts) % 257 == 0):
+        table, note = to_eight_bits(values, 0, 65535), "16-bit file holds 8-bit values"
+    else:
+        low, high = robust_window(values, counts)
+        table = to_eight_bits(values, low, high)
+        note = f"16 bits windowed to 8 from {low:g} to {high:g} (percentiles 0.5 and 99.5)"
+    return apply_table(grey, table), note
+
+
+def find_images(folder: Path) -> list[Path]:
+    """Files below a folder whose names say that they are images, in order of their names."""
+    return sorted(
+        path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file()
+    )

@@ -1,0 +1,217 @@
+"""The pictures of an answer: the radiograph under its heat map, alone and beside the plain one.
+
+`overlay` keeps every pixel of the radiograph where it was, with the words outside it, for a viewer
+that zooms. `side_by_side` fits a screen: a map alone hides what it points at.
+"""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from orthoedge.runtime.decision import percentage
+from orthoedge.runtime.errors import InputError, OrthoEdgeError
+from orthoedge.runtime.image_io.radiograph import Radiograph
+from orthoedge.runtime.overlay.caption import (
+    BACKGROUND,
+    Entry,
+    line_width,
+    round_length,
+)
+from orthoedge.runtime.overlay.colormap import (
+    Heat,
+    Picture,
+    crossed_out,
+    dimmed,
+    dye,
+    outline,
+    place,
+)
+from orthoedge.runtime.overlay.layout import SCREEN, fit, with_words
+from orthoedge.runtime.pipeline import Finding
+from orthoedge.runtime.preprocess import Pixels, Placement
+
+_SMALLEST_UNIT = 10  # pixels of an x-height; below, the font's letters run together
+_SIDE_UNIT = 32  # of the side-by-side, which is then at most 1920 pixels wide
+_GAP = 0.5
+_ACROSS = 0.95  # panels side by side are easier to compare, even if a little smaller
+_FIELD = (150, 150, 150)
+_SQUARE = 36  # x-heights along a lone square's side: its line is as wide as an overlay's
+
+
+def overlay(radiograph: Radiograph, finding: Finding) -> Picture:
+    """Draw the heat map over a radiograph, and the words to the right of it or below.
+
+    A rejected radiograph has no map: it is shown dark and crossed out.
+
+    Args:
+        radiograph: as read.
+        finding: the answer for it.
+
+    Returns:
+        uint8 (H', W', 3), BGR. `[:H, :W]` is the radiograph pixel by pixel. One too small to hold
+        letters is enlarged by a whole factor first.
+
+    Raises:
+        InputError: an array of another shape or type, or a map that is negative or not finite.
+    """
+    _check(radiograph, finding)
+    rows, columns = radiograph.pixels.shape
+    heat = _heat_of(finding)
+    entries = _entries(radiograph, finding, heat)
+    layout = fit(columns, rows, entries)
+    factor = max(1, math.ceil(_SMALLEST_UNIT * layout.zoom))
+    unit = factor / layout.zoom
+    shape = (columns * factor, rows * factor)
+    shown = radiograph.pixels
+    if factor > 1:
+        enlarged = cv2.resize(shown, shape, interpolation=cv2.INTER_NEAREST)
+        shown = enlarged.astype(np.uint8, copy=False)
+    # No name for the panel here: it is as large as all else, and given up before the words.
+    return with_words(_panel(shown, finding, heat, factor, unit), entries, layout, unit, factor)
+
+
+def side_by_side(radiograph: Radiograph, finding: Finding) -> Picture:
+    """Draw the plain radiograph, the same under its map, and the words.
+
+    Args:
+        radiograph: as read.
+        finding: the answer for it.
+
+    Returns:
+        uint8 (H', W', 3), BGR; as large as fits 1920×1153 pixels, unless the words are very long.
+        The panels stand one above the other where they come out larger so.
+
+    Raises:
+        InputError: as `overlay`.
+    """
+    _check(radiograph, finding)
+    rows, columns = radiograph.pixels.shape
+    heat = _heat_of(finding)
+    entries = _entries(radiograph, finding, heat)
+    across = fit(2 * columns, rows, entries, (SCREEN[0] - _GAP, SCREEN[1]))
+    down = fit(columns, 2 * rows, entries, (SCREEN[0], SCREEN[1] - _GAP))
+    layout = across if across.zoom >= _ACROSS * down.zoom else down
+    scale = layout.zoom * _SIDE_UNIT
+    shape = (max(1, round(columns * scale)), max(1, round(rows * scale)))
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    shown = cv2.resize(radiograph.pixels, shape, interpolation=interpolation).astype(np.uint8)
+    plain: Picture = cv2.cvtColor(shown, cv2.COLOR_GRAY2BGR).astype(np.uint8, copy=False)
+    marked = _panel(shown, finding, heat, scale, _SIDE_UNIT)
+    gap = round(_GAP * _SIDE_UNIT)
+    shape = (gap, shape[0]) if layout is down else (shape[1], gap)
+    between = np.full((*shape, 3), BACKGROUND, np.uint8)
+    panels: Picture = np.concatenate([plain, between, marked], axis=0 if layout is down else 1)
+    return with_words(panels, entries, layout, _SIDE_UNIT, scale)
+
+
+def heated(square: Pixels, saliency: npt.NDArray[np.float32]) -> Picture:
+    """Colour the square that a network sees by its map, as `overlay` colours the radiograph.
+
+    Args:
+        square: uint8 (S, S).
+        saliency: float32 (h, w), not negative, over the same square.
+
+    Returns:
+        uint8 (S, S, 3), BGR.
+    """
+    size = len(square)
+    whole = Placement(field=(0, 0, size, size), content=(0, 0, size, size))
+    heat = place(saliency, whole, size)
+    panel = dye(square, heat)
+    outline(panel, heat, line_width(size / _SQUARE))
+    return panel
+
+
+def to_png(image: npt.NDArray[np.uint8]) -> bytes:
+    """Encode uint8 (H, W) or BGR (H, W, 3) as PNG; equal pixels give equal bytes.
+
+    Raises:
+        OrthoEdgeError: the array cannot be encoded.
+    """
+    done, encoded = cv2.imencode(".png", image)
+    if not done:
+        raise OrthoEdgeError(f"cannot encode {image.dtype} {image.shape} as PNG")
+    return encoded.tobytes()
+
+
+def _check(radiograph: Radiograph, finding: Finding) -> None:
+    pixels, saliency = radiograph.pixels, finding.saliency_map
+    if pixels.ndim != 2 or pixels.dtype != np.uint8 or pixels.size == 0:
+        raise InputError(
+            f"expected a radiograph as uint8 (H, W), got {pixels.dtype} {pixels.shape}"
+        )
+    if finding.decision == "reject":
+        return
+    if saliency.ndim != 2 or saliency.size == 0:
+        raise InputError(f"expected a saliency map as float32 (h, w), got {saliency.shape}")
+    if not np.isfinite(saliency).all() or saliency.min() < 0:
+        raise InputError("saliency map holds negative or non-finite values")
+
+
+def _heat_of(finding: Finding) -> Heat | None:
+    if finding.decision == "reject":
+        return None
+    return place(finding.saliency_map, finding.placement, finding.input_size)
+
+
+def _entries(radiograph: Radiograph, finding: Finding, heat: Heat | None) -> list[Entry]:
+    """What the caption says, most important first."""
+    verdict = finding.verdict
+    reasons = [Entry(reason) for reason in verdict.reasons]
+    if heat is None:  # a label beside a refusal would be read as an answer
+        return [Entry("REJECT: no answer is given", "reject"), *reasons, Entry(finding.notice)]
+    answer = f"{verdict.label} {percentage(verdict.probabilities[verdict.label])}"
+    if verdict.decision == "refer":
+        entries = [Entry(f"{answer}\nREFER: a human must read this", "refer")]
+    else:
+        entries = [Entry(f"{answer}\nREPORT: an answer is given", "report")]
+    entries += [*reasons, _legend(radiograph, finding, heat)]
+    if radiograph.spacing_mm is not None:
+        across = radiograph.spacing_mm[1]
+        length = round_length(radiograph.pixels.shape[1] * across / 4)
+        entries.append(Entry(f"{length:g} mm at the detector", "ruler", length / across))
+    return [*entries, Entry(finding.notice)]
+
+
+def _legend(radiograph: Radiograph, finding: Finding, heat: Heat) -> Entry:
+    if not finding.saliency_map.any():
+        return Entry("The map is empty: no place stood out.")
+    parts = ["where the network looked, not where the disease is"]
+    rows, columns = radiograph.pixels.shape
+    if heat.max() >= 0.5:
+        parts.append("line: half of the peak")
+    else:
+        parts.append("no line: the peak lies outside the radiograph")
+    if finding.placement.field != (0, 0, columns, rows):
+        parts.append("dark margin: not looked at")
+    return Entry("; ".join(parts), "colours")
+
+
+def _panel(
+    shown: Pixels, finding: Finding, heat: Heat | None, scale: float, unit: float
+) -> Picture:
+    """The radiograph, already `scale` times its size, as the network saw it."""
+    width = line_width(unit)
+    if heat is None:
+        return crossed_out(shown, 2 * width)
+    rows, columns = shown.shape
+    x0, y0, x1, y1 = (
+        min(max(0, round(edge * scale)), limit)
+        for edge, limit in zip(finding.placement.field, (columns, rows) * 2, strict=True)
+    )
+    if (x0, y0, x1, y1) == (0, 0, columns, rows):  # the usual case: no second picture is held
+        panel = dye(shown, heat)
+        outline(panel, heat, width)
+        return panel
+    panel = dimmed(shown)
+    if x1 > x0 and y1 > y0:
+        part = dye(shown[y0:y1, x0:x1], heat)
+        outline(part, heat, width)
+        panel[y0:y1, x0:x1] = part
+        if part.shape != panel.shape:
+            cv2.rectangle(panel, (x0, y0), (x1 - 1, y1 - 1), _FIELD, width)
+    return panel

@@ -1,0 +1,145 @@
+"""One CUDA stream, with the memory that it works on and the graph that it repeats.
+
+Function names are those of NVIDIA's "CUDA Runtime API"; cuda-python has kept their form from 12.6
+(`cuda.cudart`) to 13 (`cuda.bindings.runtime`): each returns a tuple that begins with the error.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from orthoedge.runtime.engine import Deadline
+from orthoedge.runtime.errors import EngineError
+from orthoedge.targets.jetson.tensorrt_module import cuda_call
+
+_SPIN_S = 5e-3  # longer than an inference should take; whoever waits longer spares the processor
+_NAP_S = 1e-3
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """Page-locked memory that processor and GPU both see; on a Jetson it is the same memory."""
+
+    array: npt.NDArray[Any]
+    """The processor's view; dead once its stream is closed."""
+    pointer: int
+    """The GPU's address of it."""
+
+
+class Stream:
+    """A stream that does not wait for the default one; for one thread at a time.
+
+    Args:
+        cudart: what `load_cudart` gave.
+
+    Raises:
+        EngineError: CUDA refused; the text names its error.
+    """
+
+    def __init__(self, cudart: Any) -> None:
+        self._cudart = cudart
+        self._owned = ExitStack()
+        self._pending = False
+        self._graph: Any = None
+        self._stream = self._call("cudaStreamCreateWithFlags", cudart.cudaStreamNonBlocking)
+        self._owned.callback(self._release, "cudaStreamDestroy", self._stream)
+        self.handle = int(self._stream)
+        """As TensorRT wants it."""
+
+    def allocate(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Mapped:
+        """Memory of that shape, freed by `close`.
+
+        Raises:
+            EngineError: there is not enough, or the GPU cannot see the host's memory.
+        """
+        size = math.prod(shape) * np.dtype(dtype).itemsize
+        host = self._call("cudaHostAlloc", size, self._cudart.cudaHostAllocMapped)
+        self._owned.callback(self._release, "cudaFreeHost", host)
+        pointer = int(self._call("cudaHostGetDevicePointer", host, 0))
+        memory = memoryview((ctypes.c_ubyte * size).from_address(int(host)))
+        return Mapped(np.frombuffer(memory, dtype).reshape(shape), pointer)
+
+    def capture(self, enqueue: Callable[[int], None]) -> None:
+        """Keep what `enqueue` puts on the stream as a graph; from then on `start` repeats that.
+
+        Args:
+            enqueue: called once with the stream's handle; nothing of it runs now.
+
+        Raises:
+            EngineError: CUDA or `enqueue` refused. The stream works on without a graph.
+        """
+        # This thread's alone: others may open engines meanwhile, and would spoil it.
+        mode = self._cudart.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
+        with ExitStack() as spent:
+            # What goes wrong here would else be found, and blamed, by the next call.
+            spent.callback(self._cudart.cudaGetLastError)
+            self._call("cudaStreamBeginCapture", self._stream, mode)
+            try:
+                enqueue(self.handle)
+            finally:
+                graph = self._call("cudaStreamEndCapture", self._stream)
+                spent.callback(self._release, "cudaGraphDestroy", graph)
+            self._graph = self._call("cudaGraphInstantiate", graph, 0)
+            self._owned.callback(self._release, "cudaGraphExecDestroy", self._graph)
+
+    def start(self, enqueue: Callable[[int], None]) -> None:
+        """Begin the work of the graph, or where there is none that of `enqueue`.
+
+        Raises:
+            EngineError: CUDA refused.
+        """
+        self._pending = True
+        if self._graph is None:
+            enqueue(self.handle)
+        else:
+            self._call("cudaGraphLaunch", self._graph, self._stream)
+
+    def wait(self, deadline: Deadline | None = None) -> None:
+        """Wait until everything that was begun is done.
+
+        By asking, because before 12.9.1 cuda-python kept Python's lock while CUDA waited: no other
+        thread would go on, and a GPU that hangs would hang the whole process.
+
+        Raises:
+            DeadlineExceeded: it is not done in time, and still runs.
+            EngineError: CUDA tells of an error, of this work or of earlier work.
+        """
+        if not self._pending:
+            return
+        begun = time.perf_counter()
+        while self._busy():
+            if deadline is not None:
+                deadline.check("inference")
+            time.sleep(0 if time.perf_counter() - begun < _SPIN_S else _NAP_S)
+        self._call("cudaStreamSynchronize", self._stream)
+        self._pending = False
+
+    def close(self) -> None:
+        """Wait for the GPU and free everything; on a GPU that was lost nothing is left to free."""
+        if self._pending:
+            self._release("cudaStreamSynchronize", self._stream)
+        self._owned.close()
+
+    def _busy(self) -> bool:
+        if self._cudart.cudaStreamQuery(self._stream)[0] != (
+            self._cudart.cudaError_t.cudaErrorNotReady
+        ):
+            return False
+        self._cudart.cudaGetLastError()  # it counts as an error, and stays until it is fetched
+        return True
+
+    def _call(self, function: str, *arguments: Any) -> Any:
+        return cuda_call(self._cudart, function, *arguments)
+
+    def _release(self, function: str, handle: Any) -> None:
+        with suppress(EngineError):
+            self._call(function, handle)

@@ -1,0 +1,124 @@
+"""TensorRT's rules for quantized values, on an ONNX graph; no TensorRT is needed to ask.
+
+Sources: "Working with Quantized Types" in NVIDIA's TensorRT developer guide (signed codes, zero
+point 0, one scale per tensor for activations, one per output channel for weights) and what
+TensorRT-RTX's parser and builder say to the files in tests/targets/jetson/test_broken_models.py.
+Some of it they take without a word and compute otherwise than the file says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from orthoedge.targets.onnx_graph import Wiring
+
+if TYPE_CHECKING:
+    import onnx
+
+
+QDQ = ("QuantizeLinear", "DequantizeLinear")
+LAYERS = ("Conv", "Gemm", "MatMul")
+
+
+def lint(model: onnx.ModelProto) -> list[str]:
+    """What TensorRT refuses, or reads otherwise than ONNX says; one line each, empty if nothing.
+
+    Args:
+        model: constants in the file itself, and no functions or operators of its own.
+    """
+    import onnx
+
+    wiring = Wiring(model.graph)
+    inferred = onnx.shape_inference.infer_shapes(model).graph
+    broken: list[str] = []
+    for node in model.graph.node:
+        if node.op_type in QDQ:
+            broken += _pair(node, wiring)
+        if node.op_type in LAYERS:
+            broken += _scales(node, wiring)
+    broken += _types(inferred)
+    broken += _kernels(inferred, wiring)
+    return broken
+
+
+def _types(inferred: onnx.GraphProto) -> Iterator[str]:
+    """Types that TensorRT has no tensor for, or reads as another: double becomes float."""
+    from onnx import TensorProto
+
+    known = (
+        *(TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.INT8),
+        *(TensorProto.INT32, TensorProto.INT64, TensorProto.BOOL),
+    )
+    tensors = [(value.name, value.type.tensor_type.elem_type) for value in inferred.value_info]
+    tensors += [(tensor.name, tensor.data_type) for tensor in inferred.initializer]
+    for name, kind in tensors:
+        if kind not in known:
+            yield f"{name}: {TensorProto.DataType.Name(kind)}, in which TensorRT does not compute"
+
+
+def _pair(node: onnx.NodeProto, wiring: Wiring) -> Iterator[str]:
+    """Rules of one QuantizeLinear or DequantizeLinear."""
+    from onnx import TensorProto, numpy_helper
+
+    codes, constants = wiring.constants.get(node.input[0]), wiring.constants
+    if codes is not None and codes.data_type == TensorProto.INT32:
+        yield f"{node.name}: a bias in INT32, which TensorRT refuses"
+        return
+    scale, zero = (constants.get(name) for name in (*node.input[1:], "", "")[:2])
+    if scale is None or zero is None:
+        what = "scale" if scale is None else "zero point, its type is left to the engine"
+        yield f"{node.name}: no constant {what}"
+        return
+    for tensor in (zero, codes):
+        if tensor is not None and tensor.data_type != TensorProto.INT8:
+            kind = TensorProto.DataType.Name(tensor.data_type)
+            yield f"{node.name}: {kind} where TensorRT takes INT8 only"
+    if scale.data_type != TensorProto.FLOAT:
+        kind = TensorProto.DataType.Name(scale.data_type)
+        yield f"{node.name}: a scale of {kind}, expected FLOAT"
+    if np.any(numpy_helper.to_array(zero)):
+        yield f"{node.name}: a zero point other than 0"
+    steps = numpy_helper.to_array(scale)
+    if not (np.isfinite(steps).all() and (steps > 0).all()):
+        yield f"{node.name}: a scale that is not positive and finite"
+    if codes is None and steps.size != 1:
+        yield f"{node.name}: {steps.size} scales for an activation, expected one"
+    if node.op_type == "DequantizeLinear" and codes is None:
+        maker = wiring.made_by(node.input[0], "QuantizeLinear")
+        if maker is None or maker.input[1:] != node.input[1:]:
+            yield f"{node.name}: no QuantizeLinear with the same scale before it"
+
+
+def _scales(node: onnx.NodeProto, wiring: Wiring) -> Iterator[str]:
+    """A quantized layer's weight has one scale per output channel."""
+    codes = wiring.weight_codes(node)
+    if codes is None:
+        return
+    pair = wiring.producer[node.input[1]]
+    axis: int = next((a.i for a in (*node.attribute, *pair.attribute) if a.name == "axis"), 1)
+    scale = wiring.constants.get(pair.input[1])
+    per_channel = (
+        scale is not None and axis < len(codes.dims) and list(scale.dims) == [codes.dims[axis]]
+    )
+    if not per_channel or (node.op_type == "Conv" and axis != 0):
+        yield f"{node.name}: expected one weight scale per output channel"
+
+
+def _kernels(inferred: onnx.GraphProto, wiring: Wiring) -> Iterator[str]:
+    """A convolution's weight fits its input, which ONNX's own checker does not look at."""
+    shapes = {
+        value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        for value in inferred.value_info
+    }
+    for node in inferred.node:
+        if node.op_type != "Conv":
+            continue
+        weight = wiring.weight_codes(node) or wiring.constants.get(node.input[1])
+        dims = [] if weight is None else list(weight.dims)
+        source = shapes.get(node.input[0], [])  # none behind what ONNX does not know either
+        group = next((a.i for a in node.attribute if a.name == "group"), 1)
+        if len(source) > 1 and (len(dims) < 2 or dims[1] * group != source[1]):
+            yield f"{node.name}: a weight of {dims} in {group} groups on an input of {source}"

@@ -1,0 +1,99 @@
+"""ONNX to a compiled model, or the compiled model that an earlier start kept."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import io
+import json
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from orthoedge.runtime.atomic_files import sha256
+from orthoedge.runtime.errors import EngineError
+from orthoedge.targets.cpu import instruction_sets
+from orthoedge.targets.x86.compile_cache import keep, look
+from orthoedge.targets.x86.openvino_module import binding
+from orthoedge.targets.x86.signal_stack import signal_stack_kept
+
+# In every name, so that files of an older layout are not looked at; changes with that of `kept`.
+_LAYOUT = 2
+
+
+class Compiled(NamedTuple):
+    """A compiled model."""
+
+    model: Any
+    refused: str
+    """Why what the cache had was not used; empty if it was, or nothing was there."""
+
+
+def compile_model(
+    model: bytes, size: int, threads: int | None, cache: Path | None, streams: int = 1
+) -> Any:
+    """The model alone of `obtain_compiled`."""
+    return obtain_compiled(model, size, threads, cache, streams).model
+
+
+@signal_stack_kept()
+def obtain_compiled(
+    model: bytes, size: int, threads: int | None, cache: Path | None, streams: int = 1
+) -> Compiled:
+    """A model compiled for one image of a fixed size: from the cache if it is whole, else now.
+
+    Args:
+        model: an ONNX file with the common face, its hash already checked.
+        size: side S of its input, in pixels.
+        threads: inference threads; None for one per core.
+        cache: folder that keeps what was compiled; None keeps nothing. A kept file that another
+            version, processor or setting wrote has another name; a damaged one is made anew.
+        streams: how many images are inferred at once; they share the threads.
+
+    Raises:
+        RuntimeError: OpenVINO refused the model.
+        OSError: the cache cannot be written.
+    """
+    # Without the hint "fp32" runs in bf16 on processors that have it.
+    config: dict[str, Any] = {
+        "INFERENCE_PRECISION_HINT": "f32",
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": streams,
+    }
+    if threads is not None:
+        config["INFERENCE_NUM_THREADS"] = threads
+        # It would pin them to the first cores, in each of several processes to the same ones.
+        config["ENABLE_CPU_PINNING"] = False
+    core = binding().Core()
+    if cache is None:
+        return Compiled(_compile(core, model, size, config), "")
+    file = cache / f"{_key(model, size, config)[:32]}.openvino"
+    # OpenVINO itself loads a kept model with a flipped byte without a word.
+    kept, refused = look(file)
+    if kept is not None:
+        return Compiled(core.import_model(kept, "CPU", config), "")
+    compiled = _compile(core, model, size, config)
+    exported = compiled.export_model()
+    content = exported.getvalue() if isinstance(exported, io.BytesIO) else bytes(exported)
+    keep(file, content)
+    return Compiled(compiled, refused)
+
+
+def _compile(core: Any, model: bytes, size: int, config: dict[str, Any]) -> Any:
+    network = core.read_model(model)
+    network.reshape([1, 1, size, size])
+    return core.compile_model(network, "CPU", config)
+
+
+def cache_failed(cache: Path | None, error: OSError) -> EngineError:
+    """What to raise where the cache cannot be read or written."""
+    return EngineError(f"compile cache {cache}: {error.strerror or error}")
+
+
+def machine_key() -> list[Any]:
+    """What a compiled model depends on beside itself: OpenVINO's version and the processor."""
+    version = importlib.metadata.version("openvino")
+    return [version, sorted(instruction_sets()), os.environ.get("ONEDNN_MAX_CPU_ISA", "")]
+
+
+def _key(model: bytes, size: int, config: dict[str, Any]) -> str:
+    return sha256(json.dumps([_LAYOUT, sha256(model), size, config, machine_key()]).encode())

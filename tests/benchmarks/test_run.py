@@ -1,0 +1,138 @@
+"""A whole run on a bundle of two convolutions: every part is real, and each takes a moment."""
+
+from dataclasses import replace
+
+import msgspec
+import numpy as np
+import pytest
+
+from orthoedge.benchmarks.machine import describe
+from orthoedge.benchmarks.metrics.labelled_data import Labelled, prepare
+from orthoedge.benchmarks.run import in_step, measure
+from orthoedge.benchmarks.run_settings import PLANS, Ensemble, Setting
+from orthoedge.benchmarks.schema import Growth, Missing, Report
+from orthoedge.runtime.bundles.bundle import SAMPLES
+
+CURVE = Growth(
+    of="preprocess", by="pixels", unit="ms", points=((1, 1), (2, 2)), exponent=None, where="here"
+)
+
+
+@pytest.fixture(autouse=True)
+def grown(monkeypatch):
+    """Curves take longer than all else, and have tests of their own."""
+
+    def parts(*given):
+        yield [CURVE], [Missing(what=f"growth: {given[1]} {given[2]}", why="a stand-in")]
+
+    monkeypatch.setattr("orthoedge.benchmarks.run.growth_parts", parts)
+
+
+@pytest.fixture
+def setting(small_bundle, moment):
+    rng = np.random.default_rng(0)
+    images = tuple(rng.integers(0, 256, (60 + i, 50), dtype=np.uint8) for i in range(6))
+    labels = small_bundle.manifest.labels * 2
+    groups = tuple(map(str, range(6)))
+    labelled = Labelled("six squares of noise", images, labels, ((),) * 6, groups)
+    return Setting(
+        machine=describe(),
+        mode="quick",
+        plan=moment._replace(processes=2),
+        command="orthoedge benchmark",
+        targets=("portable", "jetson"),
+        threads=1,
+        seeds=False,
+        isa_cap="",
+        cpu_quota=None,
+        images=images,
+        data="six squares of noise",
+        radiograph=min(SAMPLES.glob("*.png")),
+        prepared=prepare(small_bundle, labelled),
+        ensemble=Ensemble(small_bundle.model("fp32"), "itself", trained=True),
+    )
+
+
+def test_every_part_is_in_the_report_and_what_cannot_run_is_a_row(small_bundle, setting):
+    kept, said = [], []
+    report, gallery = measure(small_bundle, setting, kept.append, said.append)
+    assert report.complete
+    assert report.reference == "portable int8 engine"
+    names = {row.name for row in report.candidates}
+    students = {"portable int8", "portable int8 engine", "portable fp32", "portable fp32 engine"}
+    assert names == students | {"ensemble portable"}
+    assert (report.settings.processes, report.settings.rounds) == (2, 4)
+    ratios = {row.name: row.ratio for row in report.candidates}
+    assert ratios[report.reference].low == ratios[report.reference].high == 1
+    assert {stage.target for stage in report.stages} == {"portable"}
+    assert [scenario.name for scenario in report.scenarios] == [
+        "SingleStream",
+        "MultiStream",
+        "Offline",
+    ]
+    judged = {row.precision: row for row in report.accuracy}
+    assert judged["fp32"].agreement.value == 1  # the reference is the very model
+    assert [row.precision for row in report.footprint] == ["int8"]
+    whats = {row.name: row.what for row in report.candidates}
+    assert whats["ensemble portable"].endswith("; itself")
+    assert report.growth == (CURVE,)
+    missing = {row.what: row.why for row in report.missing}
+    assert missing["growth: portable int8"] == "a stand-in"
+    assert {"jetson int8", "jetson fp32", "ensemble jetson", "floor"} <= set(missing)
+    assert "tensorrt" in missing["jetson int8"]
+    assert len(gallery) == 6
+    assert not any(report.complete for report in kept)
+    assert kept[-1] == msgspec.structs.replace(
+        report, complete=False, others_cores=kept[-1].others_cores
+    )
+    assert msgspec.json.decode(msgspec.json.encode(report), type=Report) == report
+    assert "timing: process 2 of 2" in said
+
+
+def test_the_timing_is_spread_over_the_run():
+    now, done = [0], []
+
+    def steps(name, count, seconds):
+        for number in range(count):
+            now[0] += seconds
+            done.append(f"{name}{number}")
+            yield
+
+    timing, others = steps("t", 3, 10), steps("o", 7, 4)
+    # The second knows enough after two steps of the first.
+    taken = list(in_step(timing, others, lambda: len(done) > 1, lambda: now[0]))
+    assert done == ["t0", "t1", "o0", "o1", "o2", "t2", "o3", "o4", "o5", "o6"]
+    assert len(taken) == len(done)
+
+
+def test_an_interrupted_run_keeps_what_it_measured(small_bundle, setting):
+    kept = []
+
+    def interrupt(report):
+        kept.append(report)
+        raise KeyboardInterrupt
+
+    report, _ = measure(small_bundle, setting, interrupt, lambda _: None)
+    assert not report.complete
+    assert report.settings.processes == 1
+    assert report.candidates == kept[0].candidates
+    assert len(report.candidates) == 5
+    assert report.stages == ()
+
+
+def test_a_target_of_which_nothing_runs_leaves_a_report_of_reasons(small_bundle, setting):
+    nothing = replace(
+        setting,
+        targets=("jetson",),
+        prepared=Missing(what="accuracy", why="no labels"),
+        ensemble=Missing(what="ensemble", why="not asked for"),
+    )
+    report, _ = measure(small_bundle, nothing, lambda _: None, lambda _: None)
+    assert report.complete
+    assert report.candidates == ()
+    assert {row.what for row in report.missing} >= {"jetson int8", "accuracy", "ensemble", "floor"}
+
+
+def test_a_longer_mode_measures_no_less():
+    for shorter, longer in zip(PLANS.values(), list(PLANS.values())[1:], strict=False):
+        assert all(a <= b for a, b in zip(shorter, longer, strict=True))

@@ -1,0 +1,122 @@
+"""The whole chain on phantoms: a bundle with true metrics, or no bundle and the reason."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from orthoedge.cli.main import main
+from orthoedge.compression.quantization.onnx_rules import check
+from orthoedge.runtime.bundles.bundle import read_bundle
+from orthoedge.targets import open_pipeline
+from orthoedge.training.run_folder import load_run
+
+
+def test_the_bundle_says_where_it_comes_from(tiny_bundle, tiny_run):
+    manifest = read_bundle(tiny_bundle).manifest
+    run = load_run(tiny_run)
+    assert manifest.lineage.teacher_sha256 == run.sha256
+    assert manifest.lineage.teacher == ("test_efficientnet", "test_resnet")
+    assert manifest.lineage.training_list_sha256 == run.report.training_list_sha256
+    assert manifest.data == "phantoms"
+    assert "nothing about a patient" in manifest.intended_use
+    assert manifest.metrics["int8"].images == len(run.split.test)
+    assert not tiny_bundle.with_name("tiny.work").exists()
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_the_metrics_are_what_the_pipeline_gives_on_the_test_files(
+    tiny_bundle, tiny_run, precision
+):
+    """From the image files, one by one: nothing of the chain's own arrays is used."""
+    pipeline = open_pipeline(tiny_bundle, "x86", precision)
+    studies = load_run(tiny_run).split.test
+    hits = [pipeline(study.path).label == study.label for study in studies]
+    metrics = pipeline.bundle.manifest.metrics[precision]
+    assert metrics.accuracy == pytest.approx(np.mean(hits), abs=1e-9)
+
+
+def test_the_bundle_holds_the_network_in_half_precision(tiny_bundle):
+    bundle = read_bundle(tiny_bundle)
+    check(bundle.model("fp16"), "fp16")
+    assert bundle.manifest.golden.tolerance["fp16"].logits < 0.1
+
+
+def test_verify_passes_on_both_targets(tiny_bundle, capsys):
+    for target in ("x86", "portable"):
+        assert main(["verify", str(tiny_bundle), "--target", target]) == 0
+    assert "FAIL" not in capsys.readouterr().out
+
+
+def test_a_failed_gate_writes_a_report_and_no_bundle(tiny_run, tmp_path, capsys):
+    out = tmp_path / "bundle"
+    arguments = ["compress", str(tiny_run), "--out", str(out)]
+    settings = ["compress.gate.fp32.max_macro_f1_drop=-2", "compress.epochs=1", "compress.prune="]
+    arguments += [part for setting in settings for part in ("--set", setting)]
+    assert main(arguments) == 1
+    assert "limits of the gate are not kept" in capsys.readouterr().err
+    assert not out.exists()
+    report = json.loads((tmp_path / "bundle.report/report.json").read_text())
+    assert report["bundle"] is None
+    assert {"precision", "name", "measured", "limit", "at_most"} == set(report["gate"][0])
+    # Another limit does not cost another distillation.
+    assert main([*arguments, "--set", "compress.gate.fp32.max_macro_f1_drop=1"]) == 0
+    assert "whole 1/1" not in capsys.readouterr().err
+    assert read_bundle(out).manifest.metrics["fp32"].images > 0
+
+
+def test_an_existing_out_is_refused_before_anything_runs(tiny_run, tmp_path, capsys):
+    assert main(["compress", str(tiny_run), "--out", str(tmp_path)]) == 2
+    assert "exists already" in capsys.readouterr().err
+
+
+def test_settings_of_training_cannot_change_afterwards(tiny_run, tmp_path, capsys):
+    out = str(tmp_path / "b")
+    assert main(["compress", str(tiny_run), "--out", out, "--set", "batch=3"]) == 2
+    assert "only keys of compress" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_killed_call_goes_on_where_it_was(tiny_run, tmp_path):
+    """Killed after the first epoch of distillation; the second call does not repeat it."""
+    out = tmp_path / "bundle"
+    command = [sys.executable, "-m", "orthoedge.cli.main", "compress", str(tiny_run), "--out"]
+    command += [str(out), "--set", "compress.epochs=40", "--set", "compress.prune="]
+    state = tmp_path / "bundle.work" / "test_efficientnet-whole.pt"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment) as process:
+        deadline = time.monotonic() + 120
+        while not state.exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+    assert state.exists()
+    assert not out.exists()
+    ended = subprocess.run(command, stderr=subprocess.PIPE, text=True, env=environment, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert "whole 1/40" not in ended.stderr
+    assert "whole 40/40" in ended.stderr
+    assert read_bundle(out).manifest.lineage.pruned_channels == 0
+
+
+def test_a_student_starts_from_the_weights_it_is_given(phantoms, tmp_path, capsys):
+    """At a vanishing learning rate its head is still that of the weights it was given."""
+    run, out = tmp_path / "run", tmp_path / "bundle"
+    one = ["--set", "backbones=test_efficientnet", "--set", "fusion=", "--set", "epochs=1"]
+    assert main(["train", "tiny", "--data", str(phantoms), "--out", str(run), *one]) == 0
+    settings = ["compress.epochs=1", "compress.lr=1e-9", "compress.prune="]
+    arguments = ["compress", str(run), "--out", str(out), "--weights", f"{run}/model.safetensors"]
+    arguments += [part for setting in settings for part in ("--set", setting)]
+    assert main(arguments) == 0
+    assert "tensors of all loaded" in capsys.readouterr().err
+    weight, _ = load_run(run).model.head()
+    graph = onnx.load_from_string(read_bundle(out).model("fp32")).graph
+    constants = [numpy_helper.to_array(tensor) for tensor in graph.initializer]
+    heads = [value for value in constants if value.shape == weight.t().shape]
+    assert any(np.allclose(head, weight.detach().t().numpy(), atol=1e-6) for head in heads)

@@ -1,0 +1,105 @@
+"""Bundles with one thing wrong, and what the C++ example says of each."""
+
+import hashlib
+import json
+import shutil
+
+import numpy as np
+
+from orthoedge.runtime.bundles.bundle import EMBEDDED
+
+
+def changed_bundle(tmp_path, change):
+    """A copy of the embedded bundle whose manifest `change` was applied to."""
+    copy = tmp_path / "bundle"
+    shutil.copytree(EMBEDDED, copy)
+    manifest = json.loads((copy / "manifest.json").read_text())
+    change(copy, manifest)
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    (copy / "manifest.sha256").unlink()
+    return copy
+
+
+def record(copy, manifest, name):
+    """Write down a file's new size and hash, so that only what it holds is wrong."""
+    data = (copy / name).read_bytes()
+    manifest["files"][name] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+
+
+def flip(copy, manifest):
+    data = bytearray((copy / "model.int8.onnx").read_bytes())
+    data[len(data) // 2] ^= 1
+    (copy / "model.int8.onnx").write_bytes(data)
+
+
+def swap_models(copy, manifest):
+    shutil.copy(copy / "model.fp32.onnx", copy / "model.int8.onnx")
+    record(copy, manifest, "model.int8.onnx")
+
+
+def move_golden(copy, manifest):
+    arrays = dict(np.load(copy / "golden" / "int8.npz"))
+    np.savez_compressed(copy / "golden" / "int8.npz", **{**arrays, "logits": arrays["logits"] + 1})
+    record(copy, manifest, "golden/int8.npz")
+
+
+def swap_labels(copy, manifest):
+    manifest["labels"][:2] = manifest["labels"][1::-1]
+
+
+def no_temperature(copy, manifest):
+    del manifest["calibration"]["int8"]["temperature"]
+
+
+def other_schema(copy, manifest):
+    manifest["schema"] += 1
+
+
+def put(place, value):
+    """A change that sets one field of the manifest, `place` being its names in order."""
+
+    def change(copy, manifest):
+        for name in place[:-1]:
+            manifest = manifest[name]
+        manifest[place[-1]] = value
+
+    change.__name__ = ".".join(place)
+    return change
+
+
+INT8 = ("calibration", "int8")
+SCORE = (*INT8, "out_of_distribution")
+
+
+def garbage(copy, manifest):
+    (copy / "model.int8.onnx").write_bytes(b"garbage")
+    record(copy, manifest, "model.int8.onnx")
+
+
+DAMAGES = [
+    (flip, "model.int8.onnx is not the file the manifest describes (SHA-256 differs)"),
+    (swap_models, "without integer kernels: the file is not what it says"),
+    (move_golden, "the golden answers do not come back: logits off by"),
+    (swap_labels, "the manifest's labels are not those of the golden answers"),
+    (no_temperature, "manifest.json: calibration.int8.temperature is missing"),
+    (other_schema, "this program reads"),
+    (garbage, "openvino refused the model"),
+    (put(("labels",), ["a", "a", "b", "c"]), "labels are not two or more distinct names"),
+    (put(("labels",), ["a", "b", "c"]), "labels and graph.classes differ"),
+    (put(("alert_labels",), ["else"]), "alert_labels: else is no label"),
+    (put(("preprocess", "size"), 225), "preprocess.size and graph.size differ"),
+    (put(("graph", "features"), 0), "graph.features is not 1 or more"),
+    (put(("metrics",), {"int8": {}}), "metrics.fp32 is missing"),
+    (put((*INT8, "operating_points"), {"a": 0.5}), "does not name every label"),
+    (put((*INT8, "operating_points", "fracture"), 1.5), "fracture is not 0 to 1"),
+    (put((*INT8, "conformal_coverage"), 1.5), "conformal_coverage is not 0 to 1"),
+    (put((*INT8, "conformal_quantile"), -0.5), "conformal_quantile is not 0 to 1"),
+    # Of the precision that does not run.
+    (put(("calibration", "fp32", "temperature"), 0), "temperature is not above 0"),
+    (put((*SCORE, "features"), [0.5]), "features does not hold"),
+    (put((*SCORE, "look_centre"), [0.5]), "look_centre does not hold 22 numbers"),
+    (put((*SCORE, "look_terms"), [0.5] * 22), "look_terms does not hold 275 numbers"),
+    (put((*SCORE, "look_spread"), [0.5] * 21 + [0]), "look_spread is not above 0"),
+    (put((*SCORE, "threshold"), 0), "threshold is not above 0"),
+    (put((*SCORE, "reject"), 0.5), "reject is not 1 or more"),
+]

@@ -1,0 +1,179 @@
+"""Files read in a child process: the same pixels, and nothing that a decoder does reaches us."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from orthoedge.runtime.errors import InputError, MissingDependency, RecipeError
+from orthoedge.runtime.image_io.reader import read_image
+from orthoedge.runtime.image_io.sandbox import IsolatedReader, Isolation
+from orthoedge.runtime.pipeline import Pipeline
+from tests.helpers.hostile.files import pictures, scans
+
+ROOT = Path(__file__).parents[3]
+GREY = pictures()["grey.png"]
+# Where the package is not installed, this is how a process that is started finds it.
+IMPORTABLE = str(ROOT / ".typing")
+
+# Stands for a decoder: what it does with a file is written in the file.
+STANDIN = """
+import os, signal, time
+
+def read_dataset(file, **settings):
+    file.seek(132)
+    word = file.read(5)
+    if word == b"abort":
+        os.abort()
+    if word == b"kill ":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if word == b"sleep":
+        time.sleep(600)
+    if word == b"spin ":
+        while True:
+            pass
+    if word == b"swell":
+        return bytearray(4 << 30)
+    os.write(1, b"on standard output\\n" * 9000)
+    os.write(2, b"on standard error\\n")
+    raise ValueError("unreadable")
+"""
+
+
+def dicom(word):
+    return bytes(128) + b"DICM" + word
+
+
+@pytest.fixture(scope="module")
+def reader():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "path", [*sys.path, IMPORTABLE])
+        with IsolatedReader() as reader:
+            yield reader
+
+
+@pytest.fixture(scope="module")
+def fragile(tmp_path_factory):
+    """A reader whose child finds the stand-in where pydicom would be, and has a second a file."""
+    folder = tmp_path_factory.mktemp("standin")
+    (folder / "pydicom").mkdir()
+    (folder / "pydicom" / "__init__.py").write_text("dcmread = None")
+    (folder / "pydicom" / "filereader.py").write_text(STANDIN)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "path", [str(folder), *sys.path, IMPORTABLE])
+        with IsolatedReader(Isolation(time_s=1.0)) as reader:
+            yield reader
+
+
+@pytest.fixture
+def importable(monkeypatch):
+    monkeypatch.setattr(sys, "path", [*sys.path, IMPORTABLE])
+
+
+@pytest.mark.parametrize("name", sorted({*pictures(), *scans()} - {"deflated.dcm"}))
+def test_the_answer_is_the_one_of_this_process(name, reader, tmp_path):
+    data = {**pictures(), **scans()}[name]
+    path = tmp_path / "file"
+    path.write_bytes(data)
+    expected = read_image(data)
+    for source in (data, path, str(path)):
+        found = reader(source)
+        assert np.array_equal(found.pixels, expected.pixels)
+        assert (found.source_bits, found.spacing_mm) == (expected.source_bits, expected.spacing_mm)
+        assert found.notes == expected.notes
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        (b"abort", "its decoder crashed: the process ended by SIGABRT"),
+        (b"kill ", "its decoder crashed: the process ended by SIGKILL, perhaps for memory"),
+        (b"sleep", "reading it took longer than 1 s and was given up"),
+        (b"spin ", "reading it took longer than 1 s and was given up"),
+        (b"swell", "there is not enough memory to read it"),
+        (b"print", "damaged DICOM: it cannot be decoded"),
+    ],
+)
+def test_what_a_decoder_does_costs_that_file_alone_and_is_named(word, message, fragile, capfd):
+    with pytest.raises(InputError, match=f"^{message}$"):
+        fragile(dicom(word))
+    assert np.array_equal(fragile(GREY).pixels, read_image(GREY).pixels)
+    said = capfd.readouterr()
+    assert ("on standard" in said.err) == (word == b"print")
+    assert said.out == ""
+
+
+def test_one_child_reads_all_files_that_do_not_break_it(reader):
+    def processes():
+        return [child._process.pid for child in reader._idle]
+
+    before = processes()
+    for data in (b"", b"text", GREY[:50], scans()["deflated.dcm"], GREY, scans()["native.dcm"]):
+        with contextlib.suppress(InputError):
+            reader(data)
+    assert processes() == before
+
+
+def test_a_limit_of_memory_is_kept_from_the_header_on(reader):
+    with pytest.raises(InputError, match=r"reading it takes up to \d+ MiB, limit 8"):
+        reader(GREY, memory_mb=8)
+    with pytest.raises(InputError, match=r"^empty file$"):
+        reader(b"")
+    with pytest.raises(RecipeError, match="time_s: expected a number above 0"):
+        IsolatedReader(Isolation(time_s=0))
+
+
+@pytest.mark.usefixtures("importable")
+def test_a_missing_package_is_named_as_in_this_process(tmp_path, monkeypatch):
+    (tmp_path / "pydicom.py").write_text("raise ImportError")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with (
+        IsolatedReader() as reader,
+        pytest.raises(MissingDependency, match=r"pip install 'orthoedge\[dicom\]'"),
+    ):
+        reader(scans()["native.dcm"])
+
+
+@pytest.mark.usefixtures("importable")
+def test_nothing_of_the_working_folder_is_imported(tmp_path, monkeypatch):
+    (tmp_path / "cv2.py").write_text("raise SystemExit('from the working folder')")
+    monkeypatch.chdir(tmp_path)
+    with IsolatedReader() as reader:
+        assert reader(GREY).pixels.shape == (96, 96)
+
+
+def test_a_pipeline_reads_with_it(small_bundle, reader):
+    from orthoedge.targets import open_engine
+
+    pipeline = Pipeline(small_bundle, open_engine(small_bundle, "portable", "fp32"))
+    here = pipeline(GREY)
+    pipeline.read = reader
+    there = pipeline(GREY)
+    assert there.verdict == here.verdict
+    assert np.array_equal(there.saliency_map, here.saliency_map)
+    assert all(isinstance(it.verdict.label, str) for it in pipeline.map([GREY] * 6, workers=3))
+
+
+@pytest.mark.usefixtures("importable")
+def test_the_child_ends_with_a_parent_that_is_killed():
+    code = (
+        f"import sys, time; sys.path[:] = {sys.path!r}\n"
+        "from orthoedge.runtime.image_io.sandbox import IsolatedReader\n"
+        "reader = IsolatedReader()\n"
+        "print(reader._idle[0]._process.pid, flush=True)\n"
+        "time.sleep(600)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        os.kill(parent.pid, signal.SIGKILL)
+    end = time.monotonic() + 60
+    while Path(f"/proc/{child}").exists():
+        assert time.monotonic() < end, "the child stayed behind"
+        time.sleep(0.02)

@@ -1,0 +1,103 @@
+"""A radiograph that nobody should judge is seen before the network is asked, and told in words."""
+
+import cv2
+import numpy as np
+import pytest
+
+from orthoedge.runtime.image_io.reader import read_image
+from orthoedge.runtime.image_quality import find_faults
+from orthoedge.runtime.preprocess import STANDARD, Placement
+from orthoedge.targets import open_pipeline
+
+SIZE = STANDARD.size
+
+
+@pytest.fixture(scope="module")
+def radiograph():
+    """A shaft with a marrow cavity in soft tissue, air around it."""
+    x = np.linspace(-1, 1, 300)[None]
+    tissue = 70 * np.sqrt(np.maximum(1 - (x / 0.8) ** 2, 0))
+    bone = 130 * (np.abs(x) < 0.3) - 40 * (np.abs(x) < 0.15)
+    noise = np.random.default_rng(0).normal(12, 3, (400, 300))
+    return np.clip(tissue + bone + noise, 0, 255).astype(np.uint8)
+
+
+def faults(pixels):
+    return find_faults(pixels, STANDARD.prepare(pixels)[1], SIZE)
+
+
+def _diagonal(pixels):
+    """Distance from a diagonal: a slit that no upright collimation can be."""
+    rows, columns = np.indices(pixels.shape)
+    return np.abs(columns - rows * pixels.shape[1] / pixels.shape[0])
+
+
+def only(pixels):
+    (fault,) = faults(pixels)
+    return fault
+
+
+def test_a_radiograph_has_no_fault(radiograph):
+    assert faults(radiograph) == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda p: cv2.resize(p, (80, 106)), "too few pixels: 80×106"),
+        (lambda p: p[:55], "a strip of 300×55 pixels"),
+        (lambda p: (p * 0.02 + 2).astype(np.uint8), "too dark: mean grey level 3"),
+        (lambda p: (p * 0.15 + 215).astype(np.uint8), "too bright"),
+        (lambda p: (p * 0.1 + 90).astype(np.uint8), "too little contrast"),
+        (lambda p: np.where(p > 60, 255, p).astype(np.uint8), "burnt out"),
+        (lambda p: np.where(_diagonal(p) < 20, p, 0).astype(np.uint8), "nearly blank"),
+    ],
+)
+def test_each_fault_is_rejected_with_its_reason(radiograph, change, reason):
+    found = faults(change(radiograph))
+    assert [fault.decision for fault in found if reason in fault.reason] == ["reject"]
+
+
+def test_the_limit_of_the_resolution_is_half_the_network_s_side(radiograph):
+    for side, count in ((112, 0), (111, 1)):
+        pixels = cv2.resize(radiograph, (84, side), interpolation=cv2.INTER_AREA)
+        assert len(faults(pixels)) == count
+
+
+def test_a_negative_is_told_or_suspected(radiograph):
+    for bright, decision in ((0.6, "reject"), (0.5, "refer")):
+        fault = only(((255 - radiograph) * bright + 20).astype(np.uint8))
+        assert fault.decision == decision
+        assert "invert it so that bone is bright" in fault.reason
+
+
+def test_a_field_that_is_a_small_part_of_the_picture_is_referred(radiograph):
+    wide = Placement(field=(0, 0, 130, 175), content=(0, 0, SIZE, SIZE))
+    shown = np.ascontiguousarray(radiograph[100:275, 85:215])
+    framed = np.zeros((400, 300), np.uint8)
+    framed[:175, :130] = shown
+    (fault,) = find_faults(framed, wide, SIZE)
+    assert fault.decision == "refer"
+    assert "collimated to 19% of the picture" in fault.reason
+
+
+def test_a_picture_of_one_pixel_is_told_and_not_a_crash():
+    placement = Placement(field=(0, 0, 1, 1), content=(0, 0, SIZE, SIZE))
+    found = find_faults(np.full((1, 1), 80, np.uint8), placement, SIZE)
+    assert ["too few pixels" in found[0].reason, "contrast" in found[1].reason] == [True, True]
+
+
+def test_samples_of_the_package_have_no_fault():
+    from orthoedge.runtime.bundles.bundle import EMBEDDED
+
+    for path in sorted((EMBEDDED.parent / "samples").glob("*.png")):
+        assert faults(read_image(path).pixels) == ()
+
+
+def test_a_rejected_radiograph_still_has_an_answer_to_look_at(radiograph):
+    pipeline = open_pipeline(precision="int8")
+    finding = pipeline((radiograph * 0.02 + 2).astype(np.uint8))
+    assert finding.decision == "reject"
+    assert any(reason.startswith("too dark") for reason in finding.verdict.reasons)
+    assert finding.saliency_map.shape == (7, 7)
+    assert sum(finding.probabilities.values()) == pytest.approx(1)

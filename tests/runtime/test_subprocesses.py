@@ -1,0 +1,22 @@
+"""Processes of our own do not take modules from the folder that they happen to run in."""
+
+import subprocess
+from importlib import metadata
+
+import pytest
+
+from orthoedge.runtime.subprocesses import run_code, run_module
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ([*run_code("import sys, msgspec; print(*sys.argv[1:])"), "a", "b c"], "a b c"),
+        ([*run_module("orthoedge.cli.main"), "--version"], metadata.version("orthoedge")),
+    ],
+)
+def test_the_working_folder_is_not_searched(command, said, tmp_path):
+    for name in ("msgspec", "numpy", "runpy", "argparse"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('planted')")
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.stdout.strip(), done.stderr) == (said, "")

@@ -1,0 +1,148 @@
+import numpy as np
+import pytest
+import torch
+
+from orthoedge.benchmarks.metrics import classification as measure
+from orthoedge.benchmarks.schema import Interval
+from orthoedge.training.evaluation.fusion_rules import (
+    LEARNED,
+    Fusion,
+    compare_fusions,
+    conclusion,
+)
+from orthoedge.training.evaluation.predictions import Evaluation, evaluate
+from orthoedge.training.model.ensemble import Ensemble
+
+NAMES = ("test_efficientnet", "test_resnet")
+
+
+class Images:
+    """What `evaluate` reads of a set."""
+
+    def __init__(self, images, classes):
+        rng = np.random.default_rng(0)
+        self.images = rng.integers(0, 256, (images, 64, 64), dtype=np.uint8)
+        self.labels = rng.integers(0, classes, images)
+
+    def __len__(self):
+        return len(self.labels)
+
+
+def answered(branches, weights):
+    """An evaluation whose branches answer `branches` (B, N, C)."""
+    branches = np.asarray(branches, np.float32)
+    fused = np.tensordot(np.asarray(weights, np.float32), branches, 1)
+    empty = np.zeros((branches.shape[1], 1, 1), np.float32)
+    return Evaluation(fused, branches, empty, empty, 0.0, 0.0, np.zeros((2, 2), int))
+
+
+def rows_of(judged, truth, start=(), names=("a", "b")):
+    groups = [str(i) for i in range(len(truth))]
+    rows = compare_fusions(judged, names, start, np.asarray(truth), groups, seed=0)
+    return {row.rule: row for row in rows}
+
+
+@pytest.mark.parametrize(("head", "classes"), [("softmax", 3), ("sigmoid", 2)])
+def test_the_branches_own_logits_add_up_to_the_fused_ones(head, classes):
+    torch.manual_seed(0)
+    network = Ensemble(NAMES, classes, (0.4, 0.6), head=head)
+    data = Images(5, classes)
+    judged = evaluate(network, data)
+    assert judged.branch_logits.shape == (2, 5, classes)
+    fused = np.tensordot(network.fusion().detach().numpy(), judged.branch_logits, 1)
+    # float32 sums over some hundred features, in another order.
+    np.testing.assert_allclose(fused, judged.logits, rtol=1e-4, atol=1e-5)
+
+
+def test_the_maps_are_those_of_the_true_and_of_the_predicted_class():
+    torch.manual_seed(0)
+    network = Ensemble(NAMES, 3)
+    data = Images(5, 3)
+    judged = evaluate(network, data)
+    with torch.inference_mode():
+        maps = network.explain(torch.from_numpy(data.images[:, None])).saliency_map.numpy()
+    rows = np.arange(5)
+    np.testing.assert_array_equal(judged.saliency_map, maps[rows, data.labels])
+    np.testing.assert_array_equal(judged.predicted_map, maps[rows, judged.logits.argmax(1)])
+
+
+def test_the_learned_row_equals_the_evaluation_exactly():
+    torch.manual_seed(1)
+    data = Images(40, 3)
+    judged = evaluate(Ensemble(NAMES, 3), data)
+    row = rows_of(judged, data.labels)[LEARNED]
+    assert row.accuracy.value == judged.accuracy
+    assert row.macro_f1.value == measure.macro_f1(judged.confusion)
+    assert row.accuracy_gain is None
+    assert row.changed == 0
+
+
+def test_each_rule_by_hand():
+    # Image 0: a is a little for class 0, b is surely for class 1. Image 1: a has the larger logits
+    # for class 0, b answers class 1 with a probability of 0.98 against 0.95.
+    branches = [[[0.5, 0.0], [3.0, 0.0]], [[0.0, 4.0], [0.0, 4.0]]]
+    branches[1][1] = [0.0, 2.9]
+    rows = rows_of(answered(branches, (0.9, 0.1)), [1, 0])
+    assert rows["branch 1, a, alone"].accuracy.value == 0.5
+    assert rows["branch 2, b, alone"].accuracy.value == 0.5
+    assert rows["average of logits"].accuracy.value == 1.0
+    assert rows["average of probabilities"].accuracy.value == 1.0
+    # 0.4 · 0.953 < 0.4 · 0.047 + 0.6 · 0.948: image 1 goes to class 1.
+    assert rows["fixed weights 0.4 / 0.6 of probabilities"].accuracy.value == 0.5
+    assert rows["hybrid: the more confident branch decides"].accuracy.value == 1.0
+    # 0.9 · 0.5 > 0.1 · 4: image 0 goes to class 0.
+    assert rows[LEARNED].accuracy.value == 0.5
+
+
+def test_the_recipes_starting_weights_are_a_rule_where_they_are_neither_equal_nor_there():
+    branches = np.zeros((3, 4, 2))
+    three = rows_of(answered(branches, (0.2, 0.3, 0.5)), [0, 1, 0, 1], (0.2, 0.3, 0.5), "abc")
+    assert "fixed weights 0.2 / 0.3 / 0.5 of probabilities" in three
+    assert not any("0.4 / 0.6" in rule for rule in three)
+    two = rows_of(answered(branches[:2], (0.5, 0.5)), [0, 1, 0, 1], (0.5, 0.5))
+    assert [rule for rule in two if "fixed" in rule] == ["fixed weights 0.4 / 0.6 of probabilities"]
+
+
+def test_one_branch_has_nothing_to_compare():
+    assert rows_of(answered(np.zeros((1, 4, 2)), (1.0,)), [0, 1, 0, 1], names=("a",)) == {}
+
+
+def test_a_branch_that_learned_nothing_and_one_that_did_all_are_told_in_words():
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 4, 400)
+    knows = 6 * np.eye(4)[truth] + rng.normal(0, 1, (400, 4))
+    guesses = rng.normal(0, 0.1, (400, 4))
+    rows = rows_of(answered([guesses, knows], (0.4, 0.6)), truth)
+    told = conclusion(list(rows.values()), 400)
+    assert "Less accurate than the learned fusion: branch 1, a, alone (-7" in told
+    assert "The branch 2, b, alone, gives the fused answer on" in told
+    assert "It hardly matters" in told
+    gain = rows["branch 1, a, alone"].accuracy_gain
+    assert gain.high < 0
+    # The pairs are kept: the difference is known better than the guessing branch's own accuracy
+    # would allow for two independent sets.
+    same = rows["branch 2, b, alone"].accuracy_gain
+    assert same.high - same.low <= 0.02
+
+
+def fusion(rule, low, high):
+    worth = Interval(value=0.9, low=0.88, high=0.92)
+    gain = Interval(value=(low + high) / 2, low=low, high=high)
+    return Fusion(
+        rule=rule, accuracy=worth, macro_f1=worth, accuracy_gain=gain, macro_f1_gain=gain, changed=9
+    )
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected", "absent"),
+    [
+        (0.01, 0.03, "More accurate than the learned fusion: average (+2.0 points", "No rule"),
+        (-0.03, -0.01, "Less accurate than the learned fusion: average (-2.0 points", "More"),
+        (-0.01, 0.01, "It hardly matters: their intervals stay within 1.0 points", "rule one out"),
+        (-0.09, 0.05, "cannot rule one out: their intervals reach up to 9.0 points", "hardly"),
+    ],
+)
+def test_the_words_follow_from_the_intervals(low, high, expected, absent):
+    told = conclusion([fusion("average", low, high)], images=100)
+    assert expected in told
+    assert absent not in told

@@ -1,0 +1,225 @@
+"""The closed-form map against the peer package, and the fused head against its branches."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from pytorch_grad_cam import GradCAMPlusPlus
+from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
+from orthoedge.compression.export import export
+from orthoedge.runtime.errors import RecipeError
+from orthoedge.runtime.preprocess import STANDARD
+from orthoedge.training.model.batch_norm import start_running_statistics
+from orthoedge.training.model.ensemble import (
+    Branch,
+    Ensemble,
+    denominator,
+    explain,
+    grad_cam_weights,
+    normalise,
+)
+
+CLASSES = 4
+NAMES = ("mobilenetv4_conv_small", "efficientnet_b0", "rexnet_100")
+
+
+class _Pooled(torch.nn.Module):
+    """A branch with its feature maps as a layer, for the peer's hooks."""
+
+    def __init__(self, branch: Branch) -> None:
+        super().__init__()
+        self.branch = branch
+        self.maps = torch.nn.Identity()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.branch.head(self.maps(self.branch.features(x)).mean((2, 3)))
+
+
+@pytest.fixture(scope="module")
+def images() -> torch.Tensor:
+    """Twenty blurred random scenes, uint8 (20, 1, 224, 224)."""
+    rng = np.random.default_rng(0)
+    scenes = []
+    for index in range(20):
+        noise = rng.uniform(0, 255, (224, 224)).astype(np.float32)
+        blurred = cv2.GaussianBlur(noise, (0, 0), 1 + index)
+        scenes.append(cv2.normalize(blurred, None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8))
+    return torch.from_numpy(np.stack(scenes)[:, None])
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def branch(request: pytest.FixtureRequest, images: torch.Tensor) -> Branch:
+    """A branch whose batch normalization has seen the images, so its features are not near zero."""
+    torch.manual_seed(0)
+    branch = Branch(request.param, CLASSES)
+    for module in branch.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = None
+    branch.train()
+    with torch.no_grad():
+        branch(normalise(images[:10]))
+    return branch.eval()
+
+
+@pytest.mark.parametrize(
+    ("name", "head"),
+    [("vgg19_bn", "softmax"), ("convnextv2_femto", "softmax"), ("plain_cnn_8", "sigmoid")],
+)
+def test_the_closed_form_is_pytorch_grad_cams_for_every_kind_of_network(name, head, images):
+    """Without the export, small, for both classes: through the very logits that are trained."""
+    torch.manual_seed(0)
+    network = Ensemble((name,), 2, head=head)
+    small = images[:4, :, :96, :96].contiguous()
+    start_running_statistics(network, [small])
+    network.eval()
+    maps, x = torch.nn.Identity(), normalise(small)
+    branch = network.branches[0]
+    features = branch.features
+    branch.features = lambda x: maps(features(x))
+    for c in (0, 1):
+        with GradCAMPlusPlus(model=network, target_layers=[maps]) as peer:
+            peer(small, [ClassifierOutputTarget(c)] * 4)
+            gradients = peer.activations_and_grads.gradients[0].numpy()
+            activations = peer.activations_and_grads.activations[0].numpy()
+            theirs = np.maximum(peer.get_cam_image(None, maps, [c] * 4, activations, gradients), 0)
+        with torch.no_grad():
+            ours = explain(features(x), *network.head()).saliency_map[:, c].numpy()
+        assert ours.max() > 0
+        # float32 rounding of sums over some hundred channels
+        assert np.abs(_unit(ours) - _unit(theirs)).max() <= 1e-4
+
+
+def test_one_sigmoid_is_a_softmax_over_two_opposite_logits():
+    torch.manual_seed(0)
+    network = Ensemble(("plain_cnn_2", "test_resnet"), 2, (0.3, 0.7), head="sigmoid").eval()
+    small = torch.randint(0, 256, (3, 1, 64, 64), dtype=torch.uint8)
+    with torch.no_grad():
+        single = torch.stack([b(normalise(small)) for b in network.branches])  # (2, 3, 1)
+        z = (torch.tensor([0.3, 0.7])[:, None, None] * single).sum(0)
+        logits = network(small)
+        explained = network.explain(small)
+    assert single.shape == (2, 3, 1)
+    # Rounding of float32 in sums of another order.
+    assert torch.allclose(logits.softmax(1)[:, 1:], z.sigmoid(), atol=1e-6)
+    assert torch.allclose(explained.logits, logits, atol=1e-5)
+    assert explained.saliency_map.shape == (3, 2, 2, 2)
+    with pytest.raises(RecipeError, match="two labels apart"):
+        Ensemble(("plain_cnn_2",), 3, head="sigmoid")
+
+
+@pytest.mark.parametrize("name", ["plain_cnn", "plain_cnn_0", "plain_cnn_x", "plain_cnn_999"])
+def test_a_plain_network_without_a_sensible_width_is_refused(name):
+    with pytest.raises(RecipeError, match="plain_cnn_W with W from 1 to"):
+        Branch(name, 2)
+
+
+def test_layers_behind_the_pooling_are_not_carried_along():
+    for name in ("vgg11", "convnextv2_femto", "mobilenetv4_conv_small"):
+        branch = Branch(name, 2)
+        loss = branch(torch.rand(2, 1, 64, 64)).sum()
+        loss.backward()
+        unused = [n for n, p in branch.named_parameters() if p.grad is None]
+        assert not unused, (name, unused)
+
+
+def _unit(maps: np.ndarray) -> np.ndarray:
+    low = maps.min((-2, -1), keepdims=True)
+    return (maps - low) / (maps.max((-2, -1), keepdims=True) - low + 1e-12)
+
+
+def _graph_maps(branch: Branch, images: torch.Tensor) -> np.ndarray:
+    """Saliency maps out of the exported graph, as any device gets them: (N, C, h, w)."""
+    student = Ensemble((branch.name,), CLASSES)
+    student.branches[0] = branch
+    model = export(student, tuple("abcd"), STANDARD)
+    (maps,) = onnxruntime.InferenceSession(model).run(["saliency_map"], {"image": images.numpy()})
+    return maps
+
+
+def test_the_map_of_the_graph_is_pytorch_grad_cams(branch, images):
+    x = normalise(images)
+    ours = _graph_maps(branch, images)
+    model = _Pooled(branch)
+    with GradCAMPlusPlus(model=model, target_layers=[model.maps]) as peer:
+        truth = [index % CLASSES for index in range(len(images))]
+        # The package resizes its map to the image: take it where it is still (h, w).
+        peer(x, [ClassifierOutputTarget(c) for c in truth])
+        gradients = peer.activations_and_grads.gradients[0].numpy()
+        activations = peer.activations_and_grads.activations[0].numpy()
+        theirs = peer.get_cam_image(None, model.maps, truth, activations, gradients)
+    theirs = np.maximum(theirs, 0)
+    chosen = ours[np.arange(len(images)), truth]
+    assert chosen.shape == theirs.shape
+    assert (chosen.max((1, 2)) > 0).all()
+    # float32 rounding of sums over some 1,000 channels
+    assert np.abs(_unit(chosen) - _unit(theirs)).max() <= 1e-4
+
+
+def test_the_mean_of_the_cam_plus_bias_is_the_logit(branch, images):
+    with torch.no_grad():
+        features = branch.features(normalise(images[:4]))
+        cam = torch.einsum("ck,nkhw->nchw", branch.head.weight, features)
+        logits = explain(features, branch.head.weight, branch.head.bias).logits
+        assert torch.allclose(cam.mean((2, 3)) + branch.head.bias, logits, atol=1e-4)
+        assert torch.allclose(branch(normalise(images[:4])), logits, atol=1e-4)
+
+
+def test_the_denominator_stays_positive(branch, images):
+    with torch.no_grad():
+        features = branch.features(normalise(images))
+        total = features.sum((2, 3))[:, None]
+        gradient = branch.head.weight / (features.shape[2] * features.shape[3])
+        assert denominator(total, gradient).min() > 0
+
+
+def test_features_below_zero_never_weigh_against_a_class_nor_without_limit():
+    """A weight is W at most and 0 at least, which W·mean(F) at or under -2 used to break."""
+    weight = torch.tensor([[0.05, 0.5, 4.0, 40.0]])
+    depths = torch.tensor([-10.0, -1.0, 0.0, 1.0])
+    poles = -2 / weight[0]  # where 2g² + S g³ is zero, channel by channel
+    pooled = torch.cat((depths[:, None].expand(-1, 4), poles[None], 1.01 * poles[None]))
+    features = pooled[:, :, None, None].expand(-1, -1, 7, 7)
+    weights = grad_cam_weights(features, weight)
+    assert weights.min() >= 0
+    # float32 rounding of a sum over 49 cells
+    assert (weights <= weight * (1 + 1e-6)).all()
+    maps = explain(-features.abs(), weight, torch.zeros(1)).saliency_map
+    assert maps.max() == 0, "what speaks against the class everywhere lights up nowhere"
+
+
+def test_the_fused_head_is_the_weighted_sum_of_its_branches():
+    torch.manual_seed(0)
+    model = Ensemble(("test_efficientnet", "test_resnet"), CLASSES, (0.4, 0.6)).eval()
+    images = torch.randint(0, 256, (5, 1, 64, 64), dtype=torch.uint8)
+    with torch.no_grad():
+        first, second = (branch(normalise(images)) for branch in model.branches)
+        explained = model.explain(images)
+        assert torch.allclose(model.fusion(), torch.tensor([0.4, 0.6]))
+        # float32 rounding, logits are of order 1
+        assert torch.allclose(explained.logits, 0.4 * first + 0.6 * second, atol=1e-5)
+        assert torch.allclose(explained.logits, model(images), atol=1e-5)
+    assert explained.saliency_map.shape == (5, CLASSES, 2, 2)
+    assert (explained.saliency_map >= 0).all()
+
+
+def test_branches_with_maps_of_two_sizes_and_unknown_names_are_refused():
+    with pytest.raises(RecipeError, match="no model named resnet_of_mine"):
+        Ensemble(("resnet_of_mine",), 2)
+    with pytest.raises(RecipeError, match="expected 2 positive weights"):
+        Ensemble(("test_efficientnet", "test_resnet"), 2, (1.0, 0.0))
+    mixed = Ensemble(("test_efficientnet", "efficientvit_m0"), 2)
+    with pytest.raises(RecipeError, match="equally large"):
+        mixed.explain(torch.zeros(1, 1, 224, 224, dtype=torch.uint8))
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("vit_tiny_patch16_224", "any size of image"), ("test_vit4", r"not a map \(B, K, h, w\)")],
+)
+def test_a_backbone_without_a_map_is_refused(name, told):
+    with pytest.raises(RecipeError, match=told):
+        Branch(name, 2)

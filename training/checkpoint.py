@@ -1,0 +1,137 @@
+"""What `--resume` continues from, and whether it may."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+import torch
+
+from orthoedge.runtime.atomic_files import write_atomic
+from orthoedge.runtime.errors import DataError, RecipeError
+from orthoedge.training import run_folder as folder
+from orthoedge.training.data.splits import Split
+from orthoedge.training.progress import say
+from orthoedge.training.recipe import Recipe
+from orthoedge.training.run_folder import Epoch, Report
+from orthoedge.training.step import Stepper
+
+
+@dataclass
+class State:
+    """How far a run is, beside its weights."""
+
+    epochs: list[Epoch] = field(default_factory=list)
+    best: int = 0
+    """Epoch of the best weights, from 1; 0 before the first."""
+
+    @property
+    def stale(self) -> int:
+        """Epochs since the best one."""
+        return len(self.epochs) - self.best
+
+    def add(self, row: Epoch) -> bool:
+        """Add an epoch; whether it is the best so far."""
+        self.epochs.append(row)
+        if self.best == 0 or _score(row) > _score(self.epochs[self.best - 1]):
+            self.best = row.epoch
+        return self.best == row.epoch
+
+
+def _score(row: Epoch) -> tuple[float, float]:
+    return row.val_macro_f1, -row.val_loss
+
+
+def open_folder(out: Path, recipe: Recipe, resume: bool) -> bool:
+    """Check the run folder `out` and say whether there is a state to go on from.
+
+    Raises:
+        DataError: it holds a run, and none is to be resumed.
+        RecipeError: the run to resume was started with another recipe.
+    """
+    if not (out / folder.RECIPE).is_file():
+        if resume:
+            say(f"{out}: nothing to resume, starting at epoch 1")
+        return False
+    if not resume:
+        raise DataError(f"{out}: already holds a run; give --resume or another --out")
+    before = folder.read_record(out / folder.RECIPE, Recipe)
+    # How many cores a machine has is no part of what is learned.
+    if msgspec.structs.replace(before, threads=0) != msgspec.structs.replace(recipe, threads=0):
+        changed = [f for f in Recipe.__struct_fields__ if getattr(before, f) != getattr(recipe, f)]
+        raise RecipeError(f"{out}: the run to resume has another {', '.join(changed)}")
+    if not (out / folder.STATE).is_file():
+        say(f"{out}: stopped before its first epoch ended, starting at epoch 1")
+        return False
+    return True
+
+
+def keep_start(
+    out: Path, recipe: Recipe, parts: Split, report: Report, resumed: bool, resume: bool
+) -> None:
+    """Write what a run starts from, or hold it against what it was started with.
+
+    Args:
+        out: the run folder.
+        recipe: to write.
+        parts: to write.
+        report: to write, or to hold against the one in `out`.
+        resumed: there is a state to go on from.
+        resume: `--resume` was given; a run stopped in its first epoch starts again as it did.
+
+    Raises:
+        DataError: the images of a resumed run have changed, or the weights it starts again from.
+    """
+    again = resume and not resumed and (out / folder.REPORT).is_file()
+    if again and folder.read_record(out / folder.REPORT, Report).weights != report.weights:
+        raise DataError(f"{out}: the run was started with other --weights; give the same")
+    if not resumed:
+        folder.write_split(out / folder.SPLIT, parts, Path(report.data))
+        folder.write_record(out / folder.REPORT, report)
+        folder.write_record(out / folder.RECIPE, recipe)
+        return
+    before = folder.read_record(out / folder.REPORT, Report)
+    for part in ("training", "validation", "test"):
+        if getattr(report, f"{part}_list_sha256") != getattr(before, f"{part}_list_sha256"):
+            raise DataError(f"{out}: the {part} images are not those the run was started with")
+
+
+def save_state(path: Path, stepper: Stepper, state: State) -> None:
+    """Write weights, their average, the optimizer and the epochs done, atomically."""
+    average = stepper.average
+    buffer = io.BytesIO()
+    torch.save(
+        {
+            "network": stepper.network.state_dict(),
+            "average": None if average is None else average.module.state_dict(),
+            "optimizer": stepper.optimizer.state_dict(),
+            "epochs": [msgspec.to_builtins(row) for row in state.epochs],
+            "best": state.best,
+        },
+        buffer,
+    )
+    write_atomic(path, buffer.getvalue())
+
+
+def load_state(path: Path, stepper: Stepper) -> State:
+    """Read what `save_state` wrote into `stepper`.
+
+    Raises:
+        DataError: damaged, or another version's.
+    """
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+        stepper.network.load_state_dict(saved["network"])
+        stepper.optimizer.load_state_dict(saved["optimizer"])
+        if stepper.average is not None:
+            stepper.average.module.load_state_dict(saved["average"])
+        return State(msgspec.convert(saved["epochs"], list[Epoch]), saved["best"])
+    except (
+        *(RuntimeError, LookupError, EOFError, ValueError, TypeError),
+        *(pickle.UnpicklingError, msgspec.ValidationError),
+    ) as error:
+        first = next(iter(str(error).splitlines()), type(error).__name__)
+        raise DataError(f"{path}: not a state this version can resume from: {first}") from error

@@ -1,0 +1,95 @@
+"""The images a network trains on, preprocessed by the runtime's own function."""
+
+from __future__ import annotations
+
+import copy
+import sys
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from orthoedge.benchmarks.metrics.classification import boxes_in_square
+from orthoedge.runtime.errors import DataError
+from orthoedge.runtime.preprocess import Placement, Preprocess
+from orthoedge.training.data.cache import preprocessed
+from orthoedge.training.data.crops import boxes_in_crop, place_crop
+from orthoedge.training.data.index import Study
+from orthoedge.training.data_quality.duplicates import file_digests
+
+Pixels = npt.NDArray[np.uint8]
+
+
+class Radiographs:
+    """Preprocessed radiographs, in the order of the studies.
+
+    Args:
+        studies: what to read.
+        labels: the classes in the order of the logits.
+        preprocess: the runtime's own preprocessing.
+        progress: show a bar while decoding; default: where stderr is a terminal.
+        cache: folder that keeps what is decoded, for this run and later ones; None: memory alone.
+
+    Raises:
+        DataError: a study's label is not one of `labels`, or the cache cannot be written.
+        InputError: a file is not a radiograph.
+    """
+
+    def __init__(
+        self,
+        studies: Sequence[Study],
+        labels: Sequence[str],
+        preprocess: Preprocess,
+        progress: bool | None = None,
+        cache: Path | None = None,
+    ) -> None:
+        for study in studies:
+            if study.label not in labels:
+                raise DataError(f"{study.path}: label {study.label} is not one of {list(labels)}")
+        self.studies = tuple(studies)
+        self.labels: npt.NDArray[np.int64] = np.array([labels.index(s.label) for s in studies])
+        shown = sys.stderr.isatty() if progress is None else progress
+        records = preprocessed([s.path for s in studies], preprocess, cache, shown)
+        self.images: Pixels = np.asarray(records["pixels"])
+        """uint8 (N, S, S)."""
+        self.shapes: tuple[tuple[int, int], ...] = tuple(map(tuple, records["shape"].tolist()))
+        """Height and width of each radiograph."""
+        places = zip(records["field"].tolist(), records["content"].tolist(), strict=True)
+        self.placements = tuple(Placement(tuple(f), tuple(c)) for f, c in places)
+        """Where each square lies on its radiograph."""
+        self.boxes = tuple(
+            boxes_in_square(study.boxes, shape, placement, preprocess.size)
+            for study, shape, placement in zip(studies, self.shapes, self.placements, strict=True)
+        )
+        """Per image: lesions as fractions of the square; none where all lie outside the field."""
+
+    @cached_property
+    def digests(self) -> tuple[str, ...]:
+        """SHA-256 of each file as it is now, read once.
+
+        Raises:
+            DataError: a file cannot be read.
+        """
+        return tuple(file_digests([study.path for study in self.studies]))
+
+    def cropped(self, side: int, seed: int) -> Radiographs:
+        """The same studies as one fixed crop each; see `place_crop`."""
+        rng = np.random.default_rng(seed)
+        crops = copy.copy(self)
+        crops.images = np.empty((len(self), side, side), np.uint8)
+        boxes = []
+        for index, image in enumerate(self.images):
+            x, y = place_crop(image, self.boxes[index], side, rng)
+            crops.images[index] = image[y : y + side, x : x + side]
+            boxes.append(boxes_in_crop(self.boxes[index], (x, y), side, image.shape[0]))
+        crops.boxes = tuple(boxes)
+        return crops
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[Pixels, int]:
+        """uint8 (1, S, S) and the class index."""
+        return self.images[index][None], int(self.labels[index])

@@ -1,0 +1,255 @@
+"""Studies: the index that lists radiographs with what is known about each."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from orthoedge.benchmarks.metrics.classification import Box
+from orthoedge.runtime.atomic_files import sha256, write_atomic
+from orthoedge.runtime.errors import DataError
+from orthoedge.runtime.image_io.reader import find_images
+from orthoedge.training.data_quality.duplicates import file_digests
+from orthoedge.training.recipe import Recipe
+
+INDEX = "index.csv"
+_WORDS = ("label", "group", "source", "centre", "body_part")
+_COLUMNS = ("path", "label", "group", "source", "centre", "body_part", "boxes", "mask")
+
+
+@dataclass(frozen=True)
+class Study:
+    """One radiograph of the index."""
+
+    path: Path
+    """The image file."""
+    label: str
+    """Its class."""
+    group: str
+    """Patient or examination; all images of a group stay in one part of the split."""
+    boxes: tuple[Box, ...] = ()
+    """Lesions: x0, y0, x1, y1 as fractions of the radiograph's width and height."""
+    mask: Path | None = None
+    """Lesion mask, non-zero inside, where the set has one."""
+    source: str = ""
+    """Collection it comes from; `phantom` for a rendered one."""
+    centre: str = ""
+    """Hospital or collection site, where the set names it; a split can hold whole centres out."""
+    body_part: str = ""
+    """As the set names it."""
+
+
+def read_index(source: Path) -> list[Study]:
+    """Read the studies of an index file or a folder.
+
+    Args:
+        source: a CSV file; a folder with index.csv; or a folder with one sub-folder per class.
+            Columns: path (from the CSV's folder) and label; optional group, source, centre,
+            body_part, mask and boxes (JSON list of [x0, y0, x1, y1] as fractions of width and
+            height). Others are not read.
+
+    Raises:
+        DataError: with file, line and column: a missing column, a bad box, a missing image, a path
+            listed twice, or nothing at all.
+    """
+    if source.is_dir() and not (source / INDEX).is_file():
+        return _read_class_folders(source)
+    file = source / INDEX if source.is_dir() else source
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as lines:
+            reader = csv.DictReader(lines)
+            _check_columns(file, reader.fieldnames)
+            rows = [(reader.line_num, _row(file, reader.line_num, row)) for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{file}: not a readable index: {error}") from error
+    if not rows:
+        raise DataError(f"{file}: the index lists no image")
+    studies = [study for _, study in rows]
+    missing = [(line, study.path) for line, study in rows if not study.path.is_file()]
+    if missing:
+        line, path = missing[0]
+        raise DataError(
+            f"{file}, line {line}, column path: no file {path} ({len(missing)} of {len(rows)} are "
+            f"missing; relative paths start from the index's folder, {file.parent.absolute()})"
+        )
+    path, count = Counter(study.path for study in studies).most_common(1)[0]
+    if count > 1:
+        raise DataError(f"{file}: column path: {path} is listed {count} times")
+    return studies
+
+
+def _check_columns(file: Path, columns: Sequence[str] | None) -> None:
+    for name in ("path", "label"):
+        if name not in (columns or ()):
+            got = ", ".join(columns or ()) or "an empty file"
+            raise DataError(f"{file}, line 1: column {name} is missing (got {got})")
+
+
+def _row(file: Path, line: int, row: dict[str, str]) -> Study:
+    where = f"{file}, line {line}"
+    if None in row or None in row.values():
+        raise DataError(f"{where}: more or fewer cells than columns (quote a cell with commas)")
+    for column in _WORDS:  # `P1 ` of a spreadsheet is the patient `P1`
+        row[column] = row.get(column, "").strip()
+    for column in ("path", "label"):
+        if not row[column]:
+            raise DataError(f"{where}, column {column}: empty")
+    mask = file.parent / row["mask"] if row.get("mask") else None
+    if mask is not None and not mask.is_file():
+        raise DataError(f"{where}, column mask: no file {mask}")
+    boxes = parse_boxes(row.get("boxes", ""), f"{where}, column boxes")
+    return Study(
+        path=file.parent / row["path"],
+        label=row["label"],
+        group=row.get("group") or row["path"],
+        boxes=boxes,
+        mask=mask,
+        source=row["source"],
+        centre=row["centre"],
+        body_part=row["body_part"],
+    )
+
+
+def write_index(file: Path, studies: Iterable[Study]) -> None:
+    """Write an index that `read_index` reads back as the same studies; whole or not at all.
+
+    A path inside the CSV's folder is written relative to it, so that the folder can move, and any
+    other one as an absolute path.
+
+    Raises:
+        DataError: no study, an empty label or group, a bad box, or a name that is not text.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(_COLUMNS)
+    listed = list(studies)
+    if not listed:
+        raise DataError(f"{file}: there is no image to list")
+    for study in listed:
+        if not study.label or not study.group:
+            raise DataError(f"{file}: {study.path}: a study needs a label and a group")
+        for column in _WORDS:
+            if getattr(study, column) != getattr(study, column).strip():
+                raise DataError(f"{file}: {study.path}: space around its {column}")
+        boxes = json.dumps([[float(v) for v in box] for box in study.boxes]) if study.boxes else ""
+        parse_boxes(boxes, f"{file}: {study.path}")
+        path = _written(study.path, file.parent)
+        mask = "" if study.mask is None else _written(study.mask, file.parent)
+        known = (study.label, study.group, study.source, study.centre, study.body_part)
+        row = (path, *known, boxes, mask)
+        try:
+            "".join(row).encode()
+        except UnicodeEncodeError as error:
+            told = ascii(str(study.path))
+            raise DataError(f"{file}: {told}: not valid UTF-8; rename the file") from error
+        writer.writerow(row)
+    write_atomic(file, text.getvalue().encode())
+
+
+def _written(path: Path, folder: Path) -> str:
+    inside = path.is_relative_to(folder) and ".." not in path.relative_to(folder).parts
+    return str(path.relative_to(folder) if inside else path.absolute())
+
+
+def parse_boxes(text: str, where: str) -> tuple[Box, ...]:
+    """Boxes of a cell; empty text is none.
+
+    Raises:
+        DataError: not a JSON list of [x0, y0, x1, y1] with 0 ≤ x0 < x1 ≤ 1 and so for y.
+    """
+    if not text.strip():
+        return ()
+    try:
+        boxes = tuple(tuple(float(v) for v in box) for box in json.loads(text))
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise DataError(f"{where}: expected a JSON list of boxes, got {text[:80]}") from error
+    for box in boxes:
+        fits = len(box) == 4 and all(map(math.isfinite, box))
+        if not (fits and 0 <= box[0] < box[2] <= 1 and 0 <= box[1] < box[3] <= 1):
+            raise DataError(
+                f"{where}: expected [x0, y0, x1, y1] as fractions, x0 < x1 and y0 < y1, "
+                f"got {list(box)}"
+            )
+    return boxes  # type: ignore[return-value]
+
+
+def _read_class_folders(source: Path) -> list[Study]:
+    studies = [
+        Study(path, folder.name, str(path.relative_to(source)))
+        for folder in sorted(p for p in source.iterdir() if p.is_dir() and p.name[0] != ".")
+        for path in find_images(folder)
+        if not any(part.startswith(".") for part in path.relative_to(source).parts)
+    ]
+    if not studies:
+        raise DataError(f"{source}: neither {INDEX} nor sub-folders with images")
+    return studies
+
+
+def check_labels(studies: Iterable[Study], labels: Sequence[str]) -> None:
+    """Raise DataError unless the studies' labels are exactly the recipe's `labels`."""
+    found = {study.label: study.path for study in studies}
+    for label, path in found.items():
+        if label not in labels:
+            raise DataError(f"{path}: label {label} is not one of {list(labels)}")
+    for label in labels:
+        if label not in found:
+            raise DataError(f"no image has the label {label}, which the recipe names")
+
+
+def list_sha256(studies: Iterable[Study], digests: Sequence[str] | None = None) -> str:
+    """Identity of a list of studies: what the files hold, with label, group and boxes.
+
+    Independent of order and of where the set lies, so a copy elsewhere has the same value.
+
+    Args:
+        studies: the list.
+        digests: SHA-256 of each file, as `Radiographs.digests`; None: the files are read here.
+
+    Raises:
+        DataError: a file cannot be read.
+    """
+    listed = list(studies)
+    known = file_digests([s.path for s in listed]) if digests is None else digests
+    lines = sorted(
+        json.dumps([digest, s.label, s.group, s.boxes])
+        for s, digest in zip(listed, known, strict=True)
+    )
+    return sha256("\n".join(lines).encode())
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Studies of the recipe's labels, and how many of which other label were left out."""
+
+    studies: tuple[Study, ...]
+    left_out: dict[str, int]
+
+    def line(self) -> str:
+        """Return one line for the log."""
+        count = sum(self.left_out.values())
+        names = ", ".join(f"{n} {label}" for label, n in sorted(self.left_out.items()))
+        return f"left out {count} of {count + len(self.studies)} studies: {names}"
+
+
+def choose_studies(studies: Sequence[Study], recipe: Recipe) -> Chosen:
+    """Leave out the studies of other labels where the recipe says so.
+
+    Raises:
+        DataError: a label that is not the recipe's where `other_labels` is `refuse`, or a label of
+            the recipe that no study has.
+    """
+    others: Counter[str] = Counter()
+    kept = []
+    for study in studies:
+        if recipe.other_labels == "leave out" and study.label not in recipe.labels:
+            others[study.label] += 1
+        else:
+            kept.append(study)
+    check_labels(kept, recipe.labels)
+    return Chosen(tuple(kept), dict(others))

@@ -1,0 +1,121 @@
+"""Leaks between the parts of a split: what makes a test score better than it is."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Literal, TypeVar
+
+from orthoedge.runtime.errors import DataError, InputError
+from orthoedge.runtime.image_io.reader import read_image
+from orthoedge.runtime.preprocess import STANDARD
+from orthoedge.training.data.dataset import Radiographs
+from orthoedge.training.data.index import Study
+from orthoedge.training.data.splits import PARTS, Split
+from orthoedge.training.data_quality.duplicates import (
+    Pixels,
+    alike,
+    file_digests,
+    looks,
+    stem_key,
+)
+
+_T = TypeVar("_T")
+_R = TypeVar("_R")
+
+_CURE = "run `orthoedge data clean SRC --out DIR` and train on what it leaves"
+
+
+def check_leaks(
+    parts: Split,
+    data: Sequence[Radiographs] | None = None,
+    by: Literal["group", "centre"] = "group",
+) -> None:
+    """Refuse a split of which two parts share a radiograph or a patient.
+
+    No two parts may share a group, a file, a file's content (SHA-256), copies by name (`a.png` and
+    `a-rotated1.png` of one source and label, wherever they lie) or one picture, mirrored or turned
+    by quarters as it may be. Inside one part all of these are harmless here.
+
+    Args:
+        parts: train, val and test.
+        data: the three parts as they are read already; None: the files are read here.
+        by: the recipe's `split.by`; with `centre`, no centre of the test part may be elsewhere.
+
+    Raises:
+        DataError: naming two files and their parts, what they share, and the cure.
+        InputError: a file is not a radiograph.
+    """
+    studies = [study for name in PARTS for study in getattr(parts, name)]
+    part_of = [name for name in PARTS for _ in getattr(parts, name)]
+
+    def refuse(pairs: Iterable[tuple[int, int]], what: str, cure: str) -> None:
+        across = [(i, j) for i, j in pairs if part_of[i] != part_of[j]]
+        if across:
+            i, j = across[0]
+            more = f" ({len(across)} such pairs)" if len(across) > 1 else ""
+            raise DataError(
+                f"{studies[i].path} ({part_of[i]}) and {studies[j].path} ({part_of[j]}) "
+                f"{what}{more}: {cure}"
+            )
+
+    refuse(_equal(s.group for s in studies), "are of one group", "split by group")
+    if by == "centre":
+        tested = {s.centre for s in parts.test}
+        centres = (s.centre if s.centre in tested else i for i, s in enumerate(studies))
+        refuse(_equal(centres), "are of one centre", "split by centre")
+    refuse(_equal(s.path.resolve() for s in studies), "are the same file", _CURE)
+    keys = [(s.source, s.label, stem_key(s.path)) for s in studies]
+    copies = [s.path.stem.lower() != key for s, (*_, key) in zip(studies, keys, strict=True)]
+    refuse(_equal(keys, copies), "are copies of one image by their names", _CURE)
+    if data is None:
+        digests = file_digests([s.path for s in studies])
+    else:
+        digests = [digest for part in data for digest in part.digests]
+    refuse(_equal(digests), "hold the same bytes", _CURE)
+    prints = _map(_read, studies) if data is None else _looks(data)
+    refuse(alike(prints), "show the same picture", _CURE)
+
+
+def seen_before(data: Radiographs, known: Sequence[Radiographs]) -> list[Study]:
+    """The studies of `data` that `known` has too: of the same bytes, or showing the same picture.
+
+    Args:
+        data: whole squares, not crops.
+        known: in the same preprocessing.
+    """
+    same = {digest for part in known for digest in part.digests}
+    seen = {i for i, digest in enumerate(data.digests) if digest in same}
+    seen |= {j for _, j in alike(_looks(known), _looks([data]))}
+    return [data.studies[i] for i in sorted(seen)]
+
+
+def _equal(
+    keys: Iterable[Hashable], copies: Sequence[bool] | None = None
+) -> Iterable[tuple[int, int]]:
+    """Pairs (i, j), i < j, with one key; with `copies`, only where one of the two is one."""
+    members: dict[Hashable, list[int]] = defaultdict(list)
+    for index, key in enumerate(keys):
+        members[key].append(index)
+    for found in members.values():
+        first = next((i for i in found if copies is None or copies[i]), None)
+        if first is not None:
+            yield from ((min(first, j), max(first, j)) for j in found if j != first)
+
+
+def _map(work: Callable[[_T], _R], items: Sequence[_T]) -> list[_R]:
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(work, items))
+
+
+def _looks(parts: Sequence[Radiographs]) -> list[Pixels]:
+    return _map(looks, [image for part in parts for image in part.images])
+
+
+def _read(study: Study) -> Pixels:
+    try:
+        return looks(STANDARD(read_image(study.path).pixels))
+    except InputError as error:
+        raise InputError(f"{study.path}: {error}") from error

@@ -1,0 +1,197 @@
+"""Shortcut audit: how well what is not anatomy predicts the class.
+
+A network takes the easiest way to the label. Where each class comes from another hospital or
+another export, that way is the file and not the lesion, and accuracy measures the wrong thing
+(Geirhos et al., Nature Machine Intelligence 2, 665-673, 2020).
+"""
+
+from __future__ import annotations
+
+import io
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+import msgspec
+import numpy as np
+from matplotlib.figure import Figure
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
+
+from orthoedge.runtime.atomic_files import write_atomic
+from orthoedge.runtime.errors import DataError
+from orthoedge.training.data.index import Study, check_labels
+from orthoedge.training.data_quality.shortcut_features import shortcut_features
+
+matplotlib.use("Agg")
+
+_MOST = 2000  # images: the interval is then ±0.02, and a set of any size takes under a minute
+_MARGIN = 0.1  # above chance; less is seen on sets whose classes differ by honest anatomy alone
+_FOLDS, _TREES, _DRAWS = 5, 40, 1000
+TOGETHER = "together"
+
+
+class Shortcut(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How well one family of features, or all together, predicts the class."""
+
+    family: str
+    """source, centre, size, border, exposure, or together."""
+    balanced_accuracy: float
+    """Mean recall of the classes, over predictions for groups not learned from."""
+    low: float
+    """Lower end of its 95 % interval, by bootstrap over groups."""
+    high: float
+    """Upper end."""
+
+
+class ShortcutAudit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """shortcuts.json: what a classifier that sees no anatomy reaches on this set."""
+
+    images: int
+    """Images looked at."""
+    chance: float
+    """1 / classes."""
+    margin: float
+    """The audit warns where a lower end is more than this above chance."""
+    families: tuple[Shortcut, ...]
+    """In the order of the table; a source or centre that all images share is left out."""
+
+    def found(self) -> tuple[Shortcut, ...]:
+        """The families that predict the class."""
+        return tuple(f for f in self.families if f.low > self.chance + self.margin)
+
+    @property
+    def warns(self) -> bool:
+        """Whether accuracy on this set can be had without looking at anatomy."""
+        return bool(self.found())
+
+    @property
+    def warning(self) -> str:
+        """What was found, in one sentence; empty where nothing was."""
+        found = sorted(self.found(), key=lambda f: (f.family == TOGETHER, -f.balanced_accuracy))
+        if not found:
+            return ""
+        first, *others = found
+        alone = "" if first.family == TOGETHER else " alone"
+        subject = "all of these" if first.family == TOGETHER else first.family
+        more = "".join(f", {f.family} with {f.balanced_accuracy:.0%}" for f in others)
+        return (
+            f"{subject}{alone} predicts the class with {first.balanced_accuracy:.0%} "
+            f"(chance {self.chance:.0%}){more}: accuracy on this set says little about diagnosis"
+        )
+
+    def lines(self) -> list[str]:
+        """One line for the terminal with every family, and a second one where it warns."""
+        scores = ", ".join(f"{f.family} {f.balanced_accuracy:.0%}" for f in self.families)
+        told = [f"shortcuts: {scores} (balanced accuracy, chance {self.chance:.0%})"]
+        return [*told, f"warning: {self.warning}"] if self.warns else told
+
+    def markdown(self) -> str:
+        """Table for a report, with the warning below it where it warns."""
+        rows = [
+            f"| {f.family} | {f.balanced_accuracy:.3f} | {f.low:.3f} to {f.high:.3f} | "
+            f"{'yes' if f in self.found() else 'no'} |"
+            for f in self.families
+        ]
+        told = f"**Warning:** {self.warning}." if self.warns else "No shortcut was found."
+        return "\n".join(
+            (
+                "| what is known of an image | balanced accuracy | 95 % interval | warns |",
+                "| --- | --- | --- | --- |",
+                *rows,
+                "",
+                f"{self.images} images; chance is {self.chance:.3f}, and the audit warns where the "
+                f"lower end is above {self.chance + self.margin:.3f}. {told}",
+                "",
+            )
+        )
+
+
+def audit(studies: Sequence[Study], labels: Sequence[str], seed: int) -> ShortcutAudit:
+    """Cross-validate a random forest on source, size, border and exposure, alone and together.
+
+    At most 2,000 images are read, the classes as equally as they allow. The result depends on the
+    studies and the seed, not on the order of the index.
+
+    Args:
+        studies: a labelled set.
+        labels: its classes.
+        seed: of the sample, the folds, the forests and the bootstrap.
+
+    Raises:
+        DataError: labels and studies do not match, one class only, or a class of a single group.
+        InputError: a file is not a radiograph.
+    """
+    check_labels(studies, labels)
+    if len(labels) < 2:
+        raise DataError(f"all images have the label {labels[0]}; the shortcut audit needs two")
+    chosen = _sample(studies, seed)
+    classes = np.array([labels.index(s.label) for s in chosen])
+    groups = np.unique([s.group for s in chosen], return_inverse=True)[1]
+    folds = _FOLDS
+    for index, label in enumerate(labels):
+        found = len(np.unique(groups[classes == index]))
+        if found < 2:
+            raise DataError(f"label {label}: {found} group; the shortcut audit needs two or more")
+        folds = min(folds, found)
+    features = shortcut_features(chosen)
+    features[TOGETHER] = np.hstack(list(features.values()))
+    rng = np.random.default_rng(seed)
+    total = groups.max() + 1
+    draws = rng.multinomial(total, np.full(total, 1 / total), _DRAWS).astype(np.float64)
+    rows = []
+    for family, values in features.items():
+        forest = RandomForestClassifier(
+            _TREES, min_samples_leaf=3, class_weight="balanced", random_state=seed
+        )
+        parts = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+        told = cross_val_predict(forest, values, classes, groups=groups, cv=parts)
+        counts = np.zeros((2, total, len(labels)))  # of all and of the right ones, per group
+        np.add.at(counts[0], (groups, classes), 1)
+        np.add.at(counts[1], (groups, classes), told == classes)
+        with np.errstate(invalid="ignore"):  # a draw without a class leaves the others
+            drawn = np.nanmean((draws @ counts[1]) / (draws @ counts[0]), axis=1)
+        low, high = np.quantile(drawn, (0.025, 0.975))
+        score = np.mean(counts[1].sum(0) / counts[0].sum(0))
+        rows.append(
+            Shortcut(
+                family=family, balanced_accuracy=float(score), low=float(low), high=float(high)
+            )
+        )
+    return ShortcutAudit(
+        images=len(chosen), chance=1 / len(labels), margin=_MARGIN, families=tuple(rows)
+    )
+
+
+def write_shortcuts(path: Path, found: ShortcutAudit) -> None:
+    """Bar per family with its interval, and a line at chance, as a PNG."""
+    rows = found.families[::-1]
+    scores = [f.balanced_accuracy for f in rows]
+    reach = [
+        [max(0.0, f.balanced_accuracy - f.low) for f in rows],
+        [max(0.0, f.high - f.balanced_accuracy) for f in rows],
+    ]
+    figure = Figure(figsize=(6, 1.1 + 0.4 * len(rows)), layout="constrained")
+    axis = figure.subplots()
+    colours = ["tab:red" if f in found.found() else "tab:blue" for f in rows]
+    axis.barh([f.family for f in rows], scores, xerr=reach, color=colours, capsize=3)
+    axis.axvline(found.chance, color="black", ls=":", label="chance")
+    axis.axvline(found.chance + found.margin, color="tab:red", ls=":", label="limit of the warning")
+    axis.set_xlim(0, 1.02)
+    axis.set_xlabel("balanced accuracy without anatomy, 95 % interval")
+    axis.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120)
+    write_atomic(path, buffer.getvalue())
+
+
+def _sample(studies: Sequence[Study], seed: int) -> list[Study]:
+    """At most `_MOST` studies: one of each class in turn, until the classes run out."""
+    ordered = sorted(studies, key=lambda s: str(s.path))
+    ranked: list[tuple[int, int]] = []
+    seen: dict[str, int] = defaultdict(int)
+    for index in np.random.default_rng(seed).permutation(len(ordered)):
+        ranked.append((seen[ordered[index].label], int(index)))
+        seen[ordered[index].label] += 1
+    return [ordered[index] for index in sorted(i for _, i in sorted(ranked)[:_MOST])]

@@ -1,0 +1,135 @@
+"""What every importer gives: studies, what was left out and why, and what a reader should know."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from orthoedge.runtime.errors import DataError
+from orthoedge.runtime.image_io.reader import find_images
+from orthoedge.training.data.index import Study
+
+NON_AFFECTED = "non-affected"
+FRACTURE = "fracture"
+BENIGN = "tumor-benign"
+MALIGNANT = "tumor-malignant"
+ABNORMAL = "abnormal"
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A file, folder or row that gives no study."""
+
+    path: Path
+    """What was left out; for a row, the image that it names."""
+    reason: str
+    """`what: detail`, or `what` alone; the same `what` for the same kind of fault."""
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A published data set as studies. Their images lie where they lay."""
+
+    studies: tuple[Study, ...]
+    """In the publisher's order."""
+    skipped: tuple[Skipped, ...]
+    """In the order they were met."""
+    notes: tuple[str, ...]
+    """What groups and boxes were made from, one line each."""
+
+
+def gather(
+    found: Iterable[Study | Skipped], source: Path, notes: tuple[str, ...], progress: Progress
+) -> Imported:
+    """Sort what an importer found; an image found twice is kept once, or not at all.
+
+    Args:
+        found: one item per image, row or folder.
+        source: the data set, for the error.
+        notes: as in `Imported`.
+        progress: called with the number of items done.
+
+    Raises:
+        DataError: nothing is left.
+    """
+    skipped: list[Skipped] = []
+    of_path: dict[Path, list[Study]] = defaultdict(list)
+    for done, item in enumerate(found, start=1):
+        if isinstance(item, Skipped):
+            skipped.append(item)
+        else:
+            of_path[item.path].append(item)
+        progress(done)
+    studies = []
+    for path, same in of_path.items():
+        labels = sorted({study.label for study in same})
+        if str(path).encode(errors="replace").decode() != str(path):
+            skipped += [Skipped(path, "unreadable name: not valid UTF-8")] * len(same)
+            continue
+        if len(labels) > 1:
+            skipped.append(Skipped(path, f"listed with several labels: {', '.join(labels)}"))
+            continue
+        # One row per box is a common export.
+        boxes = tuple(dict.fromkeys(box for study in same for box in study.boxes))
+        studies.append(replace(same[0], boxes=boxes))
+        skipped += [Skipped(path, "listed again; its boxes were added") for _ in same[1:]]
+    if not studies:
+        why = f", the first one, {skipped[0].path}: {skipped[0].reason}" if skipped else ""
+        raise DataError(f"{source}: no image is left; {len(skipped)} skipped{why}")
+    return Imported(tuple(studies), tuple(skipped), notes)
+
+
+def find_root(source: Path, marker: str, name: str) -> Path:
+    """Folder that holds `marker`: `source`, or the one up to two levels down, as archives unpack.
+
+    Raises:
+        DataError: neither.
+    """
+    if not source.is_dir():
+        raise DataError(f"{source}: not a folder; expected that of {name}, with {marker}")
+    inner = sorted(p.parent for depth in ("*", "*/*") for p in source.glob(f"{depth}/{marker}"))
+    if (source / marker).exists():
+        return source
+    if len(inner) == 1:
+        return inner[0]
+    if inner:
+        raise DataError(f"{source}: {len(inner)} folders hold {marker}; give one: {inner[0]}?")
+    raise DataError(f"no {marker} in {source}: is this {name}?")
+
+
+def unlisted(folder: Path, listed: Collection[Path], where: str) -> Iterator[Skipped]:
+    """The images below `folder` that no row names."""
+    for path in find_images(folder):
+        if path not in listed:
+            yield Skipped(path, f"not listed: there is no row for it in {where}")
+
+
+def summary(imported: Imported) -> list[str]:
+    """Lines of a table: images per label, centre and body part, and what was skipped and why."""
+    groups = len({study.group for study in imported.studies})
+    lines = [f"{len(imported.studies)} images in {groups} groups; {len(imported.skipped)} skipped"]
+    lines += [f"  {note}" for note in imported.notes]
+    lines += _table("label", imported.studies, [s.label for s in imported.studies])
+    lines += _table("centre", imported.studies, [s.centre for s in imported.studies])
+    lines += _table("body part", imported.studies, [s.body_part for s in imported.studies])
+    reasons = Counter(skipped.reason.partition(":")[0] for skipped in imported.skipped)
+    if reasons:
+        lines += ["", f"{'skipped':<28} {'images':>8}"]
+        lines += [f"{reason:<28} {count:>8}" for reason, count in reasons.most_common()]
+    return lines
+
+
+def _table(title: str, studies: Sequence[Study], values: list[str]) -> list[str]:
+    """Images and images with boxes per value; nothing where the set has no such thing."""
+    if not any(values):
+        return []
+    images = Counter(values)
+    boxed = Counter(v for v, study in zip(values, studies, strict=True) if study.boxes)
+    lines = ["", f"{title:<28} {'images':>8} {'with boxes':>11}"]
+    for value in sorted(images):
+        lines.append(f"{value or '(not said)':<28} {images[value]:>8} {boxed[value]:>11}")
+    return lines

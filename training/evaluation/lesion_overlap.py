@@ -1,0 +1,101 @@
+"""Where the lesion lies in the square that a network sees, and how much of a map lies there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from orthoedge.benchmarks.metrics.classification import Box
+from orthoedge.runtime.errors import DataError
+from orthoedge.runtime.preprocess import Placement
+from orthoedge.training.data.index import Study
+
+Cover = npt.NDArray[np.float32]
+"""(S, S): the share of each pixel of the network's square that is lesion, 0 to 1."""
+
+
+def cover_of_boxes(boxes: Sequence[Box], size: int) -> Cover:
+    """The union of boxes, given as fractions of the square."""
+    cover: Cover = np.zeros((size, size), np.float32)
+    edge = np.arange(size)
+    for x0, y0, x1, y1 in boxes:
+        across = np.clip(np.minimum(edge + 1, x1 * size) - np.maximum(edge, x0 * size), 0, 1)
+        down = np.clip(np.minimum(edge + 1, y1 * size) - np.maximum(edge, y0 * size), 0, 1)
+        np.maximum(cover, np.outer(down, across).astype(np.float32), out=cover)
+    return cover
+
+
+def cover_of_mask(mask: npt.NDArray[np.bool_], placement: Placement, size: int) -> Cover:
+    """A mask (H, W) of the radiograph, true inside, moved as preprocessing moves pixels.
+
+    The part outside of the collimated field is lost, as its pixels are.
+    """
+    fx0, fy0, fx1, fy1 = placement.field
+    cx0, cy0, cx1, cy1 = placement.content
+    field = mask[fy0:fy1, fx0:fx1].astype(np.float32)
+    shape = (cx1 - cx0, cy1 - cy0)
+    shrinks = shape[0] < field.shape[1]
+    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_NEAREST  # no new shades of grey
+    cover: Cover = np.zeros((size, size), np.float32)
+    cover[cy0:cy1, cx0:cx1] = cv2.resize(field, shape, interpolation=interpolation)
+    return cover
+
+
+def read_cover(
+    study: Study, shape: tuple[int, int], placement: Placement, size: int
+) -> Cover | None:
+    """Cover of a study's mask; None without a mask, or where all of it lies outside the field.
+
+    A mask of another size than its radiograph is stretched over it, as boxes are.
+
+    Args:
+        study: with its mask.
+        shape: height and width of the radiograph.
+        placement: of the square on it.
+        size: S.
+
+    Raises:
+        DataError: the mask is no image.
+    """
+    if study.mask is None:
+        return None
+    # Not by path: OpenCV cannot open every name on every system.
+    data = np.fromfile(study.mask, np.uint8)
+    # At its own depth, as at 8 bits a 1 of 16 would be 0; unturned, as the radiograph is.
+    depth = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
+    try:
+        mask = cv2.imdecode(data, depth) if len(data) else None
+    except cv2.error:  # a header of an absurd size
+        mask = None
+    if mask is None:
+        raise DataError(f"{study.mask}: not an image; it is the mask of {study.path}")
+    if mask.shape != shape:
+        mask = cv2.resize(mask, shape[::-1], interpolation=cv2.INTER_NEAREST)
+    cover = cover_of_mask(mask > 0, placement, size)
+    return cover if cover.any() else None
+
+
+def to_cells(cover: Cover, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    """The covered share of each cell of a map (h, w) over the same square."""
+    height, width = shape
+    cells = cv2.resize(cover, (width, height), interpolation=cv2.INTER_AREA)
+    return cells.astype(np.float32, copy=False)
+
+
+def energy_inside(saliency: npt.NDArray[np.floating], cells: npt.NDArray[np.float32]) -> float:
+    """Energy-based pointing game (Wang et al., Score-CAM, CVPR Workshops 2020).
+
+    The share of the map's sum that lies inside the lesion. A cell of the map that the lesion covers
+    in part counts with the covered part of it, so a lesion smaller than one cell cannot reach 1. An
+    even map reaches the share of the square that is lesion.
+
+    Args:
+        saliency: (h, w), one class, not negative. A map that is zero everywhere has no energy
+            anywhere, and counts 0.
+        cells: (h, w), of `to_cells`.
+    """
+    total = float(saliency.sum())
+    return float((saliency * cells).sum()) / total if total > 0 else 0.0

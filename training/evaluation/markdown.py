@@ -1,0 +1,193 @@
+"""The words of an evaluation: evaluation.md and the lines for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from orthoedge.benchmarks.schema import Interval
+from orthoedge.training.evaluation.fusion_rules import Fusion, conclusion
+from orthoedge.training.evaluation.schema import EvaluationReport, MapScore
+
+_NONE = "–"
+
+
+def lines(report: EvaluationReport) -> list[str]:
+    """The headline, for a terminal."""
+    shown = [
+        f"{report.images} images: accuracy {_plain(report.accuracy)}, balanced "
+        f"{_plain(report.balanced_accuracy)}, macro-F1 {_plain(report.macro_f1)}",
+        f"macro AUC {_plain(report.macro_auc)}, ECE {_plain(report.expected_calibration_error)}, "
+        f"loss {_plain(report.loss)}",
+    ]
+    for what, score in _maps(report):
+        if score is not None:
+            shown.append(
+                f"{what} {_plain(score.share)} on {score.images} images "
+                f"(by chance {score.by_chance:.3f})"
+            )
+    return shown
+
+
+def markdown(report: EvaluationReport) -> str:
+    """evaluation.md, from the report alone."""
+    blocks = [
+        f"# Evaluation of {report.recipe}",
+        _origin(report),
+        f"```\n{report.command}\n```",
+        _headline(report),
+        f"In brackets: 95 % intervals by percentile bootstrap, {report.resamples} resamples of "
+        "whole groups. They say how far a figure moves with another draw of such images, not with "
+        "another hospital or another training run. The calibration error of resamples tends to be "
+        "larger than that of the images, so its interval leans upwards. A share of 0 or 100 % gets "
+        "an interval without width, since no resample shows what no image did: of n images, up "
+        "to about 3 / n of the opposite remain possible.",
+        *_shortcuts(report),
+        "## Classes",
+        _classes(report),
+        _confusion(report),
+        "![Confusion matrix](confusion.png) ![ROC curves](roc.png)",
+        "## Confidence",
+        "How often an answer is right, against the probability it was given with, before any "
+        "temperature; on the dashed line the two agree.",
+        "![Reliability diagram](reliability.png)",
+        "## Maps",
+        *_map_words(report),
+        "![Radiographs with their maps](maps.png)",
+        *_fusions(report),
+    ]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _origin(report: EvaluationReport) -> str:
+    sources = ", ".join(
+        f"{name or 'no source named'}: {count}" for name, count in report.sources.items()
+    )
+    words = [f"{report.images} images of {report.groups} groups ({sources})."]
+    if report.crop:
+        words.append(f"Seen in crops of {report.crop} pixels around the lesions, not whole.")
+    if report.seen:
+        words.append(
+            f"**{report.seen} of them were in the run's training or validation part: the figures "
+            "flatter it.**"
+        )
+    if set(report.sources) == {"phantom"}:
+        words.append("All of them are rendered phantoms: the figures say nothing about patients.")
+    return " ".join(words)
+
+
+def _headline(report: EvaluationReport) -> str:
+    rows = [
+        ("accuracy", _percent(report.accuracy), report.images),
+        ("balanced accuracy (mean recall)", _percent(report.balanced_accuracy), report.images),
+        ("macro-F1", _plain(report.macro_f1), report.images),
+        ("macro AUC (one against the rest)", _plain(report.macro_auc), report.images),
+        ("expected calibration error", _plain(report.expected_calibration_error), report.images),
+        ("cross-entropy", _plain(report.loss), report.images),
+    ]
+    rows += [
+        (what, f"{_percent(score.share)}; by chance {score.by_chance:.1%}", score.images)
+        for what, score in _maps(report)
+        if score is not None
+    ]
+    return _table(("", "value", "images"), rows)
+
+
+def _shortcuts(report: EvaluationReport) -> list[str]:
+    if report.shortcuts is None:
+        return []
+    return [
+        "## What can be had without looking at anatomy",
+        "Balanced accuracy of a classifier that sees only where an image comes from, its size, "
+        f"border and exposure; the network's is {_percent(report.balanced_accuracy)}.",
+        report.shortcuts.markdown(),
+        "![Shortcut audit](shortcuts.png)",
+    ]
+
+
+def _classes(report: EvaluationReport) -> str:
+    header = ("class", "images", "precision", "recall", "specificity", "F1", "AUC")
+    rows = [
+        (
+            label,
+            one.support,
+            _percent(one.precision),
+            _percent(one.recall),
+            _percent(one.specificity),
+            _plain(one.f1),
+            _plain(one.auc),
+        )
+        for label, one in report.classes.items()
+    ]
+    return _table(header, rows)
+
+
+def _confusion(report: EvaluationReport) -> str:
+    header = ("true \\ predicted", *report.labels)
+    rows = [(label, *row) for label, row in zip(report.labels, report.confusion, strict=True)]
+    return _table(header, rows)
+
+
+def _map_words(report: EvaluationReport) -> list[str]:
+    words = (
+        "The pointing game asks whether the map of the true class peaks in a cell that touches a "
+        "lesion's box; energy is the share of that map's sum that lies inside the mask or the "
+        "boxes. By chance: a peak anywhere, or an even map."
+    )
+    if report.pointing_game is None and report.energy_in_mask is None:
+        words = "No lesion is marked in these images, so the maps are shown and not measured."
+    return [
+        words,
+        "Below, answers drawn by chance and not chosen: rows are true classes, above each tile the "
+        "predicted class and its probability. The colour is the map of the predicted class, its "
+        "outline half of the maximum; white boxes are the marked lesions.",
+    ]
+
+
+def _fusions(report: EvaluationReport) -> list[str]:
+    if not report.fusions:
+        return []
+    weights = " / ".join(f"{weight:.3f}" for weight in report.fusion)
+    header = ("rule", "accuracy", "macro-F1", "accuracy, less the learned one's", "changed answers")
+    return [
+        "## Why the fusion is learned",
+        "Ways to put together the branches of this run, on the same images. The learned weights "
+        f"are {weights}. All branches were trained together, so a branch alone is a "
+        "part of it, and not what its backbone reaches when trained by itself.",
+        _table(header, [_fusion(row) for row in report.fusions]),
+        conclusion(report.fusions, report.images),
+    ]
+
+
+def _fusion(row: Fusion) -> tuple[object, ...]:
+    gain = _NONE if row.accuracy_gain is None else _points(row.accuracy_gain)
+    return row.rule, _percent(row.accuracy), _plain(row.macro_f1), gain, row.changed
+
+
+def _maps(report: EvaluationReport) -> tuple[tuple[str, MapScore | None], ...]:
+    return (
+        ("pointing game", report.pointing_game),
+        ("energy in the mask", report.energy_in_mask),
+        ("energy in the box", report.energy_in_box),
+    )
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    ruler = ["---", *["---:"] * (len(header) - 1)]
+    lines = [[str(cell).replace("|", "\\|") for cell in row] for row in (header, ruler, *rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _plain(found: Interval | None) -> str:
+    if found is None:
+        return _NONE
+    return f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
+
+
+def _percent(found: Interval | None) -> str:
+    if found is None:
+        return _NONE
+    return f"{found.value:.1%} [{100 * found.low:.1f}, {100 * found.high:.1f}]"
+
+
+def _points(found: Interval) -> str:
+    return f"{100 * found.value:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"

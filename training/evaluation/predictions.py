@@ -1,0 +1,118 @@
+"""A network's answers to a set of images, and what they are worth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from orthoedge.benchmarks.metrics import classification as measure
+from orthoedge.training.data.dataset import Radiographs
+from orthoedge.training.model.ensemble import Ensemble
+from orthoedge.training.recipe import Recipe
+from orthoedge.training.run_folder import Epoch, TrainingMetrics
+
+_BATCH = 64
+# On the CPU 4 images of 224 × 224: the C library takes larger activations from the kernel and gives
+# them back layer by layer, and clearing their pages cost as much time as the network.
+_CPU_PIXELS = 4 * 224 * 224
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A network's float32 answers to a set of images."""
+
+    logits: npt.NDArray[np.float32]
+    """(N, C)."""
+    branch_logits: npt.NDArray[np.float32]
+    """(B, N, C), each branch's own, before fusion."""
+    saliency_map: npt.NDArray[np.float32]
+    """(N, h, w) of each image's true class."""
+    predicted_map: npt.NDArray[np.float32]
+    """(N, h, w) of each image's predicted class."""
+    loss: float
+    accuracy: float
+    confusion: npt.NDArray[np.int64]
+    """(C, C)."""
+
+
+def evaluate(network: Ensemble, data: Radiographs) -> Evaluation:
+    """Run images through a network in float32, whatever precision it trains in.
+
+    Of the maps (N, C, h, w) only two per image are kept: the true and the predicted class's.
+    """
+    device = next(network.parameters()).device
+    batch = max(1, _CPU_PIXELS // data.images[0].size) if device.type == "cpu" else _BATCH
+    network.eval()
+    logits, branches, true_maps, predicted_maps = [], [], [], []
+    with torch.inference_mode():
+        for start in range(0, len(data), batch):
+            chosen = slice(start, start + batch)
+            truth = torch.from_numpy(data.labels[chosen])
+            seen = network.explain(torch.from_numpy(data.images[chosen, None]).to(device))
+            rows = torch.arange(len(truth))
+            maps, answers = seen.saliency_map.cpu(), seen.logits.cpu()
+            logits.append(answers)
+            branches.append(_branch_logits(network, seen.feature_vector).cpu())
+            true_maps.append(maps[rows, truth])
+            predicted_maps.append(maps[rows, answers.argmax(1)])
+    answers = torch.cat(logits)
+    truth = torch.from_numpy(data.labels)
+    predicted = answers.argmax(1)
+    return Evaluation(
+        logits=answers.numpy(),
+        branch_logits=torch.cat(branches, 1).numpy(),
+        saliency_map=torch.cat(true_maps).numpy(),
+        predicted_map=torch.cat(predicted_maps).numpy(),
+        loss=float(F.cross_entropy(answers, truth)),
+        accuracy=float((predicted == truth).double().mean()),
+        confusion=measure.confusion(data.labels, predicted.numpy(), answers.shape[1]),
+    )
+
+
+def _branch_logits(network: Ensemble, features: Tensor) -> Tensor:
+    """(N, K), the branches' pooled features side by side -> (B, N, C)."""
+    branches: list[Any] = list(network.branches)
+    widths = [int(branch.backbone.num_features) for branch in branches]
+    pairs = zip(branches, torch.split(features, widths, 1), strict=True)  # type: ignore[no-untyped-call]
+    logits = torch.stack([branch.head(part) for branch, part in pairs])
+    return torch.cat((-logits / 2, logits / 2), 2) if network.sigmoid else logits
+
+
+def training_metrics(
+    judged: Evaluation,
+    data: Radiographs,
+    recipe: Recipe,
+    network: Ensemble,
+    epochs: Sequence[Epoch],
+    best: int,
+) -> TrainingMetrics:
+    """Metrics of the best epoch (from 1) on the test part."""
+    recall = measure.recalls(judged.confusion)
+    pointed = [
+        measure.points_at(saliency, boxes)
+        for saliency, boxes in zip(judged.saliency_map, data.boxes, strict=True)
+        if boxes
+    ]
+    return TrainingMetrics(
+        images=len(data),
+        accuracy=judged.accuracy,
+        macro_f1=measure.macro_f1(judged.confusion),
+        recall={label: float(r) for label, r in zip(recipe.labels, recall, strict=True)},
+        loss=judged.loss,
+        expected_calibration_error=measure.expected_calibration_error(
+            measure.softmax(judged.logits), data.labels
+        ),
+        pointing_game=float(np.mean(pointed)) if pointed else None,
+        pointing_images=len(pointed),
+        val_macro_f1=epochs[best - 1].val_macro_f1,
+        best_epoch=best,
+        epochs=len(epochs),
+        fusion=tuple(network.fusion().tolist()),
+    )

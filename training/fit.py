@@ -1,0 +1,268 @@
+"""The training loop, to be read from top to bottom.
+
+Each epoch ends with the best weights, then the state, then the log, each written atomically. A
+process killed at any moment therefore loses the epoch it was in and nothing else, and `resume`
+repeats that epoch from the same random numbers.
+
+Under `torchrun` every process runs this same function on its share of each batch. The first one
+alone reads the validation part, judges, writes and speaks; what it decides is broadcast.
+"""
+
+from __future__ import annotations
+
+import math
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+import msgspec
+import torch
+from tqdm import tqdm
+
+from orthoedge.benchmarks.metrics import classification as measure
+from orthoedge.runtime.atomic_files import write_atomic
+from orthoedge.runtime.errors import RecipeError
+from orthoedge.training import run_folder as folder
+from orthoedge.training.checkpoint import (
+    State,
+    keep_start,
+    load_state,
+    open_folder,
+    save_state,
+)
+from orthoedge.training.data.dataset import Radiographs
+from orthoedge.training.data.index import Study, list_sha256
+from orthoedge.training.data.loader import batches, steps_per_epoch
+from orthoedge.training.data.splits import split
+from orthoedge.training.data_quality.leakage import check_leaks
+from orthoedge.training.data_quality.shortcut_audit import ShortcutAudit, audit
+from orthoedge.training.distributed import open_fabric, training_precision
+from orthoedge.training.evaluation.plots import write_curves
+from orthoedge.training.evaluation.predictions import evaluate, training_metrics
+from orthoedge.training.evaluation.report import write_evaluation
+from orthoedge.training.model.batch_norm import start_running_statistics
+from orthoedge.training.model.ensemble import build
+from orthoedge.training.model.weights import load_weights, model_bytes, read_safetensors
+from orthoedge.training.progress import (
+    EventLog,
+    say,
+    say_epoch,
+    say_result,
+    say_start,
+)
+from orthoedge.training.recipe import Recipe
+from orthoedge.training.run_folder import Epoch, Report, TrainingMetrics
+from orthoedge.training.step import Stepper, learning_rate
+
+
+def fit(
+    recipe: Recipe,
+    studies: Sequence[Study],
+    out: Path,
+    weights: Sequence[Path] = (),
+    resume: bool = False,
+    progress: bool | None = None,
+    data: Path | None = None,
+    cache: Path | None = None,
+    fold: int | None = None,
+) -> TrainingMetrics:
+    """Train one network on one split and leave a run folder behind.
+
+    Args:
+        recipe: every setting.
+        studies: the whole set; divided here, by group.
+        out: the run folder.
+        weights: safetensors to start from, each a run's model or a backbone's timm state; what
+            two of them hold is taken from the later.
+        resume: go on where a run in `out` was stopped; without a state there, say so and start.
+        progress: bars (True) or one line per epoch (False); default: bars on a terminal.
+        data: the folder that split.csv names its paths from; default: the working folder.
+        cache: folder that keeps preprocessed images; None: they are kept in memory alone.
+        fold: which of `split.folds` is the test part, from 0.
+
+    Returns:
+        The best epoch's metrics on the test part.
+
+    Raises:
+        DataError: unusable studies or weights, two parts of the split that share a radiograph,
+            `out` already holds a run, or the data changed.
+        RecipeError: an unknown backbone, several networks to compare, a batch that the processes
+            cannot share, or a resumed run with another recipe.
+    """
+    if recipe.combine == "compare" and len(recipe.backbones) > 1:
+        raise RecipeError("combine: networks to compare are trained one by one, not by one fit")
+    fabric = open_fabric(recipe)
+    first = fabric.is_global_zero
+    bars = first and (sys.stderr.isatty() if progress is None else progress)
+    resumed: bool = fabric.broadcast(first and open_folder(out, recipe, resume))
+    parts = split(studies, recipe.split, fold)
+    read = partial(
+        Radiographs,
+        labels=recipe.labels,
+        preprocess=recipe.preprocess,
+        progress=bars,
+        cache=cache,
+    )
+    with fabric.rank_zero_first():  # who fills the cache; the others map what it wrote
+        train = read(parts.train)
+        if first:  # the test part too: a bad image is not found after hours of training
+            val, test = read(parts.val), read(parts.test)
+    _check_share(len(train), recipe, fabric.world_size)
+
+    network = build(recipe)
+    network.check_maps(recipe.augment.crop or recipe.preprocess.size)
+    loaded = tuple(load_weights(network, file) for file in weights if not resumed)
+    if first:
+        if not resumed:
+            check_leaks(parts, (train, val, test), recipe.split.by)
+        report = Report(
+            data=str((data or Path.cwd()).resolve()),
+            training_list_sha256=list_sha256(parts.train, train.digests),
+            validation_list_sha256=list_sha256(parts.val, val.digests),
+            test_list_sha256=list_sha256(parts.test, test.digests),
+            precision=training_precision(recipe),
+            device=str(fabric.device),
+            weights=loaded,
+        )
+        val, test = _view(val, recipe), _view(test, recipe)
+        keep_start(out, recipe, parts, report, resumed, resume)
+        say_start(recipe, parts, report, fabric.world_size)
+        shortcuts = _shortcuts(out, recipe, studies, resumed)
+        for line in shortcuts.lines():
+            say(line)
+
+    network.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if not resumed:
+        start = islice(batches(train, recipe, 0), 4)
+        start_running_statistics(network, (images.to(fabric.device) for images, _ in start))
+    steps = steps_per_epoch(len(train), recipe.batch)
+    stepper = Stepper(recipe, network, fabric, train.labels, steps)
+    state = State()
+    if resumed:
+        state = load_state(out / folder.STATE, stepper)
+        given = ", its weights replace --weights" if weights else ""
+        say(f"resuming after epoch {len(state.epochs)}{given}")
+    done, started = len(state.epochs), time.monotonic()
+    if first:
+        events = EventLog(out / "tensorboard", max(done, 1))
+        if done:  # the kill may have come between the state and the log
+            _write_log(out / folder.LOG, state.epochs)
+            events.add(state.epochs[-1])
+
+    for epoch in range(done + 1, recipe.epochs + 1):
+        if recipe.patience and state.stale >= recipe.patience:
+            say(f"no better epoch in {recipe.patience}: stopped")
+            break
+        learned = _learn(stepper, train, epoch, bars)
+        row: Epoch = fabric.broadcast(_judge(stepper, val, learned) if first else None)  # type: ignore[assignment]
+        better = state.add(row)
+        if first:
+            if better:
+                write_atomic(out / folder.MODEL, model_bytes(stepper.judged))
+            save_state(out / folder.STATE, stepper, state)
+            _write_log(out / folder.LOG, state.epochs)
+            events.add(row)
+            left = (time.monotonic() - started) / (epoch - done) * (recipe.epochs - epoch)
+            say_epoch(row, recipe.epochs, better, left)
+
+    if first:
+        tensors, _ = read_safetensors(out / folder.MODEL)
+        network.load_state_dict(tensors)
+        judged = evaluate(network, test)
+        result = training_metrics(judged, test, recipe, network, state.epochs, state.best)
+        write_curves(out / "curves.png", state.epochs, state.best)
+        command = shlex.join((Path(sys.argv[0]).name, *sys.argv[1:]))
+        write_evaluation(out / folder.EVALUATION, judged, test, recipe, network, shortcuts, command)
+        folder.write_record(out / folder.METRICS, result)  # last: a run with it is finished
+        say_result(result, shortcuts, out)
+    return fabric.broadcast(result if first else None)  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
+class _Learned:
+    """An epoch's training, over all processes."""
+
+    epoch: int
+    loss: float
+    accuracy: float
+    images_per_second: float
+    started: float
+
+
+def _learn(stepper: Stepper, train: Radiographs, epoch: int, bars: bool) -> _Learned:
+    """One pass over the training images.
+
+    Raises:
+        RecipeError: the loss is no longer a number.
+    """
+    recipe, fabric = stepper.recipe, stepper.fabric
+    started = time.monotonic()
+    # Dropout: the same after a resume, and not the same in two processes.
+    torch.manual_seed(recipe.seed * 1_000_003 + epoch + (fabric.global_rank << 40))
+    stepper.model.train()
+    totals = torch.zeros(3, device=fabric.device)  # loss × images, correct, images
+    bar = tqdm(
+        batches(train, recipe, epoch, fabric.global_rank, fabric.world_size),
+        f"epoch {epoch}/{recipe.epochs}",
+        stepper.steps,
+        unit="batch",
+        disable=not bars,
+        leave=False,
+    )
+    for step, (images, truth) in enumerate(bar):
+        totals += stepper(images, truth, epoch, step)
+        if bars and step % 10 == 0:  # reading waits for the device
+            bar.set_postfix_str(f"loss {totals[0] / totals[2]:.3f}")
+    if fabric.world_size > 1:
+        totals = fabric.all_reduce(totals, reduce_op="sum")  # type: ignore[assignment]
+    loss, hits, seen = totals.tolist()
+    if not math.isfinite(loss):
+        raise RecipeError(f"epoch {epoch}: the loss is {loss}; lower lr ({recipe.lr})")
+    return _Learned(epoch, loss / seen, hits / seen, seen / (time.monotonic() - started), started)
+
+
+def _judge(stepper: Stepper, val: Radiographs, learned: _Learned) -> Epoch:
+    judged = evaluate(stepper.judged, val)
+    return Epoch(
+        epoch=learned.epoch,
+        train_loss=learned.loss,
+        train_accuracy=learned.accuracy,
+        val_loss=judged.loss,
+        val_accuracy=judged.accuracy,
+        val_macro_f1=measure.macro_f1(judged.confusion),
+        lr=learning_rate(stepper.recipe, learned.epoch),
+        seconds=time.monotonic() - learned.started,
+        images_per_second=learned.images_per_second,
+    )
+
+
+def _check_share(images: int, recipe: Recipe, processes: int) -> None:
+    if processes > 1 and images < recipe.batch:
+        raise RecipeError(
+            f"batch: {recipe.batch} images are more than the {images} of the training part, which "
+            f"{processes} processes cannot share"
+        )
+
+
+def _shortcuts(out: Path, recipe: Recipe, studies: Sequence[Study], resumed: bool) -> ShortcutAudit:
+    """The set's audit; a resumed run reads what it found before."""
+    path = out / folder.SHORTCUTS
+    if not resumed or not path.is_file():
+        folder.write_record(path, audit(studies, recipe.labels, recipe.split.seed))
+    return folder.read_record(path, ShortcutAudit)
+
+
+def _write_log(path: Path, epochs: Sequence[Epoch]) -> None:
+    # Written whole: after a resume no epoch is in it twice.
+    rows: list[tuple[object, ...]] = [msgspec.structs.astuple(row) for row in epochs]
+    folder.write_table(path, Epoch.__struct_fields__, rows)
+
+
+def _view(data: Radiographs, recipe: Recipe) -> Radiographs:
+    """What validation and test look at: fixed crops where training sees crops."""
+    return data.cropped(recipe.augment.crop, recipe.seed) if recipe.augment.crop else data

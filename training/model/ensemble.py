@@ -1,0 +1,253 @@
+"""The network: GAP-linear branches whose logits are added with learnable weights.
+
+A branch is a backbone F, global average pooling and a linear head. Adding the logits of branches
+with equally large maps is again one GAP-linear head over the concatenated features, so an ensemble
+of two and a student of one branch have the same face, and every tool works on both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from orthoedge.runtime.errors import RecipeError
+from orthoedge.training.model.plain_cnn import is_plain_cnn, plain_cnn
+from orthoedge.training.recipe import Recipe
+
+_SCALE = 1 / 127.5
+"""Pixels enter the network as x / 127.5 - 1 (mean and deviation 0.5), inside the exported graph."""
+
+_PROBE = 192  # pixels: a multiple of 64, and not the 224 that a transformer may be fixed to
+_BEHIND_POOLING = {
+    "MobileNetV3": ("conv_head", "norm_head", "act2"),  # V4 too
+    "VGG": ("pre_logits",),
+}
+"""Layers of timm's networks that `forward_features` stops before: dropped, which is cheaper."""
+
+_EPSILON = 1e-6  # pytorch-grad-cam's, so that the two agree to rounding
+
+
+class Explained(NamedTuple):
+    """One forward pass with its explanation: the face of every exported graph."""
+
+    logits: Tensor
+    """float32 (N, C)."""
+    saliency_map: Tensor
+    """float32 (N, C, h, w), non-negative."""
+    feature_vector: Tensor
+    """float32 (N, K)."""
+
+
+class Branch(nn.Module):
+    """A backbone, global average pooling, dropout and a linear head."""
+
+    def __init__(self, name: str, classes: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.name = name
+        backbone = plain_cnn(name) if is_plain_cnn(name) else _timm_backbone(name)
+        self.backbone: nn.Module = backbone
+        self._check_map()
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(int(backbone.num_features), classes)  # type: ignore[arg-type]
+
+    @torch.no_grad()
+    def _check_map(self) -> None:
+        """Refuse backbones of tokens, of channels that come last, or of one size of image."""
+        self.eval()  # so that neither random numbers nor running statistics are touched
+        try:
+            found = tuple(self.features(torch.zeros(1, 1, _PROBE, _PROBE)).shape)
+        except (AssertionError, RuntimeError) as error:
+            raise RecipeError(f"backbone: {self.name} does not take any size of image") from error
+        self.train()
+        if len(found) != 4 or found[1] != self.backbone.num_features:
+            raise RecipeError(
+                f"backbone: {self.name} gives features {found}, not a map (B, K, h, w): "
+                "choose a convolutional network"
+            )
+
+    def features(self, x: Tensor) -> Tensor:
+        """(B, 1, S, S) -> (B, K, h, w)."""
+        return self.backbone.forward_features(x)  # type: ignore[no-any-return, operator]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 1, S, S) -> (B, C)."""
+        return self.head(self.dropout(self.features(x).mean((2, 3))))  # type: ignore[no-any-return]
+
+
+def _timm_backbone(name: str) -> nn.Module:
+    """A network of timm that ends in its last map: layers behind pooling would break GAP-linear.
+
+    Raises:
+        RecipeError: timm has no such network.
+    """
+    # VGG's 120 million weights behind the map are not wanted, so they are not drawn either.
+    narrow: dict[str, Any] = {"mlp_ratio": 1 / 4096} if name.startswith("vgg") else {}
+    try:
+        backbone: Any = timm.create_model(name, in_chans=1, num_classes=0, global_pool="", **narrow)
+    except (RuntimeError, ValueError, OSError) as error:
+        raise RecipeError(f"backbone: timm has no model named {name}") from error
+    kind = type(backbone).__name__
+    if kind == "ConvNeXt" and isinstance(backbone.norm_pre, nn.Identity):
+        # It normalizes the pooled vector; normalizing each cell before pooling is linear after it.
+        backbone.norm_pre = backbone.head.norm
+        backbone.head = nn.Identity()
+    for unused in _BEHIND_POOLING.get(kind, ()):
+        if hasattr(backbone, unused):
+            setattr(backbone, unused, nn.Identity())
+    return backbone  # type: ignore[no-any-return]
+
+
+class Ensemble(nn.Module):
+    """Branches fused by weights that start at `fusion`, stay positive and sum to one.
+
+    Args:
+        backbones: timm names or `plain_cnn_W`; one makes a student, two or more an ensemble.
+        classes: C.
+        fusion: starting weight of each branch, positive; learned as a softmax.
+        dropout: before each linear head, in training only.
+        head: `sigmoid` learns one logit z for two classes and gives -z/2 and z/2 as theirs: their
+            softmax is sigmoid(z) for the second class, and the map exists for both.
+
+    Raises:
+        RecipeError: an unknown backbone, weights that do not fit the backbones, or one sigmoid for
+            other than two classes.
+    """
+
+    def __init__(
+        self,
+        backbones: Sequence[str],
+        classes: int,
+        fusion: Sequence[float] | None = None,
+        dropout: float = 0.0,
+        head: Literal["softmax", "sigmoid"] = "softmax",
+    ) -> None:
+        super().__init__()
+        if head == "sigmoid" and classes != 2:
+            raise RecipeError(f"head: one sigmoid tells two labels apart, not {classes}")
+        self.sigmoid = head == "sigmoid"
+        fusion = fusion or [1.0 / len(backbones)] * len(backbones)
+        if len(fusion) != len(backbones) or min(fusion) <= 0:
+            raise RecipeError(f"fusion: expected {len(backbones)} positive weights, got {fusion}")
+        width = 1 if self.sigmoid else classes
+        self.branches = nn.ModuleList(Branch(name, width, dropout) for name in backbones)
+        self.fusion_logits = nn.Parameter(torch.tensor(fusion).log())
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the backbones."""
+        return tuple(branch.name for branch in self._branches())
+
+    def fusion(self) -> Tensor:
+        """(branches,) weights, positive, sum 1."""
+        return self.fusion_logits.softmax(0)
+
+    def features(self, x: Tensor) -> Tensor:
+        """Map float (B, 1, S, S) to (B, K, h, w), the branches' features concatenated.
+
+        Raises:
+            RecipeError: the branches' maps differ in size, so their sum is not GAP-linear.
+        """
+        maps = [branch.features(x) for branch in self._branches()]
+        if len({tuple(m.shape[2:]) for m in maps}) > 1:
+            sizes = ", ".join(
+                f"{branch.name} {tuple(m.shape[2:])}"
+                for branch, m in zip(self._branches(), maps, strict=True)
+            )
+            raise RecipeError(f"backbones: feature maps must be equally large, got {sizes}")
+        return torch.cat(maps, 1)
+
+    @torch.no_grad()
+    def check_maps(self, size: int) -> None:
+        """Raise RecipeError unless the branches' maps are equally large on squares of `size`."""
+        before = self.training
+        self.eval().features(torch.zeros(1, 1, size, size))
+        self.train(before)
+
+    def head(self) -> tuple[Tensor, Tensor]:
+        """W (C, K) and b (C,) of the one linear head the fused branches amount to."""
+        weights = self.fusion()
+        pairs = list(zip(weights, self._branches(), strict=True))
+        weight = torch.cat([w * branch.head.weight for w, branch in pairs], 1)
+        bias = torch.stack([w * branch.head.bias for w, branch in pairs]).sum(0)
+        if self.sigmoid:
+            return torch.cat((-weight / 2, weight / 2)), torch.cat((-bias / 2, bias / 2))
+        return weight, bias
+
+    def forward(self, images: Tensor) -> Tensor:
+        """uint8 (B, 1, S, S) -> fused logits (B, C); dropout acts in training."""
+        return self.answers(images)[0]
+
+    def answers(self, images: Tensor) -> Tensor:
+        """uint8 (B, 1, S, S) -> (1 + branches, B, C): the fused logits, then each branch's own."""
+        x = normalise(images)
+        own = torch.stack([branch(x) for branch in self._branches()])  # (branches, B, C or 1)
+        fused = (self.fusion()[:, None, None] * own).sum(0, keepdim=True)
+        logits = torch.cat((fused, own))
+        return torch.cat((-logits / 2, logits / 2), 2) if self.sigmoid else logits
+
+    def explain(self, images: Tensor) -> Explained:
+        """uint8 (B, 1, S, S) -> logits, saliency map and feature vector in one pass."""
+        return explain(self.features(normalise(images)), *self.head())
+
+    def _branches(self) -> list[Branch]:
+        return list(self.branches)  # type: ignore[arg-type]
+
+
+def build(recipe: Recipe) -> Ensemble:
+    """The network that a recipe trains, with random weights.
+
+    Raises:
+        RecipeError: an unknown backbone.
+    """
+    return Ensemble(
+        recipe.backbones, len(recipe.labels), recipe.fusion, recipe.dropout, recipe.head
+    )
+
+
+def normalise(images: Tensor) -> Tensor:
+    """Scale uint8 (B, 1, S, S) to float32, -1 to 1."""
+    return images.float() * _SCALE - 1
+
+
+def explain(features: Tensor, weight: Tensor, bias: Tensor) -> Explained:
+    """Logits and Grad-CAM++ maps of a GAP-linear head, in closed form.
+
+    With Z = h·w the gradient of logit c by feature map k is the constant g = W_ck / Z, so
+    Grad-CAM++ (Chattopadhay et al., WACV 2018, eq. 19) needs no backward pass.
+
+    Args:
+        features: (N, K, h, w).
+        weight: (C, K).
+        bias: (C,).
+    """
+    features = features.float()
+    pooled = features.mean((2, 3))  # (N, K)
+    logits = pooled @ weight.t() + bias  # (N, C)
+    channel = grad_cam_weights(features, weight)  # (N, C, K)
+    height, width = features.shape[2:]
+    maps = torch.relu(channel @ features.flatten(2))  # (N, C, K) @ (N, K, hw) -> (N, C, hw)
+    return Explained(logits, maps.reshape(*maps.shape[:2], height, width), pooled)
+
+
+def grad_cam_weights(features: Tensor, weight: Tensor) -> Tensor:
+    """Grad-CAM++ weight of every channel for every class: (N, K, h, w), (C, K) -> (N, C, K)."""
+    cells = features.shape[2] * features.shape[3]
+    gradient = weight / cells  # (C, K)
+    total = features.sum((2, 3))[:, None, :]  # (N, 1, K)
+    squared = gradient**2
+    return torch.relu(gradient) * cells * squared / denominator(total, gradient)
+
+
+def denominator(total: Tensor, gradient: Tensor) -> Tensor:
+    """2g² + S g³ + ε, where the sum of the first two counts as g² at least.
+
+    Grad-CAM++ divides g² by it and is meant for features that are not negative, where the quotient
+    is ½ at most. For others it grows without limit towards W·mean(F) = -2 and is negative beyond.
+    Here it ends at 1, which W·mean(F) = -1 reaches; up to there it is pytorch-grad-cam's.
+    """
+    squared = gradient**2
+    return torch.maximum(2 * squared + total * gradient**3, squared) + _EPSILON

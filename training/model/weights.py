@@ -1,0 +1,134 @@
+"""Starting weights from a safetensors file: another run's, or a timm backbone's. No pickles."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from orthoedge.runtime.atomic_files import sha256
+from orthoedge.runtime.errors import DataError
+from orthoedge.training.model.ensemble import Ensemble
+
+
+class WeightsReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a weights file gave to a network."""
+
+    file: str
+    """Name of the file."""
+    sha256: str
+    """Of the file."""
+    into: str
+    """`all`, or the timm name of the one backbone it was loaded into."""
+    loaded: int
+    """Tensors loaded."""
+    wanted: int
+    """Tensors of what `into` names; those not loaded are listed in `missed`."""
+    missed: tuple[str, ...]
+    """Tensors of the network, or of that backbone's branch, that the file does not give."""
+    unused: tuple[str, ...]
+    """Tensors of the file that the network has no place for, or another shape."""
+
+    def line(self) -> str:
+        """Return one line for the log."""
+        text = f"weights {self.file}: {self.loaded} of {self.wanted} tensors of {self.into} loaded"
+        if self.missed:
+            text += f"; not in the file: {_some(self.missed)}"
+        if self.unused:
+            text += f"; in the file but not used: {_some(self.unused)}"
+        return text
+
+
+def _some(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+
+
+def read_safetensors(path: Path) -> tuple[dict[str, Tensor], str]:
+    """Tensors of a safetensors file, and its SHA-256.
+
+    Raises:
+        DataError: not readable, or another format; a pickle is never opened.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: weights cannot be read: {error.strerror}") from error
+    try:
+        return load(data), sha256(data)
+    except SafetensorError as error:
+        hint = " (a pickle can run code when opened, so .pt and .pth are refused)"
+        raise DataError(
+            f"{path}: expected a safetensors file"
+            f"{hint if path.suffix in {'.pt', '.pth', '.pkl', '.bin', '.ckpt'} else ''}: {error}"
+        ) from error
+
+
+def load_weights(network: Ensemble, path: Path) -> WeightsReport:
+    """Load what fits: a run's model.safetensors, or the timm state of one of the backbones.
+
+    A file of a single branch goes into the branch of the network that it fits best. A first
+    convolution for three equal channels is summed to one, which leaves its answer on grey images
+    as it was. A tensor fits if name and shape agree.
+
+    Raises:
+        DataError: not a safetensors file, or nothing in it fits.
+    """
+    tensors, digest = read_safetensors(path)
+    own = network.state_dict()
+    held = {name.split(".")[1] for name in tensors if name.startswith("branches.")}
+    if len(held) > 1 or (held and len(network.names) == 1):
+        into, branch, prefix = "all", "", ""
+    else:
+        inner = "" if held else "backbone."
+        if not held:  # timm's ConvNeXt normalizes behind the pooling, ours before it
+            tensors = {n.replace("head.norm.", "norm_pre."): t for n, t in tensors.items()}
+        if held:  # of a run with one branch; its fusion is 1 and says nothing here
+            start = f"branches.{held.pop()}."
+            tensors = {n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)}
+        fits = [len(_fitting(tensors, own, _branch(i) + inner)) for i in range(len(network.names))]
+        best = max(range(len(fits)), key=lambda i: fits[i])
+        into, branch, prefix = network.names[best], _branch(best), _branch(best) + inner
+    fitting = _fitting(tensors, own, prefix)
+    if not fitting:
+        raise DataError(
+            f"{path}: no tensor fits {' or '.join(network.names)}; the file's first is "
+            f"{next(iter(tensors), 'missing: it is empty')}"
+        )
+    network.load_state_dict(own | fitting)
+    wanted = [name for name in own if name.startswith(prefix)]
+    return WeightsReport(
+        file=path.name,
+        sha256=digest,
+        into=into,
+        loaded=len(fitting),
+        wanted=len(wanted),
+        missed=tuple(n for n in own if n.startswith(branch) and n not in fitting),
+        unused=tuple(name for name in tensors if prefix + name not in fitting),
+    )
+
+
+def _branch(index: int) -> str:
+    return f"branches.{index}."
+
+
+def _fitting(tensors: dict[str, Tensor], own: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Tensors of the file that fit, under the network's names."""
+    fitting = {}
+    for name, tensor in tensors.items():
+        target = own.get(prefix + name)
+        if target is None:
+            continue
+        if tensor.ndim == 4 and tensor.shape[1] == 3 and target.shape[1] == 1:
+            tensor = tensor.sum(1, keepdim=True)
+        if tensor.shape == target.shape:
+            fitting[prefix + name] = tensor.to(target.dtype)
+    return fitting
+
+
+def model_bytes(network: torch.nn.Module) -> bytes:
+    """The network's state as safetensors."""
+    return save({name: t.detach().cpu().contiguous() for name, t in network.state_dict().items()})
