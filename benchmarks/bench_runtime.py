@@ -18,11 +18,11 @@ from orthoedge.runtime.engine import Engine, Precision
 from orthoedge.runtime.errors import EngineError, MissingDependency
 from orthoedge.runtime.image_io.radiograph import Radiograph
 from orthoedge.runtime.image_io.reader import read_image
-from orthoedge.runtime.image_quality import find_faults
-from orthoedge.runtime.image_statistics import look
+from orthoedge.runtime.image_quality import check_image_quality
+from orthoedge.runtime.image_statistics import image_statistics
 from orthoedge.runtime.overlay.overlay import overlay, side_by_side, to_png
 from orthoedge.runtime.pipeline import ActiveEngine, Finding, Pipeline
-from orthoedge.runtime.preprocess import STANDARD, Preprocess, find_field
+from orthoedge.runtime.preprocess import STANDARD, Preprocess, find_collimated_field
 from orthoedge.targets import open_engine
 
 SMALL, DETECTOR = (512, 512), (2500, 2048)
@@ -77,7 +77,7 @@ def bench_preprocess(benchmark: BenchmarkFixture, shape: Shape) -> None:
 
 @every_shape
 def bench_find_field(benchmark: BenchmarkFixture, shape: Shape) -> None:
-    benchmark(find_field, radiograph(shape))
+    benchmark(find_collimated_field, radiograph(shape))
 
 
 @every_shape
@@ -92,13 +92,13 @@ def bench_clahe(benchmark: BenchmarkFixture, shape: Shape) -> None:
 
 
 def bench_look(benchmark: BenchmarkFixture) -> None:
-    benchmark(look, STANDARD(radiograph(SMALL)))
+    benchmark(image_statistics, STANDARD(radiograph(SMALL)))
 
 
 @every_shape
 def bench_faults(benchmark: BenchmarkFixture, shape: Shape) -> None:
     pixels = radiograph(shape)
-    benchmark(find_faults, pixels, STANDARD.prepare(pixels)[1], STANDARD.size)
+    benchmark(check_image_quality, pixels, STANDARD.prepare(pixels)[1], STANDARD.size)
 
 
 @every_engine
@@ -110,7 +110,11 @@ def bench_engine(benchmark: BenchmarkFixture, target: str, precision: Precision)
 def bench_decide(benchmark: BenchmarkFixture) -> None:
     engine, square = engine_of("portable", "fp32"), STANDARD(radiograph(SMALL))
     ran, outputs = ActiveEngine.for_bundle(BUNDLE, engine), engine.run(square[None, None])
-    labels, alert, glance = BUNDLE.manifest.labels, BUNDLE.manifest.alert_labels, look(square)
+    labels, alert, glance = (
+        BUNDLE.manifest.labels,
+        BUNDLE.manifest.alert_labels,
+        image_statistics(square),
+    )
 
     def conclude() -> None:
         distance = ran.distance(outputs.feature_vector[0], glance)

@@ -79,7 +79,7 @@ def make_record(
     """
     if target not in TARGETS:
         check_target(target)  # raises, naming those that there are
-    described, before = machine.describe(), read_board(root)
+    described, before = machine.describe_machine(), read_board(root)
     sample = min(SAMPLES.glob("*.png"))
     pixels = read_image(sample).pixels
     ran, missing = [], []
@@ -200,7 +200,7 @@ def _time(calls: int, seconds: float, root: Path, call: Callable[[], object]) ->
     """Call for `seconds`, and `calls` times at least, with an eye on the sensors."""
     for _ in range(_WARMUP):
         call()
-    bystanders = machine.Bystanders()
+    bystanders = machine.BackgroundLoad()
     parts: list[npt.NDArray[np.float64]] = []
     with PowerMeter(root) as meter:
         begun = perf_counter()

@@ -47,7 +47,7 @@ CROWDED = 0.1
 """Cores kept busy by other processes above which one timing run is not to be quoted."""
 
 
-class Bystanders:
+class BackgroundLoad:
     """What the rest of the machine does while something of this process is timed."""
 
     def __init__(self) -> None:
@@ -87,7 +87,7 @@ class Machine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """Version of each package that is installed."""
 
 
-def describe() -> Machine:
+def describe_machine() -> Machine:
     """Describe this machine now."""
     return Machine(
         cpu=_cpu_model(),

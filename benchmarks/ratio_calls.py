@@ -19,7 +19,7 @@ from orthoedge.benchmarks.baselines.minimal_pipeline import (
     read_dicom_bare,
 )
 from orthoedge.benchmarks.baselines.pytorch_gradcam import SeedsPipeline
-from orthoedge.benchmarks.machine import Bystanders
+from orthoedge.benchmarks.machine import BackgroundLoad
 from orthoedge.benchmarks.ratio_rows import Row, Setting, ratio_row
 from orthoedge.benchmarks.timing.latency import interleaved
 from orthoedge.runtime.pipeline import Pipeline
@@ -45,7 +45,7 @@ def seeds(setting: Setting) -> list[Row]:
     """
     pixels, pipeline = sample(SIDE), open_default(setting)
     way = SeedsPipeline(setting.threads)
-    others, rounds = Bystanders(), setting.fewer(4)
+    others, rounds = BackgroundLoad(), setting.fewer(4)
     calls: _Calls = {_OURS: lambda: pipeline(pixels), "seeds": lambda: way(pixels)}
     # PyTorch's threads go on spinning for milliseconds, and would still run beside a first call.
     settle = {_OURS: _AFTER_PYTORCH, "seeds": 1}
@@ -71,7 +71,7 @@ def bare(setting: Setting) -> list[Row]:
     """The pipeline against the calls of OpenCV and OpenVINO that it cannot do without."""
     pixels, pipeline = sample(SIDE), open_default(setting)
     way = BareWay(pipeline, pixels)
-    others = Bystanders()
+    others = BackgroundLoad()
     calls: _Calls = {_OURS: lambda: pipeline(pixels), "bare": way}
     times = interleaved(calls, rounds=setting.rounds, warmup=WARMUP)
     note = (
@@ -105,7 +105,7 @@ def saliency(setting: Setting) -> list[Row]:
     logits = BareInference(compile_model(cut, size, setting.threads, None), size)
     for inference in (whole, logits):
         inference.image[0, 0] = manifest.preprocess(sample(SIDE))
-    others = Bystanders()
+    others = BackgroundLoad()
     times = interleaved({_OURS: whole, "logits": logits}, rounds=setting.rounds, warmup=WARMUP)
     note = "inference alone, on one image: logits, map and features against the logits"
     return [
@@ -131,12 +131,13 @@ def dicom(setting: Setting) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "radiograph.dcm"
         write_dicom(path)
-        others = Bystanders()
+        others = BackgroundLoad()
         calls: _Calls = {_OURS: lambda: pipeline(path), "read": lambda: read_dicom_bare(path)}
         times = interleaved(calls, rounds=rounds, warmup=3)
     note = (
         f"{_ROWS}×{_COLUMNS}, {sample_files.BITS} bits, uncompressed, with a window, from a "
-        "file that the system holds in memory; ours goes on to preprocessing, inference, map and decision"
+        "file that the system holds in memory; ours goes on to preprocessing, inference, map and "
+        "decision"
     )
     return [
         ratio_row(

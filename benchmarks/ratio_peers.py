@@ -11,7 +11,7 @@ import numpy as np
 from orthoedge.benchmarks.baselines.external import HandWritten, Peer, Stopwatch
 from orthoedge.benchmarks.baselines.folder_throughput import sample
 from orthoedge.benchmarks.baselines.minimal_pipeline import BareWay
-from orthoedge.benchmarks.machine import Bystanders
+from orthoedge.benchmarks.machine import BackgroundLoad
 from orthoedge.benchmarks.ratio_calls import SIDE, WARMUP, open_default
 from orthoedge.benchmarks.ratio_rows import (
     Row,
@@ -45,7 +45,7 @@ def peers(setting: Setting) -> tuple[list[Row], list[Missing]]:
         _OURS: clock.timed(lambda: pipeline(pixels)),
         _INFER: clock.timed(BareWay(pipeline, pixels).infer),
     }
-    labels, missing, others = {}, [], Bystanders()
+    labels, missing, others = {}, [], BackgroundLoad()
     try:
         by_hand = HandWritten(setting.bundle, pixels, setting.threads)
         calls[_BY_HAND], labels[_BY_HAND] = clock.timed(by_hand), "ONNX Runtime by hand, INT8"

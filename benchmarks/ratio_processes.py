@@ -18,7 +18,7 @@ from orthoedge.benchmarks.baselines.folder_throughput import (
     write_pngs,
 )
 from orthoedge.benchmarks.baselines.minimal_pipeline import compiled_of
-from orthoedge.benchmarks.machine import Bystanders
+from orthoedge.benchmarks.machine import BackgroundLoad
 from orthoedge.benchmarks.ratio_rows import (
     Row,
     Setting,
@@ -46,7 +46,7 @@ def start(setting: Setting) -> list[Row]:
         EngineError: a process failed.
     """
     check_target("x86")
-    clock, others = Stopwatch(), Bystanders()
+    clock, others = Stopwatch(), BackgroundLoad()
     with startup.first_findings(setting.bundle.path, samples()[0], setting.threads) as children:
         calls = {name: clock.told(child.to_first_line) for name, child in children.items()}
         times = interleaved(calls, rounds=setting.fewer(10), warmup=1, settle=0, clock=clock.read)
@@ -66,7 +66,7 @@ def memory(setting: Setting) -> list[Row]:
         EngineError: a process failed.
     """
     check_target("x86")
-    others, rounds = Bystanders(), setting.fewer(40)
+    others, rounds = BackgroundLoad(), setting.fewer(40)
     with startup.first_findings(setting.bundle.path, samples()[0], setting.threads) as children:
         peaks = {
             name: [int(child.last_line()) * 1024 / 1e6 for _ in range(rounds + 1)][1:]
@@ -86,7 +86,7 @@ def imports(setting: Setting) -> list[Row]:
     Raises:
         EngineError: a process failed.
     """
-    clock, others = Stopwatch(), Bystanders()
+    clock, others = Stopwatch(), BackgroundLoad()
     with startup.installed() as environment:
         base = startup.Child(startup.IMPORT_BASE, environment)
         ours = startup.Child(startup.IMPORT_OURS, environment)
@@ -127,7 +127,7 @@ def _overlapped(setting: Setting, paths: list[Path]) -> Row:
     prepare = setting.bundle.manifest.preprocess
     tensors = as_tensors([prepare(read_image(path).pixels) for path in paths])
     queue = AsynchronousEngine(compiled_of(pipeline))
-    others = Bystanders()
+    others = BackgroundLoad()
     calls = {"map": map_all(pipeline, paths, cores), "queue": lambda: queue(tensors)}
     times = interleaved(calls, rounds=setting.fewer(20), warmup=1, settle=0)
     row = ratio_row(
@@ -144,7 +144,7 @@ def _overlapped(setting: Setting, paths: list[Path]) -> Row:
 
 
 def _archive(setting: Setting, folder: Path) -> Row:
-    bundle, others = setting.bundle.path, Bystanders()
+    bundle, others = setting.bundle.path, BackgroundLoad()
     calls = {f"--jobs {jobs}": predict_folder(bundle, folder, jobs) for jobs in (2, 1)}
     times = interleaved(calls, rounds=setting.fewer(40), warmup=0, settle=0)
     two, one = times.items()

@@ -52,7 +52,7 @@ def measure(
     Returns:
         The rows; of what could not be measured here, the reason.
     """
-    described = machine.describe()
+    described = machine.describe_machine()
     setting = Setting(bundle, rounds, threads or available_cores(), peers or {})
     rows: list[Row] = []
     missing: list[Missing] = []

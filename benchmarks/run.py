@@ -11,8 +11,8 @@ from pathlib import Path
 from orthoedge.benchmarks.baselines.benchmark_app import floor_runs
 from orthoedge.benchmarks.baselines.sample_files import Sources, write_sources
 from orthoedge.benchmarks.metrics.accuracy import ask, judge
-from orthoedge.benchmarks.report.gallery import Shown, draw_gallery
-from orthoedge.benchmarks.run_settings import SEED, Draft, Setting
+from orthoedge.benchmarks.report.gallery import GalleryItem, draw_gallery
+from orthoedge.benchmarks.run_settings import SEED, BenchmarkRun, RunSettings
 from orthoedge.benchmarks.scaling import growth_parts
 from orthoedge.benchmarks.schema import Missing, Report, Stage
 from orthoedge.benchmarks.timing.candidates import wanted
@@ -45,8 +45,8 @@ _ENDED = object()
 
 
 def measure(
-    bundle: Bundle, setting: Setting, keep: Callable[[Report], object], say: Say
-) -> tuple[Report, tuple[Shown, ...]]:
+    bundle: Bundle, setting: RunSettings, keep: Callable[[Report], object], say: Say
+) -> tuple[Report, tuple[GalleryItem, ...]]:
     """Measure everything that can be had here; interrupted, what there is by then.
 
     Args:
@@ -58,8 +58,8 @@ def measure(
     Returns:
         The report, not `complete` where Ctrl-C ended it, and radiographs under their maps.
     """
-    draft = Draft(bundle, setting)
-    gallery: list[Shown] = []
+    draft = BenchmarkRun(bundle, setting)
+    gallery: list[GalleryItem] = []
     timing = _each(draft, say, {"timing": _time(draft, say)})
     others = {
         "floor": _floor(draft),
@@ -104,7 +104,7 @@ def in_step(
     yield from second
 
 
-def _each(draft: Draft, say: Say, parts: dict[str, Iterator[None]]) -> Iterator[None]:
+def _each(draft: BenchmarkRun, say: Say, parts: dict[str, Iterator[None]]) -> Iterator[None]:
     """Part after part; one that cannot be measured is a line that says why."""
     for name, part in parts.items():
         say(name)
@@ -114,7 +114,7 @@ def _each(draft: Draft, say: Say, parts: dict[str, Iterator[None]]) -> Iterator[
             draft.missing.append(Missing(what=name, why=str(error)))
 
 
-def _time(draft: Draft, say: Say) -> Iterator[None]:
+def _time(draft: BenchmarkRun, say: Say) -> Iterator[None]:
     """Fresh processes that time all candidates in turn."""
     setting, plan = draft.setting, draft.setting.plan
     with tempfile.TemporaryDirectory(prefix="orthoedge-") as name:
@@ -149,7 +149,7 @@ def _time(draft: Draft, say: Say) -> Iterator[None]:
             yield
 
 
-def _run(draft: Draft, job: Job, folder: Path) -> None:
+def _run(draft: BenchmarkRun, job: Job, folder: Path) -> None:
     try:
         run_process(job, folder)
     except EngineError as error:
@@ -160,7 +160,7 @@ def _run(draft: Draft, job: Job, folder: Path) -> None:
             draft.timed.append(timed)
 
 
-def _floor(draft: Draft) -> Iterator[None]:
+def _floor(draft: BenchmarkRun) -> Iterator[None]:
     """OpenVINO's own benchmark application."""
     setting, plan = draft.setting, draft.setting.plan
     if "x86" not in setting.targets:
@@ -172,7 +172,7 @@ def _floor(draft: Draft) -> Iterator[None]:
         yield
 
 
-def _stages(draft: Draft, say: Say) -> Iterator[None]:
+def _stages(draft: BenchmarkRun, say: Say) -> Iterator[None]:
     with tempfile.TemporaryDirectory(prefix="orthoedge-") as name:
         sources = write_sources(draft.setting.images, Path(name))
         draft.missing += sources.missing
@@ -182,7 +182,9 @@ def _stages(draft: Draft, say: Say) -> Iterator[None]:
             yield
 
 
-def _stages_of(draft: Draft, sources: Sources, target: str, precision: Precision) -> list[Stage]:
+def _stages_of(
+    draft: BenchmarkRun, sources: Sources, target: str, precision: Precision
+) -> list[Stage]:
     setting, plan = draft.setting, draft.setting.plan
     engine = open_engine(draft.bundle, target, precision, setting.threads)
     stages = stages_of(Pipeline(draft.bundle, engine), sources, target)
@@ -196,7 +198,7 @@ def _stages_of(draft: Draft, sources: Sources, target: str, precision: Precision
     ]
 
 
-def _scenarios(draft: Draft, say: Say) -> Iterator[None]:
+def _scenarios(draft: BenchmarkRun, say: Say) -> Iterator[None]:
     setting = draft.setting
     for target, precision in draft.chosen:
         for name in NAMES:
@@ -210,7 +212,7 @@ def _scenarios(draft: Draft, say: Say) -> Iterator[None]:
             yield
 
 
-def _accuracy(draft: Draft, say: Say, gallery: list[Shown]) -> Iterator[None]:
+def _accuracy(draft: BenchmarkRun, say: Say, gallery: list[GalleryItem]) -> Iterator[None]:
     setting, bundle = draft.setting, draft.bundle
     if isinstance(setting.prepared, Missing):
         return
@@ -226,7 +228,7 @@ def _accuracy(draft: Draft, say: Say, gallery: list[Shown]) -> Iterator[None]:
         yield
 
 
-def _reference(draft: Draft, say: Say) -> Outputs | None:
+def _reference(draft: BenchmarkRun, say: Say) -> Outputs | None:
     """The float32 ensemble's answers, by the first target that runs; None: no such ensemble."""
     ensemble, prepared = draft.setting.ensemble, draft.setting.prepared
     if isinstance(ensemble, Missing) or isinstance(prepared, Missing) or not draft.students:
@@ -240,7 +242,7 @@ def _reference(draft: Draft, say: Say) -> Outputs | None:
     return ask(open_model(ensemble.model, size, target, "fp32", draft.setting.threads), prepared)
 
 
-def _footprint(draft: Draft, say: Say) -> Iterator[None]:
+def _footprint(draft: BenchmarkRun, say: Say) -> Iterator[None]:
     setting = draft.setting
     for target, precision in draft.chosen:
         say(f"footprint: {target} {precision}")
@@ -257,7 +259,7 @@ def _footprint(draft: Draft, say: Say) -> Iterator[None]:
         yield
 
 
-def _growth(draft: Draft) -> Iterator[None]:
+def _growth(draft: BenchmarkRun) -> Iterator[None]:
     """Of the first pipeline that runs."""
     setting = draft.setting
     for target, precision in draft.students[:1]:

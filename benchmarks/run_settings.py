@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from orthoedge.benchmarks.baselines.benchmark_app import FloorRun
-from orthoedge.benchmarks.machine import Bystanders, Machine
+from orthoedge.benchmarks.machine import BackgroundLoad, Machine
 from orthoedge.benchmarks.metrics.labelled_data import Prepared
 from orthoedge.benchmarks.schema import (
     SCHEMA,
@@ -41,7 +41,7 @@ SEED = 0
 
 
 @dataclass(frozen=True)
-class Ensemble:
+class ReferenceModel:
     """The float32 network that the student came from, or one of its shape."""
 
     model: bytes
@@ -53,7 +53,7 @@ class Ensemble:
 
 
 @dataclass(frozen=True)
-class Setting:
+class RunSettings:
     """What a run was asked for, and where."""
 
     machine: Machine
@@ -77,18 +77,18 @@ class Setting:
     """The file that a start is timed on."""
     prepared: Prepared | Missing
     """What accuracy is measured on."""
-    ensemble: Ensemble | Missing
+    ensemble: ReferenceModel | Missing
     left_out: tuple[Missing, ...] = ()
     """What is known beforehand not to be measured."""
 
 
 @dataclass
-class Draft:
+class BenchmarkRun:
     """What has been measured so far."""
 
     bundle: Bundle
-    setting: Setting
-    bystanders: Bystanders = field(default_factory=Bystanders)
+    setting: RunSettings
+    bystanders: BackgroundLoad = field(default_factory=BackgroundLoad)
     timer_ns: float = field(default_factory=timer_ns)
     timed: list[Timed] = field(default_factory=list)
     floors: list[FloorRun] = field(default_factory=list)

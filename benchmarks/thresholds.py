@@ -10,7 +10,7 @@ from typing import Literal
 
 from orthoedge.benchmarks.report.formatting import candidate_of, figure, own
 from orthoedge.benchmarks.schema import Candidate, Interval, Report
-from orthoedge.runtime.errors import RecipeError
+from orthoedge.runtime.errors import ConfigError
 
 _OF_TIMES = ("mean", "p50", "p90", "p99", "p999")
 _OF_SCENARIOS: dict[str, tuple[Literal["SingleStream", "MultiStream", "Offline"], str]] = {
@@ -72,12 +72,12 @@ def parse(text: str) -> Condition:
     """
     found = _FORM.fullmatch(text)
     if found is None:
-        raise RecipeError(
+        raise ConfigError(
             f"--fail-if {text!r}: expected [TARGET.PRECISION.]NAME then >, <, >= or <= then a "
             "number, such as 'p90_ms>2' or 'x86.int8.macro_f1<0.93'"
         )
     if found["name"] not in NAMES:
-        raise RecipeError(f"--fail-if {text!r}: {found['name']} is none of {', '.join(NAMES)}")
+        raise ConfigError(f"--fail-if {text!r}: {found['name']} is none of {', '.join(NAMES)}")
     return Condition(
         text=text.strip(),
         target=found["target"] or "",
@@ -115,7 +115,7 @@ def _check_known(report: Report, one: Condition, target: str, precision: str) ->
     words = " ".join(missing.what for missing in report.missing).split()
     if one.target and f"{target}.{precision}" not in pipelines and target not in words:
         known = ", ".join(dict.fromkeys(pipelines)) or "nothing"
-        raise RecipeError(f"--fail-if {one.text!r}: the report has {known}")
+        raise ConfigError(f"--fail-if {one.text!r}: the report has {known}")
 
 
 def _value(report: Report, target: str, precision: str, name: str) -> Interval | float | None:

@@ -35,7 +35,7 @@ from orthoedge.targets import open_model
 from orthoedge.targets.verification import deviation
 from orthoedge.training.data.index import list_sha256
 from orthoedge.training.model.flops import count_macs
-from orthoedge.training.progress import say
+from orthoedge.training.progress import log_progress
 
 _GOLDEN_IMAGES = 8
 # Engines sum in different orders, INT8 rounds what they sum, and half precision may round the sums:
@@ -169,11 +169,11 @@ def add_half(
         model = to_half(models["fp32"])
         found = half_answers(model, images)
     except GateFailed as error:
-        say(f"no model.fp16.onnx: {error}")
+        log_progress(f"no model.fp16.onnx: {error}")
         return
     off = deviation(found.logits, expected.logits)
     if not off <= _LARGEST_HALF_ERROR:
-        say(f"no model.fp16.onnx: its logits are off by {off:.2g} of their deviation")
+        log_progress(f"no model.fp16.onnx: its logits are off by {off:.2g} of their deviation")
         return
     models["fp16"], tolerance["fp16"] = model, _tolerance("fp16", found, expected)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from orthoedge.benchmarks.machine import Bystanders, describe
+from orthoedge.benchmarks.machine import BackgroundLoad, describe_machine
 from orthoedge.compression.build_bundle import ship
 from orthoedge.compression.bundle_writer import check_free
 from orthoedge.compression.data_splits import kind_of_data, read_parts
@@ -30,7 +30,7 @@ from orthoedge.runtime.errors import GateFailed
 from orthoedge.targets.cpu import available_cores
 from orthoedge.training.model.ensemble import Ensemble
 from orthoedge.training.model.flops import count_macs
-from orthoedge.training.progress import say
+from orthoedge.training.progress import log_progress
 from orthoedge.training.recipe import Recipe
 from orthoedge.training.run_folder import Run
 
@@ -91,7 +91,7 @@ def compress(
     work = out.with_name(f"{out.name}.work")
     work.mkdir(parents=True, exist_ok=True)
     parts = read_parts(run, recipe, sources.cache, sources.calibration, sources.test)
-    say(
+    log_progress(
         f"teacher {' + '.join(run.model.names)}; {len(parts.train)} training, {len(parts.val)} "
         f"validation, {len(parts.calibration)} calibration and {len(parts.test)} test images"
     )
@@ -115,7 +115,7 @@ def compress(
     taught = judge.judge_teacher("val").metrics.macro_f1
     chosen = choose(measured, recipe.compress.budget_ms, taught, limit)
     trial = trials[measured.index(chosen)]
-    say(f"chosen: {trial.name}")
+    log_progress(f"chosen: {trial.name}")
     hardened = harden(trial, search, judge)
     judged = {
         precision: judge.judge(getattr(hardened.trial, precision), precision, "test")
@@ -128,14 +128,14 @@ def compress(
         for check in judge.gate(getattr(hardened.trial, precision), precision, "test")
     ]
     for line in checks:
-        say(str(line))
+        log_progress(str(line))
     failed = [line for line in checks if not line.passed]
     stages, bystanders = _stages(teacher, search, judge, trials, trial, hardened, ablation)
     report = CompressionReport(
         recipe=recipe.name,
         target=target,
         threads=available_cores(),
-        machine=describe().cpu,
+        machine=describe_machine().cpu,
         teacher=run.model.names,
         alert_labels=recipe.compress.alert_labels,
         data=kind_of_data(parts.train),
@@ -186,7 +186,7 @@ def _stages(
     rows.append(("+ INT8", "int8", hardened.trial.int8, hardened.trial.network))
     judged = {name: judge.judge(model, precision, "test") for name, precision, model, _ in rows}
     engines = {name: part.engine for name, part in judged.items()}
-    bystanders = Bystanders()
+    bystanders = BackgroundLoad()
     times = time_engines(engines, judge.parts.test.images[:1, None])
     crowd = bystanders.cores()
     stages = []

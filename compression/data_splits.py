@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Literal
 
 from orthoedge.runtime.errors import DataError
-from orthoedge.training.data.dataset import Radiographs
-from orthoedge.training.data.index import Study, choose_studies, read_index
-from orthoedge.training.data.splits import halve
+from orthoedge.training.data.dataset import RadiographDataset
+from orthoedge.training.data.index import ImageRecord, read_index, select_records
+from orthoedge.training.data.splits import split_in_half
 from orthoedge.training.data_quality.leakage import seen_before
 from orthoedge.training.recipe import Recipe
 from orthoedge.training.run_folder import Run
@@ -20,12 +20,12 @@ from orthoedge.training.run_folder import Run
 class Parts:
     """Disjoint by group; whole squares."""
 
-    train: Radiographs
-    val: Radiographs
+    train: RadiographDataset
+    val: RadiographDataset
     """Chooses epochs, cuts, candidates and what retreats to float."""
-    calibration: Radiographs
+    calibration: RadiographDataset
     """Gives temperature, operating points, conformal quantile and out-of-distribution threshold."""
-    test: Radiographs
+    test: RadiographDataset
     """Gives the metrics and decides at the gate."""
 
 
@@ -45,21 +45,21 @@ def read_parts(
         DataError: a given set shares images with another part, or lacks a label.
     """
 
-    def read(studies: Sequence[Study]) -> Radiographs:
-        return Radiographs(studies, recipe.labels, recipe.preprocess, cache=cache)
+    def read(studies: Sequence[ImageRecord]) -> RadiographDataset:
+        return RadiographDataset(studies, recipe.labels, recipe.preprocess, cache=cache)
 
     split, given = run.split, {"calibration": calibration, "test": test}
     val = split.val
-    chosen: dict[str, Sequence[Study]] = {"test": split.test}
+    chosen: dict[str, Sequence[ImageRecord]] = {"test": split.test}
     for name, folder in given.items():
         if folder is not None:
-            chosen[name] = choose_studies(read_index(folder), recipe).studies
+            chosen[name] = select_records(read_index(folder), recipe).studies
     if calibration is None:
-        val, chosen["calibration"] = halve(val, ("val", "calibration"), recipe.split.seed)
+        val, chosen["calibration"] = split_in_half(val, ("val", "calibration"), recipe.split.seed)
     parts = Parts(read(split.train), read(val), read(chosen["calibration"]), read(chosen["test"]))
     known = [parts.train, parts.val]
     for name, folder in given.items():
-        part: Radiographs = getattr(parts, name)
+        part: RadiographDataset = getattr(parts, name)
         if folder is not None and (seen := seen_before(part, known)):
             raise DataError(
                 f"{folder}: {len(seen)} of {len(part)} images are ones of another part, or look "
@@ -69,6 +69,6 @@ def read_parts(
     return parts
 
 
-def kind_of_data(data: Radiographs) -> Literal["phantoms", "radiographs"]:
+def kind_of_data(data: RadiographDataset) -> Literal["phantoms", "radiographs"]:
     """What the images are: rendered by this project, or taken."""
     return "phantoms" if all(s.source == "phantom" for s in data.studies) else "radiographs"

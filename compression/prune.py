@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 import torch_pruning as tp
 
-from orthoedge.runtime.errors import RecipeError
+from orthoedge.runtime.errors import ConfigError
 from orthoedge.training.model.ensemble import Branch, Ensemble
 
 _ROUND_TO = 8  # channels in eights fill a 256-bit register of int32 sums; fewer run no faster
@@ -22,7 +22,7 @@ def check_prunable(student: str, shares: Sequence[float]) -> None:
         RecipeError: naming the setting.
     """
     if shares and student.startswith(_ENDLESS):
-        raise RecipeError(
+        raise ConfigError(
             f"compress.prune: {student} adds a part of its channels to another, which "
             "Torch-Pruning cannot follow; `--set compress.prune=` leaves it whole"
         )

@@ -23,12 +23,12 @@ from orthoedge.compression.report.schema import PruneStep
 from orthoedge.runtime.atomic_files import sha256, write_atomic
 from orthoedge.runtime.engine import Engine, Precision
 from orthoedge.targets import open_model
-from orthoedge.targets.engine_utils import run_all
-from orthoedge.training.data.dataset import Radiographs
+from orthoedge.targets.engine_utils import run_batched
+from orthoedge.training.data.dataset import RadiographDataset
 from orthoedge.training.model.ensemble import Ensemble
 from orthoedge.training.model.flops import count_macs
 from orthoedge.training.model.weights import load_weights
-from orthoedge.training.progress import say
+from orthoedge.training.progress import log_progress
 from orthoedge.training.recipe import Recipe
 from orthoedge.training.run_folder import Run, read_record
 
@@ -70,7 +70,7 @@ class Search:
     """(n, 1, S, S) training images that set the INT8 ranges."""
     range_indices: tuple[int, ...]
     """Their places in the training part."""
-    val: Radiographs
+    val: RadiographDataset
     target: str
     weights: Path | None
     """Of the student, or a folder with STUDENT.safetensors for those that have one."""
@@ -115,7 +115,7 @@ class Search:
             settings.prune_epochs,
         )
         trial = self.trial(before.student, share, step, smaller)
-        said = run_all(self._open(trial.fp32, "fp32"), self.val.images[:, None]).logits
+        said = run_batched(self._open(trial.fp32, "fp32"), self.val.images[:, None]).logits
         table = confusion(self.val.labels, said.argmax(1), len(self.recipe.labels))
         accuracy = float(np.trace(table) / table.sum())
         scored = msgspec.structs.replace(taken, accuracy=accuracy, macro_f1=macro_f1(table))
@@ -131,13 +131,13 @@ class Search:
             weights = weights if weights.is_file() else None
         if weights is not None:
             report = load_weights(network, weights)
-            say(report.line())
+            log_progress(report.line())
             return network, report.sha256
         if self.run.model.names == (student,):
             network.load_state_dict(self.run.model.state_dict())
-            say(f"{student} is the teacher's own network and starts from its weights")
+            log_progress(f"{student} is the teacher's own network and starts from its weights")
             return network, self.run.sha256
-        say(f"{student} starts from random weights")
+        log_progress(f"{student} starts from random weights")
         return network, "random"
 
     def trial(self, student: str, share: float, step: int, network: Ensemble) -> Trial:
@@ -182,7 +182,7 @@ class Search:
             macro_f1=None,
         )
         verdict = "kept" if taken.kept else "not faster, not kept"
-        say(
+        log_progress(
             f"{before.student}: cutting {share:.0%} of the channels, "
             f"{taken.macs_before / 1e6:.1f} -> {taken.macs / 1e6:.1f} M MACs, "
             f"{taken.p50_before:.3f} -> {taken.p50_after:.3f} ms on {self.target}: {verdict}"

@@ -17,11 +17,11 @@ from orthoedge.compression.report.schema import Candidate
 from orthoedge.compression.search import Trial, time_engines
 from orthoedge.runtime.atomic_files import sha256, write_atomic
 from orthoedge.targets import open_model
-from orthoedge.targets.engine_utils import run_all
-from orthoedge.training.data.dataset import Radiographs
+from orthoedge.targets.engine_utils import run_batched
+from orthoedge.training.data.dataset import RadiographDataset
 from orthoedge.training.data.index import list_sha256
 from orthoedge.training.model.flops import count_macs
-from orthoedge.training.progress import say
+from orthoedge.training.progress import log_progress
 from orthoedge.training.recipe import Recipe
 from orthoedge.training.run_folder import read_record
 
@@ -31,7 +31,7 @@ class _Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def measure_trials(
-    trials: Sequence[Trial], recipe: Recipe, val: Radiographs, target: str, work: Path
+    trials: Sequence[Trial], recipe: Recipe, val: RadiographDataset, target: str, work: Path
 ) -> tuple[Candidate, ...]:
     """Time all trials in one run, in turn, and score them on the validation part.
 
@@ -53,19 +53,23 @@ def measure_trials(
     times = time_engines(engines, val.images[:1, None])
     found = []
     for trial in trials:
-        said = run_all(engines[trial.name], val.images[:, None]).logits.argmax(1)
+        said = run_batched(engines[trial.name], val.images[:, None]).logits.argmax(1)
         found.append(_candidate(trial, said, times[trial.name], recipe, val))
     write_atomic(kept, msgspec.json.encode(_Kept(tuple(found))))
     return tuple(found)
 
 
 def _candidate(
-    trial: Trial, said: npt.NDArray[np.int64], times: Timings, recipe: Recipe, val: Radiographs
+    trial: Trial,
+    said: npt.NDArray[np.int64],
+    times: Timings,
+    recipe: Recipe,
+    val: RadiographDataset,
 ) -> Candidate:
     macs, parameters = count_macs(trial.network, recipe.preprocess.size)
     accuracy = _accuracy(said, val, recipe.seed)
     low, high = median_interval(times)
-    say(
+    log_progress(
         f"{trial.name}: {macs / 1e6:.1f} M MACs, {len(trial.int8) / 1e6:.2f} MB, INT8 p50 "
         f"{times.p50:.3f} ms, accuracy {accuracy.value:.3f} on {len(val)} validation images"
     )
@@ -88,7 +92,7 @@ def _candidate(
     )
 
 
-def _accuracy(said: npt.NDArray[np.int64], val: Radiographs, seed: int) -> Interval:
+def _accuracy(said: npt.NDArray[np.int64], val: RadiographDataset, seed: int) -> Interval:
     hits = (said == val.labels).astype(np.float64)
     groups = [study.group for study in val.studies]
     (found,) = mean_intervals(hits[None], groups, val.labels, seed)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from orthoedge.compression.gate import Check
 from orthoedge.compression.report.schema import Candidate
-from orthoedge.runtime.errors import RecipeError
+from orthoedge.runtime.errors import ConfigError
 
 _Order = tuple[float, float, int, str, float]
 
@@ -41,7 +41,7 @@ def choose(
     if budget_ms > 0:
         within = [candidate for candidate in candidates if candidate.p50_ms <= budget_ms]
         if not within:
-            raise RecipeError(
+            raise ConfigError(
                 f"compress.budget_ms: no candidate is within {budget_ms:g} ms; the fastest, "
                 f"{fastest.student} with {fastest.pruned:.0%} of its channels cut, takes "
                 f"{fastest.p50_ms:.3f} ms"

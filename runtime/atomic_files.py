@@ -40,7 +40,7 @@ def atomic(path: Path) -> Iterator[BinaryIO]:
     folder = path.parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        sweep(folder)
+        remove_stale_temporaries(folder)
         temporary, file = _new_file(folder)
         try:
             with file:
@@ -66,7 +66,7 @@ def staging(place: Path, target: Path) -> Iterator[Path]:
         target: what an error calls the folder.
     """
     place.mkdir(parents=True, exist_ok=True)
-    sweep(place)
+    remove_stale_temporaries(place)
     temporary, lock = _new_folder(place)
     try:
         yield temporary
@@ -145,7 +145,7 @@ def _hold(descriptor: int, temporary: Path) -> bool:
 
 
 @functools.lru_cache(maxsize=256)  # listing a large folder takes longer than writing a file
-def sweep(folder: Path) -> None:
+def remove_stale_temporaries(folder: Path) -> None:
     """Remove what killed processes left in `folder`; once per process."""
     for left in folder.glob(_TEMPORARY.format("*")):
         with contextlib.suppress(OSError):  # locked: its writer lives; or gone meanwhile

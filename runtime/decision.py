@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from orthoedge.runtime.bundles.manifest import Calibration, OutOfDistribution
-from orthoedge.runtime.image_quality import Fault
-from orthoedge.runtime.image_statistics import look_terms
+from orthoedge.runtime.image_quality import QualityIssue
+from orthoedge.runtime.image_statistics import statistics_terms
 
 Decision = Literal["report", "refer", "reject"]
 
@@ -37,7 +37,7 @@ class Verdict:
 def decide(
     logits: npt.NDArray[np.float32],
     distance: float,
-    faults: Sequence[Fault],
+    faults: Sequence[QualityIssue],
     labels: tuple[str, ...],
     alert_labels: tuple[str, ...],
     calibration: Calibration,
@@ -46,7 +46,7 @@ def decide(
 
     Args:
         logits: float32 (C,), before temperature.
-        distance: of the image, from a `Distance`.
+        distance: of the image, from a `OodScore`.
         faults: what was found before inference.
         labels: C names.
         alert_labels: those never dropped silently from the set.
@@ -87,7 +87,7 @@ def _softmax(logits: npt.NDArray[np.float32], temperature: float) -> list[float]
     return [exponent / total for exponent in exponents]
 
 
-def margins(verdict: Verdict, calibration: Calibration) -> dict[str, float]:
+def threshold_margins(verdict: Verdict, calibration: Calibration) -> dict[str, float]:
     """How far each number that `decide` compares lies above its threshold; negative: below.
 
     Two verdicts of one calibration say the same unless one of these changes its sign. Probabilities
@@ -112,7 +112,7 @@ def percentage(probability: float) -> str:
     return f"{probability:.1%}" if probability < 0.9995 else "over 99.9%"
 
 
-class Distance:
+class OodScore:
     """How unlike the training images an image is, in units of the threshold.
 
     A logistic regression between training images and drawn pictures of other kinds (outlier
@@ -135,6 +135,6 @@ class Distance:
 
         0 is the median of calibration images, 1 the threshold; below 0 is closer than the median.
         """
-        terms = look_terms(look, self._centre, self._spread)
+        terms = statistics_terms(look, self._centre, self._spread)
         score = features @ self._features + terms @ self._terms + self._offset
         return float(score / self._threshold)

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 __all__ = [
     "BundleError",
+    "ConfigError",
     "DataError",
     "DeadlineExceeded",
     "EngineError",
@@ -27,7 +28,6 @@ __all__ = [
     "IntegrityError",
     "MissingDependency",
     "OrthoEdgeError",
-    "RecipeError",
     "UnknownTarget",
 ]
 
@@ -49,7 +49,7 @@ class DataError(OrthoEdgeError):
     """An index, a split or a data folder is not usable."""
 
 
-class RecipeError(OrthoEdgeError):
+class ConfigError(OrthoEdgeError):
     """A setting is unknown, of the wrong type, or out of range."""
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from orthoedge.runtime.decision import Decision, Verdict
-from orthoedge.runtime.preprocess import Placement
+from orthoedge.runtime.preprocess import LetterboxTransform
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Finding:
     verdict: Verdict
     saliency_map: npt.NDArray[np.float32]
     """float32 (h, w), Grad-CAM++ of the most probable label over the network's square."""
-    placement: Placement
+    placement: LetterboxTransform
     """Where that square lies on the radiograph."""
     input_size: int
     """Side of that square, in pixels."""

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from orthoedge.runtime.image_io.windowing import Pixels
-from orthoedge.runtime.preprocess import Placement
+from orthoedge.runtime.preprocess import LetterboxTransform
 
 _SAMPLES = 64  # pixels along the longer side, taken without averaging: noise stays noise
 _ENLARGED = 2.0  # beyond this the network would see more invented pixels than real ones
@@ -31,7 +31,7 @@ _NEGATIVE_SUSPECTED, _NEGATIVE = 145.0, 175.0
 
 
 @dataclass(frozen=True)
-class Fault:
+class QualityIssue:
     """One thing that is wrong with a radiograph."""
 
     reason: str
@@ -40,7 +40,9 @@ class Fault:
     """`refer` where it is a suspicion only."""
 
 
-def find_faults(pixels: Pixels, placement: Placement, size: int) -> tuple[Fault, ...]:
+def check_image_quality(
+    pixels: Pixels, placement: LetterboxTransform, size: int
+) -> tuple[QualityIssue, ...]:
     """Find what makes a radiograph unfit, before the network is asked.
 
     Colour, bit depth and constant images are refused while reading (`intake.py`).
@@ -70,11 +72,11 @@ def find_faults(pixels: Pixels, placement: Placement, size: int) -> tuple[Fault,
     step = -(-long // _SAMPLES)
     sample: Pixels = np.ascontiguousarray(field[::step, ::step])
     found += _exposure(sample)
-    faults = [Fault(reason, "reject") for reason in found]
+    faults = [QualityIssue(reason, "reject") for reason in found]
     share = field.size / pixels.size
     if share < _FIELD:
         reason = f"collimated to {share:.0%} of the picture; check that all of the bone is in it"
-        faults.append(Fault(reason, "refer"))
+        faults.append(QualityIssue(reason, "refer"))
     return (*faults, *_polarity(sample))
 
 
@@ -105,7 +107,7 @@ def _exposure(sample: Pixels) -> list[str]:
     return found
 
 
-def _polarity(sample: Pixels) -> list[Fault]:
+def _polarity(sample: Pixels) -> list[QualityIssue]:
     """Whether bone seems to be dark on bright."""
     cells = cv2.resize(sample, (_RIM, _RIM), interpolation=cv2.INTER_AREA).tolist()
     rim = [*cells[0], *cells[-1], *(row[end] for row in cells[1:-1] for end in (0, -1))]
@@ -116,8 +118,8 @@ def _polarity(sample: Pixels) -> list[Fault]:
         return []
     reason = "bone dark on bright (inverted); invert it so that bone is bright"
     if measure > _NEGATIVE:
-        return [Fault(f"looks like {reason}", "reject")]
-    return [Fault(f"perhaps {reason}", "refer")]
+        return [QualityIssue(f"looks like {reason}", "reject")]
+    return [QualityIssue(f"perhaps {reason}", "refer")]
 
 
 def _median(values: list[int]) -> float:

@@ -17,16 +17,16 @@ from orthoedge.runtime.preprocess import Pixels, halve
 
 _HALVINGS = 5
 _DIRECTED = 4  # levels whose edges are measured by direction
-LOOK_SIZE = _HALVINGS + 1 + 2 * _DIRECTED + 2 + 6
-"""L, how many numbers `look` returns."""
-LOOK_TERMS = LOOK_SIZE * (LOOK_SIZE + 3) // 2
+STATISTICS_SIZE = _HALVINGS + 1 + 2 * _DIRECTED + 2 + 6
+"""L, how many numbers `image_statistics` returns."""
+STATISTICS_TERMS = STATISTICS_SIZE * (STATISTICS_SIZE + 3) // 2
 """T, those numbers and their products."""
 _FAR = 4.0  # spreads: beyond, how far says nothing any more, and squares would drown the rest
-_ROWS, _COLUMNS = np.triu_indices(LOOK_SIZE)
+_ROWS, _COLUMNS = np.triu_indices(STATISTICS_SIZE)
 _ROUNDING = 0.5  # grey levels: below this a difference is that of uint8, and its log means nothing
 
 
-def look(square: Pixels) -> npt.NDArray[np.float32]:
+def image_statistics(square: Pixels) -> npt.NDArray[np.float32]:
     """Describe the network's input, uint8 (S, S) with S of 32 or more, in float32 (L,).
 
     The energy of the details of each size, as the variance that each halving takes away (a Haar
@@ -58,7 +58,7 @@ def look(square: Pixels) -> npt.NDArray[np.float32]:
     return np.array([*found, mean.item() / 255], np.float32)
 
 
-def look_terms(
+def statistics_terms(
     looks: npt.NDArray[np.float32], centre: npt.NDArray[np.float64], spread: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
     """Looks (..., L) in spreads (L,) from their centre (L,), and all products of two: (..., T)."""

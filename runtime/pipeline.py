@@ -15,19 +15,19 @@ import numpy as np
 
 from orthoedge.runtime.bundles.bundle import Bundle
 from orthoedge.runtime.bundles.manifest import Calibration
-from orthoedge.runtime.decision import Distance, decide
+from orthoedge.runtime.decision import OodScore, decide
 from orthoedge.runtime.engine import Deadline, Engine, Outputs
 from orthoedge.runtime.errors import (
+    ConfigError,
     DeadlineExceeded,
     EngineError,
     OrthoEdgeError,
-    RecipeError,
 )
 from orthoedge.runtime.finding import Finding, Provenance, Thresholds, Timing
 from orthoedge.runtime.image_io.radiograph import Radiograph
 from orthoedge.runtime.image_io.reader import read_image
-from orthoedge.runtime.image_quality import find_faults
-from orthoedge.runtime.image_statistics import look
+from orthoedge.runtime.image_quality import check_image_quality
+from orthoedge.runtime.image_statistics import image_statistics
 from orthoedge.runtime.preprocess import Pixels
 
 __all__ = ["ActiveEngine", "Finding", "Pipeline", "Reader"]
@@ -49,7 +49,7 @@ class ActiveEngine:
 
     engine: Engine
     calibration: Calibration
-    distance: Distance
+    distance: OodScore
     thresholds: Thresholds
     provenance: Provenance
 
@@ -67,7 +67,7 @@ class ActiveEngine:
         return cls(
             engine=engine,
             calibration=calibration,
-            distance=Distance(calibration.out_of_distribution),
+            distance=OodScore(calibration.out_of_distribution),
             thresholds=Thresholds(
                 temperature=calibration.temperature,
                 conformal_quantile=calibration.conformal_quantile,
@@ -121,7 +121,7 @@ class Pipeline:
     ) -> None:
         for name, limit in (("deadline_ms", deadline_ms), ("memory_mb", memory_mb)):
             if limit is not None and not limit > 0:
-                raise RecipeError(f"{name}: expected a number above 0, got {limit}")
+                raise ConfigError(f"{name}: expected a number above 0, got {limit}")
         self.bundle = bundle
         self._deadline_ms = deadline_ms
         self._memory_mb = memory_mb
@@ -190,8 +190,8 @@ class Pipeline:
         if deadline is not None:
             deadline.check("reading")
         square, placement = self.bundle.manifest.preprocess.prepare(radiograph.pixels)
-        faults = find_faults(radiograph.pixels, placement, self.bundle.manifest.graph.size)
-        glance = look(square)  # now, while the square is in the processor's cache
+        faults = check_image_quality(radiograph.pixels, placement, self.bundle.manifest.graph.size)
+        glance = image_statistics(square)  # now, while the square is in the processor's cache
         prepared = time.perf_counter()
         outputs, ran = self._infer(square, deadline)
         inferred = time.perf_counter()

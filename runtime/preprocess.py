@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from orthoedge.runtime.errors import InputError, RecipeError
+from orthoedge.runtime.errors import ConfigError, InputError
 
 Pixels = npt.NDArray[np.uint8]
 Counts = npt.NDArray[np.int32]
@@ -42,7 +42,7 @@ class _Kept(threading.local):
 _KEPT = _Kept()
 
 
-class Placement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class LetterboxTransform(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where the network's square lies on the radiograph, in pixels."""
 
     field: tuple[int, int, int, int]
@@ -71,17 +71,17 @@ class Preprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
     def __post_init__(self) -> None:
         if not 32 <= self.size <= 1024:
-            raise RecipeError(f"preprocess.size: expected 32 to 1024 pixels, got {self.size}")
+            raise ConfigError(f"preprocess.size: expected 32 to 1024 pixels, got {self.size}")
         if not 0 < self.clahe_clip <= 40:
-            raise RecipeError(f"preprocess.clahe_clip: expected 0 to 40, got {self.clahe_clip}")
+            raise ConfigError(f"preprocess.clahe_clip: expected 0 to 40, got {self.clahe_clip}")
         if not 1 <= self.clahe_tiles <= 32:
-            raise RecipeError(f"preprocess.clahe_tiles: expected 1 to 32, got {self.clahe_tiles}")
+            raise ConfigError(f"preprocess.clahe_tiles: expected 1 to 32, got {self.clahe_tiles}")
 
     def __call__(self, pixels: Pixels) -> Pixels:
         """Return the network's input, uint8 (S, S), for a radiograph uint8 (H, W)."""
         return self.prepare(pixels)[0]
 
-    def prepare(self, pixels: Pixels) -> tuple[Pixels, Placement]:
+    def prepare(self, pixels: Pixels) -> tuple[Pixels, LetterboxTransform]:
         """Return the network's input and where it lies on the radiograph.
 
         Args:
@@ -110,7 +110,7 @@ class Preprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         square, content = _letterbox(levels, self.size)
         if self.clahe_stage == "after":
             square = self._clahe(square)
-        return square, Placement(field=field, content=content)
+        return square, LetterboxTransform(field=field, content=content)
 
     def _clahe(self, pixels: Pixels) -> Pixels:
         # An object per thread: it keeps its buffers, so threads cannot share one, and a new one for
@@ -126,7 +126,7 @@ class Preprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 STANDARD = Preprocess(size=224, field="crop", clahe_stage="after", clahe_clip=2.0, clahe_tiles=8)
 
 
-def find_field(pixels: Pixels) -> tuple[int, int, int, int]:
+def find_collimated_field(pixels: Pixels) -> tuple[int, int, int, int]:
     """Find the collimated field of a radiograph, uint8 (H, W), bone bright on dark.
 
     A margin is a strip along one side in which nine pixels of ten are white (unexposed), or all

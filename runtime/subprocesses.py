@@ -14,13 +14,13 @@ from orthoedge.runtime.errors import EngineError, MissingDependency, OrthoEdgeEr
 _MISSING = 3  # the child's exit status when a package is not installed
 
 
-def ask(
+def run_worker(
     module: str, arguments: list[str], what: str, timeout_s: float, given: bytes = b""
 ) -> bytes:
     """Run a module in a process of its own and return the line that it answers.
 
     Args:
-        module: one of ours that calls `answer` when it is run.
+        module: one of ours that calls `serve_result` when it is run.
         arguments: of the command line.
         what: what the child does, for the error.
         timeout_s: seconds after which it is killed.
@@ -30,7 +30,7 @@ def ask(
         MissingDependency: the child says that a package is not installed.
         EngineError: the child's own reason, or the signal that ended it, or that it hung.
     """
-    command = [*run_module(module), *arguments]
+    command = [*module_command(module), *arguments]
     try:
         ended = subprocess.run(
             command, input=given, capture_output=True, check=False, timeout=timeout_s
@@ -49,7 +49,7 @@ def ask(
     return lines[-1]
 
 
-def answer(work: Callable[[], bytes]) -> None:
+def serve_result(work: Callable[[], bytes]) -> None:
     """The child's part: print the one line that `work` returns, or end with its error.
 
     Libraries print to the same stream, so the parent takes the last line.
@@ -64,13 +64,13 @@ def answer(work: Callable[[], bytes]) -> None:
     sys.stdout.buffer.write(b"\n" + line + b"\n")
 
 
-def run_code(code: str) -> list[str]:
+def code_command(code: str) -> list[str]:
     """The command line that runs `code`; arguments may be appended."""
     return [sys.executable, "-c", f"import sys; sys.path[:] = {sys.path!r}\n{code}"]
 
 
-def run_module(name: str) -> list[str]:
+def module_command(name: str) -> list[str]:
     """The command line that runs a module as `python -m name` does; arguments may be appended."""
-    return run_code(
+    return code_command(
         f"from runpy import run_module; run_module({name!r}, run_name='__main__', alter_sys=True)"
     )

@@ -11,7 +11,7 @@ from orthoedge.runtime.errors import EngineError
 _BATCH = 16  # the activations of a whole data set would not fit into memory
 
 
-def run_all(engine: Engine, images: npt.NDArray[np.uint8]) -> Outputs:
+def run_batched(engine: Engine, images: npt.NDArray[np.uint8]) -> Outputs:
     """Outputs of an engine on uint8 (N, 1, S, S), batch by batch.
 
     Raises:

@@ -19,10 +19,10 @@ import numpy.typing as npt
 
 from orthoedge.runtime.engine import Outputs, Precision
 from orthoedge.runtime.errors import EngineError, OrthoEdgeError
-from orthoedge.runtime.subprocesses import run_module
+from orthoedge.runtime.subprocesses import module_command
 from orthoedge.targets import open_model
 from orthoedge.targets.cpu import CPUINFO, instruction_sets
-from orthoedge.targets.engine_utils import run_all
+from orthoedge.targets.engine_utils import run_batched
 
 _VARIABLE = "ONEDNN_MAX_CPU_ISA"
 _TIMEOUT_S = 1800  # SSE4.1 runs a large INT8 ensemble at a few images a second
@@ -42,10 +42,10 @@ _CAPS = {
     "AVX2": _Cap("avx2", "avx2"),
     "SSE41": _Cap("sse4_1", "sse42"),
 }
-CAPS = tuple(_CAPS)
+ISA_LIMITS = tuple(_CAPS)
 
 
-def why_not(cap: str, cpuinfo: Path = CPUINFO) -> str:
+def why_unavailable(cap: str, cpuinfo: Path = CPUINFO) -> str:
     """Why this processor cannot stand for one of `cap`; empty where it can."""
     flags = instruction_sets(cpuinfo)
     if not flags:
@@ -54,7 +54,7 @@ def why_not(cap: str, cpuinfo: Path = CPUINFO) -> str:
     return "" if flag in flags else f"this processor has no {flag}"
 
 
-def run_capped(
+def run_with_isa_limit(
     model: bytes, size: int, precision: Precision, images: npt.NDArray[np.uint8], cap: str
 ) -> tuple[Outputs, str]:
     """Run OpenVINO with no wider instructions than `cap`.
@@ -64,7 +64,7 @@ def run_capped(
         size: side S of its input, in pixels.
         precision: what the file is.
         images: uint8 (N, 1, S, S).
-        cap: one of `CAPS`.
+        cap: one of `ISA_LIMITS`.
 
     Returns:
         The outputs, and the instruction set of the kernels as the engine tells it.
@@ -73,7 +73,7 @@ def run_capped(
         EngineError: this processor has not those instructions, the cap had no effect, or the engine
             failed.
     """
-    if reason := why_not(cap):
+    if reason := why_unavailable(cap):
         raise EngineError(f"openvino cannot be capped to {cap}: {reason}")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -91,7 +91,7 @@ def run_capped(
 def _run_child(arguments: list[str], cap: str) -> None:
     try:
         ended = subprocess.run(
-            [*run_module(__name__), *arguments],
+            [*module_command(__name__), *arguments],
             env=os.environ | {_VARIABLE: cap},
             capture_output=True,
             text=True,
@@ -109,7 +109,7 @@ def _run_child(arguments: list[str], cap: str) -> None:
 def _main(folder: Path, size: int, precision: Precision) -> None:
     """The child's part: what the parent left in `folder` in, the outputs out."""
     engine = open_model((folder / _MODEL).read_bytes(), size, "x86", precision)
-    outputs = run_all(engine, np.load(folder / _IMAGES, allow_pickle=False))
+    outputs = run_batched(engine, np.load(folder / _IMAGES, allow_pickle=False))
     np.savez(
         folder / _OUTPUTS,
         logits=outputs.logits,

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import onnx
 
 
-class Wiring:
+class OnnxGraphIndex:
     """Look-ups into a graph by the name of a tensor; made once, not kept up to date."""
 
     def __init__(self, graph: onnx.GraphProto) -> None:

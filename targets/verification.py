@@ -10,13 +10,13 @@ import numpy.typing as npt
 from orthoedge.runtime.bundles.bundle import Bundle
 from orthoedge.runtime.bundles.manifest import Calibration
 from orthoedge.runtime.decision import (
-    Distance,
+    OodScore,
     Verdict,
     decide,
-    margins,
+    threshold_margins,
 )
 from orthoedge.runtime.engine import Engine, Outputs
-from orthoedge.runtime.image_statistics import look
+from orthoedge.runtime.image_statistics import image_statistics
 from orthoedge.runtime.preprocess import Pixels
 
 _BATCH_TOLERANCE = 1e-4  # float32 rounding: kernels may sum in another order for another batch
@@ -92,8 +92,10 @@ def _changed(
 ) -> int:
     manifest = bundle.manifest
     calibration = manifest.calibration_for(engine.precision)
-    looks = np.stack([look(image[0]) for image in images])
-    return flips(expected, outputs, looks, manifest.labels, manifest.alert_labels, calibration)
+    looks = np.stack([image_statistics(image[0]) for image in images])
+    return decision_flips(
+        expected, outputs, looks, manifest.labels, manifest.alert_labels, calibration
+    )
 
 
 def deviation(got: npt.NDArray[np.float32], expected: npt.NDArray[np.float32]) -> float:
@@ -106,7 +108,7 @@ def deviation(got: npt.NDArray[np.float32], expected: npt.NDArray[np.float32]) -
 _NEAR = 0.02  # a number this close to its threshold may fall on either side of it
 
 
-def flips(
+def decision_flips(
     reference: Outputs,
     other: Outputs,
     looks: npt.NDArray[np.float32],
@@ -121,7 +123,7 @@ def flips(
     `looks` are those of the images, float32 (N, L).
     """
     count = 0
-    distance = Distance(calibration.out_of_distribution)
+    distance = OodScore(calibration.out_of_distribution)
     for i in range(len(reference.logits)):
         before, after = (
             decide(
@@ -135,7 +137,7 @@ def flips(
             for part in (reference, other)
         )
         if _said(before) != _said(after):
-            was, now = (margins(said, calibration) for said in (before, after))
+            was, now = (threshold_margins(said, calibration) for said in (before, after))
             count += any(
                 abs(margin) > _NEAR and (margin >= 0) != (now[name] >= 0)
                 for name, margin in was.items()

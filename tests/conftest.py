@@ -203,7 +203,7 @@ def small_model(*, integer):
 
 def small_manifest():
     from orthoedge.runtime.bundles import manifest as m
-    from orthoedge.runtime.image_statistics import LOOK_SIZE, LOOK_TERMS
+    from orthoedge.runtime.image_statistics import STATISTICS_SIZE, STATISTICS_TERMS
     from orthoedge.runtime.preprocess import Preprocess
 
     def tolerance(value):
@@ -216,9 +216,9 @@ def small_manifest():
         operating_points=dict.fromkeys(LABELS, 0.2),
         out_of_distribution=m.OutOfDistribution(
             features=(0.1,) * FEATURES,
-            look_centre=(0.0,) * LOOK_SIZE,
-            look_spread=(1.0,) * LOOK_SIZE,
-            look_terms=(0.0,) * LOOK_TERMS,
+            look_centre=(0.0,) * STATISTICS_SIZE,
+            look_spread=(1.0,) * STATISTICS_SIZE,
+            look_terms=(0.0,) * STATISTICS_TERMS,
             offset=0.0,
             threshold=3.0,
             reject=4.0,

@@ -11,10 +11,10 @@ import msgspec
 import torch
 
 from orthoedge.runtime.atomic_files import write_atomic
-from orthoedge.runtime.errors import DataError, RecipeError
+from orthoedge.runtime.errors import ConfigError, DataError
 from orthoedge.training import run_folder as folder
 from orthoedge.training.data.splits import Split
-from orthoedge.training.progress import say
+from orthoedge.training.progress import log_progress
 from orthoedge.training.recipe import Recipe
 from orthoedge.training.run_folder import Epoch, Report
 from orthoedge.training.step import Stepper
@@ -54,7 +54,7 @@ def open_folder(out: Path, recipe: Recipe, resume: bool) -> bool:
     """
     if not (out / folder.RECIPE).is_file():
         if resume:
-            say(f"{out}: nothing to resume, starting at epoch 1")
+            log_progress(f"{out}: nothing to resume, starting at epoch 1")
         return False
     if not resume:
         raise DataError(f"{out}: already holds a run; give --resume or another --out")
@@ -62,9 +62,9 @@ def open_folder(out: Path, recipe: Recipe, resume: bool) -> bool:
     # How many cores a machine has is no part of what is learned.
     if msgspec.structs.replace(before, threads=0) != msgspec.structs.replace(recipe, threads=0):
         changed = [f for f in Recipe.__struct_fields__ if getattr(before, f) != getattr(recipe, f)]
-        raise RecipeError(f"{out}: the run to resume has another {', '.join(changed)}")
+        raise ConfigError(f"{out}: the run to resume has another {', '.join(changed)}")
     if not (out / folder.STATE).is_file():
-        say(f"{out}: stopped before its first epoch ended, starting at epoch 1")
+        log_progress(f"{out}: stopped before its first epoch ended, starting at epoch 1")
         return False
     return True
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from orthoedge.runtime.errors import DataError, RecipeError
+from orthoedge.runtime.errors import ConfigError, DataError
 from orthoedge.training import run_folder as folder
 from orthoedge.training.comparison_report import (
     Comparison,
@@ -21,13 +21,13 @@ from orthoedge.training.comparison_report import (
     read_member,
     write_comparison,
 )
-from orthoedge.training.data.index import Study, list_sha256
+from orthoedge.training.data.index import ImageRecord, list_sha256
 from orthoedge.training.data_quality.duplicates import file_digest
 from orthoedge.training.distributed import open_fabric
 from orthoedge.training.fit import fit
 from orthoedge.training.model.ensemble import build
 from orthoedge.training.model.flops import count_macs
-from orthoedge.training.progress import say
+from orthoedge.training.progress import log_progress
 from orthoedge.training.recipe import Recipe
 
 PLAN = "plan.json"
@@ -79,7 +79,7 @@ def tasks(recipe: Recipe) -> list[Task]:
 
 def compare(
     recipe: Recipe,
-    studies: Sequence[Study],
+    studies: Sequence[ImageRecord],
     out: Path,
     weights: Sequence[Path] = (),
     resume: bool = False,
@@ -117,9 +117,9 @@ def compare(
     for number, task in enumerate(planned, 1):
         run, where = out / task.name, f"[{number}/{len(planned)}] {task.name}"
         if (run / folder.METRICS).is_file():
-            say(f"{where}: finished before")
+            log_progress(f"{where}: finished before")
             continue
-        say(where)
+        log_progress(where)
         fit(
             task.recipe,
             studies,
@@ -136,12 +136,12 @@ def compare(
     if fabric.is_global_zero:
         write_comparison(out, comparison)
         for line in comparison.lines():
-            say(line)
+            log_progress(line)
     fabric.barrier()
     return comparison
 
 
-def refuse_comparison(run: Path) -> None:
+def check_not_comparison(run: Path) -> None:
     """Raise DataError, naming the runs to choose from, if `run` is no run but a comparison."""
     if not (run / PLAN).is_file():
         return
@@ -179,7 +179,7 @@ def _weights_of(task: Task, recipe: Recipe, weights: Sequence[Path]) -> Sequence
 def _keep_plan(
     out: Path,
     recipe: Recipe,
-    studies: Sequence[Study],
+    studies: Sequence[ImageRecord],
     start: Mapping[str, Sequence[Path]],
     resume: bool,
 ) -> None:
@@ -201,7 +201,7 @@ def _keep_plan(
         if name != "threads" and getattr(before.recipe, name) != getattr(recipe, name)
     ]
     if changed:
-        raise RecipeError(f"{out}: the comparison to resume has another {', '.join(changed)}")
+        raise ConfigError(f"{out}: the comparison to resume has another {', '.join(changed)}")
     if before.data_sha256 != now.data_sha256:
         raise DataError(f"{out}: the images are not those that the comparison was started with")
     if before.weights != now.weights:

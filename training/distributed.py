@@ -11,7 +11,7 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 
-from orthoedge.runtime.errors import RecipeError
+from orthoedge.runtime.errors import ConfigError
 from orthoedge.training.recipe import Recipe
 
 # The others wait while the first process validates or reads; torchrun ends them all if it fails.
@@ -28,7 +28,7 @@ def open_fabric(recipe: Recipe) -> Fabric:
     processes = int(os.environ["WORLD_SIZE"]) if launched else 1
     here = int(os.environ["LOCAL_WORLD_SIZE"]) if launched else 1
     if recipe.batch % processes:
-        raise RecipeError(f"batch: {recipe.batch} images cannot be shared by {processes} processes")
+        raise ConfigError(f"batch: {recipe.batch} images cannot be shared by {processes} processes")
     torch.set_num_threads(recipe.threads or max(1, (os.cpu_count() or 1) // here))
     # Parts of a backbone that no gradient reaches are found once (static_graph), and the buffers
     # are equal everywhere: batch normalization sees the whole batch.

@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from orthoedge.benchmarks.metrics import classification as measure
 from orthoedge.runtime.atomic_files import write_atomic
-from orthoedge.runtime.errors import RecipeError
+from orthoedge.runtime.errors import ConfigError
 from orthoedge.training import run_folder as folder
 from orthoedge.training.checkpoint import (
     State,
@@ -35,8 +35,8 @@ from orthoedge.training.checkpoint import (
     open_folder,
     save_state,
 )
-from orthoedge.training.data.dataset import Radiographs
-from orthoedge.training.data.index import Study, list_sha256
+from orthoedge.training.data.dataset import RadiographDataset
+from orthoedge.training.data.index import ImageRecord, list_sha256
 from orthoedge.training.data.loader import batches, steps_per_epoch
 from orthoedge.training.data.splits import split
 from orthoedge.training.data_quality.leakage import check_leaks
@@ -50,7 +50,7 @@ from orthoedge.training.model.ensemble import build
 from orthoedge.training.model.weights import load_weights, model_bytes, read_safetensors
 from orthoedge.training.progress import (
     EventLog,
-    say,
+    log_progress,
     say_epoch,
     say_result,
     say_start,
@@ -62,7 +62,7 @@ from orthoedge.training.step import Stepper, learning_rate
 
 def fit(
     recipe: Recipe,
-    studies: Sequence[Study],
+    studies: Sequence[ImageRecord],
     out: Path,
     weights: Sequence[Path] = (),
     resume: bool = False,
@@ -95,14 +95,14 @@ def fit(
             cannot share, or a resumed run with another recipe.
     """
     if recipe.combine == "compare" and len(recipe.backbones) > 1:
-        raise RecipeError("combine: networks to compare are trained one by one, not by one fit")
+        raise ConfigError("combine: networks to compare are trained one by one, not by one fit")
     fabric = open_fabric(recipe)
     first = fabric.is_global_zero
     bars = first and (sys.stderr.isatty() if progress is None else progress)
     resumed: bool = fabric.broadcast(first and open_folder(out, recipe, resume))
     parts = split(studies, recipe.split, fold)
     read = partial(
-        Radiographs,
+        RadiographDataset,
         labels=recipe.labels,
         preprocess=recipe.preprocess,
         progress=bars,
@@ -134,7 +134,7 @@ def fit(
         say_start(recipe, parts, report, fabric.world_size)
         shortcuts = _shortcuts(out, recipe, studies, resumed)
         for line in shortcuts.lines():
-            say(line)
+            log_progress(line)
 
     network.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if not resumed:
@@ -146,7 +146,7 @@ def fit(
     if resumed:
         state = load_state(out / folder.STATE, stepper)
         given = ", its weights replace --weights" if weights else ""
-        say(f"resuming after epoch {len(state.epochs)}{given}")
+        log_progress(f"resuming after epoch {len(state.epochs)}{given}")
     done, started = len(state.epochs), time.monotonic()
     if first:
         events = EventLog(out / "tensorboard", max(done, 1))
@@ -156,7 +156,7 @@ def fit(
 
     for epoch in range(done + 1, recipe.epochs + 1):
         if recipe.patience and state.stale >= recipe.patience:
-            say(f"no better epoch in {recipe.patience}: stopped")
+            log_progress(f"no better epoch in {recipe.patience}: stopped")
             break
         learned = _learn(stepper, train, epoch, bars)
         row: Epoch = fabric.broadcast(_judge(stepper, val, learned) if first else None)  # type: ignore[assignment]
@@ -194,7 +194,7 @@ class _Learned:
     started: float
 
 
-def _learn(stepper: Stepper, train: Radiographs, epoch: int, bars: bool) -> _Learned:
+def _learn(stepper: Stepper, train: RadiographDataset, epoch: int, bars: bool) -> _Learned:
     """One pass over the training images.
 
     Raises:
@@ -222,11 +222,11 @@ def _learn(stepper: Stepper, train: Radiographs, epoch: int, bars: bool) -> _Lea
         totals = fabric.all_reduce(totals, reduce_op="sum")  # type: ignore[assignment]
     loss, hits, seen = totals.tolist()
     if not math.isfinite(loss):
-        raise RecipeError(f"epoch {epoch}: the loss is {loss}; lower lr ({recipe.lr})")
+        raise ConfigError(f"epoch {epoch}: the loss is {loss}; lower lr ({recipe.lr})")
     return _Learned(epoch, loss / seen, hits / seen, seen / (time.monotonic() - started), started)
 
 
-def _judge(stepper: Stepper, val: Radiographs, learned: _Learned) -> Epoch:
+def _judge(stepper: Stepper, val: RadiographDataset, learned: _Learned) -> Epoch:
     judged = evaluate(stepper.judged, val)
     return Epoch(
         epoch=learned.epoch,
@@ -243,13 +243,15 @@ def _judge(stepper: Stepper, val: Radiographs, learned: _Learned) -> Epoch:
 
 def _check_share(images: int, recipe: Recipe, processes: int) -> None:
     if processes > 1 and images < recipe.batch:
-        raise RecipeError(
+        raise ConfigError(
             f"batch: {recipe.batch} images are more than the {images} of the training part, which "
             f"{processes} processes cannot share"
         )
 
 
-def _shortcuts(out: Path, recipe: Recipe, studies: Sequence[Study], resumed: bool) -> ShortcutAudit:
+def _shortcuts(
+    out: Path, recipe: Recipe, studies: Sequence[ImageRecord], resumed: bool
+) -> ShortcutAudit:
     """The set's audit; a resumed run reads what it found before."""
     path = out / folder.SHORTCUTS
     if not resumed or not path.is_file():
@@ -263,6 +265,6 @@ def _write_log(path: Path, epochs: Sequence[Epoch]) -> None:
     folder.write_table(path, Epoch.__struct_fields__, rows)
 
 
-def _view(data: Radiographs, recipe: Recipe) -> Radiographs:
+def _view(data: RadiographDataset, recipe: Recipe) -> RadiographDataset:
     """What validation and test look at: fixed crops where training sees crops."""
     return data.cropped(recipe.augment.crop, recipe.seed) if recipe.augment.crop else data

@@ -19,7 +19,7 @@ from orthoedge.training.recipe import Recipe
 from orthoedge.training.run_folder import Epoch, Report, TrainingMetrics
 
 
-def say(line: str) -> None:
+def log_progress(line: str) -> None:
     """Print a line to stderr, above any bar; of several processes the first one speaks."""
     if os.environ.get("RANK", "0") == "0":
         tqdm.write(line, file=sys.stderr)
@@ -63,18 +63,18 @@ def say_start(recipe: Recipe, parts: Split, report: Report, processes: int) -> N
     """One line on data and hardware, and one on each file of weights."""
     crops = f" in crops of {recipe.augment.crop}" if recipe.augment.crop else ""
     shared = f"{processes} processes of " if processes > 1 else ""
-    say(
+    log_progress(
         f"{recipe.name}: {len(parts.train)} train, {len(parts.val)} val, {len(parts.test)} test "
         f"images at {recipe.preprocess.size} px{crops}; {report.precision} on {report.device}, "
         f"{shared}{torch.get_num_threads()} threads"
     )
     for given in report.weights:
-        say(given.line())
+        log_progress(given.line())
 
 
 def say_epoch(row: Epoch, epochs: int, better: bool, left: float) -> None:
     """One line per epoch; a star marks the best so far."""
-    say(
+    log_progress(
         f"epoch {row.epoch}/{epochs}  loss {row.train_loss:.3f}  val loss {row.val_loss:.3f}  "
         f"macro-F1 {row.val_macro_f1:.3f}{' *' if better else '  '}  "
         f"{row.images_per_second:.0f} images/s  {_duration(left)} left"
@@ -84,12 +84,12 @@ def say_epoch(row: Epoch, epochs: int, better: bool, left: float) -> None:
 def say_result(result: TrainingMetrics, shortcuts: ShortcutAudit, out: Path) -> None:
     """One line on the test part, and what its accuracy says little about, if so."""
     pointing = "" if result.pointing_game is None else f", pointing {result.pointing_game:.3f}"
-    say(
+    log_progress(
         f"test: accuracy {result.accuracy:.3f}, macro-F1 {result.macro_f1:.3f}, ECE "
         f"{result.expected_calibration_error:.3f}{pointing} (epoch {result.best_epoch}) -> {out}"
     )
     if shortcuts.warns:
-        say(f"warning: {shortcuts.warning}")
+        log_progress(f"warning: {shortcuts.warning}")
 
 
 def _duration(seconds: float) -> str:

@@ -11,7 +11,7 @@ from typing import Literal
 
 import msgspec
 
-from orthoedge.runtime.errors import RecipeError
+from orthoedge.runtime.errors import ConfigError
 from orthoedge.runtime.preprocess import Preprocess
 
 _MOST_THREADS = 1024  # a slip of more would bring the machine down before it is noticed
@@ -261,17 +261,17 @@ class Recipe(_Table, frozen=True):
         require(distinct, "labels", "two or more distinct names", self.labels)
         require(len(self.backbones) >= 1, "backbones", "one or more names", self.backbones)
         if self.fusion and (len(self.fusion) != len(self.backbones) or min(self.fusion) <= 0):
-            raise RecipeError(
+            raise ConfigError(
                 f"fusion: expected {len(self.backbones)} positive weights, one per backbone, got "
                 f"{list(self.fusion)}; `--set fusion=` makes them equal"
             )
         if self.combine == "compare" and self.fusion:
-            raise RecipeError("fusion: networks that are compared are not fused; leave it empty")
+            raise ConfigError("fusion: networks that are compared are not fused; leave it empty")
         if self.combine == "compare":
             once = len(set(self.backbones)) == len(self.backbones)
             require(once, "backbones", "distinct names to compare", list(self.backbones))
         if self.head == "sigmoid" and len(self.labels) != 2:
-            raise RecipeError(f"head: one sigmoid tells two labels apart, not {len(self.labels)}")
+            raise ConfigError(f"head: one sigmoid tells two labels apart, not {len(self.labels)}")
         require(0 <= self.ema < 1, "ema", "0 to 1", self.ema)
         fits = self.augment.crop <= self.preprocess.size
         require(fits, "augment.crop", f"at most {self.preprocess.size}", self.augment.crop)
@@ -301,4 +301,4 @@ class Recipe(_Table, frozen=True):
 def require(holds: bool, key: str, expected: str, got: object) -> None:
     """Raise RecipeError, naming the key, unless `holds`."""
     if not holds:
-        raise RecipeError(f"{key}: expected {expected}, got {got}")
+        raise ConfigError(f"{key}: expected {expected}, got {got}")

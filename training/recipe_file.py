@@ -12,7 +12,7 @@ from typing import Any, get_args, get_origin
 
 import msgspec
 
-from orthoedge.runtime.errors import RecipeError
+from orthoedge.runtime.errors import ConfigError
 from orthoedge.training.recipe import Recipe, require
 from orthoedge.training.recipes import recipe_names
 
@@ -37,7 +37,7 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
     try:
         tree = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise RecipeError(f"{source}: {error}") from error
+        raise ConfigError(f"{source}: {error}") from error
     _check_keys(tree, Recipe, source, "")
     for override in overrides:
         _override(tree, override)
@@ -63,7 +63,7 @@ def _convert(tree: dict[str, Any], source: str) -> Recipe:
     except msgspec.ValidationError as error:
         # msgspec wraps what __post_init__ raises only for ValueError and TypeError, so a
         # RecipeError of ours passes through as it is.
-        raise RecipeError(f"{source}: {error}") from error
+        raise ConfigError(f"{source}: {error}") from error
 
 
 def _require_finite(value: object, key: str) -> None:
@@ -87,7 +87,7 @@ def _read(name_or_path: str) -> tuple[str, str]:
         return Path(name_or_path).read_text("utf-8"), name_or_path
     except (OSError, UnicodeDecodeError) as error:
         known = ", ".join(recipe_names())
-        raise RecipeError(f"{name_or_path}: no such recipe or file (recipes: {known})") from error
+        raise ConfigError(f"{name_or_path}: no such recipe or file (recipes: {known})") from error
 
 
 def _fields(table: type) -> dict[str, Any]:
@@ -99,7 +99,7 @@ def _check_keys(tree: dict[str, Any], table: type, source: str, prefix: str) -> 
     fields = _fields(table)
     for key, value in tree.items():
         if key not in fields:
-            raise RecipeError(f"{source}: unknown key {prefix}{key}{_nearest(prefix + key)}")
+            raise ConfigError(f"{source}: unknown key {prefix}{key}{_nearest(prefix + key)}")
         if isinstance(value, dict) and _is_table(fields[key]):
             _check_keys(value, fields[key], source, f"{prefix}{key}.")
 
@@ -127,7 +127,7 @@ def _override(tree: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     key, text = key.strip(), text.strip()
     if not equals or not key:
-        raise RecipeError(f"--set {override}: expected key=value")
+        raise ConfigError(f"--set {override}: expected key=value")
     kind: Any = Recipe
     parts = key.split(".")
     for part in parts:
@@ -135,10 +135,10 @@ def _override(tree: dict[str, Any], override: str) -> None:
             kind = get_args(kind)[1]
             continue
         if not _is_table(kind) or part not in _fields(kind):
-            raise RecipeError(f"--set {override}: unknown key {key}{_nearest(key)}")
+            raise ConfigError(f"--set {override}: unknown key {key}{_nearest(key)}")
         kind = _fields(kind)[part]
     if _is_table(kind):
-        raise RecipeError(f"--set {override}: {key} is a table; name one of its keys")
+        raise ConfigError(f"--set {override}: {key} is a table; name one of its keys")
     for part in parts[:-1]:
         tree = tree.setdefault(part, {})
     tree[parts[-1]] = _value(text, kind)

@@ -21,7 +21,7 @@ import msgspec
 
 from orthoedge.runtime.atomic_files import write_atomic
 from orthoedge.runtime.errors import DataError
-from orthoedge.training.data.index import Study, parse_boxes
+from orthoedge.training.data.index import ImageRecord, parse_boxes
 from orthoedge.training.data.splits import PARTS, Split
 from orthoedge.training.model.ensemble import Ensemble, build
 from orthoedge.training.model.weights import WeightsReport, read_safetensors
@@ -207,11 +207,11 @@ def read_split(path: Path, root: Path) -> Split:
     Raises:
         DataError: missing, damaged, or an image that is no longer under `root`.
     """
-    parts: dict[str, list[Study]] = {part: [] for part in PARTS}
+    parts: dict[str, list[ImageRecord]] = {part: [] for part in PARTS}
     try:
         with path.open(newline="", encoding="utf-8") as lines:
             for row in csv.DictReader(lines):
-                study = Study(
+                study = ImageRecord(
                     path=root / row["path"],
                     label=row["label"],
                     group=row["group"],

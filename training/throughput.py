@@ -14,8 +14,8 @@ from orthoedge.benchmarks.timing.latency import (
     interleaved,
     ratio,
 )
-from orthoedge.runtime.errors import RecipeError
-from orthoedge.training.data.dataset import Radiographs
+from orthoedge.runtime.errors import ConfigError
+from orthoedge.training.data.dataset import RadiographDataset
 from orthoedge.training.data.loader import batches, steps_per_epoch
 from orthoedge.training.distributed import open_fabric
 from orthoedge.training.model.ensemble import build
@@ -60,7 +60,7 @@ def throughput(recipe: Recipe, steps: int, rounds: int) -> Throughput:
         RecipeError: an unknown backbone, or several networks to compare.
     """
     if recipe.combine == "compare" and len(recipe.backbones) > 1:
-        raise RecipeError("combine: compared networks are timed one by one: --set backbones=NAME")
+        raise ConfigError("combine: compared networks are timed one by one: --set backbones=NAME")
     fabric = open_fabric(recipe)
     data = _noise(recipe, steps * recipe.batch)
     device = fabric.device
@@ -98,9 +98,9 @@ def throughput(recipe: Recipe, steps: int, rounds: int) -> Throughput:
     return Throughput(steps * recipe.batch, times["loop"], times["bare"], share)
 
 
-def _noise(recipe: Recipe, count: int) -> Radiographs:
+def _noise(recipe: Recipe, count: int) -> RadiographDataset:
     """Images of noise, in memory, with every label equally often."""
-    data = Radiographs((), recipe.labels, recipe.preprocess, progress=False)
+    data = RadiographDataset((), recipe.labels, recipe.preprocess, progress=False)
     shape = (count, recipe.preprocess.size, recipe.preprocess.size)
     data.images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     data.labels = np.arange(count) % len(recipe.labels)

@@ -20,7 +20,7 @@ from orthoedge.benchmarks.timing.startup import Child
 from orthoedge.runtime.bundles.bundle import Bundle
 from orthoedge.runtime.engine import Precision
 from orthoedge.runtime.errors import EngineError, MissingDependency
-from orthoedge.runtime.subprocesses import run_code
+from orthoedge.runtime.subprocesses import code_command
 
 _APPLICATION = "openvino.tools.benchmark.main"
 _LOADING_S = 120
@@ -114,7 +114,7 @@ def _ask_application(
     # Without the hint "none" the application refuses to be given threads; sync asks for latency.
     options = f"-d CPU -hint none -nstreams 1 -nireq 1 -api sync -nthreads {threads} -pin NO"
     options += f" -infer_precision f32 -shape [1,1,{size},{size}] -t {seconds} -json_stats"
-    command = [*run_code(f"from {_APPLICATION} import main; main()"), *options.split()]
+    command = [*code_command(f"from {_APPLICATION} import main; main()"), *options.split()]
     command += ["-m", str(folder / "model.onnx"), "-report_type", "no_counters"]
     report = folder / "benchmark_report.json"
     report.unlink(missing_ok=True)

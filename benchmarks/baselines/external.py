@@ -25,7 +25,7 @@ from orthoedge.benchmarks.baselines.minimal_pipeline import BareSquare
 from orthoedge.runtime.bundles.bundle import Bundle
 from orthoedge.runtime.errors import EngineError, MissingDependency
 from orthoedge.runtime.preprocess import Pixels
-from orthoedge.targets.portable.engine import binding
+from orthoedge.targets.portable.engine import load_onnxruntime
 
 _LOADING_S, _ANSWER_S = 300.0, 60.0
 _SHOWN = 80  # characters of an answer that makes no sense
@@ -142,7 +142,7 @@ class HandWritten:
 
     def __init__(self, bundle: Bundle, pixels: Pixels, threads: int) -> None:
         try:
-            onnxruntime = binding()
+            onnxruntime = load_onnxruntime()
         except ImportError as error:
             raise MissingDependency("onnxruntime", "portable", "ONNX Runtime by hand") from error
         options = onnxruntime.SessionOptions()

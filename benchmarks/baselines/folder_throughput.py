@@ -18,8 +18,8 @@ from orthoedge.runtime.image_io.reader import read_image
 from orthoedge.runtime.overlay.overlay import to_png
 from orthoedge.runtime.pipeline import Pipeline
 from orthoedge.runtime.preprocess import Pixels
-from orthoedge.runtime.subprocesses import run_module
-from orthoedge.targets.x86.openvino_module import binding
+from orthoedge.runtime.subprocesses import module_command
+from orthoedge.targets.x86.openvino_module import load_openvino
 
 
 def samples() -> list[Path]:
@@ -84,7 +84,7 @@ class AsynchronousEngine:
     """
 
     def __init__(self, compiled: Any) -> None:
-        self._queue = binding().AsyncInferQueue(compiled, 0)
+        self._queue = load_openvino().AsyncInferQueue(compiled, 0)
 
     def __call__(self, images: Sequence[Any]) -> None:
         """Infer tensors of uint8 (1, 1, S, S), and wait for the last."""
@@ -95,7 +95,7 @@ class AsynchronousEngine:
 
 def as_tensors(squares: Sequence[Pixels]) -> list[Any]:
     """The engine's view of uint8 (S, S) squares; no copy is made when they are inferred."""
-    return [binding().Tensor(square[None, None], shared_memory=True) for square in squares]
+    return [load_openvino().Tensor(square[None, None], shared_memory=True) for square in squares]
 
 
 def map_all(pipeline: Pipeline, paths: Sequence[Path], workers: int) -> Callable[[], None]:
@@ -119,7 +119,7 @@ def predict_folder(bundle: Path, folder: Path, jobs: int) -> Callable[[], None]:
     Raises:
         EngineError: when called, if the command failed.
     """
-    command = [*run_module("orthoedge.cli.main"), "predict", str(folder), "--json"]
+    command = [*module_command("orthoedge.cli.main"), "predict", str(folder), "--json"]
     command += ["--bundle", str(bundle), "--jobs", str(jobs)]
 
     def call() -> None:

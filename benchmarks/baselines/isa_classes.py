@@ -10,7 +10,7 @@ import os
 
 from orthoedge.runtime.bundles.bundle import Bundle
 from orthoedge.runtime.errors import EngineError
-from orthoedge.targets.isa_limit import CAPS, run_capped
+from orthoedge.targets.isa_limit import ISA_LIMITS, run_with_isa_limit
 
 # OpenCV's names: what it is to leave unused, and what its IPP is to use (no less than SSE4.2).
 _OPENCV = {
@@ -21,7 +21,7 @@ _OPENCV = {
 }
 
 
-def capped_environment(cap: str, bundle: Bundle) -> dict[str, str]:
+def limited_environment(cap: str, bundle: Bundle) -> dict[str, str]:
     """Variables of a process in which OpenVINO and OpenCV use no wider instructions than `cap`.
 
     They are read once, when the libraries are loaded. ONNX Runtime has no such cap.
@@ -30,17 +30,17 @@ def capped_environment(cap: str, bundle: Bundle) -> dict[str, str]:
         EngineError: no such cap, this processor has not those instructions, or the cap has no
             effect on the bundle's model; the reason is in it.
     """
-    if cap not in CAPS:
-        raise EngineError(f"--isa {cap} is unknown: choose one of {', '.join(CAPS)}")
+    if cap not in ISA_LIMITS:
+        raise EngineError(f"--isa {cap} is unknown: choose one of {', '.join(ISA_LIMITS)}")
     size = bundle.manifest.graph.size
     # A short run: oneDNN takes another set without a word where it cannot keep to this one.
-    run_capped(bundle.model("fp32"), size, "fp32", bundle.golden_images()[:1], cap)
+    run_with_isa_limit(bundle.model("fp32"), size, "fp32", bundle.golden_images()[:1], cap)
     unused, ipp = _OPENCV[cap]
     opencv = {"OPENCV_CPU_DISABLE": unused, "OPENCV_IPP": ipp} if unused else {}
     return os.environ | {"ONEDNN_MAX_CPU_ISA": cap} | opencv
 
 
-def why_uncapped(target: str) -> str:
+def why_not_limited(target: str) -> str:
     """Why a target cannot be kept to a class; empty where it can."""
     if target == "x86":
         return ""

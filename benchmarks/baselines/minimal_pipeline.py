@@ -17,7 +17,7 @@ from orthoedge.runtime.engine import Precision
 from orthoedge.runtime.errors import EngineError, MissingDependency
 from orthoedge.runtime.pipeline import Pipeline
 from orthoedge.runtime.preprocess import Pixels, Preprocess
-from orthoedge.targets.x86.openvino_module import binding
+from orthoedge.targets.x86.openvino_module import load_openvino
 
 _LOGITS = "logits"
 
@@ -76,7 +76,7 @@ class BareInference:
     def __init__(self, compiled: Any, size: int) -> None:
         self.image = np.zeros((1, 1, size, size), np.uint8)
         self._request = compiled.create_infer_request()
-        self._request.set_input_tensor(binding().Tensor(self.image, shared_memory=True))
+        self._request.set_input_tensor(load_openvino().Tensor(self.image, shared_memory=True))
         self.logits = self._request.get_tensor(_LOGITS).data
         """float32 (1, C); the next call overwrites it."""
 

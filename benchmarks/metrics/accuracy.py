@@ -19,11 +19,11 @@ from orthoedge.benchmarks.metrics.bootstrap import (
     resamples,
 )
 from orthoedge.benchmarks.metrics.bootstrap_scores import (
-    Answers,
-    answers_of,
+    Predictions,
     calibration_errors,
     confusions,
     macro_f1s,
+    predictions_of,
     reliability,
 )
 from orthoedge.benchmarks.metrics.classification import confusion
@@ -35,10 +35,10 @@ from orthoedge.benchmarks.schema import (
     Verdict,
 )
 from orthoedge.runtime.bundles.bundle import Bundle
-from orthoedge.runtime.decision import Distance, decide
+from orthoedge.runtime.decision import OodScore, decide
 from orthoedge.runtime.engine import Engine, Outputs, Precision
 from orthoedge.runtime.errors import DataError
-from orthoedge.targets.engine_utils import run_all
+from orthoedge.targets.engine_utils import run_batched
 
 _SEED = 0  # of the bootstrap: the same answers, the same intervals
 _KEPT = 0.99  # of the reference: MLPerf Inference's usual target of its closed division
@@ -52,7 +52,7 @@ def ask(engine: Engine, prepared: Prepared) -> Outputs:
     Raises:
         EngineError: the engine takes squares of another size, failed, or a logit is not finite.
     """
-    return run_all(engine, prepared.squares[:, None])
+    return run_batched(engine, prepared.squares[:, None])
 
 
 def judge(
@@ -80,7 +80,7 @@ def judge(
     manifest, truth = bundle.manifest, prepared.truth
     labels, alerts = manifest.labels, manifest.alert_labels
     temperature = manifest.calibration_for(precision).temperature
-    answers = answers_of(outputs, truth, prepared.boxes, temperature)
+    answers = predictions_of(outputs, truth, prepared.boxes, temperature)
     wanted = None if reference is None else _labels_of(reference, len(labels))
     right = (answers.predicted == truth).astype(np.float64)
     reported = _reported(bundle, precision, outputs, prepared)
@@ -157,7 +157,7 @@ def _reported(
     """Which answers (N,) a finding would report, neither referred nor rejected."""
     manifest = bundle.manifest
     calibration = manifest.calibration_for(precision)
-    distance = Distance(calibration.out_of_distribution)
+    distance = OodScore(calibration.out_of_distribution)
     decided = (
         decide(
             logits,
@@ -175,7 +175,7 @@ def _reported(
 
 
 def _whole_figures(
-    answers: Answers, wanted: npt.NDArray[np.int64] | None, prepared: Prepared, classes: int
+    answers: Predictions, wanted: npt.NDArray[np.int64] | None, prepared: Prepared, classes: int
 ) -> tuple[Interval, Interval, Interval | None]:
     """Macro-F1, calibration error, and macro-F1 as a share of the reference's labels `wanted`."""
 

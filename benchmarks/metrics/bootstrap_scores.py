@@ -48,7 +48,7 @@ class ReliabilityBin(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
 
 @dataclass(frozen=True)
-class Answers:
+class Predictions:
     """What is known of each image and of the answer to it."""
 
     truth: npt.NDArray[np.int64]
@@ -92,9 +92,9 @@ class Scores:
     auc: Array
 
 
-def answers_of(
+def predictions_of(
     outputs: Outputs, truth: Ints, boxes: Sequence[Sequence[Box]], temperature: float
-) -> Answers:
+) -> Predictions:
     """The answers that N outputs amount to; nothing is known of masks.
 
     Args:
@@ -110,7 +110,7 @@ def answers_of(
         points_at(saliency, marked) if marked else np.nan
         for saliency, marked in zip(outputs.saliency_map[rows, truth], boxes, strict=True)
     ]
-    return Answers(
+    return Predictions(
         truth=truth.astype(np.int64, copy=False),
         predicted=outputs.logits.argmax(axis=1),
         probabilities=softmax(outputs.logits, temperature),
@@ -121,7 +121,7 @@ def answers_of(
     )
 
 
-def scores(answers: Answers, weights: Array) -> Scores:
+def scores(answers: Predictions, weights: Array) -> Scores:
     """Score the same answers under each of R weightings (R, N)."""
     classes = answers.probabilities.shape[1]
     tables = confusions(answers.truth, answers.predicted, classes, weights)
@@ -151,7 +151,7 @@ def scores(answers: Answers, weights: Array) -> Scores:
     )
 
 
-def bootstrap(answers: Answers, groups: Sequence[str], seed: int) -> tuple[Scores, Scores]:
+def bootstrap(answers: Predictions, groups: Sequence[str], seed: int) -> tuple[Scores, Scores]:
     """Scores on the images as they are (R = 1), and on `RESAMPLES` resamples of their groups."""
     drawn = [scores(answers, w) for w in resamples(groups, answers.truth, seed)]
     names = [field.name for field in fields(Scores)]
@@ -190,7 +190,7 @@ def bins_of(probabilities: Floats) -> npt.NDArray[np.int64]:
     return np.minimum(bins, BINS - 1).astype(np.int64, copy=False)
 
 
-def reliability(answers: Answers) -> tuple[ReliabilityBin, ...]:
+def reliability(answers: Predictions) -> tuple[ReliabilityBin, ...]:
     """The bins of a reliability diagram."""
     where = bins_of(answers.probabilities)
     confidence = answers.probabilities.max(axis=1)
@@ -207,7 +207,7 @@ def reliability(answers: Answers) -> tuple[ReliabilityBin, ...]:
     )
 
 
-def calibration_errors(answers: Answers, weights: Array) -> Array:
+def calibration_errors(answers: Predictions, weights: Array) -> Array:
     """Expected calibration error (R,) (Guo et al., ICML 2017)."""
     gap = answers.probabilities.max(axis=1) - (answers.predicted == answers.truth)
     cells = np.eye(BINS)[bins_of(answers.probabilities)] * gap[:, None]  # (N, bins)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from orthoedge.runtime.preprocess import Placement
+from orthoedge.runtime.preprocess import LetterboxTransform
 
 Floats = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.integer]
@@ -87,8 +87,8 @@ def points_at(saliency: Floats, boxes: Sequence[Box]) -> bool:
     )
 
 
-def boxes_in_square(
-    boxes: Sequence[Box], shape: Sequence[int], placement: Placement, size: int
+def boxes_in_input(
+    boxes: Sequence[Box], shape: Sequence[int], placement: LetterboxTransform, size: int
 ) -> tuple[Box, ...]:
     """Map boxes from fractions of the radiograph (H, W) to fractions of the network's square.
 

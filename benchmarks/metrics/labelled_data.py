@@ -11,18 +11,18 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from orthoedge.benchmarks.metrics.classification import Box, boxes_in_square
+from orthoedge.benchmarks.metrics.classification import Box, boxes_in_input
 from orthoedge.runtime.bundles.bundle import Bundle
 from orthoedge.runtime.errors import DataError, InputError
 from orthoedge.runtime.image_io.reader import read_image
-from orthoedge.runtime.image_quality import Fault, find_faults
-from orthoedge.runtime.image_statistics import look
+from orthoedge.runtime.image_quality import QualityIssue, check_image_quality
+from orthoedge.runtime.image_statistics import image_statistics
 from orthoedge.runtime.preprocess import Pixels, Preprocess
 from orthoedge.targets.cpu import available_cores
 
 
 @dataclass(frozen=True)
-class Labelled:
+class LabelledSet:
     """Radiographs and what is known of them, N of each."""
 
     what: str
@@ -47,7 +47,7 @@ class Prepared:
     """uint8 (N, S, S)."""
     looks: npt.NDArray[np.float32]
     """float32 (N, L)."""
-    faults: tuple[tuple[Fault, ...], ...]
+    faults: tuple[tuple[QualityIssue, ...], ...]
     """What intake found wrong with each."""
     truth: npt.NDArray[np.int64]
     """(N,) indices into the bundle's labels."""
@@ -62,12 +62,12 @@ class _One:
     """One radiograph as a network sees it."""
 
     square: Pixels
-    look: npt.NDArray[np.float32]
-    faults: tuple[Fault, ...]
+    statistics: npt.NDArray[np.float32]
+    faults: tuple[QualityIssue, ...]
     boxes: tuple[Box, ...]
 
 
-def prepare(bundle: Bundle, labelled: Labelled) -> Prepared:
+def prepare(bundle: Bundle, labelled: LabelledSet) -> Prepared:
     """Take radiographs through the runtime's own intake and preprocessing.
 
     Raises:
@@ -83,7 +83,7 @@ def prepare(bundle: Bundle, labelled: Labelled) -> Prepared:
     return Prepared(
         what=labelled.what,
         squares=np.stack([one.square for one in ready]),
-        looks=np.stack([one.look for one in ready]),
+        looks=np.stack([one.statistics for one in ready]),
         faults=tuple(one.faults for one in ready),
         truth=np.array([labels.index(label) for label in labelled.labels], np.int64),
         boxes=tuple(one.boxes for one in ready),
@@ -91,7 +91,7 @@ def prepare(bundle: Bundle, labelled: Labelled) -> Prepared:
     )
 
 
-def draw(labels: Sequence[str], count: int, seed: int) -> list[int]:
+def draw_sample(labels: Sequence[str], count: int, seed: int) -> list[int]:
     """Draw `count` radiographs in the proportions of their labels, one of each label at least.
 
     Args:
@@ -111,7 +111,7 @@ def draw(labels: Sequence[str], count: int, seed: int) -> list[int]:
     return sorted(shuffled[np.argsort(place[shuffled], kind="stable")][:count].tolist())
 
 
-def _check_labels(labelled: Labelled, labels: tuple[str, ...]) -> None:
+def _check_labels(labelled: LabelledSet, labels: tuple[str, ...]) -> None:
     if not labelled.images:
         raise DataError(f"{labelled.what}: no radiograph to judge on")
     for label in labelled.labels:
@@ -138,7 +138,7 @@ def _prepare_one(preprocess: Preprocess, image: Path | Pixels, boxes: tuple[Box,
     square, placement = preprocess.prepare(pixels)
     return _One(
         square=square,
-        look=look(square),
-        faults=find_faults(pixels, placement, preprocess.size),
-        boxes=boxes_in_square(boxes, pixels.shape, placement, preprocess.size),
+        statistics=image_statistics(square),
+        faults=check_image_quality(pixels, placement, preprocess.size),
+        boxes=boxes_in_input(boxes, pixels.shape, placement, preprocess.size),
     )

@@ -13,7 +13,7 @@ from orthoedge.benchmarks.metrics.classification import Box
 from orthoedge.benchmarks.metrics.labelled_data import Prepared
 from orthoedge.runtime.bundles.bundle import Bundle
 from orthoedge.runtime.engine import Outputs
-from orthoedge.runtime.overlay.overlay import heated, to_png
+from orthoedge.runtime.overlay.overlay import draw_heat_map, to_png
 from orthoedge.runtime.preprocess import Pixels
 
 _SEED = 0
@@ -21,7 +21,7 @@ _WHITE = (255, 255, 255)
 
 
 @dataclass(frozen=True)
-class Shown:
+class GalleryItem:
     """One radiograph of the gallery. Pictures are PNG of S×S pixels, lesion boxes in white."""
 
     truth: str
@@ -44,7 +44,7 @@ def draw_gallery(
     student: Outputs,
     reference: Outputs | None,
     count: int = 8,
-) -> tuple[Shown, ...]:
+) -> tuple[GalleryItem, ...]:
     """Draw radiographs by chance: a right answer of each label, then a wrong one, and so on.
 
     Args:
@@ -61,7 +61,7 @@ def draw_gallery(
     for index in _chosen(prepared.truth, said)[:count]:
         square, boxes = prepared.squares[index], prepared.boxes[index]
         shown.append(
-            Shown(
+            GalleryItem(
                 truth=labels[prepared.truth[index]],
                 student=labels[said[index]],
                 teacher="" if wanted is None else labels[wanted[index]],
@@ -88,7 +88,7 @@ def _chosen(truth: npt.NDArray[np.int64], said: npt.NDArray[np.int64]) -> list[i
 
 def _under_map(square: Pixels, outputs: Outputs, index: int, boxes: tuple[Box, ...]) -> bytes:
     label = int(outputs.logits[index].argmax())
-    return _marked(heated(square, outputs.saliency_map[index, label]), boxes)
+    return _marked(draw_heat_map(square, outputs.saliency_map[index, label]), boxes)
 
 
 def _marked(picture: npt.NDArray[np.uint8], boxes: tuple[Box, ...]) -> bytes:

@@ -18,7 +18,7 @@ from orthoedge.benchmarks.report.formatting import (
     interval,
     machine_rows,
 )
-from orthoedge.benchmarks.report.gallery import Shown
+from orthoedge.benchmarks.report.gallery import GalleryItem
 from orthoedge.benchmarks.report.html_parts import (
     card,
     confusion,
@@ -35,7 +35,7 @@ from orthoedge.benchmarks.schema import Accuracy, Growth, Report
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
-def to_html(report: Report, gallery: Sequence[Shown] = ()) -> str:
+def to_html(report: Report, gallery: Sequence[GalleryItem] = ()) -> str:
     """The report as a page.
 
     Args:
@@ -136,7 +136,7 @@ def _matrix(one: Accuracy, labels: Sequence[str]) -> str:
     return card(title, "", confusion(one.confusion, labels))
 
 
-def _gallery(gallery: Sequence[Shown]) -> str:
+def _gallery(gallery: Sequence[GalleryItem]) -> str:
     if not gallery:
         return ""
     note = (

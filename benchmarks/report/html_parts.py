@@ -17,7 +17,7 @@ from orthoedge.benchmarks.report.formatting import (
     figure,
     own,
 )
-from orthoedge.benchmarks.report.gallery import Shown
+from orthoedge.benchmarks.report.gallery import GalleryItem
 from orthoedge.benchmarks.report.tables import Table
 from orthoedge.benchmarks.schema import Report
 
@@ -80,7 +80,7 @@ def confusion(counts: Sequence[Sequence[int]], labels: Sequence[str]) -> str:
     )
 
 
-def radiograph(shown: Shown) -> str:
+def radiograph(shown: GalleryItem) -> str:
     """A radiograph of the gallery: plain, and under the maps of teacher and student."""
     pictures = [_picture(shown.plain, "radiograph", "", shown.truth)]
     if shown.teacher_map is not None:

@@ -16,7 +16,7 @@ from orthoedge.benchmarks.timing.worker import take_turns
 from orthoedge.runtime.image_io.reader import read_image
 from orthoedge.runtime.image_io.windowing import apply_table
 from orthoedge.runtime.pipeline import Pipeline
-from orthoedge.runtime.preprocess import Pixels, find_field, halve
+from orthoedge.runtime.preprocess import Pixels, find_collimated_field, halve
 from orthoedge.targets import open_engine
 
 _Calls = dict[str, Callable[[int], object]]
@@ -80,7 +80,7 @@ def _parts(given: Given, number: int) -> dict[str, _Calls]:
 
 def _of_preprocess(given: Given, pixels: Pixels) -> _Calls:
     settings = given.bundle.manifest.preprocess
-    halved = halve if settings.field == "keep" else find_field
+    halved = halve if settings.field == "keep" else find_collimated_field
     parts: _Calls = {"halving it": lambda _: halved(pixels)}
     if settings.clahe_stage == "after":
         clahe = cv2.createCLAHE(settings.clahe_clip, (settings.clahe_tiles, settings.clahe_tiles))

@@ -13,8 +13,8 @@ from orthoedge.runtime.bundles.bundle import Bundle
 from orthoedge.runtime.decision import Verdict, decide
 from orthoedge.runtime.errors import MissingDependency
 from orthoedge.runtime.image_io.reader import read_image
-from orthoedge.runtime.image_quality import find_faults
-from orthoedge.runtime.image_statistics import look
+from orthoedge.runtime.image_quality import check_image_quality
+from orthoedge.runtime.image_statistics import image_statistics
 from orthoedge.runtime.pipeline import ActiveEngine, Pipeline
 from orthoedge.runtime.preprocess import Pixels
 
@@ -77,13 +77,13 @@ def _within(pipeline: Pipeline, images: Sequence[Pixels], squares: Sequence[Pixe
     size, labels, alert = manifest.graph.size, manifest.labels, manifest.alert_labels
     placements = [manifest.preprocess.prepare(pixels)[1] for pixels in images]
     ran = ActiveEngine.for_bundle(bundle, engine)
-    glances = [look(square) for square in squares]
+    glances = [image_statistics(square) for square in squares]
     answers = [engine.run(square[None, None]) for square in squares]
-    faults = [find_faults(*pair, size) for pair in zip(images, placements, strict=True)]
+    faults = [check_image_quality(*pair, size) for pair in zip(images, placements, strict=True)]
 
     def glance(number: int) -> None:
-        find_faults(images[number], placements[number], size)
-        look(squares[number])
+        check_image_quality(images[number], placements[number], size)
+        image_statistics(squares[number])
 
     def conclude(number: int) -> Verdict:
         answer = answers[number]

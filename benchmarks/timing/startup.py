@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from orthoedge.runtime.errors import EngineError
-from orthoedge.runtime.subprocesses import run_code
+from orthoedge.runtime.subprocesses import code_command
 
 _FIRST_FINDING = """
 import sys
@@ -40,7 +40,7 @@ class Child:
     """
 
     def __init__(self, code: str, environment: dict[str, str], *arguments: object) -> None:
-        self._command = [*run_code(code), *map(str, arguments)]
+        self._command = [*code_command(code), *map(str, arguments)]
         self._environment = environment
 
     def run(self) -> tuple[float, str]:

@@ -35,7 +35,7 @@ from orthoedge.runtime.atomic_files import write_atomic
 from orthoedge.runtime.bundles.bundle import Bundle, read_bundle
 from orthoedge.runtime.errors import EngineError, OrthoEdgeError
 from orthoedge.runtime.preprocess import Pixels
-from orthoedge.runtime.subprocesses import run_module
+from orthoedge.runtime.subprocesses import module_command
 
 SETTLE_MS, TURN_MS = 5.0, 15.0
 """Untimed and timed calls of a turn take about so long together: worker threads of ONNX Runtime and
@@ -104,7 +104,7 @@ def run_process(job: Job, folder: Path) -> None:
     file = folder / f"job-{job.number}.json"
     write_atomic(file, msgspec.json.encode(job))
     process = subprocess.Popen(
-        [*run_module(__name__), str(file)],
+        [*module_command(__name__), str(file)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

@@ -125,7 +125,7 @@ def _said(bundle: Bundle) -> str:
 
 def _read_private(path: Path) -> Any:
     """An Ed25519 private key; raises RecipeError where the file holds something else."""
-    from orthoedge.runtime.errors import RecipeError
+    from orthoedge.runtime.errors import ConfigError
 
     kinds, serialization = _cryptography()
     data = path.read_bytes()
@@ -133,9 +133,9 @@ def _read_private(path: Path) -> Any:
         key = serialization.load_pem_private_key(data, password=None)
     # What it raises is not its own: ValueError, TypeError for an encrypted one, and others.
     except Exception as error:
-        raise RecipeError(f"{path}: no private key in PEM, or an encrypted one") from error
+        raise ConfigError(f"{path}: no private key in PEM, or an encrypted one") from error
     if not isinstance(key, kinds.Ed25519PrivateKey):
-        raise RecipeError(f"{path}: not an Ed25519 key")
+        raise ConfigError(f"{path}: not an Ed25519 key")
     return key
 
 

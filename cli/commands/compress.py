@@ -76,17 +76,17 @@ def run(args: argparse.Namespace) -> int:
     check_target(args.target)
 
     from orthoedge.compression.compress import Sources, compress, report_folder
-    from orthoedge.runtime.errors import RecipeError
-    from orthoedge.training.comparison import refuse_comparison
+    from orthoedge.runtime.errors import ConfigError
+    from orthoedge.training.comparison import check_not_comparison
     from orthoedge.training.data.cache import cache_folder
     from orthoedge.training.recipe_file import override_recipe
     from orthoedge.training.run_folder import load_run
 
-    refuse_comparison(args.run)
+    check_not_comparison(args.run)
     trained = load_run(args.run, args.data)
     for setting in args.set:
         if not setting.startswith("compress."):
-            raise RecipeError(f"--set {setting}: only keys of compress can change after training")
+            raise ConfigError(f"--set {setting}: only keys of compress can change after training")
     recipe = override_recipe(trained.recipe, _shorthands(args) + args.set)
     sources = Sources(
         cache=args.cache or cache_folder(),

@@ -40,26 +40,26 @@ def run(args: argparse.Namespace) -> int:
     let_threads_sleep()
 
     from orthoedge.runtime.errors import DataError
-    from orthoedge.training.comparison import refuse_comparison
+    from orthoedge.training.comparison import check_not_comparison
     from orthoedge.training.data.cache import cache_folder
-    from orthoedge.training.data.dataset import Radiographs
-    from orthoedge.training.data.index import choose_studies, list_sha256, read_index
+    from orthoedge.training.data.dataset import RadiographDataset
+    from orthoedge.training.data.index import list_sha256, read_index, select_records
     from orthoedge.training.data_quality.leakage import seen_before
     from orthoedge.training.data_quality.shortcut_audit import audit
-    from orthoedge.training.evaluation.markdown import lines
+    from orthoedge.training.evaluation.markdown import report_lines
     from orthoedge.training.evaluation.predictions import evaluate
     from orthoedge.training.evaluation.report import write_evaluation
     from orthoedge.training.run_folder import load_run
 
-    refuse_comparison(args.run)
+    check_not_comparison(args.run)
     index = read_index(args.data)
     trained = load_run(args.run, args.run_data)
     recipe = trained.recipe
-    chosen = choose_studies(index, recipe)
+    chosen = select_records(index, recipe)
     if chosen.left_out:
         print(chosen.line(), file=sys.stderr)
     read = partial(
-        Radiographs,
+        RadiographDataset,
         labels=recipe.labels,
         preprocess=recipe.preprocess,
         cache=args.cache or cache_folder(),
@@ -98,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
     )
     for line in shortcuts.lines() if shortcuts is not None else []:
         print(line, file=sys.stderr)
-    for line in lines(report):
+    for line in report_lines(report):
         print(line)
     print(f"report: {args.out}")
     return 0

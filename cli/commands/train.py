@@ -56,15 +56,15 @@ def run(args: argparse.Namespace) -> int:
 
     from orthoedge.training.comparison import compare, is_compared
     from orthoedge.training.data.cache import cache_folder
-    from orthoedge.training.data.index import choose_studies, read_index
+    from orthoedge.training.data.index import read_index, select_records
     from orthoedge.training.fit import fit
-    from orthoedge.training.progress import say
+    from orthoedge.training.progress import log_progress
 
     data: Path = args.data
     root = data if data.is_dir() else data.parent
-    chosen = choose_studies(read_index(data), recipe)
+    chosen = select_records(read_index(data), recipe)
     if chosen.left_out:
-        say(chosen.line())
+        log_progress(chosen.line())
     train = compare if is_compared(recipe) else fit
     train(
         recipe,

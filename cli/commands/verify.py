@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from orthoedge.runtime.engine import Precision
     from orthoedge.runtime.pipeline import Pipeline
     from orthoedge.targets.verification import ParityCheck
-    from orthoedge.training.data.index import Study
+    from orthoedge.training.data.index import ImageRecord
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _verify(
-    bundle: Bundle, precision: Precision, studies: list[Study], args: argparse.Namespace
+    bundle: Bundle, precision: Precision, studies: list[ImageRecord], args: argparse.Namespace
 ) -> bool:
     from orthoedge.runtime.errors import BundleError, EngineError
     from orthoedge.runtime.pipeline import Pipeline
@@ -109,7 +109,7 @@ def _record(bundle: Bundle, precisions: tuple[Precision, ...], args: argparse.Na
     return 0 if record.passed else 1
 
 
-def _read_studies(data: Path, bundle: Bundle) -> list[Study]:
+def _read_studies(data: Path, bundle: Bundle) -> list[ImageRecord]:
     from orthoedge.runtime.errors import DataError
     from orthoedge.training.data.index import read_index
 
@@ -123,7 +123,7 @@ def _read_studies(data: Path, bundle: Bundle) -> list[Study]:
     return studies
 
 
-def _check_accuracy(pipeline: Pipeline, studies: list[Study]) -> ParityCheck:
+def _check_accuracy(pipeline: Pipeline, studies: list[ImageRecord]) -> ParityCheck:
     """How far accuracy is below the manifest's, against three standard errors of the difference."""
     from orthoedge.runtime.engine import calibrated_as
     from orthoedge.targets.verification import ParityCheck

@@ -9,8 +9,8 @@ import numpy.typing as npt
 from orthoedge.runtime.bundles.manifest import OutOfDistribution
 from orthoedge.runtime.engine import Engine
 from orthoedge.runtime.image_io.windowing import Pixels
-from orthoedge.runtime.image_statistics import look, look_terms
-from orthoedge.targets.engine_utils import run_all
+from orthoedge.runtime.image_statistics import image_statistics, statistics_terms
+from orthoedge.targets.engine_utils import run_batched
 
 _REFER, _REJECT = 0.98, 0.995  # quantiles of calibration images that stay below
 _SEED = 0
@@ -51,9 +51,9 @@ def fit_outlier_score(
     centre, spread = looks.mean(axis=0), np.maximum(looks.std(axis=0), _LEAST_SPREAD)
 
     def describe(features: Features, looks: Features) -> Numbers:
-        return np.concatenate([features, look_terms(looks, centre, spread)], axis=1)
+        return np.concatenate([features, statistics_terms(looks, centre, spread)], axis=1)
 
-    found = describe(run_all(engine, squares[:, None]).feature_vector, looks)
+    found = describe(run_batched(engine, squares[:, None]).feature_vector, looks)
     scaler = StandardScaler().fit(found)
     count = features.shape[1]
     trust = np.where(np.arange(found.shape[1]) < count, _TRUST, 1)
@@ -77,7 +77,7 @@ def fit_outlier_score(
 
 def looks_of(squares: Pixels) -> Features:
     """The look of each of uint8 (N, S, S), float32 (N, L)."""
-    return np.stack([look(square) for square in squares])
+    return np.stack([image_statistics(square) for square in squares])
 
 
 def _vary(square: Pixels, place: int) -> Pixels:

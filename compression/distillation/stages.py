@@ -12,7 +12,7 @@ from orthoedge.compression.distillation.train_student import distil
 from orthoedge.compression.export import export
 from orthoedge.runtime.atomic_files import sha256
 from orthoedge.targets import open_model
-from orthoedge.training.data.dataset import Radiographs
+from orthoedge.training.data.dataset import RadiographDataset
 from orthoedge.training.model.ensemble import Ensemble
 from orthoedge.training.recipe import Recipe
 from orthoedge.training.run_folder import Run
@@ -52,7 +52,12 @@ class School:
 
 
 def open_school(
-    run: Run, recipe: Recipe, target: str, train: Radiographs, val: Radiographs, work: Path
+    run: Run,
+    recipe: Recipe,
+    target: str,
+    train: RadiographDataset,
+    val: RadiographDataset,
+    work: Path,
 ) -> School:
     """Export the teacher for whole squares and for crops, and open it on the target's engine.
 
@@ -66,7 +71,7 @@ def open_school(
     """
     origin = sha256(f"{run.sha256} {run.report.training_list_sha256}".encode())
 
-    def lessons(judged: Radiographs, crop: int) -> Lessons:
+    def lessons(judged: RadiographDataset, crop: int) -> Lessons:
         size = crop or recipe.preprocess.size
         square = msgspec.structs.replace(recipe.preprocess, size=size)
         augment = msgspec.structs.replace(recipe.augment, crop=crop)

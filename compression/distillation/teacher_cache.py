@@ -23,8 +23,8 @@ from tqdm import tqdm
 
 from orthoedge.runtime.atomic_files import sha256
 from orthoedge.runtime.engine import Engine
-from orthoedge.training.data.cache import Records, fingerprint, kept
-from orthoedge.training.data.dataset import Radiographs
+from orthoedge.training.data.cache import Records, cached, fingerprint
+from orthoedge.training.data.dataset import RadiographDataset
 from orthoedge.training.data.loader import batches, steps_per_epoch
 from orthoedge.training.recipe import Recipe
 
@@ -52,8 +52,8 @@ class Lessons:
     """Takes images of the size that `recipe` trains on."""
     origin: str
     """SHA-256 of the teacher's weights and of the list of training images."""
-    train: Radiographs
-    val: Radiographs
+    train: RadiographDataset
+    val: RadiographDataset
     """Images of the same size, which choose the best epoch."""
     recipe: Recipe
     """Its `augment.crop` says whether these are crops; its `compress` has batch and views."""
@@ -111,7 +111,7 @@ class Lessons:
         file = self.folder / f"{self.identity[:32]}-{view}.npy"
         count = self.steps * min(self.recipe.compress.batch, len(self.train))
         what = f"{count} images with the teacher's answers"
-        return kept(file, self._kind, count, self._answers(view, name), what)
+        return cached(file, self._kind, count, self._answers(view, name), what)
 
     def _answers(self, view: int, name: str) -> Iterator[Records]:
         recipe = msgspec.structs.replace(self.recipe, batch=self.recipe.compress.batch)

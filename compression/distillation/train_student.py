@@ -27,11 +27,11 @@ from orthoedge.benchmarks.metrics.classification import confusion, macro_f1
 from orthoedge.compression.distillation.teacher_cache import Lesson, Lessons
 from orthoedge.runtime.atomic_files import sha256, write_atomic
 from orthoedge.runtime.errors import DataError
-from orthoedge.training.data.dataset import Radiographs
+from orthoedge.training.data.dataset import RadiographDataset
 from orthoedge.training.data.index import list_sha256
 from orthoedge.training.distributed import training_precision
 from orthoedge.training.model.batch_norm import start_running_statistics
-from orthoedge.training.model.ensemble import Ensemble, Explained
+from orthoedge.training.model.ensemble import Ensemble, ModelOutput
 from orthoedge.training.recipe import Compress
 
 
@@ -112,7 +112,7 @@ def _identity(lessons: Lessons, start: str, epochs: int, name: str) -> str:
     return sha256(json.dumps([lessons.identity, judged, settings, start, epochs, name]).encode())
 
 
-def distillation_loss(student: Explained, lesson: Lesson, settings: Compress) -> Tensor:
+def distillation_loss(student: ModelOutput, lesson: Lesson, settings: Compress) -> Tensor:
     """Softened logits, true labels and saliency agreement of one batch.
 
     Args:
@@ -150,7 +150,7 @@ def _rate(peak: float, step: int, steps: int) -> float:
 
 
 @torch.inference_mode()
-def _validate(student: Ensemble, val: Radiographs, classes: int) -> float:
+def _validate(student: Ensemble, val: RadiographDataset, classes: int) -> float:
     """Macro-F1 of a network on images as they are."""
     student.eval()
     chosen = [

@@ -12,9 +12,9 @@ from orthoedge.compression.calibration.ood_score import looks_of
 from orthoedge.runtime.bundles.manifest import Calibration
 from orthoedge.runtime.engine import Outputs, Precision
 from orthoedge.targets import open_model
-from orthoedge.targets.engine_utils import run_all
-from orthoedge.targets.isa_limit import CAPS, run_capped, why_not
-from orthoedge.targets.verification import flips
+from orthoedge.targets.engine_utils import run_batched
+from orthoedge.targets.isa_limit import ISA_LIMITS, run_with_isa_limit, why_unavailable
+from orthoedge.targets.verification import decision_flips
 
 
 class EngineAgreement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -50,7 +50,7 @@ def engine_agreement(
     labels: tuple[str, ...],
     alert_labels: tuple[str, ...],
     calibration: Calibration,
-    caps: Sequence[str] = CAPS,
+    caps: Sequence[str] = ISA_LIMITS,
 ) -> list[EngineAgreement]:
     """Compare ONNX Runtime and OpenVINO at lesser instruction sets with OpenVINO as it is.
 
@@ -71,7 +71,7 @@ def engine_agreement(
         MissingDependency: OpenVINO or ONNX Runtime is not installed.
         EngineError: an engine refused the model, failed, or its logits are not finite.
     """
-    reference = run_all(open_model(model, size, "x86", precision), images)
+    reference = run_batched(open_model(model, size, "x86", precision), images)
 
     looks = looks_of(images[:, 0])
 
@@ -81,17 +81,19 @@ def engine_agreement(
             images=len(images),
             logit_rmse=logit_rmse(reference, outputs),
             label_changes=int((reference.logits.argmax(1) != outputs.logits.argmax(1)).sum()),
-            flips=flips(reference, outputs, looks, labels, alert_labels, calibration),
+            flips=decision_flips(reference, outputs, looks, labels, alert_labels, calibration),
         )
 
     portable = open_model(model, size, "portable", precision)
-    found = [compare(portable.name, run_all(portable, images))]
+    found = [compare(portable.name, run_batched(portable, images))]
     for cap in caps:
         engine = f"openvino {cap}"
-        if reason := why_not(cap):
+        if reason := why_unavailable(cap):
             found.append(_skipped(engine, reason))
         else:
-            found.append(compare(engine, run_capped(model, size, precision, images, cap)[0]))
+            found.append(
+                compare(engine, run_with_isa_limit(model, size, precision, images, cap)[0])
+            )
     return found
 
 

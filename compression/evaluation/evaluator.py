@@ -20,9 +20,9 @@ from orthoedge.runtime.atomic_files import sha256
 from orthoedge.runtime.bundles.manifest import Calibration, Confidence, Metrics
 from orthoedge.runtime.engine import Engine, Outputs, Precision
 from orthoedge.targets import open_model
-from orthoedge.targets.engine_utils import run_all
-from orthoedge.targets.isa_limit import CAPS
-from orthoedge.training.data.dataset import Radiographs
+from orthoedge.targets.engine_utils import run_batched
+from orthoedge.targets.isa_limit import ISA_LIMITS
+from orthoedge.training.data.dataset import RadiographDataset
 from orthoedge.training.recipe import Recipe
 
 _ENGINE_IMAGES = 1000  # on which the engines are compared
@@ -101,7 +101,7 @@ class Judge:
                 self.recipe.labels,
                 self.recipe.compress.alert_labels,
                 self.calibration(model, precision),
-                CAPS if precision == "int8" and part == "test" else (),
+                ISA_LIMITS if precision == "int8" and part == "test" else (),
             )
         return self._agreements[key]
 
@@ -154,7 +154,7 @@ class Judge:
         key = sha256(model), part
         if key not in self._outputs:
             images = getattr(self.parts, part).images[:, None]
-            self._outputs[key] = run_all(self._open(model, precision), images)
+            self._outputs[key] = run_batched(self._open(model, precision), images)
         return self._outputs[key]
 
     def _open(self, model: bytes, precision: Precision) -> Engine:
@@ -165,7 +165,7 @@ class Judge:
         return self._engines[key]
 
 
-def balanced(data: Radiographs, count: int, seed: int) -> npt.NDArray[np.int64]:
+def balanced(data: RadiographDataset, count: int, seed: int) -> npt.NDArray[np.int64]:
     """Indices of up to `count` images, as evenly over the classes as they allow."""
     rng = np.random.default_rng(seed)
     shuffled = rng.permutation(len(data))

@@ -7,12 +7,12 @@ import numpy as np
 import numpy.typing as npt
 
 from orthoedge.benchmarks.metrics.bootstrap import interval
-from orthoedge.benchmarks.metrics.bootstrap_scores import Scores, answers_of, bootstrap
+from orthoedge.benchmarks.metrics.bootstrap_scores import Scores, bootstrap, predictions_of
 from orthoedge.benchmarks.metrics.classification import cosine, log_softmax
 from orthoedge.runtime.bundles.manifest import Confidence, Metrics
 from orthoedge.runtime.engine import Outputs
 from orthoedge.runtime.errors import DataError
-from orthoedge.training.data.dataset import Radiographs
+from orthoedge.training.data.dataset import RadiographDataset
 
 _SEED = 0  # of the bootstrap: the same outputs, the same intervals
 
@@ -23,7 +23,7 @@ Maps = npt.NDArray[np.float32]
 def measure(
     outputs: Outputs,
     teacher: Outputs,
-    data: Radiographs,
+    data: RadiographDataset,
     labels: tuple[str, ...],
     calibration: Confidence,
     teacher_temperature: float,
@@ -47,7 +47,7 @@ def measure(
     absent = [label for c, label in enumerate(labels) if c not in data.labels]
     if absent:
         raise DataError(f"label {absent[0]}: none of the {len(data)} images to measure on has it")
-    answers = answers_of(outputs, data.labels, data.boxes, calibration.temperature)
+    answers = predictions_of(outputs, data.labels, data.boxes, calibration.temperature)
     found, drawn = bootstrap(answers, [study.group for study in data.studies], _SEED)
     in_set = answers.probabilities >= 1 - calibration.conformal_quantile
     pointing = float(found.pointing_game[0])

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from orthoedge.benchmarks.metrics.classification import Floats
 from orthoedge.runtime.pipeline import Finding, Pipeline
-from orthoedge.training.data.index import Study, read_index
+from orthoedge.training.data.index import ImageRecord, read_index
 
 Flags = npt.NDArray[np.bool_]
 
@@ -67,7 +67,7 @@ def draw(path: Path, confidence: Floats, right: Flags, reported: Flags) -> None:
     save(figure, path, colours=64)
 
 
-def summary(studies: list[Study], findings: list[Finding]) -> str:
+def summary(studies: list[ImageRecord], findings: list[Finding]) -> str:
     """What each decision was worth, and how often the set of labels held the true one."""
     lines = []
     pairs = list(zip(studies, findings, strict=True))
@@ -79,7 +79,7 @@ def summary(studies: list[Study], findings: list[Finding]) -> str:
     return "\n".join([*lines, f"sets of labels hold the true one: {covered:.1%}"])
 
 
-def find(pipeline: Pipeline, studies: list[Study]) -> list[Finding]:
+def find(pipeline: Pipeline, studies: list[ImageRecord]) -> list[Finding]:
     """Findings of all studies."""
     return [pipeline(study.path) for study in studies]
 

@@ -19,7 +19,7 @@ from orthoedge.compression.search import (
     weights_sha256,
 )
 from orthoedge.targets import open_model
-from orthoedge.training.progress import say
+from orthoedge.training.progress import log_progress
 
 _PROBES = 64  # images that rank the layers
 
@@ -50,7 +50,7 @@ def harden(trial: Trial, search: Search, judge: Judge) -> Hardened:
     found, record, lost = _retreat(trial, search, judge)
     if not lost or settings.tune_epochs == 0:
         return Hardened(found, record, False)
-    say(f"{trial.name}: fine-tuning under simulated quantization")
+    log_progress(f"{trial.name}: fine-tuning under simulated quantization")
     before = weights_sha256(trial.network)
     with fake_quantized(trial.network) as network:
         distil(
@@ -79,7 +79,7 @@ def _retreat(
         names = tuple(ranking[:count])
         found = replace(trial, int8=retreat(trial.int8, trial.fp32, names))
         lost = _lost(found, judge)
-        say(f"{names[-1]} goes back to float: {f'{lost[0]}' if lost else 'INT8 passes'}")
+        log_progress(f"{names[-1]} goes back to float: {f'{lost[0]}' if lost else 'INT8 passes'}")
         if not lost:
             break
     if not names:

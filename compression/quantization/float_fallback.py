@@ -15,7 +15,7 @@ import onnx
 from orthoedge.compression.quantization.onnx_rules import check
 from orthoedge.runtime.engine import Precision
 from orthoedge.targets import open_model
-from orthoedge.targets.onnx_graph import Wiring, drop_unused
+from orthoedge.targets.onnx_graph import OnnxGraphIndex, drop_unused
 
 _PASSING = ("MaxPool", "Relu", "Clip", "Concat", "Slice", "Split", "Pad", "Reshape", "Transpose")
 """Operators that NNCF quantizes ahead of instead of behind: the same on codes and on floats."""
@@ -84,7 +84,7 @@ def sensitivity(int8: bytes, fp32: bytes, images: npt.NDArray[np.uint8]) -> dict
 
 
 def _layers(graph: onnx.GraphProto) -> tuple[str, ...]:
-    wiring = Wiring(graph)
+    wiring = OnnxGraphIndex(graph)
     kinds = ("Conv", "Gemm", "MatMul")
     found = (node for node in graph.node if node.op_type in kinds)
     return tuple(node.name for node in found if wiring.weight_codes(node) is not None)
@@ -92,7 +92,7 @@ def _layers(graph: onnx.GraphProto) -> tuple[str, ...]:
 
 def _retreat(graph: onnx.GraphProto, full: onnx.GraphProto, names: Collection[str]) -> None:
     """Let the named layers of `graph` read floats, in place."""
-    wiring = Wiring(graph)
+    wiring = OnnxGraphIndex(graph)
     originals = {node.name: node for node in full.node}
     weights = {tensor.name: tensor for tensor in full.initializer}
     nodes: list[onnx.NodeProto] = []
@@ -115,7 +115,9 @@ def _retreat(graph: onnx.GraphProto, full: onnx.GraphProto, names: Collection[st
     drop_unused(graph)
 
 
-def _float_source(name: str, wiring: Wiring, nodes: list[onnx.NodeProto], made: set[str]) -> str:
+def _float_source(
+    name: str, wiring: OnnxGraphIndex, nodes: list[onnx.NodeProto], made: set[str]
+) -> str:
     """The tensor that was rounded to make `name`; passing operators on the way get a twin."""
     node = wiring.producer.get(name)
     if node is None:

@@ -23,7 +23,7 @@ from orthoedge.compression.quantization.onnx_rules import check
 from orthoedge.runtime.engine import Outputs
 from orthoedge.runtime.errors import GateFailed
 from orthoedge.targets.onnx_graph import drop_unused
-from orthoedge.targets.portable.engine import binding
+from orthoedge.targets.portable.engine import load_onnxruntime
 
 LARGEST = float(np.finfo(np.float16).max)
 """65504, where half precision ends."""
@@ -69,7 +69,7 @@ def half_answers(model: bytes, images: npt.NDArray[np.uint8]) -> Outputs:
     values = onnx.shape_inference.infer_shapes(proto).graph.value_info
     halves = [v for v in values if v.type.tensor_type.elem_type == TensorProto.FLOAT16]
     proto.graph.output.extend(halves)
-    session = binding().InferenceSession(
+    session = load_onnxruntime().InferenceSession(
         proto.SerializeToString(), providers=["CPUExecutionProvider"]
     )
     asked = [*(value.name for value in halves), *OUTPUTS]  # in order: the first overflow is told

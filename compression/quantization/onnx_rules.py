@@ -23,7 +23,7 @@ from orthoedge.compression.export import (
 from orthoedge.runtime.engine import Precision
 from orthoedge.runtime.errors import GateFailed
 from orthoedge.targets.jetson import onnx_rules as jetson
-from orthoedge.targets.onnx_graph import Wiring
+from orthoedge.targets.onnx_graph import OnnxGraphIndex
 
 _LARGEST_CODE = 64
 """Two products of 255 × 64 still fit the 16 bits that such pairs are added in without VNNI."""
@@ -61,7 +61,7 @@ def lint(model: onnx.ModelProto, precision: Precision) -> list[str]:
     """
     if broken := list(_file(model)):
         return broken  # what follows reads the constants
-    wiring = Wiring(model.graph)
+    wiring = OnnxGraphIndex(model.graph)
     pairs = [node for node in model.graph.node if node.op_type in jetson.QDQ]
     if precision == "int8" and not pairs:
         broken.append("the file holds no Q/DQ pair")
@@ -149,7 +149,7 @@ def _order(graph: onnx.GraphProto) -> Iterator[str]:
             yield f"{tensor.name}: a constant that nothing reads"
 
 
-def _explanation(model: onnx.ModelProto, wiring: Wiring) -> Iterator[str]:
+def _explanation(model: onnx.ModelProto, wiring: OnnxGraphIndex) -> Iterator[str]:
     names = set(explain_nodes(model))
     for output in model.graph.output:
         maker = wiring.producer.get(output.name)
@@ -162,7 +162,7 @@ def _explanation(model: onnx.ModelProto, wiring: Wiring) -> Iterator[str]:
             yield f"{node.name}: head or map reads quantized values"
 
 
-def _seven_bits(node: onnx.NodeProto, wiring: Wiring) -> Iterator[str]:
+def _seven_bits(node: onnx.NodeProto, wiring: OnnxGraphIndex) -> Iterator[str]:
     """Rule of the weight of one quantized convolution or matrix product."""
     codes = wiring.weight_codes(node) if node.op_type in jetson.LAYERS else None
     if codes is None:

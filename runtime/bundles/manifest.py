@@ -8,7 +8,7 @@ import msgspec
 
 from orthoedge.runtime.bundles.validation import check_fields
 from orthoedge.runtime.engine import Precision, calibrated_as
-from orthoedge.runtime.errors import BundleError, RecipeError
+from orthoedge.runtime.errors import BundleError, ConfigError
 from orthoedge.runtime.preprocess import Preprocess
 
 SCHEMA = 3
@@ -192,7 +192,7 @@ def decode_manifest(data: bytes) -> Manifest:
     """
     try:
         manifest = msgspec.json.decode(data, type=Manifest)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecipeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, ConfigError) as error:
         raise BundleError(f"manifest.json: {error}") from error
     _check(manifest)
     return manifest

@@ -17,7 +17,7 @@ import msgspec
 
 from orthoedge.runtime.atomic_files import sha256
 from orthoedge.runtime.bundles import ed25519
-from orthoedge.runtime.errors import BundleError, IntegrityError, RecipeError
+from orthoedge.runtime.errors import BundleError, ConfigError, IntegrityError
 
 MANIFEST = "manifest.json"
 DIGEST = "manifest.sha256"
@@ -119,7 +119,7 @@ def check_version(version: str, oldest: str) -> None:
         return
     wanted, found = _numbers(oldest), _numbers(version)
     if wanted is None:
-        raise RecipeError(f"oldest version: expected numbers with dots, got {oldest!r}")
+        raise ConfigError(f"oldest version: expected numbers with dots, got {oldest!r}")
     if found is None:
         raise BundleError(f"{MANIFEST}: version {version!r} is not numbers with dots")
     if found < wanted:
@@ -140,7 +140,7 @@ def read_key(path: Path) -> bytes:
     except (binascii.Error, ValueError):
         data = b""
     if len(data) != len(_DER) + 32 or not data.startswith(_DER):
-        raise RecipeError(f"{path}: no public Ed25519 key in PEM, see orthoedge bundle keys")
+        raise ConfigError(f"{path}: no public Ed25519 key in PEM, see orthoedge bundle keys")
     return data[len(_DER) :]
 
 

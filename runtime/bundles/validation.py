@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from orthoedge.runtime.engine import PRECISIONS
 from orthoedge.runtime.errors import BundleError
-from orthoedge.runtime.image_statistics import LOOK_SIZE, LOOK_TERMS
+from orthoedge.runtime.image_statistics import STATISTICS_SIZE, STATISTICS_TERMS
 
 if TYPE_CHECKING:
     from orthoedge.runtime.bundles.manifest import Manifest
@@ -78,9 +78,9 @@ def check_fields(manifest: Manifest) -> None:
         where = f"manifest.json: calibration.{precision}.out_of_distribution"
         for name, size in (
             ("features", manifest.graph.features),
-            ("look_centre", LOOK_SIZE),
-            ("look_spread", LOOK_SIZE),
-            ("look_terms", LOOK_TERMS),
+            ("look_centre", STATISTICS_SIZE),
+            ("look_spread", STATISTICS_SIZE),
+            ("look_terms", STATISTICS_TERMS),
         ):
             if len(getattr(statistics, name)) != size:
                 raise BundleError(f"{where}.{name} must hold {size} numbers")

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from orthoedge.runtime.errors import EngineError, RecipeError
+from orthoedge.runtime.errors import ConfigError, EngineError
 from orthoedge.runtime.image_io.radiograph import Radiograph
-from orthoedge.runtime.image_io.sandbox_client import ReadingProcess, Request
+from orthoedge.runtime.image_io.sandbox_client import Request, SandboxProcess
 
 
 @dataclass(frozen=True)
-class Isolation:
+class SandboxLimits:
     """Limits of reading one file."""
 
     time_s: float = 10.0
@@ -28,7 +28,7 @@ class Isolation:
     """MiB of address space beyond what the idle child has."""
 
 
-class IsolatedReader:
+class SandboxedReader:
     """Reads as `read_image`, in child processes: one for each thread that reads at the time.
 
     A pipeline takes it in place of the reading in its own process:
@@ -42,15 +42,15 @@ class IsolatedReader:
         EngineError: not on this system.
     """
 
-    def __init__(self, limits: Isolation | None = None) -> None:
-        self._limits = limits or Isolation()
+    def __init__(self, limits: SandboxLimits | None = None) -> None:
+        self._limits = limits or SandboxLimits()
         for name in ("time_s", "memory_mb"):
             value = getattr(self._limits, name)
             if not value > 0:
-                raise RecipeError(f"{name}: expected a number above 0, got {value}")
+                raise ConfigError(f"{name}: expected a number above 0, got {value}")
         if sys.platform != "linux":
             raise EngineError(f"reading in a child process needs Linux, this is {sys.platform}")
-        self._idle = deque([ReadingProcess()])  # now, so that no file's deadline pays for it
+        self._idle = deque([SandboxProcess()])  # now, so that no file's deadline pays for it
 
     def __call__(self, source: Path | str | bytes, *, memory_mb: float | None = None) -> Radiograph:
         """Read one file.
@@ -70,7 +70,7 @@ class IsolatedReader:
         try:
             child = self._idle.pop()
         except IndexError:
-            child = ReadingProcess()
+            child = SandboxProcess()
         try:
             request = Request(path, len(content), self._limits.time_s, limit)
             return child.ask(request, content)
@@ -85,7 +85,7 @@ class IsolatedReader:
         while self._idle:
             self._idle.pop().end()
 
-    def __enter__(self) -> IsolatedReader:
+    def __enter__(self) -> SandboxedReader:
         return self
 
     def __exit__(

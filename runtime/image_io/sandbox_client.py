@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from orthoedge.runtime.errors import EngineError, InputError, MissingDependency
 from orthoedge.runtime.image_io.radiograph import MAX_PIXELS, Radiograph
-from orthoedge.runtime.subprocesses import run_code
+from orthoedge.runtime.subprocesses import code_command
 
 FRAME = struct.Struct(">Q")
 """Length of the message that follows."""
@@ -56,7 +56,7 @@ class _Late(Exception):
     pass
 
 
-class ReadingProcess:
+class SandboxProcess:
     """One process, and its three pipes.
 
     Raises:
@@ -70,7 +70,7 @@ class ReadingProcess:
         self._printed, stderr = os.pipe()
         for end in (self._printed, stderr):
             os.set_blocking(end, False)  # what does not fit is lost, and nobody waits
-        command = run_code(f"from {_CHILD} import serve; serve()")
+        command = code_command(f"from {_CHILD} import serve; serve()")
         pipe = subprocess.PIPE
         try:
             # A session of its own: Ctrl-C is for the parent, which ends this one.

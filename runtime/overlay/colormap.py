@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from orthoedge.runtime.preprocess import Pixels, Placement
+from orthoedge.runtime.preprocess import LetterboxTransform, Pixels
 
 Picture = npt.NDArray[np.uint8]  # (H, W, 3), BGR
 Heat = npt.NDArray[np.float32]  # (h, w), 0 to 1
@@ -32,7 +32,7 @@ _ROWS = 64  # of a block whose words stay within the processor's cache
 _FINEST = 2048  # long side of the grid on which the half-way line is traced
 
 
-def place(saliency: npt.NDArray[np.float32], placement: Placement, size: int) -> Heat:
+def place(saliency: npt.NDArray[np.float32], placement: LetterboxTransform, size: int) -> Heat:
     """The part of a saliency map over the field, in shares of its peak.
 
     Args:

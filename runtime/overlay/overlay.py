@@ -32,7 +32,7 @@ from orthoedge.runtime.overlay.colormap import (
 )
 from orthoedge.runtime.overlay.layout import SCREEN, fit, with_words
 from orthoedge.runtime.pipeline import Finding
-from orthoedge.runtime.preprocess import Pixels, Placement
+from orthoedge.runtime.preprocess import LetterboxTransform, Pixels
 
 _SMALLEST_UNIT = 10  # pixels of an x-height; below, the font's letters run together
 _SIDE_UNIT = 32  # of the side-by-side, which is then at most 1920 pixels wide
@@ -108,7 +108,7 @@ def side_by_side(radiograph: Radiograph, finding: Finding) -> Picture:
     return with_words(panels, entries, layout, _SIDE_UNIT, scale)
 
 
-def heated(square: Pixels, saliency: npt.NDArray[np.float32]) -> Picture:
+def draw_heat_map(square: Pixels, saliency: npt.NDArray[np.float32]) -> Picture:
     """Colour the square that a network sees by its map, as `overlay` colours the radiograph.
 
     Args:
@@ -119,7 +119,7 @@ def heated(square: Pixels, saliency: npt.NDArray[np.float32]) -> Picture:
         uint8 (S, S, 3), BGR.
     """
     size = len(square)
-    whole = Placement(field=(0, 0, size, size), content=(0, 0, size, size))
+    whole = LetterboxTransform(field=(0, 0, size, size), content=(0, 0, size, size))
     heat = place(saliency, whole, size)
     panel = dye(square, heat)
     outline(panel, heat, line_width(size / _SQUARE))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import msgspec
 
 from orthoedge.runtime.errors import EngineError
-from orthoedge.runtime.subprocesses import answer, ask
+from orthoedge.runtime.subprocesses import run_worker, serve_result
 from orthoedge.targets.jetson.tensorrt_module import (
     JETPACK,
     Modules,
@@ -55,7 +55,9 @@ def probe(modules: Modules = JETPACK) -> Device:
         EngineError: no driver, no device, a driver older than the runtime, a GPU that was lost, or
             the process that asked crashed or hung.
     """
-    said = ask(__name__, [modules.tensorrt, modules.cudart], "asking for the GPU", _TIMEOUT_S)
+    said = run_worker(
+        __name__, [modules.tensorrt, modules.cudart], "asking for the GPU", _TIMEOUT_S
+    )
     return msgspec.json.decode(said, type=Device)
 
 
@@ -91,4 +93,4 @@ def _version(number: int) -> str:
 
 
 if __name__ == "__main__":
-    answer(lambda: msgspec.json.encode(read_device(Modules(*sys.argv[1:]))))
+    serve_result(lambda: msgspec.json.encode(read_device(Modules(*sys.argv[1:]))))

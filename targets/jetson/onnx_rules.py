@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from orthoedge.targets.onnx_graph import Wiring
+from orthoedge.targets.onnx_graph import OnnxGraphIndex
 
 if TYPE_CHECKING:
     import onnx
@@ -31,7 +31,7 @@ def lint(model: onnx.ModelProto) -> list[str]:
     """
     import onnx
 
-    wiring = Wiring(model.graph)
+    wiring = OnnxGraphIndex(model.graph)
     inferred = onnx.shape_inference.infer_shapes(model).graph
     broken: list[str] = []
     for node in model.graph.node:
@@ -59,7 +59,7 @@ def _types(inferred: onnx.GraphProto) -> Iterator[str]:
             yield f"{name}: {TensorProto.DataType.Name(kind)}, in which TensorRT does not compute"
 
 
-def _pair(node: onnx.NodeProto, wiring: Wiring) -> Iterator[str]:
+def _pair(node: onnx.NodeProto, wiring: OnnxGraphIndex) -> Iterator[str]:
     """Rules of one QuantizeLinear or DequantizeLinear."""
     from onnx import TensorProto, numpy_helper
 
@@ -92,7 +92,7 @@ def _pair(node: onnx.NodeProto, wiring: Wiring) -> Iterator[str]:
             yield f"{node.name}: no QuantizeLinear with the same scale before it"
 
 
-def _scales(node: onnx.NodeProto, wiring: Wiring) -> Iterator[str]:
+def _scales(node: onnx.NodeProto, wiring: OnnxGraphIndex) -> Iterator[str]:
     """A quantized layer's weight has one scale per output channel."""
     codes = wiring.weight_codes(node)
     if codes is None:
@@ -107,7 +107,7 @@ def _scales(node: onnx.NodeProto, wiring: Wiring) -> Iterator[str]:
         yield f"{node.name}: expected one weight scale per output channel"
 
 
-def _kernels(inferred: onnx.GraphProto, wiring: Wiring) -> Iterator[str]:
+def _kernels(inferred: onnx.GraphProto, wiring: OnnxGraphIndex) -> Iterator[str]:
     """A convolution's weight fits its input, which ONNX's own checker does not look at."""
     shapes = {
         value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]

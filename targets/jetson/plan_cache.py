@@ -18,7 +18,7 @@ import msgspec
 
 from orthoedge.runtime.atomic_files import sha256, write_atomic
 from orthoedge.runtime.errors import EngineError
-from orthoedge.runtime.subprocesses import answer, ask
+from orthoedge.runtime.subprocesses import run_worker, serve_result
 from orthoedge.targets.jetson.device import Device
 from orthoedge.targets.jetson.plan_builder import build_plan
 from orthoedge.targets.jetson.tensorrt_module import JETPACK, Modules
@@ -113,7 +113,7 @@ def _build(
 ) -> StoredPlan:
     """Have a child process build the plan, and read what it left as if it had always been there."""
     arguments = [str(folder), modules.tensorrt, msgspec.json.encode(device).decode()]
-    said = ask(__name__, arguments, "building the engine plan", _TIMEOUT_S, model)
+    said = run_worker(__name__, arguments, "building the engine plan", _TIMEOUT_S, model)
     reasons = refused, msgspec.json.decode(said, type=str)
     found, lost = _look(folder, _plan_facts(model, device))
     if found is None:
@@ -197,7 +197,7 @@ def _store_failed(folder: Path, error: OSError) -> EngineError:
 
 if __name__ == "__main__":
     _folder, _module, _device = sys.argv[1:]
-    answer(
+    serve_result(
         lambda: msgspec.json.encode(
             build_into(
                 Path(_folder),

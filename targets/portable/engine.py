@@ -40,7 +40,7 @@ class OnnxRuntimeEngine:
     def __init__(
         self, model: bytes, size: int, precision: Precision, threads: int | None = None
     ) -> None:
-        ort = binding()
+        ort = load_onnxruntime()
         self.version: str = ort.__version__
         self.precision = precision
         self._size = size
@@ -74,7 +74,7 @@ class OnnxRuntimeEngine:
             raise EngineError(f"onnxruntime failed: {str(error).splitlines()[0]}") from error
 
     def _run_in_time(self, images: npt.NDArray[np.uint8], timeout_s: float) -> Outputs:
-        ort = binding()
+        ort = load_onnxruntime()
         deadline = Deadline(timeout_s * 1e3, time.perf_counter())
         deadline.check(_STAGE)
         options = ort.RunOptions()
@@ -98,7 +98,7 @@ _NAME, _SWITCH = "onnxruntime", "ORT_DISABLE_TELEMETRY"
 _lock = threading.Lock()
 
 
-def binding() -> ModuleType:
+def load_onnxruntime() -> ModuleType:
     """The package `onnxruntime`; where the caller has imported it already, as that left it.
 
     Raises:

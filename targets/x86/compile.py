@@ -13,7 +13,7 @@ from orthoedge.runtime.atomic_files import sha256
 from orthoedge.runtime.errors import EngineError
 from orthoedge.targets.cpu import instruction_sets
 from orthoedge.targets.x86.compile_cache import keep, look
-from orthoedge.targets.x86.openvino_module import binding
+from orthoedge.targets.x86.openvino_module import load_openvino
 from orthoedge.targets.x86.signal_stack import signal_stack_kept
 
 # In every name, so that files of an older layout are not looked at; changes with that of `kept`.
@@ -63,7 +63,7 @@ def obtain_compiled(
         config["INFERENCE_NUM_THREADS"] = threads
         # It would pin them to the first cores, in each of several processes to the same ones.
         config["ENABLE_CPU_PINNING"] = False
-    core = binding().Core()
+    core = load_openvino().Core()
     if cache is None:
         return Compiled(_compile(core, model, size, config), "")
     file = cache / f"{_key(model, size, config)[:32]}.openvino"

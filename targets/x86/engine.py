@@ -17,7 +17,7 @@ import numpy.typing as npt
 from orthoedge.runtime.engine import Deadline, Outputs, Precision, check_images
 from orthoedge.runtime.errors import EngineError
 from orthoedge.targets.x86.compile import cache_failed, obtain_compiled
-from orthoedge.targets.x86.openvino_module import binding
+from orthoedge.targets.x86.openvino_module import load_openvino
 
 _OUTPUTS = ("logits", "saliency_map", "feature_vector")
 _STAGE = "inference"
@@ -144,7 +144,7 @@ class OpenVinoEngine:
     def _open_slot(self) -> _Slot:
         request = self._compiled.create_infer_request()
         image = np.zeros((1, 1, self._size, self._size), np.uint8)
-        request.set_input_tensor(binding().Tensor(image, shared_memory=True))
+        request.set_input_tensor(load_openvino().Tensor(image, shared_memory=True))
         return _Slot(request, image, tuple(request.get_tensor(name).data for name in _OUTPUTS))
 
 

@@ -16,7 +16,7 @@ from typing import Any
 _NAME = "openvino._pyopenvino"
 
 
-def binding() -> Any:
+def load_openvino() -> Any:
     """The extension module; a later `import openvino` anywhere in the process finds the same one.
 
     Raises:

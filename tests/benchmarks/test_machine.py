@@ -4,7 +4,7 @@ import subprocess
 import sys
 import time
 
-from orthoedge.benchmarks.machine import Bystanders
+from orthoedge.benchmarks.machine import BackgroundLoad
 
 
 def spin(seconds):
@@ -18,10 +18,10 @@ def test_own_work_is_nobody_elses():
     neighbour = subprocess.Popen([sys.executable, "-c", "while True: pass"])
     try:
         time.sleep(0.3)  # it has started
-        idle = Bystanders()
+        idle = BackgroundLoad()
         time.sleep(1.0)
         beside = idle.cores()
-        spinning = Bystanders()
+        spinning = BackgroundLoad()
         spin(0.5)
         working = spinning.cores()
     finally:

@@ -6,10 +6,10 @@ import msgspec
 import numpy as np
 import pytest
 
-from orthoedge.benchmarks.machine import describe
-from orthoedge.benchmarks.metrics.labelled_data import Labelled, prepare
+from orthoedge.benchmarks.machine import describe_machine
+from orthoedge.benchmarks.metrics.labelled_data import LabelledSet, prepare
 from orthoedge.benchmarks.run import in_step, measure
-from orthoedge.benchmarks.run_settings import PLANS, Ensemble, Setting
+from orthoedge.benchmarks.run_settings import PLANS, ReferenceModel, RunSettings
 from orthoedge.benchmarks.schema import Growth, Missing, Report
 from orthoedge.runtime.bundles.bundle import SAMPLES
 
@@ -34,9 +34,9 @@ def setting(small_bundle, moment):
     images = tuple(rng.integers(0, 256, (60 + i, 50), dtype=np.uint8) for i in range(6))
     labels = small_bundle.manifest.labels * 2
     groups = tuple(map(str, range(6)))
-    labelled = Labelled("six squares of noise", images, labels, ((),) * 6, groups)
-    return Setting(
-        machine=describe(),
+    labelled = LabelledSet("six squares of noise", images, labels, ((),) * 6, groups)
+    return RunSettings(
+        machine=describe_machine(),
         mode="quick",
         plan=moment._replace(processes=2),
         command="orthoedge benchmark",
@@ -49,7 +49,7 @@ def setting(small_bundle, moment):
         data="six squares of noise",
         radiograph=min(SAMPLES.glob("*.png")),
         prepared=prepare(small_bundle, labelled),
-        ensemble=Ensemble(small_bundle.model("fp32"), "itself", trained=True),
+        ensemble=ReferenceModel(small_bundle.model("fp32"), "itself", trained=True),
     )
 
 

@@ -3,7 +3,7 @@ import pytest
 
 from orthoedge.benchmarks.schema import Missing
 from orthoedge.benchmarks.thresholds import NAMES, failures, parse
-from orthoedge.runtime.errors import RecipeError
+from orthoedge.runtime.errors import ConfigError
 from tests.helpers.report_example import example
 
 
@@ -62,10 +62,10 @@ def test_what_was_not_measured_fails(text):
 
 
 def test_a_target_that_the_report_never_heard_of_is_an_error():
-    with pytest.raises(RecipeError, match=r"has x86\.int8, x86\.fp32, portable\.int8"):
+    with pytest.raises(ConfigError, match=r"has x86\.int8, x86\.fp32, portable\.int8"):
         found("x86.fp16.p50_ms>1")
     report = example(missing=(Missing(what="x86 fp16", why="no"),))
-    with pytest.raises(RecipeError, match="jetson"):
+    with pytest.raises(ConfigError, match="jetson"):
         found("jetson.int8.p50_ms>1", report=report)
 
 
@@ -74,10 +74,10 @@ def test_a_target_that_the_report_never_heard_of_is_an_error():
     ["", "p90_ms", "p90_ms>", "p90_ms=2", "p90_ms>2ms", "x86.p90_ms>2", ">2", "a.b.c.p50_ms>1"],
 )
 def test_what_is_no_condition_is_refused(text):
-    with pytest.raises(RecipeError, match="expected"):
+    with pytest.raises(ConfigError, match="expected"):
         parse(text)
 
 
 def test_an_unknown_name_is_refused_with_those_that_are_known():
-    with pytest.raises(RecipeError, match="p95_ms is none of mean_ms, p50_ms"):
+    with pytest.raises(ConfigError, match="p95_ms is none of mean_ms, p50_ms"):
         parse("p95_ms>2")

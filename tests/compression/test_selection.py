@@ -8,7 +8,7 @@ import pytest
 
 from orthoedge.compression.report.schema import Candidate
 from orthoedge.compression.selection import choose, pareto
-from orthoedge.runtime.errors import RecipeError
+from orthoedge.runtime.errors import ConfigError
 
 
 def candidate(p50, accuracy, macro_f1=0.9, student="net", size=1_000_000, pruned=0.0):
@@ -64,7 +64,7 @@ def test_with_a_budget_the_most_accurate_within_it_is_taken():
     assert choose(found, 5, 0.0, 1.0) is slow
     quicker = candidate(0.4, 0.93)
     assert choose([*found, quicker], 0.5, 0.9, 0.1) is quicker  # as accurate, and faster
-    with pytest.raises(RecipeError, match=r"within 0\.2 ms; the fastest, .*takes 0\.300 ms"):
+    with pytest.raises(ConfigError, match=r"within 0\.2 ms; the fastest, .*takes 0\.300 ms"):
         choose(found, 0.2, 0.9, 0.1)
 
 

@@ -8,8 +8,8 @@ import torch
 from orthoedge.compression.distillation.teacher_cache import Lesson
 from orthoedge.compression.distillation.train_student import distillation_loss
 from orthoedge.compression.prune import check_prunable, cut
-from orthoedge.runtime.errors import RecipeError
-from orthoedge.training.model.ensemble import Ensemble, Explained
+from orthoedge.runtime.errors import ConfigError
+from orthoedge.training.model.ensemble import Ensemble, ModelOutput
 from orthoedge.training.model.flops import count_macs
 from orthoedge.training.recipe_file import load_recipe
 
@@ -19,7 +19,7 @@ SETTINGS = load_recipe("tiny").compress
 @pytest.fixture
 def explained():
     torch.manual_seed(0)
-    return Explained(torch.randn(6, 4), torch.rand(6, 4, 2, 2), torch.randn(6, 8))
+    return ModelOutput(torch.randn(6, 4), torch.rand(6, 4, 2, 2), torch.randn(6, 8))
 
 
 def lesson(explained, maps=None):
@@ -71,7 +71,7 @@ def test_the_same_weights_are_cut_the_same_way():
 
 
 def test_a_network_that_cannot_be_cut_is_refused_before_anything_is_distilled():
-    with pytest.raises(RecipeError, match=r"rexnet_100 .*`--set compress\.prune=`"):
+    with pytest.raises(ConfigError, match=r"rexnet_100 .*`--set compress\.prune=`"):
         check_prunable("rexnet_100", (0.25,))
     check_prunable("rexnet_100", ())
     check_prunable("mobilenetv4_conv_small", (0.25,))

@@ -53,7 +53,7 @@ def example(slower: dict[str, float] | None = None, seed: int = 0, **changes) ->
         bundle_version="1.0.0",
         bundle_sha256="5f" * 32,
         labels=LABELS,
-        machine=msgspec.structs.replace(machine.describe(), cpu="A processor", load=0.05),
+        machine=msgspec.structs.replace(machine.describe_machine(), cpu="A processor", load=0.05),
         settings=settings(),
         others_cores=0.02,
         reference=REFERENCE,

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from orthoedge.benchmarks.report.gallery import Shown
+from orthoedge.benchmarks.report.gallery import GalleryItem
 from orthoedge.benchmarks.schema import (
     Footprint,
     Growth,
@@ -157,7 +157,7 @@ def growth() -> tuple[Growth, ...]:
     )
 
 
-def gallery(count: int = 8) -> tuple[Shown, ...]:
+def gallery(count: int = 8) -> tuple[GalleryItem, ...]:
     rng = np.random.default_rng(1)
     made = []
     for number in range(count):
@@ -167,7 +167,7 @@ def gallery(count: int = 8) -> tuple[Shown, ...]:
         heat = cv2.imencode(".png", cv2.applyColorMap(noise, cv2.COLORMAP_INFERNO))[1].tobytes()
         truth = LABELS[number % 4]
         made.append(
-            Shown(
+            GalleryItem(
                 truth=truth,
                 student=LABELS[(number + number // 7) % 4],
                 teacher=truth,

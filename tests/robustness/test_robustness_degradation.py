@@ -16,7 +16,7 @@ import pytest
 
 from orthoedge.runtime.bundles.bundle import SAMPLES
 from orthoedge.targets import open_pipeline
-from orthoedge.targets.isa_limit import _CAPS, why_not
+from orthoedge.targets.isa_limit import _CAPS, why_unavailable
 from tests.helpers.hostile.mutations import damage
 from tests.helpers.slow_processor import quarter_speed
 
@@ -115,7 +115,7 @@ def test_instruction_sets(usual, tally):
             words = ("--precision", precision)
             _, found, _ = end(start(*words, ONEDNN_MAX_CPU_ISA=cap))
             for name, one in found.items():
-                told = bool(why_not(cap)) or one["provenance"]["isa"] == what.isa
+                told = bool(why_unavailable(cap)) or one["provenance"]["isa"] == what.isa
                 there = expected[name]["probabilities"]
                 near = all(abs(one["probabilities"][k] - p) < 0.05 for k, p in there.items())
                 alike = answers(found)[name][:2] == answers(expected)[name][:2]

@@ -14,7 +14,7 @@ import pytest
 from orthoedge.runtime.bundles.bundle import EMBEDDED, read_bundle
 from orthoedge.runtime.errors import InputError, OrthoEdgeError
 from orthoedge.runtime.image_io.reader import read_image
-from orthoedge.runtime.image_io.sandbox import IsolatedReader, Isolation
+from orthoedge.runtime.image_io.sandbox import SandboxedReader, SandboxLimits
 from tests.helpers.hostile.bombs import cost_of, picture_bombs, zip_of, zip_of_members
 from tests.helpers.hostile.files import cases, encode, mutate, pictures, radiograph, scans
 
@@ -42,7 +42,7 @@ def importable(monkeypatch):
 @pytest.mark.usefixtures("importable")
 def test_files_neither_crash_nor_hang_nor_swell(tally):
     held, read, broken = 0, 0, []
-    with IsolatedReader(Isolation(SECONDS, MIB)) as reader:
+    with SandboxedReader(SandboxLimits(SECONDS, MIB)) as reader:
         for name, data in cases(FILES, SEED):
             for _ in range(2):  # another program may have had the processor the first time
                 try:

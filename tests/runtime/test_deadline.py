@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from orthoedge.runtime.engine import Outputs
-from orthoedge.runtime.errors import DeadlineExceeded, RecipeError
+from orthoedge.runtime.errors import ConfigError, DeadlineExceeded
 from orthoedge.runtime.pipeline import Pipeline
 from orthoedge.targets import open_engine, open_model, open_pipeline
 
@@ -179,5 +179,5 @@ def test_the_engine_is_given_what_is_left_and_the_call_s_deadline_is_named(
 
 @pytest.mark.parametrize("setting", [{"deadline_ms": 0}, {"memory_mb": -1.0}])
 def test_a_limit_of_nothing_is_refused(small_bundle, setting):
-    with pytest.raises(RecipeError, match="expected a number above 0"):
+    with pytest.raises(ConfigError, match="expected a number above 0"):
         open_pipeline(small_bundle, "x86", "fp32", **setting)

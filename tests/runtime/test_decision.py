@@ -4,9 +4,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from orthoedge.runtime.decision import Distance, decide, margins
-from orthoedge.runtime.image_quality import Fault
-from orthoedge.runtime.image_statistics import LOOK_SIZE, LOOK_TERMS
+from orthoedge.runtime.decision import OodScore, decide, threshold_margins
+from orthoedge.runtime.image_quality import QualityIssue
+from orthoedge.runtime.image_statistics import STATISTICS_SIZE, STATISTICS_TERMS
 
 LABELS = ("fracture", "non-affected", "tumor-malignant")
 
@@ -74,7 +74,7 @@ def test_an_image_far_from_training_is_referred_then_rejected(small_bundle):
 
 
 def test_a_suspicion_refers_and_its_reason_comes_first(small_bundle):
-    faults = (Fault("perhaps inverted", "refer"),)
+    faults = (QualityIssue("perhaps inverted", "refer"),)
     verdict = decision(small_bundle, [0.5, 0.3, 0.2], 0.0, faults, conformal_quantile=0.1)
     assert verdict.decision == "refer"
     assert verdict.reasons[0] == "perhaps inverted"
@@ -83,7 +83,7 @@ def test_a_suspicion_refers_and_its_reason_comes_first(small_bundle):
 
 def test_a_fault_rejects_and_nothing_else_is_said(small_bundle):
     """Doubts about an answer that is not given would only distract."""
-    faults = Fault("perhaps inverted", "refer"), Fault("too dark", "reject")
+    faults = QualityIssue("perhaps inverted", "refer"), QualityIssue("too dark", "reject")
     verdict = decision(small_bundle, [0.5, 0.3, 0.2], 9.0, faults, conformal_quantile=0.1)
     assert verdict.decision == "reject"
     assert verdict.reasons == (
@@ -110,20 +110,20 @@ def test_huge_logits_do_not_overflow(small_bundle):
 def test_the_distance_weighs_features_and_looks_and_their_products(small_bundle):
     statistics = msgspec.structs.replace(
         small_bundle.manifest.calibration["fp32"].out_of_distribution,
-        look_centre=(2.0,) * LOOK_SIZE,
-        look_spread=(0.5,) * LOOK_SIZE,
+        look_centre=(2.0,) * STATISTICS_SIZE,
+        look_spread=(0.5,) * STATISTICS_SIZE,
         # The first number, its square, and its product with the second.
         look_terms=(
             0.5,
-            *(0.0,) * (LOOK_SIZE - 1),
+            *(0.0,) * (STATISTICS_SIZE - 1),
             0.25,
             1.0,
-            *(0.0,) * (LOOK_TERMS - LOOK_SIZE - 2),
+            *(0.0,) * (STATISTICS_TERMS - STATISTICS_SIZE - 2),
         ),
         offset=-1.0,
     )
-    distance = Distance(statistics)
-    features, look = np.full(8, 5, np.float32), np.full(LOOK_SIZE, 3, np.float32)
+    distance = OodScore(statistics)
+    features, look = np.full(8, 5, np.float32), np.full(STATISTICS_SIZE, 3, np.float32)
     look[1] = 1.5
     # Two spreads above the centre and one below it, threshold 3.
     assert distance(features, look) == pytest.approx(
@@ -138,7 +138,7 @@ def test_the_distance_weighs_features_and_looks_and_their_products(small_bundle)
 def test_margins_name_every_threshold_and_the_side_of_it(small_bundle):
     changes = {"conformal_quantile": 0.7, "operating_points": dict.fromkeys(LABELS, 0.1)}
     verdict = decision(small_bundle, [0.5, 0.35, 0.15], 3.0, **changes)
-    found = margins(verdict, calibrated(small_bundle, **changes))
+    found = threshold_margins(verdict, calibrated(small_bundle, **changes))
     assert found == pytest.approx(
         {
             "out of distribution": 2,
@@ -164,7 +164,7 @@ def test_verdicts_differ_only_where_a_margin_changes_its_sign(small_bundle):
         distance = float(rng.uniform(-2, 6))
         logits = rng.normal(0, 1, 3).astype(np.float32)
         verdict = decided(small_bundle, logits, distance, calibration)
-        signs = {k: v >= 0 for k, v in margins(verdict, calibration).items()}
+        signs = {k: v >= 0 for k, v in threshold_margins(verdict, calibration).items()}
         said = (verdict.label, frozenset(verdict.label_set), verdict.decision)
         assert seen.setdefault(tuple(signs.values()), said) == said
     assert len(seen) > 20

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from orthoedge.runtime.image_io.reader import read_image
-from orthoedge.runtime.image_quality import find_faults
-from orthoedge.runtime.preprocess import STANDARD, Placement
+from orthoedge.runtime.image_quality import check_image_quality
+from orthoedge.runtime.preprocess import STANDARD, LetterboxTransform
 from orthoedge.targets import open_pipeline
 
 SIZE = STANDARD.size
@@ -23,7 +23,7 @@ def radiograph():
 
 
 def faults(pixels):
-    return find_faults(pixels, STANDARD.prepare(pixels)[1], SIZE)
+    return check_image_quality(pixels, STANDARD.prepare(pixels)[1], SIZE)
 
 
 def _diagonal(pixels):
@@ -72,18 +72,18 @@ def test_a_negative_is_told_or_suspected(radiograph):
 
 
 def test_a_field_that_is_a_small_part_of_the_picture_is_referred(radiograph):
-    wide = Placement(field=(0, 0, 130, 175), content=(0, 0, SIZE, SIZE))
+    wide = LetterboxTransform(field=(0, 0, 130, 175), content=(0, 0, SIZE, SIZE))
     shown = np.ascontiguousarray(radiograph[100:275, 85:215])
     framed = np.zeros((400, 300), np.uint8)
     framed[:175, :130] = shown
-    (fault,) = find_faults(framed, wide, SIZE)
+    (fault,) = check_image_quality(framed, wide, SIZE)
     assert fault.decision == "refer"
     assert "collimated to 19% of the picture" in fault.reason
 
 
 def test_a_picture_of_one_pixel_is_told_and_not_a_crash():
-    placement = Placement(field=(0, 0, 1, 1), content=(0, 0, SIZE, SIZE))
-    found = find_faults(np.full((1, 1), 80, np.uint8), placement, SIZE)
+    placement = LetterboxTransform(field=(0, 0, 1, 1), content=(0, 0, SIZE, SIZE))
+    found = check_image_quality(np.full((1, 1), 80, np.uint8), placement, SIZE)
     assert ["too few pixels" in found[0].reason, "contrast" in found[1].reason] == [True, True]
 
 

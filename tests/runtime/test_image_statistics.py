@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from orthoedge.runtime.image_statistics import LOOK_SIZE, look
+from orthoedge.runtime.image_statistics import STATISTICS_SIZE, image_statistics
 
 
 @pytest.fixture
@@ -15,8 +15,8 @@ def smooth():
 @pytest.mark.parametrize("size", [32, 96, 224, 225, 1024])
 @pytest.mark.parametrize("value", [0, 255])
 def test_any_square_even_a_blank_one_has_finite_numbers(size, value):
-    found = look(np.full((size, size), value, np.uint8))
-    assert found.shape == (LOOK_SIZE,)
+    found = image_statistics(np.full((size, size), value, np.uint8))
+    assert found.shape == (STATISTICS_SIZE,)
     assert found.dtype == np.float32
     assert np.isfinite(found).all()
 
@@ -24,7 +24,7 @@ def test_any_square_even_a_blank_one_has_finite_numbers(size, value):
 def test_fine_detail_is_seen_at_its_own_size_alone(smooth):
     noise = np.random.default_rng(0).choice([-20, 20], smooth.shape)
     noisy = np.clip(smooth.astype(int) + noise, 0, 255).astype(np.uint8)
-    change = look(noisy) - look(smooth)
+    change = image_statistics(noisy) - image_statistics(smooth)
     assert change[0] > 3  # log of the finest energy, from rounding alone to 300
     assert abs(change[5]) < 0.1  # what is left after five halvings
 
@@ -34,12 +34,15 @@ def test_edges_along_one_axis_are_told_from_edges_along_both():
     lines[::8] = 200
     both = lines.copy()
     both[:, ::8] = 200
-    assert look(lines)[7] < -4
-    assert look(both)[7] > -0.5
+    assert image_statistics(lines)[7] < -4
+    assert image_statistics(both)[7] > -0.5
 
 
 def test_turning_by_half_swaps_borders_and_changes_no_energy(smooth):
     smooth[:40] //= 3
-    found, turned = look(smooth), look(np.ascontiguousarray(smooth[::-1, ::-1]))
+    found, turned = (
+        image_statistics(smooth),
+        image_statistics(np.ascontiguousarray(smooth[::-1, ::-1])),
+    )
     np.testing.assert_allclose(found[:6], turned[:6], atol=0.05)  # rounding of halvings
     np.testing.assert_allclose(found[-6:-2], turned[-6:-2][[1, 0, 3, 2]], atol=0.01)

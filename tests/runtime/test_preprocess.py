@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from orthoedge.runtime.bundles.bundle import SAMPLES
-from orthoedge.runtime.errors import InputError, RecipeError
+from orthoedge.runtime.errors import ConfigError, InputError
 from orthoedge.runtime.image_io.reader import read_image
-from orthoedge.runtime.preprocess import STANDARD, Preprocess, find_field
+from orthoedge.runtime.preprocess import STANDARD, Preprocess, find_collimated_field
 
 
 def tissue(height: int, width: int) -> np.ndarray:
@@ -103,7 +103,7 @@ def test_a_finer_detector_gives_the_same_square(factor):
 )
 def test_margins_along_whole_sides_are_cut_and_nothing_of_the_field_is(value, margins):
     top, bottom, left, right = margins
-    x0, y0, x1, y1 = find_field(with_margins(value, *margins))
+    x0, y0, x1, y1 = find_collimated_field(with_margins(value, *margins))
     # A coarse line is 4 of 600 pixels, halved twice. The cut lies within one of the edge; beside
     # white film up to three more lines go with the rim.
     line = 4
@@ -116,15 +116,15 @@ def test_margins_along_whole_sides_are_cut_and_nothing_of_the_field_is(value, ma
 
 @pytest.mark.parametrize("value", [0, 100, 255])
 def test_an_image_of_one_value_is_kept_whole(value):
-    assert find_field(np.full((300, 200), value, np.uint8)) == (0, 0, 200, 300)
+    assert find_collimated_field(np.full((300, 200), value, np.uint8)) == (0, 0, 200, 300)
 
 
 def test_an_image_without_margins_is_kept_whole():
-    assert find_field(tissue(300, 200)) == (0, 0, 200, 300)
+    assert find_collimated_field(tissue(300, 200)) == (0, 0, 200, 300)
 
 
 def test_a_field_under_a_quarter_of_a_side_is_a_misreading_and_not_cut():
-    assert find_field(with_margins(255, 0, 0, 180, 180)) == (0, 0, 400, 600)
+    assert find_collimated_field(with_margins(255, 0, 0, 180, 180)) == (0, 0, 400, 600)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_a_sliver_that_is_half_margin_has_a_field_too(shape, white):
     image = tissue(*shape)
     thirds = np.array_split(np.arange(shape[0]), 3)[white]
     image[np.concatenate(thirds)] = 255
-    x0, y0, x1, y1 = find_field(image)
+    x0, y0, x1, y1 = find_collimated_field(image)
     assert 0 <= x0 < x1 <= shape[1]
     assert 0 <= y0 < y1 <= shape[0]
     assert STANDARD(image).shape == (224, 224)
@@ -144,7 +144,7 @@ def test_a_sliver_that_is_half_margin_has_a_field_too(shape, white):
 def test_a_limb_across_a_white_margin_does_not_widen_the_cut():
     image = with_margins(255, 0, 0, 100, 0)
     image[250:350, 100:] = 160
-    x0, _, x1, _ = find_field(image)
+    x0, _, x1, _ = find_collimated_field(image)
     assert 95 <= x0 <= 125
     assert x1 == 400
 
@@ -169,7 +169,7 @@ def test_anything_but_a_uint8_plane_is_refused_with_what_it_was(pixels):
 )
 def test_a_setting_out_of_range_is_named(field, value):
     settings = {"size": 224, "clahe_clip": 2.0, "clahe_tiles": 8, field: value}
-    with pytest.raises(RecipeError, match=field):
+    with pytest.raises(ConfigError, match=field):
         Preprocess(field="crop", clahe_stage="after", **settings)
 
 

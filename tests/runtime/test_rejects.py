@@ -11,7 +11,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from orthoedge.runtime.image_io.reader import read_image
-from orthoedge.runtime.image_quality import find_faults
+from orthoedge.runtime.image_quality import check_image_quality
 from orthoedge.targets import open_pipeline
 from tests.helpers import other_pictures
 
@@ -28,7 +28,7 @@ def judged(pipeline, pictures):
     decisions, scores = [], []
     for picture in pictures:
         finding = pipeline(picture)
-        faults = find_faults(picture, finding.placement, finding.input_size)
+        faults = check_image_quality(picture, finding.placement, finding.input_size)
         faulty = any(fault.decision == "reject" for fault in faults)
         decisions.append(finding.decision)
         scores.append(ABOVE_ALL if faulty else finding.verdict.out_of_distribution)

@@ -5,14 +5,14 @@ from importlib import metadata
 
 import pytest
 
-from orthoedge.runtime.subprocesses import run_code, run_module
+from orthoedge.runtime.subprocesses import code_command, module_command
 
 
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        ([*run_code("import sys, msgspec; print(*sys.argv[1:])"), "a", "b c"], "a b c"),
-        ([*run_module("orthoedge.cli.main"), "--version"], metadata.version("orthoedge")),
+        ([*code_command("import sys, msgspec; print(*sys.argv[1:])"), "a", "b c"], "a b c"),
+        ([*module_command("orthoedge.cli.main"), "--version"], metadata.version("orthoedge")),
     ],
 )
 def test_the_working_folder_is_not_searched(command, said, tmp_path):

@@ -15,7 +15,7 @@ import pytest
 
 from orthoedge.runtime.bundles.bundle import EMBEDDED, SAMPLES
 from orthoedge.targets import open_pipeline
-from orthoedge.targets.isa_limit import why_not
+from orthoedge.targets.isa_limit import why_unavailable
 
 TARGETS = {"openvino": "x86", "onnxruntime": "portable"}
 ENGINES = [("x86", "int8"), ("x86", "fp32"), ("portable", "int8"), ("portable", "fp32")]
@@ -103,7 +103,7 @@ def test_another_bundle_is_noticed(radiographs, tmp_path):
     assert again["probabilities"] != ran["probabilities"]
 
 
-@pytest.mark.skipif(bool(why_not("AVX2")), reason=why_not("AVX2"))
+@pytest.mark.skipif(bool(why_unavailable("AVX2")), reason=why_unavailable("AVX2"))
 def test_another_instruction_set_is_noticed(radiographs):
     here = open_pipeline(precision="fp32", threads=1)(radiographs[0])
     if here.provenance.isa == "avx2":

@@ -10,8 +10,8 @@ import cv2
 import pytest
 
 from orthoedge.cli.main import main
-from orthoedge.runtime.errors import DataError, RecipeError
-from orthoedge.training.comparison import compare, refuse_comparison, tasks
+from orthoedge.runtime.errors import ConfigError, DataError
+from orthoedge.training.comparison import check_not_comparison, compare, tasks
 from orthoedge.training.data.index import read_index
 from orthoedge.training.recipe_file import load_recipe
 from orthoedge.training.run_folder import load_run
@@ -68,7 +68,7 @@ def test_a_stopped_comparison_goes_on_without_repeating_a_finished_run(finished,
     with pytest.raises(DataError, match="already holds a comparison; give --resume"):
         compare(recipe, studies, finished, progress=False, data=phantoms)
     other = load_recipe("tiny", (*SMALL, "lr=0.5"))
-    with pytest.raises(RecipeError, match="comparison to resume has another lr"):
+    with pytest.raises(ConfigError, match="comparison to resume has another lr"):
         compare(other, studies, finished, resume=True, progress=False, data=phantoms)
     with pytest.raises(DataError, match="images are not those"):
         compare(recipe, studies[4:], finished, resume=True, progress=False, data=phantoms)
@@ -76,7 +76,7 @@ def test_a_stopped_comparison_goes_on_without_repeating_a_finished_run(finished,
     weights = (last / "model.safetensors").read_bytes()
     (last / "metrics.json").unlink()  # as if it had been killed before its end
     with pytest.raises(DataError, match="an unfinished comparison"):
-        refuse_comparison(finished)
+        check_not_comparison(finished)
     capfd.readouterr()
     compare(recipe, studies, finished, resume=True, progress=False, data=phantoms)
     said = capfd.readouterr().err
@@ -91,9 +91,9 @@ def test_the_best_run_by_validation_is_named_to_who_compresses_or_evaluates_them
     runs = [finished / f"plain_cnn_{width}" / f"fold{fold}" for width in (2, 3) for fold in (0, 1)]
     best = max(runs, key=lambda run: load_run(run).metrics.val_macro_f1)
     with pytest.raises(DataError) as told:
-        refuse_comparison(finished)
+        check_not_comparison(finished)
     assert f"{best} is best by validation" in str(told.value)
-    refuse_comparison(best)  # a run is none
+    check_not_comparison(best)  # a run is none
     assert main(["evaluate", str(finished), "--data", "absent", "--out", "absent"]) == 2
     assert f"{best} is best by validation" in capsys.readouterr().err
 
@@ -126,7 +126,7 @@ def test_a_comparison_goes_on_from_the_weights_it_was_started_with(finished, pha
 
 def test_a_network_that_does_not_exist_is_told_before_the_first_run(phantoms, tmp_path):
     recipe = load_recipe("tiny", (*SMALL, "backbones=plain_cnn_2,resnet18:x"))
-    with pytest.raises(RecipeError, match="timm has no model named resnet18:x"):
+    with pytest.raises(ConfigError, match="timm has no model named resnet18:x"):
         compare(recipe, read_index(phantoms), tmp_path / "out", progress=False, data=phantoms)
     assert not (tmp_path / "out").exists()
 

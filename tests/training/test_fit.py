@@ -16,8 +16,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from orthoedge.runtime.atomic_files import sha256
-from orthoedge.runtime.errors import DataError, RecipeError
-from orthoedge.training.data.dataset import Radiographs
+from orthoedge.runtime.errors import ConfigError, DataError
+from orthoedge.training.data.dataset import RadiographDataset
 from orthoedge.training.data.index import list_sha256, read_index
 from orthoedge.training.evaluation.predictions import evaluate
 from orthoedge.training.fit import fit
@@ -77,7 +77,7 @@ def test_load_run_gives_back_the_weights_the_metrics_were_measured_with(finished
     assert not run.model.training
     assert run.sha256 == sha256((finished / "model.safetensors").read_bytes())
     assert run.report.training_list_sha256 == list_sha256(run.split.train)
-    test = Radiographs(run.split.test, run.recipe.labels, run.recipe.preprocess, False)
+    test = RadiographDataset(run.split.test, run.recipe.labels, run.recipe.preprocess, False)
     assert evaluate(run.model, test).accuracy == run.metrics.accuracy
     assert {s.path for s in run.split.train} <= {s.path.resolve() for s in read_index(data)}
     assert any(s.boxes for s in run.split.train)
@@ -172,7 +172,7 @@ def test_kills_at_any_point_cost_an_epoch_at_most_and_no_bit_of_the_result(data,
             load_run(out)
     with pytest.raises(DataError, match="already holds a run"):
         fit(recipe, studies, out, progress=False, data=data)
-    with pytest.raises(RecipeError, match="another lr"):
+    with pytest.raises(ConfigError, match="another lr"):
         fit(tiny(*STATEFUL, "lr=0.5"), studies, out, resume=True, progress=False, data=data)
     with pytest.raises(DataError, match="images are not those"):
         fit(recipe, studies[4:], out, resume=True, progress=False, data=data)
@@ -291,7 +291,7 @@ def test_a_damaged_state_is_refused_in_words(finished, data, tmp_path):
 
 def test_branches_of_unequal_maps_are_refused_before_training(data, tmp_path):
     unequal = tiny("backbones=plain_cnn_2,test_efficientnet", "fusion=", "preprocess.size=75")
-    with pytest.raises(RecipeError, match="feature maps must be equally large"):
+    with pytest.raises(ConfigError, match="feature maps must be equally large"):
         fit(unequal, read_index(data), tmp_path / "run", progress=False, data=data)
     assert not (tmp_path / "run").exists()
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from orthoedge.runtime.errors import DataError, RecipeError
+from orthoedge.runtime.errors import ConfigError, DataError
 from orthoedge.runtime.preprocess import STANDARD
-from orthoedge.training.data.index import Study, choose_studies
+from orthoedge.training.data.index import ImageRecord, select_records
 from orthoedge.training.recipe_file import load_recipe
 from orthoedge.training.recipes import recipe_names
 
@@ -96,7 +96,7 @@ def test_an_override_changes_exactly_its_key(override, read):
     ],
 )
 def test_a_slip_is_refused_by_its_key(override, told):
-    with pytest.raises(RecipeError) as caught:
+    with pytest.raises(ConfigError) as caught:
         load_recipe("tiny", [override])
     assert told in str(caught.value)
 
@@ -109,37 +109,37 @@ def test_a_file_with_an_unknown_or_a_missing_key_is_refused(tmp_path: Path):
     whole.write_text(text)
     assert load_recipe(str(whole)) == load_recipe("tiny")
     whole.write_text(text.replace("clahe_clip", "clahe_cap"))
-    with pytest.raises(RecipeError, match=r"preprocess\.clahe_cap; did you mean preprocess\.clahe"):
+    with pytest.raises(ConfigError, match=r"preprocess\.clahe_cap; did you mean preprocess\.clahe"):
         load_recipe(str(whole))
     whole.write_text(text.replace("patience = 0\n", ""))
-    with pytest.raises(RecipeError, match="patience"):
+    with pytest.raises(ConfigError, match="patience"):
         load_recipe(str(whole))
-    with pytest.raises(RecipeError, match=r"no such recipe or file .*orthovision"):
+    with pytest.raises(ConfigError, match=r"no such recipe or file .*orthovision"):
         load_recipe("orthovison")
 
 
 def test_crops_larger_than_the_image_are_refused_where_they_are_used():
     crops = ["compress.crop=96", "preprocess.size=64"]
     load_recipe("tiny", crops)
-    with pytest.raises(RecipeError, match=r"compress\.crop: expected at most 64, got 96"):
+    with pytest.raises(ConfigError, match=r"compress\.crop: expected at most 64, got 96"):
         load_recipe("tiny", [*crops, "compress.crop_epochs=1"])
 
 
 def test_networks_to_compare_are_named_once():
     settings = ["fusion=", "combine=compare", "backbones=test_resnet,test_resnet"]
-    with pytest.raises(RecipeError, match="backbones: expected distinct names to compare"):
+    with pytest.raises(ConfigError, match="backbones: expected distinct names to compare"):
         load_recipe("tiny", settings)
 
 
 def test_studies_of_other_labels_are_left_out_only_where_the_recipe_says_so():
     studies = [
-        Study(Path(f"{label}.png"), label, label)
+        ImageRecord(Path(f"{label}.png"), label, label)
         for label in ("fracture", "non-affected", "tumor-benign", "tumor-benign")
     ]
-    chosen = choose_studies(studies, load_recipe("fracture-binary"))
+    chosen = select_records(studies, load_recipe("fracture-binary"))
     assert [study.label for study in chosen.studies] == ["fracture", "non-affected"]
     assert chosen.line() == "left out 2 of 4 studies: 2 tumor-benign"
     with pytest.raises(DataError, match=r"tumor-benign.png: label tumor-benign is not one of"):
-        choose_studies(studies, load_recipe("fracture-binary", ["other_labels=refuse"]))
+        select_records(studies, load_recipe("fracture-binary", ["other_labels=refuse"]))
     with pytest.raises(DataError, match="no image has the label non-affected"):
-        choose_studies(studies[2:], load_recipe("tumor-compare"))
+        select_records(studies[2:], load_recipe("tumor-compare"))

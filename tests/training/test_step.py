@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from orthoedge.runtime.errors import RecipeError
+from orthoedge.runtime.errors import ConfigError
 from orthoedge.training.distributed import open_fabric, training_precision
 from orthoedge.training.model.ensemble import build
 from orthoedge.training.recipe import Recipe
@@ -117,5 +117,5 @@ def test_a_batch_that_processes_cannot_share_is_refused(monkeypatch):
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
     monkeypatch.setenv("WORLD_SIZE", "4")
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
-    with pytest.raises(RecipeError, match="6 images cannot be shared by 4 processes"):
+    with pytest.raises(ConfigError, match="6 images cannot be shared by 4 processes"):
         open_fabric(load_recipe("tiny", SETTINGS))

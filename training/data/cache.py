@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from orthoedge.runtime.atomic_files import atomic, sha256, sweep
+from orthoedge.runtime.atomic_files import atomic, remove_stale_temporaries, sha256
 from orthoedge.runtime.errors import DataError, InputError
 from orthoedge.runtime.image_io.reader import read_image
 from orthoedge.runtime.preprocess import Preprocess
@@ -70,10 +70,10 @@ def preprocessed(
             records[start : start + len(block)] = block
         return records
     file = folder / f"{_key(paths, preprocess)}.npy"
-    return kept(file, kind, len(paths), blocks, f"{len(paths)} preprocessed images")
+    return cached(file, kind, len(paths), blocks, f"{len(paths)} preprocessed images")
 
 
-def kept(
+def cached(
     file: Path, kind: np.dtype[Any], count: int, blocks: Iterator[Records], what: str
 ) -> Records:
     """Map a file of records; write it first where it is missing or damaged.
@@ -188,7 +188,9 @@ def _write(
     folder = file.parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        sweep(folder)  # else a killed call's half would count as what fills the disk
+        remove_stale_temporaries(
+            folder
+        )  # else a killed call's half would count as what fills the disk
         if shutil.disk_usage(folder).free < needed:  # told before an hour of decoding
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         _stream(file, header.getvalue(), blocks)

@@ -11,18 +11,18 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from orthoedge.benchmarks.metrics.classification import boxes_in_square
+from orthoedge.benchmarks.metrics.classification import boxes_in_input
 from orthoedge.runtime.errors import DataError
-from orthoedge.runtime.preprocess import Placement, Preprocess
+from orthoedge.runtime.preprocess import LetterboxTransform, Preprocess
 from orthoedge.training.data.cache import preprocessed
 from orthoedge.training.data.crops import boxes_in_crop, place_crop
-from orthoedge.training.data.index import Study
+from orthoedge.training.data.index import ImageRecord
 from orthoedge.training.data_quality.duplicates import file_digests
 
 Pixels = npt.NDArray[np.uint8]
 
 
-class Radiographs:
+class RadiographDataset:
     """Preprocessed radiographs, in the order of the studies.
 
     Args:
@@ -39,7 +39,7 @@ class Radiographs:
 
     def __init__(
         self,
-        studies: Sequence[Study],
+        studies: Sequence[ImageRecord],
         labels: Sequence[str],
         preprocess: Preprocess,
         progress: bool | None = None,
@@ -57,10 +57,10 @@ class Radiographs:
         self.shapes: tuple[tuple[int, int], ...] = tuple(map(tuple, records["shape"].tolist()))
         """Height and width of each radiograph."""
         places = zip(records["field"].tolist(), records["content"].tolist(), strict=True)
-        self.placements = tuple(Placement(tuple(f), tuple(c)) for f, c in places)
+        self.placements = tuple(LetterboxTransform(tuple(f), tuple(c)) for f, c in places)
         """Where each square lies on its radiograph."""
         self.boxes = tuple(
-            boxes_in_square(study.boxes, shape, placement, preprocess.size)
+            boxes_in_input(study.boxes, shape, placement, preprocess.size)
             for study, shape, placement in zip(studies, self.shapes, self.placements, strict=True)
         )
         """Per image: lesions as fractions of the square; none where all lie outside the field."""
@@ -74,7 +74,7 @@ class Radiographs:
         """
         return tuple(file_digests([study.path for study in self.studies]))
 
-    def cropped(self, side: int, seed: int) -> Radiographs:
+    def cropped(self, side: int, seed: int) -> RadiographDataset:
         """The same studies as one fixed crop each; see `place_crop`."""
         rng = np.random.default_rng(seed)
         crops = copy.copy(self)

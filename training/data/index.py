@@ -24,7 +24,7 @@ _COLUMNS = ("path", "label", "group", "source", "centre", "body_part", "boxes", 
 
 
 @dataclass(frozen=True)
-class Study:
+class ImageRecord:
     """One radiograph of the index."""
 
     path: Path
@@ -45,7 +45,7 @@ class Study:
     """As the set names it."""
 
 
-def read_index(source: Path) -> list[Study]:
+def read_index(source: Path) -> list[ImageRecord]:
     """Read the studies of an index file or a folder.
 
     Args:
@@ -91,7 +91,7 @@ def _check_columns(file: Path, columns: Sequence[str] | None) -> None:
             raise DataError(f"{file}, line 1: column {name} is missing (got {got})")
 
 
-def _row(file: Path, line: int, row: dict[str, str]) -> Study:
+def _row(file: Path, line: int, row: dict[str, str]) -> ImageRecord:
     where = f"{file}, line {line}"
     if None in row or None in row.values():
         raise DataError(f"{where}: more or fewer cells than columns (quote a cell with commas)")
@@ -104,7 +104,7 @@ def _row(file: Path, line: int, row: dict[str, str]) -> Study:
     if mask is not None and not mask.is_file():
         raise DataError(f"{where}, column mask: no file {mask}")
     boxes = parse_boxes(row.get("boxes", ""), f"{where}, column boxes")
-    return Study(
+    return ImageRecord(
         path=file.parent / row["path"],
         label=row["label"],
         group=row.get("group") or row["path"],
@@ -116,7 +116,7 @@ def _row(file: Path, line: int, row: dict[str, str]) -> Study:
     )
 
 
-def write_index(file: Path, studies: Iterable[Study]) -> None:
+def write_index(file: Path, studies: Iterable[ImageRecord]) -> None:
     """Write an index that `read_index` reads back as the same studies; whole or not at all.
 
     A path inside the CSV's folder is written relative to it, so that the folder can move, and any
@@ -179,9 +179,9 @@ def parse_boxes(text: str, where: str) -> tuple[Box, ...]:
     return boxes  # type: ignore[return-value]
 
 
-def _read_class_folders(source: Path) -> list[Study]:
+def _read_class_folders(source: Path) -> list[ImageRecord]:
     studies = [
-        Study(path, folder.name, str(path.relative_to(source)))
+        ImageRecord(path, folder.name, str(path.relative_to(source)))
         for folder in sorted(p for p in source.iterdir() if p.is_dir() and p.name[0] != ".")
         for path in find_images(folder)
         if not any(part.startswith(".") for part in path.relative_to(source).parts)
@@ -191,7 +191,7 @@ def _read_class_folders(source: Path) -> list[Study]:
     return studies
 
 
-def check_labels(studies: Iterable[Study], labels: Sequence[str]) -> None:
+def check_labels(studies: Iterable[ImageRecord], labels: Sequence[str]) -> None:
     """Raise DataError unless the studies' labels are exactly the recipe's `labels`."""
     found = {study.label: study.path for study in studies}
     for label, path in found.items():
@@ -202,7 +202,7 @@ def check_labels(studies: Iterable[Study], labels: Sequence[str]) -> None:
             raise DataError(f"no image has the label {label}, which the recipe names")
 
 
-def list_sha256(studies: Iterable[Study], digests: Sequence[str] | None = None) -> str:
+def list_sha256(studies: Iterable[ImageRecord], digests: Sequence[str] | None = None) -> str:
     """Identity of a list of studies: what the files hold, with label, group and boxes.
 
     Independent of order and of where the set lies, so a copy elsewhere has the same value.
@@ -227,7 +227,7 @@ def list_sha256(studies: Iterable[Study], digests: Sequence[str] | None = None) 
 class Chosen:
     """Studies of the recipe's labels, and how many of which other label were left out."""
 
-    studies: tuple[Study, ...]
+    studies: tuple[ImageRecord, ...]
     left_out: dict[str, int]
 
     def line(self) -> str:
@@ -237,7 +237,7 @@ class Chosen:
         return f"left out {count} of {count + len(self.studies)} studies: {names}"
 
 
-def choose_studies(studies: Sequence[Study], recipe: Recipe) -> Chosen:
+def select_records(studies: Sequence[ImageRecord], recipe: Recipe) -> Chosen:
     """Leave out the studies of other labels where the recipe says so.
 
     Raises:

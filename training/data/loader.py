@@ -15,7 +15,7 @@ from torch import Tensor
 
 from orthoedge.training.data.augment import augment
 from orthoedge.training.data.crops import place_crop
-from orthoedge.training.data.dataset import Pixels, Radiographs
+from orthoedge.training.data.dataset import Pixels, RadiographDataset
 from orthoedge.training.recipe import Recipe
 
 Ints = npt.NDArray[np.int64]
@@ -63,7 +63,7 @@ def stream(seed: int, epoch: int, position: int) -> np.random.Generator:
 
 
 def batches(
-    data: Radiographs, recipe: Recipe, epoch: int, process: int = 0, processes: int = 1
+    data: RadiographDataset, recipe: Recipe, epoch: int, process: int = 0, processes: int = 1
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield uint8 (B, 1, S, S) and int64 (B,); the same for the same seed and epoch.
 

@@ -10,8 +10,8 @@ from typing import Literal
 
 import numpy as np
 
-from orthoedge.runtime.errors import DataError, RecipeError
-from orthoedge.training.data.index import Study
+from orthoedge.runtime.errors import ConfigError, DataError
+from orthoedge.training.data.index import ImageRecord
 from orthoedge.training.recipe import SplitSettings
 
 PARTS = ("train", "val", "test")
@@ -21,12 +21,14 @@ PARTS = ("train", "val", "test")
 class Split:
     """Studies to learn from, to choose by, and to measure on. No group is in two of them."""
 
-    train: tuple[Study, ...]
-    val: tuple[Study, ...]
-    test: tuple[Study, ...]
+    train: tuple[ImageRecord, ...]
+    val: tuple[ImageRecord, ...]
+    test: tuple[ImageRecord, ...]
 
 
-def split(studies: Sequence[Study], settings: SplitSettings, fold: int | None = None) -> Split:
+def split(
+    studies: Sequence[ImageRecord], settings: SplitSettings, fold: int | None = None
+) -> Split:
     """Divide into train, val and test; the same whatever the order of the index.
 
     The test part is whole groups or, by centre, whole centres: those that `test_centres` names; or
@@ -75,14 +77,14 @@ def split(studies: Sequence[Study], settings: SplitSettings, fold: int | None = 
 def _check_fold(folds: int, fold: int | None) -> None:
     if folds and (fold is None or not 0 <= fold < folds):
         got = "none" if fold is None else fold
-        raise RecipeError(
+        raise ConfigError(
             f"split.folds is {folds}: a fold from 0 to {folds - 1} is needed, got {got}"
         )
     if not folds and fold is not None:
-        raise RecipeError(f"fold {fold} was asked for, but split.folds is 0")
+        raise ConfigError(f"fold {fold} was asked for, but split.folds is 0")
 
 
-def _check_centres(studies: Sequence[Study], named: Sequence[str]) -> None:
+def _check_centres(studies: Sequence[ImageRecord], named: Sequence[str]) -> None:
     for study in studies:
         if not study.centre:
             raise DataError(
@@ -99,7 +101,7 @@ def _check_centres(studies: Sequence[Study], named: Sequence[str]) -> None:
             )
 
 
-def _check_test_centres(rest: Sequence[Study], test: Sequence[Study]) -> None:
+def _check_test_centres(rest: Sequence[ImageRecord], test: Sequence[ImageRecord]) -> None:
     """Refuse a group on both sides of the line, and a label on one side only."""
     elsewhere = {study.group: study for study in rest}
     for study in test:
@@ -117,18 +119,18 @@ def _check_test_centres(rest: Sequence[Study], test: Sequence[Study]) -> None:
 
 
 def _divide(
-    studies: Sequence[Study],
+    studies: Sequence[ImageRecord],
     unit: Literal["group", "centre"],
     shares: Sequence[float],
     parts: Sequence[str],
     seed: int,
-) -> list[tuple[Study, ...]]:
+) -> list[tuple[ImageRecord, ...]]:
     """Divide whole groups or centres, with each label's share as near to `shares` as they allow.
 
     First every part gets one unit of every label, rarest label first; then each unit, largest
     first, goes where its labels are furthest behind (Sainte-Laguë's quotient).
     """
-    members: dict[str, list[Study]] = defaultdict(list)
+    members: dict[str, list[ImageRecord]] = defaultdict(list)
     for study in sorted(studies, key=lambda s: str(s.path)):
         members[getattr(study, unit)].append(study)
     names = sorted(members)
@@ -166,13 +168,15 @@ def _divide(
             for part, share in enumerate(shares)
         ]
         assign(name, int(np.argmin(behind)))
-    divided: list[list[Study]] = [[] for _ in parts]
+    divided: list[list[ImageRecord]] = [[] for _ in parts]
     for name in sorted(members):
         divided[part_of[name]] += members[name]
     return [tuple(part) for part in divided]
 
 
-def halve(studies: Sequence[Study], parts: tuple[str, str], seed: int) -> list[tuple[Study, ...]]:
+def split_in_half(
+    studies: Sequence[ImageRecord], parts: tuple[str, str], seed: int
+) -> list[tuple[ImageRecord, ...]]:
     """Divide into two equal parts by group, each with every label.
 
     Args:

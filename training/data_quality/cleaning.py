@@ -20,7 +20,7 @@ from orthoedge.runtime.errors import DataError
 from orthoedge.runtime.preprocess import STANDARD
 from orthoedge.training.data.index import (
     INDEX,
-    Study,
+    ImageRecord,
     read_index,
     write_index,
 )
@@ -96,7 +96,7 @@ def _see(path: Path) -> _Seen:
     return _Seen(sha256(data), prints, flaw)
 
 
-def judge(studies: Sequence[Study], seen: Sequence[_Seen]) -> CleaningReport:
+def judge(studies: Sequence[ImageRecord], seen: Sequence[_Seen]) -> CleaningReport:
     """Decide about every study once; the studies come in the order of their paths."""
     removed: dict[int, Removed] = {}
     groups = _Groups(study.group for study in studies)
@@ -160,11 +160,11 @@ def judge(studies: Sequence[Study], seen: Sequence[_Seen]) -> CleaningReport:
     )
 
 
-def _is_copy(study: Study) -> bool:
+def _is_copy(study: ImageRecord) -> bool:
     return stem_key(study.path) != study.path.stem.lower()
 
 
-def _preference(study: Study) -> tuple[bool, bool, int, str]:
+def _preference(study: ImageRecord) -> tuple[bool, bool, int, str]:
     """The study to keep of several: an original, with its lesion marked, of the shortest name."""
     unmarked = not study.boxes and study.mask is None
     return _is_copy(study), unmarked, len(study.path.stem), str(study.path)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orthoedge.runtime.atomic_files import write_atomic
-from orthoedge.training.data.index import Study
+from orthoedge.training.data.index import ImageRecord
 from orthoedge.training.data_quality.contact_sheet import Tile, write_sheet
 
 MOST_TILES = 60
@@ -23,13 +23,13 @@ CONTRADICTS = "labels contradict"
 class Removed:
     """A study that was left out."""
 
-    study: Study
+    study: ImageRecord
     """As it stood in the index."""
     reason: str
     """One word or two, to count by."""
     detail: str
     """What was found."""
-    of: Study | None
+    of: ImageRecord | None
     """The study it repeats or contradicts."""
 
 
@@ -37,11 +37,11 @@ class Removed:
 class CleaningReport:
     """Every study of the index is either in `kept` or in `removed`."""
 
-    kept: tuple[Study, ...]
+    kept: tuple[ImageRecord, ...]
     """In the order of their paths, with the groups they share from now on."""
     removed: tuple[Removed, ...]
     """In the order of their paths."""
-    shared: tuple[tuple[Study, Study], ...]
+    shared: tuple[tuple[ImageRecord, ImageRecord], ...]
     """Near duplicates of one label, both kept, in one group."""
 
     def table(self) -> list[tuple[str, ...]]:

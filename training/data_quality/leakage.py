@@ -11,8 +11,8 @@ from typing import Literal, TypeVar
 from orthoedge.runtime.errors import DataError, InputError
 from orthoedge.runtime.image_io.reader import read_image
 from orthoedge.runtime.preprocess import STANDARD
-from orthoedge.training.data.dataset import Radiographs
-from orthoedge.training.data.index import Study
+from orthoedge.training.data.dataset import RadiographDataset
+from orthoedge.training.data.index import ImageRecord
 from orthoedge.training.data.splits import PARTS, Split
 from orthoedge.training.data_quality.duplicates import (
     Pixels,
@@ -30,7 +30,7 @@ _CURE = "run `orthoedge data clean SRC --out DIR` and train on what it leaves"
 
 def check_leaks(
     parts: Split,
-    data: Sequence[Radiographs] | None = None,
+    data: Sequence[RadiographDataset] | None = None,
     by: Literal["group", "centre"] = "group",
 ) -> None:
     """Refuse a split of which two parts share a radiograph or a patient.
@@ -79,7 +79,7 @@ def check_leaks(
     refuse(alike(prints), "show the same picture", _CURE)
 
 
-def seen_before(data: Radiographs, known: Sequence[Radiographs]) -> list[Study]:
+def seen_before(data: RadiographDataset, known: Sequence[RadiographDataset]) -> list[ImageRecord]:
     """The studies of `data` that `known` has too: of the same bytes, or showing the same picture.
 
     Args:
@@ -110,11 +110,11 @@ def _map(work: Callable[[_T], _R], items: Sequence[_T]) -> list[_R]:
         return list(pool.map(work, items))
 
 
-def _looks(parts: Sequence[Radiographs]) -> list[Pixels]:
+def _looks(parts: Sequence[RadiographDataset]) -> list[Pixels]:
     return _map(looks, [image for part in parts for image in part.images])
 
 
-def _read(study: Study) -> Pixels:
+def _read(study: ImageRecord) -> Pixels:
     try:
         return looks(STANDARD(read_image(study.path).pixels))
     except InputError as error:

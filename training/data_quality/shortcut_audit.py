@@ -21,7 +21,7 @@ from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 
 from orthoedge.runtime.atomic_files import write_atomic
 from orthoedge.runtime.errors import DataError
-from orthoedge.training.data.index import Study, check_labels
+from orthoedge.training.data.index import ImageRecord, check_labels
 from orthoedge.training.data_quality.shortcut_features import shortcut_features
 
 matplotlib.use("Agg")
@@ -108,7 +108,7 @@ class ShortcutAudit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         )
 
 
-def audit(studies: Sequence[Study], labels: Sequence[str], seed: int) -> ShortcutAudit:
+def audit(studies: Sequence[ImageRecord], labels: Sequence[str], seed: int) -> ShortcutAudit:
     """Cross-validate a random forest on source, size, border and exposure, alone and together.
 
     At most 2,000 images are read, the classes as equally as they allow. The result depends on the
@@ -186,7 +186,7 @@ def write_shortcuts(path: Path, found: ShortcutAudit) -> None:
     write_atomic(path, buffer.getvalue())
 
 
-def _sample(studies: Sequence[Study], seed: int) -> list[Study]:
+def _sample(studies: Sequence[ImageRecord], seed: int) -> list[ImageRecord]:
     """At most `_MOST` studies: one of each class in turn, until the classes run out."""
     ordered = sorted(studies, key=lambda s: str(s.path))
     ranked: list[tuple[int, int]] = []

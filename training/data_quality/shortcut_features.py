@@ -12,8 +12,8 @@ import numpy.typing as npt
 from orthoedge.runtime.errors import DataError, InputError
 from orthoedge.runtime.image_io.headers import read_header
 from orthoedge.runtime.image_io.reader import read_image
-from orthoedge.runtime.preprocess import find_field
-from orthoedge.training.data.index import Study
+from orthoedge.runtime.preprocess import find_collimated_field
+from orthoedge.training.data.index import ImageRecord
 
 Floats = npt.NDArray[np.float64]
 
@@ -21,7 +21,7 @@ _BLACK = 6  # grey level that a shutter or a blank background does not exceed
 _KINDS = ("PNG", "JPEG", "TIFF", "BMP", "DICOM")
 
 
-def shortcut_features(studies: Sequence[Study]) -> dict[str, Floats]:
+def shortcut_features(studies: Sequence[ImageRecord]) -> dict[str, Floats]:
     """Features, float64 (N, F), per family of those that the set has.
 
     source, centre  which one, where there are several
@@ -47,7 +47,7 @@ def shortcut_features(studies: Sequence[Study]) -> dict[str, Floats]:
     }
 
 
-def _look(study: Study) -> tuple[list[float], list[float], list[float]]:
+def _look(study: ImageRecord) -> tuple[list[float], list[float], list[float]]:
     """Size, border and exposure of one file."""
     try:
         data = study.path.read_bytes()
@@ -65,7 +65,7 @@ def _look(study: Study) -> tuple[list[float], list[float], list[float]]:
     rim = max(1, min(height, width) // 32)
     edges = pixels[:rim], pixels[-rim:], pixels[:, :rim], pixels[:, -rim:]
     frame = np.concatenate([edge.ravel() for edge in edges])
-    x0, y0, x1, y1 = find_field(pixels)
+    x0, y0, x1, y1 = find_collimated_field(pixels)
     border = [
         *(float(edge.mean()) for edge in edges),
         float(frame.mean()),

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from orthoedge.runtime.errors import InputError
-from orthoedge.training.data.index import Study
+from orthoedge.training.data.index import ImageRecord
 from orthoedge.training.datasets.importer import (
     BENIGN,
     MALIGNANT,
@@ -57,14 +57,14 @@ def read_btxrd(source: Path, progress: Progress) -> Imported:
     return gather(_find(root, rows), root, _NOTES, progress)
 
 
-def _find(root: Path, rows: list[Row]) -> Iterator[Study | Skipped]:
+def _find(root: Path, rows: list[Row]) -> Iterator[ImageRecord | Skipped]:
     listed = {root / "images" / row["image_id"] for row in rows}
     for row in rows:
         yield _study(root, row)
     yield from unlisted(root / "images", listed, _TABLE)
 
 
-def _study(root: Path, row: Row) -> Study | Skipped:
+def _study(root: Path, row: Row) -> ImageRecord | Skipped:
     path = root / "images" / row["image_id"]
     if not row["image_id"] or not path.is_file():
         return Skipped(path, f"absent: {_TABLE}, line {row.line}, lists it, but there is no file")
@@ -79,7 +79,7 @@ def _study(root: Path, row: Row) -> Study | Skipped:
         return Skipped(path, str(error))
     if boxes and label == NON_AFFECTED:
         return Skipped(path, f"contradictory label: no tumour, but {annotation.name} marks one")
-    return Study(
+    return ImageRecord(
         path=path,
         label=label,
         group=f"centre {row['center']}, age {row['age'] or '?'}, {row['gender'] or '?'}",

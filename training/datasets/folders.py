@@ -7,7 +7,7 @@ from pathlib import Path
 
 from orthoedge.runtime.errors import DataError
 from orthoedge.runtime.image_io.reader import find_images
-from orthoedge.training.data.index import Study
+from orthoedge.training.data.index import ImageRecord
 from orthoedge.training.data_quality.duplicates import stem_key
 from orthoedge.training.datasets.importer import (
     Imported,
@@ -43,7 +43,7 @@ def sub_folders(folder: Path) -> list[Path]:
 
 def labelled(
     folders: Sequence[tuple[Path, str]], root: Path, source: str
-) -> Iterator[Study | Skipped]:
+) -> Iterator[ImageRecord | Skipped]:
     """Every file below the folders, as a study with its folder's label or as skipped."""
     images = {
         folder: [path for path in find_images(folder) if not _hidden(path, folder)]
@@ -55,7 +55,7 @@ def labelled(
             yield Skipped(folder, "empty: no image is in this folder")
         for path in images[folder]:
             group = copies.get(path) or str(path.relative_to(root))
-            yield Study(path, label, group, source=source)
+            yield ImageRecord(path, label, group, source=source)
         yield from _others(folder, images[folder])
 
 

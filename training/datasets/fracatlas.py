@@ -12,7 +12,7 @@ import msgspec
 
 from orthoedge.benchmarks.metrics.classification import Box
 from orthoedge.runtime.errors import DataError, InputError
-from orthoedge.training.data.index import Study
+from orthoedge.training.data.index import ImageRecord
 from orthoedge.training.datasets.boxes import Pixels, fractions_of, image_size
 from orthoedge.training.datasets.importer import (
     FRACTURE,
@@ -150,7 +150,7 @@ def read_fracatlas(source: Path, progress: Progress) -> Imported:
 
 def _find(
     root: Path, rows: list[Row], boxes_of: Callable[[Path], tuple[Box, ...]]
-) -> Iterator[Study | Skipped]:
+) -> Iterator[ImageRecord | Skipped]:
     listed = set()
     for row in rows:
         found = _study(root, row, boxes_of)
@@ -159,7 +159,9 @@ def _find(
     yield from unlisted(root / "images", listed, f"{_TABLE} with that folder's label")
 
 
-def _study(root: Path, row: Row, boxes_of: Callable[[Path], tuple[Box, ...]]) -> Study | Skipped:
+def _study(
+    root: Path, row: Row, boxes_of: Callable[[Path], tuple[Box, ...]]
+) -> ImageRecord | Skipped:
     where = f"{_TABLE}, line {row.line}"
     if row["fractured"] not in _FOLDERS:
         path = root / "images" / row["image_id"]
@@ -174,7 +176,7 @@ def _study(root: Path, row: Row, boxes_of: Callable[[Path], tuple[Box, ...]]) ->
         return Skipped(path, str(error))
     if boxes and label == NON_AFFECTED:
         return Skipped(path, f"contradictory label: {where}: fractured=0, but a fracture is marked")
-    return Study(
+    return ImageRecord(
         path=path,
         label=label,
         group=path.stem,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from orthoedge.runtime.errors import DataError
 from orthoedge.runtime.image_io.reader import find_images
-from orthoedge.training.data.index import Study
+from orthoedge.training.data.index import ImageRecord
 
 NON_AFFECTED = "non-affected"
 FRACTURE = "fracture"
@@ -34,7 +34,7 @@ class Skipped:
 class Imported:
     """A published data set as studies. Their images lie where they lay."""
 
-    studies: tuple[Study, ...]
+    studies: tuple[ImageRecord, ...]
     """In the publisher's order."""
     skipped: tuple[Skipped, ...]
     """In the order they were met."""
@@ -43,7 +43,7 @@ class Imported:
 
 
 def gather(
-    found: Iterable[Study | Skipped], source: Path, notes: tuple[str, ...], progress: Progress
+    found: Iterable[ImageRecord | Skipped], source: Path, notes: tuple[str, ...], progress: Progress
 ) -> Imported:
     """Sort what an importer found; an image found twice is kept once, or not at all.
 
@@ -57,7 +57,7 @@ def gather(
         DataError: nothing is left.
     """
     skipped: list[Skipped] = []
-    of_path: dict[Path, list[Study]] = defaultdict(list)
+    of_path: dict[Path, list[ImageRecord]] = defaultdict(list)
     for done, item in enumerate(found, start=1):
         if isinstance(item, Skipped):
             skipped.append(item)
@@ -123,7 +123,7 @@ def summary(imported: Imported) -> list[str]:
     return lines
 
 
-def _table(title: str, studies: Sequence[Study], values: list[str]) -> list[str]:
+def _table(title: str, studies: Sequence[ImageRecord], values: list[str]) -> list[str]:
     """Images and images with boxes per value; nothing where the set has no such thing."""
     if not any(values):
         return []

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from orthoedge.runtime.errors import DataError
-from orthoedge.training.data.index import Study
+from orthoedge.training.data.index import ImageRecord
 from orthoedge.training.datasets.importer import (
     ABNORMAL,
     NON_AFFECTED,
@@ -44,7 +44,7 @@ def read_mura(source: Path, progress: Progress) -> Imported:
     return gather(_find(root), root, _NOTES, progress)
 
 
-def _find(root: Path) -> Iterator[Study | Skipped]:
+def _find(root: Path) -> Iterator[ImageRecord | Skipped]:
     listed = set()
     for part in _PARTS:
         labels = _read_labels(root / f"{part}_labeled_studies.csv")
@@ -69,7 +69,7 @@ def _read_labels(file: Path) -> dict[str, str]:
     return labels
 
 
-def _study(root: Path, cell: str, labels: dict[str, str], where: str) -> Study | Skipped:
+def _study(root: Path, cell: str, labels: dict[str, str], where: str) -> ImageRecord | Skipped:
     parts = PurePosixPath(cell).parts
     path = root.joinpath(*parts[1:])  # the first is MURA-v1.1, whatever the folder is called now
     if len(parts) != 6 or ".." in parts:
@@ -83,4 +83,4 @@ def _study(root: Path, cell: str, labels: dict[str, str], where: str) -> Study |
     label, word = _LABELS[value]
     if not parts[4].endswith(f"_{word}"):
         return Skipped(path, f"contradictory label: {value} in {where}, folder {parts[4]}")
-    return Study(path, label, group=parts[3], source="mura", body_part=parts[2])
+    return ImageRecord(path, label, group=parts[3], source="mura", body_part=parts[2])

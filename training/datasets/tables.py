@@ -11,7 +11,7 @@ from pathlib import Path
 from zipfile import BadZipFile
 
 from orthoedge.runtime.errors import DataError
-from orthoedge.training.data.index import INDEX, Study, parse_boxes
+from orthoedge.training.data.index import INDEX, ImageRecord, parse_boxes
 from orthoedge.training.datasets.folders import NOTE, groups_by_name
 from orthoedge.training.datasets.importer import (
     Imported,
@@ -136,7 +136,7 @@ def read_table(source: Path, progress: Progress) -> Imported:
     return gather(found, file, (groups, "boxes: the column boxes"), progress)
 
 
-def _study(file: Path, row: Row, copies: dict[Path, str]) -> Study | Skipped:
+def _study(file: Path, row: Row, copies: dict[Path, str]) -> ImageRecord | Skipped:
     path = file.parent / row["path"]
     where = f"{file.name}, line {row.line}"
     if not row["path"] or not path.is_file():
@@ -150,7 +150,7 @@ def _study(file: Path, row: Row, copies: dict[Path, str]) -> Study | Skipped:
         boxes = parse_boxes(row["boxes"], f"{where}, column boxes")
     except DataError as error:
         return Skipped(path, f"bad box: {error}")
-    return Study(
+    return ImageRecord(
         path=path,
         label=row["label"],
         group=row["group"] or copies.get(path) or row["path"],

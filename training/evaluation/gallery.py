@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import Stroke
 
-from orthoedge.benchmarks.metrics.bootstrap_scores import Answers
-from orthoedge.runtime.overlay.overlay import heated
-from orthoedge.training.data.dataset import Radiographs
+from orthoedge.benchmarks.metrics.bootstrap_scores import Predictions
+from orthoedge.runtime.overlay.overlay import draw_heat_map
+from orthoedge.training.data.dataset import RadiographDataset
 from orthoedge.training.evaluation.plots import save
 from orthoedge.training.evaluation.predictions import Evaluation
 
@@ -25,8 +25,8 @@ _DRAWN = 256  # pixels it is coloured at, so that the outline is thin once it is
 def write_gallery(
     path: Path,
     judged: Evaluation,
-    answers: Answers,
-    data: Radiographs,
+    answers: Predictions,
+    data: RadiographDataset,
     labels: tuple[str, ...],
     seed: int,
 ) -> None:
@@ -81,9 +81,9 @@ def _draw(
     return some + [None] * (count - len(some))
 
 
-def _tile(axis: Axes, judged: Evaluation, data: Radiographs, index: int) -> None:
+def _tile(axis: Axes, judged: Evaluation, data: RadiographDataset, index: int) -> None:
     square = cv2.resize(data.images[index], (_DRAWN, _DRAWN), interpolation=cv2.INTER_AREA)
-    picture = heated(square.astype(np.uint8, copy=False), judged.predicted_map[index])
+    picture = draw_heat_map(square.astype(np.uint8, copy=False), judged.predicted_map[index])
     small = cv2.resize(picture, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
     axis.imshow(small[..., ::-1], extent=(0, 1, 1, 0), interpolation="none")
     for x0, y0, x1, y1 in data.boxes[index]:

@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from orthoedge.benchmarks.metrics.classification import Box
 from orthoedge.runtime.errors import DataError
-from orthoedge.runtime.preprocess import Placement
-from orthoedge.training.data.index import Study
+from orthoedge.runtime.preprocess import LetterboxTransform
+from orthoedge.training.data.index import ImageRecord
 
 Cover = npt.NDArray[np.float32]
 """(S, S): the share of each pixel of the network's square that is lesion, 0 to 1."""
@@ -28,7 +28,7 @@ def cover_of_boxes(boxes: Sequence[Box], size: int) -> Cover:
     return cover
 
 
-def cover_of_mask(mask: npt.NDArray[np.bool_], placement: Placement, size: int) -> Cover:
+def cover_of_mask(mask: npt.NDArray[np.bool_], placement: LetterboxTransform, size: int) -> Cover:
     """A mask (H, W) of the radiograph, true inside, moved as preprocessing moves pixels.
 
     The part outside of the collimated field is lost, as its pixels are.
@@ -45,7 +45,7 @@ def cover_of_mask(mask: npt.NDArray[np.bool_], placement: Placement, size: int) 
 
 
 def read_cover(
-    study: Study, shape: tuple[int, int], placement: Placement, size: int
+    study: ImageRecord, shape: tuple[int, int], placement: LetterboxTransform, size: int
 ) -> Cover | None:
     """Cover of a study's mask; None without a mask, or where all of it lies outside the field.
 

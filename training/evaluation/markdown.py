@@ -11,7 +11,7 @@ from orthoedge.training.evaluation.schema import EvaluationReport, MapScore
 _NONE = "–"
 
 
-def lines(report: EvaluationReport) -> list[str]:
+def report_lines(report: EvaluationReport) -> list[str]:
     """The headline, for a terminal."""
     shown = [
         f"{report.images} images: accuracy {_plain(report.accuracy)}, balanced "

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from orthoedge.benchmarks.metrics import classification as measure
-from orthoedge.training.data.dataset import Radiographs
+from orthoedge.training.data.dataset import RadiographDataset
 from orthoedge.training.model.ensemble import Ensemble
 from orthoedge.training.recipe import Recipe
 from orthoedge.training.run_folder import Epoch, TrainingMetrics
@@ -42,7 +42,7 @@ class Evaluation:
     """(C, C)."""
 
 
-def evaluate(network: Ensemble, data: Radiographs) -> Evaluation:
+def evaluate(network: Ensemble, data: RadiographDataset) -> Evaluation:
     """Run images through a network in float32, whatever precision it trains in.
 
     Of the maps (N, C, h, w) only two per image are kept: the true and the predicted class's.
@@ -87,7 +87,7 @@ def _branch_logits(network: Ensemble, features: Tensor) -> Tensor:
 
 def training_metrics(
     judged: Evaluation,
-    data: Radiographs,
+    data: RadiographDataset,
     recipe: Recipe,
     network: Ensemble,
     epochs: Sequence[Epoch],

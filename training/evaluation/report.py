@@ -12,10 +12,10 @@ import numpy as np
 
 from orthoedge.benchmarks.metrics import classification as measure
 from orthoedge.benchmarks.metrics.bootstrap import RESAMPLES, Array, interval
-from orthoedge.benchmarks.metrics.bootstrap_scores import Answers, bootstrap, reliability
+from orthoedge.benchmarks.metrics.bootstrap_scores import Predictions, bootstrap, reliability
 from orthoedge.benchmarks.schema import Interval
 from orthoedge.runtime.atomic_files import together, write_atomic
-from orthoedge.training.data.dataset import Radiographs
+from orthoedge.training.data.dataset import RadiographDataset
 from orthoedge.training.data.index import list_sha256
 from orthoedge.training.data_quality.shortcut_audit import ShortcutAudit, write_shortcuts
 from orthoedge.training.evaluation.fusion_rules import compare_fusions
@@ -47,7 +47,7 @@ _PER_CLASS = ("precision", "recall", "specificity", "f1", "auc")
 def write_evaluation(
     folder: Path,
     judged: Evaluation,
-    data: Radiographs,
+    data: RadiographDataset,
     recipe: Recipe,
     network: Ensemble,
     audit: ShortcutAudit | None,
@@ -136,8 +136,8 @@ def write_evaluation(
 
 
 def _answers(
-    judged: Evaluation, data: Radiographs, recipe: Recipe
-) -> tuple[Answers, dict[str, float]]:
+    judged: Evaluation, data: RadiographDataset, recipe: Recipe
+) -> tuple[Predictions, dict[str, float]]:
     """Each image's answer, and what maps that know nothing would score."""
     probabilities = measure.softmax(judged.logits)
     rows = np.arange(len(data))
@@ -161,7 +161,7 @@ def _answers(
                     cells = to_cells(cover, shape)
                     in_mask[index] = energy_inside(judged.saliency_map[index], cells)
                     chances["energy_in_mask"].append(float(cells.mean()))
-    answers = Answers(
+    answers = Predictions(
         truth=data.labels,
         predicted=judged.logits.argmax(1),
         probabilities=probabilities,
@@ -177,8 +177,8 @@ def _write_pictures(
     folder: Path,
     report: EvaluationReport,
     judged: Evaluation,
-    answers: Answers,
-    data: Radiographs,
+    answers: Predictions,
+    data: RadiographDataset,
 ) -> None:
     write_confusion(folder / "confusion.png", judged.confusion, report.labels)
     names = [

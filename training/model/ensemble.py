@@ -14,7 +14,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from orthoedge.runtime.errors import RecipeError
+from orthoedge.runtime.errors import ConfigError
 from orthoedge.training.model.plain_cnn import is_plain_cnn, plain_cnn
 from orthoedge.training.recipe import Recipe
 
@@ -31,7 +31,7 @@ _BEHIND_POOLING = {
 _EPSILON = 1e-6  # pytorch-grad-cam's, so that the two agree to rounding
 
 
-class Explained(NamedTuple):
+class ModelOutput(NamedTuple):
     """One forward pass with its explanation: the face of every exported graph."""
 
     logits: Tensor
@@ -61,10 +61,10 @@ class Branch(nn.Module):
         try:
             found = tuple(self.features(torch.zeros(1, 1, _PROBE, _PROBE)).shape)
         except (AssertionError, RuntimeError) as error:
-            raise RecipeError(f"backbone: {self.name} does not take any size of image") from error
+            raise ConfigError(f"backbone: {self.name} does not take any size of image") from error
         self.train()
         if len(found) != 4 or found[1] != self.backbone.num_features:
-            raise RecipeError(
+            raise ConfigError(
                 f"backbone: {self.name} gives features {found}, not a map (B, K, h, w): "
                 "choose a convolutional network"
             )
@@ -89,7 +89,7 @@ def _timm_backbone(name: str) -> nn.Module:
     try:
         backbone: Any = timm.create_model(name, in_chans=1, num_classes=0, global_pool="", **narrow)
     except (RuntimeError, ValueError, OSError) as error:
-        raise RecipeError(f"backbone: timm has no model named {name}") from error
+        raise ConfigError(f"backbone: timm has no model named {name}") from error
     kind = type(backbone).__name__
     if kind == "ConvNeXt" and isinstance(backbone.norm_pre, nn.Identity):
         # It normalizes the pooled vector; normalizing each cell before pooling is linear after it.
@@ -127,11 +127,11 @@ class Ensemble(nn.Module):
     ) -> None:
         super().__init__()
         if head == "sigmoid" and classes != 2:
-            raise RecipeError(f"head: one sigmoid tells two labels apart, not {classes}")
+            raise ConfigError(f"head: one sigmoid tells two labels apart, not {classes}")
         self.sigmoid = head == "sigmoid"
         fusion = fusion or [1.0 / len(backbones)] * len(backbones)
         if len(fusion) != len(backbones) or min(fusion) <= 0:
-            raise RecipeError(f"fusion: expected {len(backbones)} positive weights, got {fusion}")
+            raise ConfigError(f"fusion: expected {len(backbones)} positive weights, got {fusion}")
         width = 1 if self.sigmoid else classes
         self.branches = nn.ModuleList(Branch(name, width, dropout) for name in backbones)
         self.fusion_logits = nn.Parameter(torch.tensor(fusion).log())
@@ -157,7 +157,7 @@ class Ensemble(nn.Module):
                 f"{branch.name} {tuple(m.shape[2:])}"
                 for branch, m in zip(self._branches(), maps, strict=True)
             )
-            raise RecipeError(f"backbones: feature maps must be equally large, got {sizes}")
+            raise ConfigError(f"backbones: feature maps must be equally large, got {sizes}")
         return torch.cat(maps, 1)
 
     @torch.no_grad()
@@ -189,7 +189,7 @@ class Ensemble(nn.Module):
         logits = torch.cat((fused, own))
         return torch.cat((-logits / 2, logits / 2), 2) if self.sigmoid else logits
 
-    def explain(self, images: Tensor) -> Explained:
+    def explain(self, images: Tensor) -> ModelOutput:
         """uint8 (B, 1, S, S) -> logits, saliency map and feature vector in one pass."""
         return explain(self.features(normalise(images)), *self.head())
 
@@ -213,7 +213,7 @@ def normalise(images: Tensor) -> Tensor:
     return images.float() * _SCALE - 1
 
 
-def explain(features: Tensor, weight: Tensor, bias: Tensor) -> Explained:
+def explain(features: Tensor, weight: Tensor, bias: Tensor) -> ModelOutput:
     """Logits and Grad-CAM++ maps of a GAP-linear head, in closed form.
 
     With Z = h·w the gradient of logit c by feature map k is the constant g = W_ck / Z, so
@@ -230,7 +230,7 @@ def explain(features: Tensor, weight: Tensor, bias: Tensor) -> Explained:
     channel = grad_cam_weights(features, weight)  # (N, C, K)
     height, width = features.shape[2:]
     maps = torch.relu(channel @ features.flatten(2))  # (N, C, K) @ (N, K, hw) -> (N, C, hw)
-    return Explained(logits, maps.reshape(*maps.shape[:2], height, width), pooled)
+    return ModelOutput(logits, maps.reshape(*maps.shape[:2], height, width), pooled)
 
 
 def grad_cam_weights(features: Tensor, weight: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from orthoedge.runtime.errors import RecipeError
+from orthoedge.runtime.errors import ConfigError
 
 _NAME = re.compile(r"plain_cnn_(\d+)")
 _GROWTH = (1, 2, 4, 8, 8)
@@ -64,5 +64,5 @@ def plain_cnn(name: str) -> PlainCNN:
     """
     found = _NAME.fullmatch(name)
     if not found or not 1 <= int(found[1]) <= _WIDEST:
-        raise RecipeError(f"backbone: expected plain_cnn_W with W from 1 to {_WIDEST}, got {name}")
+        raise ConfigError(f"backbone: expected plain_cnn_W with W from 1 to {_WIDEST}, got {name}")
     return PlainCNN(int(found[1]))

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from orthoedge.cli.options import above_zero, let_threads_sleep, positive
-from orthoedge.runtime.errors import RecipeError
+from orthoedge.runtime.errors import ConfigError
 
 ROUNDS = 200
 STRETCHES, STEPS = 10, 20  # a stretch is a small epoch: what begins it weighs a twentieth
@@ -155,7 +155,7 @@ def _check_alone(args: argparse.Namespace) -> None:
     """Refuse options that mean nothing to what was asked for."""
     instead = [n for n in ("compare", "ratios", "training") if getattr(args, n) is not None]
     if len(instead) > 1:
-        raise RecipeError(f"--{instead[0]} and --{instead[1]} exclude each other")
+        raise ConfigError(f"--{instead[0]} and --{instead[1]} exclude each other")
     doing = instead[0] if instead else ""
     given = [name for name in vars(args) if name in _KNOWN and getattr(args, name)]
     given += [] if args.seeds else ["no_seeds"]
@@ -163,7 +163,7 @@ def _check_alone(args: argparse.Namespace) -> None:
         if name not in _GOES_WITH[doing]:
             option = "BUNDLE" if name == "bundles" else f"--{name.replace('_', '-')}"
             what = f"--{doing}" if doing else "a run of the benchmark"
-            raise RecipeError(f"{option} does not go with {what}")
+            raise ConfigError(f"{option} does not go with {what}")
 
 
 def _compare(before: Path, after: Path) -> int:
@@ -180,12 +180,12 @@ def _measure_ratios(args: argparse.Namespace) -> int:
     from orthoedge.runtime.bundles.bundle import EMBEDDED, read_bundle
 
     if len(args.bundles) > 1:
-        raise RecipeError("--ratios takes one bundle")
+        raise ConfigError("--ratios takes one bundle")
     peers = dict(args.peer)
     if len(peers) < len(args.peer):
-        raise RecipeError("--peer: two peers of one name")
+        raise ConfigError("--peer: two peers of one name")
     if peers and "peers" not in (args.ratios or NAMES):
-        raise RecipeError("--peer: peers is not among the names of --ratios")
+        raise ConfigError("--peer: peers is not among the names of --ratios")
     bundle = read_bundle(args.bundles[0] if args.bundles else EMBEDDED)
     found = measure(bundle, args.ratios or NAMES, args.rounds or ROUNDS, args.threads, peers)
     print(to_markdown(found))

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from orthoedge.benchmarks.metrics.labelled_data import Labelled
+    from orthoedge.benchmarks.metrics.labelled_data import LabelledSet
 if TYPE_CHECKING:
-    from orthoedge.benchmarks.run_settings import Ensemble
+    from orthoedge.benchmarks.run_settings import ReferenceModel
     from orthoedge.benchmarks.schema import Missing
     from orthoedge.runtime.bundles.bundle import Bundle
 
@@ -35,7 +35,7 @@ def has_labels(data: Path) -> bool:
 
 
 @contextmanager
-def open_labelled(data: Path | None, labels: Sequence[str], count: int) -> Iterator[Labelled]:
+def open_labelled(data: Path | None, labels: Sequence[str], count: int) -> Iterator[LabelledSet]:
     """Labelled radiographs of --data, or phantoms of a seed that nothing was trained on.
 
     Phantoms are rendered into a temporary folder, with a progress bar on a terminal, and are gone
@@ -83,14 +83,14 @@ def _render(folder: Path, count: int) -> None:
         )
 
 
-def _read(source: Path, count: int, what: str) -> Labelled:
-    from orthoedge.benchmarks.metrics.labelled_data import Labelled, draw
+def _read(source: Path, count: int, what: str) -> LabelledSet:
+    from orthoedge.benchmarks.metrics.labelled_data import LabelledSet, draw_sample
     from orthoedge.training.data.index import read_index
 
     studies = read_index(source)
-    chosen = [studies[index] for index in draw([s.label for s in studies], count, SEED)]
+    chosen = [studies[index] for index in draw_sample([s.label for s in studies], count, SEED)]
     few = f"{len(chosen)} of {len(studies)}" if len(chosen) < len(studies) else f"{len(chosen)}"
-    return Labelled(
+    return LabelledSet(
         what=f"{few} {what}",
         images=tuple(study.path for study in chosen),
         labels=tuple(study.label for study in chosen),
@@ -102,17 +102,17 @@ def _read(source: Path, count: int, what: str) -> Labelled:
 NAME = "ensemble"
 
 
-def open_reference(path: Path, bundle: Bundle) -> Ensemble:
+def open_reference(path: Path, bundle: Bundle) -> ReferenceModel:
     """The ensemble of --reference: a run folder, which is exported, or an ONNX file.
 
     Raises:
         DataError: neither, or a network of other labels or another preprocessing than the bundle's.
     """
-    from orthoedge.benchmarks.run_settings import Ensemble
+    from orthoedge.benchmarks.run_settings import ReferenceModel
     from orthoedge.runtime.errors import DataError
 
     if path.is_file():
-        return Ensemble(path.read_bytes(), f"the ensemble of {path}", trained=True)
+        return ReferenceModel(path.read_bytes(), f"the ensemble of {path}", trained=True)
 
     from orthoedge.compression.export import export
     from orthoedge.training.run_folder import load_run
@@ -121,12 +121,12 @@ def open_reference(path: Path, bundle: Bundle) -> Ensemble:
     if (run.recipe.labels, run.recipe.preprocess) != (manifest.labels, manifest.preprocess):
         raise DataError(f"--reference {path}: its labels or its preprocessing are not the bundle's")
     model = export(run.model, manifest.labels, manifest.preprocess)
-    return Ensemble(model, f"the ensemble of {path}", trained=True)
+    return ReferenceModel(model, f"the ensemble of {path}", trained=True)
 
 
-def random_ensemble(bundle: Bundle) -> Ensemble | Missing:
+def random_ensemble(bundle: Bundle) -> ReferenceModel | Missing:
     """The ensemble that the bundle says it came from, with random weights: its time is the same."""
-    from orthoedge.benchmarks.run_settings import Ensemble
+    from orthoedge.benchmarks.run_settings import ReferenceModel
     from orthoedge.benchmarks.schema import Missing
     from orthoedge.runtime.errors import MissingDependency, OrthoEdgeError
 
@@ -145,4 +145,4 @@ def random_ensemble(bundle: Bundle) -> Ensemble | Missing:
     except OrthoEdgeError as error:
         return Missing(what=NAME, why=str(error))
     what = f"{' and '.join(teacher)} with random weights, for their time only"
-    return Ensemble(exported, what, trained=False)
+    return ReferenceModel(exported, what, trained=False)

@@ -16,8 +16,8 @@ from orthoedge.cli.commands.benchmark.inputs import open_reference, random_ensem
 
 if TYPE_CHECKING:
     from orthoedge.benchmarks.metrics.labelled_data import Prepared
-    from orthoedge.benchmarks.report.gallery import Shown
-    from orthoedge.benchmarks.run_settings import Ensemble, Mode, Setting
+    from orthoedge.benchmarks.report.gallery import GalleryItem
+    from orthoedge.benchmarks.run_settings import Mode, ReferenceModel, RunSettings
     from orthoedge.benchmarks.schema import Missing, Report
     from orthoedge.benchmarks.thresholds import Condition
     from orthoedge.runtime.bundles.bundle import Bundle
@@ -104,23 +104,23 @@ def _lacking(report: Report, bundle: Bundle, named: Sequence[str]) -> bool:
     return any(missing.what in asked for missing in report.missing)
 
 
-def _setting(bundle: Bundle, args: argparse.Namespace) -> Setting:
-    from orthoedge.benchmarks.baselines.isa_classes import why_uncapped
-    from orthoedge.benchmarks.machine import describe
-    from orthoedge.benchmarks.run_settings import PLANS, Setting
+def _setting(bundle: Bundle, args: argparse.Namespace) -> RunSettings:
+    from orthoedge.benchmarks.baselines.isa_classes import why_not_limited
+    from orthoedge.benchmarks.machine import describe_machine
+    from orthoedge.benchmarks.run_settings import PLANS, RunSettings
     from orthoedge.benchmarks.schema import Missing
-    from orthoedge.runtime.errors import RecipeError
+    from orthoedge.runtime.errors import ConfigError
     from orthoedge.targets.cpu import available_cores
 
-    machine = describe()
+    machine = describe_machine()
     mode: Mode = "quick" if args.quick else "full" if args.full else "standard"
     targets = tuple(dict.fromkeys(args.target or DEFAULT_TARGETS))
-    uncapped = {t: why for t in targets if args.isa and (why := why_uncapped(t))}
+    uncapped = {t: why for t in targets if args.isa and (why := why_not_limited(t))}
     if args.target and uncapped:
-        raise RecipeError(f"--isa: {next(iter(uncapped.values()))}")
+        raise ConfigError(f"--isa: {next(iter(uncapped.values()))}")
     prepared, paths = _prepared(bundle, args.data, mode)
     images, data, radiograph = _images(args.data, paths)
-    return Setting(
+    return RunSettings(
         machine=machine,
         mode=mode,
         plan=PLANS[mode],
@@ -141,12 +141,12 @@ def _setting(bundle: Bundle, args: argparse.Namespace) -> Setting:
 
 def _cap(args: argparse.Namespace, bundle: Bundle) -> None:
     """Begin anew with the engine's cap: libraries read it once, when they are loaded."""
-    from orthoedge.benchmarks.baselines.isa_classes import capped_environment
-    from orthoedge.runtime.subprocesses import run_module
+    from orthoedge.benchmarks.baselines.isa_classes import limited_environment
+    from orthoedge.runtime.subprocesses import module_command
 
-    environment = capped_environment(args.isa, bundle)
+    environment = limited_environment(args.isa, bundle)
     if environment != dict(os.environ):
-        command = [*run_module("orthoedge.cli.main"), *shlex.split(command_of(args))[1:]]
+        command = [*module_command("orthoedge.cli.main"), *shlex.split(command_of(args))[1:]]
         os.execve(sys.executable, command, environment)
 
 
@@ -214,7 +214,7 @@ def _prepared(
     return Missing(what="accuracy", why=why), ()
 
 
-def _ensemble(bundle: Bundle, reference: Path | None, mode: Mode) -> Ensemble | Missing:
+def _ensemble(bundle: Bundle, reference: Path | None, mode: Mode) -> ReferenceModel | Missing:
     from orthoedge.benchmarks.schema import Missing
 
     if reference is None and mode == "quick":
@@ -224,7 +224,7 @@ def _ensemble(bundle: Bundle, reference: Path | None, mode: Mode) -> Ensemble | 
     return random_ensemble(bundle) if reference is None else open_reference(reference, bundle)
 
 
-def _write_page(report: Report, gallery: tuple[Shown, ...], folder: Path) -> Report:
+def _write_page(report: Report, gallery: tuple[GalleryItem, ...], folder: Path) -> Report:
     """Write report.html; the report, which says so where it could not be drawn."""
     import msgspec
 

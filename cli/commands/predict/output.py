@@ -47,11 +47,13 @@ class Settings:
             oldest=self.oldest,
         )
         if self.isolate:
-            from orthoedge.runtime.image_io.sandbox import IsolatedReader, Isolation
+            from orthoedge.runtime.image_io.sandbox import SandboxedReader, SandboxLimits
 
-            usual = Isolation()
+            usual = SandboxLimits()
             seconds = usual.time_s if self.deadline_ms is None else self.deadline_ms / 1e3
-            pipeline.read = IsolatedReader(Isolation(seconds, self.memory_mb or usual.memory_mb))
+            pipeline.read = SandboxedReader(
+                SandboxLimits(seconds, self.memory_mb or usual.memory_mb)
+            )
         return pipeline
 
 

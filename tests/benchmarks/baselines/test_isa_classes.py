@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from orthoedge.benchmarks.baselines.isa_classes import capped_environment, why_uncapped
+from orthoedge.benchmarks.baselines.isa_classes import limited_environment, why_not_limited
 from orthoedge.runtime.errors import EngineError
-from orthoedge.targets.isa_limit import why_not
+from orthoedge.targets.isa_limit import why_unavailable
 
 WHAT_RUNS = """
 import sys
@@ -25,11 +25,11 @@ print(cv2.getCPUFeaturesLine())
 )
 def test_a_process_with_the_cap_runs_no_wider_instructions(cap, isa, opencv, small_bundle):
     pytest.importorskip("openvino")
-    if reason := why_not(cap):
+    if reason := why_unavailable(cap):
         pytest.skip(reason)
     done = subprocess.run(
         [sys.executable, "-c", WHAT_RUNS, str(small_bundle.path)],
-        env=capped_environment(cap, small_bundle),
+        env=limited_environment(cap, small_bundle),
         capture_output=True,
         text=True,
         check=True,
@@ -46,12 +46,12 @@ def test_a_process_with_the_cap_runs_no_wider_instructions(cap, isa, opencv, sma
 
 def test_what_this_processor_lacks_is_refused_with_the_reason(small_bundle, monkeypatch):
     with pytest.raises(EngineError, match=r"--isa AVX9 is unknown: choose one of AVX512_CORE"):
-        capped_environment("AVX9", small_bundle)
+        limited_environment("AVX9", small_bundle)
     monkeypatch.setattr("orthoedge.targets.isa_limit.instruction_sets", lambda _: {"sse4_1"})
     with pytest.raises(EngineError, match="this processor has no avx2"):
-        capped_environment("AVX2", small_bundle)
+        limited_environment("AVX2", small_bundle)
 
 
 def test_only_the_engine_that_can_be_capped_is():
-    assert why_uncapped("x86") == ""
-    assert "portable" in why_uncapped("portable")
+    assert why_not_limited("x86") == ""
+    assert "portable" in why_not_limited("portable")

@@ -7,7 +7,7 @@ import pytest
 
 from orthoedge.benchmarks.metrics.accuracy import ask, judge, verdict
 from orthoedge.benchmarks.metrics.classification import confusion, expected_calibration_error
-from orthoedge.benchmarks.metrics.labelled_data import Labelled, Prepared, prepare
+from orthoedge.benchmarks.metrics.labelled_data import LabelledSet, Prepared, prepare
 from orthoedge.benchmarks.schema import Interval
 from orthoedge.runtime.bundles.bundle import EMBEDDED, SAMPLES, read_bundle
 from orthoedge.runtime.engine import Outputs
@@ -62,7 +62,7 @@ def test_the_figures_are_those_of_the_pipelines_findings(bundle, target, precisi
     truth = [next(label for label in labels if label in path.name) for path in paths]
     noise = np.random.default_rng(0).integers(0, 256, (300, 300), dtype=np.uint8)
     turned = [255 - read_image(path).pixels for path in paths[:4]]
-    labelled = Labelled(
+    labelled = LabelledSet(
         what="",
         images=(*paths, noise, *turned),
         labels=(*truth, labels[0], *truth[:4]),

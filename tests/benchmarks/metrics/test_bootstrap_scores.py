@@ -4,7 +4,7 @@ import pytest
 from orthoedge.benchmarks.metrics import classification as measure
 from orthoedge.benchmarks.metrics.bootstrap import RESAMPLES, interval, mean_intervals
 from orthoedge.benchmarks.metrics.bootstrap_scores import (
-    Answers,
+    Predictions,
     area,
     bootstrap,
     reliability,
@@ -18,7 +18,7 @@ def some_answers(seed, images=150, classes=4):
     truth = np.concatenate([np.arange(classes), rng.integers(0, classes, images - classes)])
     logits = np.round(rng.normal(0, 1, (images, classes)) + 1.5 * np.eye(classes)[truth], 1)
     probabilities = measure.softmax(logits)
-    return Answers(
+    return Predictions(
         truth=truth,
         predicted=probabilities.argmax(1),
         probabilities=probabilities,

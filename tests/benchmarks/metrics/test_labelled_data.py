@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from orthoedge.benchmarks.metrics.labelled_data import Labelled, draw, prepare
+from orthoedge.benchmarks.metrics.labelled_data import LabelledSet, draw_sample, prepare
 from orthoedge.runtime.bundles.bundle import EMBEDDED, SAMPLES, read_bundle
 from orthoedge.runtime.errors import DataError, InputError
 from orthoedge.runtime.image_io.reader import read_image
@@ -20,7 +20,7 @@ def samples(labels):
     """The eight phantoms of the package; their names say what they show."""
     paths = tuple(sorted(SAMPLES.glob("*.png")))
     said = tuple(next(label for label in labels if label in path.name) for path in paths)
-    return Labelled(
+    return LabelledSet(
         what="8 samples",
         images=paths,
         labels=said,
@@ -83,12 +83,14 @@ def test_a_file_that_is_no_radiograph_is_named(bundle, tmp_path):
 
 def test_a_draw_keeps_the_proportions_and_loses_no_label():
     labels = ["a"] * 700 + ["b"] * 295 + ["c"] * 5
-    drawn = draw(labels, 100, seed=1)
+    drawn = draw_sample(labels, 100, seed=1)
     counts = {label: sum(labels[i] == label for i in drawn) for label in "abc"}
     assert sum(counts.values()) == 100
     assert counts["a"] == pytest.approx(70, abs=1)
     assert counts["c"] == 1
-    assert {labels[i] for i in draw(labels, 3, seed=1)} == set("abc")
-    assert drawn == draw(labels, 100, seed=1) == sorted(set(drawn))
-    assert drawn != draw(labels, 100, seed=2)
-    assert draw(labels, 1000, seed=1) == draw(labels, 5000, seed=1) == list(range(1000))
+    assert {labels[i] for i in draw_sample(labels, 3, seed=1)} == set("abc")
+    assert drawn == draw_sample(labels, 100, seed=1) == sorted(set(drawn))
+    assert drawn != draw_sample(labels, 100, seed=2)
+    assert (
+        draw_sample(labels, 1000, seed=1) == draw_sample(labels, 5000, seed=1) == list(range(1000))
+    )

@@ -36,12 +36,12 @@ def read(folder):
 
 
 def evaluate_by_hand(run_folder, studies_of):
-    from orthoedge.training.data.dataset import Radiographs
+    from orthoedge.training.data.dataset import RadiographDataset
     from orthoedge.training.evaluation.predictions import evaluate
     from orthoedge.training.run_folder import load_run
 
     run = load_run(run_folder)
-    data = Radiographs(studies_of(run), run.recipe.labels, run.recipe.preprocess)
+    data = RadiographDataset(studies_of(run), run.recipe.labels, run.recipe.preprocess)
     return data, evaluate(run.model, data)
 
 

@@ -11,7 +11,7 @@ import pytest
 from orthoedge.cli.main import main
 from orthoedge.runtime.bundles.bundle import read_bundle
 from orthoedge.runtime.bundles.signature import read_key
-from orthoedge.runtime.errors import RecipeError
+from orthoedge.runtime.errors import ConfigError
 from tests.helpers.hostile.mutations import contents, write
 from tests.helpers.signers import KEY, PRIVATE, signed
 
@@ -133,5 +133,5 @@ def test_a_file_without_a_public_key_is_told(keys, tmp_path, change):
         "long": re.sub("\n-", "AAAA\n-", text, count=1),
     }[change]
     (tmp_path / "other").write_text(changed)
-    with pytest.raises(RecipeError, match="other: no public Ed25519 key in PEM"):
+    with pytest.raises(ConfigError, match="other: no public Ed25519 key in PEM"):
         read_key(tmp_path / "other")

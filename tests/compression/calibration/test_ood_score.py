@@ -5,11 +5,11 @@ import pytest
 
 from orthoedge.compression.calibration.ood_images import draw_outliers
 from orthoedge.compression.calibration.ood_score import fit_outlier_score
-from orthoedge.runtime.decision import Distance
-from orthoedge.runtime.image_statistics import look
+from orthoedge.runtime.decision import OodScore
+from orthoedge.runtime.image_statistics import image_statistics
 from orthoedge.runtime.preprocess import Preprocess
 from orthoedge.targets import open_engine
-from orthoedge.targets.engine_utils import run_all
+from orthoedge.targets.engine_utils import run_batched
 from orthoedge.training.phantoms.render import write_phantoms
 
 PREPROCESS = Preprocess(size=32, field="keep", clahe_stage="after", clahe_clip=2.0, clahe_tiles=8)
@@ -39,18 +39,22 @@ def test_held_out_images_score_about_0_and_other_pictures_above_the_threshold(
 ):
     engine = open_engine(small_bundle, "portable", "fp32", 1)
     seen, held_out = squares[:40], squares[40:]
-    features = run_all(engine, held_out[:, None]).feature_vector
+    features = run_batched(engine, held_out[:, None]).feature_vector
     statistics = fit_outlier_score(
         engine, seen, draw_outliers(PREPROCESS, 32, 1), held_out, features
     )
-    distance = Distance(statistics)
-    own = np.array([distance(f, look(s)) for f, s in zip(features, held_out, strict=True)])
+    distance = OodScore(statistics)
+    own = np.array(
+        [distance(f, image_statistics(s)) for f, s in zip(features, held_out, strict=True)]
+    )
     assert np.median(own) == pytest.approx(0, abs=1e-6)
     # Of 20 scores the 0.98 quantile, which is the threshold, lies between the last two.
     assert np.sort(own)[-2] < 1 < np.sort(own)[-1]
     assert statistics.reject >= 1
     others = draw_outliers(PREPROCESS, 24, 2)
-    found = run_all(engine, others[:, None]).feature_vector
-    scores = np.array([distance(f, look(s)) for f, s in zip(found, others, strict=True)])
+    found = run_batched(engine, others[:, None]).feature_vector
+    scores = np.array(
+        [distance(f, image_statistics(s)) for f, s in zip(found, others, strict=True)]
+    )
     # By chance a half; eight random features and the look of 32 pixels see this much and more.
     assert np.mean(scores[:, None] > own) > 0.8

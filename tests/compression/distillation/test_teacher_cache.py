@@ -9,7 +9,7 @@ from orthoedge.compression.distillation.teacher_cache import Lessons
 from orthoedge.compression.export import export
 from orthoedge.runtime.errors import EngineError
 from orthoedge.targets import open_model
-from orthoedge.training.data.dataset import Radiographs
+from orthoedge.training.data.dataset import RadiographDataset
 from orthoedge.training.run_folder import load_run
 
 
@@ -29,7 +29,7 @@ def parts(tiny_run):
     run = load_run(tiny_run)
     recipe = run.recipe
     train, val = (
-        Radiographs(part, recipe.labels, recipe.preprocess)
+        RadiographDataset(part, recipe.labels, recipe.preprocess)
         for part in (run.split.train, run.split.val)
     )
     model = export(run.model, recipe.labels, recipe.preprocess)

@@ -14,8 +14,8 @@ from orthoedge.runtime.engine import Outputs
 from orthoedge.runtime.errors import DataError, EngineError
 from orthoedge.runtime.preprocess import Preprocess
 from orthoedge.targets import open_model
-from orthoedge.targets.engine_utils import run_all
-from orthoedge.training.data.dataset import Radiographs
+from orthoedge.targets.engine_utils import run_batched
+from orthoedge.training.data.dataset import RadiographDataset
 from orthoedge.training.data.index import read_index
 
 LABELS = ("fracture", "non-affected", "tumor-benign", "tumor-malignant")
@@ -31,7 +31,7 @@ PREPROCESS = Preprocess(size=32, field="keep", clahe_stage="after", clahe_clip=2
 
 
 def radiographs(studies):
-    return Radiographs(studies, LABELS, PREPROCESS)
+    return RadiographDataset(studies, LABELS, PREPROCESS)
 
 
 @pytest.fixture(scope="module")
@@ -196,7 +196,7 @@ def test_a_label_without_an_image_is_refused_by_name(data):
 def test_batches_give_what_single_images_give(small_bundle, data):
     engine = open_model(small_bundle.model("fp32"), 32, "portable", "fp32")
     images = data.images[:35, None]  # two batches and a part of one
-    together = run_all(engine, images)
+    together = run_batched(engine, images)
     alone = np.concatenate([engine.run(images[i : i + 1]).logits for i in range(35)])
     np.testing.assert_allclose(together.logits, alone, rtol=1e-5)  # other sums, other rounding
     assert len(together.saliency_map) == len(together.feature_vector) == 35
@@ -211,4 +211,4 @@ def test_logits_that_are_not_numbers_are_refused(small_bundle, data):
     bias.CopyFrom(numpy_helper.from_array(np.array([np.nan, 0, 0], np.float32), "bias"))
     engine = open_model(model.SerializeToString(), 32, "portable", "fp32")
     with pytest.raises(EngineError, match="logits of 20 of 20 images are not finite"):
-        run_all(engine, data.images[:20, None])
+        run_batched(engine, data.images[:20, None])

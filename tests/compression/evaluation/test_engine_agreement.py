@@ -7,8 +7,8 @@ import pytest
 from orthoedge.compression.evaluation.engine_agreement import engine_agreement, flips, logit_rmse
 from orthoedge.runtime.bundles.manifest import Calibration, OutOfDistribution
 from orthoedge.runtime.engine import Outputs
-from orthoedge.runtime.image_statistics import LOOK_SIZE, LOOK_TERMS
-from orthoedge.targets.isa_limit import CAPS, why_not
+from orthoedge.runtime.image_statistics import STATISTICS_SIZE, STATISTICS_TERMS
+from orthoedge.targets.isa_limit import ISA_LIMITS, why_unavailable
 
 LABELS = ("fracture", "healthy", "tumor")
 CALIBRATION = Calibration(
@@ -18,15 +18,15 @@ CALIBRATION = Calibration(
     operating_points={"fracture": 0.9, "healthy": 0.9, "tumor": 0.1},
     out_of_distribution=OutOfDistribution(
         features=(1.0,),
-        look_centre=(0.0,) * LOOK_SIZE,
-        look_spread=(1.0,) * LOOK_SIZE,
-        look_terms=(0.0,) * LOOK_TERMS,
+        look_centre=(0.0,) * STATISTICS_SIZE,
+        look_spread=(1.0,) * STATISTICS_SIZE,
+        look_terms=(0.0,) * STATISTICS_TERMS,
         offset=0.0,
         threshold=1.0,
         reject=4.0,
     ),
 )
-LOOKS = np.zeros((1, LOOK_SIZE), np.float32)
+LOOKS = np.zeros((1, STATISTICS_SIZE), np.float32)
 
 
 def answer(probabilities, distance=0.25):
@@ -99,8 +99,11 @@ def test_the_engines_of_this_machine_agree_and_the_others_say_why_not(small_bund
         manifest.alert_labels,
         manifest.calibration["int8"],
     )
-    assert [part.engine for part in found] == ["onnxruntime", *(f"openvino {c}" for c in CAPS)]
-    assert [part.skipped for part in found] == ["", *(why_not(cap) for cap in CAPS)]
+    assert [part.engine for part in found] == [
+        "onnxruntime",
+        *(f"openvino {c}" for c in ISA_LIMITS),
+    ]
+    assert [part.skipped for part in found] == ["", *(why_unavailable(cap) for cap in ISA_LIMITS)]
     for part in found:
         assert part.images == (0 if part.skipped else 20)
         # Rounding of float32 sums; an INT8 sum that saturates is off by tenths.

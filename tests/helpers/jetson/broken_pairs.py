@@ -3,7 +3,7 @@
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-from orthoedge.targets.onnx_graph import Wiring
+from orthoedge.targets.onnx_graph import OnnxGraphIndex
 
 
 def first(model, kind):
@@ -36,12 +36,12 @@ def insert(model, before, *nodes):
 def pair(model):
     """The Q/DQ pair that the second convolution reads."""
     quantize = [node for node in model.graph.node if node.op_type == "QuantizeLinear"][1]
-    return quantize, Wiring(model.graph).readers[quantize.output[0]][0]
+    return quantize, OnnxGraphIndex(model.graph).readers[quantize.output[0]][0]
 
 
 def quantized(model, place=1):
     """A convolution and the DequantizeLinear of its weight."""
-    wiring = Wiring(model.graph)
+    wiring = OnnxGraphIndex(model.graph)
     layers = [node for node in model.graph.node if node.op_type == "Conv"]
     layer = [node for node in layers if wiring.weight_codes(node) is not None][place]
     return layer, wiring.producer[layer.input[1]]

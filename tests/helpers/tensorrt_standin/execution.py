@@ -6,7 +6,7 @@ import json
 import numpy as np
 import onnx
 
-from orthoedge.targets.portable.engine import binding
+from orthoedge.targets.portable.engine import load_onnxruntime
 from tests.helpers.tensorrt_standin import gpu
 from tests.helpers.tensorrt_standin.model import DataType, ILogger, tensors
 
@@ -66,7 +66,7 @@ class IExecutionContext:
     def __init__(self, engine):
         self.engine, self._shape, self._addresses = engine, {}, {}
         self._first, self._calls = True, 0
-        ort = binding()
+        ort = load_onnxruntime()
         options = ort.SessionOptions()
         options.intra_op_num_threads, options.log_severity_level = 1, 3
         self._session = ort.InferenceSession(

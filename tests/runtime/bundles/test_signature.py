@@ -8,7 +8,7 @@ import pytest
 from orthoedge.runtime.atomic_files import sha256
 from orthoedge.runtime.bundles.bundle import read_bundle
 from orthoedge.runtime.bundles.signature import check_version, encode_signature
-from orthoedge.runtime.errors import BundleError, IntegrityError, RecipeError
+from orthoedge.runtime.errors import BundleError, ConfigError, IntegrityError
 from orthoedge.targets import open_pipeline
 from tests.helpers.hostile.mutations import FORMS, KINDS, contents, mutate, named, write
 from tests.helpers.signers import KEY, OTHER, OTHER_KEY, signed
@@ -117,7 +117,7 @@ def test_versions_are_compared_number_by_number(version, oldest, fits):
 
 @pytest.mark.parametrize("oldest", ["v1", "1.x", " 1", "1\n", "-1", "1..2"])
 def test_an_oldest_version_that_is_none_is_refused(oldest):
-    with pytest.raises(RecipeError, match="oldest version: expected numbers with dots"):
+    with pytest.raises(ConfigError, match="oldest version: expected numbers with dots"):
         check_version("1", oldest)
 
 

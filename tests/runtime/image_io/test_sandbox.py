@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from orthoedge.runtime.errors import InputError, MissingDependency, RecipeError
+from orthoedge.runtime.errors import ConfigError, InputError, MissingDependency
 from orthoedge.runtime.image_io.reader import read_image
-from orthoedge.runtime.image_io.sandbox import IsolatedReader, Isolation
+from orthoedge.runtime.image_io.sandbox import SandboxedReader, SandboxLimits
 from orthoedge.runtime.pipeline import Pipeline
 from tests.helpers.hostile.files import pictures, scans
 
@@ -54,7 +54,7 @@ def dicom(word):
 def reader():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "path", [*sys.path, IMPORTABLE])
-        with IsolatedReader() as reader:
+        with SandboxedReader() as reader:
             yield reader
 
 
@@ -67,7 +67,7 @@ def fragile(tmp_path_factory):
     (folder / "pydicom" / "filereader.py").write_text(STANDIN)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "path", [str(folder), *sys.path, IMPORTABLE])
-        with IsolatedReader(Isolation(time_s=1.0)) as reader:
+        with SandboxedReader(SandboxLimits(time_s=1.0)) as reader:
             yield reader
 
 
@@ -125,8 +125,8 @@ def test_a_limit_of_memory_is_kept_from_the_header_on(reader):
         reader(GREY, memory_mb=8)
     with pytest.raises(InputError, match=r"^empty file$"):
         reader(b"")
-    with pytest.raises(RecipeError, match="time_s: expected a number above 0"):
-        IsolatedReader(Isolation(time_s=0))
+    with pytest.raises(ConfigError, match="time_s: expected a number above 0"):
+        SandboxedReader(SandboxLimits(time_s=0))
 
 
 @pytest.mark.usefixtures("importable")
@@ -134,7 +134,7 @@ def test_a_missing_package_is_named_as_in_this_process(tmp_path, monkeypatch):
     (tmp_path / "pydicom.py").write_text("raise ImportError")
     monkeypatch.syspath_prepend(str(tmp_path))
     with (
-        IsolatedReader() as reader,
+        SandboxedReader() as reader,
         pytest.raises(MissingDependency, match=r"pip install 'orthoedge\[dicom\]'"),
     ):
         reader(scans()["native.dcm"])
@@ -144,7 +144,7 @@ def test_a_missing_package_is_named_as_in_this_process(tmp_path, monkeypatch):
 def test_nothing_of_the_working_folder_is_imported(tmp_path, monkeypatch):
     (tmp_path / "cv2.py").write_text("raise SystemExit('from the working folder')")
     monkeypatch.chdir(tmp_path)
-    with IsolatedReader() as reader:
+    with SandboxedReader() as reader:
         assert reader(GREY).pixels.shape == (96, 96)
 
 

@@ -12,12 +12,12 @@ from orthoedge.runtime.errors import InputError
 from orthoedge.runtime.overlay import layout
 from orthoedge.runtime.overlay.caption import Entry, draw
 from orthoedge.runtime.overlay.overlay import (
-    heated,
+    draw_heat_map,
     overlay,
     side_by_side,
     to_png,
 )
-from orthoedge.runtime.preprocess import Placement
+from orthoedge.runtime.preprocess import LetterboxTransform
 
 COLD = np.zeros((7, 7), np.float32)
 BOTH = pytest.mark.parametrize("picture", [overlay, side_by_side])
@@ -91,7 +91,7 @@ def test_side_by_side_fits_a_screen_and_shows_the_plain_radiograph_first(answer,
 @BOTH
 def test_the_hottest_place_is_drawn_where_the_placement_puts_it(answer, picture):
     # A wide field inside a larger radiograph: the square has padding above and below.
-    placement = Placement(field=(200, 100, 600, 300), content=(0, 56, 224, 168))
+    placement = LetterboxTransform(field=(200, 100, 600, 300), content=(0, 56, 224, 168))
     pixels = np.full((400, 800), 100, np.uint8)
     saliency = np.zeros((8, 8), np.float32)
     saliency[4, 6] = 1  # centre at (182, 126) of the square: three quarters into the content
@@ -106,7 +106,7 @@ def test_the_hottest_place_is_drawn_where_the_placement_puts_it(answer, picture)
 
 
 def test_nothing_is_coloured_outside_the_field_and_that_part_is_dimmed(answer, said):
-    placement = Placement(field=(128, 0, 384, 512), content=(56, 0, 168, 224))
+    placement = LetterboxTransform(field=(128, 0, 384, 512), content=(56, 0, 168, 224))
     pixels = radiograph()
     drawn = overlay(*answer(pixels, np.ones((7, 7), np.float32), placement))
     for part in (np.s_[:, :126], np.s_[:, 386:512]):
@@ -232,7 +232,7 @@ def test_wrong_arrays_are_refused(answer, picture, pixels, saliency):
 def test_a_square_is_coloured_as_the_overlay_colours_a_radiograph_of_that_size(answer):
     square = radiograph()
     saliency = np.random.default_rng(0).random((7, 7), dtype=np.float32)
-    place = Placement(field=(0, 0, 512, 512), content=(0, 0, 512, 512))
+    place = LetterboxTransform(field=(0, 0, 512, 512), content=(0, 0, 512, 512))
     right, finding = answer(square, saliency, place)
     drawn = overlay(right, replace(finding, input_size=512))
-    np.testing.assert_array_equal(heated(square, saliency), drawn[:512, :512])
+    np.testing.assert_array_equal(draw_heat_map(square, saliency), drawn[:512, :512])

@@ -11,19 +11,19 @@ import numpy as np
 import pytest
 
 from orthoedge.runtime import preprocess as preprocess_module
-from orthoedge.runtime.atomic_files import sweep
+from orthoedge.runtime.atomic_files import remove_stale_temporaries
 from orthoedge.runtime.errors import DataError, InputError
 from orthoedge.runtime.preprocess import STANDARD, Preprocess
 from orthoedge.training.data import cache
-from orthoedge.training.data.dataset import Radiographs
-from orthoedge.training.data.index import Study
+from orthoedge.training.data.dataset import RadiographDataset
+from orthoedge.training.data.index import ImageRecord
 
 PLAIN = Preprocess(size=64, field="crop", clahe_stage="after", clahe_clip=2.0, clahe_tiles=8)
 BOX = (0.25, 0.25, 0.5, 0.75)
 
 
 @pytest.fixture
-def studies(tmp_path: Path) -> list[Study]:
+def studies(tmp_path: Path) -> list[ImageRecord]:
     rng = np.random.default_rng(0)
     found = []
     for i in range(6):
@@ -31,12 +31,14 @@ def studies(tmp_path: Path) -> list[Study]:
         path.parent.mkdir(exist_ok=True)
         noise = rng.uniform(20, 170, (100 - 5 * i, 60 + 20 * i)).astype(np.float32)
         cv2.imwrite(str(path), cv2.GaussianBlur(noise, (0, 0), 3).astype(np.uint8))
-        found.append(Study(path, "ab"[i % 2], str(i), (BOX,) if i % 2 else ()))
+        found.append(ImageRecord(path, "ab"[i % 2], str(i), (BOX,) if i % 2 else ()))
     return found
 
 
-def read(studies: list[Study], folder: Path | None, preprocess: Preprocess = PLAIN) -> Radiographs:
-    return Radiographs(studies, ("a", "b"), preprocess, progress=False, cache=folder)
+def read(
+    studies: list[ImageRecord], folder: Path | None, preprocess: Preprocess = PLAIN
+) -> RadiographDataset:
+    return RadiographDataset(studies, ("a", "b"), preprocess, progress=False, cache=folder)
 
 
 def files(folder: Path) -> list[Path]:
@@ -81,7 +83,7 @@ def test_another_file_time_size_setting_or_order_is_another_cache(studies, tmp_p
 def test_boxes_and_labels_are_no_part_of_the_cache(studies, tmp_path, no_decoding):
     read(studies, tmp_path / "cache")
     no_decoding()
-    other = [Study(s.path, "b", s.group) for s in studies]
+    other = [ImageRecord(s.path, "b", s.group) for s in studies]
     data = read(other, tmp_path / "cache")
     assert set(data.boxes) == {()}
     assert data.labels.tolist() == [1] * 6
@@ -149,7 +151,7 @@ def test_half_of_a_cache_that_was_killed_is_no_reason_to_call_the_disk_full(
     monkeypatch.setattr(
         shutil, "disk_usage", lambda folder: usage._replace(free=0 if left.exists() else 1 << 30)
     )
-    sweep.cache_clear()
+    remove_stale_temporaries.cache_clear()
     read(studies, folder)
     assert not left.exists()
 

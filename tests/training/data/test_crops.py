@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from orthoedge.training.data.crops import boxes_in_crop, place_crop
-from orthoedge.training.data.dataset import Radiographs
+from orthoedge.training.data.dataset import RadiographDataset
 from orthoedge.training.data.index import read_index
 from orthoedge.training.recipe_file import load_recipe
 
@@ -39,7 +39,7 @@ def test_boxes_follow_the_crop():
 
 def test_a_cropped_set_keeps_labels_and_a_box_for_every_lesion(phantoms):
     recipe = load_recipe("tiny")
-    data = Radiographs(read_index(phantoms)[:24], recipe.labels, recipe.preprocess)
+    data = RadiographDataset(read_index(phantoms)[:24], recipe.labels, recipe.preprocess)
     crops = data.cropped(32, seed=1)
     assert crops.images.shape == (24, 32, 32)
     assert [bool(boxes) for boxes in crops.boxes] == [bool(boxes) for boxes in data.boxes]

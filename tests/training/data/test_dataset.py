@@ -8,13 +8,13 @@ import cv2
 import numpy as np
 import pytest
 
-from orthoedge.benchmarks.metrics.classification import boxes_in_square, points_at
+from orthoedge.benchmarks.metrics.classification import boxes_in_input, points_at
 from orthoedge.runtime.errors import DataError, InputError
 from orthoedge.runtime.image_io.reader import read_image
-from orthoedge.runtime.preprocess import Placement, Preprocess
-from orthoedge.training.data.dataset import Radiographs
+from orthoedge.runtime.preprocess import LetterboxTransform, Preprocess
+from orthoedge.training.data.dataset import RadiographDataset
 from orthoedge.training.data.index import (
-    Study,
+    ImageRecord,
     check_labels,
     list_sha256,
     read_index,
@@ -41,10 +41,10 @@ def test_an_index_gives_paths_groups_boxes_and_masks(tmp_path):
     header = "path,label,group,source,boxes,mask"
     _index(tmp_path, header, 'a.png,x,p1,s,"[[0.1,0.2,0.5,1]]",m.png', "b.png,y,,s,,")
     first, second = read_index(tmp_path)
-    assert first == Study(
+    assert first == ImageRecord(
         tmp_path / "a.png", "x", "p1", ((0.1, 0.2, 0.5, 1.0),), tmp_path / "m.png", "s"
     )
-    assert second == Study(tmp_path / "b.png", "y", "b.png", source="s")
+    assert second == ImageRecord(tmp_path / "b.png", "y", "b.png", source="s")
     assert read_index(tmp_path / "index.csv") == [first, second]
 
 
@@ -127,8 +127,8 @@ def test_training_sees_the_runtimes_preprocessing_byte_for_byte(tmp_path, stage)
     studies = []
     for i, shape in enumerate([(300, 200), (90, 250), (64, 64), (500, 410)]):
         _image(tmp_path / f"{i}.png", i, shape)
-        studies.append(Study(tmp_path / f"{i}.png", "ab"[i % 2], str(i)))
-    data = Radiographs(studies, ("a", "b"), preprocess, progress=False)
+        studies.append(ImageRecord(tmp_path / f"{i}.png", "ab"[i % 2], str(i)))
+    data = RadiographDataset(studies, ("a", "b"), preprocess, progress=False)
     for i, study in enumerate(studies):
         image, label = data[i]
         assert image.shape == (1, 96, 96)
@@ -139,13 +139,13 @@ def test_training_sees_the_runtimes_preprocessing_byte_for_byte(tmp_path, stage)
 
 
 def test_a_label_that_the_recipe_does_not_name_is_refused(tmp_path):
-    study = Study(tmp_path / "a.png", "cyst", "g")
+    study = ImageRecord(tmp_path / "a.png", "cyst", "g")
     with pytest.raises(DataError, match="label cyst is not one of"):
-        Radiographs([study], ("a", "b"), load_recipe("tiny").preprocess)
+        RadiographDataset([study], ("a", "b"), load_recipe("tiny").preprocess)
 
 
 def test_labels_and_recipe_must_name_the_same_classes():
-    studies = [Study(Path(f"{label}.png"), label, label) for label in "ab"]
+    studies = [ImageRecord(Path(f"{label}.png"), label, label) for label in "ab"]
     check_labels(studies, ("b", "a"))
     with pytest.raises(DataError, match=r"b\.png: label b is not one of"):
         check_labels(studies, ("a", "c"))
@@ -156,16 +156,18 @@ def test_labels_and_recipe_must_name_the_same_classes():
 def test_an_image_that_cannot_be_read_is_named(tmp_path):
     (tmp_path / "a.png").write_text("text")
     with pytest.raises(InputError, match=r"a\.png: not an image"):
-        Radiographs([Study(tmp_path / "a.png", "a", "g")], ("a",), load_recipe("tiny").preprocess)
+        RadiographDataset(
+            [ImageRecord(tmp_path / "a.png", "a", "g")], ("a",), load_recipe("tiny").preprocess
+        )
 
 
 def test_boxes_follow_the_image_into_the_square():
     # A 200×100 radiograph (W×H) with a field from x 50 to 150, fitted to all 100 of the square.
-    placement = Placement(field=(50, 0, 150, 100), content=(0, 0, 100, 100))
+    placement = LetterboxTransform(field=(50, 0, 150, 100), content=(0, 0, 100, 100))
     shape = (100, 200)
     inside, clipped = (0.5, 0.2, 0.6, 0.4), (0.0, 0.0, 0.5, 0.5)
     outside = (0.8, 0.0, 1.0, 1.0)
-    assert boxes_in_square((inside, clipped, outside), shape, placement, 100) == (
+    assert boxes_in_input((inside, clipped, outside), shape, placement, 100) == (
         pytest.approx((0.5, 0.2, 0.7, 0.4)),
         pytest.approx((0.0, 0.0, 0.5, 0.5)),
     )
@@ -176,9 +178,9 @@ def test_a_mark_in_its_box_is_in_the_mapped_box_of_the_square(tmp_path):
     pixels[200:230, 100:130] = 170
     cv2.imwrite(str(tmp_path / "a.png"), pixels)
     box = (100 / 180, 200 / 300, 130 / 180, 230 / 300)
-    study = Study(tmp_path / "a.png", "a", "g", (box,))
+    study = ImageRecord(tmp_path / "a.png", "a", "g", (box,))
     plain = Preprocess(size=128, field="keep", clahe_stage="none", clahe_clip=2.0, clahe_tiles=8)
-    data = Radiographs([study], ("a",), plain, progress=False)
+    data = RadiographDataset([study], ("a",), plain, progress=False)
     assert points_at(data.images[0].astype(float), data.boxes[0])
     x0, y0, x1, y1 = np.array(data.boxes[0][0]) * 128
     found = np.argwhere(data.images[0] > 120)
@@ -191,7 +193,8 @@ def test_a_lists_identity_is_its_content_not_its_place_or_order(tmp_path):
         for i in range(3):
             _image(tmp_path / folder / f"{i}.png", i)
     here, there = (
-        [Study(tmp_path / f / f"{i}.png", "a", str(i)) for i in range(3)] for f in ("here", "there")
+        [ImageRecord(tmp_path / f / f"{i}.png", "a", str(i)) for i in range(3)]
+        for f in ("here", "there")
     )
     assert list_sha256(here) == list_sha256(there[::-1])
     assert list_sha256(here) != list_sha256(here[:2])

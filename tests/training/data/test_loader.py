@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from orthoedge.training.data.dataset import Radiographs
+from orthoedge.training.data.dataset import RadiographDataset
 from orthoedge.training.data.loader import batches, stream
 from orthoedge.training.recipe_file import load_recipe
 
@@ -17,7 +17,7 @@ SETTINGS = ("labels=a,b", "compress.alert_labels=b", "batch=8", "preprocess.size
 
 @pytest.fixture
 def noise():
-    data = Radiographs((), ("a", "b"), load_recipe("tiny").preprocess, progress=False)
+    data = RadiographDataset((), ("a", "b"), load_recipe("tiny").preprocess, progress=False)
     data.images = np.random.default_rng(0).integers(0, 256, (30, 48, 48), np.uint8)
     data.labels = np.arange(30) % 2
     data.boxes = (((0.2, 0.2, 0.4, 0.4),), ()) * 15

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orthoedge.runtime.errors import DataError, RecipeError
-from orthoedge.training.data.index import Study
+from orthoedge.runtime.errors import ConfigError, DataError
+from orthoedge.training.data.index import ImageRecord
 from orthoedge.training.data.splits import Split, split
 from orthoedge.training.recipe import SplitSettings
 
@@ -22,19 +22,19 @@ def _settings(by="group", seed=0, test_centres=(), folds=0) -> SplitSettings:
     )
 
 
-def _groups(part: tuple[Study, ...]) -> set[str]:
+def _groups(part: tuple[ImageRecord, ...]) -> set[str]:
     return {study.group for study in part}
 
 
-def _parts(parts: Split) -> tuple[tuple[Study, ...], ...]:
+def _parts(parts: Split) -> tuple[tuple[ImageRecord, ...], ...]:
     return parts.train, parts.val, parts.test
 
 
-def _by_path(studies) -> list[Study]:
+def _by_path(studies) -> list[ImageRecord]:
     return sorted(studies, key=lambda s: str(s.path))
 
 
-def _check(parts: Split, studies: list[Study]) -> None:
+def _check(parts: Split, studies: list[ImageRecord]) -> None:
     train, val, test = map(_groups, _parts(parts))
     assert not train & val
     assert not train & test
@@ -50,10 +50,10 @@ _SETS = st.lists(
 ).filter(lambda rows: len({g for g, _ in rows}) > 12)
 
 
-def _studies(rows) -> list[Study]:
+def _studies(rows) -> list[ImageRecord]:
     """Seven centres; all of a group in one."""
     return [
-        Study(Path(f"{i}.png"), label, str(g), centre=f"c{g % 7}")
+        ImageRecord(Path(f"{i}.png"), label, str(g), centre=f"c{g % 7}")
         for i, (g, label) in enumerate(rows)
     ]
 
@@ -92,7 +92,7 @@ def test_each_study_is_tested_in_exactly_one_fold(rows, seed, folds, by):
 
 def test_labels_are_divided_seventy_fifteen_fifteen():
     studies = [
-        Study(Path(f"{label}{i}.png"), label, f"{label}{i // 2}")
+        ImageRecord(Path(f"{label}{i}.png"), label, f"{label}{i // 2}")
         for label, count in (("a", 400), ("b", 100))
         for i in range(count)
     ]
@@ -105,7 +105,7 @@ def test_labels_are_divided_seventy_fifteen_fifteen():
 
 def test_folds_are_stratified_and_validation_keeps_its_ratio_to_training():
     studies = [
-        Study(Path(f"{label}{i}.png"), label, f"{label}{i // 2}")
+        ImageRecord(Path(f"{label}{i}.png"), label, f"{label}{i // 2}")
         for label, count in (("a", 400), ("b", 100))
         for i in range(count)
     ]
@@ -118,9 +118,9 @@ def test_folds_are_stratified_and_validation_keeps_its_ratio_to_training():
 
 
 def test_a_class_that_cannot_be_in_every_part_is_refused():
-    studies = [Study(Path(f"{i}.png"), "a", str(i), centre=str(i % 5)) for i in range(20)]
+    studies = [ImageRecord(Path(f"{i}.png"), "a", str(i), centre=str(i % 5)) for i in range(20)]
     studies += [
-        Study(Path(f"b{i}.png"), "b", str(100 + i % 2), centre=str(i % 2)) for i in range(10)
+        ImageRecord(Path(f"b{i}.png"), "b", str(100 + i % 2), centre=str(i % 2)) for i in range(10)
     ]
     with pytest.raises(DataError, match=r"label b: 2 group\(s\), 10 image\(s\); .* val and test"):
         split(studies, _settings())
@@ -131,17 +131,17 @@ def test_a_class_that_cannot_be_in_every_part_is_refused():
 
 
 def test_a_fold_is_asked_for_where_there_are_folds_and_nowhere_else():
-    studies = [Study(Path(f"{i}.png"), "a", str(i)) for i in range(20)]
-    with pytest.raises(RecipeError, match=r"split\.folds is 4: a fold from 0 to 3 .* got none"):
+    studies = [ImageRecord(Path(f"{i}.png"), "a", str(i)) for i in range(20)]
+    with pytest.raises(ConfigError, match=r"split\.folds is 4: a fold from 0 to 3 .* got none"):
         split(studies, _settings(folds=4))
-    with pytest.raises(RecipeError, match="from 0 to 3 is needed, got 4"):
+    with pytest.raises(ConfigError, match="from 0 to 3 is needed, got 4"):
         split(studies, _settings(folds=4), 4)
-    with pytest.raises(RecipeError, match=r"fold 0 was asked for, but split\.folds is 0"):
+    with pytest.raises(ConfigError, match=r"fold 0 was asked for, but split\.folds is 0"):
         split(studies, _settings(), 0)
 
 
 CENTRES = [
-    Study(
+    ImageRecord(
         Path(f"{i}.png"), "ab"[i // 5 % 2], str(i), centre=("Lima", "Oslo", "Oslo", "Rome")[i % 4]
     )
     for i in range(120)

@@ -10,8 +10,8 @@ import pytest
 
 from orthoedge.runtime.errors import DataError
 from orthoedge.runtime.preprocess import STANDARD
-from orthoedge.training.data.dataset import Radiographs
-from orthoedge.training.data.index import Study, read_index, write_index
+from orthoedge.training.data.dataset import RadiographDataset
+from orthoedge.training.data.index import ImageRecord, read_index, write_index
 from orthoedge.training.data.splits import Split
 from orthoedge.training.data_quality.acceptance import Limits, examine
 from orthoedge.training.data_quality.cleaning import clean
@@ -48,7 +48,7 @@ def dirty(originals, tmp_path):
             path.write_bytes(image)
         else:
             assert cv2.imwrite(str(path), image)
-        studies.append(Study(path, label, group + name, source="phantom"))
+        studies.append(ImageRecord(path, label, group + name, source="phantom"))
 
     png = [s.path.read_bytes() for s in studies]
     labels = [s.label for s in studies]
@@ -128,9 +128,11 @@ def test_a_third_copy_of_a_contradiction_goes_with_it(originals, tmp_path):
     shutil.copy(first.path, tmp_path / "same.png")
     cv2.imwrite(str(tmp_path / f"{first.path.stem}-rotated1.png"), image[20:, 40:])
     added = [
-        Study(tmp_path / "same.png", other.label, "x"),
-        Study(tmp_path / "smaller.png", first.label, "y"),
-        Study(tmp_path / f"{first.path.stem}-rotated1.png", first.label, "z", source=first.source),
+        ImageRecord(tmp_path / "same.png", other.label, "x"),
+        ImageRecord(tmp_path / "smaller.png", first.label, "y"),
+        ImageRecord(
+            tmp_path / f"{first.path.stem}-rotated1.png", first.label, "z", source=first.source
+        ),
     ]
     write_index(tmp_path / "set.csv", [*studies, *added])
     report = clean(tmp_path / "set.csv", tmp_path / "out", 1, False)
@@ -145,10 +147,10 @@ def test_what_is_left_is_not_refused_by_training(originals, tmp_path):
         image = cv2.imread(str(study.path), cv2.IMREAD_GRAYSCALE)
         path = tmp_path / f"framed{study.path.name}"
         cv2.imwrite(str(path), cv2.copyMakeBorder(image, 40, 40, 40, 40, cv2.BORDER_CONSTANT))
-        framed.append(Study(path, study.label, path.name))
+        framed.append(ImageRecord(path, study.label, path.name))
     write_index(tmp_path / "set.csv", [*studies, *framed])
     kept = clean(tmp_path / "set.csv", tmp_path / "out", 1, False).kept
-    read = [Radiographs([s], [s.label], STANDARD) for s in kept]
+    read = [RadiographDataset([s], [s.label], STANDARD) for s in kept]
     for i, one in enumerate(kept):
         for j in range(i):
             if one.group != kept[j].group:
@@ -159,7 +161,7 @@ def test_a_removed_copy_ties_the_groups_of_its_patient(originals, tmp_path):
     studies = read_index(originals)
     copy = tmp_path / "again.png"
     shutil.copy(studies[0].path, copy)
-    again = Study(copy, studies[0].label, studies[1].group)  # the patient of another image
+    again = ImageRecord(copy, studies[0].label, studies[1].group)  # the patient of another image
     write_index(tmp_path / "set.csv", [*studies, again])
     kept = {s.path: s for s in clean(tmp_path / "set.csv", tmp_path / "out", 1, False).kept}
     assert kept[studies[0].path].group == kept[studies[1].path].group
@@ -223,10 +225,10 @@ def test_a_sheet_of_many_has_sixty_tiles_and_every_reason(originals, tmp_path):
     for k in range(70):
         path = tmp_path / f"broken{k}.png"
         path.write_bytes(b"x" * (2000 + k))
-        studies.append(Study(path, studies[0].label, str(path)))
+        studies.append(ImageRecord(path, studies[0].label, str(path)))
     copy = tmp_path / "copy.png"
     shutil.copy(studies[0].path, copy)
-    write_index(tmp_path / "set.csv", [*studies, Study(copy, studies[0].label, "c")])
+    write_index(tmp_path / "set.csv", [*studies, ImageRecord(copy, studies[0].label, "c")])
     clean(tmp_path / "set.csv", tmp_path / "out", 2, False)
     assert frames(tmp_path / "out" / "removed.png", KEPT) == 1
     assert frames(tmp_path / "out" / "removed.png", REMOVED) == 59

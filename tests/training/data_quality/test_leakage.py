@@ -12,8 +12,8 @@ import pytest
 
 from orthoedge.runtime.errors import DataError, InputError
 from orthoedge.runtime.preprocess import STANDARD
-from orthoedge.training.data.dataset import Radiographs
-from orthoedge.training.data.index import Study, read_index
+from orthoedge.training.data.dataset import RadiographDataset
+from orthoedge.training.data.index import ImageRecord, read_index
 from orthoedge.training.data.splits import PARTS, Split, split
 from orthoedge.training.data_quality.leakage import check_leaks, seen_before
 from orthoedge.training.recipe import SplitSettings
@@ -29,11 +29,11 @@ def parts(phantoms) -> Split:
     return Split(tuple(studies[:4]), tuple(studies[4:8]), tuple(studies[8:]))
 
 
-def _add(parts: Split, part: str, study: Study) -> Split:
+def _add(parts: Split, part: str, study: ImageRecord) -> Split:
     return replace(parts, **{part: (*getattr(parts, part), study)})
 
 
-def _plant(study: Study, path: Path) -> Study:
+def _plant(study: ImageRecord, path: Path) -> ImageRecord:
     """`study` as its copy at `path` under another group, so that only the copy can be found."""
     return replace(study, path=path, group="planted")
 
@@ -41,7 +41,7 @@ def _plant(study: Study, path: Path) -> Study:
 def _rewritten(change):
     """A kind of leak: the picture changed a little, under a name that does not tell."""
 
-    def plant(study: Study, folder: Path) -> Study:
+    def plant(study: ImageRecord, folder: Path) -> ImageRecord:
         path = folder / "other.png"
         pixels = cv2.imread(str(study.path), cv2.IMREAD_GRAYSCALE)
         cv2.imwrite(str(path), np.ascontiguousarray(change(pixels)))
@@ -53,7 +53,7 @@ def _rewritten(change):
 def _named(name: str):
     """A kind of leak: a name that tells, above a picture turned by 30 degrees."""
 
-    def plant(study: Study, folder: Path) -> Study:
+    def plant(study: ImageRecord, folder: Path) -> ImageRecord:
         path = folder / name.format(study.path.stem)
         pixels = cv2.imread(str(study.path), cv2.IMREAD_GRAYSCALE)
         turn = cv2.getRotationMatrix2D((48, 48), 30, 1)
@@ -63,11 +63,11 @@ def _named(name: str):
     return plant
 
 
-def _copied(study: Study, folder: Path) -> Study:
+def _copied(study: ImageRecord, folder: Path) -> ImageRecord:
     return _plant(study, Path(shutil.copy(study.path, folder / "other.png")))
 
 
-def _same_file(study: Study, folder: Path) -> Study:
+def _same_file(study: ImageRecord, folder: Path) -> ImageRecord:
     return _plant(study, study.path.parent / ".." / study.path.parent.name / study.path.name)
 
 
@@ -144,7 +144,7 @@ def test_a_split_of_phantoms_is_clean_as_files_and_as_the_networks_squares(phant
     labels = sorted({study.label for study in parts.train})
 
     def squares(of: Split):
-        return [Radiographs(getattr(of, part), labels, STANDARD) for part in PARTS]
+        return [RadiographDataset(getattr(of, part), labels, STANDARD) for part in PARTS]
 
     check_leaks(parts, squares(parts))
     with pytest.raises(DataError, match="the same picture"):
@@ -153,7 +153,7 @@ def test_a_split_of_phantoms_is_clean_as_files_and_as_the_networks_squares(phant
 
 def test_what_was_seen_before_is_told_and_copies_among_the_new_are_not(parts, tmp_path):
     def read(studies):
-        return Radiographs(studies, ["fracture"], STANDARD)
+        return RadiographDataset(studies, ["fracture"], STANDARD)
 
     assert seen_before(read(parts.test), [read(parts.train), read(parts.val)]) == []
     kinds = ("bytes", "mirror image")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from orthoedge.runtime.errors import DataError, InputError
-from orthoedge.training.data.index import Study, read_index
+from orthoedge.training.data.index import ImageRecord, read_index
 from orthoedge.training.data_quality.shortcut_audit import (
     TOGETHER,
     Shortcut,
@@ -24,7 +24,7 @@ LABELS = ("ill", "well")
 PER_CLASS = 60
 
 
-def _set(folder: Path, change=lambda pixels, ill, i: pixels) -> list[Study]:
+def _set(folder: Path, change=lambda pixels, ill, i: pixels) -> list[ImageRecord]:
     """Smoothed noise; `change` plants a shortcut."""
     rng = np.random.default_rng(0)
     studies = []
@@ -32,7 +32,7 @@ def _set(folder: Path, change=lambda pixels, ill, i: pixels) -> list[Study]:
         noise = rng.uniform(20, 170, (64, 48)).astype(np.float32)
         pixels = change(cv2.GaussianBlur(noise, (0, 0), 2), i % 2 == 0, i)
         cv2.imwrite(str(folder / f"{i:03d}.png"), np.clip(pixels, 0, 255).astype(np.uint8))
-        studies.append(Study(folder / f"{i:03d}.png", LABELS[i % 2], str(i), source="one"))
+        studies.append(ImageRecord(folder / f"{i:03d}.png", LABELS[i % 2], str(i), source="one"))
     return studies
 
 

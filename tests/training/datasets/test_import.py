@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from orthoedge.cli.main import main
 from orthoedge.runtime.errors import DataError
-from orthoedge.training.data.index import Study, read_index, write_index
+from orthoedge.training.data.index import ImageRecord, read_index, write_index
 from orthoedge.training.data.splits import split
 from orthoedge.training.data_quality.leakage import check_leaks
 from orthoedge.training.datasets import import_dataset
@@ -38,7 +38,7 @@ def studies(draw):
             draw(st.sampled_from(("set/images", "set", "elsewhere"))),
             name,
             draw(st.booleans()),
-            Study(
+            ImageRecord(
                 path=Path(name),
                 label=draw(TEXT.filter(bool)),
                 group=draw(TEXT.filter(bool)),
@@ -65,7 +65,7 @@ def test_an_index_is_read_back_as_it_was_written(tmp_path_factory, drawn):
             file.touch()
         fields = {"label": study.label, "group": study.group, "boxes": study.boxes}
         known = {"source": study.source, "centre": study.centre, "body_part": study.body_part}
-        written.append(Study(path=path, mask=mask, **fields, **known))
+        written.append(ImageRecord(path=path, mask=mask, **fields, **known))
     index = base / "set" / "index.csv"
     write_index(index, written)
     assert read_index(index) == written
@@ -77,12 +77,12 @@ def test_a_set_can_move_with_its_index_and_images_elsewhere_are_absolute(tmp_pat
     monkeypatch.chdir(tmp_path)
     index = Path("set") / "index.csv"
     listed = [Path("set/images/a.png"), Path("b.png"), Path("set/../b.png")]
-    write_index(index, [Study(path, "x", "g") for path in listed[:2]])
+    write_index(index, [ImageRecord(path, "x", "g") for path in listed[:2]])
     with index.open(newline="") as lines:
         rows = list(csv.DictReader(lines))
     assert ",".join(rows[0]) == "path,label,group,source,centre,body_part,boxes,mask"
     assert [row["path"] for row in rows] == ["images/a.png", str(outside)]
-    write_index(index, [Study(listed[2], "x", "g")])
+    write_index(index, [ImageRecord(listed[2], "x", "g")])
     assert read_index(index)[0].path.is_absolute()
     assert read_index(index)[0].path.samefile(outside)
     assert inside.is_file()
@@ -91,10 +91,13 @@ def test_a_set_can_move_with_its_index_and_images_elsewhere_are_absolute(tmp_pat
 @pytest.mark.parametrize(
     ("study", "told"),
     [
-        (Study(Path("a.png"), "", "g"), "needs a label and a group"),
-        (Study(Path("a.png"), "x", ""), "needs a label and a group"),
-        (Study(Path("a.png"), "x", "g", ((0.5, 0, 0.5, 1),)), r"expected \[x0"),
-        (Study(Path(os.fsdecode(b"a\xff.png")), "x", "g"), r"a\\udcff\.png': not valid UTF-8"),
+        (ImageRecord(Path("a.png"), "", "g"), "needs a label and a group"),
+        (ImageRecord(Path("a.png"), "x", ""), "needs a label and a group"),
+        (ImageRecord(Path("a.png"), "x", "g", ((0.5, 0, 0.5, 1),)), r"expected \[x0"),
+        (
+            ImageRecord(Path(os.fsdecode(b"a\xff.png")), "x", "g"),
+            r"a\\udcff\.png': not valid UTF-8",
+        ),
         (None, "there is no image to list"),
     ],
 )
@@ -145,7 +148,7 @@ def test_a_split_of_an_import_with_augmented_copies_leaks_none(tmp_path):
     parts = split(studies, shares)
     check_leaks(parts)
     assert len(studies) == 48
-    alone = [Study(**{**vars(study), "group": str(study.path)}) for study in studies]
+    alone = [ImageRecord(**{**vars(study), "group": str(study.path)}) for study in studies]
     with pytest.raises(DataError, match=r"-rotated1|-aug"):
         check_leaks(split(alone, shares))
 

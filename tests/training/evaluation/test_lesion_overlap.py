@@ -2,10 +2,10 @@ import cv2
 import numpy as np
 import pytest
 
-from orthoedge.benchmarks.metrics.classification import boxes_in_square
+from orthoedge.benchmarks.metrics.classification import boxes_in_input
 from orthoedge.runtime.errors import DataError
 from orthoedge.runtime.preprocess import Preprocess
-from orthoedge.training.data.index import Study
+from orthoedge.training.data.index import ImageRecord
 from orthoedge.training.evaluation.lesion_overlap import (
     cover_of_boxes,
     cover_of_mask,
@@ -38,7 +38,7 @@ def test_a_rectangular_mask_is_mapped_like_its_box(size):
     _, placement = preprocess(size).prepare(pixels)
     assert placement.field[0] > 0, "the margins are cropped"
     by_mask = cover_of_mask(mask, placement, size)
-    by_box = cover_of_boxes(boxes_in_square([box], pixels.shape, placement, size), size)
+    by_box = cover_of_boxes(boxes_in_input([box], pixels.shape, placement, size), size)
     # Both are exact areas; float32 weights of the resize are not.
     np.testing.assert_allclose(by_mask, by_box, atol=1e-4)
 
@@ -50,7 +50,7 @@ def test_a_mask_that_is_enlarged_lies_within_a_pixel_of_its_box():
     box = (90 / 220, 60 / 300, 150 / 220, 141 / 300)
     _, placement = preprocess(512).prepare(pixels)
     by_mask = cover_of_mask(mask, placement, 512)
-    (x0, y0, x1, y1) = boxes_in_square([box], pixels.shape, placement, 512)[0]
+    (x0, y0, x1, y1) = boxes_in_input([box], pixels.shape, placement, 512)[0]
     rows, columns = np.nonzero(by_mask)
     found = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
     np.testing.assert_allclose(found, np.array([x0, y0, x1, y1]) * 512, atol=1)
@@ -98,7 +98,7 @@ PLACED = radiograph().shape, preprocess().prepare(radiograph())[1], SIZE
 def study_with(tmp_path, mask):
     cv2.imwrite(str(tmp_path / "a.png"), radiograph())
     (tmp_path / "mask.png").write_bytes(mask)
-    return Study(tmp_path / "a.png", "fracture", "1", mask=tmp_path / "mask.png")
+    return ImageRecord(tmp_path / "a.png", "fracture", "1", mask=tmp_path / "mask.png")
 
 
 def png(array):
@@ -122,7 +122,7 @@ def test_masks_of_any_depth_and_size_are_read(tmp_path, form):
 def test_no_mask_and_an_empty_one_give_no_cover(tmp_path):
     study = study_with(tmp_path, png(np.zeros((300, 220), np.uint8)))
     assert read_cover(study, *PLACED) is None
-    assert read_cover(Study(study.path, "fracture", "1"), *PLACED) is None
+    assert read_cover(ImageRecord(study.path, "fracture", "1"), *PLACED) is None
 
 
 @pytest.mark.parametrize("content", [b"", b"not an image"])

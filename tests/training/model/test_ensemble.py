@@ -11,7 +11,7 @@ from pytorch_grad_cam import GradCAMPlusPlus
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
 from orthoedge.compression.export import export
-from orthoedge.runtime.errors import RecipeError
+from orthoedge.runtime.errors import ConfigError
 from orthoedge.runtime.preprocess import STANDARD
 from orthoedge.training.model.batch_norm import start_running_statistics
 from orthoedge.training.model.ensemble import (
@@ -107,13 +107,13 @@ def test_one_sigmoid_is_a_softmax_over_two_opposite_logits():
     assert torch.allclose(logits.softmax(1)[:, 1:], z.sigmoid(), atol=1e-6)
     assert torch.allclose(explained.logits, logits, atol=1e-5)
     assert explained.saliency_map.shape == (3, 2, 2, 2)
-    with pytest.raises(RecipeError, match="two labels apart"):
+    with pytest.raises(ConfigError, match="two labels apart"):
         Ensemble(("plain_cnn_2",), 3, head="sigmoid")
 
 
 @pytest.mark.parametrize("name", ["plain_cnn", "plain_cnn_0", "plain_cnn_x", "plain_cnn_999"])
 def test_a_plain_network_without_a_sensible_width_is_refused(name):
-    with pytest.raises(RecipeError, match="plain_cnn_W with W from 1 to"):
+    with pytest.raises(ConfigError, match="plain_cnn_W with W from 1 to"):
         Branch(name, 2)
 
 
@@ -207,12 +207,12 @@ def test_the_fused_head_is_the_weighted_sum_of_its_branches():
 
 
 def test_branches_with_maps_of_two_sizes_and_unknown_names_are_refused():
-    with pytest.raises(RecipeError, match="no model named resnet_of_mine"):
+    with pytest.raises(ConfigError, match="no model named resnet_of_mine"):
         Ensemble(("resnet_of_mine",), 2)
-    with pytest.raises(RecipeError, match="expected 2 positive weights"):
+    with pytest.raises(ConfigError, match="expected 2 positive weights"):
         Ensemble(("test_efficientnet", "test_resnet"), 2, (1.0, 0.0))
     mixed = Ensemble(("test_efficientnet", "efficientvit_m0"), 2)
-    with pytest.raises(RecipeError, match="equally large"):
+    with pytest.raises(ConfigError, match="equally large"):
         mixed.explain(torch.zeros(1, 1, 224, 224, dtype=torch.uint8))
 
 
@@ -221,5 +221,5 @@ def test_branches_with_maps_of_two_sizes_and_unknown_names_are_refused():
     [("vit_tiny_patch16_224", "any size of image"), ("test_vit4", r"not a map \(B, K, h, w\)")],
 )
 def test_a_backbone_without_a_map_is_refused(name, told):
-    with pytest.raises(RecipeError, match=told):
+    with pytest.raises(ConfigError, match=told):
         Branch(name, 2)
