@@ -84,10 +84,10 @@ def ship(
     golden, tolerance = _golden(models, recipe.preprocess.size, images, judged)
     add_half(models, tolerance, images, golden["fp32"])
     macs, parameters = count_macs(trial.network, recipe.preprocess.size)
-    studies = parts.train.studies
+    studies = parts.train.records
     data = kind_of_data(parts.train)
     version = importlib.metadata.version("orthoedge")
-    tuned = f", {recipe.compress.tune_epochs} epochs of fine-tuning" if hardened.tuned else ""
+    tuned = f", {recipe.compress.qat_epochs} epochs of fine-tuning" if hardened.tuned else ""
     shape = golden["fp32"]
     manifest = Manifest(
         schema=SCHEMA,
@@ -120,10 +120,10 @@ def ship(
             parameters=parameters,
             int8=f"{INT8_RECIPE}, {len(search.ranges)} images{tuned}",
             float_layers=hardened.retreat.layers if hardened.retreat else (),
-            training_list_sha256=search.run.report.training_list_sha256,
+            training_list_sha256=search.run.info.training_list_sha256,
             range_list_sha256=list_sha256(studies[i] for i in search.range_indices),
-            calibration_list_sha256=list_sha256(parts.calibration.studies),
-            test_list_sha256=list_sha256(parts.test.studies),
+            calibration_list_sha256=list_sha256(parts.calibration.records),
+            test_list_sha256=list_sha256(parts.test.records),
             package_version=version,
         ),
         data=data,

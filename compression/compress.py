@@ -96,7 +96,7 @@ def compress(
         f"validation, {len(parts.calibration)} calibration and {len(parts.test)} test images"
     )
     school = open_school(run, recipe, target, parts.train, parts.val, work)
-    indices = balanced(parts.train, recipe.compress.calibration_images, recipe.seed)
+    indices = balanced(parts.train, recipe.compress.quantization_images, recipe.seed)
     search = Search(
         run,
         recipe,

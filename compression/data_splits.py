@@ -48,12 +48,12 @@ def read_parts(
     def read(studies: Sequence[ImageRecord]) -> RadiographDataset:
         return RadiographDataset(studies, recipe.labels, recipe.preprocess, cache=cache)
 
-    split, given = run.split, {"calibration": calibration, "test": test}
+    split, given = run.splits, {"calibration": calibration, "test": test}
     val = split.val
     chosen: dict[str, Sequence[ImageRecord]] = {"test": split.test}
     for name, folder in given.items():
         if folder is not None:
-            chosen[name] = select_records(read_index(folder), recipe).studies
+            chosen[name] = select_records(read_index(folder), recipe).records
     if calibration is None:
         val, chosen["calibration"] = split_in_half(val, ("val", "calibration"), recipe.split.seed)
     parts = Parts(read(split.train), read(val), read(chosen["calibration"]), read(chosen["test"]))
@@ -71,4 +71,4 @@ def read_parts(
 
 def kind_of_data(data: RadiographDataset) -> Literal["phantoms", "radiographs"]:
     """What the images are: rendered by this project, or taken."""
-    return "phantoms" if all(s.source == "phantom" for s in data.studies) else "radiographs"
+    return "phantoms" if all(s.source == "phantom" for s in data.records) else "radiographs"

@@ -44,7 +44,7 @@ def measure_trials(
             search has the same front.
     """
     models = [sha256(trial.int8) for trial in trials]
-    key = sha256(f"{target} {list_sha256(val.studies)} {models}".encode())
+    key = sha256(f"{target} {list_sha256(val.records)} {models}".encode())
     kept = work / f"candidates-{key[:32]}.json"
     if kept.is_file():
         return read_record(kept, _Kept).candidates
@@ -94,7 +94,7 @@ def _candidate(
 
 def _accuracy(said: npt.NDArray[np.int64], val: RadiographDataset, seed: int) -> Interval:
     hits = (said == val.labels).astype(np.float64)
-    groups = [study.group for study in val.studies]
+    groups = [study.patient_id for study in val.records]
     (found,) = mean_intervals(hits[None], groups, val.labels, seed)
     assert found is not None  # hits are never NaN
     return found

@@ -2,6 +2,11 @@
 
 tests/golden/frozen/ was recorded before the redesign. `python tests/test_frozen_interface.py`
 records it again; do so only in a change that says what moved and still reads the old form.
+
+Changed since: in recipes `split.by = "group"|"centre"` is `"patient"|"site"`, `split.test_centres`
+is `test_sites`, and `compress.calibration_images`, `retreat_layers` and `tune_epochs` are
+`quantization_images`, `float_layers` and `qat_epochs`. tests/training/test_old_formats.py reads
+files of the old form.
 """
 
 import argparse
@@ -22,7 +27,7 @@ FORMATS = {
     "manifest.json": "orthoedge.runtime.bundles.manifest.Manifest",
     "signature.json": "orthoedge.runtime.bundles.signature._Signature",
     "recipe": "orthoedge.training.recipe.Recipe",
-    "run report.json": "orthoedge.training.run_folder.Report",
+    "run report.json": "orthoedge.training.run_folder.RunInfo",
     "run metrics.json": "orthoedge.training.run_folder.TrainingMetrics",
     "run shortcuts.json": "orthoedge.training.data_quality.shortcut_audit.ShortcutAudit",
     "evaluation.json": "orthoedge.training.evaluation.schema.EvaluationReport",

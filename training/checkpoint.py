@@ -13,10 +13,10 @@ import torch
 from orthoedge.runtime.atomic_files import write_atomic
 from orthoedge.runtime.errors import ConfigError, DataError
 from orthoedge.training import run_folder as folder
-from orthoedge.training.data.splits import Split
+from orthoedge.training.data.splits import Splits
 from orthoedge.training.progress import log_progress
 from orthoedge.training.recipe import Recipe
-from orthoedge.training.run_folder import Epoch, Report
+from orthoedge.training.run_folder import Epoch, RunInfo
 from orthoedge.training.step import Stepper
 
 
@@ -58,7 +58,7 @@ def open_folder(out: Path, recipe: Recipe, resume: bool) -> bool:
         return False
     if not resume:
         raise DataError(f"{out}: already holds a run; give --resume or another --out")
-    before = folder.read_record(out / folder.RECIPE, Recipe)
+    before = folder.read_recipe(out / folder.RECIPE)
     # How many cores a machine has is no part of what is learned.
     if msgspec.structs.replace(before, threads=0) != msgspec.structs.replace(recipe, threads=0):
         changed = [f for f in Recipe.__struct_fields__ if getattr(before, f) != getattr(recipe, f)]
@@ -70,15 +70,15 @@ def open_folder(out: Path, recipe: Recipe, resume: bool) -> bool:
 
 
 def keep_start(
-    out: Path, recipe: Recipe, parts: Split, report: Report, resumed: bool, resume: bool
+    out: Path, recipe: Recipe, splits: Splits, info: RunInfo, resumed: bool, resume: bool
 ) -> None:
     """Write what a run starts from, or hold it against what it was started with.
 
     Args:
         out: the run folder.
         recipe: to write.
-        parts: to write.
-        report: to write, or to hold against the one in `out`.
+        splits: to write.
+        info: to write, or to hold against the one in `out`.
         resumed: there is a state to go on from.
         resume: `--resume` was given; a run stopped in its first epoch starts again as it did.
 
@@ -86,17 +86,17 @@ def keep_start(
         DataError: the images of a resumed run have changed, or the weights it starts again from.
     """
     again = resume and not resumed and (out / folder.REPORT).is_file()
-    if again and folder.read_record(out / folder.REPORT, Report).weights != report.weights:
+    if again and folder.read_record(out / folder.REPORT, RunInfo).weights != info.weights:
         raise DataError(f"{out}: the run was started with other --weights; give the same")
     if not resumed:
-        folder.write_split(out / folder.SPLIT, parts, Path(report.data))
-        folder.write_record(out / folder.REPORT, report)
+        folder.write_splits(out / folder.SPLIT, splits, Path(info.data))
+        folder.write_record(out / folder.REPORT, info)
         folder.write_record(out / folder.RECIPE, recipe)
         return
-    before = folder.read_record(out / folder.REPORT, Report)
-    for part in ("training", "validation", "test"):
-        if getattr(report, f"{part}_list_sha256") != getattr(before, f"{part}_list_sha256"):
-            raise DataError(f"{out}: the {part} images are not those the run was started with")
+    before = folder.read_record(out / folder.REPORT, RunInfo)
+    for split in ("training", "validation", "test"):
+        if getattr(info, f"{split}_list_sha256") != getattr(before, f"{split}_list_sha256"):
+            raise DataError(f"{out}: the {split} images are not those the run was started with")
 
 
 def save_state(path: Path, stepper: Stepper, state: State) -> None:

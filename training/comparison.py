@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -28,7 +29,7 @@ from orthoedge.training.fit import fit
 from orthoedge.training.model.ensemble import build
 from orthoedge.training.model.flops import count_macs
 from orthoedge.training.progress import log_progress
-from orthoedge.training.recipe import Recipe
+from orthoedge.training.recipe import Recipe, upgrade_recipe
 
 PLAN = "plan.json"
 
@@ -79,7 +80,7 @@ def tasks(recipe: Recipe) -> list[Task]:
 
 def compare(
     recipe: Recipe,
-    studies: Sequence[ImageRecord],
+    records: Sequence[ImageRecord],
     out: Path,
     weights: Sequence[Path] = (),
     resume: bool = False,
@@ -91,7 +92,7 @@ def compare(
 
     Args:
         recipe: with `combine = "compare"`, or with folds.
-        studies: the whole set; every network sees the same splits of it.
+        records: the whole set; every network sees the same splits of it.
         out: folder of the comparison.
         weights: safetensors to start each run from; for several networks a folder with one
             `<backbone>.safetensors` for each.
@@ -112,7 +113,7 @@ def compare(
     costs = {name: count_macs(build(own), size) for name, own in networks.items()}
     fabric = open_fabric(recipe)
     if fabric.is_global_zero:
-        _keep_plan(out, recipe, studies, start, resume)
+        _keep_plan(out, recipe, records, start, resume)
     fabric.barrier()
     for number, task in enumerate(planned, 1):
         run, where = out / task.name, f"[{number}/{len(planned)}] {task.name}"
@@ -122,7 +123,7 @@ def compare(
         log_progress(where)
         fit(
             task.recipe,
-            studies,
+            records,
             run,
             start[task.network],
             resume=(run / folder.RECIPE).is_file(),
@@ -179,13 +180,13 @@ def _weights_of(task: Task, recipe: Recipe, weights: Sequence[Path]) -> Sequence
 def _keep_plan(
     out: Path,
     recipe: Recipe,
-    studies: Sequence[ImageRecord],
+    records: Sequence[ImageRecord],
     start: Mapping[str, Sequence[Path]],
     resume: bool,
 ) -> None:
     """Write what is compared, or hold it against what the comparison was started with."""
     weights = {name: tuple(map(file_digest, files)) for name, files in start.items()}
-    now = Plan(recipe=recipe, data_sha256=list_sha256(studies), weights=weights)
+    now = Plan(recipe=recipe, data_sha256=list_sha256(records), weights=weights)
     if (out / folder.RECIPE).is_file():
         raise DataError(f"{out}: already holds a run; choose another --out")
     if not (out / PLAN).is_file():
@@ -210,6 +211,7 @@ def _keep_plan(
 
 def _read_plan(out: Path) -> Plan:
     try:
-        return msgspec.json.decode((out / PLAN).read_bytes(), type=Plan)
-    except (OSError, msgspec.DecodeError) as error:
+        plan = folder.read_record(out / PLAN, dict[str, Any])
+        return msgspec.convert(plan | {"recipe": upgrade_recipe(plan["recipe"])}, Plan)
+    except (KeyError, TypeError, AttributeError, msgspec.ValidationError) as error:
         raise DataError(f"{out / PLAN}: not a plan of this version: {error}") from error

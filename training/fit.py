@@ -38,7 +38,7 @@ from orthoedge.training.checkpoint import (
 from orthoedge.training.data.dataset import RadiographDataset
 from orthoedge.training.data.index import ImageRecord, list_sha256
 from orthoedge.training.data.loader import batches, steps_per_epoch
-from orthoedge.training.data.splits import split
+from orthoedge.training.data.splits import split_records
 from orthoedge.training.data_quality.leakage import check_leaks
 from orthoedge.training.data_quality.shortcut_audit import ShortcutAudit, audit
 from orthoedge.training.distributed import open_fabric, training_precision
@@ -56,13 +56,13 @@ from orthoedge.training.progress import (
     say_start,
 )
 from orthoedge.training.recipe import Recipe
-from orthoedge.training.run_folder import Epoch, Report, TrainingMetrics
+from orthoedge.training.run_folder import Epoch, RunInfo, TrainingMetrics
 from orthoedge.training.step import Stepper, learning_rate
 
 
 def fit(
     recipe: Recipe,
-    studies: Sequence[ImageRecord],
+    records: Sequence[ImageRecord],
     out: Path,
     weights: Sequence[Path] = (),
     resume: bool = False,
@@ -75,7 +75,7 @@ def fit(
 
     Args:
         recipe: every setting.
-        studies: the whole set; divided here, by group.
+        records: the whole set; divided here, by patient.
         out: the run folder.
         weights: safetensors to start from, each a run's model or a backbone's timm state; what
             two of them hold is taken from the later.
@@ -89,7 +89,7 @@ def fit(
         The best epoch's metrics on the test part.
 
     Raises:
-        DataError: unusable studies or weights, two parts of the split that share a radiograph,
+        DataError: unusable records or weights, two splits of the split that share a radiograph,
             `out` already holds a run, or the data changed.
         RecipeError: an unknown backbone, several networks to compare, a batch that the processes
             cannot share, or a resumed run with another recipe.
@@ -100,7 +100,7 @@ def fit(
     first = fabric.is_global_zero
     bars = first and (sys.stderr.isatty() if progress is None else progress)
     resumed: bool = fabric.broadcast(first and open_folder(out, recipe, resume))
-    parts = split(studies, recipe.split, fold)
+    splits = split_records(records, recipe.split, fold)
     read = partial(
         RadiographDataset,
         labels=recipe.labels,
@@ -109,9 +109,9 @@ def fit(
         cache=cache,
     )
     with fabric.rank_zero_first():  # who fills the cache; the others map what it wrote
-        train = read(parts.train)
+        train = read(splits.train)
         if first:  # the test part too: a bad image is not found after hours of training
-            val, test = read(parts.val), read(parts.test)
+            val, test = read(splits.val), read(splits.test)
     _check_share(len(train), recipe, fabric.world_size)
 
     network = build(recipe)
@@ -119,20 +119,20 @@ def fit(
     loaded = tuple(load_weights(network, file) for file in weights if not resumed)
     if first:
         if not resumed:
-            check_leaks(parts, (train, val, test), recipe.split.by)
-        report = Report(
+            check_leaks(splits, (train, val, test), recipe.split.by)
+        info = RunInfo(
             data=str((data or Path.cwd()).resolve()),
-            training_list_sha256=list_sha256(parts.train, train.digests),
-            validation_list_sha256=list_sha256(parts.val, val.digests),
-            test_list_sha256=list_sha256(parts.test, test.digests),
+            training_list_sha256=list_sha256(splits.train, train.digests),
+            validation_list_sha256=list_sha256(splits.val, val.digests),
+            test_list_sha256=list_sha256(splits.test, test.digests),
             precision=training_precision(recipe),
             device=str(fabric.device),
             weights=loaded,
         )
         val, test = _view(val, recipe), _view(test, recipe)
-        keep_start(out, recipe, parts, report, resumed, resume)
-        say_start(recipe, parts, report, fabric.world_size)
-        shortcuts = _shortcuts(out, recipe, studies, resumed)
+        keep_start(out, recipe, splits, info, resumed, resume)
+        say_start(recipe, splits, info, fabric.world_size)
+        shortcuts = _shortcuts(out, recipe, records, resumed)
         for line in shortcuts.lines():
             log_progress(line)
 
@@ -250,12 +250,12 @@ def _check_share(images: int, recipe: Recipe, processes: int) -> None:
 
 
 def _shortcuts(
-    out: Path, recipe: Recipe, studies: Sequence[ImageRecord], resumed: bool
+    out: Path, recipe: Recipe, records: Sequence[ImageRecord], resumed: bool
 ) -> ShortcutAudit:
     """The set's audit; a resumed run reads what it found before."""
     path = out / folder.SHORTCUTS
     if not resumed or not path.is_file():
-        folder.write_record(path, audit(studies, recipe.labels, recipe.split.seed))
+        folder.write_record(path, audit(records, recipe.labels, recipe.split.seed))
     return folder.read_record(path, ShortcutAudit)
 
 

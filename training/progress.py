@@ -13,10 +13,10 @@ from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-
 from tensorboard.summary.writer.record_writer import RecordWriter  # type: ignore[import-untyped]
 from tqdm import tqdm
 
-from orthoedge.training.data.splits import Split
+from orthoedge.training.data.splits import Splits
 from orthoedge.training.data_quality.shortcut_audit import ShortcutAudit
 from orthoedge.training.recipe import Recipe
-from orthoedge.training.run_folder import Epoch, Report, TrainingMetrics
+from orthoedge.training.run_folder import Epoch, RunInfo, TrainingMetrics
 
 
 def log_progress(line: str) -> None:
@@ -59,16 +59,16 @@ class EventLog:
             raise
 
 
-def say_start(recipe: Recipe, parts: Split, report: Report, processes: int) -> None:
+def say_start(recipe: Recipe, splits: Splits, info: RunInfo, processes: int) -> None:
     """One line on data and hardware, and one on each file of weights."""
     crops = f" in crops of {recipe.augment.crop}" if recipe.augment.crop else ""
     shared = f"{processes} processes of " if processes > 1 else ""
     log_progress(
-        f"{recipe.name}: {len(parts.train)} train, {len(parts.val)} val, {len(parts.test)} test "
-        f"images at {recipe.preprocess.size} px{crops}; {report.precision} on {report.device}, "
+        f"{recipe.name}: {len(splits.train)} train, {len(splits.val)} val, {len(splits.test)} test "
+        f"images at {recipe.preprocess.size} px{crops}; {info.precision} on {info.device}, "
         f"{shared}{torch.get_num_threads()} threads"
     )
-    for given in report.weights:
+    for given in info.weights:
         log_progress(given.line())
 
 

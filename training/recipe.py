@@ -7,12 +7,21 @@ place. `--set key=value` changes one value; a key that does not exist is refused
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
 from orthoedge.runtime.errors import ConfigError
 from orthoedge.runtime.preprocess import Preprocess
+
+RENAMED_KEYS = {
+    "split.test_centres": "split.test_sites",
+    "compress.calibration_images": "compress.quantization_images",
+    "compress.retreat_layers": "compress.float_layers",
+    "compress.tune_epochs": "compress.qat_epochs",
+}
+"""Keys of recipes from before the names changed, and the current ones."""
+_RENAMED_UNITS = {"group": "patient", "centre": "site"}  # of split.by
 
 _MOST_THREADS = 1024  # a slip of more would bring the machine down before it is noticed
 
@@ -58,10 +67,10 @@ class Augment(_Table, frozen=True):
 class SplitSettings(_Table, frozen=True):
     """Shares of the images; what train and val leave is the test part."""
 
-    by: Literal["group", "centre"]
-    """What stays whole: a group (patient, examination), or a whole centre and its groups."""
-    test_centres: tuple[str, ...]
-    """With `centre`: the centres that are the test part; empty: the seed chooses them."""
+    by: Literal["patient", "site"]
+    """What stays whole: a patient, or a whole site with all its patients."""
+    test_sites: tuple[str, ...]
+    """With `site`: the sites that are the test split; empty: the seed chooses them."""
     folds: int
     """Folds of a cross-validation, each of which is the test part once; 0: one split by shares."""
 
@@ -77,9 +86,9 @@ class SplitSettings(_Table, frozen=True):
         require(self.val > 0, "split.val", "above 0", self.val)
         require(self.train + self.val < 1, "split", "train + val below 1", self.train + self.val)
         require(self.folds == 0 or self.folds >= 2, "split.folds", "0, or 2 or more", self.folds)
-        if self.test_centres:
-            require(self.by == "centre", "split.by", "centre, with split.test_centres", self.by)
-            require(self.folds == 0, "split.folds", "0, with split.test_centres", self.folds)
+        if self.test_sites:
+            require(self.by == "site", "split.by", "site, with split.test_sites", self.by)
+            require(self.folds == 0, "split.folds", "0, with split.test_sites", self.folds)
 
 
 class GateLimits(_Table, frozen=True):
@@ -148,11 +157,11 @@ class Compress(_Table, frozen=True):
     With a budget the most accurate candidate within it is taken, without one the fastest whose
     macro-F1 on the validation part is within the gate's limit, or else the most accurate.
     """
-    calibration_images: int
+    quantization_images: int
     """Training images that set the INT8 ranges; 300 or more are advised."""
-    retreat_layers: int
+    float_layers: int
     """Most layers that go back to float where INT8 fails the gate; 0 = none."""
-    tune_epochs: int
+    qat_epochs: int
     """Epochs of quantization-aware fine-tuning where that is not enough; 0 = none."""
     coverage: float
     """Share of images whose conformal set is meant to hold the true label."""
@@ -164,7 +173,7 @@ class Compress(_Table, frozen=True):
     """What may be lost at most."""
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "views", "batch", "calibration_images"):
+        for name in ("epochs", "views", "batch", "quantization_images"):
             require(getattr(self, name) >= 1, f"compress.{name}", "1 or more", getattr(self, name))
         require(self.lr > 0, "compress.lr", "above 0", self.lr)
         require(self.softening > 0, "compress.softening", "above 0", self.softening)
@@ -175,8 +184,8 @@ class Compress(_Table, frozen=True):
         rising = all(0 < a < b < 1 for a, b in pairwise((*self.prune, 0.999)))
         require(rising, "compress.prune", "rising shares between 0 and 1", list(self.prune))
         require(self.crop >= 32, "compress.crop", "32 or more", self.crop)
-        whole = ("crop_epochs", "prune_crop_epochs", "prune_epochs", "retreat_layers")
-        for name in (*whole, "tune_epochs", "budget_ms"):
+        whole = ("crop_epochs", "prune_crop_epochs", "prune_epochs", "float_layers")
+        for name in (*whole, "qat_epochs", "budget_ms"):
             require(getattr(self, name) >= 0, f"compress.{name}", "0 or more", getattr(self, name))
         for name in ("coverage", "sensitivity"):
             value = getattr(self, name)
@@ -195,7 +204,7 @@ class Recipe(_Table, frozen=True):
     labels: tuple[str, ...]
     """Classes, in the order of the logits."""
     other_labels: Literal["refuse", "leave out"]
-    """Studies of a label that is not one of `labels`: an error, or left out and counted."""
+    """Records of a label that is not one of `labels`: an error, or left out and counted."""
     backbones: tuple[str, ...]
     """timm names, or `plain_cnn_W`: a small convolutional network whose first stage is W wide."""
     combine: Literal["fuse", "compare"]
@@ -211,7 +220,7 @@ class Recipe(_Table, frozen=True):
     augment: Augment
     """Random changes of the training images."""
     split: SplitSettings
-    """How the studies are divided, by group."""
+    """How the images are divided, by patient or site."""
     batch: int
     """Images per step."""
     epochs: int
@@ -296,6 +305,25 @@ class Recipe(_Table, frozen=True):
             key = f"compress.gate.{precision}.max_recall_drop"
             expected = f"some of {list(self.labels)} (`--set {key}={{}}` leaves all free)"
             require(not missing, key, expected, missing)
+
+
+def upgrade_recipe(tree: dict[str, Any]) -> dict[str, Any]:
+    """Rename the old keys and values of a recipe's tables, in place, and return the tables.
+
+    Raises:
+        ConfigError: a key is given under its old and its new name.
+    """
+    for old, new in RENAMED_KEYS.items():
+        name, _, key = old.partition(".")
+        table = tree.get(name)
+        if isinstance(table, dict) and key in table:
+            current = new.partition(".")[2]
+            require(current not in table, new, f"one value, but {old} is its old name", "both")
+            table[current] = table.pop(key)
+    split = tree.get("split")
+    if isinstance(split, dict) and isinstance(split.get("by"), str):
+        split["by"] = _RENAMED_UNITS.get(split["by"], split["by"])
+    return tree
 
 
 def require(holds: bool, key: str, expected: str, got: object) -> None:

@@ -1,7 +1,7 @@
 """The run folder: what training leaves behind and the compression stage reads.
 
 model.safetensors   best weights by validation      recipe.json   the recipe as resolved
-split.csv           every study and its part        report.json   data, precision, weights loaded
+split.csv           every image and its split        report.json   data, precision, weights loaded
 log.csv             one line per epoch              metrics.json  the test part; written last
 last.pt             state for --resume              curves.png, evaluation/, tensorboard/
 shortcuts.json      what needs no anatomy           evaluation/  the test part's full report
@@ -15,17 +15,17 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
 from orthoedge.runtime.atomic_files import write_atomic
 from orthoedge.runtime.errors import DataError
-from orthoedge.training.data.index import ImageRecord, parse_boxes
-from orthoedge.training.data.splits import PARTS, Split
+from orthoedge.training.data.index import COLUMNS, ImageRecord, current_columns, parse_boxes
+from orthoedge.training.data.splits import SPLITS, Splits
 from orthoedge.training.model.ensemble import Ensemble, build
 from orthoedge.training.model.weights import WeightsReport, read_safetensors
-from orthoedge.training.recipe import Recipe
+from orthoedge.training.recipe import Recipe, upgrade_recipe
 
 MODEL, STATE, RECIPE, REPORT = "model.safetensors", "last.pt", "recipe.json", "report.json"
 SPLIT, LOG, METRICS, SHORTCUTS = "split.csv", "log.csv", "metrics.json", "shortcuts.json"
@@ -88,7 +88,7 @@ class TrainingMetrics(_Record, frozen=True):
     """Learned weight of each backbone."""
 
 
-class Report(_Record, frozen=True):
+class RunInfo(_Record, frozen=True):
     """report.json: what a run started from."""
 
     data: str
@@ -115,10 +115,10 @@ class Run:
     recipe: Recipe
     model: Ensemble
     """In eval mode, with the best weights, on the CPU."""
-    split: Split
+    splits: Splits
     sha256: str
     """Of model.safetensors."""
-    report: Report
+    info: RunInfo
     metrics: TrainingMetrics
 
 
@@ -134,10 +134,10 @@ def load_run(folder: Path, data: Path | None = None) -> Run:
     """
     if not (folder / RECIPE).is_file():
         raise DataError(f"{folder}: not a run folder (no {RECIPE}); `orthoedge train` writes one")
-    recipe = read_record(folder / RECIPE, Recipe)
+    recipe = read_recipe(folder / RECIPE)
     if not (folder / METRICS).is_file():
         raise DataError(f"{folder}: the run is not finished (no {METRICS}); train with --resume")
-    report = read_record(folder / REPORT, Report)
+    info = read_record(folder / REPORT, RunInfo)
     tensors, digest = read_safetensors(folder / MODEL)
     model = build(recipe)
     try:
@@ -149,14 +149,14 @@ def load_run(folder: Path, data: Path | None = None) -> Run:
         folder=folder,
         recipe=recipe,
         model=model.eval(),
-        split=read_split(folder / SPLIT, data or Path(report.data)),
+        splits=read_splits(folder / SPLIT, data or Path(info.data)),
         sha256=digest,
-        report=report,
+        info=info,
         metrics=read_record(folder / METRICS, TrainingMetrics),
     )
 
 
-T = TypeVar("T", bound=msgspec.Struct)
+T = TypeVar("T")
 
 
 def read_record(path: Path, kind: type[T]) -> T:
@@ -170,6 +170,18 @@ def read_record(path: Path, kind: type[T]) -> T:
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
     except msgspec.DecodeError as error:
+        raise DataError(f"{path}: {error}") from error
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read a run's recipe.json, also with the keys of an earlier version.
+
+    Raises:
+        DataError: missing, or not a recipe.
+    """
+    try:
+        return msgspec.convert(upgrade_recipe(read_record(path, dict[str, Any])), Recipe)
+    except msgspec.ValidationError as error:
         raise DataError(f"{path}: {error}") from error
 
 
@@ -187,50 +199,51 @@ def write_table(path: Path, header: tuple[str, ...], rows: list[tuple[object, ..
     write_atomic(path, text.getvalue().encode())
 
 
-def write_split(path: Path, split: Split, root: Path) -> None:
-    """Write split.csv: the index's columns with paths from `root`, and the part."""
+def write_splits(path: Path, splits: Splits, root: Path) -> None:
+    """Write split.csv: the index's columns with paths from `root`, and the split."""
     rows: list[tuple[object, ...]] = []
-    for part in PARTS:
-        for study in getattr(split, part):
-            image = os.path.relpath(study.path, root)
-            mask = "" if study.mask is None else os.path.relpath(study.mask, root)
-            boxes = json.dumps(study.boxes) if study.boxes else ""
-            known = (study.group, study.source, study.centre, study.body_part)
-            rows.append((image, study.label, *known, boxes, mask, part))
-    known = ("group", "source", "centre", "body_part")
-    write_table(path, ("path", "label", *known, "boxes", "mask", "part"), rows)
+    for name in SPLITS:
+        for record in getattr(splits, name):
+            image = os.path.relpath(record.path, root)
+            mask = "" if record.mask is None else os.path.relpath(record.mask, root)
+            boxes = json.dumps(record.boxes) if record.boxes else ""
+            known = (record.patient_id, record.source, record.site, record.body_part)
+            rows.append((image, record.label, *known, boxes, mask, name))
+    write_table(path, (*COLUMNS, "split"), rows)
 
 
-def read_split(path: Path, root: Path) -> Split:
-    """Read split.csv back.
+def read_splits(path: Path, root: Path) -> Splits:
+    """Read split.csv back; the old column names group, centre and part are read too.
 
     Raises:
         DataError: missing, damaged, or an image that is no longer under `root`.
     """
-    parts: dict[str, list[ImageRecord]] = {part: [] for part in PARTS}
+    splits: dict[str, list[ImageRecord]] = {name: [] for name in SPLITS}
     try:
         with path.open(newline="", encoding="utf-8") as lines:
-            for row in csv.DictReader(lines):
-                study = ImageRecord(
+            reader = csv.DictReader(lines)
+            reader.fieldnames = current_columns(reader.fieldnames or (), path)
+            for row in reader:
+                record = ImageRecord(
                     path=root / row["path"],
                     label=row["label"],
-                    group=row["group"],
+                    patient_id=row["patient_id"],
                     boxes=parse_boxes(row["boxes"], f"{path}, column boxes"),
                     mask=root / row["mask"] if row["mask"] else None,
                     source=row["source"],
-                    centre=row["centre"],
+                    site=row["site"],
                     body_part=row["body_part"],
                 )
-                if not study.path.is_file():
+                if not record.path.is_file():
                     raise DataError(
                         f"{path}: {row['path']} is not under {root}; give the folder it is in now"
                     )
-                parts[row["part"]].append(study)
+                splits[row["split"] if "split" in row else row["part"]].append(record)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
     except (KeyError, TypeError, csv.Error, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not a split that `orthoedge train` wrote") from error
-    for part in PARTS:
-        if not parts[part]:
-            raise DataError(f"{path}: no image is in part {part}")
-    return Split(*(tuple(parts[part]) for part in PARTS))
+    for name in SPLITS:
+        if not splits[name]:
+            raise DataError(f"{path}: no image is in split {name}")
+    return Splits(*(tuple(splits[name]) for name in SPLITS))

@@ -72,7 +72,7 @@ def _import(name: str, source: Path, out: Path) -> int:
     writer.writerow(("path", "reason"))
     writer.writerows((skipped.path.absolute(), skipped.reason) for skipped in imported.skipped)
     write_atomic(out / "skipped.csv", table.getvalue().encode(errors="backslashreplace"))
-    write_index(out / INDEX, imported.studies)
+    write_index(out / INDEX, imported.records)
     for line in summary(imported):
         print(printable(line))
     print(f"\n{out / INDEX} lists the images, {out / 'skipped.csv'} what was left out and why")

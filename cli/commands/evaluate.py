@@ -64,10 +64,10 @@ def run(args: argparse.Namespace) -> int:
         preprocess=recipe.preprocess,
         cache=args.cache or cache_folder(),
     )
-    data = read(chosen.studies)
-    known = [read(part) for part in (trained.split.train, trained.split.val)]
-    told = trained.report.training_list_sha256, trained.report.validation_list_sha256
-    if tuple(list_sha256(part.studies, part.digests) for part in known) != told:
+    data = read(chosen.records)
+    known = [read(part) for part in (trained.splits.train, trained.splits.val)]
+    told = trained.info.training_list_sha256, trained.info.validation_list_sha256
+    if tuple(list_sha256(part.records, part.digests) for part in known) != told:
         raise DataError(
             f"{args.run}: its images are no longer those it was trained on, so what it has seen "
             "cannot be told; --run-data DIR says where they lie"
@@ -75,12 +75,12 @@ def run(args: argparse.Namespace) -> int:
     seen = seen_before(data, known)
     if seen and not args.allow_seen:
         raise DataError(
-            f"{args.data}: {len(seen)} of {len(chosen.studies)} images are ones that {args.run} "
+            f"{args.data}: {len(seen)} of {len(chosen.records)} images are ones that {args.run} "
             f"was trained or chosen on, or look like one, such as {seen[0].path}; give data it has "
             "not seen, or --allow-seen"
         )
     try:
-        shortcuts = audit(chosen.studies, recipe.labels, recipe.split.seed)
+        shortcuts = audit(chosen.records, recipe.labels, recipe.split.seed)
     except DataError as error:  # too few groups for an audit are no reason not to evaluate
         print(f"no shortcut audit: {error}", file=sys.stderr)
         shortcuts = None

@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     train = compare if is_compared(recipe) else fit
     train(
         recipe,
-        chosen.studies,
+        chosen.records,
         args.out,
         args.weights,
         args.resume,

@@ -69,7 +69,7 @@ def open_school(
         val: whole squares; a fixed crop of each judges the first epochs.
         work: folder that keeps lessons and states.
     """
-    origin = sha256(f"{run.sha256} {run.report.training_list_sha256}".encode())
+    origin = sha256(f"{run.sha256} {run.info.training_list_sha256}".encode())
 
     def lessons(judged: RadiographDataset, crop: int) -> Lessons:
         size = crop or recipe.preprocess.size

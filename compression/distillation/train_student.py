@@ -105,7 +105,7 @@ def distil(
 
 def _identity(lessons: Lessons, start: str, epochs: int, name: str) -> str:
     """Hash of all that a kept state depends on; the gate and later cuts are not of it."""
-    judged = list_sha256(lessons.val.studies)  # chooses the best epoch
+    judged = list_sha256(lessons.val.records)  # chooses the best epoch
     compress = msgspec.to_builtins(lessons.recipe.compress)
     used = ("views", "lr", "batch", "softening", "soft_weight", "saliency_weight")
     settings = {key: compress[key] for key in used}

@@ -48,7 +48,7 @@ def measure(
     if absent:
         raise DataError(f"label {absent[0]}: none of the {len(data)} images to measure on has it")
     answers = predictions_of(outputs, data.labels, data.boxes, calibration.temperature)
-    found, drawn = bootstrap(answers, [study.group for study in data.studies], _SEED)
+    found, drawn = bootstrap(answers, [study.patient_id for study in data.records], _SEED)
     in_set = answers.probabilities >= 1 - calibration.conformal_quantile
     pointing = float(found.pointing_game[0])
     same = outputs.logits.argmax(axis=1) == teacher.logits.argmax(axis=1)

@@ -48,7 +48,7 @@ def harden(trial: Trial, search: Search, judge: Judge) -> Hardened:
         return Hardened(trial, None, False)
     settings = search.recipe.compress
     found, record, lost = _retreat(trial, search, judge)
-    if not lost or settings.tune_epochs == 0:
+    if not lost or settings.qat_epochs == 0:
         return Hardened(found, record, False)
     log_progress(f"{trial.name}: fine-tuning under simulated quantization")
     before = weights_sha256(trial.network)
@@ -57,7 +57,7 @@ def harden(trial: Trial, search: Search, judge: Judge) -> Hardened:
             network,
             before,
             search.school.whole,
-            settings.tune_epochs,
+            settings.qat_epochs,
             search.school.work / f"{trial.name}-tune.pt",
             f"{trial.name} tune",
         )
@@ -75,7 +75,7 @@ def _retreat(
     ranking = list(sensitivity(trial.int8, trial.fp32, images))
     lost: Sequence[Check] = _lost(trial, judge)
     found, names = trial, tuple[str, ...]()
-    for count in range(1, min(search.recipe.compress.retreat_layers, len(ranking) - 1) + 1):
+    for count in range(1, min(search.recipe.compress.float_layers, len(ranking) - 1) + 1):
         names = tuple(ranking[:count])
         found = replace(trial, int8=retreat(trial.int8, trial.fp32, names))
         lost = _lost(found, judge)

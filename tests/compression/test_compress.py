@@ -24,10 +24,10 @@ def test_the_bundle_says_where_it_comes_from(tiny_bundle, tiny_run):
     run = load_run(tiny_run)
     assert manifest.lineage.teacher_sha256 == run.sha256
     assert manifest.lineage.teacher == ("test_efficientnet", "test_resnet")
-    assert manifest.lineage.training_list_sha256 == run.report.training_list_sha256
+    assert manifest.lineage.training_list_sha256 == run.info.training_list_sha256
     assert manifest.data == "phantoms"
     assert "nothing about a patient" in manifest.intended_use
-    assert manifest.metrics["int8"].images == len(run.split.test)
+    assert manifest.metrics["int8"].images == len(run.splits.test)
     assert not tiny_bundle.with_name("tiny.work").exists()
 
 
@@ -37,7 +37,7 @@ def test_the_metrics_are_what_the_pipeline_gives_on_the_test_files(
 ):
     """From the image files, one by one: nothing of the chain's own arrays is used."""
     pipeline = open_pipeline(tiny_bundle, "x86", precision)
-    studies = load_run(tiny_run).split.test
+    studies = load_run(tiny_run).splits.test
     hits = [pipeline(study.path).label == study.label for study in studies]
     metrics = pipeline.bundle.manifest.metrics[precision]
     assert metrics.accuracy == pytest.approx(np.mean(hits), abs=1e-9)

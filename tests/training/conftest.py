@@ -15,7 +15,7 @@ def spots(tmp_path_factory):
     rng = np.random.default_rng(0)
     with (folder / "index.csv").open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(("path", "label", "group", "boxes"))
+        writer.writerow(("path", "label", "patient_id", "boxes"))
         for i in range(120):
             pixels = cv2.GaussianBlur(rng.uniform(20, 120, (80, 80)).astype(np.float32), (0, 0), 2)
             boxes = ""

@@ -57,28 +57,28 @@ def test_a_comparison_has_one_row_per_network_and_tests_every_study_once(finishe
         assert row["accuracy"]["high"] - row["accuracy"]["mean"] == pytest.approx(deviation)
         assert set(row["alert_recall"]) == {"tumor-malignant"}
     runs = [load_run(finished / "plain_cnn_2" / f"fold{fold}") for fold in (0, 1)]
-    tested = [study.path.name for run in runs for study in run.split.test]
-    assert sorted(tested) == sorted(study.path.name for study in read_index(phantoms))
+    tested = [record.path.name for run in runs for record in run.splits.test]
+    assert sorted(tested) == sorted(record.path.name for record in read_index(phantoms))
     assert "| **plain_cnn_" in (finished / "comparison.md").read_text()
     assert cv2.imread(str(finished / "comparison.png")).std() > 1
 
 
 def test_a_stopped_comparison_goes_on_without_repeating_a_finished_run(finished, phantoms, capfd):
-    recipe, studies = load_recipe("tiny", SMALL), read_index(phantoms)
+    recipe, records = load_recipe("tiny", SMALL), read_index(phantoms)
     with pytest.raises(DataError, match="already holds a comparison; give --resume"):
-        compare(recipe, studies, finished, progress=False, data=phantoms)
+        compare(recipe, records, finished, progress=False, data=phantoms)
     other = load_recipe("tiny", (*SMALL, "lr=0.5"))
     with pytest.raises(ConfigError, match="comparison to resume has another lr"):
-        compare(other, studies, finished, resume=True, progress=False, data=phantoms)
+        compare(other, records, finished, resume=True, progress=False, data=phantoms)
     with pytest.raises(DataError, match="images are not those"):
-        compare(recipe, studies[4:], finished, resume=True, progress=False, data=phantoms)
+        compare(recipe, records[4:], finished, resume=True, progress=False, data=phantoms)
     last = finished / "plain_cnn_3" / "fold1"
     weights = (last / "model.safetensors").read_bytes()
     (last / "metrics.json").unlink()  # as if it had been killed before its end
     with pytest.raises(DataError, match="an unfinished comparison"):
         check_not_comparison(finished)
     capfd.readouterr()
-    compare(recipe, studies, finished, resume=True, progress=False, data=phantoms)
+    compare(recipe, records, finished, resume=True, progress=False, data=phantoms)
     said = capfd.readouterr().err
     assert said.count("finished before") == 3
     assert "[4/4] plain_cnn_3/fold1" in said
@@ -113,7 +113,7 @@ def test_networks_on_one_split_are_told_with_the_interval_of_their_one_run(phant
 
 
 def test_a_comparison_goes_on_from_the_weights_it_was_started_with(finished, phantoms):
-    recipe, studies = load_recipe("tiny", SMALL), read_index(phantoms)
+    recipe, records = load_recipe("tiny", SMALL), read_index(phantoms)
     weights = finished.parent / "weights"
     weights.mkdir()
     for network in recipe.backbones:
@@ -121,7 +121,7 @@ def test_a_comparison_goes_on_from_the_weights_it_was_started_with(finished, pha
             finished / network / "fold0" / "model.safetensors", weights / f"{network}.safetensors"
         )
     with pytest.raises(DataError, match="started with other --weights"):
-        compare(recipe, studies, finished, [weights], resume=True, progress=False, data=phantoms)
+        compare(recipe, records, finished, [weights], resume=True, progress=False, data=phantoms)
 
 
 def test_a_network_that_does_not_exist_is_told_before_the_first_run(phantoms, tmp_path):
@@ -132,11 +132,11 @@ def test_a_network_that_does_not_exist_is_told_before_the_first_run(phantoms, tm
 
 
 def test_weights_for_several_networks_are_a_folder_with_a_file_for_each(phantoms, tmp_path):
-    recipe, studies = load_recipe("tiny", SMALL), read_index(phantoms)
+    recipe, records = load_recipe("tiny", SMALL), read_index(phantoms)
     file = tmp_path / "plain_cnn_2.safetensors"
     file.write_bytes(b"")
     with pytest.raises(DataError, match="one file fits one network; give a folder"):
-        compare(recipe, studies, tmp_path / "out", [file])
+        compare(recipe, records, tmp_path / "out", [file])
     with pytest.raises(DataError, match=r"plain_cnn_3\.safetensors: no such file"):
-        compare(recipe, studies, tmp_path / "out", [tmp_path])
+        compare(recipe, records, tmp_path / "out", [tmp_path])
     assert not (tmp_path / "out").exists()

@@ -63,7 +63,7 @@ def test_a_run_learns_and_leaves_everything_behind(finished, data):
     run = load_run(finished)
     assert run.recipe == tiny()
     assert run.metrics.accuracy > 0.8
-    assert run.metrics.pointing_images == sum(bool(s.boxes) for s in run.split.test) > 0
+    assert run.metrics.pointing_images == sum(bool(s.boxes) for s in run.splits.test) > 0
     assert run.metrics.pointing_game is not None
     with (finished / "log.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -76,19 +76,19 @@ def test_load_run_gives_back_the_weights_the_metrics_were_measured_with(finished
     run = load_run(finished)
     assert not run.model.training
     assert run.sha256 == sha256((finished / "model.safetensors").read_bytes())
-    assert run.report.training_list_sha256 == list_sha256(run.split.train)
-    test = RadiographDataset(run.split.test, run.recipe.labels, run.recipe.preprocess, False)
+    assert run.info.training_list_sha256 == list_sha256(run.splits.train)
+    test = RadiographDataset(run.splits.test, run.recipe.labels, run.recipe.preprocess, False)
     assert evaluate(run.model, test).accuracy == run.metrics.accuracy
-    assert {s.path for s in run.split.train} <= {s.path.resolve() for s in read_index(data)}
-    assert any(s.boxes for s in run.split.train)
+    assert {s.path for s in run.splits.train} <= {s.path.resolve() for s in read_index(data)}
+    assert any(s.boxes for s in run.splits.train)
 
 
 def test_a_data_set_that_moved_is_found_where_it_is_said_to_be(finished, data, tmp_path):
     import shutil
 
     shutil.copytree(data, tmp_path / "moved")
-    moved = load_run(finished, tmp_path / "moved").split
-    assert list_sha256(moved.test) == load_run(finished).report.test_list_sha256
+    moved = load_run(finished, tmp_path / "moved").splits
+    assert list_sha256(moved.test) == load_run(finished).info.test_list_sha256
     with pytest.raises(DataError, match="is not under"):
         load_run(finished, tmp_path)
 
@@ -102,7 +102,7 @@ def test_a_folder_that_is_no_finished_run_is_refused(finished, tmp_path):
     shutil.copytree(finished, copy)
     whole = (copy / "split.csv").read_text()
     (copy / "split.csv").write_text(whole.splitlines()[0] + "\n")
-    with pytest.raises(DataError, match="no image is in part train"):
+    with pytest.raises(DataError, match="no image is in split train"):
         load_run(copy)
     (copy / "split.csv").write_text(whole)
     (copy / "model.safetensors").unlink()
@@ -156,7 +156,7 @@ loop.fit(load_recipe("tiny", {STATEFUL!r}), read_index(data), out, resume=True, 
 
 def test_kills_at_any_point_cost_an_epoch_at_most_and_no_bit_of_the_result(data, tmp_path):
     out, folder = tmp_path / "killed", tmp_path / "cache"
-    recipe, studies = tiny(*STATEFUL), read_index(data)
+    recipe, records = tiny(*STATEFUL), read_index(data)
     # The children send themselves SIGKILL, as no handler could catch it.
     for where in (
         "caching", "in an epoch", "between weights and state", "between state and log",
@@ -171,14 +171,14 @@ def test_kills_at_any_point_cost_an_epoch_at_most_and_no_bit_of_the_result(data,
         with pytest.raises(DataError, match=r"not a run folder|not finished"):
             load_run(out)
     with pytest.raises(DataError, match="already holds a run"):
-        fit(recipe, studies, out, progress=False, data=data)
+        fit(recipe, records, out, progress=False, data=data)
     with pytest.raises(ConfigError, match="another lr"):
-        fit(tiny(*STATEFUL, "lr=0.5"), studies, out, resume=True, progress=False, data=data)
+        fit(tiny(*STATEFUL, "lr=0.5"), records, out, resume=True, progress=False, data=data)
     with pytest.raises(DataError, match="images are not those"):
-        fit(recipe, studies[4:], out, resume=True, progress=False, data=data)
-    metrics = fit(recipe, studies, out, resume=True, progress=False, data=data, cache=folder)
+        fit(recipe, records[4:], out, resume=True, progress=False, data=data)
+    metrics = fit(recipe, records, out, resume=True, progress=False, data=data, cache=folder)
     whole = tmp_path / "whole"
-    assert metrics == fit(recipe, studies, whole, progress=False, data=data)
+    assert metrics == fit(recipe, records, whole, progress=False, data=data)
     again = load_file(out / "model.safetensors")
     for name, tensor in load_file(whole / "model.safetensors").items():
         # Exactly: the random numbers belong to the epoch, and the recipe's one thread adds

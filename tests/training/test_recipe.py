@@ -132,14 +132,14 @@ def test_networks_to_compare_are_named_once():
 
 
 def test_studies_of_other_labels_are_left_out_only_where_the_recipe_says_so():
-    studies = [
+    records = [
         ImageRecord(Path(f"{label}.png"), label, label)
         for label in ("fracture", "non-affected", "tumor-benign", "tumor-benign")
     ]
-    chosen = select_records(studies, load_recipe("fracture-binary"))
-    assert [study.label for study in chosen.studies] == ["fracture", "non-affected"]
-    assert chosen.line() == "left out 2 of 4 studies: 2 tumor-benign"
+    chosen = select_records(records, load_recipe("fracture-binary"))
+    assert [record.label for record in chosen.records] == ["fracture", "non-affected"]
+    assert chosen.line() == "left out 2 of 4 records: 2 tumor-benign"
     with pytest.raises(DataError, match=r"tumor-benign.png: label tumor-benign is not one of"):
-        select_records(studies, load_recipe("fracture-binary", ["other_labels=refuse"]))
+        select_records(records, load_recipe("fracture-binary", ["other_labels=refuse"]))
     with pytest.raises(DataError, match="no image has the label non-affected"):
-        select_records(studies[2:], load_recipe("tumor-compare"))
+        select_records(records[2:], load_recipe("tumor-compare"))

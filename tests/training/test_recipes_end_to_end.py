@@ -24,8 +24,8 @@ from orthoedge.training.run_folder import load_run
 # One short epoch each, at 64 pixels, and a gate that lets everything through.
 QUICK = (
     "preprocess.size=64", "epochs=1", "lr=2e-3", "threads=1", "warmup_epochs=0",
-    "compress.epochs=1", "compress.prune_epochs=1", "compress.calibration_images=16",
-    "compress.students=test_efficientnet", "compress.prune=", "compress.retreat_layers=0",
+    "compress.epochs=1", "compress.prune_epochs=1", "compress.quantization_images=16",
+    "compress.students=test_efficientnet", "compress.prune=", "compress.float_layers=0",
     *(
         f"compress.gate.{precision}.{limit}"
         for precision in ("fp32", "int8")
@@ -86,12 +86,12 @@ def test_a_recipe_goes_from_four_class_phantoms_to_a_map(name, phantoms, tmp_pat
     assert main(["compress", str(out), "--out", str(bundle)]) == 0
     run, manifest = load_run(out), read_bundle(bundle).manifest
     assert manifest.labels == recipe.labels
-    assert {study.label for study in run.split.train} == set(recipe.labels)
+    assert {record.label for record in run.splits.train} == set(recipe.labels)
     # Whether a cut is kept is decided by latency, which a test does not assert.
     assert manifest.lineage.pruned_channels in (0, *run.recipe.compress.prune)
     assert manifest.lineage.teacher == run.recipe.backbones
 
-    image = run.split.test[0].path
+    image = run.splits.test[0].path
     arguments = ["predict", str(image), "--bundle", str(bundle), "--json"]
     capfd.readouterr()
     assert main([*arguments, "--overlay", str(tmp_path / "maps")]) == 0

@@ -23,45 +23,45 @@ Pixels = npt.NDArray[np.uint8]
 
 
 class RadiographDataset:
-    """Preprocessed radiographs, in the order of the studies.
+    """Preprocessed radiographs, in the order of the records.
 
     Args:
-        studies: what to read.
+        records: what to read.
         labels: the classes in the order of the logits.
         preprocess: the runtime's own preprocessing.
         progress: show a bar while decoding; default: where stderr is a terminal.
         cache: folder that keeps what is decoded, for this run and later ones; None: memory alone.
 
     Raises:
-        DataError: a study's label is not one of `labels`, or the cache cannot be written.
+        DataError: a record's label is not one of `labels`, or the cache cannot be written.
         InputError: a file is not a radiograph.
     """
 
     def __init__(
         self,
-        studies: Sequence[ImageRecord],
+        records: Sequence[ImageRecord],
         labels: Sequence[str],
         preprocess: Preprocess,
         progress: bool | None = None,
         cache: Path | None = None,
     ) -> None:
-        for study in studies:
-            if study.label not in labels:
-                raise DataError(f"{study.path}: label {study.label} is not one of {list(labels)}")
-        self.studies = tuple(studies)
-        self.labels: npt.NDArray[np.int64] = np.array([labels.index(s.label) for s in studies])
+        for record in records:
+            if record.label not in labels:
+                raise DataError(f"{record.path}: label {record.label} is not one of {list(labels)}")
+        self.records = tuple(records)
+        self.labels: npt.NDArray[np.int64] = np.array([labels.index(s.label) for s in records])
         shown = sys.stderr.isatty() if progress is None else progress
-        records = preprocessed([s.path for s in studies], preprocess, cache, shown)
-        self.images: Pixels = np.asarray(records["pixels"])
+        cached = preprocessed([s.path for s in records], preprocess, cache, shown)
+        self.images: Pixels = np.asarray(cached["pixels"])
         """uint8 (N, S, S)."""
-        self.shapes: tuple[tuple[int, int], ...] = tuple(map(tuple, records["shape"].tolist()))
+        self.shapes: tuple[tuple[int, int], ...] = tuple(map(tuple, cached["shape"].tolist()))
         """Height and width of each radiograph."""
-        places = zip(records["field"].tolist(), records["content"].tolist(), strict=True)
+        places = zip(cached["field"].tolist(), cached["content"].tolist(), strict=True)
         self.placements = tuple(LetterboxTransform(tuple(f), tuple(c)) for f, c in places)
         """Where each square lies on its radiograph."""
         self.boxes = tuple(
-            boxes_in_input(study.boxes, shape, placement, preprocess.size)
-            for study, shape, placement in zip(studies, self.shapes, self.placements, strict=True)
+            boxes_in_input(record.boxes, shape, placement, preprocess.size)
+            for record, shape, placement in zip(records, self.shapes, self.placements, strict=True)
         )
         """Per image: lesions as fractions of the square; none where all lie outside the field."""
 
@@ -72,10 +72,10 @@ class RadiographDataset:
         Raises:
             DataError: a file cannot be read.
         """
-        return tuple(file_digests([study.path for study in self.studies]))
+        return tuple(file_digests([record.path for record in self.records]))
 
     def cropped(self, side: int, seed: int) -> RadiographDataset:
-        """The same studies as one fixed crop each; see `place_crop`."""
+        """The same records as one fixed crop each; see `place_crop`."""
         rng = np.random.default_rng(seed)
         crops = copy.copy(self)
         crops.images = np.empty((len(self), side, side), np.uint8)

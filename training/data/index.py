@@ -1,4 +1,4 @@
-"""Studies: the index that lists radiographs with what is known about each."""
+"""Records: the index that lists radiographs with what is known about each."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ from orthoedge.training.data_quality.duplicates import file_digests
 from orthoedge.training.recipe import Recipe
 
 INDEX = "index.csv"
-_WORDS = ("label", "group", "source", "centre", "body_part")
-_COLUMNS = ("path", "label", "group", "source", "centre", "body_part", "boxes", "mask")
+COLUMNS = ("path", "label", "patient_id", "source", "site", "body_part", "boxes", "mask")
+"""Columns of an index, in the order in which `write_index` writes them."""
+_TEXT_COLUMNS = COLUMNS[1:6]
+_OLD_COLUMNS = {"group": "patient_id", "centre": "site"}  # as written before the names changed
 
 
 @dataclass(frozen=True)
@@ -31,28 +33,29 @@ class ImageRecord:
     """The image file."""
     label: str
     """Its class."""
-    group: str
-    """Patient or examination; all images of a group stay in one part of the split."""
+    patient_id: str
+    """Patient, or examination; all images of a patient stay in one split."""
     boxes: tuple[Box, ...] = ()
     """Lesions: x0, y0, x1, y1 as fractions of the radiograph's width and height."""
     mask: Path | None = None
     """Lesion mask, non-zero inside, where the set has one."""
     source: str = ""
     """Collection it comes from; `phantom` for a rendered one."""
-    centre: str = ""
-    """Hospital or collection site, where the set names it; a split can hold whole centres out."""
+    site: str = ""
+    """Hospital or collection site, where the set names it; a split can hold whole sites out."""
     body_part: str = ""
     """As the set names it."""
 
 
 def read_index(source: Path) -> list[ImageRecord]:
-    """Read the studies of an index file or a folder.
+    """Read the records of an index file or a folder.
 
     Args:
         source: a CSV file; a folder with index.csv; or a folder with one sub-folder per class.
-            Columns: path (from the CSV's folder) and label; optional group, source, centre,
-            body_part, mask and boxes (JSON list of [x0, y0, x1, y1] as fractions of width and
-            height). Others are not read.
+            Columns: path (from the CSV's folder) and label; optional patient_id, source,
+            site, body_part, mask and boxes (JSON list of [x0, y0, x1, y1] as fractions of width
+            and height). The old names group (patient_id) and centre (site) are read too; other
+            columns are ignored.
 
     Raises:
         DataError: with file, line and column: a missing column, a bad box, a missing image, a path
@@ -64,30 +67,45 @@ def read_index(source: Path) -> list[ImageRecord]:
     try:
         with file.open(newline="", encoding="utf-8-sig") as lines:
             reader = csv.DictReader(lines)
+            reader.fieldnames = current_columns(reader.fieldnames or (), file)
             _check_columns(file, reader.fieldnames)
             rows = [(reader.line_num, _row(file, reader.line_num, row)) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{file}: not a readable index: {error}") from error
     if not rows:
         raise DataError(f"{file}: the index lists no image")
-    studies = [study for _, study in rows]
-    missing = [(line, study.path) for line, study in rows if not study.path.is_file()]
+    records = [record for _, record in rows]
+    missing = [(line, record.path) for line, record in rows if not record.path.is_file()]
     if missing:
         line, path = missing[0]
         raise DataError(
             f"{file}, line {line}, column path: no file {path} ({len(missing)} of {len(rows)} are "
             f"missing; relative paths start from the index's folder, {file.parent.absolute()})"
         )
-    path, count = Counter(study.path for study in studies).most_common(1)[0]
+    path, count = Counter(record.path for record in records).most_common(1)[0]
     if count > 1:
         raise DataError(f"{file}: column path: {path} is listed {count} times")
-    return studies
+    return records
 
 
-def _check_columns(file: Path, columns: Sequence[str] | None) -> None:
+def current_columns(columns: Sequence[str], file: Path) -> list[str]:
+    """Columns of a table under their current names.
+
+    Raises:
+        DataError: a column is there under its old and its new name.
+    """
+    for old, new in _OLD_COLUMNS.items():
+        if old in columns and new in columns:
+            raise DataError(
+                f"{file}, line 1: columns {new} and {old} mean the same; remove one of them"
+            )
+    return [_OLD_COLUMNS.get(name, name) for name in columns]
+
+
+def _check_columns(file: Path, columns: Sequence[str]) -> None:
     for name in ("path", "label"):
-        if name not in (columns or ()):
-            got = ", ".join(columns or ()) or "an empty file"
+        if name not in columns:
+            got = ", ".join(columns) or "an empty file"
             raise DataError(f"{file}, line 1: column {name} is missing (got {got})")
 
 
@@ -95,7 +113,7 @@ def _row(file: Path, line: int, row: dict[str, str]) -> ImageRecord:
     where = f"{file}, line {line}"
     if None in row or None in row.values():
         raise DataError(f"{where}: more or fewer cells than columns (quote a cell with commas)")
-    for column in _WORDS:  # `P1 ` of a spreadsheet is the patient `P1`
+    for column in _TEXT_COLUMNS:  # `P1 ` of a spreadsheet is the patient `P1`
         row[column] = row.get(column, "").strip()
     for column in ("path", "label"):
         if not row[column]:
@@ -107,46 +125,48 @@ def _row(file: Path, line: int, row: dict[str, str]) -> ImageRecord:
     return ImageRecord(
         path=file.parent / row["path"],
         label=row["label"],
-        group=row.get("group") or row["path"],
+        patient_id=row["patient_id"] or row["path"],
         boxes=boxes,
         mask=mask,
         source=row["source"],
-        centre=row["centre"],
+        site=row["site"],
         body_part=row["body_part"],
     )
 
 
-def write_index(file: Path, studies: Iterable[ImageRecord]) -> None:
-    """Write an index that `read_index` reads back as the same studies; whole or not at all.
+def write_index(file: Path, records: Iterable[ImageRecord]) -> None:
+    """Write an index that `read_index` reads back as the same records; whole or not at all.
 
     A path inside the CSV's folder is written relative to it, so that the folder can move, and any
     other one as an absolute path.
 
     Raises:
-        DataError: no study, an empty label or group, a bad box, or a name that is not text.
+        DataError: no record, an empty label or patient_id, a bad box, or a name that is not text.
     """
     text = io.StringIO(newline="")
     writer = csv.writer(text)
-    writer.writerow(_COLUMNS)
-    listed = list(studies)
+    writer.writerow(COLUMNS)
+    listed = list(records)
     if not listed:
         raise DataError(f"{file}: there is no image to list")
-    for study in listed:
-        if not study.label or not study.group:
-            raise DataError(f"{file}: {study.path}: a study needs a label and a group")
-        for column in _WORDS:
-            if getattr(study, column) != getattr(study, column).strip():
-                raise DataError(f"{file}: {study.path}: space around its {column}")
-        boxes = json.dumps([[float(v) for v in box] for box in study.boxes]) if study.boxes else ""
-        parse_boxes(boxes, f"{file}: {study.path}")
-        path = _written(study.path, file.parent)
-        mask = "" if study.mask is None else _written(study.mask, file.parent)
-        known = (study.label, study.group, study.source, study.centre, study.body_part)
+    for record in listed:
+        if not record.label or not record.patient_id:
+            raise DataError(f"{file}: {record.path}: an image needs a label and a patient_id")
+        for column in _TEXT_COLUMNS:
+            if getattr(record, column) != getattr(record, column).strip():
+                raise DataError(f"{file}: {record.path}: space around its {column}")
+        boxes = (
+            json.dumps([[float(v) for v in box] for box in record.boxes]) if record.boxes else ""
+        )
+        parse_boxes(boxes, f"{file}: {record.path}")
+        path = _written(record.path, file.parent)
+        mask = "" if record.mask is None else _written(record.mask, file.parent)
+        known = (record.label, record.patient_id, record.source, record.site, record.body_part)
         row = (path, *known, boxes, mask)
         try:
             "".join(row).encode()
         except UnicodeEncodeError as error:
-            told = ascii(str(study.path))
+            told = ascii(str(record.path))
             raise DataError(f"{file}: {told}: not valid UTF-8; rename the file") from error
         writer.writerow(row)
     write_atomic(file, text.getvalue().encode())
@@ -180,20 +200,20 @@ def parse_boxes(text: str, where: str) -> tuple[Box, ...]:
 
 
 def _read_class_folders(source: Path) -> list[ImageRecord]:
-    studies = [
+    records = [
         ImageRecord(path, folder.name, str(path.relative_to(source)))
         for folder in sorted(p for p in source.iterdir() if p.is_dir() and p.name[0] != ".")
         for path in find_images(folder)
         if not any(part.startswith(".") for part in path.relative_to(source).parts)
     ]
-    if not studies:
+    if not records:
         raise DataError(f"{source}: neither {INDEX} nor sub-folders with images")
-    return studies
+    return records
 
 
-def check_labels(studies: Iterable[ImageRecord], labels: Sequence[str]) -> None:
-    """Raise DataError unless the studies' labels are exactly the recipe's `labels`."""
-    found = {study.label: study.path for study in studies}
+def check_labels(records: Iterable[ImageRecord], labels: Sequence[str]) -> None:
+    """Raise DataError unless the records' labels are exactly the recipe's `labels`."""
+    found = {record.label: record.path for record in records}
     for label, path in found.items():
         if label not in labels:
             raise DataError(f"{path}: label {label} is not one of {list(labels)}")
@@ -202,54 +222,54 @@ def check_labels(studies: Iterable[ImageRecord], labels: Sequence[str]) -> None:
             raise DataError(f"no image has the label {label}, which the recipe names")
 
 
-def list_sha256(studies: Iterable[ImageRecord], digests: Sequence[str] | None = None) -> str:
-    """Identity of a list of studies: what the files hold, with label, group and boxes.
+def list_sha256(records: Iterable[ImageRecord], digests: Sequence[str] | None = None) -> str:
+    """Identity of a list of records: what the files hold, with label, group and boxes.
 
     Independent of order and of where the set lies, so a copy elsewhere has the same value.
 
     Args:
-        studies: the list.
+        records: the list.
         digests: SHA-256 of each file, as `Radiographs.digests`; None: the files are read here.
 
     Raises:
         DataError: a file cannot be read.
     """
-    listed = list(studies)
+    listed = list(records)
     known = file_digests([s.path for s in listed]) if digests is None else digests
     lines = sorted(
-        json.dumps([digest, s.label, s.group, s.boxes])
+        json.dumps([digest, s.label, s.patient_id, s.boxes])
         for s, digest in zip(listed, known, strict=True)
     )
     return sha256("\n".join(lines).encode())
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """Studies of the recipe's labels, and how many of which other label were left out."""
+class RecordSelection:
+    """Records of the recipe's labels, and how many of which other label were left out."""
 
-    studies: tuple[ImageRecord, ...]
+    records: tuple[ImageRecord, ...]
     left_out: dict[str, int]
 
     def line(self) -> str:
         """Return one line for the log."""
         count = sum(self.left_out.values())
         names = ", ".join(f"{n} {label}" for label, n in sorted(self.left_out.items()))
-        return f"left out {count} of {count + len(self.studies)} studies: {names}"
+        return f"left out {count} of {count + len(self.records)} records: {names}"
 
 
-def select_records(studies: Sequence[ImageRecord], recipe: Recipe) -> Chosen:
-    """Leave out the studies of other labels where the recipe says so.
+def select_records(records: Sequence[ImageRecord], recipe: Recipe) -> RecordSelection:
+    """Leave out the records of other labels where the recipe says so.
 
     Raises:
         DataError: a label that is not the recipe's where `other_labels` is `refuse`, or a label of
-            the recipe that no study has.
+            the recipe that no record has.
     """
     others: Counter[str] = Counter()
     kept = []
-    for study in studies:
-        if recipe.other_labels == "leave out" and study.label not in recipe.labels:
-            others[study.label] += 1
+    for record in records:
+        if recipe.other_labels == "leave out" and record.label not in recipe.labels:
+            others[record.label] += 1
         else:
-            kept.append(study)
+            kept.append(record)
     check_labels(kept, recipe.labels)
-    return Chosen(tuple(kept), dict(others))
+    return RecordSelection(tuple(kept), dict(others))

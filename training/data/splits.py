@@ -1,4 +1,4 @@
-"""Parts to learn from, to choose by and to measure on, divided by whole groups or centres."""
+"""Train, validation and test splits that keep each patient, or each site, whole."""
 
 from __future__ import annotations
 
@@ -14,64 +14,63 @@ from orthoedge.runtime.errors import ConfigError, DataError
 from orthoedge.training.data.index import ImageRecord
 from orthoedge.training.recipe import SplitSettings
 
-PARTS = ("train", "val", "test")
+SPLITS = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
-class Split:
-    """Studies to learn from, to choose by, and to measure on. No group is in two of them."""
+class Splits:
+    """Images to learn from, to choose by and to measure on; no patient is in two of them."""
 
     train: tuple[ImageRecord, ...]
     val: tuple[ImageRecord, ...]
     test: tuple[ImageRecord, ...]
 
 
-def split(
-    studies: Sequence[ImageRecord], settings: SplitSettings, fold: int | None = None
-) -> Split:
-    """Divide into train, val and test; the same whatever the order of the index.
+def split_records(
+    records: Sequence[ImageRecord], settings: SplitSettings, fold: int | None = None
+) -> Splits:
+    """Divide into train, val and test; the order of the index does not matter.
 
-    The test part is whole groups or, by centre, whole centres: those that `test_centres` names; or
-    with `folds`, one of k parts of about equal size, so that each study is tested exactly once; or
-    else a share of `1 - train - val`. What is left is divided by group into train and val in the
-    ratio of their shares. Every part holds every label.
+    The test split holds whole patients or, by site, whole sites: those that `test_sites` names; or
+    with `folds`, one of k folds of about equal size, so that each image is tested exactly once; or
+    else a share of `1 - train - val`. The rest is divided by patient into train and val in the
+    ratio of their shares. Every split holds every label.
 
     Args:
-        studies: the whole set.
+        records: the whole set.
         settings: shares, seed, and what stays whole.
-        fold: which of `settings.folds` is the test part, from 0; None where there are no folds.
+        fold: which of `settings.folds` is the test split, from 0; None where there are no folds.
 
     Raises:
-        DataError: a label is in too few groups or centres to be in each part, a study has no
-            centre, no centre has that name, or a group is in a test centre and in another one.
-        RecipeError: `fold` is not one of the recipe's folds.
+        DataError: a label has too few patients or sites for every split, an image has no site, a
+            site of `test_sites` does not exist, or a patient is in a test site and in another one.
+        ConfigError: `fold` is not one of the recipe's folds.
     """
     _check_fold(settings.folds, fold)
-    studies = sorted(studies, key=lambda s: str(s.path))
+    records = sorted(records, key=lambda r: str(r.path))
     shares = (settings.train, settings.val, 1 - settings.train - settings.val)
-    by_centre = settings.by == "centre"
-    if by_centre:
-        _check_centres(studies, settings.test_centres)
+    by_site = settings.by == "site"
+    if by_site:
+        _check_sites(records, settings.test_sites)
     elif fold is None:
-        return Split(*_divide(studies, "group", shares, PARTS, settings.seed))
-    if settings.test_centres:
-        named = set(settings.test_centres)
-        rest = tuple(s for s in studies if s.centre not in named)
-        test = tuple(s for s in studies if s.centre in named)
+        return Splits(*_divide(records, "patient", shares, SPLITS, settings.seed))
+    if settings.test_sites:
+        named = set(settings.test_sites)
+        rest = tuple(r for r in records if r.site not in named)
+        test = tuple(r for r in records if r.site in named)
     elif fold is None:
-        rest, test = _divide(
-            studies, "centre", (1 - shares[2], shares[2]), ("train with val", "test"), settings.seed
-        )
+        names: Sequence[str] = ("train with val", "test")
+        rest, test = _divide(records, "site", (1 - shares[2], shares[2]), names, settings.seed)
     else:
         names = [f"fold {i}" for i in range(settings.folds)]
         equal = (1 / settings.folds,) * settings.folds
-        folds = _divide(studies, settings.by, equal, names, settings.seed)
-        rest = tuple(s for i, part in enumerate(folds) if i != fold for s in part)
+        folds = _divide(records, settings.by, equal, names, settings.seed)
+        rest = tuple(r for i, members in enumerate(folds) if i != fold for r in members)
         test = folds[fold]
-    if by_centre:
-        _check_test_centres(rest, test)
-    train, val = _divide(rest, "group", shares[:2], PARTS[:2], settings.seed)
-    return Split(train, val, tuple(sorted(test, key=lambda s: (s.group, str(s.path)))))
+    if by_site:
+        _check_test_sites(rest, test)
+    train, val = _divide(rest, "patient", shares[:2], SPLITS[:2], settings.seed)
+    return Splits(train, val, tuple(sorted(test, key=lambda r: (r.patient_id, str(r.path)))))
 
 
 def _check_fold(folds: int, fold: int | None) -> None:
@@ -81,110 +80,111 @@ def _check_fold(folds: int, fold: int | None) -> None:
             f"split.folds is {folds}: a fold from 0 to {folds - 1} is needed, got {got}"
         )
     if not folds and fold is not None:
-        raise ConfigError(f"fold {fold} was asked for, but split.folds is 0")
+        raise ConfigError(f"got fold {fold}, but split.folds is 0")
 
 
-def _check_centres(studies: Sequence[ImageRecord], named: Sequence[str]) -> None:
-    for study in studies:
-        if not study.centre:
+def _check_sites(records: Sequence[ImageRecord], named: Sequence[str]) -> None:
+    for record in records:
+        if not record.site:
             raise DataError(
-                f"{study.path}: has no centre, which split.by=centre needs; fill the index's "
-                "column centre, or split by group"
+                f"{record.path}: has no site, which split.by=site needs; fill the index's column "
+                "site, or split by patient"
             )
-    known = sorted({study.centre for study in studies})
+    known = sorted({record.site for record in records})
     for name in named:
         if name not in known:
             (nearest,) = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
             raise DataError(
-                f"split.test_centres: no study has the centre {name}; did you mean {nearest}? "
-                f"(centres: {', '.join(known)})"
+                f"split.test_sites: no image has the site {name}; did you mean {nearest}? "
+                f"(sites: {', '.join(known)})"
             )
 
 
-def _check_test_centres(rest: Sequence[ImageRecord], test: Sequence[ImageRecord]) -> None:
-    """Refuse a group on both sides of the line, and a label on one side only."""
-    elsewhere = {study.group: study for study in rest}
-    for study in test:
-        other = elsewhere.get(study.group)
+def _check_test_sites(rest: Sequence[ImageRecord], test: Sequence[ImageRecord]) -> None:
+    """Refuse a patient both inside and outside the test sites, and a label on one side only."""
+    elsewhere = {record.patient_id: record for record in rest}
+    for record in test:
+        other = elsewhere.get(record.patient_id)
         if other is not None:
             raise DataError(
-                f"group {study.group} is in the test centre {study.centre} ({study.path}) and in "
-                f"{other.centre} ({other.path}); correct the index's column group, or test both"
+                f"patient {record.patient_id} is in the test site {record.site} ({record.path}) "
+                f"and in {other.site} ({other.path}); correct the index's column patient_id, or "
+                "test both sites"
             )
-    tested = {study.label for study in test}
-    learned = {study.label for study in rest}
-    for label in sorted(tested ^ learned):
-        where = "outside the test centres" if label in tested else "in the test centres"
+    tested = {record.label for record in test}
+    trained = {record.label for record in rest}
+    for label in sorted(tested ^ trained):
+        where = "outside the test sites" if label in tested else "in the test sites"
         raise DataError(f"label {label}: no image {where}, so it cannot be learned and measured")
 
 
 def _divide(
-    studies: Sequence[ImageRecord],
-    unit: Literal["group", "centre"],
+    records: Sequence[ImageRecord],
+    unit: Literal["patient", "site"],
     shares: Sequence[float],
-    parts: Sequence[str],
+    names: Sequence[str],
     seed: int,
 ) -> list[tuple[ImageRecord, ...]]:
-    """Divide whole groups or centres, with each label's share as near to `shares` as they allow.
+    """Divide whole patients or sites, with each label's share as close to `shares` as they allow.
 
-    First every part gets one unit of every label, rarest label first; then each unit, largest
+    First every split gets one unit of every label, rarest label first; then each unit, largest
     first, goes where its labels are furthest behind (Sainte-Laguë's quotient).
     """
     members: dict[str, list[ImageRecord]] = defaultdict(list)
-    for study in sorted(studies, key=lambda s: str(s.path)):
-        members[getattr(study, unit)].append(study)
-    names = sorted(members)
-    np.random.default_rng(seed).shuffle(names)
-    counts = {name: Counter(s.label for s in members[name]) for name in names}
-    total = Counter(s.label for s in studies)
-    have: list[Counter[str]] = [Counter() for _ in parts]
-    part_of: dict[str, int] = {}
+    for record in sorted(records, key=lambda r: str(r.path)):
+        members[record.patient_id if unit == "patient" else record.site].append(record)
+    units = sorted(members)
+    np.random.default_rng(seed).shuffle(units)
+    counts = {name: Counter(r.label for r in members[name]) for name in units}
+    total = Counter(r.label for r in records)
+    assigned: list[Counter[str]] = [Counter() for _ in names]
+    split_of: dict[str, int] = {}
 
-    def assign(name: str, part: int) -> None:
-        part_of[name] = part
-        have[part].update(counts[name])
+    def assign(name: str, split: int) -> None:
+        split_of[name] = split
+        assigned[split].update(counts[name])
 
     units_with = Counter(label for count in counts.values() for label in count)
-    # The small parts first: the largest gets most of the rest anyway. Rounded, because the share
+    # The small splits first: the largest gets most of the rest anyway. Rounded, because the share
     # that two others leave is off by a few ulps.
-    by_size = sorted(range(len(parts)), key=lambda part: round(shares[part], 9))
+    by_size = sorted(range(len(names)), key=lambda split: round(shares[split], 9))
     for label in sorted(total, key=lambda c: (units_with[c], c)):
-        for part in by_size:
-            free = [n for n in names if n not in part_of and counts[n][label]]
-            if have[part][label]:
+        for split in by_size:
+            free = [n for n in units if n not in split_of and counts[n][label]]
+            if assigned[split][label]:
                 continue
             if not free:
                 raise DataError(
                     f"label {label}: {units_with[label]} {unit}(s), {total[label]} image(s); "
-                    f"too few {unit}s to be in {', '.join(parts[:-1])} and {parts[-1]}"
+                    f"too few {unit}s to be in {', '.join(names[:-1])} and {names[-1]}"
                 )
-            assign(min(free, key=lambda n: counts[n].total()), part)
-    for name in sorted((n for n in names if n not in part_of), key=lambda n: -counts[n].total()):
+            assign(min(free, key=lambda n: counts[n].total()), split)
+    for name in sorted((n for n in units if n not in split_of), key=lambda n: -counts[n].total()):
         behind = [
             sum(
-                n * (have[part][label] + n / 2) / (share * total[label])
+                n * (assigned[split][label] + n / 2) / (share * total[label])
                 for label, n in counts[name].items()
             )
-            for part, share in enumerate(shares)
+            for split, share in enumerate(shares)
         ]
         assign(name, int(np.argmin(behind)))
-    divided: list[list[ImageRecord]] = [[] for _ in parts]
+    divided: list[list[ImageRecord]] = [[] for _ in names]
     for name in sorted(members):
-        divided[part_of[name]] += members[name]
-    return [tuple(part) for part in divided]
+        divided[split_of[name]] += members[name]
+    return [tuple(split) for split in divided]
 
 
 def split_in_half(
-    studies: Sequence[ImageRecord], parts: tuple[str, str], seed: int
+    records: Sequence[ImageRecord], names: tuple[str, str], seed: int
 ) -> list[tuple[ImageRecord, ...]]:
-    """Divide into two equal parts by group, each with every label.
+    """Divide into two equal splits by patient, each with every label.
 
     Args:
-        studies: what to divide.
-        parts: names of the two, for the message.
+        records: what to divide.
+        names: of the two splits, for the message.
         seed: of the division.
 
     Raises:
-        DataError: a label is in one group only.
+        DataError: a label has one patient only.
     """
-    return _divide(studies, "group", (0.5, 0.5), parts, seed)
+    return _divide(records, "patient", (0.5, 0.5), names, seed)

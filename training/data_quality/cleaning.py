@@ -71,12 +71,12 @@ def clean(source: Path, out: Path, jobs: int, progress: bool | None = None) -> C
     """
     if (out / INDEX).exists():
         raise DataError(f"{out}: already holds an index; remove it or give another --out")
-    studies = sorted(read_index(source), key=lambda s: str(s.path))
+    records = sorted(read_index(source), key=lambda s: str(s.path))
     shown = sys.stderr.isatty() if progress is None else progress
     with ThreadPoolExecutor(jobs) as pool:
-        reading = pool.map(_see, (study.path for study in studies))
-        seen = list(tqdm(reading, "reading", len(studies), unit="image", disable=not shown))
-    report = judge(studies, seen)
+        reading = pool.map(_see, (record.path for record in records))
+        seen = list(tqdm(reading, "reading", len(records), unit="image", disable=not shown))
+    report = judge(records, seen)
     write_report(out, report)
     if not report.kept:
         raise DataError(
@@ -96,16 +96,16 @@ def _see(path: Path) -> _Seen:
     return _Seen(sha256(data), prints, flaw)
 
 
-def judge(studies: Sequence[ImageRecord], seen: Sequence[_Seen]) -> CleaningReport:
-    """Decide about every study once; the studies come in the order of their paths."""
+def judge(records: Sequence[ImageRecord], seen: Sequence[_Seen]) -> CleaningReport:
+    """Decide about every record once; the records come in the order of their paths."""
     removed: dict[int, Removed] = {}
-    groups = _Groups(study.group for study in studies)
+    groups = _Groups(record.patient_id for record in records)
 
     def remove(index: int, reason: str, detail: str, of: int | None = None) -> None:
-        beside = None if of is None else studies[of]
-        removed.setdefault(index, Removed(studies[index], reason, detail, beside))
+        beside = None if of is None else records[of]
+        removed.setdefault(index, Removed(records[index], reason, detail, beside))
         if beside is not None:
-            groups.join(studies[index].group, beside.group)
+            groups.join(records[index].patient_id, beside.patient_id)
 
     def open_to(index: int) -> bool:
         """What contradicts itself is still held against the rest: a copy of it goes with it."""
@@ -123,51 +123,51 @@ def judge(studies: Sequence[ImageRecord], seen: Sequence[_Seen]) -> CleaningRepo
         if one.flaw is not None:
             remove(index, one.flaw.reason, one.flaw.detail)
     for same in left(one.digest for one in seen):
-        if len({studies[i].label for i in same}) > 1:
+        if len({records[i].label for i in same}) > 1:
             for i in same:
-                other = next(j for j in same if studies[j].label != studies[i].label)
-                remove(i, CONTRADICTS, f"same bytes, labelled {studies[other].label}", other)
+                other = next(j for j in same if records[j].label != records[i].label)
+                remove(i, CONTRADICTS, f"same bytes, labelled {records[other].label}", other)
             continue
-        best = min(same, key=lambda i: _preference(studies[i]))
+        best = min(same, key=lambda i: _preference(records[i]))
         for i in same:
             if i != best:
                 remove(i, "identical file", "same bytes", best)
-    for same in left((study.source, study.label, stem_key(study.path)) for study in studies):
-        copies = [i for i in same if _is_copy(studies[i])]
-        originals = [i for i in same if not _is_copy(studies[i])]
+    for same in left((record.source, record.label, stem_key(record.path)) for record in records):
+        copies = [i for i in same if _is_copy(records[i])]
+        originals = [i for i in same if not _is_copy(records[i])]
         for i in copies:
             if not originals:  # by its name alone nothing is removed, but not parted either
-                groups.join(studies[i].group, studies[copies[0]].group)
+                groups.join(records[i].patient_id, records[copies[0]].patient_id)
             else:
-                near = [j for j in originals if studies[j].path.parent == studies[i].path.parent]
+                near = [j for j in originals if records[j].path.parent == records[i].path.parent]
                 remove(i, "augmented copy", "by its name", (near or originals)[0])
-    rest = [i for i in range(len(studies)) if open_to(i) and seen[i].looks is not None]
+    rest = [i for i in range(len(records)) if open_to(i) and seen[i].looks is not None]
     prints = [seen[i].looks or () for i in rest]
     found = {pair for kind in zip(*prints, strict=True) for pair in alike(kind)}
     pairs = [(rest[a], rest[b]) for a, b in sorted(found)]
     for a, b in pairs:
-        if studies[a].label != studies[b].label:
+        if records[a].label != records[b].label:
             for i, other in ((a, b), (b, a)):
-                remove(i, CONTRADICTS, f"looks alike, labelled {studies[other].label}", other)
+                remove(i, CONTRADICTS, f"looks alike, labelled {records[other].label}", other)
     shared = [(a, b) for a, b in pairs if a not in removed and b not in removed]
     for a, b in shared:
-        groups.join(studies[a].group, studies[b].group)
-    kept = {i: replace(s, group=groups.name(s.group)) for i, s in enumerate(studies)}
+        groups.join(records[a].patient_id, records[b].patient_id)
+    kept = {i: replace(s, patient_id=groups.name(s.patient_id)) for i, s in enumerate(records)}
     return CleaningReport(
-        kept=tuple(study for i, study in kept.items() if i not in removed),
+        kept=tuple(record for i, record in kept.items() if i not in removed),
         removed=tuple(removed[i] for i in sorted(removed)),
         shared=tuple((kept[a], kept[b]) for a, b in shared),
     )
 
 
-def _is_copy(study: ImageRecord) -> bool:
-    return stem_key(study.path) != study.path.stem.lower()
+def _is_copy(record: ImageRecord) -> bool:
+    return stem_key(record.path) != record.path.stem.lower()
 
 
-def _preference(study: ImageRecord) -> tuple[bool, bool, int, str]:
-    """The study to keep of several: an original, with its lesion marked, of the shortest name."""
-    unmarked = not study.boxes and study.mask is None
-    return _is_copy(study), unmarked, len(study.path.stem), str(study.path)
+def _preference(record: ImageRecord) -> tuple[bool, bool, int, str]:
+    """The record to keep of several: an original, with its lesion marked, of the shortest name."""
+    unmarked = not record.boxes and record.mask is None
+    return _is_copy(record), unmarked, len(record.path.stem), str(record.path)
 
 
 class _Groups:

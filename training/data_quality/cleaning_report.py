@@ -21,21 +21,21 @@ CONTRADICTS = "labels contradict"
 
 @dataclass(frozen=True)
 class Removed:
-    """A study that was left out."""
+    """A record that was left out."""
 
-    study: ImageRecord
+    record: ImageRecord
     """As it stood in the index."""
     reason: str
     """One word or two, to count by."""
     detail: str
     """What was found."""
     of: ImageRecord | None
-    """The study it repeats or contradicts."""
+    """The record it repeats or contradicts."""
 
 
 @dataclass(frozen=True)
 class CleaningReport:
-    """Every study of the index is either in `kept` or in `removed`."""
+    """Every record of the index is either in `kept` or in `removed`."""
 
     kept: tuple[ImageRecord, ...]
     """In the order of their paths, with the groups they share from now on."""
@@ -46,12 +46,12 @@ class CleaningReport:
 
     def table(self) -> list[tuple[str, ...]]:
         """Rows of a name, a count for each label and the total; the first row is the head."""
-        labels = sorted({s.label for s in (*self.kept, *(r.study for r in self.removed))})
+        labels = sorted({s.label for s in (*self.kept, *(r.record for r in self.removed))})
         counts: dict[str, Counter[str]] = defaultdict(Counter)
         for one in self.removed:
-            counts[one.reason][one.study.label] += 1
+            counts[one.reason][one.record.label] += 1
         rows = sorted(counts.items(), key=lambda item: (-item[1].total(), item[0]))
-        rows.append(("kept", Counter(study.label for study in self.kept)))
+        rows.append(("kept", Counter(record.label for record in self.kept)))
         body = [(name, *(str(n[label]) for label in labels), str(n.total())) for name, n in rows]
         return [("", *labels, "all"), *body]
 
@@ -75,8 +75,8 @@ class CleaningReport:
                 f"{contradicting} image(s) show what another one shows under a different label: "
                 "all of them are left out; put back by hand what a reader can settle"
             )
-        kept = {study.label for study in self.kept}
-        gone = sorted({r.study.label for r in self.removed} - kept)
+        kept = {record.label for record in self.kept}
+        gone = sorted({r.record.label for r in self.removed} - kept)
         return notes + [f"no image of the label {label} is left" for label in gone]
 
 
@@ -87,21 +87,21 @@ def write_report(out: Path, report: CleaningReport) -> None:
     writer.writerow(("path", "label", "reason", "detail", "of"))
     for one in report.removed:
         of = "" if one.of is None else one.of.path.absolute()
-        writer.writerow((one.study.path.absolute(), one.study.label, one.reason, one.detail, of))
+        writer.writerow((one.record.path.absolute(), one.record.label, one.reason, one.detail, of))
     write_atomic(out / "removed.csv", text.getvalue().encode(errors="backslashreplace"))
     write_atomic(out / "cleaning.md", _markdown(report).encode(errors="backslashreplace"))
     tiles, shown = _removed_tiles(report.removed)
     note = f"{shown} of {len(report.removed)} shown; red: removed, green: the one that stays"
     write_sheet(out / "removed.png", f"{len(report.removed)} removed", note, tiles)
     some = report.shared[: MOST_TILES // 2]
-    pairs = [Tile(study.path, "stays", study.label, False) for pair in some for study in pair]
+    pairs = [Tile(record.path, "stays", record.label, False) for pair in some for record in pair]
     note = f"{len(some)} of {len(report.shared)} pairs shown; both stay, in one group"
     write_sheet(out / "shared.png", f"{len(report.shared)} pairs look alike", note, pairs)
 
 
 def _removed_tiles(removed: Sequence[Removed]) -> tuple[list[Tile], int]:
     """Tiles of as many as fit, every reason in turn, pairs first; and how many they are."""
-    gone = {id(one.study) for one in removed}
+    gone = {id(one.record) for one in removed}
     by_reason: dict[str, list[Removed]] = defaultdict(list)
     for one in removed:
         by_reason[one.reason].append(one)
@@ -114,21 +114,21 @@ def _removed_tiles(removed: Sequence[Removed]) -> tuple[list[Tile], int]:
     tiles = 0
     for turn, reason in turns:
         one = by_reason[reason][turn]
-        if id(one.study) in shown:  # the other side of a contradiction
+        if id(one.record) in shown:  # the other side of a contradiction
             continue
         tiles += 1 if one.of is None else 2
         if tiles > MOST_TILES:
             break
         chosen.append(one)
-        shown |= {id(one.study), id(one.of)} & gone
+        shown |= {id(one.record), id(one.of)} & gone
     chosen.sort(key=lambda one: (one.of is None, one.reason))
     sheet: list[Tile] = []
     for one in chosen:
         if one.of is None:
-            sheet.append(Tile(one.study.path, one.reason, one.detail, True))
+            sheet.append(Tile(one.record.path, one.reason, one.detail, True))
             continue
         too = id(one.of) in gone
-        sheet.append(Tile(one.study.path, one.reason, one.study.label, True))
+        sheet.append(Tile(one.record.path, one.reason, one.record.label, True))
         sheet.append(Tile(one.of.path, "removed too" if too else "stays", one.of.label, too))
     return sheet, len(shown)
 

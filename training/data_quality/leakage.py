@@ -13,7 +13,7 @@ from orthoedge.runtime.image_io.reader import read_image
 from orthoedge.runtime.preprocess import STANDARD
 from orthoedge.training.data.dataset import RadiographDataset
 from orthoedge.training.data.index import ImageRecord
-from orthoedge.training.data.splits import PARTS, Split
+from orthoedge.training.data.splits import SPLITS, Splits
 from orthoedge.training.data_quality.duplicates import (
     Pixels,
     alike,
@@ -29,27 +29,27 @@ _CURE = "run `orthoedge data clean SRC --out DIR` and train on what it leaves"
 
 
 def check_leaks(
-    parts: Split,
+    parts: Splits,
     data: Sequence[RadiographDataset] | None = None,
-    by: Literal["group", "centre"] = "group",
+    by: Literal["patient", "site"] = "patient",
 ) -> None:
     """Refuse a split of which two parts share a radiograph or a patient.
 
-    No two parts may share a group, a file, a file's content (SHA-256), copies by name (`a.png` and
-    `a-rotated1.png` of one source and label, wherever they lie) or one picture, mirrored or turned
-    by quarters as it may be. Inside one part all of these are harmless here.
+    No two splits may share a patient, a file, a file's content (SHA-256), copies by name (`a.png`
+    and `a-rotated1.png` of one source and label, wherever they lie) or one picture, also mirrored
+    or turned by quarters. Inside one split all of these are harmless.
 
     Args:
         parts: train, val and test.
         data: the three parts as they are read already; None: the files are read here.
-        by: the recipe's `split.by`; with `centre`, no centre of the test part may be elsewhere.
+        by: the recipe's `split.by`; with `site`, no site of the test split may be elsewhere.
 
     Raises:
         DataError: naming two files and their parts, what they share, and the cure.
         InputError: a file is not a radiograph.
     """
-    studies = [study for name in PARTS for study in getattr(parts, name)]
-    part_of = [name for name in PARTS for _ in getattr(parts, name)]
+    records = [record for name in SPLITS for record in getattr(parts, name)]
+    part_of = [name for name in SPLITS for _ in getattr(parts, name)]
 
     def refuse(pairs: Iterable[tuple[int, int]], what: str, cure: str) -> None:
         across = [(i, j) for i, j in pairs if part_of[i] != part_of[j]]
@@ -57,30 +57,30 @@ def check_leaks(
             i, j = across[0]
             more = f" ({len(across)} such pairs)" if len(across) > 1 else ""
             raise DataError(
-                f"{studies[i].path} ({part_of[i]}) and {studies[j].path} ({part_of[j]}) "
+                f"{records[i].path} ({part_of[i]}) and {records[j].path} ({part_of[j]}) "
                 f"{what}{more}: {cure}"
             )
 
-    refuse(_equal(s.group for s in studies), "are of one group", "split by group")
-    if by == "centre":
-        tested = {s.centre for s in parts.test}
-        centres = (s.centre if s.centre in tested else i for i, s in enumerate(studies))
-        refuse(_equal(centres), "are of one centre", "split by centre")
-    refuse(_equal(s.path.resolve() for s in studies), "are the same file", _CURE)
-    keys = [(s.source, s.label, stem_key(s.path)) for s in studies]
-    copies = [s.path.stem.lower() != key for s, (*_, key) in zip(studies, keys, strict=True)]
+    refuse(_equal(s.patient_id for s in records), "are of one patient", "split by patient")
+    if by == "site":
+        tested = {s.site for s in parts.test}
+        sites = (r.site if r.site in tested else i for i, r in enumerate(records))
+        refuse(_equal(sites), "are of one site", "split by site")
+    refuse(_equal(s.path.resolve() for s in records), "are the same file", _CURE)
+    keys = [(s.source, s.label, stem_key(s.path)) for s in records]
+    copies = [s.path.stem.lower() != key for s, (*_, key) in zip(records, keys, strict=True)]
     refuse(_equal(keys, copies), "are copies of one image by their names", _CURE)
     if data is None:
-        digests = file_digests([s.path for s in studies])
+        digests = file_digests([s.path for s in records])
     else:
         digests = [digest for part in data for digest in part.digests]
     refuse(_equal(digests), "hold the same bytes", _CURE)
-    prints = _map(_read, studies) if data is None else _looks(data)
+    prints = _map(_read, records) if data is None else _looks(data)
     refuse(alike(prints), "show the same picture", _CURE)
 
 
 def seen_before(data: RadiographDataset, known: Sequence[RadiographDataset]) -> list[ImageRecord]:
-    """The studies of `data` that `known` has too: of the same bytes, or showing the same picture.
+    """The records of `data` that `known` has too: of the same bytes, or showing the same picture.
 
     Args:
         data: whole squares, not crops.
@@ -89,7 +89,7 @@ def seen_before(data: RadiographDataset, known: Sequence[RadiographDataset]) -> 
     same = {digest for part in known for digest in part.digests}
     seen = {i for i, digest in enumerate(data.digests) if digest in same}
     seen |= {j for _, j in alike(_looks(known), _looks([data]))}
-    return [data.studies[i] for i in sorted(seen)]
+    return [data.records[i] for i in sorted(seen)]
 
 
 def _equal(
@@ -114,8 +114,8 @@ def _looks(parts: Sequence[RadiographDataset]) -> list[Pixels]:
     return _map(looks, [image for part in parts for image in part.images])
 
 
-def _read(study: ImageRecord) -> Pixels:
+def _read(record: ImageRecord) -> Pixels:
     try:
-        return looks(STANDARD(read_image(study.path).pixels))
+        return looks(STANDARD(read_image(record.path).pixels))
     except InputError as error:
-        raise InputError(f"{study.path}: {error}") from error
+        raise InputError(f"{record.path}: {error}") from error

@@ -36,11 +36,11 @@ class Shortcut(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """How well one family of features, or all together, predicts the class."""
 
     family: str
-    """source, centre, size, border, exposure, or together."""
+    """source, site, size, border, exposure, or together."""
     balanced_accuracy: float
-    """Mean recall of the classes, over predictions for groups not learned from."""
+    """Mean recall of the classes, over predictions for patients not trained on."""
     low: float
-    """Lower end of its 95 % interval, by bootstrap over groups."""
+    """Lower end of its 95 % interval, by bootstrap over patients."""
     high: float
     """Upper end."""
 
@@ -55,7 +55,7 @@ class ShortcutAudit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     margin: float
     """The audit warns where a lower end is more than this above chance."""
     families: tuple[Shortcut, ...]
-    """In the order of the table; a source or centre that all images share is left out."""
+    """In the order of the table; a source or site that all images share is left out."""
 
     def found(self) -> tuple[Shortcut, ...]:
         """The families that predict the class."""
@@ -108,37 +108,37 @@ class ShortcutAudit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         )
 
 
-def audit(studies: Sequence[ImageRecord], labels: Sequence[str], seed: int) -> ShortcutAudit:
+def audit(records: Sequence[ImageRecord], labels: Sequence[str], seed: int) -> ShortcutAudit:
     """Cross-validate a random forest on source, size, border and exposure, alone and together.
 
     At most 2,000 images are read, the classes as equally as they allow. The result depends on the
-    studies and the seed, not on the order of the index.
+    records and the seed, not on the order of the index.
 
     Args:
-        studies: a labelled set.
+        records: a labelled set.
         labels: its classes.
         seed: of the sample, the folds, the forests and the bootstrap.
 
     Raises:
-        DataError: labels and studies do not match, one class only, or a class of a single group.
+        DataError: labels and records do not match, one class only, or a class of a single patient.
         InputError: a file is not a radiograph.
     """
-    check_labels(studies, labels)
+    check_labels(records, labels)
     if len(labels) < 2:
         raise DataError(f"all images have the label {labels[0]}; the shortcut audit needs two")
-    chosen = _sample(studies, seed)
+    chosen = _sample(records, seed)
     classes = np.array([labels.index(s.label) for s in chosen])
-    groups = np.unique([s.group for s in chosen], return_inverse=True)[1]
+    patients = np.unique([s.patient_id for s in chosen], return_inverse=True)[1]
     folds = _FOLDS
     for index, label in enumerate(labels):
-        found = len(np.unique(groups[classes == index]))
+        found = len(np.unique(patients[classes == index]))
         if found < 2:
-            raise DataError(f"label {label}: {found} group; the shortcut audit needs two or more")
+            raise DataError(f"label {label}: {found} patient; the shortcut audit needs two or more")
         folds = min(folds, found)
     features = shortcut_features(chosen)
     features[TOGETHER] = np.hstack(list(features.values()))
     rng = np.random.default_rng(seed)
-    total = groups.max() + 1
+    total = patients.max() + 1
     draws = rng.multinomial(total, np.full(total, 1 / total), _DRAWS).astype(np.float64)
     rows = []
     for family, values in features.items():
@@ -146,10 +146,10 @@ def audit(studies: Sequence[ImageRecord], labels: Sequence[str], seed: int) -> S
             _TREES, min_samples_leaf=3, class_weight="balanced", random_state=seed
         )
         parts = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-        told = cross_val_predict(forest, values, classes, groups=groups, cv=parts)
-        counts = np.zeros((2, total, len(labels)))  # of all and of the right ones, per group
-        np.add.at(counts[0], (groups, classes), 1)
-        np.add.at(counts[1], (groups, classes), told == classes)
+        told = cross_val_predict(forest, values, classes, groups=patients, cv=parts)
+        counts = np.zeros((2, total, len(labels)))  # of all and of the right ones, per patient
+        np.add.at(counts[0], (patients, classes), 1)
+        np.add.at(counts[1], (patients, classes), told == classes)
         with np.errstate(invalid="ignore"):  # a draw without a class leaves the others
             drawn = np.nanmean((draws @ counts[1]) / (draws @ counts[0]), axis=1)
         low, high = np.quantile(drawn, (0.025, 0.975))
@@ -186,9 +186,9 @@ def write_shortcuts(path: Path, found: ShortcutAudit) -> None:
     write_atomic(path, buffer.getvalue())
 
 
-def _sample(studies: Sequence[ImageRecord], seed: int) -> list[ImageRecord]:
-    """At most `_MOST` studies: one of each class in turn, until the classes run out."""
-    ordered = sorted(studies, key=lambda s: str(s.path))
+def _sample(records: Sequence[ImageRecord], seed: int) -> list[ImageRecord]:
+    """At most `_MOST` records: one of each class in turn, until the classes run out."""
+    ordered = sorted(records, key=lambda s: str(s.path))
     ranked: list[tuple[int, int]] = []
     seen: dict[str, int] = defaultdict(int)
     for index in np.random.default_rng(seed).permutation(len(ordered)):

@@ -21,10 +21,10 @@ _BLACK = 6  # grey level that a shutter or a blank background does not exceed
 _KINDS = ("PNG", "JPEG", "TIFF", "BMP", "DICOM")
 
 
-def shortcut_features(studies: Sequence[ImageRecord]) -> dict[str, Floats]:
+def shortcut_features(records: Sequence[ImageRecord]) -> dict[str, Floats]:
     """Features, float64 (N, F), per family of those that the set has.
 
-    source, centre  which one, where there are several
+    source, site    which one, where there are several
     size            width and height in pixels, aspect, bytes per pixel, bits, file format
     border          grey levels of the outer frame, its black share, collimation margins
     exposure        mean, deviation, percentiles and histogram of the grey levels
@@ -34,12 +34,12 @@ def shortcut_features(studies: Sequence[ImageRecord]) -> dict[str, Floats]:
         InputError: a file is not a radiograph.
     """
     families: dict[str, Floats] = {}
-    for name in ("source", "centre"):
-        values, which = np.unique([getattr(s, name) for s in studies], return_inverse=True)
+    for name in ("source", "site"):
+        values, which = np.unique([getattr(s, name) for s in records], return_inverse=True)
         if len(values) > 1:
             families[name] = np.eye(len(values))[which]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        size, border, exposure = zip(*pool.map(_look, studies), strict=True)
+        size, border, exposure = zip(*pool.map(_look, records), strict=True)
     return families | {
         "size": np.array(size),
         "border": np.array(border),
@@ -47,15 +47,15 @@ def shortcut_features(studies: Sequence[ImageRecord]) -> dict[str, Floats]:
     }
 
 
-def _look(study: ImageRecord) -> tuple[list[float], list[float], list[float]]:
+def _look(record: ImageRecord) -> tuple[list[float], list[float], list[float]]:
     """Size, border and exposure of one file."""
     try:
-        data = study.path.read_bytes()
+        data = record.path.read_bytes()
         image = read_image(data)
     except OSError as error:
-        raise DataError(f"{study.path}: cannot be read: {error.strerror}") from error
+        raise DataError(f"{record.path}: cannot be read: {error.strerror}") from error
     except InputError as error:
-        raise InputError(f"{study.path}: {error}") from error
+        raise InputError(f"{record.path}: {error}") from error
     pixels = image.pixels
     height, width = pixels.shape
     kind = "DICOM" if data[128:132] == b"DICM" else read_header(data).kind

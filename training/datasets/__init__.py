@@ -1,4 +1,4 @@
-"""Published data sets as their publishers ship them, read into studies; no pixel is copied."""
+"""Published data sets as their publishers ship them, read into records; no pixel is copied."""
 
 from __future__ import annotations
 

@@ -37,16 +37,16 @@ _LABELS = {
 # The columns of single bones are filled for tumours alone: as a body part they would be the label.
 _REGIONS = ("upper limb", "lower limb", "pelvis")
 _NOTES = (
-    "groups: centre, age and gender together; the set names no patient, and these three keep the "
-    "images of one in one group",
+    "patient_id: site, age and gender together; the set names no patient, and these three keep "
+    "the images of one patient together",
     "boxes: rectangles and polygons of Annotations/*.json (LabelMe)",
 )
 
 
 def read_btxrd(source: Path, progress: Progress) -> Imported:
-    """Import BTXRD; `centre` is the set's own number, `body_part` its region.
+    """Import BTXRD; `site` is the set's own number of the centre, `body_part` its region.
 
-    A patient who was imaged at two ages is two groups: nothing in the set tells.
+    A patient who was imaged at two ages gets two ids: nothing in the set links them.
 
     Raises:
         DataError: not BTXRD, a column is missing, or no image is left.
@@ -60,11 +60,11 @@ def read_btxrd(source: Path, progress: Progress) -> Imported:
 def _find(root: Path, rows: list[Row]) -> Iterator[ImageRecord | Skipped]:
     listed = {root / "images" / row["image_id"] for row in rows}
     for row in rows:
-        yield _study(root, row)
+        yield _record(root, row)
     yield from unlisted(root / "images", listed, _TABLE)
 
 
-def _study(root: Path, row: Row) -> ImageRecord | Skipped:
+def _record(root: Path, row: Row) -> ImageRecord | Skipped:
     path = root / "images" / row["image_id"]
     if not row["image_id"] or not path.is_file():
         return Skipped(path, f"absent: {_TABLE}, line {row.line}, lists it, but there is no file")
@@ -82,9 +82,9 @@ def _study(root: Path, row: Row) -> ImageRecord | Skipped:
     return ImageRecord(
         path=path,
         label=label,
-        group=f"centre {row['center']}, age {row['age'] or '?'}, {row['gender'] or '?'}",
+        patient_id=f"centre {row['center']}, age {row['age'] or '?'}, {row['gender'] or '?'}",
         boxes=boxes,
         source="btxrd",
-        centre=row["center"],
+        site=row["center"],
         body_part="+".join(region for region in _REGIONS if row[region] == "1"),
     )

@@ -44,7 +44,7 @@ def sub_folders(folder: Path) -> list[Path]:
 def labelled(
     folders: Sequence[tuple[Path, str]], root: Path, source: str
 ) -> Iterator[ImageRecord | Skipped]:
-    """Every file below the folders, as a study with its folder's label or as skipped."""
+    """Every file below the folders, as a record with its folder's label or as skipped."""
     images = {
         folder: [path for path in find_images(folder) if not _hidden(path, folder)]
         for folder, _ in folders
@@ -54,8 +54,8 @@ def labelled(
         if not images[folder]:
             yield Skipped(folder, "empty: no image is in this folder")
         for path in images[folder]:
-            group = copies.get(path) or str(path.relative_to(root))
-            yield ImageRecord(path, label, group, source=source)
+            patient_id = copies.get(path) or str(path.relative_to(root))
+            yield ImageRecord(path, label, patient_id, source=source)
         yield from _others(folder, images[folder])
 
 
@@ -73,7 +73,7 @@ def _hidden(path: Path, folder: Path) -> bool:
 
 
 NOTE = (
-    "groups: the image with its augmented copies, by name (1.jpg and 1-rotated1.jpg are one); "
+    "patient_id: the image with its augmented copies, by name (1.jpg and 1-rotated1.jpg are one); "
     "the set names no patient"
 )
 

@@ -131,9 +131,9 @@ _PARTS = ("hand", "leg", "hip", "shoulder")
 
 
 def read_fracatlas(source: Path, progress: Progress) -> Imported:
-    """Import FracAtlas; the set names neither patient nor centre, so each image is its own group.
+    """Import FracAtlas; the set names no patient and no site, so each image has an id of its own.
 
-    Two views of one patient may thus lie in two groups.
+    Two views of one patient may thus lie in two splits.
 
     Raises:
         DataError: not FracAtlas, a column is missing, the COCO file is broken, or no image is left.
@@ -142,7 +142,7 @@ def read_fracatlas(source: Path, progress: Progress) -> Imported:
     rows = read_csv(root / _TABLE, ("image_id", "fractured", *_PARTS))
     used, boxes_of = find_boxes(root / "Annotations")
     notes = (
-        "groups: the image; the set names no patient, so two views of one may be in two groups",
+        "patient_id: the image; the set names no patient, so two views of one may have two ids",
         f"boxes: {used}",
     )
     return gather(_find(root, rows, boxes_of), root, notes, progress)
@@ -153,13 +153,13 @@ def _find(
 ) -> Iterator[ImageRecord | Skipped]:
     listed = set()
     for row in rows:
-        found = _study(root, row, boxes_of)
+        found = _record(root, row, boxes_of)
         listed.add(found.path)
         yield found
     yield from unlisted(root / "images", listed, f"{_TABLE} with that folder's label")
 
 
-def _study(
+def _record(
     root: Path, row: Row, boxes_of: Callable[[Path], tuple[Box, ...]]
 ) -> ImageRecord | Skipped:
     where = f"{_TABLE}, line {row.line}"
@@ -179,7 +179,7 @@ def _study(
     return ImageRecord(
         path=path,
         label=label,
-        group=path.stem,
+        patient_id=path.stem,
         boxes=boxes,
         source="fracatlas",
         body_part="+".join(part for part in _PARTS if row[part] == "1"),

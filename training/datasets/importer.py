@@ -1,4 +1,4 @@
-"""What every importer gives: studies, what was left out and why, and what a reader should know."""
+"""What every importer gives: records, what was left out and why, and what a reader should know."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Skipped:
-    """A file, folder or row that gives no study."""
+    """A file, folder or row that gives no record."""
 
     path: Path
     """What was left out; for a row, the image that it names."""
@@ -32,14 +32,14 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Imported:
-    """A published data set as studies. Their images lie where they lay."""
+    """A published data set as records. Their images lie where they lay."""
 
-    studies: tuple[ImageRecord, ...]
+    records: tuple[ImageRecord, ...]
     """In the publisher's order."""
     skipped: tuple[Skipped, ...]
     """In the order they were met."""
     notes: tuple[str, ...]
-    """What groups and boxes were made from, one line each."""
+    """Where patient ids and boxes come from, one line each."""
 
 
 def gather(
@@ -64,9 +64,9 @@ def gather(
         else:
             of_path[item.path].append(item)
         progress(done)
-    studies = []
+    records = []
     for path, same in of_path.items():
-        labels = sorted({study.label for study in same})
+        labels = sorted({record.label for record in same})
         if str(path).encode(errors="replace").decode() != str(path):
             skipped += [Skipped(path, "unreadable name: not valid UTF-8")] * len(same)
             continue
@@ -74,13 +74,13 @@ def gather(
             skipped.append(Skipped(path, f"listed with several labels: {', '.join(labels)}"))
             continue
         # One row per box is a common export.
-        boxes = tuple(dict.fromkeys(box for study in same for box in study.boxes))
-        studies.append(replace(same[0], boxes=boxes))
+        boxes = tuple(dict.fromkeys(box for record in same for box in record.boxes))
+        records.append(replace(same[0], boxes=boxes))
         skipped += [Skipped(path, "listed again; its boxes were added") for _ in same[1:]]
-    if not studies:
+    if not records:
         why = f", the first one, {skipped[0].path}: {skipped[0].reason}" if skipped else ""
         raise DataError(f"{source}: no image is left; {len(skipped)} skipped{why}")
-    return Imported(tuple(studies), tuple(skipped), notes)
+    return Imported(tuple(records), tuple(skipped), notes)
 
 
 def find_root(source: Path, marker: str, name: str) -> Path:
@@ -109,13 +109,13 @@ def unlisted(folder: Path, listed: Collection[Path], where: str) -> Iterator[Ski
 
 
 def summary(imported: Imported) -> list[str]:
-    """Lines of a table: images per label, centre and body part, and what was skipped and why."""
-    groups = len({study.group for study in imported.studies})
-    lines = [f"{len(imported.studies)} images in {groups} groups; {len(imported.skipped)} skipped"]
+    """Lines of a table: images per label, site and body part, and what was skipped and why."""
+    count, patients = len(imported.records), len({r.patient_id for r in imported.records})
+    lines = [f"{count} images, {patients} patient ids; {len(imported.skipped)} skipped"]
     lines += [f"  {note}" for note in imported.notes]
-    lines += _table("label", imported.studies, [s.label for s in imported.studies])
-    lines += _table("centre", imported.studies, [s.centre for s in imported.studies])
-    lines += _table("body part", imported.studies, [s.body_part for s in imported.studies])
+    lines += _table("label", imported.records, [s.label for s in imported.records])
+    lines += _table("site", imported.records, [s.site for s in imported.records])
+    lines += _table("body part", imported.records, [s.body_part for s in imported.records])
     reasons = Counter(skipped.reason.partition(":")[0] for skipped in imported.skipped)
     if reasons:
         lines += ["", f"{'skipped':<28} {'images':>8}"]
@@ -123,12 +123,12 @@ def summary(imported: Imported) -> list[str]:
     return lines
 
 
-def _table(title: str, studies: Sequence[ImageRecord], values: list[str]) -> list[str]:
+def _table(title: str, records: Sequence[ImageRecord], values: list[str]) -> list[str]:
     """Images and images with boxes per value; nothing where the set has no such thing."""
     if not any(values):
         return []
     images = Counter(values)
-    boxed = Counter(v for v, study in zip(values, studies, strict=True) if study.boxes)
+    boxed = Counter(v for v, record in zip(values, records, strict=True) if record.boxes)
     lines = ["", f"{title:<28} {'images':>8} {'with boxes':>11}"]
     for value in sorted(images):
         lines.append(f"{value or '(not said)':<28} {images[value]:>8} {boxed[value]:>11}")

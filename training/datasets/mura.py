@@ -29,7 +29,7 @@ from orthoedge.training.datasets.tables import read_lines
 _PARTS = ("train", "valid")
 _LABELS = {"1": (ABNORMAL, "positive"), "0": (NON_AFFECTED, "negative")}
 _NOTES = (
-    "groups: the patient, over all body parts and both of the publisher's parts",
+    "patient_id: the patient's, over all body parts and both of the publisher's splits",
     "boxes: none; the set has no annotations",
 )
 
@@ -52,7 +52,7 @@ def _find(root: Path) -> Iterator[ImageRecord | Skipped]:
         for line, cells in read_lines(file):
             if len(cells) != 1:
                 raise DataError(f"{file}, line {line}: {len(cells)} cells, expected a path alone")
-            found = _study(root, cells[0], labels, f"{part}_labeled_studies.csv")
+            found = _record(root, cells[0], labels, f"{part}_labeled_studies.csv")
             listed.add(found.path)
             yield found
     for part in _PARTS:
@@ -69,7 +69,7 @@ def _read_labels(file: Path) -> dict[str, str]:
     return labels
 
 
-def _study(root: Path, cell: str, labels: dict[str, str], where: str) -> ImageRecord | Skipped:
+def _record(root: Path, cell: str, labels: dict[str, str], where: str) -> ImageRecord | Skipped:
     parts = PurePosixPath(cell).parts
     path = root.joinpath(*parts[1:])  # the first is MURA-v1.1, whatever the folder is called now
     if len(parts) != 6 or ".." in parts:
@@ -83,4 +83,4 @@ def _study(root: Path, cell: str, labels: dict[str, str], where: str) -> ImageRe
     label, word = _LABELS[value]
     if not parts[4].endswith(f"_{word}"):
         return Skipped(path, f"contradictory label: {value} in {where}, folder {parts[4]}")
-    return ImageRecord(path, label, group=parts[3], source="mura", body_part=parts[2])
+    return ImageRecord(path, label, patient_id=parts[3], source="mura", body_part=parts[2])

@@ -11,7 +11,7 @@ from pathlib import Path
 from zipfile import BadZipFile
 
 from orthoedge.runtime.errors import DataError
-from orthoedge.training.data.index import INDEX, ImageRecord, parse_boxes
+from orthoedge.training.data.index import INDEX, ImageRecord, current_columns, parse_boxes
 from orthoedge.training.datasets.folders import NOTE, groups_by_name
 from orthoedge.training.datasets.importer import (
     Imported,
@@ -127,16 +127,19 @@ def read_table(source: Path, progress: Progress) -> Imported:
     file = source / INDEX if source.is_dir() else source
     if not file.is_file():
         raise DataError(f"{file}: no such file; expected a CSV file with columns path and label")
-    rows = read_csv(file, ("path", "label"))
-    if rows and "group" in rows[0].cells:
-        groups, copies = "groups: the column group; an image without one is alone", {}
+    lines = read_lines(file)
+    if lines:
+        lines[0] = (lines[0][0], current_columns(lines[0][1], file))
+    rows = _with_header(file, lines, ("path", "label"))
+    if rows and "patient_id" in rows[0].cells:
+        note, copies = "patient_id: the column; an image without one is alone", {}
     else:
-        groups, copies = NOTE, groups_by_name((file.parent / r["path"], r["label"]) for r in rows)
-    found = (_study(file, row, copies) for row in rows)
-    return gather(found, file, (groups, "boxes: the column boxes"), progress)
+        note, copies = NOTE, groups_by_name((file.parent / r["path"], r["label"]) for r in rows)
+    found = (_record(file, row, copies) for row in rows)
+    return gather(found, file, (note, "boxes: the column boxes"), progress)
 
 
-def _study(file: Path, row: Row, copies: dict[Path, str]) -> ImageRecord | Skipped:
+def _record(file: Path, row: Row, copies: dict[Path, str]) -> ImageRecord | Skipped:
     path = file.parent / row["path"]
     where = f"{file.name}, line {row.line}"
     if not row["path"] or not path.is_file():
@@ -153,10 +156,10 @@ def _study(file: Path, row: Row, copies: dict[Path, str]) -> ImageRecord | Skipp
     return ImageRecord(
         path=path,
         label=row["label"],
-        group=row["group"] or copies.get(path) or row["path"],
+        patient_id=row["patient_id"] or copies.get(path) or row["path"],
         boxes=boxes,
         mask=mask,
         source=row["source"],
-        centre=row["centre"],
+        site=row["site"],
         body_part=row["body_part"],
     )

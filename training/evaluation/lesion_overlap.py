@@ -45,14 +45,14 @@ def cover_of_mask(mask: npt.NDArray[np.bool_], placement: LetterboxTransform, si
 
 
 def read_cover(
-    study: ImageRecord, shape: tuple[int, int], placement: LetterboxTransform, size: int
+    record: ImageRecord, shape: tuple[int, int], placement: LetterboxTransform, size: int
 ) -> Cover | None:
-    """Cover of a study's mask; None without a mask, or where all of it lies outside the field.
+    """Cover of a record's mask; None without a mask, or where all of it lies outside the field.
 
     A mask of another size than its radiograph is stretched over it, as boxes are.
 
     Args:
-        study: with its mask.
+        record: with its mask.
         shape: height and width of the radiograph.
         placement: of the square on it.
         size: S.
@@ -60,10 +60,10 @@ def read_cover(
     Raises:
         DataError: the mask is no image.
     """
-    if study.mask is None:
+    if record.mask is None:
         return None
     # Not by path: OpenCV cannot open every name on every system.
-    data = np.fromfile(study.mask, np.uint8)
+    data = np.fromfile(record.mask, np.uint8)
     # At its own depth, as at 8 bits a 1 of 16 would be 0; unturned, as the radiograph is.
     depth = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
     try:
@@ -71,7 +71,7 @@ def read_cover(
     except cv2.error:  # a header of an absurd size
         mask = None
     if mask is None:
-        raise DataError(f"{study.mask}: not an image; it is the mask of {study.path}")
+        raise DataError(f"{record.mask}: not an image; it is the mask of {record.path}")
     if mask.shape != shape:
         mask = cv2.resize(mask, shape[::-1], interpolation=cv2.INTER_NEAREST)
     cover = cover_of_mask(mask > 0, placement, size)

@@ -70,7 +70,7 @@ def write_evaluation(
         DataError: a lesion's mask is not an image.
     """
     answers, chances = _answers(judged, data, recipe)
-    groups = [study.group for study in data.studies]
+    groups = [record.patient_id for record in data.records]
     point, drawn = bootstrap(answers, groups, recipe.seed)
 
     def one(name: str) -> Interval | None:
@@ -96,10 +96,10 @@ def write_evaluation(
         command=command,
         recipe=recipe.name,
         labels=recipe.labels,
-        list_sha256=list_sha256(data.studies, data.digests),
+        list_sha256=list_sha256(data.records, data.digests),
         images=len(data),
         groups=len(set(groups)),
-        sources=dict(sorted(Counter(study.source for study in data.studies).items())),
+        sources=dict(sorted(Counter(record.source for record in data.records).items())),
         crop=0 if sides[0] == sides[1] else sides[0],
         seen=seen,
         resamples=RESAMPLES,
@@ -155,7 +155,7 @@ def _answers(
             chances["energy_in_box"].append(float(cells.mean()))
     if size == recipe.preprocess.size:  # where a crop lies, only its boxes know
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            covers = pool.map(read_cover, data.studies, data.shapes, data.placements, repeat(size))
+            covers = pool.map(read_cover, data.records, data.shapes, data.placements, repeat(size))
             for index, cover in enumerate(covers):
                 if cover is not None:
                     cells = to_cells(cover, shape)

@@ -39,7 +39,7 @@ from orthoedge.training.phantoms.hardware import field_mask, metal
 from orthoedge.training.phantoms.lesion_site import Site
 
 LABELS = ("fracture", "non-affected", "tumor-benign", "tumor-malignant")
-COLUMNS = ("path", "label", "group", "source", "boxes", "mask", "body_part", "pathology")
+COLUMNS = ("path", "label", "patient_id", "source", "boxes", "mask", "body_part", "pathology")
 _SUBTLE = 0.2
 _SHEET = 6
 

@@ -95,7 +95,7 @@ def _read(source: Path, count: int, what: str) -> LabelledSet:
         images=tuple(study.path for study in chosen),
         labels=tuple(study.label for study in chosen),
         boxes=tuple(study.boxes for study in chosen),
-        groups=tuple(study.group for study in chosen),
+        groups=tuple(study.patient_id for study in chosen),
     )
 
 

@@ -119,7 +119,7 @@ def test_images_that_the_run_was_trained_on_are_refused_even_under_another_name(
     from orthoedge.training.run_folder import load_run
 
     shutil.copytree(others, tmp_path / "set")
-    seen = load_run(tiny_run).split.train[0]
+    seen = load_run(tiny_run).splits.train[0]
     shutil.copy(seen.path, tmp_path / "set" / "images" / "other_name.png")
     with (tmp_path / "set" / "index.csv").open("a", newline="") as index:
         csv.writer(index).writerow(["images/other_name.png", seen.label, "x", "phantom"] + [""] * 4)
@@ -145,7 +145,7 @@ def test_images_of_the_run_that_have_changed_are_told(tiny_run, phantoms, others
     arguments = [tiny_run, "--data", others, "--out", out, "--run-data", moved]
     assert main(["evaluate", *map(str, arguments)]) == 0
     run = load_run(tiny_run)
-    for part in (run.split.train, run.split.val):
+    for part in (run.splits.train, run.splits.val):
         file = moved / part[0].path.relative_to(phantoms)
         content = file.read_bytes()
         shutil.copy(others / "images" / "00000.png", file)

@@ -30,7 +30,7 @@ def parts(tiny_run):
     recipe = run.recipe
     train, val = (
         RadiographDataset(part, recipe.labels, recipe.preprocess)
-        for part in (run.split.train, run.split.val)
+        for part in (run.splits.train, run.splits.val)
     )
     model = export(run.model, recipe.labels, recipe.preprocess)
     return recipe, train, val, open_model(model, recipe.preprocess.size, "x86", "fp32")

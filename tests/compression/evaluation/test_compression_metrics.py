@@ -173,12 +173,12 @@ def in_few_groups(data):
     """The same images as ten patients', each of whom is answered much the same."""
     right = answers_to(data, 0).logits.argmax(1) == data.labels
     rank = np.argsort(np.argsort(right, kind="stable"))
-    pairs = zip(data.studies, rank, strict=True)
-    return radiographs([replace(study, group=f"P{number // 16}") for study, number in pairs])
+    pairs = zip(data.records, rank, strict=True)
+    return radiographs([replace(study, patient_id=f"P{number // 16}") for study, number in pairs])
 
 
 def test_without_boxes_there_is_no_pointing_game_and_the_record_can_be_read_back(data):
-    unmarked = radiographs([replace(study, boxes=()) for study in data.studies])
+    unmarked = radiographs([replace(study, boxes=()) for study in data.records])
     metrics = measured(answers_to(data, 0), answers_to(data, 1), unmarked)
     assert metrics.pointing_game is None
     assert "pointing_game" not in metrics.intervals
@@ -187,7 +187,7 @@ def test_without_boxes_there_is_no_pointing_game_and_the_record_can_be_read_back
 
 
 def test_a_label_without_an_image_is_refused_by_name(data):
-    part = radiographs([study for study in data.studies if study.label != "tumor-benign"])
+    part = radiographs([study for study in data.records if study.label != "tumor-benign"])
     outputs = answers_to(part, 0)
     with pytest.raises(DataError, match="label tumor-benign: none of the"):
         measured(outputs, outputs, part)

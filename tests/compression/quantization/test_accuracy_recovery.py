@@ -106,7 +106,7 @@ def test_layers_go_back_to_float_until_int8_passes(spoiled, capsys):
     assert gap > 0.01, "the ranges were meant to be useless"
     wanted = before[name] + gap / 4
     limit = -wanted if name == "max_ece" else wanted
-    search, judge, trial = spoiled({name: limit}, retreat_layers=3)
+    search, judge, trial = spoiled({name: limit}, float_layers=3)
     hardened = harden(trial, search, judge)
     after = figures(judge.judge(hardened.trial.int8, "int8", "val").metrics)
     assert after[name] >= wanted
@@ -118,7 +118,7 @@ def test_layers_go_back_to_float_until_int8_passes(spoiled, capsys):
 
 
 def test_where_the_layers_are_not_enough_the_weights_are_tuned(spoiled, capsys):
-    search, judge, trial = spoiled({"min_teacher_cosine": 1.0}, retreat_layers=1, tune_epochs=1)
+    search, judge, trial = spoiled({"min_teacher_cosine": 1.0}, float_layers=1, qat_epochs=1)
     hardened = harden(trial, search, judge)
     assert hardened.tuned
     assert hardened.trial.fp32 != trial.fp32
@@ -127,7 +127,7 @@ def test_where_the_layers_are_not_enough_the_weights_are_tuned(spoiled, capsys):
 
 
 def test_engines_that_disagree_are_a_failure_too(spoiled, capsys):
-    search, judge, trial = spoiled({"max_engine_rmse": 0.0}, retreat_layers=1, tune_epochs=0)
+    search, judge, trial = spoiled({"max_engine_rmse": 0.0}, float_layers=1, qat_epochs=0)
     hardened = harden(trial, search, judge)
     assert len(hardened.retreat.layers) == 1
     assert "logit RMSE between engines" in capsys.readouterr().err

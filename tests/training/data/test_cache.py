@@ -23,7 +23,7 @@ BOX = (0.25, 0.25, 0.5, 0.75)
 
 
 @pytest.fixture
-def studies(tmp_path: Path) -> list[ImageRecord]:
+def records(tmp_path: Path) -> list[ImageRecord]:
     rng = np.random.default_rng(0)
     found = []
     for i in range(6):
@@ -36,9 +36,9 @@ def studies(tmp_path: Path) -> list[ImageRecord]:
 
 
 def read(
-    studies: list[ImageRecord], folder: Path | None, preprocess: Preprocess = PLAIN
+    records: list[ImageRecord], folder: Path | None, preprocess: Preprocess = PLAIN
 ) -> RadiographDataset:
-    return RadiographDataset(studies, ("a", "b"), preprocess, progress=False, cache=folder)
+    return RadiographDataset(records, ("a", "b"), preprocess, progress=False, cache=folder)
 
 
 def files(folder: Path) -> list[Path]:
@@ -56,11 +56,11 @@ def no_decoding(monkeypatch: pytest.MonkeyPatch):
     return forbid
 
 
-def test_what_is_mapped_is_what_was_decoded(studies, tmp_path, no_decoding):
-    fresh = read(studies, None)
-    first = read(studies, tmp_path / "cache")
+def test_what_is_mapped_is_what_was_decoded(records, tmp_path, no_decoding):
+    fresh = read(records, None)
+    first = read(records, tmp_path / "cache")
     no_decoding()
-    again = read(studies, tmp_path / "cache")
+    again = read(records, tmp_path / "cache")
     for data in (first, again):
         assert data.images.tobytes() == fresh.images.tobytes()
         assert data.boxes == fresh.boxes
@@ -68,31 +68,31 @@ def test_what_is_mapped_is_what_was_decoded(studies, tmp_path, no_decoding):
     assert len(files(tmp_path / "cache")) == 1
 
 
-def test_another_file_time_size_setting_or_order_is_another_cache(studies, tmp_path):
+def test_another_file_time_size_setting_or_order_is_another_cache(records, tmp_path):
     folder = tmp_path / "cache"
-    read(studies, folder)
-    os.utime(studies[0].path, ns=(1, 1))
-    read(studies, folder)
-    read(studies[::-1], folder)
-    read(studies[:5], folder)
+    read(records, folder)
+    os.utime(records[0].path, ns=(1, 1))
+    read(records, folder)
+    read(records[::-1], folder)
+    read(records[:5], folder)
     larger = Preprocess(size=96, field="crop", clahe_stage="after", clahe_clip=2.0, clahe_tiles=8)
-    assert read(studies, folder, larger).images.shape == (6, 96, 96)
+    assert read(records, folder, larger).images.shape == (6, 96, 96)
     assert len(files(folder)) == 5
 
 
-def test_boxes_and_labels_are_no_part_of_the_cache(studies, tmp_path, no_decoding):
-    read(studies, tmp_path / "cache")
+def test_boxes_and_labels_are_no_part_of_the_cache(records, tmp_path, no_decoding):
+    read(records, tmp_path / "cache")
     no_decoding()
-    other = [ImageRecord(s.path, "b", s.group) for s in studies]
+    other = [ImageRecord(s.path, "b", s.patient_id) for s in records]
     data = read(other, tmp_path / "cache")
     assert set(data.boxes) == {()}
     assert data.labels.tolist() == [1] * 6
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "foreign", "empty", "longer"])
-def test_a_damaged_cache_is_made_anew_and_said(studies, tmp_path, damage, capsys):
+def test_a_damaged_cache_is_made_anew_and_said(records, tmp_path, damage, capsys):
     folder = tmp_path / "cache"
-    whole = read(studies, folder).images.tobytes()
+    whole = read(records, folder).images.tobytes()
     (file,) = files(folder)
     content = bytearray(file.read_bytes())
     if damage == "flipped":
@@ -100,48 +100,48 @@ def test_a_damaged_cache_is_made_anew_and_said(studies, tmp_path, damage, capsys
     changed = {"truncated": content[:-5000], "foreign": b"PK\x03\x04" * 99, "empty": b""}
     file.write_bytes(content + b"1" if damage == "longer" else changed.get(damage, content))
     capsys.readouterr()
-    assert read(studies, folder).images.tobytes() == whole
+    assert read(records, folder).images.tobytes() == whole
     assert f"{file}: damaged, made anew" in capsys.readouterr().err
-    read(studies, folder)
+    read(records, folder)
     assert capsys.readouterr().err == ""
 
 
 def test_a_disk_that_fills_while_caching_is_told_and_nothing_half_written_remains(
-    studies, tmp_path, small_files
+    records, tmp_path, small_files
 ):
     folder = tmp_path / "cache"
     told = r"the disk is full: 6 preprocessed images need 0\.0 MB, \d+\.\d MB are free; --cache DIR"
     with small_files(20_000), pytest.raises(DataError, match=told):
-        read(studies, folder)
+        read(records, folder)
     assert list(folder.iterdir()) == []
 
 
 def test_a_disk_that_is_too_full_is_told_before_decoding(
-    studies, tmp_path, monkeypatch, no_decoding
+    records, tmp_path, monkeypatch, no_decoding
 ):
     usage = shutil.disk_usage(tmp_path)._replace(free=1_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
     no_decoding()
     with pytest.raises(DataError, match=r"the disk is full.*0\.0 MB are free"):
-        read(studies, tmp_path / "cache")
+        read(records, tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
 
 
-def test_a_folder_that_cannot_be_made_is_told(studies, tmp_path):
+def test_a_folder_that_cannot_be_made_is_told(records, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="no cache can be kept: Not a directory; --cache DIR"):
-        read(studies, tmp_path / "file" / "cache")
+        read(records, tmp_path / "file" / "cache")
 
 
-def test_an_image_that_cannot_be_read_leaves_no_cache(studies, tmp_path):
-    studies[3].path.write_text("text")
+def test_an_image_that_cannot_be_read_leaves_no_cache(records, tmp_path):
+    records[3].path.write_text("text")
     with pytest.raises(InputError, match=r"3\.png: not an image"):
-        read(studies, tmp_path / "cache")
+        read(records, tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
 
 
 def test_half_of_a_cache_that_was_killed_is_no_reason_to_call_the_disk_full(
-    studies, tmp_path, monkeypatch
+    records, tmp_path, monkeypatch
 ):
     folder = tmp_path / "cache"
     folder.mkdir()
@@ -152,7 +152,7 @@ def test_half_of_a_cache_that_was_killed_is_no_reason_to_call_the_disk_full(
         shutil, "disk_usage", lambda folder: usage._replace(free=0 if left.exists() else 1 << 30)
     )
     remove_stale_temporaries.cache_clear()
-    read(studies, folder)
+    read(records, folder)
     assert not left.exists()
 
 

@@ -1,4 +1,4 @@
-"""Studies, their split and their images."""
+"""Records, their split and their images."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_folder_per_class_is_an_index_too(tmp_path):
     _image(tmp_path / "y" / "deep" / "2.PNG")
     (tmp_path / "y" / "notes.txt").write_text("not an image")
     (tmp_path / "y" / "folder.png").mkdir()
-    assert [(s.label, s.group) for s in read_index(tmp_path)] == [
+    assert [(s.label, s.patient_id) for s in read_index(tmp_path)] == [
         ("x", "x/1.png"),
         ("y", "y/deep/2.PNG"),
     ]
@@ -105,8 +105,8 @@ def test_hidden_folders_are_neither_classes_nor_images_of_one(tmp_path):
 def test_a_byte_order_mark_is_no_part_of_an_index(tmp_path):
     _image(tmp_path / "1.png", 0)
     (tmp_path / "index.csv").write_bytes(b"\xef\xbb\xbfpath,label\n1.png,a\n")
-    (study,) = read_index(tmp_path)
-    assert (study.path, study.label) == (tmp_path / "1.png", "a")
+    (record,) = read_index(tmp_path)
+    assert (record.path, record.label) == (tmp_path / "1.png", "a")
 
 
 @pytest.mark.parametrize(
@@ -124,33 +124,33 @@ def test_an_absurd_box_is_one_clear_line(tmp_path, boxes):
 @pytest.mark.parametrize("stage", ["after", "before", "none"])
 def test_training_sees_the_runtimes_preprocessing_byte_for_byte(tmp_path, stage):
     preprocess = Preprocess(size=96, field="crop", clahe_stage=stage, clahe_clip=2.0, clahe_tiles=8)
-    studies = []
+    records = []
     for i, shape in enumerate([(300, 200), (90, 250), (64, 64), (500, 410)]):
         _image(tmp_path / f"{i}.png", i, shape)
-        studies.append(ImageRecord(tmp_path / f"{i}.png", "ab"[i % 2], str(i)))
-    data = RadiographDataset(studies, ("a", "b"), preprocess, progress=False)
-    for i, study in enumerate(studies):
+        records.append(ImageRecord(tmp_path / f"{i}.png", "ab"[i % 2], str(i)))
+    data = RadiographDataset(records, ("a", "b"), preprocess, progress=False)
+    for i, record in enumerate(records):
         image, label = data[i]
         assert image.shape == (1, 96, 96)
         assert image.dtype == np.uint8
-        assert image.tobytes() == preprocess(read_image(study.path).pixels).tobytes()
+        assert image.tobytes() == preprocess(read_image(record.path).pixels).tobytes()
         assert label == i % 2
     assert data.labels.tolist() == [0, 1, 0, 1]
 
 
 def test_a_label_that_the_recipe_does_not_name_is_refused(tmp_path):
-    study = ImageRecord(tmp_path / "a.png", "cyst", "g")
+    record = ImageRecord(tmp_path / "a.png", "cyst", "g")
     with pytest.raises(DataError, match="label cyst is not one of"):
-        RadiographDataset([study], ("a", "b"), load_recipe("tiny").preprocess)
+        RadiographDataset([record], ("a", "b"), load_recipe("tiny").preprocess)
 
 
 def test_labels_and_recipe_must_name_the_same_classes():
-    studies = [ImageRecord(Path(f"{label}.png"), label, label) for label in "ab"]
-    check_labels(studies, ("b", "a"))
+    records = [ImageRecord(Path(f"{label}.png"), label, label) for label in "ab"]
+    check_labels(records, ("b", "a"))
     with pytest.raises(DataError, match=r"b\.png: label b is not one of"):
-        check_labels(studies, ("a", "c"))
+        check_labels(records, ("a", "c"))
     with pytest.raises(DataError, match="no image has the label c"):
-        check_labels(studies, ("a", "b", "c"))
+        check_labels(records, ("a", "b", "c"))
 
 
 def test_an_image_that_cannot_be_read_is_named(tmp_path):
@@ -178,9 +178,9 @@ def test_a_mark_in_its_box_is_in_the_mapped_box_of_the_square(tmp_path):
     pixels[200:230, 100:130] = 170
     cv2.imwrite(str(tmp_path / "a.png"), pixels)
     box = (100 / 180, 200 / 300, 130 / 180, 230 / 300)
-    study = ImageRecord(tmp_path / "a.png", "a", "g", (box,))
+    record = ImageRecord(tmp_path / "a.png", "a", "g", (box,))
     plain = Preprocess(size=128, field="keep", clahe_stage="none", clahe_clip=2.0, clahe_tiles=8)
-    data = RadiographDataset([study], ("a",), plain, progress=False)
+    data = RadiographDataset([record], ("a",), plain, progress=False)
     assert points_at(data.images[0].astype(float), data.boxes[0])
     x0, y0, x1, y1 = np.array(data.boxes[0][0]) * 128
     found = np.argwhere(data.images[0] > 120)

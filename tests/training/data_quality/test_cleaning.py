@@ -12,7 +12,7 @@ from orthoedge.runtime.errors import DataError
 from orthoedge.runtime.preprocess import STANDARD
 from orthoedge.training.data.dataset import RadiographDataset
 from orthoedge.training.data.index import ImageRecord, read_index, write_index
-from orthoedge.training.data.splits import Split
+from orthoedge.training.data.splits import Splits
 from orthoedge.training.data_quality.acceptance import Limits, examine
 from orthoedge.training.data_quality.cleaning import clean
 from orthoedge.training.data_quality.contact_sheet import (
@@ -39,19 +39,19 @@ def dirty(originals, tmp_path):
     """Planted set: 12 phantoms and one of each fault; folder with index.csv."""
     folder = tmp_path / "dirty"
     shutil.copytree(originals, folder)
-    studies = read_index(folder)
-    images = [cv2.imread(str(s.path), cv2.IMREAD_GRAYSCALE) for s in studies]
+    records = read_index(folder)
+    images = [cv2.imread(str(s.path), cv2.IMREAD_GRAYSCALE) for s in records]
 
-    def add(name, image, label, group="new"):
+    def add(name, image, label, patient="new"):
         path = folder / "images" / name
         if isinstance(image, bytes):
             path.write_bytes(image)
         else:
             assert cv2.imwrite(str(path), image)
-        studies.append(ImageRecord(path, label, group + name, source="phantom"))
+        records.append(ImageRecord(path, label, patient + name, source="phantom"))
 
-    png = [s.path.read_bytes() for s in studies]
-    labels = [s.label for s in studies]
+    png = [s.path.read_bytes() for s in records]
+    labels = [s.label for s in records]
     other = next(label for label in labels if label != labels[3])
     colour = np.zeros((192, 192, 3), np.uint8)
     colour[:] = cv2.resize(images[0], (192, 192))[..., None] * np.array([1, 0.6, 0.3])
@@ -71,7 +71,7 @@ def dirty(originals, tmp_path):
     add("00006-rotated1.png", cv2.resize(images[6][10:-10, 20:], (150, 150)), labels[6])
     add("lone-rotated1.png", cv2.GaussianBlur(images[7][40:, 30:], (0, 0), 3), labels[7])
     add("lone-rotated1-rotated2.png", images[8][30:, 50:150], labels[7])
-    write_index(folder / "index.csv", studies)
+    write_index(folder / "index.csv", records)
     return folder
 
 
@@ -96,8 +96,8 @@ EXPECTED = {
 
 def test_each_planted_fault_is_removed_for_its_reason_and_nothing_is_lost(dirty, tmp_path):
     report = clean(dirty, tmp_path / "out", 2, False)
-    assert {r.study.path.name: r.reason for r in report.removed} == EXPECTED
-    everything = [s.path for s in (*report.kept, *(r.study for r in report.removed))]
+    assert {r.record.path.name: r.reason for r in report.removed} == EXPECTED
+    everything = [s.path for s in (*report.kept, *(r.record for r in report.removed))]
     assert sorted(everything) == sorted(s.path for s in read_index(dirty))
 
 
@@ -110,7 +110,7 @@ def test_the_written_index_holds_what_the_report_keeps(dirty, tmp_path):
 
 def test_what_shows_one_picture_shares_one_group(dirty, tmp_path):
     report = clean(dirty, tmp_path / "out", 2, False)
-    group = {s.path.name: s.group for s in report.kept}
+    group = {s.path.name: s.patient_id for s in report.kept}
     assert group["mirrored.png"] == group["00004.png"]
     assert group["lone-rotated1.png"] == group["lone-rotated1-rotated2.png"]  # by name alone
     assert len(set(group.values())) == len(group) - 2
@@ -120,8 +120,8 @@ def test_what_shows_one_picture_shares_one_group(dirty, tmp_path):
 
 
 def test_a_third_copy_of_a_contradiction_goes_with_it(originals, tmp_path):
-    studies = read_index(originals)
-    first, other = studies[0], next(s for s in studies if s.label != studies[0].label)
+    records = read_index(originals)
+    first, other = records[0], next(s for s in records if s.label != records[0].label)
     image = cv2.imread(str(first.path), cv2.IMREAD_GRAYSCALE)
     for name in ("same.png", "smaller.png", f"{first.path.stem}-rotated1.png"):
         cv2.imwrite(str(tmp_path / name), cv2.resize(image, None, fx=0.9, fy=0.9))
@@ -134,37 +134,39 @@ def test_a_third_copy_of_a_contradiction_goes_with_it(originals, tmp_path):
             tmp_path / f"{first.path.stem}-rotated1.png", first.label, "z", source=first.source
         ),
     ]
-    write_index(tmp_path / "set.csv", [*studies, *added])
+    write_index(tmp_path / "set.csv", [*records, *added])
     report = clean(tmp_path / "set.csv", tmp_path / "out", 1, False)
-    assert {r.study.path for r in report.removed} == {first.path, *(s.path for s in added)}
+    assert {r.record.path for r in report.removed} == {first.path, *(s.path for s in added)}
 
 
 def test_what_is_left_is_not_refused_by_training(originals, tmp_path):
     """Training compares the field alone: a frame must not hide a copy from cleaning either."""
-    studies = read_index(originals)
+    records = read_index(originals)
     framed = []
-    for study in studies[:4]:
-        image = cv2.imread(str(study.path), cv2.IMREAD_GRAYSCALE)
-        path = tmp_path / f"framed{study.path.name}"
+    for record in records[:4]:
+        image = cv2.imread(str(record.path), cv2.IMREAD_GRAYSCALE)
+        path = tmp_path / f"framed{record.path.name}"
         cv2.imwrite(str(path), cv2.copyMakeBorder(image, 40, 40, 40, 40, cv2.BORDER_CONSTANT))
-        framed.append(ImageRecord(path, study.label, path.name))
-    write_index(tmp_path / "set.csv", [*studies, *framed])
+        framed.append(ImageRecord(path, record.label, path.name))
+    write_index(tmp_path / "set.csv", [*records, *framed])
     kept = clean(tmp_path / "set.csv", tmp_path / "out", 1, False).kept
     read = [RadiographDataset([s], [s.label], STANDARD) for s in kept]
     for i, one in enumerate(kept):
         for j in range(i):
-            if one.group != kept[j].group:
-                check_leaks(Split((kept[j],), (one,), ()), (read[j], read[i]))
+            if one.patient_id != kept[j].patient_id:
+                check_leaks(Splits((kept[j],), (one,), ()), (read[j], read[i]))
 
 
 def test_a_removed_copy_ties_the_groups_of_its_patient(originals, tmp_path):
-    studies = read_index(originals)
+    records = read_index(originals)
     copy = tmp_path / "again.png"
-    shutil.copy(studies[0].path, copy)
-    again = ImageRecord(copy, studies[0].label, studies[1].group)  # the patient of another image
-    write_index(tmp_path / "set.csv", [*studies, again])
+    shutil.copy(records[0].path, copy)
+    again = ImageRecord(
+        copy, records[0].label, records[1].patient_id
+    )  # the patient of another image
+    write_index(tmp_path / "set.csv", [*records, again])
     kept = {s.path: s for s in clean(tmp_path / "set.csv", tmp_path / "out", 1, False).kept}
-    assert kept[studies[0].path].group == kept[studies[1].path].group
+    assert kept[records[0].path].patient_id == kept[records[1].path].patient_id
 
 
 def test_cleaning_what_is_clean_removes_nothing(dirty, tmp_path):
@@ -221,14 +223,14 @@ def test_the_sheet_shows_each_removed_image_beside_the_one_it_repeats(dirty, tmp
 
 
 def test_a_sheet_of_many_has_sixty_tiles_and_every_reason(originals, tmp_path):
-    studies = read_index(originals)
+    records = read_index(originals)
     for k in range(70):
         path = tmp_path / f"broken{k}.png"
         path.write_bytes(b"x" * (2000 + k))
-        studies.append(ImageRecord(path, studies[0].label, str(path)))
+        records.append(ImageRecord(path, records[0].label, str(path)))
     copy = tmp_path / "copy.png"
-    shutil.copy(studies[0].path, copy)
-    write_index(tmp_path / "set.csv", [*studies, ImageRecord(copy, studies[0].label, "c")])
+    shutil.copy(records[0].path, copy)
+    write_index(tmp_path / "set.csv", [*records, ImageRecord(copy, records[0].label, "c")])
     clean(tmp_path / "set.csv", tmp_path / "out", 2, False)
     assert frames(tmp_path / "out" / "removed.png", KEPT) == 1
     assert frames(tmp_path / "out" / "removed.png", REMOVED) == 59

@@ -14,38 +14,38 @@ from orthoedge.runtime.errors import DataError, InputError
 from orthoedge.runtime.preprocess import STANDARD
 from orthoedge.training.data.dataset import RadiographDataset
 from orthoedge.training.data.index import ImageRecord, read_index
-from orthoedge.training.data.splits import PARTS, Split, split
+from orthoedge.training.data.splits import SPLITS, Splits, split_records
 from orthoedge.training.data_quality.leakage import check_leaks, seen_before
 from orthoedge.training.recipe import SplitSettings
 
-SEVENTY = SplitSettings(train=0.7, val=0.15, seed=0, by="group", test_centres=(), folds=0)
+SEVENTY = SplitSettings(train=0.7, val=0.15, seed=0, by="patient", test_sites=(), folds=0)
 CURE = "orthoedge data clean SRC --out DIR"
 
 
 @pytest.fixture
-def parts(phantoms) -> Split:
-    """A dozen studies, four in each part, of one label."""
-    studies = [s for s in read_index(phantoms) if s.label == "fracture"][:12]
-    return Split(tuple(studies[:4]), tuple(studies[4:8]), tuple(studies[8:]))
+def parts(phantoms) -> Splits:
+    """A dozen records, four in each part, of one label."""
+    records = [s for s in read_index(phantoms) if s.label == "fracture"][:12]
+    return Splits(tuple(records[:4]), tuple(records[4:8]), tuple(records[8:]))
 
 
-def _add(parts: Split, part: str, study: ImageRecord) -> Split:
-    return replace(parts, **{part: (*getattr(parts, part), study)})
+def _add(parts: Splits, part: str, record: ImageRecord) -> Splits:
+    return replace(parts, **{part: (*getattr(parts, part), record)})
 
 
-def _plant(study: ImageRecord, path: Path) -> ImageRecord:
-    """`study` as its copy at `path` under another group, so that only the copy can be found."""
-    return replace(study, path=path, group="planted")
+def _plant(record: ImageRecord, path: Path) -> ImageRecord:
+    """`record` as its copy at `path` of another patient, so that only the copy can be found."""
+    return replace(record, path=path, patient_id="planted")
 
 
 def _rewritten(change):
     """A kind of leak: the picture changed a little, under a name that does not tell."""
 
-    def plant(study: ImageRecord, folder: Path) -> ImageRecord:
+    def plant(record: ImageRecord, folder: Path) -> ImageRecord:
         path = folder / "other.png"
-        pixels = cv2.imread(str(study.path), cv2.IMREAD_GRAYSCALE)
+        pixels = cv2.imread(str(record.path), cv2.IMREAD_GRAYSCALE)
         cv2.imwrite(str(path), np.ascontiguousarray(change(pixels)))
-        return _plant(study, path)
+        return _plant(record, path)
 
     return plant
 
@@ -53,22 +53,22 @@ def _rewritten(change):
 def _named(name: str):
     """A kind of leak: a name that tells, above a picture turned by 30 degrees."""
 
-    def plant(study: ImageRecord, folder: Path) -> ImageRecord:
-        path = folder / name.format(study.path.stem)
-        pixels = cv2.imread(str(study.path), cv2.IMREAD_GRAYSCALE)
+    def plant(record: ImageRecord, folder: Path) -> ImageRecord:
+        path = folder / name.format(record.path.stem)
+        pixels = cv2.imread(str(record.path), cv2.IMREAD_GRAYSCALE)
         turn = cv2.getRotationMatrix2D((48, 48), 30, 1)
         cv2.imwrite(str(path), cv2.warpAffine(pixels, turn, (96, 96)))
-        return _plant(study, path)
+        return _plant(record, path)
 
     return plant
 
 
-def _copied(study: ImageRecord, folder: Path) -> ImageRecord:
-    return _plant(study, Path(shutil.copy(study.path, folder / "other.png")))
+def _copied(record: ImageRecord, folder: Path) -> ImageRecord:
+    return _plant(record, Path(shutil.copy(record.path, folder / "other.png")))
 
 
-def _same_file(study: ImageRecord, folder: Path) -> ImageRecord:
-    return _plant(study, study.path.parent / ".." / study.path.parent.name / study.path.name)
+def _same_file(record: ImageRecord, folder: Path) -> ImageRecord:
+    return _plant(record, record.path.parent / ".." / record.path.parent.name / record.path.name)
 
 
 def _jpeg(pixels):
@@ -108,16 +108,16 @@ def test_a_radiograph_in_two_parts_is_refused_by_file_and_part(
 
 
 def test_a_group_and_a_centre_in_two_parts_are_refused(parts):
-    straddling = replace(parts.test[0], group=parts.val[0].group)
-    with pytest.raises(DataError, match=r"\(val\) and .* \(test\) are of one group"):
+    straddling = replace(parts.test[0], patient_id=parts.val[0].patient_id)
+    with pytest.raises(DataError, match=r"\(val\) and .* \(test\) are of one patient"):
         check_leaks(replace(parts, test=(straddling, *parts.test[1:])))
-    here, there = (tuple(replace(s, centre=c) for s in parts.train) for c in ("here", "there"))
-    test = tuple(replace(s, centre="there") for s in parts.test)
-    val = tuple(replace(s, centre="here") for s in parts.val)
-    check_leaks(Split(here, val, test), by="centre")
-    with pytest.raises(DataError, match=r"\(train\) and .* \(test\) are of one centre"):
-        check_leaks(Split(there, val, test), by="centre")
-    check_leaks(Split(there, val, test))
+    here, there = (tuple(replace(s, site=c) for s in parts.train) for c in ("here", "there"))
+    test = tuple(replace(s, site="there") for s in parts.test)
+    val = tuple(replace(s, site="here") for s in parts.val)
+    check_leaks(Splits(here, val, test), by="site")
+    with pytest.raises(DataError, match=r"\(train\) and .* \(test\) are of one site"):
+        check_leaks(Splits(there, val, test), by="site")
+    check_leaks(Splits(there, val, test))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -137,14 +137,14 @@ def test_equal_names_of_different_pictures_are_no_leak(parts, tmp_path):
 
 
 def test_a_split_of_phantoms_is_clean_as_files_and_as_the_networks_squares(phantoms, tmp_path):
-    parts = split(read_index(phantoms), SEVENTY)
+    parts = split_records(read_index(phantoms), SEVENTY)
     check_leaks(parts)
     copy = _add(parts, "test", KINDS["mirror image"][0](parts.train[3], tmp_path))
 
-    labels = sorted({study.label for study in parts.train})
+    labels = sorted({record.label for record in parts.train})
 
-    def squares(of: Split):
-        return [RadiographDataset(getattr(of, part), labels, STANDARD) for part in PARTS]
+    def squares(of: Splits):
+        return [RadiographDataset(getattr(of, part), labels, STANDARD) for part in SPLITS]
 
     check_leaks(parts, squares(parts))
     with pytest.raises(DataError, match="the same picture"):
@@ -152,8 +152,8 @@ def test_a_split_of_phantoms_is_clean_as_files_and_as_the_networks_squares(phant
 
 
 def test_what_was_seen_before_is_told_and_copies_among_the_new_are_not(parts, tmp_path):
-    def read(studies):
-        return RadiographDataset(studies, ["fracture"], STANDARD)
+    def read(records):
+        return RadiographDataset(records, ["fracture"], STANDARD)
 
     assert seen_before(read(parts.test), [read(parts.train), read(parts.val)]) == []
     kinds = ("bytes", "mirror image")
@@ -172,4 +172,4 @@ def test_an_image_that_cannot_be_read_is_named(parts, tmp_path):
     (tmp_path / "text.png").write_text("text")
     broken = replace(parts.val[0], path=tmp_path / "text.png")
     with pytest.raises(InputError, match=r"text\.png: not an image"):
-        check_leaks(_add(parts, "train", replace(broken, group="planted")))
+        check_leaks(_add(parts, "train", replace(broken, patient_id="planted")))

@@ -27,13 +27,13 @@ PER_CLASS = 60
 def _set(folder: Path, change=lambda pixels, ill, i: pixels) -> list[ImageRecord]:
     """Smoothed noise; `change` plants a shortcut."""
     rng = np.random.default_rng(0)
-    studies = []
+    records = []
     for i in range(2 * PER_CLASS):
         noise = rng.uniform(20, 170, (64, 48)).astype(np.float32)
         pixels = change(cv2.GaussianBlur(noise, (0, 0), 2), i % 2 == 0, i)
         cv2.imwrite(str(folder / f"{i:03d}.png"), np.clip(pixels, 0, 255).astype(np.uint8))
-        studies.append(ImageRecord(folder / f"{i:03d}.png", LABELS[i % 2], str(i), source="one"))
-    return studies
+        records.append(ImageRecord(folder / f"{i:03d}.png", LABELS[i % 2], str(i), source="one"))
+    return records
 
 
 def _framed(pixels, ill, i):
@@ -60,28 +60,28 @@ def test_a_planted_shortcut_is_found_by_its_family(tmp_path, family):
 
 
 def test_a_class_from_sources_of_its_own_is_found_and_said_in_plain_words(tmp_path):
-    studies = [
-        replace(s, source=f"{s.label} {i % 3}", centre=f"centre {i // 2 % 2}")
+    records = [
+        replace(s, source=f"{s.label} {i % 3}", site=f"site {i // 2 % 2}")
         for i, s in enumerate(_set(tmp_path))
     ]
-    found = audit(studies, LABELS, 0)
-    assert [f.family for f in found.families][:2] == ["source", "centre"]
+    found = audit(records, LABELS, 0)
+    assert [f.family for f in found.families][:2] == ["source", "site"]
     assert [f.family for f in found.found()] == ["source", TOGETHER]
     first, second = found.lines()
-    assert "source 100%, centre " in first
+    assert "source 100%, site " in first
     assert second.startswith("warning: source alone predicts the class with 100% (chance 50%)")
     assert second.endswith("accuracy on this set says little about diagnosis")
 
 
 def test_noise_is_no_shortcut_and_the_result_is_the_seeds_alone(tmp_path):
-    studies = _set(tmp_path)
-    found = audit(studies, LABELS, 0)
+    records = _set(tmp_path)
+    found = audit(records, LABELS, 0)
     assert [f.family for f in found.families] == ["size", "border", "exposure", TOGETHER]
     assert not found.warns
     assert found.warning == ""
     assert len(found.lines()) == 1
-    assert found.images == len(studies)
-    assert audit(studies[::-1], LABELS, 0) == found
+    assert found.images == len(records)
+    assert audit(records[::-1], LABELS, 0) == found
     assert msgspec.json.decode(msgspec.json.encode(found), type=ShortcutAudit) == found
 
 
@@ -89,15 +89,15 @@ def test_what_tells_one_group_from_another_does_not_count(tmp_path):
     # Ten images of each patient share an exposure of their own; the class is another matter.
     level = np.random.default_rng(1).permutation(12) * 10
     patient = [2 * (i // 20) + i % 2 for i in range(2 * PER_CLASS)]
-    studies = _set(tmp_path, lambda pixels, ill, i: pixels * 0.3 + level[patient[i]])
+    records = _set(tmp_path, lambda pixels, ill, i: pixels * 0.3 + level[patient[i]])
     assert not audit(
-        [replace(s, group=str(p)) for s, p in zip(studies, patient, strict=True)], LABELS, 0
+        [replace(s, patient_id=str(p)) for s, p in zip(records, patient, strict=True)], LABELS, 0
     ).warns
 
 
 def test_at_most_two_thousand_images_are_read_the_rare_class_whole(tmp_path, monkeypatch):
-    studies = _set(tmp_path)
-    rare = [s for s in studies if s.label == "ill"][:12]
+    records = _set(tmp_path)
+    rare = [s for s in records if s.label == "ill"][:12]
     monkeypatch.setattr("orthoedge.training.data_quality.shortcut_audit._MOST", 40)
     read = []
 
@@ -108,14 +108,14 @@ def test_at_most_two_thousand_images_are_read_the_rare_class_whole(tmp_path, mon
     monkeypatch.setattr(
         "orthoedge.training.data_quality.shortcut_audit.shortcut_features", features
     )
-    found = audit([*rare, *(s for s in studies if s.label == "well")], LABELS, 0)
+    found = audit([*rare, *(s for s in records if s.label == "well")], LABELS, 0)
     assert found.images == len(read) == 40
     assert set(rare) < set(read)
 
 
 def test_real_radiographs_of_one_source_per_class_raise_the_warning(real_data):
-    studies = read_index(real_data / "fracture_small")
-    found = audit(studies, ("fracture", "non-affected"), 0)
+    records = read_index(real_data / "fracture_small")
+    found = audit(records, ("fracture", "non-affected"), 0)
     assert [f.family for f in found.found()] == ["source", "size", "border", "exposure", TOGETHER]
     assert "source alone predicts the class with 100% (chance 50%)" in found.lines()[1]
 
@@ -136,11 +136,11 @@ def test_the_table_and_the_picture_show_every_family(tmp_path):
 
 
 def test_a_set_that_cannot_be_audited_is_refused(tmp_path):
-    studies = _set(tmp_path)
-    with pytest.raises(DataError, match="label ill: 1 group"):
-        audit([replace(s, group="g") for s in studies], LABELS, 0)
+    records = _set(tmp_path)
+    with pytest.raises(DataError, match="label ill: 1 patient"):
+        audit([replace(s, patient_id="g") for s in records], LABELS, 0)
     with pytest.raises(DataError, match="all images have the label ill"):
-        audit(studies[::2], LABELS[:1], 0)
-    studies[5].path.write_text("text")
+        audit(records[::2], LABELS[:1], 0)
+    records[5].path.write_text("text")
     with pytest.raises(InputError, match=r"005\.png: not an image"):
-        audit(studies, LABELS, 0)
+        audit(records, LABELS, 0)

@@ -42,7 +42,7 @@ def reason_of(imported, name):
 def test_an_annotation_that_cannot_be_read_costs_its_image_alone(btxrd, text, told):
     (btxrd / "Annotations" / "IMG000001.json").write_text(text)
     imported = import_dataset("btxrd", btxrd)
-    assert len(imported.studies) == 3
+    assert len(imported.records) == 3
     reason = reason_of(imported, "IMG000001.jpeg")
     assert reason.startswith(told)
     assert "\n" not in reason
@@ -62,7 +62,7 @@ def test_a_byte_order_mark_is_no_part_of_an_annotation_or_a_table(btxrd, fracatl
     yolo = fracatlas / "Annotations" / "YOLO"
     yolo.mkdir()
     (yolo / "IMG0000019.txt").write_bytes(b"\xef\xbb\xbf0 0.5 0.5 0.5 0.25\n")
-    boxes = {s.path.stem: s.boxes for s in import_dataset("fracatlas", fracatlas).studies}
+    boxes = {s.path.stem: s.boxes for s in import_dataset("fracatlas", fracatlas).records}
     assert boxes["IMG0000019"] == ((0.25, 0.375, 0.75, 0.625),)
 
 

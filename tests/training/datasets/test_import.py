@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from orthoedge.cli.main import main
 from orthoedge.runtime.errors import DataError
 from orthoedge.training.data.index import ImageRecord, read_index, write_index
-from orthoedge.training.data.splits import split
+from orthoedge.training.data.splits import split_records
 from orthoedge.training.data_quality.leakage import check_leaks
 from orthoedge.training.datasets import import_dataset
 from orthoedge.training.recipe import SplitSettings
@@ -31,7 +31,7 @@ BOXES = st.lists(st.builds(lambda x, y: (x[0], y[0], x[1], y[1]), CUTS, CUTS), m
 
 
 @st.composite
-def studies(draw):
+def records(draw):
     names = draw(st.lists(NAMES, min_size=1, max_size=4, unique_by=lambda n: n.casefold()))
     return [
         (
@@ -41,10 +41,10 @@ def studies(draw):
             ImageRecord(
                 path=Path(name),
                 label=draw(TEXT.filter(bool)),
-                group=draw(TEXT.filter(bool)),
+                patient_id=draw(TEXT.filter(bool)),
                 boxes=tuple(draw(BOXES)),
                 source=draw(TEXT),
-                centre=draw(TEXT),
+                site=draw(TEXT),
                 body_part=draw(TEXT),
             ),
         )
@@ -53,18 +53,18 @@ def studies(draw):
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(drawn=studies())
+@given(drawn=records())
 def test_an_index_is_read_back_as_it_was_written(tmp_path_factory, drawn):
     base = tmp_path_factory.mktemp("any")
     written = []
-    for folder, name, masked, study in drawn:
+    for folder, name, masked, record in drawn:
         path = base / folder / f"i{name}"
         mask = base / folder / f"m{name}" if masked else None
         for file in filter(None, (path, mask)):
             file.parent.mkdir(parents=True, exist_ok=True)
             file.touch()
-        fields = {"label": study.label, "group": study.group, "boxes": study.boxes}
-        known = {"source": study.source, "centre": study.centre, "body_part": study.body_part}
+        fields = {"label": record.label, "patient_id": record.patient_id, "boxes": record.boxes}
+        known = {"source": record.source, "site": record.site, "body_part": record.body_part}
         written.append(ImageRecord(path=path, mask=mask, **fields, **known))
     index = base / "set" / "index.csv"
     write_index(index, written)
@@ -80,7 +80,7 @@ def test_a_set_can_move_with_its_index_and_images_elsewhere_are_absolute(tmp_pat
     write_index(index, [ImageRecord(path, "x", "g") for path in listed[:2]])
     with index.open(newline="") as lines:
         rows = list(csv.DictReader(lines))
-    assert ",".join(rows[0]) == "path,label,group,source,centre,body_part,boxes,mask"
+    assert ",".join(rows[0]) == "path,label,patient_id,source,site,body_part,boxes,mask"
     assert [row["path"] for row in rows] == ["images/a.png", str(outside)]
     write_index(index, [ImageRecord(listed[2], "x", "g")])
     assert read_index(index)[0].path.is_absolute()
@@ -89,10 +89,10 @@ def test_a_set_can_move_with_its_index_and_images_elsewhere_are_absolute(tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("study", "told"),
+    ("record", "told"),
     [
-        (ImageRecord(Path("a.png"), "", "g"), "needs a label and a group"),
-        (ImageRecord(Path("a.png"), "x", ""), "needs a label and a group"),
+        (ImageRecord(Path("a.png"), "", "g"), "needs a label and a patient_id"),
+        (ImageRecord(Path("a.png"), "x", ""), "needs a label and a patient_id"),
         (ImageRecord(Path("a.png"), "x", "g", ((0.5, 0, 0.5, 1),)), r"expected \[x0"),
         (
             ImageRecord(Path(os.fsdecode(b"a\xff.png")), "x", "g"),
@@ -101,9 +101,9 @@ def test_a_set_can_move_with_its_index_and_images_elsewhere_are_absolute(tmp_pat
         (None, "there is no image to list"),
     ],
 )
-def test_an_index_that_could_not_be_read_back_is_not_written(tmp_path, study, told):
+def test_an_index_that_could_not_be_read_back_is_not_written(tmp_path, record, told):
     with pytest.raises(DataError, match=told):
-        write_index(tmp_path / "index.csv", [study] if study else [])
+        write_index(tmp_path / "index.csv", [record] if record else [])
     assert list(tmp_path.iterdir()) == []
 
 
@@ -128,13 +128,13 @@ def test_a_published_set_becomes_an_index_and_no_pixel_is_copied(name, request, 
     assert files(source) == before
     assert sorted(path.name for path in out.iterdir()) == ["index.csv", "skipped.csv"]
     imported = import_dataset(name, source)
-    assert read_index(out) == list(imported.studies)
+    assert read_index(out) == list(imported.records)
     with (out / "skipped.csv").open(newline="") as lines:
         rows = list(csv.DictReader(lines))
     assert rows == [{"path": str(s.path), "reason": s.reason} for s in imported.skipped]
     printed = capsys.readouterr().out
-    assert f"{len(imported.studies)} images in " in printed
-    for label in {study.label for study in imported.studies}:
+    assert f"{len(imported.records)} images, " in printed
+    for label in {record.label for record in imported.records}:
         assert f"\n{label} " in printed
 
 
@@ -143,14 +143,14 @@ def test_a_split_of_an_import_with_augmented_copies_leaks_none(tmp_path):
         for k in range(8):
             for part, name in (("train", f"{k}"), ("train", f"{k}-rotated1"), ("val", f"{k}-aug")):
                 picture(tmp_path / part / label / f"{name}.png")
-    studies = import_dataset("kaggle", tmp_path).studies
-    shares = SplitSettings(train=0.6, val=0.2, seed=0, by="group", test_centres=(), folds=0)
-    parts = split(studies, shares)
+    records = import_dataset("kaggle", tmp_path).records
+    shares = SplitSettings(train=0.6, val=0.2, seed=0, by="patient", test_sites=(), folds=0)
+    parts = split_records(records, shares)
     check_leaks(parts)
-    assert len(studies) == 48
-    alone = [ImageRecord(**{**vars(study), "group": str(study.path)}) for study in studies]
+    assert len(records) == 48
+    alone = [ImageRecord(**{**vars(record), "patient_id": str(record.path)}) for record in records]
     with pytest.raises(DataError, match=r"-rotated1|-aug"):
-        check_leaks(split(alone, shares))
+        check_leaks(split_records(alone, shares))
 
 
 def test_the_table_counts_labels_centres_body_parts_boxes_and_reasons(btxrd, tmp_path, capsys):
@@ -158,7 +158,7 @@ def test_the_table_counts_labels_centres_body_parts_boxes_and_reasons(btxrd, tmp
     assert main(["data", "import", "btxrd", str(btxrd), "--out", str(tmp_path / "out")]) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     for line in (
-        "4 images in 3 groups; 1 skipped",
+        "4 images, 3 patient ids; 1 skipped",
         "tumor-malignant 1 1",
         "non-affected 2 0",
         "1 2 2",
@@ -220,6 +220,6 @@ def test_clean_takes_what_import_wrote(kaggle, tmp_path, capsys):
     assert main(["data", "clean", str(listed), "--out", str(cleaned)]) == 0
     assert capsys.readouterr().out
     assert files(kaggle) == before
-    left = {study.path for study in read_index(cleaned)}
-    assert left < {study.path for study in read_index(listed)}
+    left = {record.path for record in read_index(cleaned)}
+    assert left < {record.path for record in read_index(listed)}
     assert not any(path.match("train/fractured/11.jpg") for path in left)

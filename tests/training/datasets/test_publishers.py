@@ -1,4 +1,4 @@
-"""Published data sets give labels, groups and boxes, and say what they skip and why."""
+"""Published data sets give labels, patients and boxes, and say what they skip and why."""
 
 import shutil
 
@@ -19,7 +19,7 @@ from tests.helpers.dataset_files import (
 
 
 def by_name(imported, root):
-    return {study.path.relative_to(root).as_posix(): study for study in imported.studies}
+    return {record.path.relative_to(root).as_posix(): record for record in imported.records}
 
 
 def reasons(imported, root):
@@ -28,23 +28,23 @@ def reasons(imported, root):
 
 def test_btxrd_gives_label_centre_region_and_boxes_of_the_outlines(btxrd):
     imported = import_dataset("btxrd", btxrd)
-    studies = by_name(imported, btxrd)
-    assert {name: (s.label, s.centre, s.body_part) for name, s in studies.items()} == {
+    records = by_name(imported, btxrd)
+    assert {name: (s.label, s.site, s.body_part) for name, s in records.items()} == {
         "images/IMG000001.jpeg": ("tumor-malignant", "1", "pelvis"),
         "images/IMG000002.jpeg": ("tumor-benign", "1", "lower limb"),
         "images/IMG000003.jpeg": ("non-affected", "2", "upper limb"),
         "images/IMG003720.jpg": ("non-affected", "3", "lower limb"),
     }
     # The rectangle, given from its lower right corner, with its own outline; and one outline alone.
-    first = studies["images/IMG000001.jpeg"].boxes
+    first = records["images/IMG000001.jpeg"].boxes
     assert first == ((0.25, 0.2, 0.75, 0.5), (0.0, 0.6, 0.1, 1.0))
-    assert studies["images/IMG000002.jpeg"].boxes == ((0.125, 0.1, 0.375, 0.4),)
-    assert {s.source for s in imported.studies} == {"btxrd"}
+    assert records["images/IMG000002.jpeg"].boxes == ((0.125, 0.1, 0.375, 0.4),)
+    assert {s.source for s in imported.records} == {"btxrd"}
     assert imported.skipped == ()
 
 
 def test_btxrd_keeps_what_may_be_one_patient_in_one_group(btxrd):
-    groups = [study.group for study in import_dataset("btxrd", btxrd).studies]
+    groups = [record.patient_id for record in import_dataset("btxrd", btxrd).records]
     assert groups[0] == groups[1]
     assert len(set(groups)) == 3
 
@@ -84,20 +84,20 @@ def test_btxrd_skips_what_contradicts_itself_and_says_why(btxrd):
         "IMG000099.jpeg": "absent: dataset.xlsx, line 7, lists it, but there is no file",
     }
     table = "\n".join(summary(imported))
-    assert "1 images in 1 groups; 9 skipped" in table
+    assert "1 images, 1 patient ids; 9 skipped" in table
     assert "contradictory label                 2" in table
 
 
 def test_fracatlas_gives_label_parts_and_the_boxes_of_its_coco_file(fracatlas):
     imported = import_dataset("fracatlas", fracatlas)
-    studies = by_name(imported, fracatlas / "images")
-    assert {name: (s.label, s.group, s.body_part, s.centre) for name, s in studies.items()} == {
+    records = by_name(imported, fracatlas / "images")
+    assert {name: (s.label, s.patient_id, s.body_part, s.site) for name, s in records.items()} == {
         "Non_fractured/IMG0000000.jpg": ("non-affected", "IMG0000000", "leg", ""),
         "Fractured/IMG0000019.jpg": ("fracture", "IMG0000019", "hand", ""),
         "Fractured/IMG0000025.jpg": ("fracture", "IMG0000025", "hand+shoulder", ""),
     }
-    assert studies["Fractured/IMG0000019.jpg"].boxes == ((0.25, 0.5, 0.75, 0.75),)
-    assert studies["Fractured/IMG0000025.jpg"].boxes == ((0, 0, 0.1, 0.1), (0.5, 0.5, 1, 1))
+    assert records["Fractured/IMG0000019.jpg"].boxes == ((0.25, 0.5, 0.75, 0.75),)
+    assert records["Fractured/IMG0000025.jpg"].boxes == ((0, 0, 0.1, 0.1), (0.5, 0.5, 1, 1))
     assert imported.notes[1] == "boxes: Annotations/COCO JSON/COCO_fracture_masks.json"
 
 
@@ -131,9 +131,9 @@ def test_fracatlas_with_neither_takes_pascal_voc_and_says_so(fracatlas):
     )
     (voc / "IMG0000025.xml").write_text("<annotation>")
     imported = import_dataset("fracatlas", fracatlas)
-    studies = by_name(imported, fracatlas / "images")
-    assert studies["Fractured/IMG0000019.jpg"].boxes == ((0.25, 0.5, 0.75, 0.75),)
-    assert studies["Non_fractured/IMG0000000.jpg"].boxes == ()
+    records = by_name(imported, fracatlas / "images")
+    assert records["Fractured/IMG0000019.jpg"].boxes == ((0.25, 0.5, 0.75, 0.75),)
+    assert records["Non_fractured/IMG0000000.jpg"].boxes == ()
     assert "PASCAL VOC" in imported.notes[1]
     assert [s.path.name for s in imported.skipped] == ["IMG0000025.jpg"]
 
@@ -141,7 +141,7 @@ def test_fracatlas_with_neither_takes_pascal_voc_and_says_so(fracatlas):
 def test_fracatlas_without_annotations_says_that_there_are_no_boxes(fracatlas):
     shutil.rmtree(fracatlas / "Annotations")
     imported = import_dataset("fracatlas", fracatlas)
-    assert [study.boxes for study in imported.studies] == [(), (), ()]
+    assert [record.boxes for record in imported.records] == [(), (), ()]
     assert imported.notes[1] == "boxes: none; there are no annotations"
 
 
@@ -184,15 +184,15 @@ def test_a_broken_coco_file_is_told_and_not_replaced_in_silence(fracatlas):
 
 
 def test_mura_groups_by_patient_over_body_parts_and_keeps_its_own_labels(mura):
-    studies = by_name(import_dataset("mura", mura), mura)
-    assert len(studies) == 7
-    assert {(s.label, s.group, s.body_part) for s in studies.values()} == {
+    records = by_name(import_dataset("mura", mura), mura)
+    assert len(records) == 7
+    assert {(s.label, s.patient_id, s.body_part) for s in records.values()} == {
         ("abnormal", "patient00466", "XR_ELBOW"),
         ("non-affected", "patient00466", "XR_ELBOW"),
         ("non-affected", "patient00466", "XR_WRIST"),
         ("abnormal", "patient11185", "XR_WRIST"),
     }
-    assert studies["valid/XR_WRIST/patient11185/study1_positive/image3.png"].label == "abnormal"
+    assert records["valid/XR_WRIST/patient11185/study1_positive/image3.png"].label == "abnormal"
 
 
 def test_mura_skips_what_is_absent_unlabelled_or_contradictory(mura):
@@ -208,7 +208,7 @@ def test_mura_skips_what_is_absent_unlabelled_or_contradictory(mura):
     with (mura / "train_labeled_studies.csv").open("a") as labels:
         labels.write("MURA-v1.1/train/XR_ELBOW/patient00001/study1_positive/,0\n")
     imported = import_dataset("mura", mura)
-    assert len(imported.studies) == 6
+    assert len(imported.records) == 6
     assert reasons(imported, mura) == {
         "train/XR_ELBOW/patient00466/study1_positive/image2.png": (
             "absent: it is listed, but there is no file"
@@ -231,8 +231,8 @@ def test_mura_skips_what_is_absent_unlabelled_or_contradictory(mura):
 
 def test_kaggle_keeps_augmented_copies_in_one_group_over_its_three_parts(kaggle):
     root = kaggle / kaggle.name  # as its archive unpacks
-    studies = by_name(import_dataset("kaggle", kaggle), root)
-    assert {name: (s.label, s.group) for name, s in studies.items()} == {
+    records = by_name(import_dataset("kaggle", kaggle), root)
+    assert {name: (s.label, s.patient_id) for name, s in records.items()} == {
         "train/fractured/10.jpg": ("fracture", "fracture/10"),
         "train/fractured/10-rotated1-rotated1.jpg": ("fracture", "fracture/10"),
         "val/fractured/10-rotated2.jpg": ("fracture", "fracture/10"),
@@ -260,8 +260,8 @@ def test_folders_are_the_classes(tmp_path):
     (root / "b" / "notes.txt").write_text("text")
     (root / "c").mkdir()
     imported = import_dataset("folders", root)
-    studies = by_name(imported, root)
-    assert {name: (s.label, s.group, s.source) for name, s in studies.items()} == {
+    records = by_name(imported, root)
+    assert {name: (s.label, s.patient_id, s.source) for name, s in records.items()} == {
         "a/1.png": ("a", "a/1.png", "wrists"),
         "a/deep/2.png": ("a", "a/deep/2.png", "wrists"),
         "b/1.png": ("b", "b/1.png", "wrists"),
@@ -287,13 +287,13 @@ def test_a_table_skips_bad_rows_and_keeps_the_rest(tmp_path):
         "g.png,y,,,,,\n"
     )
     imported = import_dataset("table", tmp_path / "set.csv")
-    studies = by_name(imported, tmp_path)
-    assert {name: (s.label, s.group, s.centre) for name, s in studies.items()} == {
+    records = by_name(imported, tmp_path)
+    assert {name: (s.label, s.patient_id, s.site) for name, s in records.items()} == {
         "a.png": ("x", "p1", "C"),
         "d.png": ("x", "p1", "C"),
         "g.png": ("y", "g.png", ""),
     }
-    assert studies["a.png"].boxes == ((0.1, 0.2, 0.5, 1),)
+    assert records["a.png"].boxes == ((0.1, 0.2, 0.5, 1),)
     told = reasons(imported, tmp_path)
     assert told["b.png"] == "no label: set.csv, line 3, column label: empty"
     assert told["c.png"].startswith("bad box: set.csv, line 4, column boxes: expected [x0")
@@ -306,8 +306,8 @@ def test_a_table_without_groups_keeps_augmented_copies_together(tmp_path):
     for name in ("a.png", "a-rotated1.png", "b.png"):
         picture(tmp_path / name)
     (tmp_path / "index.csv").write_text("path,label\na.png,x\na-rotated1.png,x\nb.png,x\n")
-    studies = import_dataset("table", tmp_path).studies
-    assert [s.group == studies[0].group for s in studies] == [True, True, False]
+    records = import_dataset("table", tmp_path).records
+    assert [s.patient_id == records[0].patient_id for s in records] == [True, True, False]
 
 
 @pytest.mark.parametrize(
@@ -347,9 +347,9 @@ def test_a_missing_column_names_the_file_the_line_and_the_column(btxrd, fracatla
 def test_numbers_that_a_spreadsheet_keeps_as_fractions_or_text_are_the_same(btxrd):
     row = btxrd_row("IMG000003.jpeg", 2.0, "12", "M ", tumor=1.0, benign="1", upper_limb=True)
     workbook(btxrd / "dataset.xlsx", BTXRD_COLUMNS, [row, [None] * 37])
-    (study,) = import_dataset("btxrd", btxrd).studies
-    assert (study.label, study.centre, study.body_part) == ("tumor-benign", "2", "upper limb")
-    assert study.group == "centre 2, age 12, M"
+    (record,) = import_dataset("btxrd", btxrd).records
+    assert (record.label, record.site, record.body_part) == ("tumor-benign", "2", "upper limb")
+    assert record.patient_id == "centre 2, age 12, M"
 
 
 @pytest.mark.parametrize(

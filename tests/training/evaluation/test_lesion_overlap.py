@@ -111,8 +111,8 @@ def test_masks_of_any_depth_and_size_are_read(tmp_path, form):
     mask[60:140, 90:150] = 1
     if form == "half the size":
         mask = mask[::2, ::2]
-    study = study_with(tmp_path, png(mask))
-    cover = read_cover(study, *PLACED)
+    record = study_with(tmp_path, png(mask))
+    cover = read_cover(record, *PLACED)
     placement = PLACED[1]
     full = np.zeros((300, 220), bool)
     full[60:140, 90:150] = True
@@ -120,9 +120,9 @@ def test_masks_of_any_depth_and_size_are_read(tmp_path, form):
 
 
 def test_no_mask_and_an_empty_one_give_no_cover(tmp_path):
-    study = study_with(tmp_path, png(np.zeros((300, 220), np.uint8)))
-    assert read_cover(study, *PLACED) is None
-    assert read_cover(ImageRecord(study.path, "fracture", "1"), *PLACED) is None
+    record = study_with(tmp_path, png(np.zeros((300, 220), np.uint8)))
+    assert read_cover(record, *PLACED) is None
+    assert read_cover(ImageRecord(record.path, "fracture", "1"), *PLACED) is None
 
 
 @pytest.mark.parametrize("content", [b"", b"not an image"])
