@@ -6,12 +6,14 @@ from typing import Literal
 
 import msgspec
 
-from orthoedge.runtime.bundles.validation import check_fields
-from orthoedge.runtime.engine import Precision, calibrated_as
+from orthoedge.runtime.engine import PRECISIONS, Precision, calibrated_as
 from orthoedge.runtime.errors import BundleError, ConfigError
+from orthoedge.runtime.image_statistics import STATISTICS_SIZE, STATISTICS_TERMS
 from orthoedge.runtime.preprocess import Preprocess
 
 SCHEMA = 3
+# Far above any network here; larger values would only cause large allocations.
+_MOST_CLASSES, _MOST_FEATURES = 1_000, 2**16
 
 
 class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -43,6 +45,17 @@ class Graph(_Record, frozen=True):
     opset: int
     """ONNX operator set."""
 
+    def check(self) -> None:
+        """Raise BundleError unless every size is in its range."""
+        for name, largest in (
+            ("classes", _MOST_CLASSES),
+            ("features", _MOST_FEATURES),
+            ("map_height", self.size),
+            ("map_width", self.size),
+        ):
+            count = getattr(self, name)
+            _require(1 <= count <= largest, f"graph.{name} is {count}, expected 1 to {largest}")
+
 
 class OutOfDistribution(_Record, frozen=True):
     """Score that rises from training images to other pictures (outlier exposure)."""
@@ -62,6 +75,19 @@ class OutOfDistribution(_Record, frozen=True):
     reject: float
     """In thresholds: beyond this a label would mislead even with a warning beside it."""
 
+    def check(self, where: str, features: int) -> None:
+        """Raise BundleError unless every vector has its length and every limit its range."""
+        for name, size in (
+            ("features", features),
+            ("look_centre", STATISTICS_SIZE),
+            ("look_spread", STATISTICS_SIZE),
+            ("look_terms", STATISTICS_TERMS),
+        ):
+            _require(len(getattr(self, name)) == size, f"{where}.{name} must hold {size} numbers")
+        _require(min(self.look_spread) > 0, f"{where}.look_spread must be above 0")
+        _require(self.threshold > 0, f"{where}.threshold must be above 0")
+        _require(self.reject >= 1, f"{where}.reject must be at least 1")
+
 
 class Confidence(_Record, frozen=True):
     """What turns logits of one precision into probabilities that hold."""
@@ -80,6 +106,21 @@ class Calibration(Confidence, frozen=True):
     """What turns outputs of one precision into a decision."""
 
     out_of_distribution: OutOfDistribution
+
+    def check(self, where: str, labels: tuple[str, ...], features: int) -> None:
+        """Raise BundleError unless the fields fit the labels, the features and their ranges."""
+        _require(
+            set(self.operating_points) == set(labels),
+            f"{where}.operating_points must name every label",
+        )
+        _require(self.temperature > 0, f"{where}.temperature must be above 0")
+        for name, value in (
+            ("conformal_coverage", self.conformal_coverage),
+            ("conformal_quantile", self.conformal_quantile),
+            *self.operating_points.items(),
+        ):
+            _require(0 <= value <= 1, f"{where}: {name} must be 0 to 1, got {value}")
+        self.out_of_distribution.check(f"{where}.out_of_distribution", features)
 
 
 class Metrics(_Record, frozen=True):
@@ -183,6 +224,46 @@ class Manifest(_Record, frozen=True):
         """What decides for an engine of that precision; fp16 is decided with fp32's."""
         return self.calibration[calibrated_as(precision)]
 
+    def check(self) -> None:
+        """Raise BundleError for the first field that contradicts another or is out of range."""
+        _require(
+            self.schema == SCHEMA,
+            f"schema {self.schema}, this version of orthoedge reads {SCHEMA}",
+        )
+        labels, size = self.labels, self.graph.size
+        _require(
+            len(set(labels)) == len(labels) >= 2,
+            f"labels must be two or more distinct names, got {labels}",
+        )
+        _require(
+            len(labels) == self.graph.classes,
+            f"{len(labels)} labels for a graph of {self.graph.classes} classes",
+        )
+        _require(
+            set(self.alert_labels) <= set(labels),
+            f"alert_labels {self.alert_labels} not all in labels",
+        )
+        _require(
+            self.preprocess.size == size,
+            f"preprocess.size {self.preprocess.size} differs from graph.size {size}",
+        )
+        self.graph.check()
+        for name, record in self.files.items():
+            _require(record.bytes >= 0, f"files: {name} has {record.bytes} bytes")
+        tables = {
+            "calibration": set(self.calibration),
+            "metrics": set(self.metrics),
+            "golden.tolerance": set(self.golden.tolerance),
+        }
+        for name in ("calibration", "metrics"):
+            extra = ", ".join(sorted(tables[name] - set(PRECISIONS)))
+            _require(not extra, f"{name} has {extra}, which is decided as fp32 is")
+        for precision in PRECISIONS:
+            for name, precisions in tables.items():
+                _require(precision in precisions, f"{name} has no {precision}")
+            where = f"calibration.{precision}"
+            self.calibration[precision].check(where, labels, self.graph.features)
+
 
 def decode_manifest(data: bytes) -> Manifest:
     """Read and check manifest.json.
@@ -194,19 +275,16 @@ def decode_manifest(data: bytes) -> Manifest:
         manifest = msgspec.json.decode(data, type=Manifest)
     except (msgspec.DecodeError, UnicodeDecodeError, ConfigError) as error:
         raise BundleError(f"manifest.json: {error}") from error
-    _check(manifest)
+    manifest.check()
     return manifest
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
     """Indented JSON of a manifest that passes its own checks."""
-    _check(manifest)
+    manifest.check()
     return msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"
 
 
-def _check(manifest: Manifest) -> None:
-    if manifest.schema != SCHEMA:
-        raise BundleError(
-            f"manifest.json: schema {manifest.schema}, this version of orthoedge reads {SCHEMA}"
-        )
-    check_fields(manifest)
+def _require(holds: bool, problem: str) -> None:
+    if not holds:
+        raise BundleError(f"manifest.json: {problem}")
