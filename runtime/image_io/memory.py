@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from orthoedge.runtime.dicom.pixel_data import NATIVE
 from orthoedge.runtime.errors import InputError
-from orthoedge.runtime.image_io.headers import Header
+from orthoedge.runtime.image_io.radiograph import Header
 
 MIB = 2**20
 
