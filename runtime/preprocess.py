@@ -55,7 +55,7 @@ class Preprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """Collimated field → letterbox to S×S → CLAHE. Stored in every manifest; no field is optional.
 
     Raises:
-        RecipeError: a setting is out of range.
+        ConfigError: a setting is out of range.
     """
 
     size: int

@@ -151,7 +151,7 @@ def read_bundle(path: Path, key: bytes | None = None, oldest: str = "") -> Bundl
         BundleError: missing, a malformed manifest, files that are not listed in it, or too old.
         IntegrityError: a file is not what the manifest, or the manifest not what its hash or
             signature says; or it is not signed by `key`.
-        RecipeError: `oldest` is no version.
+        ConfigError: `oldest` is no version.
     """
     source = open_source(path)
     try:

@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from orthoedge.runtime.engine import PRECISIONS, Precision, calibrated_as
-from orthoedge.runtime.errors import BundleError, ConfigError
+from orthoedge.runtime.errors import BundleError
 from orthoedge.runtime.image_statistics import STATISTICS_SIZE, STATISTICS_TERMS
 from orthoedge.runtime.preprocess import Preprocess
 
@@ -273,7 +273,7 @@ def decode_manifest(data: bytes) -> Manifest:
     """
     try:
         manifest = msgspec.json.decode(data, type=Manifest)
-    except (msgspec.DecodeError, UnicodeDecodeError, ConfigError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BundleError(f"manifest.json: {error}") from error
     manifest.check()
     return manifest

@@ -113,7 +113,7 @@ def check_version(version: str, oldest: str) -> None:
 
     Raises:
         BundleError: older, or not to be compared.
-        RecipeError: `oldest` is no version.
+        ConfigError: `oldest` is no version.
     """
     if not oldest:
         return
@@ -131,7 +131,7 @@ def read_key(path: Path) -> bytes:
 
     Raises:
         OSError: it cannot be read.
-        RecipeError: it holds something else.
+        ConfigError: it holds something else.
     """
     with path.open("rb") as file:
         found = _PEM.fullmatch(file.read(_KEY_FILE_LIMIT).decode("ascii", "replace"))

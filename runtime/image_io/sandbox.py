@@ -38,7 +38,7 @@ class SandboxedReader:
         limits: of each file.
 
     Raises:
-        RecipeError: a limit is not above 0.
+        ConfigError: a limit is not above 0.
         EngineError: not on this system.
     """
 
