@@ -22,7 +22,7 @@ from orthoedge.runtime.engine import (
     Precision,
     calibrated_as,
 )
-from orthoedge.runtime.errors import BundleError, IntegrityError
+from orthoedge.runtime.errors import BundleError, IntegrityError, MissingDependency
 from orthoedge.runtime.preprocess import Pixels
 
 MANIFEST = signature.MANIFEST
@@ -60,7 +60,7 @@ class Bundle:
     """Of manifest.json, which holds the hash of every other file."""
     files: Mapping[str, bytes]
     signer: bytes | None = None
-    """Public key that manifest.json was found to be signed with; None for an unsigned bundle."""
+    """Public key of the verified signature of manifest.json; None where none was verified."""
 
     def check_trust(self, key: bytes | None, oldest: str) -> None:
         """As `read_bundle` does with these two, of a bundle that was read without them."""
@@ -149,9 +149,10 @@ def read_bundle(path: Path, key: bytes | None = None, oldest: str = "") -> Bundl
 
     Raises:
         BundleError: missing, a malformed manifest, files that are not listed in it, or too old.
-        IntegrityError: a file is not what the manifest, or the manifest not what its hash or
-            signature says; or it is not signed by `key`.
-        ConfigError: `oldest` is no version.
+        IntegrityError: a file does not match the manifest, or the manifest does not match its hash
+            or signature; or it is not signed by `key`.
+        MissingDependency: a key is pinned, and `cryptography` is not installed.
+        ConfigError: `oldest` is not numbers with dots.
     """
     source = open_source(path)
     try:
@@ -164,7 +165,7 @@ def read_bundle(path: Path, key: bytes | None = None, oldest: str = "") -> Bundl
 
 def _read(source: Folder | Zip, path: Path, key: bytes | None, oldest: str) -> Bundle:
     data, names = source.read(MANIFEST, _MANIFEST_LIMIT), source.names()
-    signer = _signer(source, names, data)
+    signer = _signer(source, names, data, key)
     signature.check_signer(signer, key)
     manifest = decode_manifest(data)
     signature.check_version(manifest.version, oldest)
@@ -186,14 +187,22 @@ def _read(source: Folder | Zip, path: Path, key: bytes | None, oldest: str) -> B
     return Bundle(path, manifest, sha256(data), files, signer)
 
 
-def _signer(source: Folder | Zip, names: set[str], manifest: bytes) -> bytes | None:
-    """The public key that the manifest is signed with; None where it is not signed."""
+def _signer(
+    source: Folder | Zip, names: set[str], manifest: bytes, key: bytes | None
+) -> bytes | None:
+    """Check hash and signature of the manifest, and return the public key it is signed with.
+
+    None where it is not signed, or where no key is pinned and `cryptography` is not installed.
+    """
     if signature.DIGEST in names:
         signature.check_digest(source.read(signature.DIGEST, signature.SEAL_LIMIT), manifest)
     if signature.SIGNATURE in names:
-        return signature.check_signature(
-            source.read(signature.SIGNATURE, signature.SEAL_LIMIT), manifest
-        )
+        content = source.read(signature.SIGNATURE, signature.SEAL_LIMIT)
+        try:
+            return signature.check_signature(content, manifest)
+        except MissingDependency:
+            if key is not None:
+                raise
     return None
 
 
