@@ -2,6 +2,11 @@
 
 tests/golden/frozen/ was recorded before the redesign. `python tests/test_frozen_interface.py`
 records it again; do so only in a change that says what moved and still reads the old form.
+
+Changed since: manifest.json of schema 4 and recipes say `collimated_field` for `field`, and the
+manifest says `statistics_mean`, `statistics_std` and `statistics_weights` for `look_centre`,
+`look_spread` and `look_terms`. old/manifest-schema-3.json keeps the fields of schema 3, which
+tests/runtime/bundles/test_schema_3.py reads; tests/training/test_recipe.py reads old recipes.
 """
 
 import argparse

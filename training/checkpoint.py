@@ -58,7 +58,7 @@ def open_folder(out: Path, recipe: Recipe, resume: bool) -> bool:
         return False
     if not resume:
         raise DataError(f"{out}: already holds a run; give --resume or another --out")
-    before = folder.read_record(out / folder.RECIPE, Recipe)
+    before = folder.read_recipe(out / folder.RECIPE)
     # How many cores a machine has is no part of what is learned.
     if msgspec.structs.replace(before, threads=0) != msgspec.structs.replace(recipe, threads=0):
         changed = [f for f in Recipe.__struct_fields__ if getattr(before, f) != getattr(recipe, f)]

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -28,7 +29,7 @@ from orthoedge.training.fit import fit
 from orthoedge.training.model.ensemble import build
 from orthoedge.training.model.flops import count_macs
 from orthoedge.training.progress import log_progress
-from orthoedge.training.recipe import Recipe
+from orthoedge.training.recipe import Recipe, upgrade_recipe
 
 PLAN = "plan.json"
 
@@ -210,6 +211,7 @@ def _keep_plan(
 
 def _read_plan(out: Path) -> Plan:
     try:
-        return msgspec.json.decode((out / PLAN).read_bytes(), type=Plan)
-    except (OSError, msgspec.DecodeError) as error:
+        plan = folder.read_record(out / PLAN, dict[str, Any])
+        return msgspec.convert(plan | {"recipe": upgrade_recipe(plan["recipe"])}, Plan)
+    except (KeyError, TypeError, AttributeError, msgspec.ValidationError) as error:
         raise DataError(f"{out / PLAN}: not a plan of this version: {error}") from error

@@ -7,12 +7,17 @@ place. `--set key=value` changes one value; a key that does not exist is refused
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
 from orthoedge.runtime.errors import ConfigError
 from orthoedge.runtime.preprocess import Preprocess
+
+RENAMED_KEYS = {
+    "preprocess.field": "preprocess.collimated_field",
+}
+"""Keys of recipes from before the names changed, and the current ones."""
 
 _MOST_THREADS = 1024  # a slip of more would bring the machine down before it is noticed
 
@@ -296,6 +301,22 @@ class Recipe(_Table, frozen=True):
             key = f"compress.gate.{precision}.max_recall_drop"
             expected = f"some of {list(self.labels)} (`--set {key}={{}}` leaves all free)"
             require(not missing, key, expected, missing)
+
+
+def upgrade_recipe(tree: dict[str, Any]) -> dict[str, Any]:
+    """Rename the old keys of a recipe's tables, in place, and return the tables.
+
+    Raises:
+        ConfigError: a key is given under its old and its new name.
+    """
+    for old, new in RENAMED_KEYS.items():
+        name, _, key = old.partition(".")
+        table = tree.get(name)
+        if isinstance(table, dict) and key in table:
+            current = new.partition(".")[2]
+            require(current not in table, new, f"one value, but {old} is its old name", "both")
+            table[current] = table.pop(key)
+    return tree
 
 
 def require(holds: bool, key: str, expected: str, got: object) -> None:

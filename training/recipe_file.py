@@ -13,7 +13,7 @@ from typing import Any, get_args, get_origin
 import msgspec
 
 from orthoedge.runtime.errors import ConfigError
-from orthoedge.training.recipe import Recipe, require
+from orthoedge.training.recipe import RENAMED_KEYS, Recipe, require, upgrade_recipe
 from orthoedge.training.recipes import recipe_names
 
 if sys.version_info >= (3, 11):
@@ -38,7 +38,7 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
         tree = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{source}: {error}") from error
-    _check_keys(tree, Recipe, source, "")
+    _check_keys(upgrade_recipe(tree), Recipe, source, "")
     for override in overrides:
         _override(tree, override)
     return _convert(tree, source)
@@ -59,7 +59,7 @@ def override_recipe(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
 def _convert(tree: dict[str, Any], source: str) -> Recipe:
     _require_finite(tree, "")
     try:
-        return msgspec.convert(tree, Recipe)
+        return msgspec.convert(upgrade_recipe(tree), Recipe)
     except msgspec.ValidationError as error:
         if isinstance(error.__cause__, ConfigError):  # raised in __post_init__, wrapped by msgspec
             raise error.__cause__ from None
@@ -125,7 +125,7 @@ def _nearest(key: str) -> str:
 
 def _override(tree: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
-    key, text = key.strip(), text.strip()
+    key, text = RENAMED_KEYS.get(key.strip(), key.strip()), text.strip()
     if not equals or not key:
         raise ConfigError(f"--set {override}: expected key=value")
     kind: Any = Recipe

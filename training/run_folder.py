@@ -15,7 +15,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -25,7 +25,7 @@ from orthoedge.training.data.index import ImageRecord, parse_boxes
 from orthoedge.training.data.splits import PARTS, Split
 from orthoedge.training.model.ensemble import Ensemble, build
 from orthoedge.training.model.weights import WeightsReport, read_safetensors
-from orthoedge.training.recipe import Recipe
+from orthoedge.training.recipe import Recipe, upgrade_recipe
 
 MODEL, STATE, RECIPE, REPORT = "model.safetensors", "last.pt", "recipe.json", "report.json"
 SPLIT, LOG, METRICS, SHORTCUTS = "split.csv", "log.csv", "metrics.json", "shortcuts.json"
@@ -134,7 +134,7 @@ def load_run(folder: Path, data: Path | None = None) -> Run:
     """
     if not (folder / RECIPE).is_file():
         raise DataError(f"{folder}: not a run folder (no {RECIPE}); `orthoedge train` writes one")
-    recipe = read_record(folder / RECIPE, Recipe)
+    recipe = read_recipe(folder / RECIPE)
     if not (folder / METRICS).is_file():
         raise DataError(f"{folder}: the run is not finished (no {METRICS}); train with --resume")
     report = read_record(folder / REPORT, Report)
@@ -156,7 +156,7 @@ def load_run(folder: Path, data: Path | None = None) -> Run:
     )
 
 
-T = TypeVar("T", bound=msgspec.Struct)
+T = TypeVar("T")
 
 
 def read_record(path: Path, kind: type[T]) -> T:
@@ -170,6 +170,18 @@ def read_record(path: Path, kind: type[T]) -> T:
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
     except msgspec.DecodeError as error:
+        raise DataError(f"{path}: {error}") from error
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read a run's recipe.json, also with the keys of an earlier version.
+
+    Raises:
+        DataError: missing, or not a recipe.
+    """
+    try:
+        return msgspec.convert(upgrade_recipe(read_record(path, dict[str, Any])), Recipe)
+    except msgspec.ValidationError as error:
         raise DataError(f"{path}: {error}") from error
 
 

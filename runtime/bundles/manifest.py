@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -11,7 +11,15 @@ from orthoedge.runtime.errors import BundleError
 from orthoedge.runtime.image_statistics import STATISTICS_SIZE, STATISTICS_TERMS
 from orthoedge.runtime.preprocess import Preprocess
 
-SCHEMA = 3
+SCHEMA = 4
+_OLDEST_SCHEMA = 3
+# Fields of schema 3 and their names in schema 4.
+_RENAMED_PREPROCESS = {"field": "collimated_field"}
+_RENAMED_SCORE = {
+    "look_centre": "statistics_mean",
+    "look_spread": "statistics_std",
+    "look_terms": "statistics_weights",
+}
 # Far above any network here; larger values would only cause large allocations.
 _MOST_CLASSES, _MOST_FEATURES = 1_000, 2**16
 
@@ -62,12 +70,12 @@ class OutOfDistribution(_Record, frozen=True):
 
     features: tuple[float, ...]
     """(K,) weights of the feature vector."""
-    look_centre: tuple[float, ...]
-    """(L,) means over training images and others of what `look` says of the network's input."""
-    look_spread: tuple[float, ...]
+    statistics_mean: tuple[float, ...]
+    """(L,) means of `image_statistics` over training images and others."""
+    statistics_std: tuple[float, ...]
     """(L,) standard deviations of the same."""
-    look_terms: tuple[float, ...]
-    """(T,) weights of the `look_terms` that these make."""
+    statistics_weights: tuple[float, ...]
+    """(T,) weights of `statistics_terms`, which are made from these."""
     offset: float
     """Makes the score of the median calibration image 0."""
     threshold: float
@@ -79,12 +87,12 @@ class OutOfDistribution(_Record, frozen=True):
         """Raise BundleError unless every vector has its length and every limit its range."""
         for name, size in (
             ("features", features),
-            ("look_centre", STATISTICS_SIZE),
-            ("look_spread", STATISTICS_SIZE),
-            ("look_terms", STATISTICS_TERMS),
+            ("statistics_mean", STATISTICS_SIZE),
+            ("statistics_std", STATISTICS_SIZE),
+            ("statistics_weights", STATISTICS_TERMS),
         ):
             _require(len(getattr(self, name)) == size, f"{where}.{name} must hold {size} numbers")
-        _require(min(self.look_spread) > 0, f"{where}.look_spread must be above 0")
+        _require(min(self.statistics_std) > 0, f"{where}.statistics_std must be above 0")
         _require(self.threshold > 0, f"{where}.threshold must be above 0")
         _require(self.reject >= 1, f"{where}.reject must be at least 1")
 
@@ -226,10 +234,6 @@ class Manifest(_Record, frozen=True):
 
     def check(self) -> None:
         """Raise BundleError for the first field that contradicts another or is out of range."""
-        _require(
-            self.schema == SCHEMA,
-            f"schema {self.schema}, this version of orthoedge reads {SCHEMA}",
-        )
         labels, size = self.labels, self.graph.size
         _require(
             len(set(labels)) == len(labels) >= 2,
@@ -265,18 +269,56 @@ class Manifest(_Record, frozen=True):
             self.calibration[precision].check(where, labels, self.graph.features)
 
 
+class _Schema(msgspec.Struct, frozen=True):
+    schema: int
+
+
 def decode_manifest(data: bytes) -> Manifest:
-    """Read and check manifest.json.
+    """Read and check manifest.json of schema 3 or 4.
+
+    Returns:
+        The manifest in schema 4.
 
     Raises:
         BundleError: malformed, a field missing or unknown, or fields that contradict each other.
     """
     try:
-        manifest = msgspec.json.decode(data, type=Manifest)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        schema = msgspec.json.decode(data, type=_Schema).schema
+        _require(
+            _OLDEST_SCHEMA <= schema <= SCHEMA,
+            f"schema {schema}, this version of orthoedge reads {_OLDEST_SCHEMA} and {SCHEMA}",
+        )
+        if schema == SCHEMA:
+            manifest = msgspec.json.decode(data, type=Manifest)
+        else:
+            manifest = msgspec.convert(_upgraded(msgspec.json.decode(data)), Manifest)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise BundleError(f"manifest.json: {error}") from error
     manifest.check()
     return manifest
+
+
+def _upgraded(tree: dict[str, Any]) -> dict[str, Any]:
+    """Rename the fields of schema 3 in the decoded JSON, and return it as schema 4."""
+    scores = [
+        _table(calibration, "out_of_distribution")
+        for calibration in _table(tree, "calibration").values()
+    ]
+    for table, renamed in (
+        (_table(tree, "preprocess"), _RENAMED_PREPROCESS),
+        *((score, _RENAMED_SCORE) for score in scores),
+    ):
+        for old, new in renamed.items():
+            _require(new not in table, f"{new} is not a field of schema {_OLDEST_SCHEMA}")
+            if old in table:
+                table[new] = table.pop(old)
+    return tree | {"schema": SCHEMA}
+
+
+def _table(tree: object, name: str) -> dict[str, Any]:
+    """A table inside a table, or an empty one: what is malformed is refused when it is decoded."""
+    table = tree.get(name) if isinstance(tree, dict) else None
+    return table if isinstance(table, dict) else {}
 
 
 def encode_manifest(manifest: Manifest) -> bytes:

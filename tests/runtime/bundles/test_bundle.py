@@ -116,16 +116,18 @@ def test_no_field_of_the_manifest_is_optional_and_none_is_unknown(copy, small_bu
             "features must hold 8 numbers",
         ),
         (
-            lambda m: m["calibration"]["int8"]["out_of_distribution"]["look_terms"].pop(),
-            "look_terms must hold 275 numbers",
+            lambda m: m["calibration"]["int8"]["out_of_distribution"]["statistics_weights"].pop(),
+            "statistics_weights must hold 275 numbers",
         ),
         (
-            lambda m: m["calibration"]["int8"]["out_of_distribution"]["look_spread"].append(0),
-            "look_spread must hold 22 numbers",
+            lambda m: m["calibration"]["int8"]["out_of_distribution"]["statistics_std"].append(0),
+            "statistics_std must hold 22 numbers",
         ),
         (
-            lambda m: m["calibration"]["int8"]["out_of_distribution"].update(look_spread=[0] * 22),
-            "look_spread must be above 0",
+            lambda m: m["calibration"]["int8"]["out_of_distribution"].update(
+                statistics_std=[0] * 22
+            ),
+            "statistics_std must be above 0",
         ),
         (
             lambda m: m["calibration"]["int8"]["out_of_distribution"].update(threshold=0),

@@ -199,6 +199,7 @@ def test_arrays_read_as_numpy_wrote_them():
     ("reader", "beginning"),
     [
         (decode_manifest, b'{"schema": 3, '),
+        (decode_manifest, b'{"schema": 4, '),
         (read_npy, b"\x93NUMPY\x01\x00"),
         (read_npz, b"PK\3\4"),
         (check_onnx, b"\x08\x0a"),

@@ -18,7 +18,9 @@ from orthoedge.training.data import cache
 from orthoedge.training.data.dataset import RadiographDataset
 from orthoedge.training.data.index import ImageRecord
 
-PLAIN = Preprocess(size=64, field="crop", clahe_stage="after", clahe_clip=2.0, clahe_tiles=8)
+PLAIN = Preprocess(
+    size=64, collimated_field="crop", clahe_stage="after", clahe_clip=2.0, clahe_tiles=8
+)
 BOX = (0.25, 0.25, 0.5, 0.75)
 
 
@@ -75,7 +77,9 @@ def test_another_file_time_size_setting_or_order_is_another_cache(studies, tmp_p
     read(studies, folder)
     read(studies[::-1], folder)
     read(studies[:5], folder)
-    larger = Preprocess(size=96, field="crop", clahe_stage="after", clahe_clip=2.0, clahe_tiles=8)
+    larger = Preprocess(
+        size=96, collimated_field="crop", clahe_stage="after", clahe_clip=2.0, clahe_tiles=8
+    )
     assert read(studies, folder, larger).images.shape == (6, 96, 96)
     assert len(files(folder)) == 5
 
