@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
+from orthoedge.runtime import atomic_files
 from orthoedge.runtime import preprocess as preprocess_module
-from orthoedge.runtime.atomic_files import remove_stale_temporaries
 from orthoedge.runtime.errors import DataError, InputError
 from orthoedge.runtime.preprocess import STANDARD, Preprocess
 from orthoedge.training.data import cache
@@ -155,7 +155,7 @@ def test_half_of_a_cache_that_was_killed_is_no_reason_to_call_the_disk_full(
     monkeypatch.setattr(
         shutil, "disk_usage", lambda folder: usage._replace(free=0 if left.exists() else 1 << 30)
     )
-    remove_stale_temporaries.cache_clear()
+    atomic_files._swept.clear()
     read(studies, folder)
     assert not left.exists()
 
