@@ -1,4 +1,4 @@
-"""The manifest: everything a bundle says about itself. No field has a default."""
+"""The manifest of a bundle: its fields and their checks. No field has a default."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class FileRecord(_Record, frozen=True):
 
 
 class Graph(_Record, frozen=True):
-    """Face of every ONNX file: uint8 (N, 1, size, size) in, three float32 tensors out."""
+    """Signature of every ONNX file: uint8 (N, 1, size, size) in, three float32 tensors out."""
 
     size: int
     """Side S of the input, in pixels."""
@@ -66,7 +66,7 @@ class Graph(_Record, frozen=True):
 
 
 class OutOfDistribution(_Record, frozen=True):
-    """Score that rises from training images to other pictures (outlier exposure)."""
+    """Weights of the out-of-distribution score (outlier exposure)."""
 
     features: tuple[float, ...]
     """(K,) weights of the feature vector."""
@@ -77,11 +77,11 @@ class OutOfDistribution(_Record, frozen=True):
     statistics_weights: tuple[float, ...]
     """(T,) weights of `statistics_terms`, which are made from these."""
     offset: float
-    """Makes the score of the median calibration image 0."""
+    """Shifts the score of the median calibration image to 0."""
     threshold: float
-    """A score above this is unlike the training images, and referred."""
+    """An image with a score above this is referred as unlike the training images."""
     reject: float
-    """In thresholds: beyond this a label would mislead even with a warning beside it."""
+    """In thresholds: above this the image is rejected, since a label would mislead."""
 
     def check(self, where: str, features: int) -> None:
         """Raise BundleError unless every vector has its length and every limit its range."""
@@ -98,7 +98,7 @@ class OutOfDistribution(_Record, frozen=True):
 
 
 class Confidence(_Record, frozen=True):
-    """What turns logits of one precision into probabilities that hold."""
+    """Calibration of the probabilities of one precision."""
 
     temperature: float
     """Logits are divided by this (Guo et al., ICML 2017)."""
@@ -111,7 +111,7 @@ class Confidence(_Record, frozen=True):
 
 
 class Calibration(Confidence, frozen=True):
-    """What turns outputs of one precision into a decision."""
+    """Calibration of the decisions of one precision."""
 
     out_of_distribution: OutOfDistribution
 
@@ -132,7 +132,7 @@ class Calibration(Confidence, frozen=True):
 
 
 class Metrics(_Record, frozen=True):
-    """What was measured on images that neither training nor calibration saw."""
+    """Metrics on images that neither training nor calibration used."""
 
     images: int
     accuracy: float
@@ -150,13 +150,13 @@ class Metrics(_Record, frozen=True):
     teacher_agreement: float
     """Share of images with the teacher's label."""
     logit_correlation: float
-    """Pearson correlation with the teacher's logits, each image's mean taken off."""
+    """Pearson correlation with the teacher's logits, after subtracting each image's mean."""
     teacher_divergence: float
-    """Mean Kullback-Leibler divergence from the teacher's calibrated answer to this, in nats."""
+    """Mean Kullback-Leibler divergence from the teacher's calibrated probabilities, in nats."""
     saliency_cosine: float
     """Mean cosine with the teacher's map of the teacher's label."""
     intervals: dict[str, tuple[float, float]]
-    """95 % bootstrap interval by field name, that of a recall as `recall.LABEL`."""
+    """95 % bootstrap interval by field name; `recall.LABEL` for a recall."""
 
 
 class Tolerance(_Record, frozen=True):
@@ -168,15 +168,15 @@ class Tolerance(_Record, frozen=True):
 
 
 class Golden(_Record, frozen=True):
-    """Expected answers that `orthoedge verify` runs again."""
+    """Golden test that `orthoedge verify` repeats."""
 
     images: int
     tolerance: dict[Precision, Tolerance]
-    """That of fp16, where the bundle has such a model, is from the answers of fp32."""
+    """fp16, where the bundle has it, is compared with the outputs of fp32."""
 
 
 class Lineage(_Record, frozen=True):
-    """Where the model came from."""
+    """Origin of the model."""
 
     recipe: str
     teacher: tuple[str, ...]
@@ -185,30 +185,30 @@ class Lineage(_Record, frozen=True):
     """Learned weight of each backbone."""
     teacher_sha256: str
     teacher_metrics: Metrics
-    """The float32 ensemble on the same images, with a temperature of its own."""
+    """Metrics of the float32 ensemble on the same images, with its own temperature."""
     student: str
     """timm name."""
     pruned_channels: float
-    """Share of the channels that was cut, 0 for none."""
+    """Share of the channels that was pruned; 0 for none."""
     macs: int
-    """Multiply-accumulates of one forward pass of the student as shipped."""
+    """Multiply-accumulates of one forward pass of the student in the bundle."""
     parameters: int
     int8: str
     """Quantizer and its settings."""
     float_layers: tuple[str, ...]
-    """Layers that went back to float because INT8 failed the gate with them."""
+    """Layers that stay in float because the gate failed with them in INT8."""
     training_list_sha256: str
     range_list_sha256: str
-    """Of the training images that set the INT8 ranges."""
+    """List of the training images that set the INT8 ranges."""
     calibration_list_sha256: str
-    """Of the images behind temperature, operating points, quantiles and thresholds."""
+    """List of the images behind temperature, operating points, quantiles and thresholds."""
     test_list_sha256: str
-    """Of the images behind `metrics`."""
+    """List of the images behind `metrics`."""
     package_version: str
 
 
 class Manifest(_Record, frozen=True):
-    """The whole of manifest.json."""
+    """The content of manifest.json."""
 
     schema: int
     name: str
@@ -224,12 +224,12 @@ class Manifest(_Record, frozen=True):
     golden: Golden
     lineage: Lineage
     data: Literal["phantoms", "radiographs"]
-    """What it was trained on and measured on."""
+    """Kind of images used for training and metrics."""
     data_licence: str
     intended_use: str
 
     def calibration_for(self, precision: Precision) -> Calibration:
-        """What decides for an engine of that precision; fp16 is decided with fp32's."""
+        """Return the calibration for an engine of that precision; fp16 uses that of fp32."""
         return self.calibration[calibrated_as(precision)]
 
     def check(self) -> None:
@@ -261,7 +261,7 @@ class Manifest(_Record, frozen=True):
         }
         for name in ("calibration", "metrics"):
             extra = ", ".join(sorted(tables[name] - set(PRECISIONS)))
-            _require(not extra, f"{name} has {extra}, which is decided as fp32 is")
+            _require(not extra, f"{name} has {extra}, which uses the calibration of fp32")
         for precision in PRECISIONS:
             for name, precisions in tables.items():
                 _require(precision in precisions, f"{name} has no {precision}")
@@ -316,7 +316,7 @@ def _upgraded(tree: dict[str, Any]) -> dict[str, Any]:
 
 
 def _table(tree: object, name: str) -> dict[str, Any]:
-    """A table inside a table, or an empty one: what is malformed is refused when it is decoded."""
+    """Return a nested table, or an empty one: decoding refuses what is malformed."""
     table = tree.get(name) if isinstance(tree, dict) else None
     return table if isinstance(table, dict) else {}
 

@@ -104,7 +104,7 @@ def test_no_field_of_the_manifest_is_optional_and_none_is_unknown(copy, small_bu
         (lambda m: m["calibration"].pop("int8"), "calibration has no int8"),
         (
             lambda m: m["metrics"].update(fp16=m["metrics"]["fp32"]),
-            "metrics has fp16, which is decided as fp32 is",
+            "metrics has fp16, which uses the calibration of fp32",
         ),
         (lambda m: m["calibration"]["fp32"].update(temperature=0), "temperature must be above 0"),
         (
