@@ -82,7 +82,9 @@ def bench_find_field(benchmark: BenchmarkFixture, shape: Shape) -> None:
 
 @every_shape
 def bench_letterbox(benchmark: BenchmarkFixture, shape: Shape) -> None:
-    fit = Preprocess(size=224, field="keep", clahe_stage="none", clahe_clip=2.0, clahe_tiles=8)
+    fit = Preprocess(
+        size=224, collimated_field="keep", clahe_stage="none", clahe_clip=2.0, clahe_tiles=8
+    )
     benchmark(fit, radiograph(shape))
 
 

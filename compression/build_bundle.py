@@ -30,7 +30,7 @@ from orthoedge.runtime.bundles.manifest import (
     Tolerance,
 )
 from orthoedge.runtime.engine import PRECISIONS, Outputs, Precision
-from orthoedge.runtime.errors import GateFailed
+from orthoedge.runtime.errors import ModelError
 from orthoedge.targets import open_model
 from orthoedge.targets.verification import deviation
 from orthoedge.training.data.index import list_sha256
@@ -168,7 +168,7 @@ def add_half(
     try:
         model = to_half(models["fp32"])
         found = half_answers(model, images)
-    except GateFailed as error:
+    except ModelError as error:
         log_progress(f"no model.fp16.onnx: {error}")
         return
     off = deviation(found.logits, expected.logits)

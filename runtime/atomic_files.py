@@ -1,14 +1,13 @@
-"""Files that are either the old one, the new one or absent, never half-written.
+"""Atomic writes: a file is the old one, the new one or absent, never half-written.
 
-Until a file is whole it is called `.orthoedge-*.tmp` and locked by who writes it. A killed writer's
-lock goes with it, so the next process that writes into the folder knows what to remove.
+An unfinished file is named `.orthoedge-*.tmp` and locked by its writer. The lock of a killed writer
+is gone with it, so the next process that writes into the folder can tell which files to remove.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import functools
 import hashlib
 import os
 import shutil
@@ -18,13 +17,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 _TEMPORARY = ".orthoedge-{}.tmp"
+_swept: set[Path] = set()  # once per process: listing a large folder takes longer than a write
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Write `data` to `path`: under a temporary name beside it, synced, then renamed.
+    """Write `data` to `path`: under a temporary name in the same folder, synced, then renamed.
 
     Raises:
-        OSError: it cannot be written; `filename` is `path`, and what was there is still there.
+        OSError: the file cannot be written; `filename` is `path`, and the old file is unchanged.
     """
     with atomic(path) as file:
         file.write(data)
@@ -32,7 +32,7 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 @contextmanager
 def atomic(path: Path) -> Iterator[BinaryIO]:
-    """Open a file to write that becomes `path` at the end, or is removed if an error comes first.
+    """Open a file for writing that becomes `path` on exit, or is removed on an error.
 
     Raises:
         OSError: as `write_atomic`.
@@ -58,16 +58,16 @@ def atomic(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def staging(place: Path, target: Path) -> Iterator[Path]:
-    """Make a folder inside `place` for what is not to be seen before it is whole.
+def staging(parent: Path, target: Path) -> Iterator[Path]:
+    """Make a temporary folder inside `parent` for files that must not be visible before all exist.
 
     Args:
-        place: made where it does not exist; the folder in it is removed at the end, if still there.
-        target: what an error calls the folder.
+        parent: created if missing; the temporary folder is removed on exit, unless it was renamed.
+        target: path that errors name in place of the temporary folder.
     """
-    place.mkdir(parents=True, exist_ok=True)
-    remove_stale_temporaries(place)
-    temporary, lock = _new_folder(place)
+    parent.mkdir(parents=True, exist_ok=True)
+    remove_stale_temporaries(parent)
+    temporary, lock = _new_folder(parent)
     try:
         yield temporary
     except OSError as error:
@@ -81,14 +81,14 @@ def staging(place: Path, target: Path) -> Iterator[Path]:
 
 @contextmanager
 def together(folder: Path, last: str) -> Iterator[Path]:
-    """Make a folder for files that appear in `folder` once all of them are whole.
+    """Make a temporary folder whose files are moved to `folder` once all of them are complete.
 
-    On a full disk `folder` stays as it was. A kill between two of the renames leaves old files
-    beside new ones; `last` is absent then, since it goes before the first and comes last.
+    On a full disk `folder` stays unchanged. A kill between two of the renames leaves a mix of old
+    and new files without `last`, which is removed before the first rename and written last.
 
     Args:
-        folder: made where it does not exist.
-        last: name of the file that says that the others belong together.
+        folder: created if missing.
+        last: name of the file whose presence means that all files belong together.
     """
     with staging(folder, folder) as temporary:
         yield temporary
@@ -99,7 +99,7 @@ def together(folder: Path, last: str) -> Iterator[Path]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a rename inside `folder` survive a power cut."""
+    """Sync `folder`, so that a rename inside it survives a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -108,50 +108,52 @@ def sync_folder(folder: Path) -> None:
 
 
 def sha256(data: bytes) -> str:
-    """SHA-256 of `data` as 64 lower-case hex digits."""
+    """Return the SHA-256 of `data` as 64 lower-case hex digits."""
     return hashlib.sha256(data).hexdigest()
 
 
-def _unused(folder: Path) -> Path:
+def _unused_path(folder: Path) -> Path:
     return folder / _TEMPORARY.format(os.urandom(8).hex())
 
 
 def _new_file(folder: Path) -> tuple[Path, BinaryIO]:
     while True:
-        temporary = _unused(folder)
+        temporary = _unused_path(folder)
         file = temporary.open("xb")
-        if _hold(file.fileno(), temporary):
+        if _lock(file.fileno(), temporary):
             return temporary, file
         file.close()
 
 
-def _new_folder(place: Path) -> tuple[Path, int]:
+def _new_folder(parent: Path) -> tuple[Path, int]:
     while True:
-        temporary = _unused(place)
+        temporary = _unused_path(parent)
         temporary.mkdir()
-        with contextlib.suppress(FileNotFoundError):  # swept already
+        with contextlib.suppress(FileNotFoundError):  # another process removed it
             descriptor = os.open(temporary, os.O_RDONLY)
-            if _hold(descriptor, temporary):
+            if _lock(descriptor, temporary):
                 return temporary, descriptor
             os.close(descriptor)
 
 
-def _hold(descriptor: int, temporary: Path) -> bool:
-    """Lock what was just made; False if another process swept it before it was locked."""
-    # A file system without locks can sweep nothing either, so there a write is safe all the same.
+def _lock(descriptor: int, temporary: Path) -> bool:
+    """Lock a new file or folder; False if another process removed it before it was locked."""
+    # Without locks in the file system no process can remove it either, so the write is still safe.
     with contextlib.suppress(OSError):
         fcntl.flock(descriptor, fcntl.LOCK_EX)
     return temporary.exists()
 
 
-@functools.lru_cache(maxsize=256)  # listing a large folder takes longer than writing a file
 def remove_stale_temporaries(folder: Path) -> None:
-    """Remove what killed processes left in `folder`; once per process."""
-    for left in folder.glob(_TEMPORARY.format("*")):
-        with contextlib.suppress(OSError):  # locked: its writer lives; or gone meanwhile
-            descriptor = os.open(left, os.O_RDONLY if left.is_dir() else os.O_RDWR)
+    """Remove the temporary files of killed processes from `folder`; once per process."""
+    if folder in _swept:
+        return
+    _swept.add(folder)
+    for stale in folder.glob(_TEMPORARY.format("*")):
+        with contextlib.suppress(OSError):  # locked, since its writer lives; or already removed
+            descriptor = os.open(stale, os.O_RDONLY if stale.is_dir() else os.O_RDWR)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(left) if left.is_dir() else left.unlink()
+                shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
             finally:
                 os.close(descriptor)

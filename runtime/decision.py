@@ -125,9 +125,9 @@ class OodScore:
 
     def __init__(self, statistics: OutOfDistribution) -> None:
         self._features = np.array(statistics.features)
-        self._centre = np.array(statistics.look_centre)
-        self._spread = np.array(statistics.look_spread)
-        self._terms = np.array(statistics.look_terms)
+        self._centre = np.array(statistics.statistics_mean)
+        self._spread = np.array(statistics.statistics_std)
+        self._terms = np.array(statistics.statistics_weights)
         self._offset, self._threshold = statistics.offset, statistics.threshold
 
     def __call__(self, features: npt.NDArray[np.float32], look: npt.NDArray[np.float32]) -> float:

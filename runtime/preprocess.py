@@ -55,12 +55,12 @@ class Preprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """Collimated field → letterbox to S×S → CLAHE. Stored in every manifest; no field is optional.
 
     Raises:
-        RecipeError: a setting is out of range.
+        ConfigError: a setting is out of range.
     """
 
     size: int
     """Side S of the square, in pixels, 32 to 1024."""
-    field: Literal["crop", "keep"]
+    collimated_field: Literal["crop", "keep"]
     """`crop` cuts white or black collimator margins that run along a whole side."""
     clahe_stage: Literal["after", "before", "none"]
     """CLAHE after the resize, before it, or not at all."""
@@ -99,7 +99,7 @@ class Preprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
             )
         height, width = pixels.shape
         field, levels = (0, 0, width, height), [pixels]
-        if self.field == "crop":
+        if self.collimated_field == "crop":
             levels = _halvings(pixels, _COARSE)
             field = _field(levels, height, width)
         x0, y0, x1, y1 = field
@@ -123,7 +123,9 @@ class Preprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         return clahe.apply(np.ascontiguousarray(pixels))  # type: ignore[return-value]
 
 
-STANDARD = Preprocess(size=224, field="crop", clahe_stage="after", clahe_clip=2.0, clahe_tiles=8)
+STANDARD = Preprocess(
+    size=224, collimated_field="crop", clahe_stage="after", clahe_clip=2.0, clahe_tiles=8
+)
 
 
 def find_collimated_field(pixels: Pixels) -> tuple[int, int, int, int]:

@@ -216,9 +216,9 @@ def small_manifest():
         operating_points=dict.fromkeys(LABELS, 0.2),
         out_of_distribution=m.OutOfDistribution(
             features=(0.1,) * FEATURES,
-            look_centre=(0.0,) * STATISTICS_SIZE,
-            look_spread=(1.0,) * STATISTICS_SIZE,
-            look_terms=(0.0,) * STATISTICS_TERMS,
+            statistics_mean=(0.0,) * STATISTICS_SIZE,
+            statistics_std=(1.0,) * STATISTICS_SIZE,
+            statistics_weights=(0.0,) * STATISTICS_TERMS,
             offset=0.0,
             threshold=3.0,
             reject=4.0,
@@ -246,7 +246,7 @@ def small_manifest():
         labels=LABELS,
         alert_labels=("tumor-malignant",),
         preprocess=Preprocess(
-            size=SIZE, field="keep", clahe_stage="after", clahe_clip=2.0, clahe_tiles=8
+            size=SIZE, collimated_field="keep", clahe_stage="after", clahe_clip=2.0, clahe_tiles=8
         ),
         graph=m.Graph(
             size=SIZE,

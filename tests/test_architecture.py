@@ -1,6 +1,7 @@
 """The layout's promises, read from the source: who may import whom, and what is listed where."""
 
 import ast
+import graphlib
 import sys
 from pathlib import Path
 
@@ -64,15 +65,16 @@ def imported_anywhere(tree):
     return {name for node in ast.walk(tree) for name in names(node)}
 
 
-def imported_at_import(tree):
-    """Names imported when the module is: not in functions, not under TYPE_CHECKING."""
+def imported_at_import(tree, *, type_checking=False):
+    """Names imported when the module is: not in functions; under TYPE_CHECKING only if asked."""
     found = set()
     waiting = list(tree.body)
     while waiting:
         node = waiting.pop()
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
             continue
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+        is_guard = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        if is_guard and not type_checking:
             waiting.extend(node.orelse)
             continue
         found.update(names(node))
@@ -108,6 +110,60 @@ def test_heavy_packages_are_imported_where_they_are_used(path):
     if folder in LEAN:
         heavy = roots - LEAN[folder] - set(sys.stdlib_module_names)
         assert not heavy, f"import {sorted(heavy)} inside the function that needs it"
+
+
+def module_name(path):
+    parts = ("orthoedge", *path.relative_to(ROOT).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def import_graph(trees):
+    """Module to the modules of ours that it imports outside functions, for types alone too."""
+    return {
+        module: {
+            imported if imported in trees else imported.rpartition(".")[0]
+            for imported in imported_at_import(tree, type_checking=True)
+            if imported.startswith("orthoedge.")
+        }
+        & trees.keys()
+        for module, tree in trees.items()
+    }
+
+
+def import_cycle(graph):
+    """Modules of a cycle in the order of their imports, or None."""
+    try:
+        tuple(graphlib.TopologicalSorter(graph).static_order())
+    except graphlib.CycleError as error:
+        return error.args[1]
+    return None
+
+
+def test_modules_do_not_import_each_other():
+    trees = {module_name(path): ast.parse(path.read_text("utf-8")) for path in SOURCES}
+    assert import_cycle(import_graph(trees)) is None
+
+
+@pytest.mark.parametrize(
+    ("validation", "is_cycle"),
+    [
+        ("from orthoedge.runtime.manifest import Manifest", True),
+        ("if TYPE_CHECKING:\n    from orthoedge.runtime.manifest import Manifest", True),
+        ("def check():\n    from orthoedge.runtime.manifest import Manifest", False),
+        ("import orthoedge.runtime.manifest", True),
+        ("from orthoedge.runtime import manifest", True),
+        ("from orthoedge.runtime import errors", False),
+    ],
+)
+def test_a_cycle_of_imports_is_seen(validation, is_cycle):
+    sources = {
+        "orthoedge.runtime": "",
+        "orthoedge.runtime.manifest": "from orthoedge.runtime.validation import check",
+        "orthoedge.runtime.validation": validation,
+        "orthoedge.runtime.errors": "",
+    }
+    cycle = import_cycle(import_graph({name: ast.parse(text) for name, text in sources.items()}))
+    assert (cycle is not None) == is_cycle
 
 
 @every_source

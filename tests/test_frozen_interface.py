@@ -7,6 +7,11 @@ Changed since: in recipes `split.by = "group"|"centre"` is `"patient"|"site"`, `
 is `test_sites`, and `compress.calibration_images`, `retreat_layers` and `tune_epochs` are
 `quantization_images`, `float_layers` and `qat_epochs`. tests/training/test_old_formats.py reads
 files of the old form.
+
+manifest.json of schema 4 and recipes say `collimated_field` for `field`, and the
+manifest says `statistics_mean`, `statistics_std` and `statistics_weights` for `look_centre`,
+`look_spread` and `look_terms`. old/manifest-schema-3.json keeps the fields of schema 3, which
+tests/runtime/bundles/test_schema_3.py reads; tests/training/test_recipe.py reads old recipes.
 """
 
 import argparse

@@ -15,6 +15,7 @@ from orthoedge.runtime.errors import ConfigError
 from orthoedge.runtime.preprocess import Preprocess
 
 RENAMED_KEYS = {
+    "preprocess.field": "preprocess.collimated_field",
     "split.test_centres": "split.test_sites",
     "compress.calibration_images": "compress.quantization_images",
     "compress.retreat_layers": "compress.float_layers",

@@ -61,8 +61,8 @@ def _convert(tree: dict[str, Any], source: str) -> Recipe:
     try:
         return msgspec.convert(upgrade_recipe(tree), Recipe)
     except msgspec.ValidationError as error:
-        # msgspec wraps what __post_init__ raises only for ValueError and TypeError, so a
-        # RecipeError of ours passes through as it is.
+        if isinstance(error.__cause__, ConfigError):  # raised in __post_init__, wrapped by msgspec
+            raise error.__cause__ from None
         raise ConfigError(f"{source}: {error}") from error
 
 

@@ -80,7 +80,7 @@ def _parts(given: Given, number: int) -> dict[str, _Calls]:
 
 def _of_preprocess(given: Given, pixels: Pixels) -> _Calls:
     settings = given.bundle.manifest.preprocess
-    halved = halve if settings.field == "keep" else find_collimated_field
+    halved = halve if settings.collimated_field == "keep" else find_collimated_field
     parts: _Calls = {"halving it": lambda _: halved(pixels)}
     if settings.clahe_stage == "after":
         clahe = cv2.createCLAHE(settings.clahe_clip, (settings.clahe_tiles, settings.clahe_tiles))

@@ -69,7 +69,7 @@ def _keys(args: argparse.Namespace) -> int:
 
 
 def _sign(args: argparse.Namespace) -> int:
-    """Put the signature in the place of the plain hash, once everything was checked."""
+    """Add the signature, once everything was checked; the plain hash stays."""
     from orthoedge.runtime.atomic_files import (
         sha256,
         staging,
@@ -78,7 +78,6 @@ def _sign(args: argparse.Namespace) -> int:
     )
     from orthoedge.runtime.bundles.bundle import read_bundle
     from orthoedge.runtime.bundles.signature import (
-        DIGEST,
         MANIFEST,
         SIGNATURE,
         encode_signature,
@@ -96,7 +95,6 @@ def _sign(args: argparse.Namespace) -> int:
     with staging(args.bundle.absolute().parent, args.bundle) as folder:
         write_atomic(folder / SIGNATURE, encode_signature(signer, key.sign(manifest)))
         (folder / SIGNATURE).rename(args.bundle / SIGNATURE)
-    (args.bundle / DIGEST).unlink(missing_ok=True)
     sync_folder(args.bundle)
     print(_said(read_bundle(args.bundle, signer)))
     return 0
@@ -151,5 +149,5 @@ def _cryptography() -> tuple[Any, Any]:
         from cryptography.hazmat.primitives import serialization
         from cryptography.hazmat.primitives.asymmetric import ed25519
     except ModuleNotFoundError as error:
-        raise MissingDependency("cryptography", "sign", "signing bundles") from error
+        raise MissingDependency("cryptography", "trust", "signing bundles") from error
     return ed25519, serialization

@@ -66,9 +66,9 @@ def fit_outlier_score(
     threshold = max(float(refer - middle), 1e-6)
     return OutOfDistribution(
         features=tuple(weights[:count]),
-        look_centre=tuple(centre.tolist()),
-        look_spread=tuple(spread.tolist()),
-        look_terms=tuple(weights[count:]),
+        statistics_mean=tuple(centre.tolist()),
+        statistics_std=tuple(spread.tolist()),
+        statistics_weights=tuple(weights[count:]),
         offset=-float(middle),
         threshold=threshold,
         reject=max(1.0, float(reject - middle) / threshold),

@@ -42,7 +42,7 @@ def retreat(int8: bytes, fp32: bytes, names: Collection[str]) -> bytes:
 
     Raises:
         ValueError: a name is not one of `layers(int8)`.
-        GateFailed: what is left breaks a rule of one of the engines.
+        ModelError: what is left breaks a rule of one of the engines.
     """
     proto = onnx.load_from_string(int8)
     if unknown := sorted(set(names) - set(_layers(proto.graph))):

@@ -21,7 +21,7 @@ from orthoedge.compression.export import (
 )
 from orthoedge.compression.quantization.onnx_rules import check
 from orthoedge.runtime.engine import Outputs
-from orthoedge.runtime.errors import GateFailed
+from orthoedge.runtime.errors import ModelError
 from orthoedge.targets.onnx_graph import drop_unused
 from orthoedge.targets.portable.engine import load_onnxruntime
 
@@ -39,7 +39,7 @@ def to_half(model: bytes) -> bytes:
         A checked ONNX file with the same face; the head and the map are in float32.
 
     Raises:
-        GateFailed: a constant is beyond 65504, or a file breaks a rule of an engine.
+        ModelError: a constant is beyond 65504, or a file breaks a rule of an engine.
     """
     check(model, "fp32")
     proto = onnx.load_from_string(model)
@@ -63,7 +63,7 @@ def half_answers(model: bytes, images: npt.NDArray[np.uint8]) -> Outputs:
         images: uint8 (n, 1, S, S), preprocessed.
 
     Raises:
-        GateFailed: a tensor overflows on one of the images; names it.
+        ModelError: a tensor overflows on one of the images; names it.
     """
     proto = onnx.load_from_string(model)
     values = onnx.shape_inference.infer_shapes(proto).graph.value_info
@@ -133,5 +133,5 @@ def _half(tensor: onnx.TensorProto, name: str) -> onnx.TensorProto:
     return numpy_helper.from_array(values.astype(np.float16), name)
 
 
-def _overflow(name: str) -> GateFailed:
-    return GateFailed(f"fp16 model: {name}: beyond {LARGEST:.0f}, where half precision ends")
+def _overflow(name: str) -> ModelError:
+    return ModelError(f"fp16 model: {name}: beyond {LARGEST:.0f}, where half precision ends")

@@ -42,7 +42,7 @@ def quantize(model: bytes, images: npt.NDArray[np.uint8]) -> bytes:
         A checked ONNX file with the same face; the head and the map are in float32.
 
     Raises:
-        GateFailed: the file that came or the one that was made breaks a rule of an engine.
+        ModelError: the file that came or the one that was made breaks a rule of an engine.
     """
     import nncf
     from nncf.quantization.advanced_parameters import (

@@ -21,7 +21,7 @@ from orthoedge.compression.export import (
     explain_nodes,
 )
 from orthoedge.runtime.engine import Precision
-from orthoedge.runtime.errors import GateFailed
+from orthoedge.runtime.errors import ModelError
 from orthoedge.targets.jetson import onnx_rules as jetson
 from orthoedge.targets.onnx_graph import OnnxGraphIndex
 
@@ -37,19 +37,19 @@ def check(model: bytes, precision: Precision) -> None:
         precision: what it is meant to be.
 
     Raises:
-        GateFailed: it breaks a rule of `lint` or of ONNX itself.
+        ModelError: it breaks a rule of `lint` or of ONNX itself.
     """
     try:
         proto = onnx.load_from_string(model)
     except DecodeError as error:
-        raise GateFailed(f"{precision} model: {error}") from error
+        raise ModelError(f"{precision} model: {error}") from error
     if broken := lint(proto, precision):
         more = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
-        raise GateFailed(f"{precision} model: {broken[0]}{more}")
+        raise ModelError(f"{precision} model: {broken[0]}{more}")
     try:
         onnx.checker.check_model(proto, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise GateFailed(f"{precision} model: {str(error).splitlines()[0]}") from error
+        raise ModelError(f"{precision} model: {str(error).splitlines()[0]}") from error
 
 
 def lint(model: onnx.ModelProto, precision: Precision) -> list[str]:

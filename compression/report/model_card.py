@@ -188,7 +188,7 @@ def _lineage(manifest: Manifest) -> tuple[str, ...]:
         ("INT8", lineage.int8),
         (
             "preprocessing",
-            f"field: {square.field}; fitted to {square.size} × {square.size}; CLAHE: "
+            f"field: {square.collimated_field}; fitted to {square.size} × {square.size}; CLAHE: "
             f"{square.clahe_stage}, clip {square.clahe_clip:g}, {square.clahe_tiles} tiles a side",
         ),
         ("features; ONNX operator set", f"{graph.features}; {graph.opset}"),

@@ -11,7 +11,7 @@
 namespace orthoedge {
 namespace {
 
-constexpr int kSchema = 3;
+constexpr int kOldestSchema = 3, kSchema = 4;
 
 void require(bool kept, const std::string& why) {
   if (!kept) throw std::runtime_error(why);
@@ -19,13 +19,22 @@ void require(bool kept, const std::string& why) {
 
 Json parse(const Bytes& data) { return Json::parse(std::string(data.begin(), data.end())); }
 
+// Some fields have another name in schema 3.
+const Json& renamed(const Json& json, const std::string& name, const std::string& former) {
+  for (const auto& [key, value] : json.members())
+    if (key == former) return value;
+  return json.at(name);
+}
+
 Preprocess preprocess_of(const Json& json) {
   Preprocess found;
   found.size = json.at("size").integer();
   found.clahe_clip = json.at("clahe_clip").number();
   found.clahe_tiles = json.at("clahe_tiles").integer();
-  const std::string field = json.at("field").text(), stage = json.at("clahe_stage").text();
-  require(field == "crop" || field == "keep", "preprocess.field: " + field + " is unknown");
+  const std::string field = renamed(json, "collimated_field", "field").text();
+  const std::string stage = json.at("clahe_stage").text();
+  require(field == "crop" || field == "keep",
+          "preprocess.collimated_field: " + field + " is unknown");
   require(stage == "after" || stage == "before" || stage == "none",
           "preprocess.clahe_stage: " + stage + " is unknown");
   found.crop_field = field == "crop";
@@ -43,20 +52,23 @@ void require_share(double value, const std::string& name) {
 }
 
 OutOfDistribution score_of(const Json& json, std::size_t features) {
-  OutOfDistribution found{json.at("features").numbers(),    json.at("look_centre").numbers(),
-                          json.at("look_spread").numbers(), json.at("look_terms").numbers(),
-                          json.at("offset").number(),       json.at("threshold").number(),
+  OutOfDistribution found{json.at("features").numbers(),
+                          renamed(json, "statistics_mean", "look_centre").numbers(),
+                          renamed(json, "statistics_std", "look_spread").numbers(),
+                          renamed(json, "statistics_weights", "look_terms").numbers(),
+                          json.at("offset").number(),
+                          json.at("threshold").number(),
                           json.at("reject").number()};
   const auto hold = [](const std::vector<double>& values, const char* name, std::size_t size) {
     require(values.size() == size, std::string("calibration: out_of_distribution.") + name +
                                        " does not hold " + std::to_string(size) + " numbers");
   };
   hold(found.features, "features", features);
-  hold(found.look_centre, "look_centre", kLookSize);
-  hold(found.look_spread, "look_spread", kLookSize);
-  hold(found.look_terms, "look_terms", kLookTerms);
-  require(*std::min_element(found.look_spread.begin(), found.look_spread.end()) > 0,
-          "calibration: out_of_distribution.look_spread is not above 0");
+  hold(found.statistics_mean, "statistics_mean", kLookSize);
+  hold(found.statistics_std, "statistics_std", kLookSize);
+  hold(found.statistics_weights, "statistics_weights", kLookTerms);
+  require(*std::min_element(found.statistics_std.begin(), found.statistics_std.end()) > 0,
+          "calibration: out_of_distribution.statistics_std is not above 0");
   require(found.threshold > 0, "calibration: out_of_distribution.threshold is not above 0");
   require(found.reject >= 1, "calibration: out_of_distribution.reject is not 1 or more");
   return found;
@@ -95,8 +107,9 @@ void check_labels(const Bundle& bundle) {
 
 void describe(Bundle& bundle, const Json& json) {
   const int schema = json.at("schema").integer();
-  require(schema == kSchema, "schema " + std::to_string(schema) + ", this program reads " +
-                                 std::to_string(kSchema));
+  require(schema >= kOldestSchema && schema <= kSchema,
+          "schema " + std::to_string(schema) + ", this program reads " +
+              std::to_string(kOldestSchema) + " and " + std::to_string(kSchema));
   bundle.name = json.at("name").text();
   bundle.version = json.at("version").text();
   bundle.intended_use = json.at("intended_use").text();

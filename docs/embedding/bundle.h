@@ -15,7 +15,7 @@ struct Graph {
 
 // Weights of the score: its `threshold` is 1, beyond `reject` an image is no radiograph.
 struct OutOfDistribution {
-  std::vector<double> features, look_centre, look_spread, look_terms;
+  std::vector<double> features, statistics_mean, statistics_std, statistics_weights;
   double offset, threshold, reject;
 };
 

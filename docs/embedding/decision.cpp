@@ -23,11 +23,11 @@ std::vector<double> softmax(const std::vector<float>& logits, double temperature
 double distance(const Answer& answer, const OutOfDistribution& score) {
   const std::vector<float>& features = answer.outputs.feature_vector;
   const std::vector<double> terms = look_terms(look(answer.prepared.square.view()),
-                                               score.look_centre, score.look_spread);
+                                               score.statistics_mean, score.statistics_std);
   const double of_features =
       std::inner_product(features.begin(), features.end(), score.features.begin(), 0.0);
   const double of_look =
-      std::inner_product(terms.begin(), terms.end(), score.look_terms.begin(), 0.0);
+      std::inner_product(terms.begin(), terms.end(), score.statistics_weights.begin(), 0.0);
   return (of_features + of_look + score.offset) / score.threshold;
 }
 

@@ -1,1 +1,1 @@
-"""bundles."""
+"""Model bundles: reading, manifest, signature, and checks of untrusted files."""

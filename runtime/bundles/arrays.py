@@ -1,6 +1,6 @@
-"""Files of arrays, .npy and .npz, read without pickle and never larger than their bytes.
+"""Safe reading of .npy and .npz files: no pickle, and no allocation beyond the file's size.
 
-`np.load` allocates what a header asks for before it looks whether the file holds it.
+`np.load` allocates the size stated in the header before it checks that the file holds the data.
 """
 
 from __future__ import annotations
@@ -24,35 +24,35 @@ _HEADERS = {
     (2, 0): np.lib.format.read_array_header_2_0,
 }
 _SUFFIX = ".npy"
-# What zipfile raises at content that is not what it expects.
+# Raised by zipfile for malformed content.
 _DAMAGED = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError, ValueError)
 
 
 def read_npy(data: bytes) -> npt.NDArray[Any]:
-    """The array of an .npy file.
+    """Decode an .npy file.
 
     Raises:
-        BundleError: it is none, or holds more or less than its header says, or objects.
+        BundleError: malformed, of another size than its header states, or holding objects.
     """
     file = io.BytesIO(data)
     try:
-        shape, by_columns, dtype = _HEADERS[np.lib.format.read_magic(file)](file)
+        shape, fortran_order, dtype = _HEADERS[np.lib.format.read_magic(file)](file)
     except (KeyError, ValueError, TypeError, EOFError, SyntaxError, tokenize.TokenError) as error:
-        raise BundleError("is no file of arrays") from error
+        raise BundleError("not a valid .npy file") from error
     at = file.tell()
     if dtype.hasobject or dtype.itemsize < 1 or any(side < 0 for side in shape):
-        raise BundleError("is no file of numbers or words")
+        raise BundleError("holds objects in place of numbers or strings")
     if math.prod(shape) * dtype.itemsize != len(data) - at:
-        raise BundleError("does not hold what its header says")
+        raise BundleError("its size does not match its header")
     flat = np.frombuffer(data, dtype, math.prod(shape), at)
-    return flat.reshape(shape, order="F" if by_columns else "C").copy()
+    return flat.reshape(shape, order="F" if fortran_order else "C").copy()
 
 
 def read_npz(data: bytes) -> dict[str, npt.NDArray[Any]]:
-    """The arrays of an .npz file by their names.
+    """Decode an .npz file into its arrays by name.
 
     Raises:
-        BundleError: it is none, or one of its members is not.
+        BundleError: malformed, or one of its members is.
     """
     try:
         check_directory(io.BytesIO(data))
@@ -63,4 +63,4 @@ def read_npz(data: bytes) -> dict[str, npt.NDArray[Any]]:
                 for name, member in members.items()
             }
     except _DAMAGED as error:
-        raise BundleError("is no file of arrays") from error
+        raise BundleError("not a valid .npz file") from error

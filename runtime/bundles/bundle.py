@@ -1,4 +1,4 @@
-"""Reading a bundle: a folder, or the same folder as one .zip. Every SHA-256 is checked first."""
+"""Reading a bundle from a folder or a .zip of it; every SHA-256 is checked first."""
 
 from __future__ import annotations
 
@@ -16,13 +16,8 @@ from orthoedge.runtime.bundles.arrays import read_npy, read_npz
 from orthoedge.runtime.bundles.manifest import Manifest, decode_manifest
 from orthoedge.runtime.bundles.onnx_guard import check_onnx
 from orthoedge.runtime.bundles.source import Folder, Zip, open_source
-from orthoedge.runtime.engine import (
-    PRECISIONS,
-    Outputs,
-    Precision,
-    calibrated_as,
-)
-from orthoedge.runtime.errors import BundleError, IntegrityError
+from orthoedge.runtime.engine import PRECISIONS, Outputs, Precision, calibrated_as
+from orthoedge.runtime.errors import BundleError, IntegrityError, MissingDependency
 from orthoedge.runtime.preprocess import Pixels
 
 MANIFEST = signature.MANIFEST
@@ -30,7 +25,7 @@ CARD = "MODEL_CARD.md"
 GOLDEN_IMAGES = "golden/images.npy"
 
 EMBEDDED = Path(__file__).parents[1] / "assets" / "bundle"
-"""The bundle inside the package: trained on phantoms, a demonstration."""
+"""The bundle inside the package: a demonstration, trained on phantoms."""
 
 SAMPLES = Path(__file__).parents[1] / "assets" / "samples"
 """Phantom radiographs inside the package."""
@@ -46,21 +41,21 @@ def model_file(precision: Precision) -> str:
 
 
 def golden_file(precision: Precision) -> str:
-    """Name of a precision's expected answers inside a bundle; those of fp16 are fp32's."""
+    """Name of the expected outputs of a precision inside a bundle; fp16 uses those of fp32."""
     return f"golden/{calibrated_as(precision)}.npz"
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle whose files all matched their SHA-256; held in memory, so nothing changes after."""
+    """A bundle whose files all matched their SHA-256, in memory, so that nothing changes later."""
 
     path: Path
     manifest: Manifest
     sha256: str
-    """Of manifest.json, which holds the hash of every other file."""
+    """SHA-256 of manifest.json, which holds the hash of every other file."""
     files: Mapping[str, bytes]
     signer: bytes | None = None
-    """Public key that manifest.json was found to be signed with; None for an unsigned bundle."""
+    """Public key of the verified signature of manifest.json; None where none was verified."""
 
     def check_trust(self, key: bytes | None, oldest: str) -> None:
         """As `read_bundle` does with these two, of a bundle that was read without them."""
@@ -71,11 +66,11 @@ class Bundle:
             raise type(error)(f"{self.path}: {error}") from error
 
     def model(self, precision: Precision) -> bytes:
-        """The ONNX file of a precision.
+        """Return the ONNX file of a precision.
 
         Raises:
-            BundleError: the bundle has none; fp16 is left out where half precision overflows, and
-                older bundles never had it. Or it refers to another file (`onnx_bytes.py`).
+            BundleError: missing (fp16 is left out where half precision overflows, and older bundles
+                never have it), or refused by `check_onnx`.
         """
         name = model_file(precision)
         if name not in self.files:
@@ -87,16 +82,16 @@ class Bundle:
         return self.files[name]
 
     def golden_images(self) -> Pixels:
-        """uint8 (n, 1, S, S) inputs of the golden test.
+        """Return the inputs of the golden test, uint8 (n, 1, S, S).
 
         Raises:
-            BundleError: the file holds something else.
+            BundleError: the file is malformed.
         """
         size = self.manifest.graph.size
         try:
             images = read_npy(self.files[GOLDEN_IMAGES])
         except BundleError as error:
-            raise BundleError(f"{self.path}: {GOLDEN_IMAGES} {error}") from error
+            raise BundleError(f"{self.path}: {GOLDEN_IMAGES}: {error}") from error
         if images.shape[1:] != (1, size, size) or len(images) < 1 or images.dtype != np.uint8:
             raise BundleError(
                 f"{self.path}: {GOLDEN_IMAGES} holds {images.dtype} {images.shape}, "
@@ -105,36 +100,36 @@ class Bundle:
         return images
 
     def golden_outputs(self, precision: Precision) -> Outputs:
-        """The answers expected for the golden inputs.
+        """Return the expected outputs for the golden inputs.
 
         Raises:
-            BundleError: the file holds something else.
+            BundleError: the file is malformed.
         """
         arrays = self._golden(golden_file(precision))
         return Outputs(arrays["logits"], arrays["saliency_map"], arrays["feature_vector"])
 
     def check_labels(self) -> None:
-        """Compare the manifest's labels with those the golden answers were recorded under.
+        """Compare the manifest's labels with those recorded with the golden outputs.
 
         Raises:
-            BundleError: they differ, so every answer would carry a wrong name.
+            BundleError: they differ, so predictions would carry wrong names.
         """
         for precision in self.manifest.calibration:
             name = golden_file(precision)
             recorded = tuple(str(label) for label in self._golden(name)["labels"].ravel())
             if recorded != self.manifest.labels:
                 raise BundleError(
-                    f"{self.path}: manifest.json: labels {', '.join(self.manifest.labels)} are not "
-                    f"those of {name}: {', '.join(recorded)}"
+                    f"{self.path}: manifest.json: labels {', '.join(self.manifest.labels)} "
+                    f"differ from those of {name}: {', '.join(recorded)}"
                 )
 
     def _golden(self, name: str) -> dict[str, npt.NDArray[Any]]:
         try:
             arrays = read_npz(self.files[name])
         except BundleError as error:
-            raise BundleError(f"{self.path}: {name} {error}") from error
+            raise BundleError(f"{self.path}: {name}: {error}") from error
         if not arrays.keys() >= _GOLDEN:
-            raise BundleError(f"{self.path}: {name} does not hold the golden answers")
+            raise BundleError(f"{self.path}: {name} does not hold the golden outputs")
         return arrays
 
 
@@ -149,9 +144,10 @@ def read_bundle(path: Path, key: bytes | None = None, oldest: str = "") -> Bundl
 
     Raises:
         BundleError: missing, a malformed manifest, files that are not listed in it, or too old.
-        IntegrityError: a file is not what the manifest, or the manifest not what its hash or
-            signature says; or it is not signed by `key`.
-        RecipeError: `oldest` is no version.
+        IntegrityError: a file does not match the manifest, or the manifest does not match its hash
+            or signature; or it is not signed by `key`.
+        MissingDependency: a key is pinned, and `cryptography` is not installed.
+        ConfigError: `oldest` is not numbers with dots.
     """
     source = open_source(path)
     try:
@@ -164,16 +160,16 @@ def read_bundle(path: Path, key: bytes | None = None, oldest: str = "") -> Bundl
 
 def _read(source: Folder | Zip, path: Path, key: bytes | None, oldest: str) -> Bundle:
     data, names = source.read(MANIFEST, _MANIFEST_LIMIT), source.names()
-    signer = _signer(source, names, data)
+    signer = _signer(source, names, data, key)
     signature.check_signer(signer, key)
     manifest = decode_manifest(data)
     signature.check_version(manifest.version, oldest)
     required = {CARD, GOLDEN_IMAGES}
     for precision in manifest.golden.tolerance:
         required |= {model_file(precision), golden_file(precision)}
-    listed, found = set(manifest.files), names - {MANIFEST, signature.DIGEST, signature.SIGNATURE}
+    listed, present = set(manifest.files), names - {MANIFEST, signature.DIGEST, signature.SIGNATURE}
     _compare_names(required, listed, "the bundle needs", "manifest.json lists")
-    _compare_names(listed, found, "manifest.json lists", "found")
+    _compare_names(listed, present, "manifest.json lists", "found")
     files = {}
     for name, record in manifest.files.items():
         content = source.read(name, _FILE_LIMIT) if source.size(name) == record.bytes else b""
@@ -186,19 +182,27 @@ def _read(source: Folder | Zip, path: Path, key: bytes | None, oldest: str) -> B
     return Bundle(path, manifest, sha256(data), files, signer)
 
 
-def _signer(source: Folder | Zip, names: set[str], manifest: bytes) -> bytes | None:
-    """The public key that the manifest is signed with; None where it is not signed."""
+def _signer(
+    source: Folder | Zip, names: set[str], manifest: bytes, key: bytes | None
+) -> bytes | None:
+    """Check hash and signature of the manifest, and return the public key it is signed with.
+
+    None where it is not signed, or where no key is pinned and `cryptography` is not installed.
+    """
     if signature.DIGEST in names:
         signature.check_digest(source.read(signature.DIGEST, signature.SEAL_LIMIT), manifest)
     if signature.SIGNATURE in names:
-        return signature.check_signature(
-            source.read(signature.SIGNATURE, signature.SEAL_LIMIT), manifest
-        )
+        content = source.read(signature.SIGNATURE, signature.SEAL_LIMIT)
+        try:
+            return signature.check_signature(content, manifest)
+        except MissingDependency:
+            if key is not None:
+                raise
     return None
 
 
-def _compare_names(wanted: set[str], found: set[str], first: str, second: str) -> None:
-    if missing := sorted(wanted - found):
+def _compare_names(expected: set[str], names: set[str], first: str, second: str) -> None:
+    if missing := sorted(expected - names):
         raise BundleError(f"{first} {missing[0]}, which is missing")
-    if extra := sorted(found - wanted):
+    if extra := sorted(names - expected):
         raise BundleError(f"{second} {extra[0]}, which does not belong to the bundle")

@@ -1,7 +1,7 @@
-"""What an ONNX file asks its reader to fetch or to allocate, read from its bytes.
+"""Checks of an untrusted ONNX file before an engine opens it: external data and absurd shapes.
 
 An engine that follows a tensor's reference to another file would run weights that no hash of the
-bundle covers. The fields are those of onnx.proto, the wire format is protobuf's.
+bundle covers. Field numbers are those of onnx.proto, the wire format is protobuf's.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from collections.abc import Iterator
 
 from orthoedge.runtime.errors import BundleError
 
-_LARGEST_SIDE = 2**16  # of an input or an output; none of a classifier comes near
+_LARGEST_SIDE = 2**16  # of an input or output; a classifier needs far less
 _MOST_SIDES = 64
 _PER_BYTE = 8  # elements; the smallest types are packed
 
-# Messages inside each message, by the number of their field: all ways to a tensor or a shape.
+# Nested messages by field number: every path to a tensor or a shape.
 _INNER = {
     "model": {7: "graph", 20: "training", 25: "function"},
     "training": {1: "graph", 2: "graph"},
@@ -33,10 +33,10 @@ _DIMENSIONS, _EXTERNAL_DATA, _DATA_LOCATION = 1, 13, 14  # of a tensor
 
 
 def check_onnx(model: bytes) -> None:
-    """Refuse a model whose tensors lie in other files or that states impossible shapes.
+    """Refuse a model with tensors in other files or with impossible shapes.
 
     Raises:
-        BundleError: such a model, or no ONNX file.
+        BundleError: such a model, or not an ONNX file.
     """
     waiting = [("model", memoryview(model))]
     try:
@@ -53,7 +53,7 @@ def check_onnx(model: bytes) -> None:
                 elif kind == "dimension" and number == 1 and not 0 <= value <= _LARGEST_SIDE:
                     raise BundleError(f"an input or output of {value} elements along one side")
     except IndexError as error:
-        raise BundleError("no ONNX file, or a damaged one") from error
+        raise BundleError("not an ONNX file, or a damaged one") from error
 
 
 def _check_tensor(message: memoryview) -> None:
@@ -68,11 +68,11 @@ def _check_tensor(message: memoryview) -> None:
         or any(side < 0 for side in sides)
         or math.prod(sides) > _PER_BYTE * len(message)
     ):
-        raise BundleError(f"a tensor said to be {sides}, which it cannot hold")
+        raise BundleError(f"a tensor of stated shape {sides}, which does not fit its data")
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """(number, value) of each field; a varint as an integer, all else as its bytes."""
+    """Iterate over (number, value) of each field: an integer for a varint, else the bytes."""
     at, size = 0, len(message)
     while at < size:
         key, at = _varint(message, at)
@@ -91,15 +91,15 @@ def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
 
 
 def _varints(message: memoryview) -> list[int]:
-    found, at = [], 0
+    values, at = [], 0
     while at < len(message):
         value, at = _varint(message, at)
-        found.append(value)
-    return found
+        values.append(value)
+    return values
 
 
 def _varint(message: memoryview, at: int) -> tuple[int, int]:
-    """A signed 64-bit integer, and where it ends."""
+    """Decode a signed 64-bit integer, and return it with the offset of its end."""
     value = message[at]
     at += 1
     if value < 0x80:

@@ -1,4 +1,7 @@
-"""Where a bundle's files are read from: a folder, or a .zip of it. Nothing is ever unpacked."""
+"""Sources of a bundle's files: a folder or a .zip of it, read in place and never unpacked.
+
+An untrusted zip archive is validated from its central directory before any member is opened.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from typing import IO
 
 from orthoedge.runtime.errors import BundleError, IntegrityError
 
-# What zipfile raises at content that is not what it expects.
+# Raised by zipfile for malformed content.
 _DAMAGED = (
     zipfile.BadZipFile,
     zlib.error,
@@ -22,7 +25,7 @@ _DAMAGED = (
     ValueError,
     OverflowError,
 )
-_END = b"PK\5\6"  # of the last record, which is 22 bytes where no comment follows
+_END = b"PK\5\6"  # starts the last record, which has 22 bytes without a comment
 
 
 def open_source(path: Path) -> Folder | Zip:
@@ -35,7 +38,7 @@ def open_source(path: Path) -> Folder | Zip:
         return Folder(path)
     if not path.exists():
         raise BundleError(f"{path}: no such bundle")
-    if not path.is_file():  # a pipe would be waited for
+    if not path.is_file():  # opening a pipe would block
         raise BundleError(f"{path}: neither a folder nor a .zip file")
     return Zip(path)
 
@@ -47,7 +50,7 @@ class Folder:
         self._path = path
 
     def names(self) -> set[str]:
-        """Of all that is in it; a folder only where it holds nothing, or is a link."""
+        """Return the names of all files; of a folder only if it is empty or a link."""
         return {
             entry.relative_to(self._path).as_posix()
             for entry in self._path.rglob("*")
@@ -55,25 +58,25 @@ class Folder:
         }
 
     def size(self, name: str) -> int:
-        """Bytes of a file; raises BundleError where it is missing."""
+        """Return the size of a file in bytes; raises BundleError if it is missing."""
         path = self._path / name
         if not path.is_file():
-            raise BundleError(f"{name} is missing, so this is no bundle")
+            raise BundleError(f"{name} is missing, so this is not a bundle")
         return path.stat().st_size
 
     def read(self, name: str, limit: int) -> bytes:
-        """A file; raises BundleError where it is missing or has more than `limit` bytes."""
+        """Read a file; raises BundleError if it is missing or has more than `limit` bytes."""
         size = self.size(name)
         _check_size(name, size, limit)
         with (self._path / name).open("rb") as file:
-            return file.read(size)  # the memory for it is taken beforehand
+            return file.read(size)  # at most the size that was checked
 
 
 class Zip:
     """A bundle as a .zip.
 
-    Members are read by the exact names in the manifest and never written to a disk, so a member
-    that points elsewhere ("../x", a link) can only be an unexpected name.
+    Members are read by the exact names in the manifest and never written to disk, so a member that
+    points elsewhere ("../x", a link) is only an unexpected name.
     """
 
     def __init__(self, path: Path) -> None:
@@ -93,29 +96,29 @@ class Zip:
         self._check_ends(path)
 
     def _check_ends(self, path: Path) -> None:
-        """Raise where bytes stand before the first member or after the list of them."""
+        """Raise IntegrityError for bytes before the first member or after the directory."""
         with path.open("rb") as file:
             file.seek(-22, os.SEEK_END)
             last = file.read()
         first = min((info.header_offset for info in self._archive.infolist()), default=0)
         if first != 0 or not last.startswith(_END) or not last.endswith(b"\0\0"):
-            raise IntegrityError(f"{path}: holds more than the .zip file of a bundle")
+            raise IntegrityError(f"{path}: has bytes before or after the .zip archive")
 
     def names(self) -> set[str]:
-        """Of all its members; a folder only where it holds nothing."""
+        """Return the names of all members; of a folder only if it is empty."""
         names = set(self._archive.namelist())
         parents = {f"{parent}/" for name in names for parent in PurePosixPath(name).parents}
         return names - parents
 
     def size(self, name: str) -> int:
-        """Bytes of a member, as stated; raises BundleError where it is missing."""
+        """Return the stated size of a member in bytes; raises BundleError if it is missing."""
         try:
             return self._archive.getinfo(name).file_size
         except KeyError as error:
-            raise BundleError(f"{name} is missing, so this is no bundle") from error
+            raise BundleError(f"{name} is missing, so this is not a bundle") from error
 
     def read(self, name: str, limit: int) -> bytes:
-        """A member; raises BundleError as `Folder.read`, IntegrityError where it is damaged."""
+        """Read a member; raises BundleError as `Folder.read`, IntegrityError if it is damaged."""
         _check_size(name, self.size(name), limit)
         try:
             return self._archive.read(name)
@@ -137,11 +140,11 @@ _DIRECTORY_END_64 = 20  # bytes of the locator before it
 
 
 def check_directory(file: IO[bytes]) -> None:
-    """Look at an archive's directory before `zipfile` does, which reads all of it at once.
+    """Check the size of an archive's directory, which `zipfile` reads all at once.
 
     Raises:
-        BundleError: it is too large, or the archive is in the form for more than 4 GB.
-        zipfile.BadZipFile: no archive.
+        BundleError: too large, or ZIP64 (for more than 4 GB).
+        zipfile.BadZipFile: not an archive.
     """
     size = file.seek(0, 2)
     file.seek(max(0, size - _DIRECTORY_END.size - 2**16 - _DIRECTORY_END_64))
@@ -155,21 +158,21 @@ def check_directory(file: IO[bytes]) -> None:
 
 
 def check_members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
-    """The archive's files by their names, none of which has been opened yet.
+    """Check the archive's members from its directory, and return them by name.
 
     Raises:
-        BundleError: a member is a link, encrypted, there twice, compressed in another way than
-            deflate, or opens to far more than it takes.
+        BundleError: a member is a link, encrypted, duplicated, compressed by a method other than
+            deflate, or far larger than its compressed form.
     """
     members: dict[str, zipfile.ZipInfo] = {}
     for member in archive.infolist():
-        name, opened = member.filename, member.file_size
+        name, size = member.filename, member.file_size
         if not name:
             raise BundleError("a member without a name")
         if member.is_dir():
             continue
         if name in members:
-            raise BundleError(f"{name!r} is there twice")
+            raise BundleError(f"{name!r} is duplicated")
         kind = stat.S_IFMT(member.external_attr >> 16)
         if kind not in (0, stat.S_IFREG):
             raise BundleError(f"{name!r} is a link or a device")
@@ -177,7 +180,7 @@ def check_members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
             raise BundleError(f"{name!r} is encrypted")
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise BundleError(f"{name!r} is neither stored nor deflated")
-        if opened > _MEMBER_LIMIT or opened > max(_SMALL, _RATIO * member.compress_size):
-            raise BundleError(f"{name!r} opens from {member.compress_size} to {opened} bytes")
+        if size > _MEMBER_LIMIT or size > max(_SMALL, _RATIO * member.compress_size):
+            raise BundleError(f"{name!r} expands from {member.compress_size} to {size} bytes")
         members[name] = member
     return members

@@ -1,8 +1,8 @@
-"""Compressed DICOM pixels to stored values, by one decoder for each transfer syntax.
+"""Decoding of compressed DICOM pixels, with one fixed decoder per transfer syntax.
 
-pydicom alone would try every decoder that is installed, one after another; what one refuses, the
-next may abort the process on. A codestream has a header of its own and that is what a decoder
-allocates by, so it must say what the DICOM header says.
+By default pydicom tries every installed decoder in turn, and a file that one refuses can make the
+next abort the process. A decoder allocates by the header of the codestream, so that header must
+match the DICOM header.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 class _Decoder(NamedTuple):
     plugin: str
-    """As pydicom calls it; empty where it takes none."""
+    """Its name in pydicom; empty for pydicom's own."""
     package: str
 
 
 _OPENJPEG = _Decoder("pylibjpeg", "pylibjpeg with pylibjpeg-openjpeg")
-# By the beginning of the transfer syntax, the first that fits.
+# By prefix of the transfer syntax; the first match applies.
 _DECODERS = {
     "1.2.840.10008.1.2.4.8": _Decoder("pyjpegls", "pyjpegls"),
     "1.2.840.10008.1.2.4.9": _OPENJPEG,
@@ -39,10 +39,10 @@ _JPEG_FAMILY = "1.2.840.10008.1.2.4."
 
 
 def decode(dataset: Dataset, syntax: str) -> npt.NDArray[Any]:
-    """Stored values of a single-frame grey image.
+    """Decode the stored values of a single-frame grey image.
 
     Args:
-        dataset: the elements of the file, PixelData among them.
+        dataset: the elements of the file, including PixelData.
         syntax: transfer syntax UID.
 
     Returns:
@@ -59,7 +59,7 @@ def decode(dataset: Dataset, syntax: str) -> npt.NDArray[Any]:
         available = get_decoder(UID(syntax)).available_plugins
     except NotImplementedError as error:
         raise InputError("DICOM in a transfer syntax that no decoder reads") from error
-    chosen = next(it for beginning, it in _DECODERS.items() if syntax.startswith(beginning))
+    chosen = next(d for prefix, d in _DECODERS.items() if syntax.startswith(prefix))
     if chosen.plugin and chosen.plugin not in available:
         raise MissingDependency(chosen.package, "dicom", f"reading {UID(syntax).name} images")
     if syntax.startswith(_JPEG_FAMILY):
@@ -68,7 +68,7 @@ def decode(dataset: Dataset, syntax: str) -> npt.NDArray[Any]:
     try:
         stored = dataset.pixel_array
     except BaseException as error:
-        # What a decoder written in Rust raises at a file it did not expect is no Exception.
+        # A panic in a decoder written in Rust is a BaseException.
         if type(error).__name__ != "PanicException":
             raise
         raise InputError("damaged DICOM: it cannot be decoded") from error
@@ -83,10 +83,10 @@ def _check_codestream(dataset: Dataset) -> None:
     frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
     stream = read_codestream(frame)
     if (stream.width, stream.height) != (dataset.Columns, dataset.Rows):
-        raise InputError("damaged DICOM: the compressed image has another size than its header")
+        raise InputError("damaged DICOM: the compressed image differs in size from its header")
     if stream.components != 1 or not 2 <= stream.bits <= int(dataset.BitsAllocated):
-        raise InputError("damaged DICOM: the compressed image has other samples than its header")
-    # A cut one is filled with grey by some decoders; all of the family end in FF D9 and a byte to
-    # pad.
+        raise InputError("damaged DICOM: the compressed image differs in samples from its header")
+    # Some decoders fill a truncated image with grey. All of the family end in FF D9 and an optional
+    # padding byte.
     if not frame.rstrip(b"\0\xff").endswith(b"\xd9"):
         raise InputError("truncated DICOM: the compressed image has no end")

@@ -1,4 +1,4 @@
-"""From stored values to grey levels as a DICOM file asks for: modality → VOI → polarity → 8 bits.
+"""The DICOM greyscale pipeline: stored value → modality LUT → VOI → polarity → 8 bits.
 
 Sources: DICOM PS3.3 C.11.1 (modality LUT), C.11.2 (VOI LUT), C.7.6.3.1.2 (photometric
 interpretation), C.8.11.3 (presentation LUT shape).
@@ -29,36 +29,37 @@ if TYPE_CHECKING:
 
 def grey_levels(
     entries: npt.NDArray[np.int64],
-    counts: Callable[[bool], Counts],
+    count: Callable[[bool], Counts],
     dataset: Dataset,
     prefer_photometric: bool,
 ) -> tuple[Pixels, tuple[str, ...]]:
-    """Grey level of each stored value, bone bright on dark, inverted once or not at all.
+    """Compute the grey level of each stored value, bone bright on dark, inverted at most once.
 
     Args:
         entries: stored values, int64 (K,).
-        counts: how many pixels have each, int64 (K,): of some of the image, or of all.
+        count: counts the pixels of each value, int64 (K,): in a sample of the image if True, else
+            in all of it.
         dataset: the elements of the file.
         prefer_photometric: ignore PresentationLUTShape.
 
     Returns:
-        uint8 (K,), and notes on what was not as the file says.
+        uint8 (K,), and notes on deviations from the file.
 
     Raises:
         InputError: a look-up table or a VOI function that cannot be applied.
     """
     values = _modality(entries, dataset)
 
-    def seen(some: bool) -> Counts:
-        return _without_padding(counts(some), entries, dataset)
+    def count_used(sample: bool) -> Counts:
+        return _without_padding(count(sample), entries, dataset)
 
-    table, notes = _voi(values, seen, dataset)
+    table, notes = _voi(values, count_used, dataset)
     inverted, polarity_notes = _polarity(dataset, prefer_photometric)
     return 255 - table if inverted else table, (*notes, *polarity_notes)
 
 
 def _modality(entries: npt.NDArray[np.int64], dataset: Dataset) -> Values:
-    """What the detector measured, for each stored value (PS3.3 C.11.1)."""
+    """Apply the modality transform to each stored value (PS3.3 C.11.1)."""
     if dataset.get("ModalityLUTSequence"):
         values, _ = _lookup(entries.astype(np.float64), dataset.ModalityLUTSequence[0], dataset)
         return values
@@ -69,9 +70,9 @@ def _modality(entries: npt.NDArray[np.int64], dataset: Dataset) -> Values:
 
 
 def _voi(
-    values: Values, counts: Callable[[bool], Counts], dataset: Dataset
+    values: Values, count: Callable[[bool], Counts], dataset: Dataset
 ) -> tuple[Pixels, tuple[str, ...]]:
-    """Grey level 0 to 255 for each value: LUT, else window, else robust percentiles."""
+    """Compute the grey level of each value by LUT, else window, else robust percentiles."""
     note = "no window in file"
     table: Pixels | None
     if dataset.get("VOILUTSequence"):
@@ -80,18 +81,18 @@ def _voi(
     else:
         table = _window(values, dataset)
     if table is not None:
-        for some in (True, False):  # some rows tell most images from a blank
-            used = table[counts(some) > 0]
+        for sample in (True, False):  # a sample distinguishes most images from a blank one
+            used = table[count(sample) > 0]
             if used.size and used.min() != used.max():
                 return table, ()
         note = "the window in the file shows nothing"
-    low, high = robust_window(values, counts(False))
+    low, high = robust_window(values, count(False))
     table = to_eight_bits(values, low, high)
     return table, (f"{note}: windowed from {low:g} to {high:g} (percentiles 0.5 and 99.5)",)
 
 
 def _window(values: Values, dataset: Dataset) -> Pixels | None:
-    """The first window of the file, to 0 to 255; None where it has none that can be used."""
+    """Apply the first window of the file; None if it has no usable one."""
     center = _first(dataset.get("WindowCenter", None))
     width = _first(dataset.get("WindowWidth", None))
     if center is None or width is None:
@@ -103,12 +104,12 @@ def _window(values: Values, dataset: Dataset) -> Pixels | None:
 
 
 def _lookup(values: Values, item: Dataset, dataset: Dataset) -> tuple[Values, int]:
-    """Apply a LUT of the file to `values`; the result and its depth in bits (PS3.3 C.11.1.1.1)."""
+    """Apply a LUT of the file, and return the result and its depth in bits (PS3.3 C.11.1.1.1)."""
     entries, first, depth = (int(number) & 0xFFFF for number in item.LUTDescriptor)
     entries = entries or 2**16
     implicit, little = dataset.original_encoding
-    # What is looked up is signed where it can be below 0 (PS3.3 C.11.2.1.1). A file in implicit VR
-    # says nothing about it, and pydicom goes by the stored samples, before any rescaling.
+    # The input is signed where it can be below 0 (PS3.3 C.11.2.1.1). Implicit VR does not state it,
+    # and pydicom takes the sign of the stored samples, before any rescaling.
     signed = values.min() < 0 or (not implicit and item["LUTDescriptor"].VR == "SS")
     if signed and first >= 2**15:
         first -= 2**16
@@ -127,16 +128,16 @@ def _lookup(values: Values, item: Dataset, dataset: Dataset) -> tuple[Values, in
 
 
 def _without_padding(counts: Counts, entries: npt.NDArray[np.int64], dataset: Dataset) -> Counts:
-    """Histogram without the value that fills what the detector never saw."""
+    """Remove the padding value, which fills the area outside the detector, from a histogram."""
     padding = dataset.get("PixelPaddingValue", None)
     if padding is None:
         return counts
-    kept = np.where(entries == int(padding), 0, counts)
-    return kept if kept.any() else counts
+    used = np.where(entries == int(padding), 0, counts)
+    return used if used.any() else counts
 
 
 def _polarity(dataset: Dataset, prefer_photometric: bool) -> tuple[bool, tuple[str, ...]]:
-    """Whether to invert, which happens once or not at all, and notes."""
+    """Return whether to invert the image, and notes."""
     photometric = str(dataset.PhotometricInterpretation) == "MONOCHROME1"
     shape = str(dataset.get("PresentationLUTShape", "") or "").strip().upper()
     if prefer_photometric or shape not in ("IDENTITY", "INVERSE"):
@@ -151,7 +152,7 @@ def _polarity(dataset: Dataset, prefer_photometric: bool) -> tuple[bool, tuple[s
 
 
 def _first(value: Any) -> float | None:
-    """The first of a multi-valued decimal string, or None where it is empty."""
+    """Return the first of a multi-valued decimal string, or None for an empty one."""
     if value is None or value == "":
         return None
     return float(value if isinstance(value, (int, float, str)) else value[0])

@@ -1,7 +1,7 @@
-"""Uncompressed DICOM samples, used where they lie: in the caller's bytes, or in the file.
+"""Uncompressed DICOM samples, read in place from the caller's bytes or from the file.
 
-A radiograph of 8 million pixels is 15 MB in its file. It is fetched a few rows at a time, so that
-nobody needs memory for the whole.
+A radiograph of 8 million pixels is 15 MB in its file. It is read a few rows at a time, so that the
+whole is never in memory.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 
-# Implicit and explicit VR little endian: the bytes of the file are the samples.
+# Implicit and explicit VR little endian: the samples are stored uncompressed.
 NATIVE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1")
 
 Fetch = Callable[[int, int], npt.NDArray[Any]]
-"""Rows from the first number to before the second; the next call may overwrite them."""
+"""Returns the rows from `start` up to, not including, `stop`; the next call may overwrite them."""
 
 
 def find_pixel_data(file: BinaryIO, dataset: Dataset) -> tuple[int, int]:
-    """Where the value of PixelData begins, and its length; the file is at the element, if any."""
+    """Return offset and length of the value of PixelData, at which the file stands; or 0, 0."""
     layout = "<HHI" if dataset.original_encoding[0] else "<HH4xI"
     at, size = file.tell(), struct.calcsize(layout)
     head = file.read(size)
@@ -38,35 +38,35 @@ def find_pixel_data(file: BinaryIO, dataset: Dataset) -> tuple[int, int]:
 
 
 def native_samples(data: bytes, at: int, length: int, dataset: Dataset) -> npt.NDArray[Any]:
-    """Uncompressed little-endian samples as they lie in `data`; unused bits are not cleared.
+    """View the uncompressed little-endian samples in `data`; unused bits are not cleared.
 
     Raises:
-        InputError: there are fewer than rows × columns.
+        InputError: fewer than rows × columns samples.
     """
     rows, columns, dtype = _layout(dataset)
     _check_length(min(length, len(data) - at), rows * columns * dtype.itemsize)
     samples = np.frombuffer(data, dtype, rows * columns, at)
-    # An odd place is no place for 16 bits.
+    # Samples of 16 bits at an odd offset are copied.
     return np.require(samples, dtype.newbyteorder("="), "A").reshape(rows, columns)
 
 
-def fetch_held(samples: npt.NDArray[Any]) -> Fetch:
-    """From samples (H, W) that are in memory."""
+def fetch_array(samples: npt.NDArray[Any]) -> Fetch:
+    """Fetch rows from samples (H, W) in memory."""
     return lambda start, stop: samples[start:stop]
 
 
-def fetch_from(file: BinaryIO, at: int, length: int, dataset: Dataset, most: int) -> Fetch:
-    """From a file in which they are as `native_samples` has them.
+def fetch_file(file: BinaryIO, at: int, length: int, dataset: Dataset, most: int) -> Fetch:
+    """Fetch rows from a file in the layout of `native_samples`.
 
     Args:
-        file: is read from as long as rows are fetched.
-        at: where they begin.
-        length: how many bytes the element says it has.
-        dataset: rows, columns and kind of the samples.
-        most: rows that are fetched at once.
+        file: stays in use while rows are fetched.
+        at: offset of the samples.
+        length: stated length of the element in bytes.
+        dataset: rows, columns and type of the samples.
+        most: largest number of rows fetched at once.
 
     Raises:
-        InputError: the file ends before they do, or cannot be read; while they are fetched, too.
+        InputError: the file is too short or cannot be read; also raised while rows are fetched.
     """
     rows, columns, dtype = _layout(dataset)
     line = columns * dtype.itemsize
@@ -77,11 +77,11 @@ def fetch_from(file: BinaryIO, at: int, length: int, dataset: Dataset, most: int
         block = buffer[: stop - start]
         try:
             file.seek(at + start * line)
-            found = file.readinto(block)  # type: ignore[attr-defined]
+            count = file.readinto(block)  # type: ignore[attr-defined]
         except OSError as error:
             raise InputError.unreadable(error) from error
-        if found < block.nbytes:
-            _check_length(start * line + found, rows * line)
+        if count < block.nbytes:
+            _check_length(start * line + count, rows * line)
         return block.astype(dtype.newbyteorder("="), copy=False)
 
     return fetch
@@ -93,6 +93,6 @@ def _layout(dataset: Dataset) -> tuple[int, int, np.dtype[Any]]:
     return int(dataset.Rows), int(dataset.Columns), dtype
 
 
-def _check_length(found: int, expected: int) -> None:
-    if found < expected:
-        raise InputError(f"truncated DICOM: {found} bytes of pixels, expected {expected}")
+def _check_length(length: int, expected: int) -> None:
+    if length < expected:
+        raise InputError(f"truncated DICOM: {length} bytes of pixels, expected {expected}")

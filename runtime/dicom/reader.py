@@ -1,11 +1,10 @@
-"""A DICOM file in, a radiograph for display out, or one line that says why not.
+"""Reading a DICOM file into a radiograph for display.
 
-Only the elements named below are parsed, so no patient's name, number or date is ever in memory as
-a value, and none can reach a note or a message.
+Only the elements listed below are parsed, so a patient's name, number or date is never in memory as
+a value and cannot reach a note or a message.
 
-The whole grey-scale pipeline is a function of the stored value alone, and a stored value has at
-most 16 bits: it is evaluated once for each possible value, in double precision, and the image is
-then one look-up.
+The greyscale pipeline is a function of the stored value alone, which has at most 16 bits. It is
+evaluated once for each possible value, in double precision; the image is then a single look-up.
 """
 
 from __future__ import annotations
@@ -22,8 +21,8 @@ from orthoedge.runtime.dicom.lut import grey_levels
 from orthoedge.runtime.dicom.pixel_data import (
     NATIVE,
     Fetch,
-    fetch_from,
-    fetch_held,
+    fetch_array,
+    fetch_file,
     find_pixel_data,
     native_samples,
 )
@@ -57,7 +56,7 @@ _ELEMENTS = [
 ]
 
 _RADIOGRAPHY = ("CR", "DX", "RG")
-# Codes named in a refusal. Anything else in that element is not echoed: it could be anything.
+# Codes named in an error message. Other values are not echoed: they may hold patient data.
 _OTHER_MODALITIES = frozenset(
     (
         *("BMD", "CT", "ECG", "ES", "GM", "IO", "IVUS", "KO", "MG", "MR", "NM", "OCT", "OP", "OT"),
@@ -66,7 +65,7 @@ _OTHER_MODALITIES = frozenset(
     )
 )
 
-_BLOCK = 2**21  # bytes of samples that are worked on together: OpenCV looks fewer up in one thread
+_BLOCK = 2**21  # bytes of samples per block; OpenCV looks up smaller ones in a single thread
 
 _DEFLATED = ("1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.8.1")
 
@@ -82,12 +81,12 @@ def read_dicom(
 
     Polarity: the image is inverted at most once, after VOI. PresentationLUTShape decides where it
     is present, PhotometricInterpretation otherwise; `MONOCHROME1` with `INVERSE` is one inversion.
-    Where the two contradict each other a note says so.
+    A note reports a contradiction of the two.
 
     Args:
-        source: the file or its content, with its 128-byte preamble and `DICM`. Of an uncompressed
-            file only a few rows are in memory at a time.
-        prefer_photometric: let PhotometricInterpretation alone decide the polarity.
+        source: the file or its content, with its 128-byte preamble and `DICM`. An uncompressed
+            file is read a few rows at a time.
+        prefer_photometric: take the polarity from PhotometricInterpretation alone.
         max_pixels: largest rows × columns that is decoded.
         memory_mb: see `read_image`.
 
@@ -110,8 +109,8 @@ def read_dicom(
     except (OrthoEdgeError, ImportError, MemoryError):
         raise
     except Exception as error:
-        # Parsers and decoders raise whatever a damaged file makes them stumble over; the reason
-        # may quote the file, so it stays in the chained exception.
+        # Parsers and decoders raise any exception for a damaged file. Its message may quote the
+        # file, so it stays in the chained exception.
         raise InputError("damaged DICOM: it cannot be decoded") from error
 
 
@@ -122,7 +121,7 @@ def _read(
     max_pixels: int,
     memory_mb: float | None,
 ) -> Radiograph:
-    """`content` is that of the file where the caller has it, else empty."""
+    """Read the image; `content` is that of the file if the caller has it, else empty."""
     from pydicom import dcmread
 
     syntax = _transfer_syntax(file)
@@ -140,11 +139,11 @@ def _read(
         check_memory(dicom_bytes(rows * columns, allocated, held, syntax), memory_mb)
     step = max(1, _BLOCK // (columns * allocated // 8))
     if not native:
-        fetch = fetch_held(decode(dataset, syntax))
+        fetch = fetch_array(decode(dataset, syntax))
     elif content:
-        fetch = fetch_held(native_samples(content, at, length, dataset))
+        fetch = fetch_array(native_samples(content, at, length, dataset))
     else:
-        fetch = fetch_from(file, at, length, dataset, step)
+        fetch = fetch_file(file, at, length, dataset, step)
 
     pixels, grey_notes = _show(fetch, step, dataset, bits, prefer_photometric)
     check_contrast(pixels)
@@ -154,38 +153,38 @@ def _read(
 def _show(
     fetch: Fetch, step: int, dataset: Dataset, bits: int, prefer_photometric: bool
 ) -> tuple[Pixels, tuple[str, ...]]:
-    """Stored samples to grey levels, `step` rows at a time, and notes."""
-    # One entry per pattern of the stored bits; the sign is extended. Bits above them may hold an
-    # old overlay and do not count.
+    """Convert stored samples to grey levels, `step` rows at a time, with notes."""
+    # One entry per pattern of the stored bits, sign-extended. Bits above them may hold an old
+    # overlay and are ignored.
     rows, kind = int(dataset.Rows), fetch(0, 1).dtype
     depth = kind.itemsize * 8
-    unsigned, spare = np.dtype(f"u{kind.itemsize}"), depth - bits
-    patterns = (np.arange(2**bits, dtype=np.uint32) << spare).astype(unsigned)
-    entries = patterns.view(kind).astype(np.int64) >> spare
+    unsigned, unused = np.dtype(f"u{kind.itemsize}"), depth - bits
+    patterns = (np.arange(2**bits, dtype=np.uint32) << unused).astype(unsigned)
+    entries = patterns.view(kind).astype(np.int64) >> unused
 
     def blocks() -> Iterator[tuple[slice, npt.NDArray[Any]]]:
         for start in range(0, rows, step):
-            place = slice(start, min(start + step, rows))
-            yield place, fetch(place.start, place.stop).view(unsigned)
+            block = slice(start, min(start + step, rows))
+            yield block, fetch(block.start, block.stop).view(unsigned)
 
-    def counts(some: bool) -> Counts:
-        if some:
+    def count(sample: bool) -> Counts:
+        if sample:
             middle = rows // 2
-            found = np.bincount(fetch(middle, middle + 1).view(unsigned)[0], minlength=2**depth)
+            counts = np.bincount(fetch(middle, middle + 1).view(unsigned)[0], minlength=2**depth)
         else:
-            found = count_blocks((block for _, block in blocks()), 2**depth)
-        return np.asarray(found.reshape(2**spare, 2**bits).sum(axis=0), np.int64)
+            counts = count_blocks((samples for _, samples in blocks()), 2**depth)
+        return np.asarray(counts.reshape(2**unused, 2**bits).sum(axis=0), np.int64)
 
-    table, notes = grey_levels(entries, counts, dataset, prefer_photometric)
-    table = np.tile(table, 2**spare)
+    table, notes = grey_levels(entries, count, dataset, prefer_photometric)
+    table = np.tile(table, 2**unused)
     pixels: Pixels = np.empty((rows, int(dataset.Columns)), np.uint8)
-    for place, block in blocks():
-        apply_table(block, table, pixels[place])
+    for block, samples in blocks():
+        apply_table(samples, table, pixels[block])
     return pixels, notes
 
 
 def _transfer_syntax(file: BinaryIO) -> str:
-    """Transfer syntax UID from the file meta information, before anything is inflated."""
+    """Read the transfer syntax UID from the file meta information, before anything is inflated."""
     from pydicom.filereader import read_dataset
 
     file.seek(132)
@@ -199,12 +198,12 @@ def _transfer_syntax(file: BinaryIO) -> str:
     if not syntax:
         raise InputError("damaged DICOM: no transfer syntax in its header")
     if syntax in _DEFLATED:
-        raise InputError("DICOM in a deflated transfer syntax, which can open to any size")
+        raise InputError("DICOM in a deflated transfer syntax, which can expand to any size")
     return syntax
 
 
 def _check_kind(dataset: Dataset, has_pixels: bool) -> tuple[str, ...]:
-    """Refuse what is not one grey radiograph; notes on what a reader should know."""
+    """Refuse a file that is not one grey radiograph, and return notes for the reader."""
     notes: tuple[str, ...] = ()
     modality = str(dataset.get("Modality", "") or "").strip()
     if not modality:
@@ -228,7 +227,7 @@ def _check_kind(dataset: Dataset, has_pixels: bool) -> tuple[str, ...]:
 
 
 def _check_samples(dataset: Dataset) -> int:
-    """Bits stored, after making sure that they lie in 8 or 16 allocated bits as is usual."""
+    """Return the bits stored, after checking that they are the low bits of 8 or 16."""
     allocated, bits = int(dataset.BitsAllocated), int(dataset.BitsStored)
     high = int(dataset.get("HighBit", bits - 1))
     if allocated not in (8, 16) or not 1 <= bits <= allocated or high != bits - 1:
@@ -240,7 +239,7 @@ def _check_samples(dataset: Dataset) -> int:
 
 
 def _spacing(dataset: Dataset) -> tuple[float, float] | None:
-    """Row and column spacing in mm: at the patient where known, else at the detector."""
+    """Return row and column spacing in mm: at the patient where known, else at the detector."""
     for element in ("PixelSpacing", "ImagerPixelSpacing"):
         value = dataset.get(element, None)
         if value is not None and not isinstance(value, str) and len(value) == 2:

@@ -1,4 +1,4 @@
-"""pydicom without what it says: its warnings and its log quote the values they complain about."""
+"""Suppression of pydicom's warnings and log records, which quote values of the file."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _undo = ExitStack()
 
 @contextmanager
 def quiet_pydicom() -> Iterator[None]:
-    """Drop pydicom's warnings and log records until the last thread that asked for it is done.
+    """Drop pydicom's warnings and log records until the last concurrent reader is done.
 
-    Warnings and loggers belong to the whole process. Were each thread to put back what it found,
-    one that ends late would put back what another had set.
+    Warning filters and loggers belong to the whole process. If each thread restored the state it
+    saw on entry, a late one would restore the suppression of another.
     """
     global _readers
     with _changing:

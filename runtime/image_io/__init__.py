@@ -1,1 +1,1 @@
-"""image_io."""
+"""Reading of image files: format checks, decoding, windowing, and the sandbox."""

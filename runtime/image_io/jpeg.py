@@ -1,29 +1,31 @@
-"""The markers of a JPEG, JPEG-LS or JPEG 2000 codestream, as a file of its own or inside DICOM."""
+"""Headers and completeness of JPEG, JPEG-LS and JPEG 2000, as files or inside DICOM (T.81)."""
 
 from __future__ import annotations
 
 import re
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 from orthoedge.runtime.errors import InputError
+from orthoedge.runtime.image_io.radiograph import MAX_CHANNELS, Header
 
 # The next marker of an entropy-coded scan that is neither a stuffed 0xFF nor a restart (T.81 B.1.1)
 _SCAN_END = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)
 _FILL = re.compile(rb"\xff*")
-FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
-PROGRESSIVE = frozenset((0xC2, 0xC6, 0xCA, 0xCE))
-_MOST_SEGMENTS = 10_000  # some hundred are usual; a profile may be spread over 255
-_MOST_SCANS = 100  # ten are usual; each goes once over the whole picture
+_FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
+_PROGRESSIVE = frozenset((0xC2, 0xC6, 0xCA, 0xCE))
+_MOST_SEGMENTS = 10_000  # some hundred are usual; a colour profile may take 255
+_MOST_SCANS = 100  # ten are usual; each one passes over the whole picture
 
 
-def jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
-    """(marker, offset of its payload) of each segment, up to and with EOI or the end of file.
+def _segments(data: bytes) -> Iterator[tuple[int, int]]:
+    """Iterate over (marker, offset of its payload) up to and including EOI, or to the end.
 
     Raises:
         InputError: damaged, or more segments or scans than any encoder writes.
-        struct.error, IndexError: the data end inside a segment.
+        struct.error, IndexError: the data ends inside a segment.
     """
     at, segments, scans = 2, 0, 0
     while at < len(data):
@@ -44,45 +46,90 @@ def jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
         (length,) = struct.unpack_from(">H", data, at)
         at += length
         if marker == 0xDA:
-            found = _SCAN_END.search(data, at)
-            if found is None:
+            scan_end = _SCAN_END.search(data, at)
+            if scan_end is None:
                 return
-            at = found.start()
+            at = scan_end.start()
 
 
-def check_scans(data: bytes, segments: list[tuple[int, int]]) -> None:
-    """Make sure that every component has its scans, in a progressive JPEG to the last bit.
+def _check_scans(data: bytes, segments: list[tuple[int, int]]) -> None:
+    """Check that every component has its scans, in a progressive JPEG down to the last bit.
 
-    A progressive file that was cut among its scans and closed again would only look softer
+    A progressive file that was cut between its scans and closed with EOI would only be blurred
     (T.81 G.1.1.1).
 
     Args:
         data: the file.
-        segments: of `jpeg_segments`.
+        segments: of `_segments`.
 
     Raises:
         InputError: scans are missing.
         struct.error: the file ends inside a scan's header.
     """
-    frame, at = next(segment for segment in segments if segment[0] in FRAMES)
-    coefficients = range(64 if frame in PROGRESSIVE else 1)
+    frame, at = next(segment for segment in segments if segment[0] in _FRAMES)
+    coefficients = range(64 if frame in _PROGRESSIVE else 1)
     names = data[at + 6 : at + 6 + 3 * data[at + 5] : 3]
     missing = {(name, coefficient) for name in names for coefficient in coefficients}
     for marker, at in segments:
         if marker == 0xDA:
-            parts = data[at]
-            names = data[at + 1 : at + 1 + 2 * parts : 2]
-            first, last, bits = struct.unpack_from("BBB", data, at + 1 + 2 * parts)
-            if frame not in PROGRESSIVE:
+            count = data[at]
+            names = data[at + 1 : at + 1 + 2 * count : 2]
+            first, last, bits = struct.unpack_from("BBB", data, at + 1 + 2 * count)
+            if frame not in _PROGRESSIVE:
                 first, last, bits = 0, 0, 0
-            if bits & 15 == 0:  # the lowest bit of these
+            if bits & 15 == 0:  # this scan has the lowest bit
                 missing -= {(name, k) for name in names for k in range(first, min(last, 63) + 1)}
     if missing:
         raise InputError("truncated JPEG: some of its scans are missing")
 
 
+def jpeg_header(data: bytes) -> Header:
+    """Read the header of a baseline or progressive JPEG file.
+
+    Raises:
+        InputError: lossless, of another depth than 8 bits, or without a frame header.
+        struct.error, IndexError: the file ends inside its header.
+    """
+    header = None
+    for marker, at in _segments(data):
+        if marker in _FRAMES and header is None:
+            bits, height, width, components = struct.unpack_from(">BHHB", data, at)
+            if marker in (0xC3, 0xC7, 0xCB, 0xCF):
+                raise InputError("lossless JPEG is read only inside DICOM")
+            if bits != 8:
+                raise InputError(f"JPEG with {bits} bits per sample; expected 8")
+            if not 1 <= components <= MAX_CHANNELS:
+                raise InputError(f"JPEG with {components} components; expected 1 to {MAX_CHANNELS}")
+            block = width * height if marker in _PROGRESSIVE else 0
+            header = Header(
+                "JPEG", width, height, bits, channels=1 if components == 1 else 3, block=block
+            )
+        elif marker == 0xDA and header is not None:
+            if data[at] < components:  # each component has a scan of its own
+                header = replace(header, block=header.width * header.height)
+            break
+    if header is None:
+        raise InputError("truncated JPEG: no frame header")
+    return header
+
+
+def check_jpeg(data: bytes) -> None:
+    """Check that a JPEG file reaches its EOI marker and has all its scans.
+
+    Raises:
+        InputError: the file is cut or damaged.
+        struct.error, IndexError: the file ends inside a segment.
+    """
+    segments = list(_segments(data))
+    if segments[-1][0] != 0xD9:
+        raise InputError("truncated JPEG: the picture stops before the end-of-image marker")
+    if all(marker != 0xDA for marker, _ in segments):
+        raise InputError("damaged JPEG: no pixel data")
+    _check_scans(data, segments)
+
+
 class Codestream(NamedTuple):
-    """What the header of a codestream states."""
+    """Size and sample format from the header of a codestream."""
 
     width: int
     height: int
@@ -92,10 +139,10 @@ class Codestream(NamedTuple):
 
 
 def read_codestream(frame: bytes) -> Codestream:
-    """Header of a JPEG, JPEG-LS or JPEG 2000 codestream inside a DICOM file.
+    """Read the header of a JPEG, JPEG-LS or JPEG 2000 codestream inside a DICOM file.
 
     Raises:
-        InputError: it is none of these, or states nothing.
+        InputError: none of these, or no readable header.
     """
     try:
         if frame.startswith(b"\xff\x4f\xff\x51"):  # SOC, SIZ: ISO/IEC 15444-1 A.5.1
@@ -103,8 +150,8 @@ def read_codestream(frame: bytes) -> Codestream:
             components, bits = struct.unpack_from(">HB", frame, 40)
             return Codestream(right - left, bottom - top, components, (bits & 0x7F) + 1)
         if frame.startswith(b"\xff\xd8\xff"):
-            for marker, at in jpeg_segments(frame):
-                if marker in FRAMES or marker == 0xF7:  # SOF55: ISO/IEC 14495-1 C.2.2
+            for marker, at in _segments(frame):
+                if marker in _FRAMES or marker == 0xF7:  # SOF55: ISO/IEC 14495-1 C.2.2
                     bits, height, width, components = struct.unpack_from(">BHHB", frame, at)
                     return Codestream(width, height, components, bits)
     except (struct.error, IndexError) as error:

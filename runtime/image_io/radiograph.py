@@ -1,14 +1,11 @@
-"""A radiograph as every later stage takes it, and the checks that any reader of files makes."""
+"""A decoded radiograph, the header of an image file, and the checks that every reader makes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from orthoedge.runtime.errors import InputError
-from orthoedge.runtime.image_io.windowing import (
-    SPARSE,
-    Pixels,
-)
+from orthoedge.runtime.image_io.windowing import SPARSE, Pixels
 
 MAX_PIXELS = 64_000_000
 """Default limit of rows × columns; the largest flat-panel detectors stay under 20 million."""
@@ -17,7 +14,7 @@ _SMALLEST_SIDE = 32
 
 @dataclass(frozen=True)
 class Radiograph:
-    """One radiograph as every later stage takes it."""
+    """A decoded radiograph, the input of every later stage."""
 
     pixels: Pixels
     """uint8 (H, W), bone bright on dark, C-contiguous."""
@@ -26,11 +23,36 @@ class Radiograph:
     spacing_mm: tuple[float, float] | None
     """Millimetres between rows and between columns at the detector; None where not stated."""
     notes: tuple[str, ...]
-    """What was done or found on the way, for the reader; never holds patient data."""
+    """Remarks of the reader, such as the window used; never patient data."""
+
+
+MAX_CHANNELS = 4
+"""Of an image file: RGB and alpha."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """Size and sample format of an image file, as stated in its header."""
+
+    kind: str
+    """`PNG`, `JPEG`, `TIFF` or `BMP`."""
+    width: int
+    """Columns, in pixels."""
+    height: int
+    """Rows, in pixels."""
+    bits: int
+    """Bits per sample."""
+    inverted: bool = False
+    """TIFF WhiteIsZero: the smallest value is white."""
+    channels: int = 1
+    """Channels of what OpenCV decodes, or more."""
+    block: int = 0
+    """Pixels that the decoder holds in addition to the picture: a TIFF's strip or tile, all of a
+    JPEG in several scans."""
 
 
 def check_size(width: int, height: int, max_pixels: int) -> None:
-    """Refuse a size in pixels, as stated by a header, that is too large or too small.
+    """Check a size in pixels, as stated in a header.
 
     Raises:
         InputError: over `max_pixels`, or a side under 32 pixels.
@@ -46,12 +68,12 @@ def check_size(width: int, height: int, max_pixels: int) -> None:
 
 
 def check_contrast(pixels: Pixels) -> None:
-    """Refuse uint8 (H, W) in which every pixel has one value.
+    """Check that the pixels, uint8 (H, W), do not all have one value.
 
     Raises:
         InputError: the image is constant.
     """
-    for some in (pixels[::SPARSE, ::SPARSE], pixels):
-        if some.min() != some.max():
+    for sample in (pixels[::SPARSE, ::SPARSE], pixels):
+        if sample.min() != sample.max():
             return
     raise InputError(f"no contrast: every pixel has the value {int(pixels.flat[0])}")

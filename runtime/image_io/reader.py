@@ -1,7 +1,7 @@
-"""A file in, a radiograph out: uint8 (H, W), bone bright on dark, or one line that says why not.
+"""Reading an image file into a radiograph: uint8 (H, W), bone bright on dark.
 
-The format is decided by the file's first bytes, never by its name. A file that is cut or damaged is
-refused: a decoder would fill the missing part with grey, and a network would read that as anatomy.
+The format is determined by the file's first bytes, never by its name. A truncated or damaged file
+is refused: a decoder would fill the missing part with grey, which a network would take for anatomy.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ MAX_BYTES = 512 * 2**20
 """Limit of a file's size."""
 
 _SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm", ".dicom"})
-_COLOUR = 16  # of 255; JPEG's rounding of a grey image's chroma stays under 4
-_ROWS = 64  # of a colour image looked at together: whole planes would double what it takes
-_COLOURED_SHARE = 0.01  # a coloured side marker is small, a photograph is coloured all over
-# libjpeg leaves blocks it has no data for at DC 0. A file that was cut and closed again with an
-# end-of-image marker is seen by this alone: its last block is exactly this grey.
+_COLOUR = 16  # of 255; JPEG rounds the chroma of a grey image by less than 4
+_ROWS = 64  # of a colour image checked at once: whole planes would double the memory
+_COLOURED_SHARE = 0.01  # a coloured side marker is small, a photograph is coloured everywhere
+# libjpeg leaves blocks without data at DC 0. A file that was cut and closed with an end-of-image
+# marker can be detected only by this: its last block is exactly this grey.
 _JPEG_FILL = 128
 
 
@@ -49,26 +49,25 @@ def read_image(
 ) -> Radiograph:
     """Read a radiograph from a PNG, JPEG, TIFF, BMP or DICOM file.
 
-    Samples of more than 8 bits are windowed from percentile 0.5 to 99.5 unless the file says how
-    to show them (DICOM) or is an 8-bit picture in a 16-bit container. An EXIF orientation is
-    ignored: radiograph exports do not set it, and training must see the same pixels as inference.
-    The resolution in PNG, JPEG, TIFF and BMP is that of a print, so `spacing_mm` is None for them.
+    Samples of more than 8 bits are windowed from percentile 0.5 to 99.5 unless the file has a
+    window (DICOM) or is an 8-bit picture in a 16-bit container. An EXIF orientation is ignored:
+    radiograph exports do not set it, and training must see the same pixels as inference. The
+    resolution in PNG, JPEG, TIFF and BMP is for printing, so `spacing_mm` is None for them.
 
     Args:
         source: a path, or the content of the file.
         prefer_photometric: DICOM only; ignore PresentationLUTShape, which some units set wrongly.
-        max_pixels: largest rows × columns that is decoded; the header is asked before decoding.
-        memory_mb: most memory that reading may take, in MiB, the bytes of the file among it. It is
-            estimated from the header before decoding (`memory.py`).
+        max_pixels: largest rows × columns that is decoded; checked against the header.
+        memory_mb: limit of the memory for reading in MiB, the bytes of the file included. The need
+            is estimated from the header before decoding (`memory.py`).
 
     Returns:
         The radiograph, uint8 (H, W).
 
     Raises:
-        InputError: not a usable radiograph. The message is one line that begins with what is wrong
-            and does not name the file: the caller, who knows what was asked for, puts the path
-            before it.
-        MissingDependency: a DICOM file, and pydicom or its decoder is absent.
+        InputError: not a usable radiograph. The message is one line without the path, which the
+            caller adds.
+        MissingDependency: a DICOM file, and pydicom or its decoder is not installed.
     """
     try:
         return _read_image(source, prefer_photometric, max_pixels, memory_mb)
@@ -133,7 +132,7 @@ def _open(source: Path | str | bytes) -> BinaryIO:
         return io.BytesIO(source)
     path = Path(source)
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for, a device never ends
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would block, a device never ends
             raise InputError("cannot read the file: it is a folder, a pipe or a device")
         return path.open("rb")
     except FileNotFoundError as error:
@@ -153,7 +152,7 @@ def _fetch(file: BinaryIO, at: int, size: int) -> bytes:
 def _to_grey(
     decoded: npt.NDArray[Any],
 ) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
-    """(H, W) or (H, W, 1/3/4) as OpenCV decodes it, to (H, W) of the same dtype, and notes."""
+    """Convert (H, W) or (H, W, 1/3/4) as decoded to (H, W) of the same dtype, with notes."""
     if decoded.ndim == 2:
         return decoded, ()
     notes: tuple[str, ...] = ()
@@ -180,7 +179,7 @@ def _to_grey(
 
 
 def _count_coloured(block: npt.NDArray[Any], limit: int) -> int:
-    """How many pixels of (rows, W, 3 or 4) have channels that differ by more than `limit`."""
+    """Count the pixels of (rows, W, 3 or 4) whose channels differ by more than `limit`."""
     planes = cv2.split(block)[:3]
     high = cv2.max(cv2.max(planes[0], planes[1]), planes[2])
     low = cv2.min(cv2.min(planes[0], planes[1]), planes[2])
@@ -188,7 +187,7 @@ def _count_coloured(block: npt.NDArray[Any], limit: int) -> int:
 
 
 def _from_sixteen_bits(grey: npt.NDArray[Any]) -> tuple[Pixels, str]:
-    """uint16 (H, W) to uint8 (H, W), and a note on how."""
+    """Convert uint16 (H, W) to uint8 (H, W), with a note."""
     # 10, 12 or 14 bits in a 16-bit container would be almost black with a plain shift by 8.
     values = np.arange(2**16, dtype=np.float64)
     counts = count_values(grey)
@@ -202,7 +201,7 @@ def _from_sixteen_bits(grey: npt.NDArray[Any]) -> tuple[Pixels, str]:
 
 
 def find_images(folder: Path) -> list[Path]:
-    """Files below a folder whose names say that they are images, in order of their names."""
+    """Find the files below a folder that have the suffix of an image, sorted by path."""
     return sorted(
         path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file()
     )

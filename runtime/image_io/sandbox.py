@@ -1,7 +1,7 @@
-"""Reading files in a child process: a decoder that crashes, hangs or swells takes nothing along.
+"""Sandboxed reading of untrusted files, in a subprocess with limits of time and memory.
 
-Damaged files make C decoders do all three. The child is kept, since it takes longer to start than
-most files take to read, and replaced when it has to be ended.
+A damaged file can make a C decoder crash, hang or exhaust memory. The subprocess is reused, since
+it takes longer to start than most files take to read, and replaced when it had to be killed.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ class SandboxLimits:
     """Limits of reading one file."""
 
     time_s: float = 10.0
-    """Wall-clock seconds; the largest JPEG 2000 detectors take some on a small processor."""
+    """Wall-clock seconds; the largest JPEG 2000 images take several on a small processor."""
     memory_mb: float = 512.0
-    """MiB of address space beyond what the idle child has."""
+    """MiB of address space beyond that of the idle subprocess."""
 
 
 class SandboxedReader:
-    """Reads as `read_image`, in child processes: one for each thread that reads at the time.
+    """A reader like `read_image` that decodes in subprocesses, one for each concurrent thread.
 
-    A pipeline takes it in place of the reading in its own process:
+    A pipeline can use it in place of `read_image`:
     `pipeline.read = IsolatedReader()`. Linux only.
 
     Args:
         limits: of each file.
 
     Raises:
-        RecipeError: a limit is not above 0.
-        EngineError: not on this system.
+        ConfigError: a limit is not above 0.
+        EngineError: the system is not Linux.
     """
 
     def __init__(self, limits: SandboxLimits | None = None) -> None:
@@ -49,41 +49,41 @@ class SandboxedReader:
             if not value > 0:
                 raise ConfigError(f"{name}: expected a number above 0, got {value}")
         if sys.platform != "linux":
-            raise EngineError(f"reading in a child process needs Linux, this is {sys.platform}")
-        self._idle = deque([SandboxProcess()])  # now, so that no file's deadline pays for it
+            raise EngineError(f"sandboxed reading needs Linux, this is {sys.platform}")
+        self._idle = deque([SandboxProcess()])  # started now, outside the deadline of any file
 
     def __call__(self, source: Path | str | bytes, *, memory_mb: float | None = None) -> Radiograph:
         """Read one file.
 
         Args:
             source: a path, or the content of the file.
-            memory_mb: see `read_image`; the lower of this and the reader's own holds.
+            memory_mb: see `read_image`; the lower of this and the reader's own limit applies.
 
         Raises:
-            InputError: as `read_image`; or the decoder crashed, or went beyond a limit.
+            InputError: as `read_image`; or the decoder crashed or exceeded a limit.
             MissingDependency: as `read_image`.
-            EngineError: the child does not start.
+            EngineError: the subprocess does not start.
         """
         limit = min(self._limits.memory_mb, memory_mb or self._limits.memory_mb)
         content = source if isinstance(source, bytes) else b""
         path = b"" if isinstance(source, bytes) else os.fsencode(os.path.abspath(source))  # noqa: PTH100
         try:
-            child = self._idle.pop()
+            process = self._idle.pop()
         except IndexError:
-            child = SandboxProcess()
+            process = SandboxProcess()
         try:
             request = Request(path, len(content), self._limits.time_s, limit)
-            return child.ask(request, content)
+            return process.read(request, content)
         finally:
-            if child.idle:
-                self._idle.append(child)
+            if process.idle:
+                self._idle.append(process)
             else:
-                child.end()
+                process.kill()
 
     def close(self) -> None:
-        """End the children; a later call starts another."""
+        """End the subprocesses; a later call starts a new one."""
         while self._idle:
-            self._idle.pop().end()
+            self._idle.pop().kill()
 
     def __enter__(self) -> SandboxedReader:
         return self
@@ -97,5 +97,5 @@ class SandboxedReader:
         self.close()
 
     def __del__(self) -> None:
-        if hasattr(self, "_idle"):  # the constructor may have refused
+        if hasattr(self, "_idle"):  # the constructor may have raised
             self.close()

@@ -1,6 +1,6 @@
-"""A process that reads files, as its parent sees it.
+"""The parent's side of the sandbox: requests to a subprocess and its responses.
 
-What it sends is checked as any input is: bytes of a stated length, nothing that is executed.
+A response is checked like any input: bytes of a stated length, never pickle.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from orthoedge.runtime.subprocesses import code_command
 FRAME = struct.Struct(">Q")
 """Length of the message that follows."""
 
-_START_S = 60  # a cold disk and a slow processor; no file has been read by then
-_END_S = 5  # a core may be written first
-_LARGEST_ANSWER = 2**20
-_CHILD = "orthoedge.runtime.image_io.sandbox_worker"
+_START_S = 60  # for a cold disk and a slow processor
+_END_S = 5  # a core file may be written first
+_LARGEST_RESPONSE = 2**20
+_WORKER = "orthoedge.runtime.image_io.sandbox_worker"
 
 
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the child is asked; where `path` is empty the bytes of the file follow."""
+    """A file to read; where `path` is empty the bytes of the file follow."""
 
     path: bytes
     size: int
@@ -39,8 +39,8 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     memory_mb: float
 
 
-class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the child says; where `error` is empty height × width bytes of pixels follow."""
+class Response(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A radiograph or an error; where `error` is empty height × width bytes of pixels follow."""
 
     error: str = ""
     missing: tuple[str, ...] = ()
@@ -52,28 +52,28 @@ class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     notes: tuple[str, ...] = ()
 
 
-class _Late(Exception):
+class _Timeout(Exception):
     pass
 
 
 class SandboxProcess:
-    """One process, and its three pipes.
+    """One subprocess with its three pipes.
 
     Raises:
         EngineError: it does not start.
     """
 
     idle = True
-    """Whether it has answered all that it was asked, and can be asked again."""
+    """Whether it has completed every request and can take another."""
 
     def __init__(self) -> None:
-        self._printed, stderr = os.pipe()
-        for end in (self._printed, stderr):
-            os.set_blocking(end, False)  # what does not fit is lost, and nobody waits
-        command = code_command(f"from {_CHILD} import serve; serve()")
+        self._stderr, stderr = os.pipe()
+        for end in (self._stderr, stderr):
+            os.set_blocking(end, False)  # output that does not fit is lost; no process waits
+        command = code_command(f"from {_WORKER} import serve; serve()")
         pipe = subprocess.PIPE
         try:
-            # A session of its own: Ctrl-C is for the parent, which ends this one.
+            # A session of its own: Ctrl-C reaches the parent only, which ends this process.
             self._process = subprocess.Popen(
                 command, stdin=pipe, stdout=pipe, stderr=stderr, start_new_session=True, bufsize=0
             )
@@ -85,57 +85,57 @@ class SandboxProcess:
         os.set_blocking(self._to, False)
         try:
             self._receive(np.empty(1, np.uint8), time.monotonic() + _START_S)
-        except (_Late, OSError, EOFError) as error:
-            said = self._said().decode(errors="replace").strip().splitlines()
-            self.end()
-            reason = said[-1] if said else f"no answer in {_START_S} s"
-            raise EngineError(f"the process that reads files does not start: {reason}") from error
+        except (_Timeout, OSError, EOFError) as error:
+            lines = self._read_stderr().decode(errors="replace").strip().splitlines()
+            self.kill()
+            reason = lines[-1] if lines else f"no response in {_START_S} s"
+            raise EngineError(f"the sandbox process does not start: {reason}") from error
 
-    def ask(self, request: Request, content: bytes) -> Radiograph:
-        """The radiograph, or the error that `IsolatedReader` promises."""
+    def read(self, request: Request, content: bytes) -> Radiograph:
+        """Read one file; raises as `SandboxedReader`."""
         end = time.monotonic() + request.time_s
         self.idle = False
         try:
             encoded = msgspec.msgpack.encode(request)
             self._send(FRAME.pack(len(encoded)) + encoded, end)
             self._send(content, end)
-            return self._answer(end)
-        except _Late as error:
+            return self._response(end)
+        except _Timeout as error:
             reason = f"reading it took longer than {request.time_s:g} s and was given up"
             raise InputError(reason) from error
         except (EOFError, BrokenPipeError) as error:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(_END_S)
-            self._process.kill()  # nothing happens where it has ended
+            self._process.kill()  # no effect if it has ended
             code = self._process.wait()
             name = signal.Signals(-code).name if code < 0 else f"exit status {code}"
             hint = {"SIGKILL": ", perhaps for memory", "SIGXCPU": ", out of time"}.get(name, "")
             raise InputError(f"its decoder crashed: the process ended by {name}{hint}") from error
         finally:
-            if printed := self._said():
-                with contextlib.suppress(OSError):  # stderr is closed: nobody listens
-                    os.write(2, printed)
+            if output := self._read_stderr():
+                with contextlib.suppress(OSError):  # stderr is closed
+                    os.write(2, output)
 
-    def _answer(self, end: float) -> Radiograph:
+    def _response(self, end: float) -> Radiograph:
         (size,) = FRAME.unpack(self._receive(np.empty(FRAME.size, np.uint8), end).tobytes())
-        if size > _LARGEST_ANSWER:
-            raise EngineError("the process that reads files sent no valid answer")
+        if size > _LARGEST_RESPONSE:
+            raise EngineError("the sandbox process sent an invalid response")
         encoded = self._receive(np.empty(size, np.uint8), end).tobytes()
         try:
-            answer = msgspec.msgpack.decode(encoded, type=Answer)
+            response = msgspec.msgpack.decode(encoded, type=Response)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise EngineError("the process that reads files sent no valid answer") from error
-        self.idle = bool(answer.missing or answer.error)
-        if len(answer.missing) == 3:
-            raise MissingDependency(*answer.missing)
-        if answer.error:
-            raise InputError(answer.error)
-        height, width = answer.height, answer.width
+            raise EngineError("the sandbox process sent an invalid response") from error
+        self.idle = bool(response.missing or response.error)
+        if len(response.missing) == 3:
+            raise MissingDependency(*response.missing)
+        if response.error:
+            raise InputError(response.error)
+        height, width = response.height, response.width
         if height < 1 or width < 1 or height * width > MAX_PIXELS:
-            raise EngineError("the process that reads files sent no valid answer")
+            raise EngineError("the sandbox process sent an invalid response")
         pixels = self._receive(np.empty(height * width, np.uint8), end).reshape(height, width)
         self.idle = True
-        return Radiograph(pixels, answer.source_bits, answer.spacing_mm, answer.notes)
+        return Radiograph(pixels, response.source_bits, response.spacing_mm, response.notes)
 
     def _send(self, data: bytes, end: float) -> None:
         view = memoryview(data)
@@ -147,28 +147,28 @@ class SandboxProcess:
         view = into.data
         while view:
             _wait(self._from, select.POLLIN, end)
-            got = os.readv(self._from, [view])
-            if not got:
+            count = os.readv(self._from, [view])
+            if not count:
                 raise EOFError
-            view = view[got:]
+            view = view[count:]
         return into
 
-    def _said(self) -> bytes:
+    def _read_stderr(self) -> bytes:
         try:
-            return os.read(self._printed, 2**16)
+            return os.read(self._stderr, 2**16)
         except (BlockingIOError, OSError):
             return b""
 
-    def end(self) -> None:
-        """Kill it."""
+    def kill(self) -> None:
+        """End the process and close its pipes."""
         self._process.kill()
         self._process.communicate()
-        os.close(self._printed)
+        os.close(self._stderr)
 
 
 def _wait(descriptor: int, event: int, end: float) -> None:
-    """Until the pipe is ready, or has no other end."""
+    """Wait until the pipe is ready or its other end is closed; raises _Timeout after `end`."""
     poll = select.poll()
     poll.register(descriptor, event)
     if not poll.poll(max(0.0, end - time.monotonic()) * 1e3):
-        raise _Late
+        raise _Timeout

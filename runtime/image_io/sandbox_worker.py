@@ -1,4 +1,4 @@
-"""What runs in that process: reads one file after another until its parent is gone."""
+"""The sandbox process: reads one file after another until its parent is gone."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import msgspec
 from orthoedge.runtime.errors import InputError, MissingDependency
 from orthoedge.runtime.image_io.memory import MIB
 from orthoedge.runtime.image_io.reader import read_image
-from orthoedge.runtime.image_io.sandbox_client import FRAME, Answer, Request
+from orthoedge.runtime.image_io.sandbox_client import FRAME, Request, Response
 
 _DICOM_MODULES = (
     *("pydicom.pixels.decoders", "pydicom.pixels.utils", "pylibjpeg", "openjpeg", "rle"),
@@ -26,37 +26,40 @@ _DICOM_MODULES = (
 
 
 def serve() -> None:
-    """Answer requests on standard input until it is closed."""
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what libraries print must not be taken for an answer
-    cv2.setNumThreads(1)  # so that processor time is wall-clock time at most
+    """Serve requests on standard input until it is closed."""
+    responses = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # output of libraries must not mix with the responses
+    cv2.setNumThreads(1)  # so that processor time never exceeds wall-clock time
     _load_dicom()
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core would keep the picture
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would contain the picture
     idle = _address_space()
-    answers.write(b"r")
-    answers.flush()
+    responses.write(b"r")
+    responses.flush()
     while header := sys.stdin.buffer.read(FRAME.size):
         (size,) = FRAME.unpack(header)
         request = msgspec.msgpack.decode(sys.stdin.buffer.read(size), type=Request)
         _limit(request, idle)
-        _answer(request, answers)
-        answers.flush()
+        _respond(request, responses)
+        responses.flush()
 
 
 def _load_dicom() -> None:
-    """Bring in what DICOM needs, before time and memory count; what is missing a file will tell."""
+    """Import the DICOM libraries before the limits apply; the reader reports missing ones."""
     for name in _DICOM_MODULES:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
 
 
 def _address_space() -> int:
-    """Of this process, in bytes."""
+    """Return the address space of this process in bytes."""
     return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 
 
 def _limit(request: Request, idle: int) -> None:
-    """The parent watches the clock; this holds where the parent is gone, or memory runs out."""
+    """Set the limits of memory, and of processor time in case the parent is gone.
+
+    The parent enforces the wall-clock limit.
+    """
     used = resource.getrusage(resource.RUSAGE_SELF)
     seconds = math.ceil(used.ru_utime + used.ru_stime + request.time_s) + 1
     _, most = resource.getrlimit(resource.RLIMIT_CPU)
@@ -65,22 +68,24 @@ def _limit(request: Request, idle: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (idle + int(request.memory_mb * MIB), most))
 
 
-def _answer(request: Request, answers: BinaryIO) -> None:
+def _respond(request: Request, responses: BinaryIO) -> None:
     pixels = None
     try:
         source = sys.stdin.buffer.read(request.size)
-        read = read_image(
+        radiograph = read_image(
             Path(os.fsdecode(request.path)) if request.path else source,
             memory_mb=request.memory_mb,
         )
-        pixels = read.pixels
+        pixels = radiograph.pixels
         height, width = pixels.shape
-        answer = Answer("", (), height, width, read.source_bits, read.spacing_mm, read.notes)
+        response = Response(
+            "", (), height, width, radiograph.source_bits, radiograph.spacing_mm, radiograph.notes
+        )
     except MissingDependency as error:
-        answer = Answer(missing=error.args)
+        response = Response(missing=error.args)
     except InputError as error:
-        answer = Answer(error=str(error))
-    encoded = msgspec.msgpack.encode(answer)
-    answers.write(FRAME.pack(len(encoded)) + encoded)
+        response = Response(error=str(error))
+    encoded = msgspec.msgpack.encode(response)
+    responses.write(FRAME.pack(len(encoded)) + encoded)
     if pixels is not None:
-        answers.write(pixels.reshape(-1).data)
+        responses.write(pixels.reshape(-1).data)

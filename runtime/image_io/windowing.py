@@ -1,8 +1,8 @@
-"""From stored values to 8-bit grey levels: look-up tables, windows, robust percentiles.
+"""Conversion of stored values to 8-bit grey levels: look-up tables, windows, percentiles.
 
-Source: DICOM PS3.3 C.11.1 (modality LUT) and C.11.2 (VOI LUT). pydicom has these transforms too;
-these are ours because its windows come out inverted where the rescale slope is negative, and its
-8-bit LUTs wrap around beyond 256 entries.
+Source: DICOM PS3.3 C.11.1 (modality LUT) and C.11.2 (VOI LUT). pydicom has these transforms
+too, but its windows are inverted for a negative rescale slope, and its 8-bit LUTs wrap around
+beyond 256 entries.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ Values = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
 
 SPARSE = 16
-"""Every 16th pixel of every 16th row tells most images from a blank."""
+"""Every 16th pixel of every 16th row distinguishes most images from a blank one."""
 _EXACT = 2**24  # OpenCV counts in float32, which holds integers up to this
-_ROWS = 64  # of a block whose look-up stays within the processor's cache
+_ROWS = 64  # of a block whose look-up stays in the processor cache
 _ROBUST = (0.5, 99.5)  # percentiles; dead pixels and markers must not set the window
 
 
@@ -43,32 +43,32 @@ def to_eight_bits(values: npt.NDArray[Any], low: float, high: float) -> Pixels:
 
 
 def count_values(samples: npt.NDArray[Any]) -> Counts:
-    """How many samples, uint8 or uint16 (H, W), have each value: int64 (256,) or (65536,)."""
+    """Count the samples, uint8 or uint16 (H, W), of each value: int64 (256,) or (65536,)."""
     rows = max(1, _EXACT // max(1, samples.shape[1]))
     blocks = (samples[start : start + rows] for start in range(0, len(samples), rows))
     return count_blocks(blocks, 2 ** (8 * samples.dtype.itemsize))
 
 
 def count_blocks(blocks: Iterable[npt.NDArray[Any]], levels: int) -> Counts:
-    """The same of an image in blocks of rows, each counted before the next is asked for."""
-    counts, held = np.zeros(levels, np.int64), 0
-    found = np.zeros((levels, 1), np.float32)
+    """Count the values of an image given in blocks of rows, one block in memory at a time."""
+    counts, pending = np.zeros(levels, np.int64), 0
+    histogram = np.zeros((levels, 1), np.float32)
     for block in blocks:
-        if held + block.size > _EXACT:
-            counts += found.ravel().astype(np.int64)
-            found[:], held = 0, 0
-        held += block.size
+        if pending + block.size > _EXACT:
+            counts += histogram.ravel().astype(np.int64)
+            histogram[:], pending = 0, 0
+        pending += block.size
         whole = np.ascontiguousarray(block)
-        cv2.calcHist([whole], [0], None, [levels], [0, levels], found, accumulate=True)
-    return counts + found.ravel().astype(np.int64)
+        cv2.calcHist([whole], [0], None, [levels], [0, levels], histogram, accumulate=True)
+    return counts + histogram.ravel().astype(np.int64)
 
 
 def apply_table(samples: npt.NDArray[Any], table: Pixels, out: Pixels | None = None) -> Pixels:
-    """Grey level of each sample: `table`, uint8 (256,) or (65536,), at uint8 or uint16 (H, W)."""
+    """Look up each sample, uint8 or uint16 (H, W), in `table`, uint8 (256,) or (65536,)."""
     pixels: Pixels = np.empty(samples.shape, np.uint8) if out is None else out
     try:
         cv2.LUT(samples, table[None], pixels)
-    except cv2.error:  # OpenCV 4 has no table of 16 bits
+    except cv2.error:  # OpenCV 4 has no 16-bit tables
         for start in range(0, len(samples), _ROWS):
             block = slice(start, start + _ROWS)
             np.take(table, samples[block], mode="clip", out=pixels[block])
@@ -76,11 +76,11 @@ def apply_table(samples: npt.NDArray[Any], table: Pixels, out: Pixels | None = N
 
 
 def robust_window(values: Values, counts: Counts) -> tuple[float, float]:
-    """Percentiles 0.5 and 99.5 of a histogram, or its range where the two coincide.
+    """Compute percentiles 0.5 and 99.5 of a histogram, or its range where the two coincide.
 
     Args:
         values: float64 (K,), in any order.
-        counts: int64 (K,), how many pixels have each value; not all zero.
+        counts: int64 (K,), number of pixels of each value; not all zero.
 
     Returns:
         Low and high: the smallest values with at least 0.5 % and 99.5 % of the pixels at or below.
@@ -105,7 +105,7 @@ def window(values: Values, center: float, width: float, function: str) -> Pixels
         function: `LINEAR`, `LINEAR_EXACT` or `SIGMOID`.
 
     Returns:
-        uint8 of the same shape, or None where the width is not one this function can have.
+        uint8 of the same shape, or None for a width that is invalid for the function.
     """
     if function == "LINEAR" and width == 1:
         return to_eight_bits(values > center - 0.5, 0, 1)
@@ -122,10 +122,10 @@ def window(values: Values, center: float, width: float, function: str) -> Pixels
 
 
 def lookup(values: Values, table: npt.NDArray[Any], first: int) -> Values:
-    """Apply a look-up table whose first entry stands for the value `first`.
+    """Apply a look-up table whose first entry is for the value `first`.
 
     Values outside the table take its first or last entry.
     """
-    place = np.clip(np.rint(values) - first, 0, len(table) - 1).astype(np.int64)
-    found: Values = table.astype(np.float64)[place]
-    return found
+    index = np.clip(np.rint(values) - first, 0, len(table) - 1).astype(np.int64)
+    result: Values = table.astype(np.float64)[index]
+    return result

@@ -1,1 +1,1 @@
-"""overlay."""
+"""Pictures of a finding: saliency overlay, caption, and layout."""

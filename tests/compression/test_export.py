@@ -13,7 +13,9 @@ from orthoedge.runtime.preprocess import Preprocess
 from orthoedge.training.model.ensemble import Ensemble
 
 LABELS = ("a", "b", "c")
-SMALL = Preprocess(size=64, field="crop", clahe_stage="after", clahe_clip=2.0, clahe_tiles=8)
+SMALL = Preprocess(
+    size=64, collimated_field="crop", clahe_stage="after", clahe_clip=2.0, clahe_tiles=8
+)
 
 
 @pytest.fixture(

@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 
 from orthoedge.runtime.bundles.bundle import EMBEDDED
+from orthoedge.runtime.bundles.manifest import decode_manifest, encode_manifest
 
 
 def changed_bundle(tmp_path, change):
@@ -52,7 +53,7 @@ def no_temperature(copy, manifest):
 
 
 def other_schema(copy, manifest):
-    manifest["schema"] += 1
+    manifest["schema"] = 5
 
 
 def put(place, value):
@@ -65,6 +66,13 @@ def put(place, value):
 
     change.__name__ = ".".join(place)
     return change
+
+
+def upgrade(copy, manifest):
+    """Write the manifest in the schema of today."""
+    current = encode_manifest(decode_manifest(json.dumps(manifest).encode()))
+    manifest.clear()
+    manifest.update(json.loads(current))
 
 
 INT8 = ("calibration", "int8")
@@ -82,7 +90,7 @@ DAMAGES = [
     (move_golden, "the golden answers do not come back: logits off by"),
     (swap_labels, "the manifest's labels are not those of the golden answers"),
     (no_temperature, "manifest.json: calibration.int8.temperature is missing"),
-    (other_schema, "this program reads"),
+    (other_schema, "schema 5, this program reads 3 and 4"),
     (garbage, "openvino refused the model"),
     (put(("labels",), ["a", "a", "b", "c"]), "labels are not two or more distinct names"),
     (put(("labels",), ["a", "b", "c"]), "labels and graph.classes differ"),
@@ -97,9 +105,9 @@ DAMAGES = [
     # Of the precision that does not run.
     (put(("calibration", "fp32", "temperature"), 0), "temperature is not above 0"),
     (put((*SCORE, "features"), [0.5]), "features does not hold"),
-    (put((*SCORE, "look_centre"), [0.5]), "look_centre does not hold 22 numbers"),
-    (put((*SCORE, "look_terms"), [0.5] * 22), "look_terms does not hold 275 numbers"),
-    (put((*SCORE, "look_spread"), [0.5] * 21 + [0]), "look_spread is not above 0"),
+    (put((*SCORE, "look_centre"), [0.5]), "statistics_mean does not hold 22 numbers"),
+    (put((*SCORE, "look_terms"), [0.5] * 22), "statistics_weights does not hold 275 numbers"),
+    (put((*SCORE, "look_spread"), [0.5] * 21 + [0]), "statistics_std is not above 0"),
     (put((*SCORE, "threshold"), 0), "threshold is not above 0"),
     (put((*SCORE, "reject"), 0.5), "reject is not 1 or more"),
 ]

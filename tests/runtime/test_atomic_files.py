@@ -49,7 +49,7 @@ def half_writer(tmp_path):
 @pytest.fixture(autouse=True)
 def first_write():
     """As in a process that has not written before."""
-    atomic_files.remove_stale_temporaries.cache_clear()
+    atomic_files._swept.clear()
 
 
 def names(folder):
@@ -63,7 +63,7 @@ def test_what_a_killed_writer_left_is_removed_by_the_next_and_a_living_ones_is_n
     assert len(names(tmp_path)) == 3, "half a file and half a folder, and the other"
     half_writer.send_signal(signal.SIGKILL)
     half_writer.wait()
-    atomic_files.remove_stale_temporaries.cache_clear()
+    atomic_files._swept.clear()
     (tmp_path / ".mine.tmp").write_bytes(b"another program's")
     write_atomic(tmp_path / "other", b"2")
     assert names(tmp_path) == [".mine.tmp", "other"]

@@ -110,10 +110,10 @@ def test_huge_logits_do_not_overflow(small_bundle):
 def test_the_distance_weighs_features_and_looks_and_their_products(small_bundle):
     statistics = msgspec.structs.replace(
         small_bundle.manifest.calibration["fp32"].out_of_distribution,
-        look_centre=(2.0,) * STATISTICS_SIZE,
-        look_spread=(0.5,) * STATISTICS_SIZE,
+        statistics_mean=(2.0,) * STATISTICS_SIZE,
+        statistics_std=(0.5,) * STATISTICS_SIZE,
         # The first number, its square, and its product with the second.
-        look_terms=(
+        statistics_weights=(
             0.5,
             *(0.0,) * (STATISTICS_SIZE - 1),
             0.25,

@@ -37,7 +37,9 @@ def with_margins(value: int, top: int, bottom: int, left: int, right: int) -> np
     ],
 )
 def test_letterbox_keeps_the_aspect_ratio_and_says_where_the_content_lies(shape, content):
-    keep = Preprocess(size=224, field="keep", clahe_stage="none", clahe_clip=2.0, clahe_tiles=8)
+    keep = Preprocess(
+        size=224, collimated_field="keep", clahe_stage="none", clahe_clip=2.0, clahe_tiles=8
+    )
     pixels = np.full(shape, 200, np.uint8)
     square, placement = keep.prepare(pixels)
     assert (square.shape, square.dtype) == ((224, 224), np.uint8)
@@ -52,7 +54,9 @@ def test_letterbox_keeps_the_aspect_ratio_and_says_where_the_content_lies(shape,
 def test_a_point_of_the_radiograph_lands_where_the_placement_says():
     image = with_margins(255, 60, 0, 40, 80)
     image[295:305, 145:155] = 255
-    plain = Preprocess(size=224, field="crop", clahe_stage="none", clahe_clip=2.0, clahe_tiles=8)
+    plain = Preprocess(
+        size=224, collimated_field="crop", clahe_stage="none", clahe_clip=2.0, clahe_tiles=8
+    )
     square, placement = plain.prepare(image)
     x0, y0, x1, y1 = placement.field
     cx0, cy0, cx1, cy1 = placement.content
@@ -78,7 +82,7 @@ def test_the_bytes_do_not_depend_on_the_memory_layout(view):
     assert np.array_equal(other, image)
     for stage in ("after", "before", "none"):
         preprocess = Preprocess(
-            size=96, field="crop", clahe_stage=stage, clahe_clip=2.0, clahe_tiles=8
+            size=96, collimated_field="crop", clahe_stage=stage, clahe_clip=2.0, clahe_tiles=8
         )
         assert preprocess(other).tobytes() == preprocess(image).tobytes()
 
@@ -87,7 +91,9 @@ def test_the_bytes_do_not_depend_on_the_memory_layout(view):
 def test_a_finer_detector_gives_the_same_square(factor):
     """Every pixel of a smooth image repeated: what a finer detector would see of the same limb."""
     limb = cv2.GaussianBlur(tissue(224, 180), (0, 0), 3)
-    plain = Preprocess(size=224, field="keep", clahe_stage="none", clahe_clip=2.0, clahe_tiles=8)
+    plain = Preprocess(
+        size=224, collimated_field="keep", clahe_stage="none", clahe_clip=2.0, clahe_tiles=8
+    )
     fine = cv2.resize(limb, None, fx=factor, fy=factor, interpolation=cv2.INTER_NEAREST)
     difference = np.abs(plain(fine).astype(int) - plain(limb))
     # Linear reads between two of the copies where the last factor is no whole number.
@@ -170,7 +176,7 @@ def test_anything_but_a_uint8_plane_is_refused_with_what_it_was(pixels):
 def test_a_setting_out_of_range_is_named(field, value):
     settings = {"size": 224, "clahe_clip": 2.0, "clahe_tiles": 8, field: value}
     with pytest.raises(ConfigError, match=field):
-        Preprocess(field="crop", clahe_stage="after", **settings)
+        Preprocess(collimated_field="crop", clahe_stage="after", **settings)
 
 
 def test_the_result_does_not_depend_on_the_number_of_threads():

@@ -15,7 +15,7 @@ from orthoedge.runtime.bundles.bundle import EMBEDDED, SAMPLES
 from orthoedge.runtime.preprocess import STANDARD, Preprocess
 from orthoedge.targets import open_pipeline
 from orthoedge.targets.verification import deviation
-from tests.helpers.damaged_bundles import DAMAGES, changed_bundle
+from tests.helpers.damaged_bundles import DAMAGES, changed_bundle, upgrade
 
 pytestmark = pytest.mark.slow
 
@@ -98,7 +98,7 @@ def test_the_preprocessing_gives_the_same_bytes(built, tmp_path, settings, count
         np.testing.assert_array_equal(found, square, err_msg=f"{pixels.shape}")
         assert tuple(map(int, line.split()[:8])) == placement.field + placement.content
         cropped += placement.field != (0, 0, *pixels.shape[::-1])
-    assert (cropped > count / 4) == (preprocess.field == "crop")
+    assert (cropped > count / 4) == (preprocess.collimated_field == "crop")
 
 
 @pytest.fixture(scope="module")
@@ -113,12 +113,14 @@ def radiographs(tmp_path_factory):
     return images, write(tmp_path_factory.mktemp("radiographs") / "images", images)
 
 
-@pytest.mark.parametrize("precision", ["int8", "fp32"])
-def test_answers_are_those_of_the_pipeline(built, tmp_path, radiographs, precision):
+@pytest.mark.parametrize(("precision", "schema"), [("int8", 3), ("fp32", 3), ("int8", 4)])
+def test_answers_are_those_of_the_pipeline(built, tmp_path, radiographs, precision, schema):
     images, paths = radiographs
-    pipeline = open_pipeline(precision=precision, threads=1)
+    bundle = EMBEDDED if schema == 3 else changed_bundle(tmp_path, upgrade)
+    assert f'"schema": {schema}' in (bundle / "manifest.json").read_text()
+    pipeline = open_pipeline(bundle, precision=precision, threads=1)
     manifest = pipeline.bundle.manifest
-    done = run(built / "orthoedge-classify", EMBEDDED, precision, tmp_path, *paths)
+    done = run(built / "orthoedge-classify", bundle, precision, tmp_path, *paths)
     assert done.returncode == 0, done.stderr
     start, *answers = map(json.loads, done.stdout.splitlines())
     assert start["provenance"]["bundle_sha256"] == pipeline.bundle.sha256

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from importlib import resources
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from orthoedge.runtime.errors import ConfigError, DataError
 from orthoedge.runtime.preprocess import STANDARD
 from orthoedge.training.data.index import ImageRecord, select_records
-from orthoedge.training.recipe_file import load_recipe
+from orthoedge.training.recipe_file import load_recipe, override_recipe
 from orthoedge.training.recipes import recipe_names
+from orthoedge.training.run_folder import read_recipe
 
 
 def test_every_packaged_recipe_loads_and_carries_its_own_name():
@@ -143,3 +146,19 @@ def test_studies_of_other_labels_are_left_out_only_where_the_recipe_says_so():
         select_records(records, load_recipe("fracture-binary", ["other_labels=refuse"]))
     with pytest.raises(DataError, match="no image has the label non-affected"):
         select_records(records[2:], load_recipe("tumor-compare"))
+
+
+def test_the_former_name_of_the_collimated_field_is_read(tmp_path):
+    file = tmp_path / "recipe.toml"
+    packaged = resources.files("orthoedge.training.recipes").joinpath("tiny.toml").read_text()
+    file.write_text(packaged.replace("collimated_field =", "field ="))
+    recipe = load_recipe("tiny")
+    assert load_recipe(str(file)) == recipe
+    assert load_recipe("tiny", ["preprocess.field=keep"]).preprocess.collimated_field == "keep"
+    assert override_recipe(recipe, ["preprocess.field=keep"]).preprocess.collimated_field == "keep"
+    written = tmp_path / "recipe.json"
+    written.write_bytes(msgspec.json.encode(recipe).replace(b'"collimated_field"', b'"field"'))
+    assert read_recipe(written) == recipe
+    file.write_text(packaged.replace("collimated_field =", 'field = "crop"\ncollimated_field ='))
+    with pytest.raises(ConfigError, match=r"preprocess\.collimated_field: expected one value"):
+        load_recipe(str(file))

@@ -36,10 +36,7 @@ def test_signed_and_verified_by_the_command_line(small_bundle, tmp_path, keys, c
     assert main(["verify", str(bundle), "--key", str(keys), "--target", "portable"]) == 0
     signer = read_key(keys)
     assert read_bundle(bundle, signer).sha256 == small_bundle.sha256
-    assert set(contents(bundle)) == set(contents(small_bundle.path)) ^ {
-        "manifest.sha256",
-        "signature.json",
-    }
+    assert set(contents(bundle)) == set(contents(small_bundle.path)) | {"signature.json"}
     said = "".join(capsys.readouterr())
     assert signer.hex() in said
     secrets = private.read_text().splitlines()[1:-1]
@@ -97,19 +94,28 @@ def test_what_cannot_sign_is_one_line(small_bundle, tmp_path, keys, capsys):
     assert contents(bundle) == before
 
 
-def test_without_cryptography_a_signature_is_checked_and_none_made(small_bundle, tmp_path, keys):
+def test_without_cryptography_a_signed_bundle_is_read_only_where_no_key_is_pinned(
+    small_bundle, tmp_path, keys
+):
     path = write(signed(contents(small_bundle.path)), tmp_path / "bundle", "folder")
     code = (
         "import sys; sys.modules['cryptography'] = None\n"
         f"sys.path.insert(0, {str(ROOT / '.typing')!r})\n"
         "from pathlib import Path; from orthoedge.cli.main import main\n"
         "from orthoedge.runtime.bundles.bundle import read_bundle\n"
-        f"print(read_bundle(Path({str(path)!r}), bytes.fromhex({KEY.hex()!r})).signer.hex())\n"
+        "from orthoedge.runtime.errors import MissingDependency\n"
+        f"bundle = read_bundle(Path({str(path)!r}))\n"
+        f"key = bytes.fromhex({KEY.hex()!r})\n"
+        "pinned = lambda: read_bundle(bundle.path, key)\n"
+        "for check in (lambda: bundle.check_trust(key, ''), pinned):\n"
+        "    try: check()\n"
+        "    except MissingDependency as error: print(error.args[1])\n"
+        "print(bundle.signer)\n"
         f"sys.exit(main(['bundle', 'sign', {str(path)!r}, '--key', {str(keys)!r}]))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (2, KEY.hex() + "\n")
-    assert "pip install 'orthoedge[sign]'" in done.stderr
+    assert (done.returncode, done.stdout) == (2, "trust\ntrust\nNone\n")
+    assert "pip install 'orthoedge[trust]'" in done.stderr
     assert done.stderr.count("\n") == 1
 
 

@@ -12,7 +12,9 @@ from orthoedge.targets import open_engine
 from orthoedge.targets.engine_utils import run_batched
 from orthoedge.training.phantoms.render import write_phantoms
 
-PREPROCESS = Preprocess(size=32, field="keep", clahe_stage="after", clahe_clip=2.0, clahe_tiles=8)
+PREPROCESS = Preprocess(
+    size=32, collimated_field="keep", clahe_stage="after", clahe_clip=2.0, clahe_tiles=8
+)
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,9 @@ CALIBRATION = Confidence(
 )
 
 
-PREPROCESS = Preprocess(size=32, field="keep", clahe_stage="after", clahe_clip=2.0, clahe_tiles=8)
+PREPROCESS = Preprocess(
+    size=32, collimated_field="keep", clahe_stage="after", clahe_clip=2.0, clahe_tiles=8
+)
 
 
 def radiographs(studies):

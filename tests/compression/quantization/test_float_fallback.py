@@ -8,7 +8,7 @@ import pytest
 
 from orthoedge.compression.quantization.float_fallback import layers, retreat, sensitivity
 from orthoedge.compression.quantization.int8 import quantize
-from orthoedge.runtime.errors import GateFailed
+from orthoedge.runtime.errors import ModelError
 from tests.helpers.conv_model import LAYERS, conv_model, error, parser_warnings, pictures
 
 needs_rtx = pytest.mark.skipif(
@@ -89,7 +89,7 @@ def test_all_layers_but_one_still_make_an_int8_file(int8, fp32, images):
 
 
 def test_a_file_of_float_layers_alone_is_no_int8_file(int8, fp32):
-    with pytest.raises(GateFailed, match="holds no Q/DQ pair"):
+    with pytest.raises(ModelError, match="holds no Q/DQ pair"):
         retreat(int8, fp32, LAYERS)
 
 
@@ -101,7 +101,7 @@ def test_a_layer_that_is_none_is_named(int8, fp32):
 def test_a_broken_file_does_not_pass(int8, fp32):
     broken = onnx.load_from_string(int8)
     broken.graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
-    with pytest.raises(GateFailed, match="int8 model: logits: not FLOAT"):
+    with pytest.raises(ModelError, match="int8 model: logits: not FLOAT"):
         retreat(broken.SerializeToString(), fp32, ["wide"])
 
 

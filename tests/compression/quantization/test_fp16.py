@@ -17,7 +17,7 @@ from orthoedge.compression.quantization.onnx_rules import check, lint
 from orthoedge.compression.report.model_card import model_card
 from orthoedge.runtime.bundles.bundle import EMBEDDED, read_bundle
 from orthoedge.runtime.engine import PRECISIONS
-from orthoedge.runtime.errors import BundleError, GateFailed
+from orthoedge.runtime.errors import BundleError, ModelError
 from orthoedge.targets.jetson.plan_builder import build_plan
 from orthoedge.targets.verification import deviation
 
@@ -92,7 +92,7 @@ def test_a_constant_beyond_half_precision_is_refused_by_name(embedded):
         values = next(numpy_helper.to_array(t) for t in graph.initializer if t.name == bias)
         set_constant(graph, bias, np.full_like(values, 7e4))
 
-    with pytest.raises(GateFailed, match=f"fp16 model: {bias}: beyond 65504"):
+    with pytest.raises(ModelError, match=f"fp16 model: {bias}: beyond 65504"):
         to_half(changed(embedded.model("fp32"), enlarge))
 
 
@@ -102,7 +102,7 @@ def test_an_activation_beyond_half_precision_is_refused_by_name(embedded, half):
     def enlarge(graph):
         set_constant(graph, multiply.input[1], np.asarray(6e4, np.float16))
 
-    with pytest.raises(GateFailed, match=f"fp16 model: {multiply.output[0]}: beyond 65504"):
+    with pytest.raises(ModelError, match=f"fp16 model: {multiply.output[0]}: beyond 65504"):
         half_answers(changed(half, enlarge), embedded.golden_images()[:1])
 
 
@@ -154,7 +154,7 @@ FAULTS = {
 @pytest.mark.parametrize("spoil", FAULTS, ids=lambda f: f.__name__)
 def test_a_fault_of_a_half_precision_file_is_told(half, spoil):
     broken = changed(half, spoil)
-    with pytest.raises(GateFailed):
+    with pytest.raises(ModelError):
         check(broken, "fp16")
     assert any(FAULTS[spoil] in line for line in lint(onnx.load_from_string(broken), "fp16"))
 

@@ -7,7 +7,7 @@ import pytest
 from orthoedge.compression.quantization.float_fallback import layers
 from orthoedge.compression.quantization.int8 import quantize
 from orthoedge.compression.quantization.onnx_rules import lint
-from orthoedge.runtime.errors import GateFailed
+from orthoedge.runtime.errors import ModelError
 from orthoedge.targets import open_model
 from tests.helpers.conv_model import (
     LAYERS,
@@ -64,5 +64,5 @@ def test_the_features_give_the_logits_as_in_float(int8, images):
 def test_a_file_with_another_face_is_refused_before_the_work(fp32, images):
     model = onnx.load_from_string(fp32)
     del model.graph.output[2]
-    with pytest.raises(GateFailed, match="fp32 model: inputs and outputs"):
+    with pytest.raises(ModelError, match="fp32 model: inputs and outputs"):
         quantize(model.SerializeToString(), images)

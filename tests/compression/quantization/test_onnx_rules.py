@@ -11,7 +11,7 @@ from onnx import TensorProto, numpy_helper
 
 from orthoedge.compression.quantization.onnx_rules import check, lint
 from orthoedge.runtime.bundles.bundle import EMBEDDED
-from orthoedge.runtime.errors import GateFailed
+from orthoedge.runtime.errors import ModelError
 
 
 @pytest.fixture(scope="module")
@@ -62,13 +62,13 @@ def test_the_embedded_models_keep_every_rule(files, precision):
 def test_a_broken_file_is_refused_with_its_first_fault(int8):
     for output in int8.graph.output[:2]:
         output.type.tensor_type.elem_type = TensorProto.FLOAT16
-    with pytest.raises(GateFailed, match=r"int8 model: logits: not FLOAT \(and 1 more\)"):
+    with pytest.raises(ModelError, match=r"int8 model: logits: not FLOAT \(and 1 more\)"):
         check(int8.SerializeToString(), "int8")
 
 
 def test_what_onnx_refuses_is_refused(fp32):
     first(fp32, "Conv").attribute.add(name="colour", type=onnx.AttributeProto.INT, i=1)
-    with pytest.raises(GateFailed, match="fp32 model: Unrecognized attribute: colour"):
+    with pytest.raises(ModelError, match="fp32 model: Unrecognized attribute: colour"):
         check(fp32.SerializeToString(), "fp32")
 
 

@@ -182,7 +182,7 @@ def test_the_tuned_students_int8_file_is_nearer_to_the_teacher():
 
 def int8_error(student, teacher):
     preprocess = Preprocess(
-        size=64, field="keep", clahe_stage="after", clahe_clip=2.0, clahe_tiles=8
+        size=64, collimated_field="keep", clahe_stage="after", clahe_clip=2.0, clahe_tiles=8
     )
     int8 = quantize(export(student, LABELS, preprocess), images().numpy())
     return far_from(answers(int8, images().numpy()), teacher.numpy())

@@ -104,7 +104,7 @@ def test_no_field_of_the_manifest_is_optional_and_none_is_unknown(copy, small_bu
         (lambda m: m["calibration"].pop("int8"), "calibration has no int8"),
         (
             lambda m: m["metrics"].update(fp16=m["metrics"]["fp32"]),
-            "metrics has fp16, which is decided as fp32 is",
+            "metrics has fp16, which uses the calibration of fp32",
         ),
         (lambda m: m["calibration"]["fp32"].update(temperature=0), "temperature must be above 0"),
         (
@@ -116,16 +116,18 @@ def test_no_field_of_the_manifest_is_optional_and_none_is_unknown(copy, small_bu
             "features must hold 8 numbers",
         ),
         (
-            lambda m: m["calibration"]["int8"]["out_of_distribution"]["look_terms"].pop(),
-            "look_terms must hold 275 numbers",
+            lambda m: m["calibration"]["int8"]["out_of_distribution"]["statistics_weights"].pop(),
+            "statistics_weights must hold 275 numbers",
         ),
         (
-            lambda m: m["calibration"]["int8"]["out_of_distribution"]["look_spread"].append(0),
-            "look_spread must hold 22 numbers",
+            lambda m: m["calibration"]["int8"]["out_of_distribution"]["statistics_std"].append(0),
+            "statistics_std must hold 22 numbers",
         ),
         (
-            lambda m: m["calibration"]["int8"]["out_of_distribution"].update(look_spread=[0] * 22),
-            "look_spread must be above 0",
+            lambda m: m["calibration"]["int8"]["out_of_distribution"].update(
+                statistics_std=[0] * 22
+            ),
+            "statistics_std must be above 0",
         ),
         (
             lambda m: m["calibration"]["int8"]["out_of_distribution"].update(threshold=0),

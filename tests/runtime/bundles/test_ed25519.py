@@ -1,14 +1,17 @@
-"""Signatures: those of RFC 8032, those of another implementation, and those that must not pass."""
+"""Ed25519: the signatures of RFC 8032, those made here, and those that must be refused."""
 
-import hashlib
 import random
+import sys
 
 import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from orthoedge.runtime.bundles import ed25519
-from orthoedge.runtime.bundles.ed25519 import verify
+from orthoedge.runtime.bundles.signature import check_signer, verify
+from orthoedge.runtime.errors import IntegrityError, MissingDependency
+
+PRIME = 2**255 - 19
+ORDER = 2**252 + 27742317777372353535851937790883648493
 
 # RFC 8032 section 7.1, tests 1 to 3: public key, message, signature.
 VECTORS = [
@@ -40,15 +43,7 @@ def test_the_signatures_of_the_rfc_hold(vector):
     assert not verify(key, message + b"\0", signature)
 
 
-def accepted_elsewhere(key, message, signature):
-    try:
-        Ed25519PublicKey.from_public_bytes(key).verify(signature, message)
-    except (InvalidSignature, ValueError):
-        return False
-    return True
-
-
-def test_another_implementation_says_the_same():
+def test_a_signature_holds_for_its_key_and_message_alone():
     rng = random.Random(0)
     for size in range(25):
         private = Ed25519PrivateKey.from_private_bytes(rng.randbytes(32))
@@ -56,7 +51,7 @@ def test_another_implementation_says_the_same():
         signature = private.sign(message)
         assert verify(key, message, signature)
         for parts in flipped((key, message, signature), rng):
-            assert verify(*parts) == accepted_elsewhere(*parts) == False  # noqa: E712
+            assert not verify(*parts)
 
 
 def flipped(parts, rng):
@@ -71,21 +66,12 @@ def flipped(parts, rng):
 def test_a_signature_has_one_form():
     key, message, signature = map(bytes.fromhex, VECTORS[1])
     scalar = int.from_bytes(signature[32:], "little")
-    for times in range(1, 2**256 // ed25519._ORDER):  # the same equation, another signature
-        other = (scalar + times * ed25519._ORDER).to_bytes(33, "little")[:32]
+    for times in range(1, 2**256 // ORDER):  # the same equation, another signature
+        other = (scalar + times * ORDER).to_bytes(33, "little")[:32]
         assert not verify(key, message, signature[:32] + other)
     for cut in (signature[:-1], signature + b"\0", b""):
         assert not verify(key, message, cut)
     assert not verify(key[:-1], message, signature)
-
-
-def test_a_point_has_one_form():
-    """y and y + p are one number; only the smaller is read, as a key and as R."""
-    identity = (1).to_bytes(32, "little")
-    for number in (ed25519._P, ed25519._P + 1, 2**255 - 1):
-        assert ed25519._decode(number.to_bytes(32, "little")) is None
-    assert ed25519._decode(identity) is not None
-    assert ed25519._decode(identity[:31] + b"\x80") is None  # x = 0 has no sign
 
 
 SMALL = [  # all points whose order divides 8, as they are written
@@ -100,29 +86,71 @@ SMALL = [  # all points whose order divides 8, as they are written
 ]
 
 
-@pytest.mark.parametrize("small", SMALL)
-def test_no_key_vouches_for_every_message(small):
+# The same points in forms that RFC 8032 does not write: y of the prime or above, x = 0 with a sign.
+OTHER_FORMS = [
+    (y | sign << 255).to_bytes(32, "little").hex()
+    for y, sign in ((PRIME, 0), (PRIME, 1), (PRIME + 1, 0), (PRIME + 1, 1), (1, 1), (PRIME - 1, 1))
+]
+
+
+def holds_in_openssl(key, message, signature):
+    try:
+        Ed25519PublicKey.from_public_bytes(key).verify(signature, message)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+@pytest.mark.parametrize("small", SMALL + OTHER_FORMS)
+def test_no_key_signs_every_message(small):
     key = bytes.fromhex(small)
-    assert ed25519._decode(key) is not None
     # With S = 0 and R of the key's own small group the equation holds for one message in eight.
-    for message in range(20):
-        for written in SMALL:
-            assert not verify(key, bytes([message]), bytes.fromhex(written) + bytes(32))
+    forged = [
+        (bytes([message]), bytes.fromhex(written) + bytes(32))
+        for message in range(20)
+        for written in SMALL + OTHER_FORMS
+    ]
+    assert any(holds_in_openssl(key, *parts) for parts in forged)
+    assert not any(verify(key, *parts) for parts in forged)
 
 
-def test_a_key_that_is_only_half_in_the_group_is_refused():
-    """Whether it signed would depend on the implementation asked: here the equation holds."""
-    secret, chance = 1234567, 7654321
-    torsion = ed25519._decode(bytes.fromhex(SMALL[4]))
-    key = ed25519._encode(ed25519._add(ed25519._times(secret, ed25519._BASE), torsion))
-    written = ed25519._encode(ed25519._times(chance, ed25519._BASE))
-    for number in range(100):
-        message = bytes([number])
-        factor = int.from_bytes(hashlib.sha512(written + key + message).digest(), "little")
-        factor %= ed25519._ORDER
-        if factor % 8 == 0:
-            break
-    scalar = (chance + factor * secret) % ed25519._ORDER
-    signature = written + scalar.to_bytes(32, "little")
-    assert accepted_elsewhere(key, message, signature)
-    assert not verify(key, message, signature)
+def test_a_key_has_one_form():
+    """y and y + p are one number; only the smaller is read."""
+    for number in range(PRIME, 2**255):
+        for sign in (0, 1):
+            key = (number | sign << 255).to_bytes(32, "little")
+            for written in SMALL:
+                assert not verify(key, b"", bytes.fromhex(written) + bytes(32))
+
+
+def test_r_has_one_form():
+    """OpenSSL compares the bytes of R with those that it writes."""
+    good = Ed25519PrivateKey.from_private_bytes(bytes(32))
+    key = good.public_key().public_bytes_raw()
+    for number in range(PRIME, 2**255):
+        assert not verify(key, b"", number.to_bytes(32, "little") + bytes(32))
+
+
+def test_a_key_that_its_owner_made_half_of_small_order_is_accepted():
+    """docs/reliability.md says so: only the owner of a key can make one, and it is then pinned."""
+    key = bytes.fromhex("bd714bc26817786bc082589a0814771ac15a981628f57dc7304c30a8d7e29dd7")
+    assert verify(
+        key,
+        b"\x0b",
+        bytes.fromhex(
+            "f0e92dbede6e0d80fbf877969f41e82ac9f3421d3083d77aea45cf93d1385484"
+            "f79e529094926d674fc083f6ab58e68005927e04491c34582a61394ee455bf0c"
+        ),
+    )
+
+
+def test_without_cryptography_only_a_pinned_key_is_an_error(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.asymmetric.ed25519", None)
+    check_signer(None, None)
+    with pytest.raises(MissingDependency, match=r"pip install 'orthoedge\[trust\]'"):
+        check_signer(None, bytes(32))
+    with pytest.raises(MissingDependency):
+        verify(bytes(32), b"", bytes(64))
+    monkeypatch.undo()
+    with pytest.raises(IntegrityError):
+        check_signer(None, bytes(32))

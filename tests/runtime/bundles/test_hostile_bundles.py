@@ -65,7 +65,7 @@ def test_members_that_are_no_plain_files_are_refused(copy, tmp_path):
     )
     with pytest.warns(UserWarning, match="Duplicate name"):
         twice = with_member(copy, "MODEL_CARD.md")
-    assert "is there" in refused(tmp_path, twice)
+    assert "is duplicated" in refused(tmp_path, twice)
 
 
 @pytest.mark.parametrize("name", ["../outside", "/outside", "golden/../../outside"])
@@ -150,8 +150,8 @@ def huge_input(graph):
         (in_another_file("../secret"), "a tensor in another file"),
         (in_another_file("beside.bin"), "a tensor in another file"),
         (inside_a_branch, "a tensor in another file"),
-        (huge_weight, "a tensor said to be"),
-        (negative_weight, "a tensor said to be"),
+        (huge_weight, "a tensor of stated shape"),
+        (negative_weight, "a tensor of stated shape"),
         (huge_input, "an input or output of 2147483648"),
     ],
 )
@@ -171,7 +171,7 @@ def npy(shape, data=b"", kind="<f4"):
 def test_an_array_that_is_not_what_its_header_says_is_refused(shape):
     with pytest.raises(BundleError):
         read_npy(npy(shape, bytes(8)))
-    with pytest.raises(BundleError, match="numbers or words"):
+    with pytest.raises(BundleError, match="objects in place of numbers"):
         read_npy(npy("(1,)", bytes(8), "|O"))
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
@@ -199,6 +199,7 @@ def test_arrays_read_as_numpy_wrote_them():
     ("reader", "beginning"),
     [
         (decode_manifest, b'{"schema": 3, '),
+        (decode_manifest, b'{"schema": 4, '),
         (read_npy, b"\x93NUMPY\x01\x00"),
         (read_npz, b"PK\3\4"),
         (check_onnx, b"\x08\x0a"),

@@ -164,8 +164,8 @@ def test_a_pipeline_reads_with_it(small_bundle, reader):
 def test_the_child_ends_with_a_parent_that_is_killed():
     code = (
         f"import sys, time; sys.path[:] = {sys.path!r}\n"
-        "from orthoedge.runtime.image_io.sandbox import IsolatedReader\n"
-        "reader = IsolatedReader()\n"
+        "from orthoedge.runtime.image_io.sandbox import SandboxedReader\n"
+        "reader = SandboxedReader()\n"
         "print(reader._idle[0]._process.pid, flush=True)\n"
         "time.sleep(600)"
     )

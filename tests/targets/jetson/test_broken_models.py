@@ -10,7 +10,7 @@ import pytest
 
 from orthoedge.compression.quantization.onnx_rules import check
 from orthoedge.runtime.bundles.bundle import EMBEDDED
-from orthoedge.runtime.errors import EngineError, GateFailed
+from orthoedge.runtime.errors import EngineError, ModelError
 from orthoedge.targets.jetson.onnx_rules import lint
 from orthoedge.targets.jetson.plan_builder import build_plan
 from orthoedge.targets.portable.engine import OnnxRuntimeEngine
@@ -39,7 +39,7 @@ def image():
 @every_row
 def test_each_engine_says_of_a_broken_file_what_the_table_says(int8, image, row):
     model = spoilt(int8, row.spoil)
-    with pytest.raises(GateFailed) as refused:
+    with pytest.raises(ModelError) as refused:
         check(model, "int8")
     assert row.lint in str(refused.value)
     assert onnxruntime(model, image) == row.onnxruntime
@@ -66,7 +66,7 @@ def test_a_scale_in_half_precision_breaks_tensorrts_rule_too(int8):
 
 def test_a_cut_file_is_refused_by_all(int8, image):
     cut = int8[:-1]
-    with pytest.raises(GateFailed, match="int8 model: Error parsing"):
+    with pytest.raises(ModelError, match="int8 model: Error parsing"):
         check(cut, "int8")
     assert onnxruntime(cut, image) == REFUSES
     if RUNS_RTX:
@@ -77,7 +77,7 @@ def test_a_cut_file_is_refused_by_all(int8, image):
 def test_a_scale_that_depends_on_the_image_is_refused_before_it_ends_the_process(int8, image):
     """TensorRT-RTX dies of it by a signal, which is why a plan is built in a child."""
     model = spoilt(int8, broken_pairs.scale_of_the_image)
-    with pytest.raises(GateFailed, match="no constant scale"):
+    with pytest.raises(ModelError, match="no constant scale"):
         check(model, "int8")
     assert onnxruntime(model, image) == TAKES
     if RUNS_RTX:
@@ -92,7 +92,7 @@ def test_the_rules_of_tensorrt_hold_without_those_of_other_engines(int8):
     eight_bits = onnx.load_from_string(int8)
     broken_pairs.weight_code(eight_bits, -128)
     assert lint(eight_bits) == []
-    with pytest.raises(GateFailed, match="7 bits"):
+    with pytest.raises(ModelError, match="7 bits"):
         check(eight_bits.SerializeToString(), "int8")
 
 

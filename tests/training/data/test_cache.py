@@ -10,15 +10,17 @@ import cv2
 import numpy as np
 import pytest
 
+from orthoedge.runtime import atomic_files
 from orthoedge.runtime import preprocess as preprocess_module
-from orthoedge.runtime.atomic_files import remove_stale_temporaries
 from orthoedge.runtime.errors import DataError, InputError
 from orthoedge.runtime.preprocess import STANDARD, Preprocess
 from orthoedge.training.data import cache
 from orthoedge.training.data.dataset import RadiographDataset
 from orthoedge.training.data.index import ImageRecord
 
-PLAIN = Preprocess(size=64, field="crop", clahe_stage="after", clahe_clip=2.0, clahe_tiles=8)
+PLAIN = Preprocess(
+    size=64, collimated_field="crop", clahe_stage="after", clahe_clip=2.0, clahe_tiles=8
+)
 BOX = (0.25, 0.25, 0.5, 0.75)
 
 
@@ -75,7 +77,9 @@ def test_another_file_time_size_setting_or_order_is_another_cache(records, tmp_p
     read(records, folder)
     read(records[::-1], folder)
     read(records[:5], folder)
-    larger = Preprocess(size=96, field="crop", clahe_stage="after", clahe_clip=2.0, clahe_tiles=8)
+    larger = Preprocess(
+        size=96, collimated_field="crop", clahe_stage="after", clahe_clip=2.0, clahe_tiles=8
+    )
     assert read(records, folder, larger).images.shape == (6, 96, 96)
     assert len(files(folder)) == 5
 
@@ -151,7 +155,7 @@ def test_half_of_a_cache_that_was_killed_is_no_reason_to_call_the_disk_full(
     monkeypatch.setattr(
         shutil, "disk_usage", lambda folder: usage._replace(free=0 if left.exists() else 1 << 30)
     )
-    remove_stale_temporaries.cache_clear()
+    atomic_files._swept.clear()
     read(records, folder)
     assert not left.exists()
 

@@ -123,7 +123,9 @@ def test_an_absurd_box_is_one_clear_line(tmp_path, boxes):
 
 @pytest.mark.parametrize("stage", ["after", "before", "none"])
 def test_training_sees_the_runtimes_preprocessing_byte_for_byte(tmp_path, stage):
-    preprocess = Preprocess(size=96, field="crop", clahe_stage=stage, clahe_clip=2.0, clahe_tiles=8)
+    preprocess = Preprocess(
+        size=96, collimated_field="crop", clahe_stage=stage, clahe_clip=2.0, clahe_tiles=8
+    )
     records = []
     for i, shape in enumerate([(300, 200), (90, 250), (64, 64), (500, 410)]):
         _image(tmp_path / f"{i}.png", i, shape)
@@ -179,7 +181,9 @@ def test_a_mark_in_its_box_is_in_the_mapped_box_of_the_square(tmp_path):
     cv2.imwrite(str(tmp_path / "a.png"), pixels)
     box = (100 / 180, 200 / 300, 130 / 180, 230 / 300)
     record = ImageRecord(tmp_path / "a.png", "a", "g", (box,))
-    plain = Preprocess(size=128, field="keep", clahe_stage="none", clahe_clip=2.0, clahe_tiles=8)
+    plain = Preprocess(
+        size=128, collimated_field="keep", clahe_stage="none", clahe_clip=2.0, clahe_tiles=8
+    )
     data = RadiographDataset([record], ("a",), plain, progress=False)
     assert points_at(data.images[0].astype(float), data.boxes[0])
     x0, y0, x1, y1 = np.array(data.boxes[0][0]) * 128

@@ -18,7 +18,9 @@ SIZE = 64
 
 
 def preprocess(size=SIZE):
-    return Preprocess(size=size, field="crop", clahe_stage="none", clahe_clip=2.0, clahe_tiles=8)
+    return Preprocess(
+        size=size, collimated_field="crop", clahe_stage="none", clahe_clip=2.0, clahe_tiles=8
+    )
 
 
 def radiograph(height=300, width=220):
