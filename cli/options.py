@@ -6,6 +6,10 @@ import argparse
 import math
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from orthoedge.runtime.settings import BundleTrust
 
 
 def positive(text: str) -> int:
@@ -57,11 +61,11 @@ def add_oldest(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def pinned_key(args: argparse.Namespace) -> bytes | None:
-    """The key that `--key` names; None where it was not given."""
-    from orthoedge.runtime.bundles.signature import read_key
+def bundle_trust(args: argparse.Namespace) -> BundleTrust:
+    """The signer and the version that `--key` and `--oldest` ask for."""
+    from orthoedge.runtime import BundleTrust, read_key
 
-    return None if args.key is None else read_key(args.key)
+    return BundleTrust(None if args.key is None else read_key(args.key), args.oldest)
 
 
 def add_target(parser: argparse.ArgumentParser) -> None:

@@ -135,9 +135,9 @@ def missing_names():
 def findings(target, precision):
     """What ran, and for each input everything but times and the place of the package."""
     from orthoedge.runtime.bundles.bundle import SAMPLES
-    from orthoedge.targets import open_pipeline
+    from orthoedge.targets import EngineOptions, open_pipeline
 
-    pipeline = open_pipeline(target=target, precision=precision, threads=1)
+    pipeline = open_pipeline(target=target, precision=precision, engine=EngineOptions(threads=1))
     golden = pipeline.bundle.golden_images()[:, 0]
     sources = {path.name: path for path in sorted(SAMPLES.glob("*.png"))}
     sources |= {f"golden {number}": image for number, image in enumerate(golden)}

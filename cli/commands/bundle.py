@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orthoedge.cli.options import add_oldest
+from orthoedge.cli.options import add_oldest, bundle_trust
 
 if TYPE_CHECKING:
     from orthoedge.runtime.bundles.bundle import Bundle
@@ -84,6 +84,7 @@ def _sign(args: argparse.Namespace) -> int:
         encode_signature,
     )
     from orthoedge.runtime.errors import BundleError
+    from orthoedge.runtime.settings import BundleTrust
 
     if args.bundle.is_file():
         raise BundleError(f"{args.bundle}: is a file; sign the folder, then pack it")
@@ -98,18 +99,17 @@ def _sign(args: argparse.Namespace) -> int:
         (folder / SIGNATURE).rename(args.bundle / SIGNATURE)
     (args.bundle / DIGEST).unlink(missing_ok=True)
     sync_folder(args.bundle)
-    print(_said(read_bundle(args.bundle, signer)))
+    print(_said(read_bundle(args.bundle, trust=BundleTrust(signer))))
     return 0
 
 
 def _verify(args: argparse.Namespace) -> int:
     from orthoedge.runtime.bundles.bundle import read_bundle
-    from orthoedge.runtime.bundles.signature import read_key
     from orthoedge.runtime.errors import BundleError
 
-    key = read_key(args.key)
+    trust = bundle_trust(args)
     try:
-        found = read_bundle(args.bundle, key, args.oldest)
+        found = read_bundle(args.bundle, trust=trust)
     except BundleError as error:
         print(f"FAIL  {error}")
         return 1

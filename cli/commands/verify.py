@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orthoedge.cli.options import add_target, add_trust, pinned_key
+from orthoedge.cli.options import add_target, add_trust, bundle_trust
 
 if TYPE_CHECKING:
     from orthoedge.runtime.bundles.bundle import Bundle
@@ -58,9 +58,9 @@ def run(args: argparse.Namespace) -> int:
         check_target(args.target)
     if not path.exists():
         raise BundleError(f"{path}: no such bundle")
-    key = pinned_key(args)
+    trust = bundle_trust(args)
     try:
-        bundle = read_bundle(path, key, args.oldest)
+        bundle = read_bundle(path, trust=trust)
     except BundleError as error:
         print(f"FAIL  {error}")
         return 1
@@ -81,11 +81,13 @@ def _verify(
 ) -> bool:
     from orthoedge.runtime.errors import BundleError, EngineError
     from orthoedge.runtime.pipeline import Pipeline
-    from orthoedge.targets import open_engine
+    from orthoedge.targets import EngineOptions, open_engine
     from orthoedge.targets.verification import check_engine
 
     try:
-        engine = open_engine(bundle, args.target, precision, cache=args.cache)
+        engine = open_engine(
+            bundle, args.target, precision, options=EngineOptions(cache=args.cache)
+        )
         checks = check_engine(bundle, engine)
         if studies:
             checks.append(_check_accuracy(Pipeline(bundle, engine), studies))

@@ -119,7 +119,7 @@ def check_version(version: str, oldest: str) -> None:
         return
     wanted, found = _numbers(oldest), _numbers(version)
     if wanted is None:
-        raise ConfigError(f"oldest version: expected numbers with dots, got {oldest!r}")
+        raise ConfigError(f"min_version must be numbers with dots, got {oldest!r}")
     if found is None:
         raise BundleError(f"{MANIFEST}: version {version!r} is not numbers with dots")
     if found < wanted:

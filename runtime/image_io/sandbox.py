@@ -32,7 +32,7 @@ class SandboxedReader:
     """Reads as `read_image`, in child processes: one for each thread that reads at the time.
 
     A pipeline takes it in place of the reading in its own process:
-    `pipeline.read = IsolatedReader()`. Linux only.
+    `open_pipeline(reader=SandboxedReader())`. Linux only.
 
     Args:
         limits: of each file.

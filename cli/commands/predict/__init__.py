@@ -20,7 +20,7 @@ from orthoedge.cli.options import (
     add_bundle,
     add_target,
     add_trust,
-    pinned_key,
+    bundle_trust,
     positive,
 )
 from orthoedge.runtime.errors import InputError
@@ -94,8 +94,7 @@ def run(args: argparse.Namespace) -> int:
     """Predict every file; exit 1 if any failed."""
     settings = Settings(
         bundle=args.bundle,
-        key=pinned_key(args),
-        oldest=args.oldest,
+        trust=bundle_trust(args),
         target=args.target,
         precision=args.precision,
         threads=args.threads,
@@ -145,7 +144,7 @@ def _checked_bundle(settings: Settings) -> Bundle:
 
     if settings.target != "jetson":  # without it a pipeline answers from the CPU and says so
         check_target(settings.target)
-    return read_bundle(settings.bundle or EMBEDDED, settings.key, settings.oldest)
+    return read_bundle(settings.bundle or EMBEDDED, trust=settings.trust)
 
 
 def find_files(paths: Iterable[Path]) -> Iterator[Path]:

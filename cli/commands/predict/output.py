@@ -12,6 +12,7 @@ from orthoedge.runtime.errors import DeadlineExceeded, InputError, MissingDepend
 if TYPE_CHECKING:
     from orthoedge.runtime.image_io.radiograph import Radiograph
     from orthoedge.runtime.pipeline import Finding, Pipeline
+    from orthoedge.runtime.settings import BundleTrust
 
 
 @dataclass(frozen=True)
@@ -19,9 +20,7 @@ class Settings:
     """What every file is predicted with."""
 
     bundle: Path | None
-    key: bytes | None
-    """Public key that the bundle must be signed with; None for any or none."""
-    oldest: str
+    trust: BundleTrust
     target: str
     precision: Literal["auto", "int8", "fp32", "fp16"]
     threads: int | None
@@ -33,28 +32,21 @@ class Settings:
 
     def open(self) -> Pipeline:
         """Open the pipeline; raises as `open_pipeline`."""
-        from orthoedge.targets import open_pipeline
+        from orthoedge.runtime import SandboxedReader, SandboxLimits, read_image
+        from orthoedge.targets import CallLimits, EngineOptions, open_pipeline
 
-        pipeline = open_pipeline(
+        usual = SandboxLimits()
+        seconds = usual.time_s if self.deadline_ms is None else self.deadline_ms / 1e3
+        sandbox = SandboxLimits(seconds, self.memory_mb or usual.memory_mb)
+        return open_pipeline(
             self.bundle,
-            self.target,
-            self.precision,
-            self.threads,
-            self.cache,
-            deadline_ms=self.deadline_ms,
-            memory_mb=self.memory_mb,
-            key=self.key,
-            oldest=self.oldest,
+            target=self.target,
+            precision=self.precision,
+            engine=EngineOptions(self.threads, self.cache),
+            limits=CallLimits(self.deadline_ms, self.memory_mb),
+            trust=self.trust,
+            reader=SandboxedReader(sandbox) if self.isolate else read_image,
         )
-        if self.isolate:
-            from orthoedge.runtime.image_io.sandbox import SandboxedReader, SandboxLimits
-
-            usual = SandboxLimits()
-            seconds = usual.time_s if self.deadline_ms is None else self.deadline_ms / 1e3
-            pipeline.read = SandboxedReader(
-                SandboxLimits(seconds, self.memory_mb or usual.memory_mb)
-            )
-        return pipeline
 
 
 @dataclass(frozen=True)
@@ -86,7 +78,7 @@ def answer(pipeline: Pipeline, task: Task, as_json: bool) -> Answer:
     """
     try:
         with hold_stderr() as printed:
-            radiograph, finding = pipeline.predict(task.path)
+            radiograph, finding = pipeline.predict_with_image(task.path)
     except (InputError, MissingDependency, DeadlineExceeded, OSError) as error:
         reason = _reason(error)
         out = _json_line({"path": _text(task.name), "error": reason}) if as_json else ""

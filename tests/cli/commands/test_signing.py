@@ -12,6 +12,7 @@ from orthoedge.cli.main import main
 from orthoedge.runtime.bundles.bundle import read_bundle
 from orthoedge.runtime.bundles.signature import read_key
 from orthoedge.runtime.errors import ConfigError
+from orthoedge.runtime.settings import BundleTrust
 from tests.helpers.hostile.mutations import contents, write
 from tests.helpers.signers import KEY, PRIVATE, signed
 
@@ -35,7 +36,7 @@ def test_signed_and_verified_by_the_command_line(small_bundle, tmp_path, keys, c
     assert main(["bundle", "verify", str(bundle), "--key", str(keys), "--oldest", "0.1"]) == 1
     assert main(["verify", str(bundle), "--key", str(keys), "--target", "portable"]) == 0
     signer = read_key(keys)
-    assert read_bundle(bundle, signer).sha256 == small_bundle.sha256
+    assert read_bundle(bundle, trust=BundleTrust(public_key=signer)).sha256 == small_bundle.sha256
     assert set(contents(bundle)) == set(contents(small_bundle.path)) ^ {
         "manifest.sha256",
         "signature.json",
