@@ -64,7 +64,7 @@ def test_every_line_of_python_runs(ran):
     assert names["record"] == first.to_json()
     assert "deadline_ms" in limits
     assert numbers(guarded) == numbers(first)
-    assert "pipeline.map" in many
+    assert "pipeline.map_results" in many
     assert re.fullmatch(rf"a.png: {first.decision}\nb.png: .+\n", printed[2])
     assert "to_thread" in together
     assert [numbers(finding) for finding in names["findings"]] == [numbers(first)] * 2

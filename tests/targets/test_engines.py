@@ -84,9 +84,10 @@ def test_a_signal_after_engines_went_in_any_order_ends_nothing(small_bundle):
 import gc, os, signal, sys
 from pathlib import Path
 from orthoedge.runtime.bundles.bundle import read_bundle
-from orthoedge.targets import open_engine
+from orthoedge.targets import EngineOptions, open_engine
 bundle = read_bundle(Path(sys.argv[1]))
-engines = [open_engine(bundle, "x86", "fp32", threads) for threads in (1, 2, 1)]
+options = [EngineOptions(threads) for threads in (1, 2, 1)]
+engines = [open_engine(bundle, "x86", "fp32", options=it) for it in options]
 while engines:
     del engines[0]
     gc.collect()

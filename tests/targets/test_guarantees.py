@@ -114,8 +114,8 @@ def test_another_instruction_set_is_noticed(radiographs):
     if here.provenance.isa == "avx2":
         pytest.skip("this processor has nothing wider than AVX2")
     code = (
-        "from orthoedge.targets import open_pipeline\n"
-        "print(open_pipeline(precision='fp32', threads=1).engine.isa)"
+        "from orthoedge.targets import EngineOptions, open_pipeline\n"
+        "print(open_pipeline(precision='fp32', engine=EngineOptions(threads=1)).engine.isa)"
     )
     environment = os.environ | {"ONEDNN_MAX_CPU_ISA": "AVX2"}
     command = [sys.executable, "-c", code]

@@ -104,8 +104,9 @@ def test_without_cryptography_a_signature_is_checked_and_none_made(small_bundle,
         "import sys; sys.modules['cryptography'] = None\n"
         f"sys.path.insert(0, {str(ROOT / '.typing')!r})\n"
         "from pathlib import Path; from orthoedge.cli.main import main\n"
-        "from orthoedge.runtime.bundles.bundle import read_bundle\n"
-        f"print(read_bundle(Path({str(path)!r}), bytes.fromhex({KEY.hex()!r})).signer.hex())\n"
+        "from orthoedge.runtime import BundleTrust, read_bundle\n"
+        f"trust = BundleTrust(bytes.fromhex({KEY.hex()!r}))\n"
+        f"print(read_bundle(Path({str(path)!r}), trust=trust).signer.hex())\n"
         f"sys.exit(main(['bundle', 'sign', {str(path)!r}, '--key', {str(keys)!r}]))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
