@@ -135,7 +135,7 @@ def test_the_page_and_the_unit_have_commands():
 
 @pytest.mark.parametrize("words", list(commands()))
 def test_commands_are_understood(words):
-    parser = argparse.ArgumentParser(exit_on_error=False)
+    parser = argparse.ArgumentParser(exit_on_error=False, allow_abbrev=False)
     importlib.import_module(f"orthoedge.cli.commands.{words[0]}").add_arguments(parser)
     parser.parse_args(words[1:])
 

@@ -2,6 +2,9 @@
 
 tests/golden/frozen/ was recorded before the redesign. `python tests/test_frozen_interface.py`
 records it again; do so only in a change that says what moved and still reads the old form.
+
+Added since: `--min-version` of predict, verify and bundle verify (`--oldest` stays, hidden), and
+`compress --student`, which was an abbreviation.
 """
 
 import argparse
