@@ -46,11 +46,12 @@ def finding_output(
         as_json: one JSON object in place of text.
     """
     failure = ""
-    try:
-        _write_pictures(pictures, radiograph, finding)
-    except OSError as error:  # such as a full disk; the finding itself is valid
-        pictures = ()
-        failure = f"orthoedge: {printable(name)}: picture not written: {_reason(error)}\n"
+    if pictures:
+        try:
+            _write_pictures(pictures, radiograph, finding)
+        except OSError as error:  # such as a full disk; the finding itself is valid
+            pictures = ()
+            failure = f"orthoedge: {printable(name)}: picture not written: {_reason(error)}\n"
     lines = _record if as_json else _lines
     return FileOutput(lines(name, finding, pictures), failure)
 
@@ -60,7 +61,7 @@ def _write_pictures(pictures: tuple[Path, ...], radiograph: Radiograph, finding:
     from orthoedge.runtime.atomic_files import write_atomic
     from orthoedge.runtime.overlay.overlay import overlay, side_by_side, to_png
 
-    for picture, draw in zip(pictures, (overlay, side_by_side), strict=False):
+    for picture, draw in zip(pictures, (overlay, side_by_side), strict=True):
         write_atomic(picture, to_png(draw(radiograph, finding)))
 
 
