@@ -55,7 +55,7 @@ def engine_of(target: str, precision: Precision) -> Engine:
 def answered() -> dict[Shape, tuple[Radiograph, Finding]]:
     """A radiograph of each shape, and what the reference engine finds."""
     pipeline = Pipeline(BUNDLE, engine_of("portable", "fp32"))
-    return {shape: pipeline.predict(radiograph(shape)) for shape in (SMALL, DETECTOR)}
+    return {shape: pipeline.predict_with_image(radiograph(shape)) for shape in (SMALL, DETECTOR)}
 
 
 @every_shape
@@ -119,7 +119,7 @@ def bench_decide(benchmark: BenchmarkFixture) -> None:
     )
 
     def conclude() -> None:
-        distance = ran.distance(outputs.feature_vector[0], glance)
+        distance = ran.ood_score(outputs.feature_vector[0], glance)
         decide(outputs.logits[0], distance, (), labels, alert, ran.calibration)
 
     benchmark(conclude)

@@ -35,7 +35,7 @@ from orthoedge.runtime.errors import OrthoEdgeError
 from orthoedge.runtime.image_io.reader import read_image
 from orthoedge.runtime.pipeline import Pipeline
 from orthoedge.runtime.preprocess import Pixels
-from orthoedge.targets import TARGETS, check_target, open_engine
+from orthoedge.targets import TARGETS, EngineOptions, check_target, open_engine
 from orthoedge.targets.jetson.device import Device, probe
 from orthoedge.targets.jetson.engine import TensorRtEngine
 from orthoedge.targets.jetson.plan_cache import obtain_plan
@@ -142,7 +142,7 @@ def _open(
     modules: Modules,
 ) -> tuple[Engine, PlanFacts | None]:
     if device is None:
-        return open_engine(bundle, target, precision, cache=cache), None
+        return open_engine(bundle, target, precision, options=EngineOptions(cache=cache)), None
     stored = obtain_plan(bundle.model(precision), device, cache, modules)
     size = bundle.manifest.graph.size
     engine = TensorRtEngine(stored.data, size, precision, device, modules)

@@ -23,7 +23,7 @@ from orthoedge.benchmarks.machine import BackgroundLoad
 from orthoedge.benchmarks.ratio_rows import Row, Setting, ratio_row
 from orthoedge.benchmarks.timing.latency import interleaved
 from orthoedge.runtime.pipeline import Pipeline
-from orthoedge.targets import open_pipeline
+from orthoedge.targets import EngineOptions, open_pipeline
 from orthoedge.targets.x86.compile import compile_model
 
 _Calls = dict[str, Callable[[], object]]
@@ -164,4 +164,6 @@ def write_dicom(path: Path) -> None:
 
 def open_default(setting: Setting) -> Pipeline:
     """The pipeline as an embedder gets it, but for the threads."""
-    return open_pipeline(setting.bundle, "x86", threads=setting.threads)
+    return open_pipeline(
+        setting.bundle, target="x86", engine=EngineOptions(threads=setting.threads)
+    )

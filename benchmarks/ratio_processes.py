@@ -29,7 +29,7 @@ from orthoedge.benchmarks.ratio_rows import (
 from orthoedge.benchmarks.timing import startup
 from orthoedge.benchmarks.timing.latency import Timings, interleaved
 from orthoedge.runtime.image_io.reader import read_image
-from orthoedge.targets import check_target, open_pipeline
+from orthoedge.targets import EngineOptions, check_target, open_pipeline
 
 START_LIMITS_S = {"compiled": 0.6, "from the cache": 0.4}
 MEMORY_LIMIT_MB, IMPORT_LIMIT_MS, FOLDER_LIMIT = 160.0, 60.0, 0.9
@@ -123,7 +123,9 @@ def folder(setting: Setting) -> list[Row]:
 
 def _overlapped(setting: Setting, paths: list[Path]) -> Row:
     cores = setting.threads
-    pipeline = open_pipeline(setting.bundle, "x86", threads=cores, streams=cores)
+    pipeline = open_pipeline(
+        setting.bundle, target="x86", engine=EngineOptions(threads=cores, streams=cores)
+    )
     prepare = setting.bundle.manifest.preprocess
     tensors = as_tensors([prepare(read_image(path).pixels) for path in paths])
     queue = AsynchronousEngine(compiled_of(pipeline))

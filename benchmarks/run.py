@@ -37,7 +37,7 @@ from orthoedge.runtime.bundles.bundle import Bundle
 from orthoedge.runtime.engine import Outputs, Precision
 from orthoedge.runtime.errors import EngineError, OrthoEdgeError
 from orthoedge.runtime.pipeline import Pipeline
-from orthoedge.targets import open_engine, open_model
+from orthoedge.targets import EngineOptions, open_engine, open_model
 
 Say = Callable[[str], object]
 
@@ -186,7 +186,9 @@ def _stages_of(
     draft: BenchmarkRun, sources: Sources, target: str, precision: Precision
 ) -> list[Stage]:
     setting, plan = draft.setting, draft.setting.plan
-    engine = open_engine(draft.bundle, target, precision, setting.threads)
+    engine = open_engine(
+        draft.bundle, target, precision, options=EngineOptions(threads=setting.threads)
+    )
     stages = stages_of(Pipeline(draft.bundle, engine), sources, target)
     draft.missing += stages.missing
     *_, samples = take_turns(stages.calls, plan.warmup, plan.rounds, plan.stages_s)
@@ -205,7 +207,12 @@ def _scenarios(draft: BenchmarkRun, say: Say) -> Iterator[None]:
             say(f"scenarios: {target} {precision} {name}")
             # One image at a time, or as many as there are threads, each on one.
             streams = 1 if name == "SingleStream" else setting.threads
-            engine = open_engine(draft.bundle, target, precision, setting.threads, streams=streams)
+            engine = open_engine(
+                draft.bundle,
+                target,
+                precision,
+                options=EngineOptions(threads=setting.threads, streams=streams),
+            )
             askers_of = askers(Pipeline(draft.bundle, engine), streams)
             ran = run_scenario(name, askers_of[name], setting.images, setting.mode, seed=SEED)
             draft.scenarios.append(scenario_record(ran, target, precision))
@@ -219,7 +226,9 @@ def _accuracy(draft: BenchmarkRun, say: Say, gallery: list[GalleryItem]) -> Iter
     reference = _reference(draft, say)
     for target, precision in draft.students:
         say(f"accuracy: {target} {precision}")
-        engine = open_engine(bundle, target, precision, setting.threads)
+        engine = open_engine(
+            bundle, target, precision, options=EngineOptions(threads=setting.threads)
+        )
         outputs = ask(engine, setting.prepared)
         found = judge(bundle, target, precision, outputs, setting.prepared, reference)
         draft.accuracy.append(found)
@@ -239,7 +248,16 @@ def _reference(draft: BenchmarkRun, say: Say) -> Outputs | None:
         return None
     say("accuracy: the float32 ensemble")
     size, (target, _) = draft.bundle.manifest.graph.size, draft.students[0]
-    return ask(open_model(ensemble.model, size, target, "fp32", draft.setting.threads), prepared)
+    return ask(
+        open_model(
+            ensemble.model,
+            size,
+            target,
+            "fp32",
+            options=EngineOptions(threads=draft.setting.threads),
+        ),
+        prepared,
+    )
 
 
 def _footprint(draft: BenchmarkRun, say: Say) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""The command line: `orthoedge VERB ...`. A verb's module is imported when it is asked for."""
+"""The command line: `orthoedge VERB ...`. Only the module of the given verb is imported."""
 
 from __future__ import annotations
 
@@ -7,27 +7,59 @@ import importlib
 import io
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from orthoedge.cli.terminal import printable
 from orthoedge.runtime.errors import GateFailed, OrthoEdgeError
 
 VERBS = {
-    "phantom": "render a labelled phantom set with lesion masks",
-    "data": "import a published data set, clean a set, audit it for shortcuts",
-    "train": "train an ensemble by a recipe",
-    "evaluate": "measure a trained run on a labelled set, with intervals and pictures",
-    "compress": "distil, prune, quantize, calibrate and bundle a trained run",
-    "verify": "check a bundle: hashes, golden answers, invariants",
-    "predict": "predict radiographs, with a heat map beside every answer",
-    "benchmark": "measure latency per target, like for like",
-    "bundle": "sign a bundle, check who signed it, make keys",
-    "build": "build an engine plan on the device itself",
-    "doctor": "say what this machine has, what will be used and why",
+    "phantom": "render labelled phantom radiographs with lesion masks",
+    "data": "import a published data set, clean it, audit it for shortcuts",
+    "train": "train an ensemble from a recipe",
+    "evaluate": "evaluate a trained run on a labelled set, with intervals and figures",
+    "compress": "distil, prune, quantize and calibrate a trained run into a bundle",
+    "verify": "check a bundle: hashes, golden outputs, invariants",
+    "predict": "predict radiographs, with a heat map for each",
+    "benchmark": "measure latency and accuracy per target",
+    "bundle": "make keys, sign a bundle, verify a signature",
+    "build": "build a TensorRT engine plan on the device itself",
+    "doctor": "report what this machine has, which targets run, and why",
 }
 _DESCRIPTION = (
     "Bone radiographs on small machines: a label, calibrated probabilities and a heat map. "
     "A research and engineering tool, not a cleared medical device."
 )
+
+
+# Packages that training and compression import at the top of their modules, by the extra that
+# installs them. Optional packages of the runtime raise MissingDependency where they are used.
+_EXTRAS = {
+    "train": {
+        "PIL",
+        "lightning_fabric",
+        "matplotlib",
+        "openpyxl",
+        "safetensors",
+        "scipy",
+        "sklearn",
+        "tensorboard",
+        "timm",
+        "tomli",
+        "torch",
+        "torchvision",
+        "tqdm",
+    },
+    "compress": {"nncf", "onnx", "onnxscript", "torch_pruning"},
+    "bench": {"psutil"},
+    "dev": {"pytorch_grad_cam"},
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    """Accepts options by their full names only; its subparsers are of the same class."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings, allow_abbrev=False)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,13 +70,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         130 interrupted.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the terminal's encoding lacks
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names that the terminal cannot encode
         sys.stdout.reconfigure(errors="backslashreplace")
     if "" in arguments:  # an unset shell variable; as a path it would mean the working folder
         return _fail("an argument is empty; give it a value or leave it out", 2)
-    # Only the verb that was asked for is imported, so that --help answers at once.
+    # Only the given verb is imported, so that --help is quick.
     verb = next((argument for argument in arguments if argument in VERBS), None)
-    parser = argparse.ArgumentParser(prog="orthoedge", description=_DESCRIPTION)
+    parser = _Parser(prog="orthoedge", description=_DESCRIPTION)
     parser.add_argument("--version", action="store_true", help="print the version and exit")
     subparsers = parser.add_subparsers(metavar="VERB", dest="verb")
     for name, help_text in VERBS.items():
@@ -71,29 +103,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("orthoedge"):
             raise
-        extra = {
-            "train": "train",
-            "benchmark": "train",
-            "evaluate": "train",
-            "data": "train",
-            "phantom": "train",
-            "compress": "compress",
-            "verify": "train",
-        }.get(verb or "")
-        if extra is None:
-            raise
-        return _fail(
-            f"{error.name} is not installed and is needed for orthoedge {verb}: "
-            f"pip install 'orthoedge[{extra}]'",
-            2,
-        )
-    except BrokenPipeError:  # the reader of stdout went away, such as `| head`
+        return _fail(_missing(error.name or "", verb or ""), 2)
+    except BrokenPipeError:  # the reader of stdout has ended, such as `| head`
         sys.stdout = None  # type: ignore[assignment]
         return 1
     except OSError as error:
         return _fail(f"{error.filename}: {error.strerror}" if error.filename else error, 2)
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
+
+
+def _missing(module: str, verb: str) -> str:
+    """The line for a module that is not installed, with the extra that brings it."""
+    package = module.split(".")[0]
+    extra = next((extra for extra, packages in _EXTRAS.items() if package in packages), "")
+    if verb == "compress" and extra:  # the extra compress includes train
+        extra = "compress"
+    line = f"{module} is not installed and is needed for orthoedge {verb}"
+    return f"{line}: pip install 'orthoedge[{extra}]'" if extra else line
 
 
 def _fail(message: object, code: int) -> int:

@@ -6,6 +6,10 @@ import argparse
 import math
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from orthoedge.runtime.settings import BundleTrust
 
 
 def positive(text: str) -> int:
@@ -32,36 +36,37 @@ def add_bundle(parser: argparse.ArgumentParser) -> None:
         "--bundle",
         type=Path,
         metavar="B",
-        help="bundle folder or .zip (default: the phantom demonstration inside the package)",
+        help="bundle folder or .zip (default: the demonstration inside the package)",
     )
 
 
 def add_trust(parser: argparse.ArgumentParser) -> None:
-    """`--key` and `--oldest`."""
+    """`--key` and `--min-version`."""
     parser.add_argument(
         "--key",
         type=Path,
         metavar="FILE",
-        help="public Ed25519 key, PEM: a bundle that its owner did not sign is refused",
+        help="public Ed25519 key, PEM: refuse a bundle that this key did not sign",
     )
-    add_oldest(parser)
+    add_min_version(parser)
 
 
-def add_oldest(parser: argparse.ArgumentParser) -> None:
-    """`--oldest`."""
+def add_min_version(parser: argparse.ArgumentParser) -> None:
+    """`--min-version`, and `--oldest`, its name in 0.1.0."""
     parser.add_argument(
-        "--oldest",
+        "--min-version",
         default="",
         metavar="VERSION",
-        help="numbers with dots: a bundle of an older version is refused",
+        help="refuse an older bundle; numbers with dots, such as 0.2.0",
     )
+    parser.add_argument("--oldest", dest="min_version", default="", help=argparse.SUPPRESS)
 
 
-def pinned_key(args: argparse.Namespace) -> bytes | None:
-    """The key that `--key` names; None where it was not given."""
-    from orthoedge.runtime.bundles.signature import read_key
+def bundle_trust(args: argparse.Namespace) -> BundleTrust:
+    """The signer and the version that `--key` and `--min-version` ask for."""
+    from orthoedge.runtime import BundleTrust, read_key
 
-    return None if args.key is None else read_key(args.key)
+    return BundleTrust(None if args.key is None else read_key(args.key), args.min_version)
 
 
 def add_target(parser: argparse.ArgumentParser) -> None:
@@ -86,15 +91,15 @@ def add_cache(parser: argparse.ArgumentParser) -> None:
         "--cache",
         type=Path,
         metavar="DIR",
-        help="keeps preprocessed images for later runs (default: $XDG_CACHE_HOME/orthoedge or "
-        "~/.cache/orthoedge)",
+        help="folder for preprocessed images, reused by later runs (default: "
+        "$XDG_CACHE_HOME/orthoedge or ~/.cache/orthoedge)",
     )
 
 
 def let_threads_sleep() -> None:
     """Make OpenMP's threads sleep while they wait; call before torch is loaded.
 
-    Threads that spin made training 8 times slower on a machine with other work; sleeping costs next
-    to nothing on a free one.
+    Spinning threads made training 8 times slower on a busy machine; sleeping costs almost nothing
+    on an idle one.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -56,6 +56,10 @@ class Engine(Protocol):
     @property
     def isa(self) -> str:
         """Instruction set of its kernels, or `not reported`."""
+
+    @property
+    def native(self) -> Any:
+        """The engine's own object (CompiledModel, InferenceSession, ICudaEngine), for diagnosis."""
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -1,9 +1,10 @@
-"""A radiograph in, a finding out: intake, preprocessing, one forward pass, decision."""
+"""One radiograph in, one finding out: reading, preprocessing, one forward pass, the decision."""
 
 from __future__ import annotations
 
 import threading
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,39 +18,44 @@ from orthoedge.runtime.bundles.bundle import Bundle
 from orthoedge.runtime.bundles.manifest import Calibration
 from orthoedge.runtime.decision import OodScore, decide
 from orthoedge.runtime.engine import Deadline, Engine, Outputs
-from orthoedge.runtime.errors import (
-    ConfigError,
-    DeadlineExceeded,
-    EngineError,
-    OrthoEdgeError,
-)
+from orthoedge.runtime.errors import DeadlineExceeded, EngineError, OrthoEdgeError
 from orthoedge.runtime.finding import Finding, Provenance, Thresholds, Timing
 from orthoedge.runtime.image_io.radiograph import Radiograph
 from orthoedge.runtime.image_io.reader import read_image
 from orthoedge.runtime.image_quality import check_image_quality
 from orthoedge.runtime.image_statistics import image_statistics
 from orthoedge.runtime.preprocess import Pixels
+from orthoedge.runtime.settings import CallLimits, reads_old_form
 
 __all__ = ["ActiveEngine", "Finding", "Pipeline", "Reader"]
 
 
 class Reader(Protocol):
-    """Reads a file, as `intake.read_image` and `isolation.IsolatedReader` do."""
+    """Reads a file: `read_image`, a `SandboxedReader`, or a function of your own."""
 
     def __call__(self, source: Path | str | bytes, *, memory_mb: float | None) -> Radiograph:
-        """Raises as `intake.read_image`."""
+        """Read a file, or the content of one.
+
+        Args:
+            source: a path, or the content of the file.
+            memory_mb: MiB that it may take; None for no limit.
+
+        Raises:
+            InputError: not a usable radiograph, or not within `memory_mb`.
+        """
 
 
 @dataclass(frozen=True)
 class ActiveEngine:
     """An opened engine with its calibration, thresholds and provenance.
 
-    Replaced as one object, so that no finding mixes two engines.
+    Replaced as one object, so that no finding mixes the engine that failed with the one that took
+    over.
     """
 
     engine: Engine
     calibration: Calibration
-    distance: OodScore
+    ood_score: OodScore
     thresholds: Thresholds
     provenance: Provenance
 
@@ -67,7 +73,7 @@ class ActiveEngine:
         return cls(
             engine=engine,
             calibration=calibration,
-            distance=OodScore(calibration.out_of_distribution),
+            ood_score=OodScore(calibration.out_of_distribution),
             thresholds=Thresholds(
                 temperature=calibration.temperature,
                 conformal_quantile=calibration.conformal_quantile,
@@ -92,118 +98,142 @@ class ActiveEngine:
 class Pipeline:
     """Callable on a path, on the bytes of a file, or on a radiograph uint8 (H, W).
 
-    Threads may share one; each answer is what it would be alone.
+    Threads may share one; a finding does not depend on what other threads do.
 
     Args:
         bundle: labels, preprocessing and thresholds.
         engine: an engine opened on one of that bundle's models.
-        fallback: why this engine runs in place of the one asked for; goes into every finding.
-        deadline_ms: milliseconds that one call may take; None for as long as it takes. It is
-            looked at after each stage and within inference: a file that is being decoded is not
-            interrupted, unless an `IsolatedReader` reads it.
-        memory_mb: MiB that reading one file may take, as estimated from its header before it is
-            decoded; None for no limit but that of the size in pixels. An array is the caller's.
-        spare: opens the engine that takes over for good once `engine` fails, the call that it
-            failed in included; every later finding says why. None for none.
-
-    Raises:
-        RecipeError: `deadline_ms` or `memory_mb` is not above 0.
+        limits: deadline of a call, and memory that reading one file may take.
+        reader: reads files; `SandboxedReader()` decodes them in a child process, and
+            `functools.partial(read_image, max_pixels=...)` changes a setting of `read_image`.
+        fallback: opens a second engine. If `engine` raises EngineError, the failing call and all
+            later calls use it, and every later finding records the reason. None disables fallback.
+        fallback_reason: why `engine` replaces the requested one; recorded in every finding.
     """
 
+    @reads_old_form()
     def __init__(
         self,
         bundle: Bundle,
         engine: Engine,
-        fallback: str = "",
-        deadline_ms: float | None = None,
-        memory_mb: float | None = None,
-        spare: Callable[[], Engine] | None = None,
+        *,
+        limits: CallLimits = CallLimits(),
+        reader: Reader = read_image,
+        fallback: Callable[[], Engine] | None = None,
+        fallback_reason: str = "",
     ) -> None:
-        for name, limit in (("deadline_ms", deadline_ms), ("memory_mb", memory_mb)):
-            if limit is not None and not limit > 0:
-                raise ConfigError(f"{name}: expected a number above 0, got {limit}")
         self.bundle = bundle
-        self._deadline_ms = deadline_ms
-        self._memory_mb = memory_mb
-        self._spare = spare
-        self._taking_over = threading.Lock()
-        self._running = ActiveEngine.for_bundle(bundle, engine, fallback)
-        self.read: Reader = read_image
-        """How files are read; an `IsolatedReader` in its place does it in a child process."""
+        self._limits = limits
+        self._reader = reader
+        self._open_fallback = fallback
+        self._switching = threading.Lock()
+        self._active = ActiveEngine.for_bundle(bundle, engine, fallback_reason)
 
     @property
     def engine(self) -> Engine:
-        """What runs now."""
-        return self._running.engine
+        """The engine that runs now."""
+        return self._active.engine
+
+    @property
+    def read(self) -> Reader:
+        """The reader. Setting it is deprecated: pass `reader=` to the constructor."""
+        return self._reader
+
+    @read.setter
+    def read(self, reader: Reader) -> None:
+        warnings.warn("pass reader= to the constructor", DeprecationWarning, stacklevel=2)
+        self._reader = reader
 
     def __call__(self, source: Path | str | bytes | Pixels) -> Finding:
+        """Predict one radiograph: the same as `predict`."""
+        return self.predict_with_image(source)[1]
+
+    def predict(self, source: Path | str | bytes | Pixels) -> Finding:
         """Predict one radiograph.
+
+        Args:
+            source: a path, the content of a file, or uint8 (H, W), bone bright on dark.
 
         Raises:
             InputError: not a radiograph this tool can read, or not within `memory_mb`.
             EngineError: the engine failed, or its outputs do not fit the bundle.
             DeadlineExceeded: it took longer than `deadline_ms`. The next call works.
+            MissingDependency: a DICOM file, and pydicom or its decoder is absent.
         """
-        return self.predict(source)[1]
+        return self.predict_with_image(source)[1]
 
-    def map(
+    def map_results(
         self, sources: Iterable[Path | str | bytes | Pixels], workers: int
     ) -> Iterator[Finding | OrthoEdgeError]:
         """Predict many radiographs in threads: reading, preprocessing and inference overlap.
 
+        Errors are yielded, not raised, so that one bad file does not end the iteration.
+
         Args:
-            sources: as for a call; taken one by one, at most 2 × `workers` ahead of what was
+            sources: as for `predict`; read one by one, at most 2 × `workers` ahead of what was
                 yielded.
-            workers: how many are worked on at once.
+            workers: how many radiographs are in work at once.
 
         Yields:
-            For each source in its turn the finding, or the error that a call would have raised.
+            For each source, in order, its finding or the OrthoEdgeError that `predict` raises.
         """
         with ThreadPoolExecutor(workers, "orthoedge") as pool:
-            waiting: deque[Future[Finding | OrthoEdgeError]] = deque()
+            pending: deque[Future[Finding | OrthoEdgeError]] = deque()
             try:
                 for source in sources:
-                    waiting.append(pool.submit(self._answer, source))
-                    if len(waiting) == 2 * workers:
-                        yield waiting.popleft().result()
-                while waiting:
-                    yield waiting.popleft().result()
-            finally:  # the consumer may have had enough
-                for future in waiting:
+                    pending.append(pool.submit(self._result, source))
+                    if len(pending) == 2 * workers:
+                        yield pending.popleft().result()
+                while pending:
+                    yield pending.popleft().result()
+            finally:  # the consumer may have stopped early
+                for future in pending:
                     future.cancel()
 
-    def _answer(self, source: Path | str | bytes | Pixels) -> Finding | OrthoEdgeError:
+    def map(
+        self, sources: Iterable[Path | str | bytes | Pixels], workers: int
+    ) -> Iterator[Finding | OrthoEdgeError]:
+        """Deprecated name of `map_results`."""
+        warnings.warn("Pipeline.map is now map_results", DeprecationWarning, stacklevel=2)
+        return self.map_results(sources, workers)
+
+    def _result(self, source: Path | str | bytes | Pixels) -> Finding | OrthoEdgeError:
         try:
-            return self(source)
+            return self.predict(source)
         except OrthoEdgeError as error:
             return error
 
-    def predict(self, source: Path | str | bytes | Pixels) -> tuple[Radiograph, Finding]:
-        """As a call, with the radiograph as it was read, for drawing the map on it."""
+    def predict_with_image(self, source: Path | str | bytes | Pixels) -> tuple[Radiograph, Finding]:
+        """Predict one radiograph, and return it as it was read, for drawing the map on it.
+
+        Raises:
+            OrthoEdgeError: as `predict`.
+        """
         start = time.perf_counter()
-        deadline = None if self._deadline_ms is None else Deadline(self._deadline_ms, start)
+        limits, manifest = self._limits, self.bundle.manifest
+        deadline = None if limits.deadline_ms is None else Deadline(limits.deadline_ms, start)
         if isinstance(source, np.ndarray):
             radiograph = Radiograph(pixels=source, source_bits=8, spacing_mm=None, notes=())
         else:
-            radiograph = self.read(source, memory_mb=self._memory_mb)
+            radiograph = self._reader(source, memory_mb=limits.memory_mb)
         read = time.perf_counter()
         if deadline is not None:
             deadline.check("reading")
-        square, placement = self.bundle.manifest.preprocess.prepare(radiograph.pixels)
-        faults = check_image_quality(radiograph.pixels, placement, self.bundle.manifest.graph.size)
-        glance = image_statistics(square)  # now, while the square is in the processor's cache
+        model_input, placement = manifest.preprocess.prepare(radiograph.pixels)
+        issues = check_image_quality(radiograph.pixels, placement, manifest.graph.size)
+        statistics = image_statistics(model_input)  # now, while it is in the processor's cache
         prepared = time.perf_counter()
-        outputs, ran = self._infer(square, deadline)
+        outputs, active = self._infer(model_input, deadline)
         inferred = time.perf_counter()
         verdict = decide(
             outputs.logits[0],
-            ran.distance(outputs.feature_vector[0], glance),
-            faults,
-            self.bundle.manifest.labels,
-            self.bundle.manifest.alert_labels,
-            ran.calibration,
+            active.ood_score(outputs.feature_vector[0], statistics),
+            issues,
+            manifest.labels,
+            manifest.alert_labels,
+            active.calibration,
         )
-        label = self.bundle.manifest.labels.index(verdict.label)
+        label = manifest.labels.index(verdict.label)
         done = time.perf_counter()
         if deadline is not None:
             deadline.check("the decision")
@@ -211,11 +241,11 @@ class Pipeline:
             verdict=verdict,
             saliency_map=outputs.saliency_map[0, label],
             placement=placement,
-            input_size=self.bundle.manifest.graph.size,
-            notes=(*radiograph.notes, *ran.engine.notes),
-            notice=self.bundle.manifest.intended_use,
-            thresholds=ran.thresholds,
-            provenance=ran.provenance,
+            input_size=manifest.graph.size,
+            notes=(*radiograph.notes, *active.engine.notes),
+            notice=manifest.intended_use,
+            thresholds=active.thresholds,
+            provenance=active.provenance,
             timing_ms=Timing(
                 read=(read - start) * 1e3,
                 preprocess=(prepared - read) * 1e3,
@@ -225,55 +255,55 @@ class Pipeline:
         )
         return radiograph, finding
 
-    def _infer(self, square: Pixels, deadline: Deadline | None) -> tuple[Outputs, ActiveEngine]:
-        """Outputs of one pass over uint8 (S, S), and what they are of."""
-        ran = self._running
+    def _infer(
+        self, model_input: Pixels, deadline: Deadline | None
+    ) -> tuple[Outputs, ActiveEngine]:
+        """Run one forward pass of uint8 (S, S); also return the engine that ran it."""
+        active = self._active
         if deadline is not None:
             deadline.check("preprocessing")
         try:
-            return self._pass(ran.engine, square, deadline), ran
+            return self._run(active.engine, model_input, deadline), active
         except EngineError as error:
-            spared = self._take_over(ran, error)
-            if spared is None:
+            fallback = self._switch_to_fallback(active, error)
+            if fallback is None:
                 raise
         if deadline is not None:
-            deadline.check("opening the spare engine")
-        return self._pass(spared.engine, square, deadline), spared
+            deadline.check("opening the fallback engine")
+        return self._run(fallback.engine, model_input, deadline), fallback
 
-    def _take_over(self, failed: ActiveEngine, error: EngineError) -> ActiveEngine | None:
-        """What runs in place of `failed`, for all threads; None where there is no spare."""
-        with self._taking_over:
-            if self._running is not failed:
-                return self._running
-            if self._spare is None:
+    def _switch_to_fallback(self, failed: ActiveEngine, error: EngineError) -> ActiveEngine | None:
+        """Replace `failed` for all threads; None where there is no fallback."""
+        with self._switching:
+            if self._active is not failed:
+                return self._active
+            if self._open_fallback is None:
                 return None
             try:
-                engine = self._spare()
+                engine = self._open_fallback()
             except OrthoEdgeError as second:
-                raise EngineError(f"{error}; and the spare engine: {second}") from second
-            self._running, self._spare = (
-                ActiveEngine.for_bundle(self.bundle, engine, str(error)),
-                None,
-            )
-            return self._running
+                raise EngineError(f"{error}; and the fallback engine: {second}") from second
+            self._open_fallback = None
+            self._active = ActiveEngine.for_bundle(self.bundle, engine, str(error))
+            return self._active
 
-    def _pass(self, engine: Engine, square: Pixels, deadline: Deadline | None) -> Outputs:
-        """Outputs of the manifest's shapes and finite."""
+    def _run(self, engine: Engine, model_input: Pixels, deadline: Deadline | None) -> Outputs:
+        """Run one engine and check that its outputs are finite and of the manifest's shapes."""
         if deadline is None:
-            outputs = engine.run(square[None, None])
+            outputs = engine.run(model_input[None, None])
         else:
             try:
-                outputs = engine.run(square[None, None], deadline.left_s())
+                outputs = engine.run(model_input[None, None], deadline.left_s())
             except DeadlineExceeded as error:
                 raise deadline.exceeded("inference") from error
             deadline.check("inference")
         graph = self.bundle.manifest.graph
         arrays = (outputs.logits, outputs.saliency_map, outputs.feature_vector)
-        found = tuple(array.shape for array in arrays)
+        shapes = tuple(array.shape for array in arrays)
         map_shape = (1, graph.classes, graph.map_height, graph.map_width)
-        if found != ((1, graph.classes), map_shape, (1, graph.features)):
+        if shapes != ((1, graph.classes), map_shape, (1, graph.features)):
             raise EngineError(
-                f"{engine.name}: outputs of shapes {found} are not those of the manifest; "
+                f"{engine.name}: outputs of shapes {shapes} are not those of the manifest; "
                 "run orthoedge verify"
             )
         if not np.isfinite(outputs.logits).all():

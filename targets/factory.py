@@ -8,14 +8,11 @@ from pathlib import Path
 from typing import Literal
 
 from orthoedge.runtime.bundles.bundle import EMBEDDED, Bundle, read_bundle
-from orthoedge.runtime.engine import (
-    PRECISIONS,
-    Engine,
-    Precision,
-    calibrated_as,
-)
+from orthoedge.runtime.engine import PRECISIONS, Engine, Precision, calibrated_as
 from orthoedge.runtime.errors import EngineError, MissingDependency, UnknownTarget
-from orthoedge.runtime.pipeline import Pipeline
+from orthoedge.runtime.image_io.reader import read_image
+from orthoedge.runtime.pipeline import Pipeline, Reader
+from orthoedge.runtime.settings import BundleTrust, CallLimits, EngineOptions, reads_old_form
 
 TARGETS = ("x86", "portable", "jetson")
 
@@ -30,79 +27,75 @@ __all__ = [
 ]
 
 
+@reads_old_form("threads", "cache", "streams")
 def open_engine(
     bundle: Bundle,
     target: str = "x86",
     precision: Precision | Literal["auto"] = "auto",
-    threads: int | None = None,
-    cache: Path | None = None,
-    streams: int = 1,
+    *,
+    options: EngineOptions = EngineOptions(),
 ) -> Engine:
     """Open an engine on one of the bundle's models.
 
     Args:
         bundle: a bundle whose hashes were checked.
         target: `x86` (OpenVINO), `portable` (ONNX Runtime) or `jetson` (TensorRT).
-        precision: `auto` leaves the choice to the target: INT8 on jetson; on x86 with a `cache` it
-            is measured once and remembered there, else it follows from the processor's instruction
-            sets. Only jetson runs fp16.
-        threads: CPU threads; None lets the engine take one per core.
-        cache: folder that keeps what x86 compiled or jetson built, so that the next start is
-            faster; None keeps nothing, and jetson then builds its plan at every start, which takes
-            minutes on a board. The portable engine has nothing to keep.
-        streams: how many images x86 infers at once, for as many calling threads; they share the
-            CPU threads. The portable engine infers for each calling thread at once, jetson for one
-            after another.
+        precision: `int8`, `fp32`, on jetson also `fp16`, or `auto`. `auto` is INT8 on jetson and
+            fp32 on portable. On x86 it follows from the processor's instruction sets; with
+            `options.cache` it is measured once and remembered there.
+        options: CPU threads, cache folder and streams.
+
+    Raises:
+        UnknownTarget: no such target.
+        MissingDependency: its engine is not installed.
+        BundleError: the bundle lacks the precision.
+        EngineError: the engine refused the model or the precision, or there is no GPU for it.
+    """
+    if precision not in ("auto", "int8", "fp16", "fp32"):
+        raise EngineError(f"precision {precision!r} is unknown: choose auto, int8, fp16 or fp32")
+    check_target(target)
+    if precision == "auto":
+        measured_on = bundle if options.cache is not None else None
+        precision, _ = choose_precision(target, measured_on, options=options)
+    size = bundle.manifest.graph.size
+    return open_model(bundle.model(precision), size, target, precision, options=options)
+
+
+@reads_old_form("threads", "cache", "streams")
+def open_model(
+    model: bytes,
+    size: int,
+    target: str,
+    precision: Precision,
+    *,
+    options: EngineOptions = EngineOptions(),
+) -> Engine:
+    """Open an engine on the bytes of an ONNX file that is in no bundle; nothing is checked first.
+
+    Args:
+        model: an ONNX file with the interface of a bundle's models (docs/embedding.md).
+        size: side S of its input, in pixels.
+        target: `x86` (OpenVINO), `portable` (ONNX Runtime) or `jetson` (TensorRT).
+        precision: precision of the file: `int8`, `fp32`, on jetson also `fp16`.
+        options: CPU threads, cache folder and streams.
 
     Raises:
         UnknownTarget: no such target.
         MissingDependency: its engine is not installed.
         EngineError: the engine refused the model or the precision, or there is no GPU for it.
     """
-    if precision not in ("auto", "int8", "fp16", "fp32"):
-        raise EngineError(f"precision {precision!r} is unknown: choose auto, int8, fp16 or fp32")
-    if streams < 1:
-        raise EngineError(f"streams: expected 1 or more, got {streams}")
-    check_target(target)
-    if precision == "auto":
-        known = bundle if cache is not None else None
-        precision, _ = choose_precision(target, known, threads, cache, streams)
-    size = bundle.manifest.graph.size
-    return open_model(bundle.model(precision), size, target, precision, threads, cache, streams)
-
-
-def open_model(
-    model: bytes,
-    size: int,
-    target: str,
-    precision: Precision,
-    threads: int | None = None,
-    cache: Path | None = None,
-    streams: int = 1,
-) -> Engine:
-    """Open an engine on a model that is in no bundle yet: as `open_engine`, nothing is checked.
-
-    Args:
-        model: an ONNX file with the common face.
-        size: side S of its input, in pixels.
-        target: see `open_engine`.
-        precision: what the file is.
-        threads: see `open_engine`.
-        cache: see `open_engine`.
-        streams: see `open_engine`.
-    """
     check_target(target)
     if target == "jetson":
-        return _open_on_jetson(model, size, precision, cache)
+        return _open_on_jetson(model, size, precision, options.cache)
     if precision not in PRECISIONS:
         raise EngineError(f"target {target} runs {' and '.join(PRECISIONS)}, not {precision}")
     if target == "x86":
         from orthoedge.targets.x86.engine import OpenVinoEngine
 
-        return OpenVinoEngine(model, size, precision, threads, cache, streams)
+        return OpenVinoEngine(model, size, precision, options)
     from orthoedge.targets.portable.engine import OnnxRuntimeEngine
 
-    return OnnxRuntimeEngine(model, size, precision, threads)
+    return OnnxRuntimeEngine(model, size, precision, options.threads)
 
 
 def _open_on_jetson(model: bytes, size: int, precision: Precision, cache: Path | None) -> Engine:
@@ -141,26 +134,22 @@ def precisions_of(bundle: Bundle, target: str) -> tuple[Precision, ...]:
     return tuple(bundle.manifest.golden.tolerance) if target == "jetson" else PRECISIONS
 
 
+@reads_old_form("threads", "cache", "streams")
 def choose_precision(
-    target: str,
-    bundle: Bundle | None = None,
-    threads: int | None = None,
-    cache: Path | None = None,
-    streams: int = 1,
+    target: str, bundle: Bundle | None = None, *, options: EngineOptions = EngineOptions()
 ) -> tuple[Precision, str]:
-    """The precision `auto` stands for on this machine, and why.
+    """The precision that `auto` stands for on this machine, and the reason for it.
 
     Args:
-        target: see `open_engine`.
-        bundle: measure it on this one; None goes by the processor's instruction sets.
-        threads: see `open_engine`.
-        cache: folder that remembers what was measured.
-        streams: see `open_engine`.
+        target: `x86` (OpenVINO), `portable` (ONNX Runtime) or `jetson` (TensorRT).
+        bundle: on x86, measure both precisions on this bundle; None decides by the processor's
+            instruction sets.
+        options: CPU threads and streams of the measurement, and the folder that remembers it.
     """
     if target == "x86" and bundle is not None:
         from orthoedge.targets.x86.precision import measure_precision
 
-        return measure_precision(bundle, threads, cache, streams)
+        return measure_precision(bundle, options)
     if target == "x86":
         from orthoedge.targets.cpu import choose_precision as choose
 
@@ -170,17 +159,19 @@ def choose_precision(
     return "fp32", "the reference engine runs the reference model"
 
 
+@reads_old_form(
+    *("target", "precision", "threads", "cache", "streams"),
+    *("deadline_ms", "memory_mb", "key", "oldest"),
+)
 def open_pipeline(
     bundle: Bundle | Path | str | None = None,
+    *,
     target: str = "x86",
     precision: Precision | Literal["auto"] = "auto",
-    threads: int | None = None,
-    cache: Path | None = None,
-    streams: int = 1,
-    deadline_ms: float | None = None,
-    memory_mb: float | None = None,
-    key: bytes | None = None,
-    oldest: str = "",
+    engine: EngineOptions = EngineOptions(),
+    limits: CallLimits = CallLimits(),
+    trust: BundleTrust = BundleTrust(),
+    reader: Reader = read_image,
 ) -> Pipeline:
     """Read a bundle, open an engine on it, and return the pipeline.
 
@@ -188,40 +179,37 @@ def open_pipeline(
     where OpenVINO is installed, else portable; fp32 for fp16), and every finding says why.
 
     Args:
-        bundle: a bundle, its folder or .zip; None for the one inside the package.
-        target: see `open_engine`.
-        precision: see `open_engine`.
-        threads: see `open_engine`.
-        cache: see `open_engine`.
-        streams: see `open_engine`.
-        deadline_ms: see `Pipeline`.
-        memory_mb: see `Pipeline`.
-        key: see `read_bundle`.
-        oldest: see `read_bundle`.
+        bundle: a bundle, its folder or .zip; None for the demonstration inside the package.
+        target: `x86` (OpenVINO), `portable` (ONNX Runtime) or `jetson` (TensorRT).
+        precision: `int8`, `fp32`, on jetson also `fp16`, or `auto`. `auto` is INT8 on jetson and
+            fp32 on portable. On x86 it follows from the processor's instruction sets; with
+            `engine.cache` it is measured once and remembered there.
+        engine: CPU threads, cache folder, and images inferred at once.
+        limits: deadline of a call, and memory that reading one file may take.
+        trust: the key that must have signed the bundle, and the oldest version that is accepted.
+        reader: reads files; `SandboxedReader()` decodes them in a child process.
 
     Raises:
         BundleError: the bundle is missing, is not what its manifest says, or lacks the precision.
         EngineError: the engine cannot be opened, for jetson no CPU engine either.
-        RecipeError: `deadline_ms` or `memory_mb` is not above 0, or `oldest` is no version.
     """
     if not isinstance(bundle, Bundle):
-        bundle = read_bundle(EMBEDDED if bundle is None else Path(bundle), key, oldest)
-    bundle.check_trust(key, oldest)
-    open_on = partial(open_engine, bundle, threads=threads, cache=cache, streams=streams)
+        bundle = read_bundle(EMBEDDED if bundle is None else Path(bundle), trust=trust)
+    bundle.check_trust(trust)
+    open_on = partial(open_engine, bundle, options=engine)
     if target != "jetson":
-        engine = open_on(target, precision)
-        return Pipeline(bundle, engine, deadline_ms=deadline_ms, memory_mb=memory_mb)
+        return Pipeline(bundle, open_on(target, precision), limits=limits, reader=reader)
     precision = choose_precision(target)[0] if precision == "auto" else precision
     cpu = "x86" if importlib.util.find_spec("openvino") else "portable"
-    spare = partial(open_on, cpu, calibrated_as(precision))
+    open_fallback = partial(open_on, cpu, calibrated_as(precision))
     try:
-        engine = open_on(target, precision)
+        on_gpu = open_on(target, precision)
     except (EngineError, MissingDependency) as error:
-        bundle.model(precision)  # what the bundle lacks is no fault of the GPU
-        fallback = f"target jetson: {error}"
+        bundle.model(precision)  # a precision that the bundle lacks is no fault of the GPU
+        reason = f"target jetson: {error}"
         try:
-            engine = spare()
+            on_cpu = open_fallback()
         except MissingDependency as second:
-            raise EngineError(f"{fallback}; and no CPU engine: {second}") from second
-        return Pipeline(bundle, engine, fallback, deadline_ms, memory_mb)
-    return Pipeline(bundle, engine, "", deadline_ms, memory_mb, spare)
+            raise EngineError(f"{reason}; and no CPU engine: {second}") from second
+        return Pipeline(bundle, on_cpu, limits=limits, reader=reader, fallback_reason=reason)
+    return Pipeline(bundle, on_gpu, limits=limits, reader=reader, fallback=open_fallback)

@@ -179,7 +179,8 @@ def test_dunder_all_is_valid_sorted_and_complete(path):
         return
     (listed,) = lists
     defined, public = set(), set()
-    for node in tree.body:
+    typed = [node for node in tree.body if isinstance(node, ast.If)]  # under TYPE_CHECKING
+    for node in (*tree.body, *(inner for block in typed for inner in block.body)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             public.add(node.name)
         elif isinstance(node, ast.Assign | ast.AnnAssign):

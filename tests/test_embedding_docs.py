@@ -64,7 +64,7 @@ def test_every_line_of_python_runs(ran):
     assert names["record"] == first.to_json()
     assert "deadline_ms" in limits
     assert numbers(guarded) == numbers(first)
-    assert "pipeline.map" in many
+    assert "pipeline.map_results" in many
     assert re.fullmatch(rf"a.png: {first.decision}\nb.png: .+\n", printed[2])
     assert "to_thread" in together
     assert [numbers(finding) for finding in names["findings"]] == [numbers(first)] * 2
@@ -135,7 +135,7 @@ def test_the_page_and_the_unit_have_commands():
 
 @pytest.mark.parametrize("words", list(commands()))
 def test_commands_are_understood(words):
-    parser = argparse.ArgumentParser(exit_on_error=False)
+    parser = argparse.ArgumentParser(exit_on_error=False, allow_abbrev=False)
     importlib.import_module(f"orthoedge.cli.commands.{words[0]}").add_arguments(parser)
     parser.parse_args(words[1:])
 

@@ -12,6 +12,9 @@ manifest.json of schema 4 and recipes say `collimated_field` for `field`, and th
 manifest says `statistics_mean`, `statistics_std` and `statistics_weights` for `look_centre`,
 `look_spread` and `look_terms`. old/manifest-schema-3.json keeps the fields of schema 3, which
 tests/runtime/bundles/test_schema_3.py reads; tests/training/test_recipe.py reads old recipes.
+
+Added since: `--min-version` of predict, verify and bundle verify (`--oldest` stays, hidden), and
+`compress --student`, which was an abbreviation.
 """
 
 import argparse
@@ -58,6 +61,14 @@ MODULES = {
     "orthoedge.runtime.pipeline": "orthoedge.runtime.pipeline",
 }
 """Modules that README and docs imported from, and where each is now."""
+
+RENAMED = {
+    "Isolation": "SandboxLimits",
+    "IsolatedReader": "SandboxedReader",
+    "heated": "draw_heat_map",
+    "SPARSE": "read_image",  # a constant that was never meant to be imported
+}
+"""Names that changed, and what replaces each."""
 
 RUNS = (("x86", "int8"), ("x86", "fp32"), ("portable", "fp32"), ("portable", "int8"))
 
@@ -135,7 +146,7 @@ def missing_names():
         f"{MODULES[old]}: {name}"
         for old, public in recorded("names").items()
         for name in public
-        if not hasattr(importlib.import_module(MODULES[old]), name)
+        if not hasattr(importlib.import_module(MODULES[old]), RENAMED.get(name, name))
     ]
 
 
@@ -145,9 +156,9 @@ def missing_names():
 def findings(target, precision):
     """What ran, and for each input everything but times and the place of the package."""
     from orthoedge.runtime.bundles.bundle import SAMPLES
-    from orthoedge.targets import open_pipeline
+    from orthoedge.targets import EngineOptions, open_pipeline
 
-    pipeline = open_pipeline(target=target, precision=precision, threads=1)
+    pipeline = open_pipeline(target=target, precision=precision, engine=EngineOptions(threads=1))
     golden = pipeline.bundle.golden_images()[:, 0]
     sources = {path.name: path for path in sorted(SAMPLES.glob("*.png"))}
     sources |= {f"golden {number}": image for number, image in enumerate(golden)}

@@ -106,7 +106,7 @@ def map_all(pipeline: Pipeline, paths: Sequence[Path], workers: int) -> Callable
     """
 
     def call() -> None:
-        for path, found in zip(paths, pipeline.map(paths, workers), strict=True):
+        for path, found in zip(paths, pipeline.map_results(paths, workers), strict=True):
             if isinstance(found, Exception):
                 raise EngineError(f"{path.name}: {found}")
 

@@ -104,7 +104,7 @@ class BareWay:
 
 def compiled_of(pipeline: Pipeline) -> Any:
     """The very model that an x86 pipeline runs: another would bring threads of its own."""
-    return pipeline.engine._compiled  # type: ignore[attr-defined]
+    return pipeline.engine.native
 
 
 def logits_only(bundle: Bundle, precision: Precision) -> bytes:

@@ -17,7 +17,7 @@ from orthoedge.runtime.image_io.reader import read_image
 from orthoedge.runtime.image_io.windowing import apply_table
 from orthoedge.runtime.pipeline import Pipeline
 from orthoedge.runtime.preprocess import Pixels, find_collimated_field, halve
-from orthoedge.targets import open_engine
+from orthoedge.targets import EngineOptions, open_engine
 
 _Calls = dict[str, Callable[[int], object]]
 """Each takes a number that means nothing here."""
@@ -29,7 +29,9 @@ _GIVEN = "given its bytes"
 def time_by_pixels(given: Given) -> Found:
     """Curves of milliseconds, all of them and all sizes in turn with each other."""
     shapes = given.scope.shapes
-    engine = open_engine(given.bundle, given.target, given.precision, given.threads)
+    engine = open_engine(
+        given.bundle, given.target, given.precision, options=EngineOptions(threads=given.threads)
+    )
     pipeline = Pipeline(given.bundle, engine)
     numbers = range(1, len(shapes) + 1)  # of the sources; the first of them is tiny
     calls: _Calls = {}

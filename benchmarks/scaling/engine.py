@@ -24,7 +24,7 @@ from orthoedge.benchmarks.timing.worker import take_turns
 from orthoedge.runtime.atomic_files import write_atomic
 from orthoedge.runtime.engine import Engine
 from orthoedge.runtime.errors import EngineError, OrthoEdgeError
-from orthoedge.targets import open_model
+from orthoedge.targets import EngineOptions, open_model
 from orthoedge.targets.cpu import available_cores
 
 _WARMUP = 3
@@ -119,7 +119,9 @@ def _by_threads(given: Given) -> dict[int, _Variant]:
 
 def _opened(given: Given, one: _Variant) -> Engine:
     size = given.bundle.manifest.graph.size
-    return open_model(one.model, size, given.target, given.precision, one.threads)
+    return open_model(
+        one.model, size, given.target, given.precision, options=EngineOptions(threads=one.threads)
+    )
 
 
 def _running(

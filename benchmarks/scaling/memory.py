@@ -25,7 +25,7 @@ from orthoedge.runtime.engine import Precision
 from orthoedge.runtime.errors import EngineError
 from orthoedge.runtime.image_io.reader import read_image
 from orthoedge.runtime.pipeline import Pipeline
-from orthoedge.targets import open_engine, open_model
+from orthoedge.targets import EngineOptions, open_engine, open_model
 
 _MB = 1e6
 _PROGRAM = "from orthoedge.benchmarks.scaling.memory import answer\nanswer()"
@@ -141,7 +141,10 @@ def _status(name: str) -> int:
 
 def _read(job: ReadJob) -> dict[str, int]:
     bundle = read_bundle(Path(job.bundle))
-    pipeline = Pipeline(bundle, open_engine(bundle, job.target, job.precision, job.threads))
+    pipeline = Pipeline(
+        bundle,
+        open_engine(bundle, job.target, job.precision, options=EngineOptions(threads=job.threads)),
+    )
     found = {}
     for kind in job.tiny:
         read_image(job.tiny[kind])
@@ -161,6 +164,8 @@ def _open(job: EngineJob) -> int:
     images = np.zeros((job.batch, 1, job.size, job.size), np.uint8)
 
     def call() -> None:
-        open_model(model, job.size, job.target, job.precision, job.threads).run(images)
+        open_model(
+            model, job.size, job.target, job.precision, options=EngineOptions(threads=job.threads)
+        ).run(images)
 
     return peak_bytes(call)

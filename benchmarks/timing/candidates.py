@@ -14,7 +14,7 @@ from orthoedge.runtime.engine import Engine, Precision
 from orthoedge.runtime.errors import EngineError, MissingDependency, UnknownTarget
 from orthoedge.runtime.pipeline import Pipeline
 from orthoedge.runtime.preprocess import Pixels
-from orthoedge.targets import open_engine, open_model, precisions_of
+from orthoedge.targets import EngineOptions, open_engine, open_model, precisions_of
 
 SEEDS = "seeds"
 
@@ -107,11 +107,13 @@ def open_candidates(
     squares = [bundle.manifest.preprocess(image)[None, None] for image in images]
     if one.kind == "ensemble":
         size = bundle.manifest.graph.size
-        engine = open_model(ensemble, size, one.target, one.precision, threads)
+        engine = open_model(
+            ensemble, size, one.target, one.precision, options=EngineOptions(threads=threads)
+        )
         about = _about(one.name, "a prepared square to logits, maps and features", one, engine)
         yield Opened(about, lambda number: engine.run(squares[number % len(squares)]))
         return
-    engine = open_engine(bundle, one.target, one.precision, threads)
+    engine = open_engine(bundle, one.target, one.precision, options=EngineOptions(threads=threads))
     pipeline = Pipeline(bundle, engine)
     about = _about(one.name, "a radiograph in memory to decision and map", one, engine)
     yield Opened(about, lambda number: pipeline(images[number % len(images)]))

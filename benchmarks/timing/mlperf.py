@@ -130,7 +130,7 @@ def askers(pipeline: Pipeline, workers: int) -> dict[Name, Callable[[Sequence[Pi
     """
 
     def together(query: Sequence[Pixels]) -> None:
-        for found in pipeline.map(query, workers):
+        for found in pipeline.map_results(query, workers):
             if isinstance(found, OrthoEdgeError):
                 raise found
 

@@ -87,7 +87,7 @@ def _within(pipeline: Pipeline, images: Sequence[Pixels], squares: Sequence[Pixe
 
     def conclude(number: int) -> Verdict:
         answer = answers[number]
-        distance = ran.distance(answer.feature_vector[0], glances[number])
+        distance = ran.ood_score(answer.feature_vector[0], glances[number])
         return decide(answer.logits[0], distance, faults[number], labels, alert, ran.calibration)
 
     numbers = range(len(images))
@@ -141,7 +141,7 @@ def _fill_and_infer(inference: BareInference) -> Callable[[Pixels], None]:
 
 
 def _onnxruntime(pipeline: Pipeline) -> Callable[[Pixels], object]:
-    session = pipeline.engine._session  # type: ignore[attr-defined]
+    session = pipeline.engine.native
     return lambda square: session.run(None, {"image": square[None, None]})
 
 
@@ -150,7 +150,7 @@ def _onnxruntime_cut(pipeline: Pipeline, model: bytes) -> Callable[[Pixels], obj
 
     engine = pipeline.engine
     cut = OnnxRuntimeEngine(model, _size(pipeline.bundle), engine.precision, engine.threads)
-    session = cut._session
+    session = cut.native
     return lambda square: session.run(None, {"image": square[None, None]})
 
 

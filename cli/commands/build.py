@@ -1,4 +1,4 @@
-"""`orthoedge build`: engine plans, on the device itself."""
+"""`orthoedge build`: build a TensorRT engine plan on the device itself."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="DIR",
-        help="keeps the plan, for every verb that is given the same folder",
+        help="folder for the plan; other verbs find it there when given the same --cache",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Build the plan unless the folder has it, and say what it runs in."""
+    """Build the plan unless the folder has it, and print the precision of its layers."""
     from orthoedge.runtime.bundles.bundle import read_bundle
     from orthoedge.runtime.errors import UnknownTarget
     from orthoedge.targets import TARGETS

@@ -1,4 +1,4 @@
-"""`orthoedge bundle`: key pairs, signing a bundle, and who signed one."""
+"""`orthoedge bundle`: make key pairs, sign a bundle, verify a signature."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orthoedge.cli.options import add_oldest
+from orthoedge.cli.options import add_min_version, bundle_trust
 
 if TYPE_CHECKING:
     from orthoedge.runtime.bundles.bundle import Bundle
@@ -30,16 +30,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     verify.add_argument(
         "--key", type=Path, required=True, metavar="FILE", help="the signer's public key, PEM"
     )
-    add_oldest(verify)
+    add_min_version(verify)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do what was asked for; exit 1 if a bundle does not verify."""
+    """Run one action; exit 1 if a bundle does not verify."""
     return {"keys": _keys, "sign": _sign, "verify": _verify}[args.action](args)
 
 
 def _keys(args: argparse.Namespace) -> int:
-    """Write both keys as PEM; what exists is never replaced."""
+    """Write both keys as PEM; existing files are never replaced."""
     from orthoedge.runtime.atomic_files import write_atomic
     from orthoedge.runtime.errors import DataError
 
@@ -57,7 +57,7 @@ def _keys(args: argparse.Namespace) -> int:
     public_pem = key.public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
-    before = os.umask(0o077)  # readable by nobody else from the first byte on
+    before = os.umask(0o077)  # so that no one else can read even the first byte
     try:
         write_atomic(args.private, private_pem)
     finally:
@@ -83,53 +83,53 @@ def _sign(args: argparse.Namespace) -> int:
         encode_signature,
     )
     from orthoedge.runtime.errors import BundleError
+    from orthoedge.runtime.settings import BundleTrust
 
     if args.bundle.is_file():
         raise BundleError(f"{args.bundle}: is a file; sign the folder, then pack it")
     key = _read_private(args.key)
-    found, manifest = read_bundle(args.bundle), (args.bundle / MANIFEST).read_bytes()
-    if sha256(manifest) != found.sha256:
+    bundle, manifest = read_bundle(args.bundle), (args.bundle / MANIFEST).read_bytes()
+    if sha256(manifest) != bundle.sha256:
         raise BundleError(f"{args.bundle}: was changed while it was read")
     signer = key.public_key().public_bytes_raw()
-    # Beside the bundle: what a killed process leaves in it would belong to no bundle.
+    # Staged next to the bundle: a file that a killed process leaves inside would make it invalid.
     with staging(args.bundle.absolute().parent, args.bundle) as folder:
         write_atomic(folder / SIGNATURE, encode_signature(signer, key.sign(manifest)))
         (folder / SIGNATURE).rename(args.bundle / SIGNATURE)
     sync_folder(args.bundle)
-    print(_said(read_bundle(args.bundle, signer)))
+    print(_signed_by(read_bundle(args.bundle, trust=BundleTrust(signer))))
     return 0
 
 
 def _verify(args: argparse.Namespace) -> int:
     from orthoedge.runtime.bundles.bundle import read_bundle
-    from orthoedge.runtime.bundles.signature import read_key
     from orthoedge.runtime.errors import BundleError
 
-    key = read_key(args.key)
+    trust = bundle_trust(args)
     try:
-        found = read_bundle(args.bundle, key, args.oldest)
+        bundle = read_bundle(args.bundle, trust=trust)
     except BundleError as error:
         print(f"FAIL  {error}")
         return 1
-    print(f"pass  {_said(found)}, every file matches its SHA-256")
+    print(f"pass  {_signed_by(bundle)}, every file matches its SHA-256")
     return 0
 
 
-def _said(bundle: Bundle) -> str:
+def _signed_by(bundle: Bundle) -> str:
     name = f"{bundle.manifest.name} {bundle.manifest.version}"
     signer = "" if bundle.signer is None else bundle.signer.hex()
     return f"{bundle.path}: {name}, signed by {signer}"
 
 
 def _read_private(path: Path) -> Any:
-    """An Ed25519 private key; raises RecipeError where the file holds something else."""
+    """Read an Ed25519 private key; raises ConfigError if the file holds anything else."""
     from orthoedge.runtime.errors import ConfigError
 
     kinds, serialization = _cryptography()
     data = path.read_bytes()
     try:
         key = serialization.load_pem_private_key(data, password=None)
-    # What it raises is not its own: ValueError, TypeError for an encrypted one, and others.
+    # cryptography raises ValueError, TypeError for an encrypted key, and others.
     except Exception as error:
         raise ConfigError(f"{path}: no private key in PEM, or an encrypted one") from error
     if not isinstance(key, kinds.Ed25519PrivateKey):
@@ -138,7 +138,7 @@ def _read_private(path: Path) -> Any:
 
 
 def _cryptography() -> tuple[Any, Any]:
-    """The modules that make keys and signatures.
+    """Import the modules that make keys and signatures.
 
     Raises:
         MissingDependency: `cryptography` is not installed.

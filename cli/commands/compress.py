@@ -12,18 +12,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.add_argument("run", type=Path, metavar="RUN", help="run folder of orthoedge train")
     parser.add_argument("--out", type=Path, required=True, metavar="BUNDLE", help="must not exist")
-    # `--student NAME` is an abbreviation that argparse understands.
     parser.add_argument(
         "--students", metavar="A,B", help="timm names to try (default: the recipe's)"
     )
+    parser.add_argument("--student", dest="students", metavar="A", help="the same for one name")
     parser.add_argument(
-        "--prune", metavar="S,T", help="shares of the channels to cut, in steps, such as 0.3,0.5"
+        "--prune", metavar="S,T", help="shares of the channels to remove, such as 0.3,0.5"
     )
     parser.add_argument(
-        "--budget-ms", metavar="MS", help="take the most accurate whose INT8 p50 is within MS"
+        "--budget-ms",
+        metavar="MS",
+        help="choose the most accurate candidate whose INT8 p50 is at most MS",
     )
     parser.add_argument(
-        "--data", type=Path, metavar="DIR", help="where the data lies now, if it has moved"
+        "--data", type=Path, metavar="DIR", help="folder of the data now, if it has moved"
     )
     parser.add_argument(
         "--calibration",
@@ -38,12 +40,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="labelled radiographs to measure on (default: the run's test part)",
     )
     parser.add_argument(
-        "--target", default="x86", metavar="T", help="whose measured latency decides"
+        "--target", default="x86", metavar="T", help="target whose latency is measured and decides"
     )
     parser.add_argument(
         "--ablation",
         action="store_true",
-        help="teach the chosen student again with less, to show what each part is worth",
+        help="train the chosen student again without single steps, to show what each contributes",
     )
     parser.add_argument(
         "--set",

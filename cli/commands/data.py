@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     action.add_argument("source", metavar="SRC", type=Path, help="its folder; for table, a CSV")
     action.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder to fill")
-    text = "leave out what is no radiograph, doubled or contradictory; DIR/index.csv lists the rest"
+    text = "drop non-radiographs, duplicates and contradictions; DIR/index.csv lists the rest"
     action = actions.add_parser("clean", help=text, description=text)
     _add_set(action)
     action.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder to fill")

@@ -1,4 +1,4 @@
-"""`orthoedge doctor`: what this machine has, what will be used and why."""
+"""`orthoedge doctor`: report what this machine has, which targets run, and why."""
 
 from __future__ import annotations
 

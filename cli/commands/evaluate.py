@@ -1,4 +1,4 @@
-"""`orthoedge evaluate`: what a finished run is worth on a labelled set it has not seen."""
+"""`orthoedge evaluate`: evaluate a finished run on a labelled set that it has not seen."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="labelled set: folder with index.csv or with one sub-folder per class, or a CSV file",
     )
     parser.add_argument(
-        "--out", metavar="DIR", type=Path, required=True, help="folder for the report; written over"
+        "--out", metavar="DIR", type=Path, required=True, help="folder for the report; overwritten"
     )
     parser.add_argument(
-        "--run-data", metavar="DIR", type=Path, help="where the run's own data lies, if it moved"
+        "--run-data", metavar="DIR", type=Path, help="folder of the run's own data, if it has moved"
     )
     add_cache(parser)
     parser.add_argument(
         "--allow-seen",
         action="store_true",
-        help="go on where the run was trained or chosen on some of the images; the report says so",
+        help="continue if the run was trained or chosen on some of the images; the report says so",
     )
 
 

@@ -10,10 +10,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder to fill")
     parser.add_argument("--count", type=_positive, default=2000, help="images (default: 2000)")
-    parser.add_argument("--seed", type=_whole, default=0, help="the same seed, the same set")
+    parser.add_argument("--seed", type=_whole, default=0, help="of the random numbers (default: 0)")
     parser.add_argument("--size", type=_side, default=256, help="side in pixels (default: 256)")
     parser.add_argument("--jobs", type=_positive, default=1, help="processes (default: 1)")
-    parser.add_argument("--force", action="store_true", help="write over a set that is there")
+    parser.add_argument("--force", action="store_true", help="overwrite an existing set")
 
 
 def _whole(text: str, least: int = 0, most: int | None = None) -> int:
@@ -29,7 +29,7 @@ def _positive(text: str) -> int:
 
 
 def _side(text: str) -> int:
-    return _whole(text, 32, 4096)  # what intake reads, and what fits into memory six by six
+    return _whole(text, 32, 4096)  # the smallest that can be read, and what fits into memory
 
 
 def run(args: argparse.Namespace) -> int:

@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "repeated; to compare several networks, a folder with BACKBONE.safetensors for each",
     )
     add_cache(parser)
-    parser.add_argument("--resume", action="store_true", help="go on with a stopped run in RUN")
+    parser.add_argument("--resume", action="store_true", help="continue a stopped run in RUN")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     let_threads_sleep()
     from orthoedge.training.recipe_file import load_recipe
 
-    recipe = load_recipe(args.recipe, args.set)  # a typing slip is told before torch is loaded
+    recipe = load_recipe(args.recipe, args.set)  # a typing error is reported before torch is loaded
 
     from orthoedge.training.comparison import compare, is_compared
     from orthoedge.training.data.cache import cache_folder

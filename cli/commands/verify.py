@@ -1,4 +1,4 @@
-"""`orthoedge verify`: is this bundle what it says, and does it answer here as it did there."""
+"""`orthoedge verify`: check a bundle's hashes, its golden outputs, and optionally its accuracy."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orthoedge.cli.options import add_target, add_trust, pinned_key
+from orthoedge.cli.options import add_target, add_trust, bundle_trust
 
 if TYPE_CHECKING:
     from orthoedge.runtime.bundles.bundle import Bundle
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--cache",
         type=Path,
         metavar="DIR",
-        help="as for predict: what x86 compiled, or jetson built (default: nothing is kept)",
+        help="folder for what x86 compiles or jetson builds (default: nothing is written)",
     )
     more = parser.add_mutually_exclusive_group()
     more.add_argument(
@@ -36,14 +36,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="DIR",
         help="labelled radiographs to measure on: fails if accuracy is below the manifest's by "
-        "more than chance; needs the train extra",
+        "more than three standard errors; needs the train extra",
     )
     more.add_argument(
         "--record",
         type=Path,
         metavar="FILE",
-        help="measure latency and power too, and write all of it as JSON, with hardware, "
-        "versions, clocks and hashes; a target that cannot run has a record that says why",
+        help="also measure latency and power, and write everything as JSON, with hardware, "
+        "versions, clocks and hashes; for a target that cannot run, the record gives the reason",
     )
 
 
@@ -58,9 +58,9 @@ def run(args: argparse.Namespace) -> int:
         check_target(args.target)
     if not path.exists():
         raise BundleError(f"{path}: no such bundle")
-    key = pinned_key(args)
+    trust = bundle_trust(args)
     try:
-        bundle = read_bundle(path, key, args.oldest)
+        bundle = read_bundle(path, trust=trust)
     except BundleError as error:
         print(f"FAIL  {error}")
         return 1
@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     if args.record is not None:
         return _record(bundle, precisions, args)
     studies = _read_studies(args.data, bundle) if args.data else []
-    passed = [_verify(bundle, one, studies, args) for one in precisions]
+    passed = [_verify(bundle, precision, studies, args) for precision in precisions]
     return 0 if all(passed) else 1
 
 
@@ -81,11 +81,13 @@ def _verify(
 ) -> bool:
     from orthoedge.runtime.errors import BundleError, EngineError
     from orthoedge.runtime.pipeline import Pipeline
-    from orthoedge.targets import open_engine
+    from orthoedge.targets import EngineOptions, open_engine
     from orthoedge.targets.verification import check_engine
 
     try:
-        engine = open_engine(bundle, args.target, precision, cache=args.cache)
+        engine = open_engine(
+            bundle, args.target, precision, options=EngineOptions(cache=args.cache)
+        )
         checks = check_engine(bundle, engine)
         if studies:
             checks.append(_check_accuracy(Pipeline(bundle, engine), studies))
@@ -101,7 +103,7 @@ def _record(bundle: Bundle, precisions: tuple[Precision, ...], args: argparse.Na
     from orthoedge.benchmarks.device_record import make_record, write_record
     from orthoedge.runtime.errors import DataError
 
-    if args.record.is_dir():  # said before a minute of measuring and not after it
+    if args.record.is_dir():  # refused before a minute of measuring, not after it
         raise DataError(f"{args.record}: is a folder, expected the name of a file")
     record = make_record(bundle, args.target, precisions, say=print, cache=args.cache)
     write_record(record, args.record)
@@ -124,7 +126,7 @@ def _read_studies(data: Path, bundle: Bundle) -> list[ImageRecord]:
 
 
 def _check_accuracy(pipeline: Pipeline, studies: list[ImageRecord]) -> ParityCheck:
-    """How far accuracy is below the manifest's, against three standard errors of the difference."""
+    """Compare accuracy with the manifest's, within three standard errors of the difference."""
     from orthoedge.runtime.engine import calibrated_as
     from orthoedge.targets.verification import ParityCheck
 

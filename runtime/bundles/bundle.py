@@ -19,6 +19,7 @@ from orthoedge.runtime.bundles.source import Folder, Zip, open_source
 from orthoedge.runtime.engine import PRECISIONS, Outputs, Precision, calibrated_as
 from orthoedge.runtime.errors import BundleError, IntegrityError, MissingDependency
 from orthoedge.runtime.preprocess import Pixels
+from orthoedge.runtime.settings import BundleTrust, reads_old_form
 
 MANIFEST = signature.MANIFEST
 CARD = "MODEL_CARD.md"
@@ -57,11 +58,16 @@ class Bundle:
     signer: bytes | None = None
     """Public key of the verified signature of manifest.json; None where none was verified."""
 
-    def check_trust(self, key: bytes | None, oldest: str) -> None:
-        """As `read_bundle` does with these two, of a bundle that was read without them."""
+    def check_trust(self, trust: BundleTrust) -> None:
+        """Check signer and version, as `read_bundle` does.
+
+        Raises:
+            BundleError: too old.
+            IntegrityError: not signed by `trust.public_key`.
+        """
         try:
-            signature.check_signer(self.signer, key)
-            signature.check_version(self.manifest.version, oldest)
+            signature.check_signer(self.signer, trust.public_key)
+            signature.check_version(self.manifest.version, trust.min_version)
         except BundleError as error:
             raise type(error)(f"{self.path}: {error}") from error
 
@@ -133,37 +139,36 @@ class Bundle:
         return arrays
 
 
-def read_bundle(path: Path, key: bytes | None = None, oldest: str = "") -> Bundle:
+@reads_old_form("key", "oldest")
+def read_bundle(path: Path, *, trust: BundleTrust = BundleTrust()) -> Bundle:
     """Read a bundle folder or .zip.
 
     Args:
         path: the folder or the .zip.
-        key: public Ed25519 key of 32 bytes; a bundle that its owner did not sign is refused before
-            its manifest is decoded. None takes any, and unsigned ones.
-        oldest: numbers with dots; a bundle of an older version is refused. Empty takes any.
+        trust: the key that must have signed the bundle, and the oldest version that is accepted;
+            by default any signer, unsigned bundles and any version are accepted.
 
     Raises:
         BundleError: missing, a malformed manifest, files that are not listed in it, or too old.
         IntegrityError: a file does not match the manifest, or the manifest does not match its hash
-            or signature; or it is not signed by `key`.
+            or signature; or it is not signed by the trusted key.
         MissingDependency: a key is pinned, and `cryptography` is not installed.
-        ConfigError: `oldest` is not numbers with dots.
     """
     source = open_source(path)
     try:
-        bundle = _read(source, path, key, oldest)
+        bundle = _read(source, path, trust)
     except BundleError as error:
         raise type(error)(f"{path}: {error}") from error
     bundle.check_labels()
     return bundle
 
 
-def _read(source: Folder | Zip, path: Path, key: bytes | None, oldest: str) -> Bundle:
+def _read(source: Folder | Zip, path: Path, trust: BundleTrust) -> Bundle:
     data, names = source.read(MANIFEST, _MANIFEST_LIMIT), source.names()
-    signer = _signer(source, names, data, key)
-    signature.check_signer(signer, key)
+    signer = _signer(source, names, data, trust.public_key)
+    signature.check_signer(signer, trust.public_key)
     manifest = decode_manifest(data)
-    signature.check_version(manifest.version, oldest)
+    signature.check_version(manifest.version, trust.min_version)
     required = {CARD, GOLDEN_IMAGES}
     for precision in manifest.golden.tolerance:
         required |= {model_file(precision), golden_file(precision)}

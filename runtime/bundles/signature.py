@@ -171,7 +171,7 @@ def check_version(version: str, oldest: str) -> None:
         return
     oldest_numbers, numbers = _numbers(oldest), _numbers(version)
     if oldest_numbers is None:
-        raise ConfigError(f"oldest version: expected numbers with dots, got {oldest!r}")
+        raise ConfigError(f"min_version must be numbers with dots, got {oldest!r}")
     if numbers is None:
         raise BundleError(f"{MANIFEST}: version {version!r} is not numbers with dots")
     if numbers < oldest_numbers:

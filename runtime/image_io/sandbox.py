@@ -31,8 +31,8 @@ class SandboxLimits:
 class SandboxedReader:
     """A reader like `read_image` that decodes in subprocesses, one for each concurrent thread.
 
-    A pipeline can use it in place of `read_image`:
-    `pipeline.read = IsolatedReader()`. Linux only.
+    A pipeline can use it in place of `read_image`: `open_pipeline(reader=SandboxedReader())`.
+    Linux only.
 
     Args:
         limits: of each file.

@@ -79,11 +79,11 @@ class TensorRtEngine:
 
     def _open(self, trt: Any, plan: bytes) -> None:
         self._runtime = trt.Runtime(logger(trt, self._said))
-        engine = self._known(self._runtime.deserialize_cuda_engine(plan), "deserializing it")
-        self._context = self._known(engine.create_execution_context(), "making a context")
-        self.layers = layers(engine, trt)
+        self.native = self._known(self._runtime.deserialize_cuda_engine(plan), "deserializing it")
+        self._context = self._known(self.native.create_execution_context(), "making a context")
+        self.layers = layers(self.native, trt)
         """Name, kind and precision of every layer, as far as TensorRT tells."""
-        shapes = self._face(trt, engine)
+        shapes = self._face(trt, self.native)
         self._image = self._bind(_IMAGE, shapes[_IMAGE], np.uint8)
         self._outputs = tuple(self._bind(name, shapes[name], np.float32) for name in _OUTPUTS)
         self._warm_up()

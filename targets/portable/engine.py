@@ -48,7 +48,7 @@ class OnnxRuntimeEngine:
         options.log_severity_level = 3
         self.threads = options.intra_op_num_threads = threads or available_cores()
         try:
-            self._session = ort.InferenceSession(
+            self.native = ort.InferenceSession(
                 model,
                 options,
                 providers=["CPUExecutionProvider"],
@@ -67,7 +67,7 @@ class OnnxRuntimeEngine:
         try:
             if timeout_s is not None:
                 return self._run_in_time(images, timeout_s)
-            return Outputs(*self._session.run(_OUTPUTS, {"image": images}))
+            return Outputs(*self.native.run(_OUTPUTS, {"image": images}))
         except DeadlineExceeded:
             raise
         except Exception as error:
@@ -82,7 +82,7 @@ class OnnxRuntimeEngine:
         clock = threading.Timer(deadline.left_s(), setattr, (options, "terminate", True))
         clock.start()
         try:
-            outputs = Outputs(*self._session.run(_OUTPUTS, {"image": images}, options))
+            outputs = Outputs(*self.native.run(_OUTPUTS, {"image": images}, options))
         except Exception as error:
             if options.terminate:
                 raise deadline.exceeded(_STAGE) from error

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from orthoedge.runtime.atomic_files import sha256
 from orthoedge.runtime.errors import EngineError
+from orthoedge.runtime.settings import EngineOptions
 from orthoedge.targets.cpu import instruction_sets
 from orthoedge.targets.x86.compile_cache import keep, look
 from orthoedge.targets.x86.openvino_module import load_openvino
@@ -28,26 +29,20 @@ class Compiled(NamedTuple):
     """Why what the cache had was not used; empty if it was, or nothing was there."""
 
 
-def compile_model(
-    model: bytes, size: int, threads: int | None, cache: Path | None, streams: int = 1
-) -> Any:
-    """The model alone of `obtain_compiled`."""
-    return obtain_compiled(model, size, threads, cache, streams).model
+def compile_model(model: bytes, size: int, threads: int | None, cache: Path | None) -> Any:
+    """Return `obtain_compiled`'s model alone, which benchmarks run without an engine around it."""
+    return obtain_compiled(model, size, EngineOptions(threads, cache)).model
 
 
 @signal_stack_kept()
-def obtain_compiled(
-    model: bytes, size: int, threads: int | None, cache: Path | None, streams: int = 1
-) -> Compiled:
+def obtain_compiled(model: bytes, size: int, options: EngineOptions) -> Compiled:
     """A model compiled for one image of a fixed size: from the cache if it is whole, else now.
 
     Args:
         model: an ONNX file with the common face, its hash already checked.
         size: side S of its input, in pixels.
-        threads: inference threads; None for one per core.
-        cache: folder that keeps what was compiled; None keeps nothing. A kept file that another
-            version, processor or setting wrote has another name; a damaged one is made anew.
-        streams: how many images are inferred at once; they share the threads.
+        options: threads, cache folder and streams. A cached file of another version, processor or
+            setting has another name; a damaged one is rebuilt.
 
     Raises:
         RuntimeError: OpenVINO refused the model.
@@ -57,16 +52,17 @@ def obtain_compiled(
     config: dict[str, Any] = {
         "INFERENCE_PRECISION_HINT": "f32",
         "PERFORMANCE_HINT": "LATENCY",
-        "NUM_STREAMS": streams,
+        "NUM_STREAMS": options.streams,
     }
-    if threads is not None:
-        config["INFERENCE_NUM_THREADS"] = threads
-        # It would pin them to the first cores, in each of several processes to the same ones.
+    if options.threads is not None:
+        config["INFERENCE_NUM_THREADS"] = options.threads
+        # With an explicit thread count OpenVINO pins to the first cores; several processes would
+        # then compete for the same cores.
         config["ENABLE_CPU_PINNING"] = False
     core = load_openvino().Core()
-    if cache is None:
+    if options.cache is None:
         return Compiled(_compile(core, model, size, config), "")
-    file = cache / f"{_key(model, size, config)[:32]}.openvino"
+    file = options.cache / f"{_key(model, size, config)[:32]}.openvino"
     # OpenVINO itself loads a kept model with a flipped byte without a word.
     kept, refused = look(file)
     if kept is not None:

@@ -8,7 +8,6 @@ import re
 import threading
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ import numpy.typing as npt
 
 from orthoedge.runtime.engine import Deadline, Outputs, Precision, check_images
 from orthoedge.runtime.errors import EngineError
+from orthoedge.runtime.settings import EngineOptions
 from orthoedge.targets.x86.compile import cache_failed, obtain_compiled
 from orthoedge.targets.x86.openvino_module import load_openvino
 
@@ -46,10 +46,7 @@ class OpenVinoEngine:
         model: an ONNX file with the common face, its hash already checked.
         size: side S of its input, in pixels.
         precision: what the file is said to be; checked against the compiled kernels.
-        threads: inference threads; None for one per core.
-        cache: folder that keeps the compiled model for the next start; None keeps nothing.
-        streams: how many images are inferred at once, for as many calling threads; they share the
-            inference threads. Answers do not depend on it.
+        options: threads, cache folder and streams.
 
     Raises:
         EngineError: OpenVINO refused the model, or the cache cannot be written.
@@ -62,19 +59,17 @@ class OpenVinoEngine:
         model: bytes,
         size: int,
         precision: Precision,
-        threads: int | None = None,
-        cache: Path | None = None,
-        streams: int = 1,
+        options: EngineOptions = EngineOptions(),
     ) -> None:
         self.version = importlib.metadata.version("openvino")
         self._size = size
         try:
-            self._compiled, refused = obtain_compiled(model, size, threads, cache, streams)
+            self.native, refused = obtain_compiled(model, size, options)
         except OSError as error:
-            raise cache_failed(cache, error) from error
+            raise cache_failed(options.cache, error) from error
         except RuntimeError as error:
             raise EngineError(f"openvino refused the {precision} model: {_last(error)}") from error
-        self.isa, integer = _what_runs(self._compiled)
+        self.isa, integer = _what_runs(self.native)
         if integer != (precision == "int8"):
             raise EngineError(
                 f"openvino compiled the {precision} model with"
@@ -82,7 +77,7 @@ class OpenVinoEngine:
             )
         self.precision = precision
         self.notes = (f"compile cache: {refused}",) if refused else ()
-        self.threads: int = self._compiled.get_property("INFERENCE_NUM_THREADS")
+        self.threads: int = self.native.get_property("INFERENCE_NUM_THREADS")
         self._local = threading.local()
 
     def run(self, images: npt.NDArray[np.uint8], timeout_s: float | None = None) -> Outputs:
@@ -142,7 +137,7 @@ class OpenVinoEngine:
         return slot
 
     def _open_slot(self) -> _Slot:
-        request = self._compiled.create_infer_request()
+        request = self.native.create_infer_request()
         image = np.zeros((1, 1, self._size, self._size), np.uint8)
         request.set_input_tensor(load_openvino().Tensor(image, shared_memory=True))
         return _Slot(request, image, tuple(request.get_tensor(name).data for name in _OUTPUTS))

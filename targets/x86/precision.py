@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -12,6 +11,7 @@ import numpy as np
 from orthoedge.runtime.atomic_files import sha256
 from orthoedge.runtime.bundles.bundle import Bundle
 from orthoedge.runtime.engine import PRECISIONS, Precision
+from orthoedge.runtime.settings import EngineOptions
 from orthoedge.targets.cpu import choose_precision
 from orthoedge.targets.x86.compile import cache_failed, machine_key
 from orthoedge.targets.x86.compile_cache import keep, look
@@ -26,9 +26,7 @@ class _Measured(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     int8: float
 
 
-def measure_precision(
-    bundle: Bundle, threads: int | None, cache: Path | None, streams: int = 1
-) -> tuple[Precision, str]:
+def measure_precision(bundle: Bundle, options: EngineOptions) -> tuple[Precision, str]:
     """Time both precisions in turn on a golden image; the faster one, and why.
 
     Without 256-bit integer instructions it is fp32 and nothing is timed: the two are close there,
@@ -36,10 +34,8 @@ def measure_precision(
 
     Args:
         bundle: has both models.
-        threads: inference threads; None for one per core.
-        cache: folder that remembers, per bundle, machine, threads and streams; None remembers
-            nothing.
-        streams: how many images are inferred at once.
+        options: of the engines that are timed; `cache` remembers the result per bundle, machine,
+            threads and streams.
 
     Raises:
         EngineError: OpenVINO refused a model, or the cache cannot be written.
@@ -47,27 +43,28 @@ def measure_precision(
     possible, reason = choose_precision()
     if possible == "fp32":
         return possible, reason
-    key = sha256(json.dumps([bundle.sha256, threads, streams, machine_key()]).encode())
-    file = None if cache is None else cache / f"{key[:32]}.precision"
+    facts = [bundle.sha256, options.threads, options.streams, machine_key()]
+    key = sha256(json.dumps(facts).encode())
+    file = None if options.cache is None else options.cache / f"{key[:32]}.precision"
     try:
         kept, refused = (None, "") if file is None else look(file)
         if kept is not None:
             found, when = msgspec.json.decode(kept, type=_Measured), "remembered"
         else:
-            found = _time(bundle, threads, cache, streams)
+            found = _time(bundle, options)
             when = f"measured now; {refused}" if refused else "measured now"
             if file is not None:
                 keep(file, msgspec.json.encode(found))
     except OSError as error:
-        raise cache_failed(cache, error) from error
+        raise cache_failed(options.cache, error) from error
     chosen: Precision = "int8" if found.int8 <= found.fp32 else "fp32"
     return chosen, f"INT8 takes {found.int8:.2f} ms and fp32 {found.fp32:.2f} ms ({when})"
 
 
-def _time(bundle: Bundle, threads: int | None, cache: Path | None, streams: int) -> _Measured:
+def _time(bundle: Bundle, options: EngineOptions) -> _Measured:
     size, image = bundle.manifest.graph.size, bundle.golden_images()[:1]
     engines = {
-        precision: OpenVinoEngine(bundle.model(precision), size, precision, threads, cache, streams)
+        precision: OpenVinoEngine(bundle.model(precision), size, precision, options)
         for precision in PRECISIONS
     }
     samples: dict[str, list[float]] = {precision: [] for precision in engines}

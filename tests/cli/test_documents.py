@@ -33,7 +33,7 @@ def commands():
 
 @pytest.mark.parametrize("words", list(commands()))
 def test_every_command_of_the_documents_is_understood(words):
-    parser = argparse.ArgumentParser(exit_on_error=False)
+    parser = argparse.ArgumentParser(exit_on_error=False, allow_abbrev=False)
     importlib.import_module(f"orthoedge.cli.commands.{words[0]}").add_arguments(parser)
     parser.parse_args(words[1:])
     settings = [b for a, b in itertools.pairwise(words) if a == "--set"]

@@ -4,13 +4,17 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
 from orthoedge.cli.main import VERBS, main
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -106,6 +110,76 @@ def test_a_missing_extra_names_the_pip_line(bundle, radiograph, monkeypatch, onl
     monkeypatch.setattr("importlib.util.find_spec", lambda name, *rest: None)
     assert main(["predict", str(radiograph), *bundle]) == 2
     assert "pip install 'orthoedge[x86]'" in only_line()
+
+
+@pytest.mark.parametrize(
+    ("verb", "module", "extra"),
+    [
+        (["train", "tiny", "--data", ".", "--out", "r"], "torch", "train"),
+        (["evaluate", "r", "--data", ".", "--out", "e"], "torch.nn", "train"),
+        (["phantom", "--out", "p"], "tqdm", "train"),
+        (["compress", "r", "--out", "b"], "torch", "compress"),
+        (["compress", "r", "--out", "b"], "onnx", "compress"),
+        (["verify"], "psutil", "bench"),
+    ],
+)
+def test_the_missing_module_decides_which_extra_is_named(
+    verb, module, extra, monkeypatch, only_line
+):
+    def run(args):
+        raise ModuleNotFoundError(f"No module named {module!r}", name=module)
+
+    monkeypatch.setattr(f"orthoedge.cli.commands.{verb[0]}.run", run)
+    assert main(verb) == 2
+    line = only_line()
+    assert f"{module} is not installed and is needed for orthoedge {verb[0]}" in line
+    assert line.endswith(f"pip install 'orthoedge[{extra}]'\n")
+
+
+def test_every_package_of_the_training_extras_is_known():
+    from orthoedge.cli.main import _EXTRAS
+
+    text = (ROOT / "pyproject.toml").read_text()
+    lists = dict(re.findall(r"^(train|compress) = \[\n(.*?)^\]", text, re.DOTALL | re.MULTILINE))
+    modules = {"scikit-learn": "sklearn", "pillow": "PIL"}
+    for extra, lines in lists.items():
+        names = re.findall(r'^    "([a-z-]+)(?:[>\";])', lines, re.MULTILINE)
+        assert len(names) >= 4
+        for name in set(names) - {"orthoedge"}:
+            assert modules.get(name, name.replace("-", "_")) in _EXTRAS[extra], name
+
+
+def test_options_are_accepted_by_their_full_names_only(bundle, radiograph, capsys):
+    with pytest.raises(SystemExit):
+        main(["predict", str(radiograph), *bundle, "--js"])
+    assert "unrecognized arguments: --js" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["--min-version", "--oldest"])
+def test_an_older_bundle_is_refused_by_the_new_name_and_the_old(
+    name, bundle, radiograph, only_line
+):
+    assert main(["predict", str(radiograph), *bundle, name, "99"]) == 2
+    assert "is older than 99" in only_line()
+
+
+def test_compress_takes_one_student():
+    import argparse
+
+    from orthoedge.cli.commands import compress
+
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    compress.add_arguments(parser)
+    args = parser.parse_args(["run", "--out", "b", "--student", "resnet18"])
+    assert compress._shorthands(args) == ["compress.students=resnet18"]
+
+
+def test_the_package_of_the_command_line_can_be_run():
+    environment = os.environ | {"PYTHONPATH": str(ROOT / ".typing")}
+    command = [sys.executable, "-m", "orthoedge.cli", "doctor", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0
+    assert done.stdout.startswith("usage: orthoedge doctor")
 
 
 def test_doctor_says_what_would_run(bundle, capsys):

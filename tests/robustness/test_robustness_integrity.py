@@ -6,7 +6,7 @@ import pytest
 
 from orthoedge.runtime.bundles.bundle import EMBEDDED, read_bundle
 from orthoedge.runtime.errors import BundleError, EngineError
-from orthoedge.targets import open_engine
+from orthoedge.targets import EngineOptions, open_engine
 from orthoedge.targets.jetson import plan_cache
 from orthoedge.targets.jetson.device import Device
 from orthoedge.targets.x86 import compile as x86_compile
@@ -153,13 +153,13 @@ def test_remembered_precisions(small_bundle, tmp_path, tally, monkeypatch):
     monkeypatch.setattr(x86_precision, "_time", lambda *arguments: measured)
     if x86_precision.choose_precision()[0] == "fp32":
         pytest.skip("without fast integer instructions nothing is measured or remembered")
-    x86_precision.measure_precision(small_bundle, 1, tmp_path)
+    x86_precision.measure_precision(small_bundle, EngineOptions(1, tmp_path))
     (file,) = tmp_path.iterdir()
     whole, held = file.read_bytes(), 0
     for seed in range(COUNT):
         rng = random.Random(seed)
         file.write_bytes(damage(whole, rng, rng.choice(("bit", "cut", "bytes", "longer"))))
-        chosen, reason = x86_precision.measure_precision(small_bundle, 1, tmp_path)
+        chosen, reason = x86_precision.measure_precision(small_bundle, EngineOptions(1, tmp_path))
         again = chosen == "int8" and file.name in reason and file.read_bytes() == whole
         held += again
         if not again:

@@ -179,5 +179,5 @@ def test_the_engine_is_given_what_is_left_and_the_call_s_deadline_is_named(
 
 @pytest.mark.parametrize("setting", [{"deadline_ms": 0}, {"memory_mb": -1.0}])
 def test_a_limit_of_nothing_is_refused(small_bundle, setting):
-    with pytest.raises(ConfigError, match="expected a number above 0"):
+    with pytest.raises(ConfigError, match="must be > 0"):
         open_pipeline(small_bundle, "x86", "fp32", **setting)

@@ -14,7 +14,7 @@ from orthoedge.targets import open_pipeline
 
 @pytest.fixture(scope="module")
 def pipeline(small_bundle):
-    return open_pipeline(small_bundle, "x86", "fp32")
+    return open_pipeline(small_bundle, target="x86", precision="fp32")
 
 
 @pytest.fixture
@@ -97,5 +97,5 @@ def test_outputs_of_other_shapes_than_the_manifest_s_are_no_answer(small_bundle,
 
 
 def test_a_fallback_is_part_of_the_finding(small_bundle, pipeline, image):
-    spoken = Pipeline(small_bundle, pipeline.engine, fallback="no GPU here")(image)
+    spoken = Pipeline(small_bundle, pipeline.engine, fallback_reason="no GPU here")(image)
     assert spoken.provenance.fallback == "no GPU here"

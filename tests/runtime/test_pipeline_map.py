@@ -30,7 +30,7 @@ def threads_of_ours():
 
 
 def test_answers_come_in_order_and_are_those_of_single_calls(pipeline, images):
-    found = list(pipeline.map(iter(images), WORKERS))
+    found = list(pipeline.map_results(iter(images), WORKERS))
     assert len(found) == len(images)
     for answer, image in zip(found, images, strict=True):
         alone = pipeline(image)
@@ -44,7 +44,7 @@ def test_a_bad_source_has_its_error_in_its_place(pipeline, images, tmp_path):
     (tmp_path / "good.png").write_bytes(png)
     absent = tmp_path / "absent.png"
     sources = [png, absent, images[1], b"text", str(absent), tmp_path / "good.png"]
-    found = list(pipeline.map(sources, WORKERS))
+    found = list(pipeline.map_results(sources, WORKERS))
     kinds = [isinstance(answer, Finding) for answer in found]
     assert kinds == [True, False, True, False, False, True]
     assert [str(found[k]) for k in (1, 4)] == ["no such file"] * 2
@@ -60,13 +60,13 @@ def test_sources_are_taken_at_most_twice_the_workers_ahead(pipeline, images):
             taken.append(True)
             yield image
 
-    ahead = [len(taken) - done for done, _ in enumerate(pipeline.map(sources(), WORKERS))]
+    ahead = [len(taken) - done for done, _ in enumerate(pipeline.map_results(sources(), WORKERS))]
     assert max(ahead) <= 2 * WORKERS
     assert len(taken) == len(images)
 
 
 def test_who_has_had_enough_leaves_no_thread_and_no_work_behind(pipeline, images):
-    answers = pipeline.map(images, WORKERS)
+    answers = pipeline.map_results(images, WORKERS)
     next(answers)
     assert threads_of_ours() != []
     answers.close()
@@ -81,12 +81,12 @@ def test_what_is_no_answer_of_ours_is_raised(small_bundle, images):
             raise ZeroDivisionError("a defect")
 
     with pytest.raises(ZeroDivisionError, match="a defect"):
-        list(Pipeline(small_bundle, Broken()).map(images, WORKERS))
+        list(Pipeline(small_bundle, Broken()).map_results(images, WORKERS))
     assert threads_of_ours() == []
 
 
 def test_an_endless_source_is_no_trouble(pipeline, images):
-    answers = pipeline.map(itertools.repeat(images[0]), 2)
+    answers = pipeline.map_results(itertools.repeat(images[0]), 2)
     first = [next(answers) for _ in range(10)]
     answers.close()
     assert len({answer.verdict.label for answer in first}) == 1

@@ -13,7 +13,7 @@ import pytest
 
 from orthoedge.runtime.bundles.bundle import EMBEDDED, SAMPLES
 from orthoedge.runtime.preprocess import STANDARD, Preprocess
-from orthoedge.targets import open_pipeline
+from orthoedge.targets import EngineOptions, open_pipeline
 from orthoedge.targets.verification import deviation
 from tests.helpers.damaged_bundles import DAMAGES, changed_bundle, upgrade
 
@@ -118,7 +118,7 @@ def test_answers_are_those_of_the_pipeline(built, tmp_path, radiographs, precisi
     images, paths = radiographs
     bundle = EMBEDDED if schema == 3 else changed_bundle(tmp_path, upgrade)
     assert f'"schema": {schema}' in (bundle / "manifest.json").read_text()
-    pipeline = open_pipeline(bundle, precision=precision, threads=1)
+    pipeline = open_pipeline(bundle, precision=precision, engine=EngineOptions(threads=1))
     manifest = pipeline.bundle.manifest
     done = run(built / "orthoedge-classify", bundle, precision, tmp_path, *paths)
     assert done.returncode == 0, done.stderr
@@ -143,7 +143,7 @@ def test_answers_are_those_of_the_pipeline(built, tmp_path, radiographs, precisi
 
 @pytest.mark.parametrize("precision", ["int8", "fp32"])
 def test_the_golden_answers_come_back(built, tmp_path, radiographs, precision):
-    pipeline = open_pipeline(precision=precision, threads=1)
+    pipeline = open_pipeline(precision=precision, engine=EngineOptions(threads=1))
     bundle, limit = pipeline.bundle, pipeline.bundle.manifest.golden.tolerance[precision]
     expected, images = bundle.golden_outputs(precision), bundle.golden_images()
     singles = [pipeline.engine.run(images[i : i + 1]) for i in range(len(images))]

@@ -16,12 +16,13 @@ import hashlib, sys
 from concurrent.futures import ThreadPoolExecutor
 import cv2, msgspec
 from orthoedge.runtime.bundles.bundle import SAMPLES
-from orthoedge.targets import open_pipeline
+from orthoedge.targets import EngineOptions, open_pipeline
 
 target, precision, runs = sys.argv[1], sys.argv[2], int(sys.argv[3])
 images = [cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) for path in sorted(SAMPLES.glob("*.png"))]
 for threads in (1, 2, 4):
-    pipeline = open_pipeline(target=target, precision=precision, threads=threads)
+    options = EngineOptions(threads=threads)
+    pipeline = open_pipeline(target=target, precision=precision, engine=options)
 
     def work(i):
         finding = pipeline(images[i % len(images)])
@@ -41,7 +42,7 @@ import gc, os, sys, threading
 from pathlib import Path
 import cv2
 from orthoedge.runtime.bundles.bundle import SAMPLES
-from orthoedge.targets import open_pipeline
+from orthoedge.targets import EngineOptions, open_pipeline
 
 def resident():
     gc.collect()
@@ -62,7 +63,7 @@ CALLS = (
     RESIDENT
     + """
 target, runs = sys.argv[1], int(sys.argv[2])
-pipeline, given = open_pipeline(target=target, threads=1), sources()
+pipeline, given = open_pipeline(target=target, engine=EngineOptions(threads=1)), sources()
 def predict(count):
     for i in range(count):
         pipeline(given[i % len(given)])
@@ -77,7 +78,7 @@ for _ in range(10):
 SHORT_THREADS = (
     RESIDENT
     + """
-pipeline, given = open_pipeline(target=sys.argv[1], threads=1), sources()
+pipeline, given = open_pipeline(target=sys.argv[1], engine=EngineOptions(threads=1)), sources()
 def start(count):
     for i in range(count):
         thread = threading.Thread(target=pipeline, args=(given[i % len(given)],))

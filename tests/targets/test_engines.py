@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from orthoedge.runtime.bundles.bundle import SAMPLES
-from orthoedge.runtime.errors import EngineError, MissingDependency, UnknownTarget
-from orthoedge.targets import open_engine, open_model, open_pipeline
+from orthoedge.runtime.errors import ConfigError, EngineError, MissingDependency, UnknownTarget
+from orthoedge.targets import EngineOptions, open_engine, open_model, open_pipeline
 from orthoedge.targets.cpu import choose_precision
 from orthoedge.targets.verification import check_engine, deviation
 
@@ -84,9 +84,10 @@ def test_a_signal_after_engines_went_in_any_order_ends_nothing(small_bundle):
 import gc, os, signal, sys
 from pathlib import Path
 from orthoedge.runtime.bundles.bundle import read_bundle
-from orthoedge.targets import open_engine
+from orthoedge.targets import EngineOptions, open_engine
 bundle = read_bundle(Path(sys.argv[1]))
-engines = [open_engine(bundle, "x86", "fp32", threads) for threads in (1, 2, 1)]
+options = [EngineOptions(threads) for threads in (1, 2, 1)]
+engines = [open_engine(bundle, "x86", "fp32", options=it) for it in options]
 while engines:
     del engines[0]
     gc.collect()
@@ -141,8 +142,12 @@ def test_streams_and_threads_do_not_change_a_bit_of_an_answer(precision):
     sources = sorted(SAMPLES.glob("*.png"))[:4]
     told = set()
     for threads, streams in ((1, 1), (2, 1), (2, 2)):
-        pipeline = open_pipeline(None, "x86", precision, threads, streams=streams)
-        findings = list(pipeline.map(sources, 4))
+        pipeline = open_pipeline(
+            target="x86",
+            precision=precision,
+            engine=EngineOptions(threads=threads, streams=streams),
+        )
+        findings = list(pipeline.map_results(sources, 4))
         records = [json.loads(finding.to_json()) for finding in findings]
         for record, finding in zip(records, findings, strict=True):
             del record["timing_ms"]
@@ -154,16 +159,18 @@ def test_streams_and_threads_do_not_change_a_bit_of_an_answer(precision):
 
 def test_streams_are_those_asked_for_and_one_at_least(small_bundle):
     for streams in (1, 2):
-        engine = open_engine(small_bundle, "x86", "fp32", 2, streams=streams)
-        assert engine._compiled.get_property("NUM_STREAMS") == streams
-    with pytest.raises(EngineError, match="streams: expected 1 or more"):
-        open_engine(small_bundle, "x86", "fp32", streams=0)
+        engine = open_engine(
+            small_bundle, "x86", "fp32", options=EngineOptions(threads=2, streams=streams)
+        )
+        assert engine.native.get_property("NUM_STREAMS") == streams
+    with pytest.raises(ConfigError, match="streams must be >= 1"):
+        open_engine(small_bundle, "x86", "fp32", options=EngineOptions(streams=0))
 
 
 def test_where_a_number_of_threads_is_given_none_is_pinned_to_a_core(small_bundle):
     """Several processes of one thread each would all be pinned to the first core."""
-    engine = open_engine(small_bundle, "x86", "fp32", 1)
-    assert not engine._compiled.get_property("ENABLE_CPU_PINNING")
+    engine = open_engine(small_bundle, "x86", "fp32", options=EngineOptions(threads=1))
+    assert not engine.native.get_property("ENABLE_CPU_PINNING")
 
 
 def test_openvino_reports_the_kernels_it_compiled(small_bundle):
@@ -184,7 +191,7 @@ def test_garbage_is_refused(target):
 
 def test_an_unknown_target_or_precision_is_refused_by_name(small_bundle):
     with pytest.raises(UnknownTarget, match="'abacus' is unknown: choose one of x86"):
-        open_pipeline(small_bundle, "abacus")
+        open_pipeline(small_bundle, target="abacus")
     with pytest.raises(EngineError, match="'int4' is unknown"):
         open_engine(small_bundle, "x86", "int4")
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from orthoedge.runtime.bundles.bundle import EMBEDDED, SAMPLES
-from orthoedge.targets import open_pipeline
+from orthoedge.targets import EngineOptions, open_pipeline
 from orthoedge.targets.isa_limit import why_unavailable
 
 TARGETS = {"openvino": "x86", "onnxruntime": "portable"}
@@ -39,7 +39,7 @@ def answer(finding):
 
 @pytest.mark.parametrize(("target", "precision"), ENGINES)
 def test_eight_threads_get_the_answers_of_one(radiographs, target, precision):
-    pipeline = open_pipeline(target=target, precision=precision, threads=2)
+    pipeline = open_pipeline(target=target, precision=precision, engine=EngineOptions(threads=2))
     alone = [answer(pipeline(pixels)) for pixels in radiographs]
     assert len({saliency for saliency, *_ in alone}) == len(alone)  # one for another is seen
     together = threading.Barrier(8)
@@ -55,7 +55,7 @@ def test_eight_threads_get_the_answers_of_one(radiographs, target, precision):
 
 
 def test_asyncio_gets_the_same_answers(radiographs):
-    pipeline = open_pipeline(threads=1)
+    pipeline = open_pipeline(engine=EngineOptions(threads=1))
 
     async def gather():
         return await asyncio.gather(
@@ -69,7 +69,12 @@ def test_asyncio_gets_the_same_answers(radiographs):
 def replay(line, bundle, pixels):
     """The finding again, from nothing but its line of JSON, the bundle's place and the pixels."""
     ran = json.loads(line)["provenance"]
-    return open_pipeline(bundle, TARGETS[ran["engine"]], ran["precision"], ran["threads"])(pixels)
+    return open_pipeline(
+        bundle,
+        target=TARGETS[ran["engine"]],
+        precision=ran["precision"],
+        engine=EngineOptions(threads=ran["threads"]),
+    )(pixels)
 
 
 def without_times(line):
@@ -80,7 +85,7 @@ def without_times(line):
 
 @pytest.mark.parametrize(("target", "precision"), ENGINES)
 def test_replaying_from_provenance_is_exact(radiographs, target, precision):
-    pipeline = open_pipeline(target=target, precision=precision, threads=2)
+    pipeline = open_pipeline(target=target, precision=precision, engine=EngineOptions(threads=2))
     for pixels in radiographs[::4]:
         first = pipeline(pixels)
         again = replay(first.to_json(), EMBEDDED, pixels)
@@ -89,7 +94,7 @@ def test_replaying_from_provenance_is_exact(radiographs, target, precision):
 
 
 def test_another_bundle_is_noticed(radiographs, tmp_path):
-    line = open_pipeline(threads=1)(radiographs[0]).to_json()
+    line = open_pipeline(engine=EngineOptions(threads=1))(radiographs[0]).to_json()
     other = tmp_path / "other"
     shutil.copytree(EMBEDDED, other)
     manifest = json.loads((other / "manifest.json").read_text())
@@ -105,12 +110,12 @@ def test_another_bundle_is_noticed(radiographs, tmp_path):
 
 @pytest.mark.skipif(bool(why_unavailable("AVX2")), reason=why_unavailable("AVX2"))
 def test_another_instruction_set_is_noticed(radiographs):
-    here = open_pipeline(precision="fp32", threads=1)(radiographs[0])
+    here = open_pipeline(precision="fp32", engine=EngineOptions(threads=1))(radiographs[0])
     if here.provenance.isa == "avx2":
         pytest.skip("this processor has nothing wider than AVX2")
     code = (
-        "from orthoedge.targets import open_pipeline\n"
-        "print(open_pipeline(precision='fp32', threads=1).engine.isa)"
+        "from orthoedge.targets import EngineOptions, open_pipeline\n"
+        "print(open_pipeline(precision='fp32', engine=EngineOptions(threads=1)).engine.isa)"
     )
     environment = os.environ | {"ONEDNN_MAX_CPU_ISA": "AVX2"}
     command = [sys.executable, "-c", code]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from orthoedge.runtime.errors import EngineError
-from orthoedge.targets import choose_precision, open_engine, open_pipeline
+from orthoedge.targets import EngineOptions, choose_precision, open_engine, open_pipeline
 from orthoedge.targets.x86 import compile as x86_compile
 from orthoedge.targets.x86 import precision as x86_precision
 from orthoedge.targets.x86.compile_cache import look
@@ -35,10 +35,14 @@ def outputs(engine):
 def test_the_second_start_compiles_nothing_and_answers_alike(
     precision, small_bundle, tmp_path, no_compiling
 ):
-    first = open_engine(small_bundle, "x86", precision, cache=tmp_path / "cache")
+    first = open_engine(
+        small_bundle, "x86", precision, options=EngineOptions(cache=tmp_path / "cache")
+    )
     assert len(list((tmp_path / "cache").iterdir())) == 1
     no_compiling()
-    second = open_engine(small_bundle, "x86", precision, cache=tmp_path / "cache")
+    second = open_engine(
+        small_bundle, "x86", precision, options=EngineOptions(cache=tmp_path / "cache")
+    )
     assert outputs(second) == outputs(first)
     assert (second.isa, second.precision) == (first.isa, precision)
 
@@ -53,11 +57,11 @@ def test_the_second_start_compiles_nothing_and_answers_alike(
     ],
 )
 def test_a_damaged_cache_is_made_anew(damage, small_bundle, tmp_path):
-    first = open_engine(small_bundle, "x86", "int8", cache=tmp_path)
+    first = open_engine(small_bundle, "x86", "int8", options=EngineOptions(cache=tmp_path))
     (file,) = tmp_path.iterdir()
     whole = file.read_bytes()
     file.write_bytes(damage(whole))
-    second = open_engine(small_bundle, "x86", "int8", cache=tmp_path)
+    second = open_engine(small_bundle, "x86", "int8", options=EngineOptions(cache=tmp_path))
     assert outputs(second) == outputs(first)
     assert (first.notes, len(second.notes)) == ((), 1)
     assert second.notes[0].startswith(f"compile cache: {file.name} was damaged")
@@ -66,22 +70,28 @@ def test_a_damaged_cache_is_made_anew(damage, small_bundle, tmp_path):
 
 def test_a_cache_under_another_ones_name_is_made_anew(small_bundle, tmp_path):
     """Whole, of the right precision and face, and of another model: its answers would be wrong."""
-    other = open_engine(small_bundle, "x86", "fp32", threads=1, cache=tmp_path / "a")
-    engine = open_engine(small_bundle, "x86", "fp32", threads=2, cache=tmp_path / "b")
+    other = open_engine(
+        small_bundle, "x86", "fp32", options=EngineOptions(threads=1, cache=tmp_path / "a")
+    )
+    engine = open_engine(
+        small_bundle, "x86", "fp32", options=EngineOptions(threads=2, cache=tmp_path / "b")
+    )
     (theirs,), (ours,) = (tmp_path / "a").iterdir(), (tmp_path / "b").iterdir()
     assert (other.notes, engine.notes) == ((), ())
     ours.write_bytes(theirs.read_bytes())
-    (note,) = open_engine(small_bundle, "x86", "fp32", threads=2, cache=tmp_path / "b").notes
+    (note,) = open_engine(
+        small_bundle, "x86", "fp32", options=EngineOptions(threads=2, cache=tmp_path / "b")
+    ).notes
     assert ours.name in note
 
 
 def test_a_finding_tells_of_a_damaged_cache(tmp_path):
     image = np.full((64, 64), 90, np.uint8)
     image[20:40, 10:50] = np.arange(40, dtype=np.uint8) * 4
-    first = open_pipeline(precision="int8", cache=tmp_path)(image)
+    first = open_pipeline(precision="int8", engine=EngineOptions(cache=tmp_path))(image)
     (file,) = tmp_path.iterdir()
     file.write_bytes(file.read_bytes()[:-1])
-    second = open_pipeline(precision="int8", cache=tmp_path)(image)
+    second = open_pipeline(precision="int8", engine=EngineOptions(cache=tmp_path))(image)
     assert second.verdict == first.verdict
     assert [file.name in note for note in second.notes] == [False] * len(first.notes) + [True]
 
@@ -89,21 +99,21 @@ def test_a_finding_tells_of_a_damaged_cache(tmp_path):
 def test_other_threads_streams_or_instructions_are_another_cache(
     small_bundle, tmp_path, monkeypatch
 ):
-    open_engine(small_bundle, "x86", "int8", cache=tmp_path)
-    open_engine(small_bundle, "x86", "int8", threads=1, cache=tmp_path)
+    open_engine(small_bundle, "x86", "int8", options=EngineOptions(cache=tmp_path))
+    open_engine(small_bundle, "x86", "int8", options=EngineOptions(threads=1, cache=tmp_path))
     assert len(list(tmp_path.iterdir())) == 2
     monkeypatch.setattr(x86_compile, "instruction_sets", lambda: frozenset({"sse4_1"}))
-    open_engine(small_bundle, "x86", "int8", cache=tmp_path)
+    open_engine(small_bundle, "x86", "int8", options=EngineOptions(cache=tmp_path))
     assert len(list(tmp_path.iterdir())) == 3
     monkeypatch.undo()
-    open_engine(small_bundle, "x86", "int8", streams=2, cache=tmp_path)
+    open_engine(small_bundle, "x86", "int8", options=EngineOptions(cache=tmp_path, streams=2))
     assert len(list(tmp_path.iterdir())) == 4
 
 
 def test_a_cache_that_cannot_be_written_is_told(small_bundle, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(EngineError, match="compile cache"):
-        open_engine(small_bundle, "x86", "int8", cache=tmp_path / "file")
+        open_engine(small_bundle, "x86", "int8", options=EngineOptions(cache=tmp_path / "file"))
 
 
 def test_openvino_package_and_telemetry_stay_out_and_can_still_be_imported():
@@ -124,15 +134,18 @@ print(finding.label)
 
 
 def test_auto_is_measured_once_and_remembered(small_bundle, tmp_path, monkeypatch):
-    chosen, reason = choose_precision("x86", small_bundle, cache=tmp_path)
+    chosen, reason = choose_precision("x86", small_bundle, options=EngineOptions(cache=tmp_path))
     assert "measured now" in reason
-    assert open_engine(small_bundle, "x86", "auto", cache=tmp_path).precision == chosen
+    assert (
+        open_engine(small_bundle, "x86", "auto", options=EngineOptions(cache=tmp_path)).precision
+        == chosen
+    )
 
     def forbid(*arguments):
         raise AssertionError("timed again")
 
     monkeypatch.setattr(x86_precision, "_time", forbid)
-    again, reason = choose_precision("x86", small_bundle, cache=tmp_path)
+    again, reason = choose_precision("x86", small_bundle, options=EngineOptions(cache=tmp_path))
     assert (again, "remembered" in reason) == (chosen, True)
 
 
@@ -146,11 +159,17 @@ def test_the_faster_precision_is_taken(int8, expected, small_bundle, monkeypatch
 
 
 def test_a_damaged_memory_is_measured_again(small_bundle, tmp_path):
-    choose_precision("x86", small_bundle, cache=tmp_path)
+    choose_precision("x86", small_bundle, options=EngineOptions(cache=tmp_path))
     (file,) = tmp_path.glob("*.precision")
     file.write_text('{"fp32": "fast"')
-    assert "measured now" in choose_precision("x86", small_bundle, cache=tmp_path)[1]
-    assert "remembered" in choose_precision("x86", small_bundle, cache=tmp_path)[1]
+    assert (
+        "measured now"
+        in choose_precision("x86", small_bundle, options=EngineOptions(cache=tmp_path))[1]
+    )
+    assert (
+        "remembered"
+        in choose_precision("x86", small_bundle, options=EngineOptions(cache=tmp_path))[1]
+    )
 
 
 def test_where_integers_are_slow_nothing_is_measured_and_fp32_runs():

@@ -129,12 +129,12 @@ INSIDE = """
 import sys
 from pathlib import Path
 from orthoedge.runtime.overlay.overlay import overlay, side_by_side, to_png
-from orthoedge.targets import open_pipeline
+from orthoedge.targets import EngineOptions, open_pipeline
 
 source, folder, target, *pictures = sys.argv[1:]
-pipeline = open_pipeline(target=target, threads=2)
+pipeline = open_pipeline(target=target, engine=EngineOptions(threads=2))
 for _ in range(2):
-    radiograph, finding = pipeline.predict(source)
+    radiograph, finding = pipeline.predict_with_image(source)
     for draw in (overlay, side_by_side):
         if draw.__name__ in pictures:
             Path(folder, draw.__name__).write_bytes(to_png(draw(radiograph, finding)))

@@ -1,4 +1,4 @@
-"""`orthoedge predict`: files and folders in, one finding each out."""
+"""`orthoedge predict`: one finding for each file."""
 
 from __future__ import annotations
 
@@ -9,23 +9,24 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orthoedge.cli.commands.predict.output import (
-    Answer,
+from orthoedge.cli.commands.predict.workers import (
     Settings,
     Task,
-    answer,
+    predict_file,
+    predict_in_processes,
 )
 from orthoedge.cli.options import (
     above_zero,
     add_bundle,
     add_target,
     add_trust,
-    pinned_key,
+    bundle_trust,
     positive,
 )
 from orthoedge.runtime.errors import InputError
 
 if TYPE_CHECKING:
+    from orthoedge.cli.commands.predict.output import FileOutput
     from orthoedge.runtime.bundles.bundle import Bundle
 
 
@@ -40,15 +41,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--overlay",
         type=Path,
         metavar="DIR",
-        help="for each radiograph write NAME.png, its heat map over it at full resolution, and "
-        "NAME.side.png, both beside each other at the size of a screen",
+        help="for each radiograph write NAME.png, the heat map over it at full resolution, and "
+        "NAME.side.png, plain and marked side by side at the size of a screen",
     )
     parser.add_argument(
         "--no-names",
         dest="names",
         action="store_false",
-        help="call each file by its number, in the order they are read, in what is printed and in "
-        "the names of its pictures: names of files can hold who was X-rayed",
+        help="number the files in the order they are read, and use the numbers in the output and "
+        "in the names of pictures: file names can identify patients",
     )
     parser.add_argument(
         "--jobs",
@@ -61,20 +62,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--threads",
         type=positive,
         metavar="N",
-        help="of each engine (default: the cores, shared out among the jobs)",
+        help="CPU threads of each engine (default: the cores, divided among the jobs)",
     )
     parser.add_argument(
         "--cache",
         type=Path,
         metavar="DIR",
-        help="keeps the compiled model, and with --precision auto which one was faster here, for "
-        "later starts (default: nothing is kept)",
+        help="folder for the compiled model and, with --precision auto, for the precision that was "
+        "faster here, so that later starts are faster (default: nothing is written)",
     )
     parser.add_argument(
         "--deadline-ms",
         type=above_zero,
         metavar="X",
-        help="milliseconds one file may take; past it the file has no answer (default: no limit)",
+        help="milliseconds one file may take; a file that takes longer fails (default: no limit)",
     )
     parser.add_argument(
         "--memory-mb",
@@ -85,8 +86,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--isolate",
         action="store_true",
-        help="read files in a child process that is ended after 10 s or the deadline, or beyond "
-        "512 MiB or --memory-mb: for files that nobody vouches for (Linux)",
+        help="decode untrusted files in a sandboxed process, limited to 10 s (or --deadline-ms) "
+        "and 512 MiB (or --memory-mb). Linux only",
     )
 
 
@@ -94,8 +95,7 @@ def run(args: argparse.Namespace) -> int:
     """Predict every file; exit 1 if any failed."""
     settings = Settings(
         bundle=args.bundle,
-        key=pinned_key(args),
-        oldest=args.oldest,
+        trust=bundle_trust(args),
         target=args.target,
         precision=args.precision,
         threads=args.threads,
@@ -116,22 +116,20 @@ def run(args: argparse.Namespace) -> int:
         _prepare_overlays(args.overlay, files, args.names)
     tasks = list(_plan(files, args.overlay, args.names))
     if pipeline is None:
-        from orthoedge.cli.commands.predict.workers import answers_of
-
-        answers = answers_of(settings, tasks, args.jobs)
+        outputs = predict_in_processes(settings, tasks, args.jobs)
     else:
-        answers = (answer(pipeline, task, args.json) for task in tasks)
-    return _print_all(answers, len(tasks), args)
+        outputs = (predict_file(pipeline, task, args.json) for task in tasks)
+    return _print_all(outputs, len(tasks), args.json)
 
 
-def _print_all(answers: Iterator[Answer], total: int, args: argparse.Namespace) -> int:
+def _print_all(outputs: Iterator[FileOutput], total: int, as_json: bool) -> int:
     failed = 0
     _progress(0, total)
-    for done, found in enumerate(answers, 1):
-        if found.error:
+    for done, output in enumerate(outputs, 1):
+        if output.stderr:
             failed += 1
-            print(found.error, end="", file=sys.stderr, flush=True)
-        print(found.out, end="", flush=args.json)
+            print(output.stderr, end="", file=sys.stderr, flush=True)
+        print(output.stdout, end="", flush=as_json)
         _progress(done, total)
     if failed:
         print(f"orthoedge: {failed} of {total} files failed", file=sys.stderr)
@@ -139,17 +137,17 @@ def _print_all(answers: Iterator[Answer], total: int, args: argparse.Namespace) 
 
 
 def _checked_bundle(settings: Settings) -> Bundle:
-    """What would stop every process alike stops here, before any is started."""
+    """Read the bundle once before any process starts, so that its errors appear once."""
     from orthoedge.runtime.bundles.bundle import EMBEDDED, read_bundle
     from orthoedge.targets import check_target
 
-    if settings.target != "jetson":  # without it a pipeline answers from the CPU and says so
+    if settings.target != "jetson":  # without it a pipeline uses the CPU and says so
         check_target(settings.target)
-    return read_bundle(settings.bundle or EMBEDDED, settings.key, settings.oldest)
+    return read_bundle(settings.bundle or EMBEDDED, trust=settings.trust)
 
 
 def find_files(paths: Iterable[Path]) -> Iterator[Path]:
-    """Files as they are given; of a folder, the images below it in order of their names."""
+    """Yield the given files, and for each folder the images below it, sorted by name."""
     from orthoedge.runtime.image_io.reader import find_images
 
     for path in paths:
@@ -160,7 +158,7 @@ def find_files(paths: Iterable[Path]) -> Iterator[Path]:
 
 
 def _plan(files: Iterable[Path], folder: Path | None, named: bool) -> Iterator[Task]:
-    """Give each file's pictures names of their own, before any process draws one."""
+    """Give each file's pictures unique names, before any process draws one."""
     names: set[str] = set()
     for number, path in enumerate(files, 1):
         shown = str(path) if named else f"file {number}"
@@ -168,8 +166,8 @@ def _plan(files: Iterable[Path], folder: Path | None, named: bool) -> Iterator[T
             yield Task(path, shown)
             continue
         name = path.stem if named else str(number)
-        # Two folders may hold files of one name, and a file may be named like another's
-        # side-by-side.
+        # Two folders may hold files of the same name, and a file may have the name of another's
+        # side-by-side picture.
         while not names.isdisjoint({f"{name}.png", f"{name}.side.png"}):
             name += "_"
         pictures = folder / f"{name}.png", folder / f"{name}.side.png"
@@ -178,18 +176,18 @@ def _plan(files: Iterable[Path], folder: Path | None, named: bool) -> Iterator[T
 
 
 def _prepare_overlays(folder: Path, files: Iterable[Path], named: bool) -> None:
-    """Make the folder, unless a picture in it could replace a radiograph.
+    """Create the folder, unless a picture in it could replace a radiograph.
 
     Raises:
         InputError: one of `files` lies in `folder`, or `folder` is a file.
     """
     here = os.path.realpath(folder)
     for path in files:
-        # Where the file is named, and where it lies if that name is a link.
+        # The folder of the name, and the folder of the file itself if the name is a link.
         if here in (os.path.realpath(path.parent), str(Path(os.path.realpath(path)).parent)):
-            held = path.name if named else "one of the radiographs"
+            example = path.name if named else "one of the radiographs"
             raise InputError(
-                f"--overlay {folder}: holds {held}, which a picture could replace; "
+                f"--overlay {folder}: holds {example}, which a picture could replace; "
                 "choose another folder"
             )
     if folder.exists() and not folder.is_dir():
@@ -198,7 +196,7 @@ def _prepare_overlays(folder: Path, files: Iterable[Path], named: bool) -> None:
 
 
 def _progress(done: int, total: int) -> None:
-    """A bar on stderr where it is a terminal and the findings go elsewhere."""
+    """Draw a bar on stderr if it is a terminal and the findings go elsewhere."""
     if total < 2 or not sys.stderr.isatty() or sys.stdout.isatty():
         return
     filled = 30 * done // total

@@ -1,105 +1,59 @@
-"""What `orthoedge predict` says of one file, in this process or in one of several."""
+"""What `orthoedge predict` prints and writes for one file."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from orthoedge.cli.terminal import hold_stderr, printable
-from orthoedge.runtime.errors import DeadlineExceeded, InputError, MissingDependency
+from orthoedge.cli.terminal import printable
 
 if TYPE_CHECKING:
+    from orthoedge.runtime.finding import Finding
     from orthoedge.runtime.image_io.radiograph import Radiograph
-    from orthoedge.runtime.pipeline import Finding, Pipeline
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What every file is predicted with."""
+class FileOutput:
+    """Lines for one file."""
 
-    bundle: Path | None
-    key: bytes | None
-    """Public key that the bundle must be signed with; None for any or none."""
-    oldest: str
-    target: str
-    precision: Literal["auto", "int8", "fp32", "fp16"]
-    threads: int | None
-    cache: Path | None
-    deadline_ms: float | None
-    memory_mb: float | None
-    as_json: bool
-    isolate: bool
-
-    def open(self) -> Pipeline:
-        """Open the pipeline; raises as `open_pipeline`."""
-        from orthoedge.targets import open_pipeline
-
-        pipeline = open_pipeline(
-            self.bundle,
-            self.target,
-            self.precision,
-            self.threads,
-            self.cache,
-            deadline_ms=self.deadline_ms,
-            memory_mb=self.memory_mb,
-            key=self.key,
-            oldest=self.oldest,
-        )
-        if self.isolate:
-            from orthoedge.runtime.image_io.sandbox import SandboxedReader, SandboxLimits
-
-            usual = SandboxLimits()
-            seconds = usual.time_s if self.deadline_ms is None else self.deadline_ms / 1e3
-            pipeline.read = SandboxedReader(
-                SandboxLimits(seconds, self.memory_mb or usual.memory_mb)
-            )
-        return pipeline
+    stdout: str
+    stderr: str
+    """Empty unless something failed."""
 
 
-@dataclass(frozen=True)
-class Task:
-    """One file, and where its pictures go."""
-
-    path: Path
-    name: str
-    """What it is called in all that is printed."""
-    pictures: tuple[Path, ...] = ()
-    """Overlay and side by side; none where none are wanted."""
+def failure_output(name: str, error: Exception, as_json: bool) -> FileOutput:
+    """Lines for a file that could not be predicted."""
+    reason = _reason(error)
+    record = _json_line({"path": _unicode(name), "error": reason}) if as_json else ""
+    return FileOutput(record, f"orthoedge: {printable(name)}: {reason}\n")
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What is printed of one file."""
+def finding_output(
+    name: str,
+    radiograph: Radiograph,
+    finding: Finding,
+    pictures: tuple[Path, ...],
+    as_json: bool,
+) -> FileOutput:
+    """Write a finding's pictures, and return the lines for it.
 
-    out: str
-    """Lines for stdout."""
-    error: str
-    """Lines for stderr; empty where nothing failed."""
-
-
-def answer(pipeline: Pipeline, task: Task, as_json: bool) -> Answer:
-    """Predict one file and draw its pictures.
-
-    Raises:
-        EngineError: the engine failed, so that no other file can be predicted either.
+    Args:
+        name: what the file is called in the lines.
+        radiograph: as read.
+        finding: the finding for it.
+        pictures: where the overlay and the side-by-side go; empty for no pictures.
+        as_json: one JSON object in place of text.
     """
-    try:
-        with hold_stderr() as printed:
-            radiograph, finding = pipeline.predict(task.path)
-    except (InputError, MissingDependency, DeadlineExceeded, OSError) as error:
-        reason = _reason(error)
-        out = _json_line({"path": _text(task.name), "error": reason}) if as_json else ""
-        return Answer(out, _error_line(task.name, reason))
-    finding = replace(finding, notes=(*finding.notes, *(f"decoder: {it}" for it in printed)))
-    pictures, failure = task.pictures, ""
-    try:
-        _write_pictures(pictures, radiograph, finding)
-    except OSError as error:  # such as a full disk; the finding itself stands
-        pictures = ()
-        failure = _error_line(task.name, f"picture not written: {_reason(error)}")
-    report = _record if as_json else _lines
-    return Answer(report(task.name, finding, pictures), failure)
+    failure = ""
+    if pictures:
+        try:
+            _write_pictures(pictures, radiograph, finding)
+        except OSError as error:  # such as a full disk; the finding itself is valid
+            pictures = ()
+            failure = f"orthoedge: {printable(name)}: picture not written: {_reason(error)}\n"
+    lines = _record if as_json else _lines
+    return FileOutput(lines(name, finding, pictures), failure)
 
 
 def _write_pictures(pictures: tuple[Path, ...], radiograph: Radiograph, finding: Finding) -> None:
@@ -107,25 +61,25 @@ def _write_pictures(pictures: tuple[Path, ...], radiograph: Radiograph, finding:
     from orthoedge.runtime.atomic_files import write_atomic
     from orthoedge.runtime.overlay.overlay import overlay, side_by_side, to_png
 
-    for picture, draw in zip(pictures, (overlay, side_by_side), strict=False):
+    for picture, draw in zip(pictures, (overlay, side_by_side), strict=True):
         write_atomic(picture, to_png(draw(radiograph, finding)))
 
 
 def _record(name: str, finding: Finding, pictures: tuple[Path, ...]) -> str:
     import msgspec
 
-    record = {"path": _text(name), "error": None, **msgspec.json.decode(finding.to_json())}
-    record["overlay"] = _text(pictures[0]) if pictures else None
-    record["side_by_side"] = _text(pictures[1]) if pictures else None
+    record = {"path": _unicode(name), "error": None, **msgspec.json.decode(finding.to_json())}
+    record["overlay"] = _unicode(pictures[0]) if pictures else None
+    record["side_by_side"] = _unicode(pictures[1]) if pictures else None
     return _json_line(record)
 
 
 def _lines(name: str, finding: Finding, pictures: tuple[Path, ...]) -> str:
     verdict, timing, source = finding.verdict, finding.timing_ms, finding.provenance
-    others = ", ".join(f"{label} {p:.3f}" for label, p in verdict.probabilities.items())
+    probabilities = ", ".join(f"{label} {p:.3f}" for label, p in verdict.probabilities.items())
     lines = [
         f"{printable(name)}: {describe(finding)}",
-        f"  probabilities  {others}",
+        f"  probabilities  {probabilities}",
         f"  milliseconds   read {timing.read:.2f}, preprocess {timing.preprocess:.2f}, "
         f"inference and map {timing.inference:.2f}, decide {timing.decide:.2f}, "
         f"total {timing.total:.2f}",
@@ -138,19 +92,15 @@ def _lines(name: str, finding: Finding, pictures: tuple[Path, ...]) -> str:
 
 
 def describe(finding: Finding) -> str:
-    """Label, probability and decision in one line; of what is rejected, no label."""
+    """Label, probability and decision in one line; no label for a rejected image."""
     from orthoedge.runtime.decision import percentage
 
     verdict = finding.verdict
-    said = f"{verdict.label} {percentage(verdict.probabilities[verdict.label])}"
+    shown = f"{verdict.label} {percentage(verdict.probabilities[verdict.label])}"
     if verdict.decision == "reject":
-        said = "no answer"
-    line = f"{said} -> {verdict.decision}"
+        shown = "no answer"
+    line = f"{shown} -> {verdict.decision}"
     return f"{line} ({'; '.join(verdict.reasons)})" if verdict.reasons else line
-
-
-def _error_line(name: str, reason: str) -> str:
-    return f"orthoedge: {printable(name)}: {reason}\n"
 
 
 def _json_line(record: dict[str, object]) -> str:
@@ -159,8 +109,8 @@ def _json_line(record: dict[str, object]) -> str:
     return msgspec.json.encode(record).decode() + "\n"
 
 
-def _text(path: Path | str) -> str:
-    """The path as Unicode; bytes of a name that are none come out as escapes."""
+def _unicode(path: Path | str) -> str:
+    """The path as Unicode; bytes of a name that are not UTF-8 become escapes."""
     return str(path).encode("utf-8", "backslashreplace").decode()
 
 

@@ -1,95 +1,164 @@
-"""Files predicted in several processes, each with a pipeline of its own."""
+"""Files predicted by one pipeline in this process, or by one in each of several."""
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import islice
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
-from orthoedge.cli.commands.predict.output import (
-    Answer,
-    Settings,
-    Task,
-    answer,
+from orthoedge.cli.commands.predict.output import FileOutput, failure_output, finding_output
+from orthoedge.cli.terminal import hold_stderr, printable
+from orthoedge.runtime.errors import (
+    DeadlineExceeded,
+    EngineError,
+    InputError,
+    MissingDependency,
 )
-from orthoedge.cli.terminal import printable
-from orthoedge.runtime.errors import EngineError
-from orthoedge.targets.cpu import available_cores
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from orthoedge.runtime.pipeline import Pipeline
+    from orthoedge.runtime.settings import BundleTrust
 
-
-_SHARE = 8  # files that a process is given at once: giving costs as much as a small file's CLAHE
+_SHARE = 8  # files per message: sending one costs as much as a small file's CLAHE
 # Seconds on top of the deadlines: for a process to start, to open its engine and to draw.
 _GRACE_S = 60.0
-_AHEAD = 2  # shares per process that are given out or wait for their turn to be printed
+_AHEAD = 2  # shares per process that are submitted or wait to be printed
 
 
-def answers_of(settings: Settings, tasks: Sequence[Task], jobs: int) -> Iterator[Answer]:
-    """Answers of `jobs` processes, in the order of the tasks; as each is done they go away.
+@dataclass(frozen=True)
+class Settings:
+    """Options that all files share."""
+
+    bundle: Path | None
+    trust: BundleTrust
+    target: str
+    precision: Literal["auto", "int8", "fp32", "fp16"]
+    threads: int | None
+    cache: Path | None
+    deadline_ms: float | None
+    memory_mb: float | None
+    as_json: bool
+    isolate: bool
+
+    def open(self) -> Pipeline:
+        """Open the pipeline; raises as `open_pipeline`."""
+        from orthoedge.runtime import SandboxedReader, SandboxLimits, read_image
+        from orthoedge.targets import CallLimits, EngineOptions, open_pipeline
+
+        usual = SandboxLimits()
+        seconds = usual.time_s if self.deadline_ms is None else self.deadline_ms / 1e3
+        sandbox = SandboxLimits(seconds, self.memory_mb or usual.memory_mb)
+        return open_pipeline(
+            self.bundle,
+            target=self.target,
+            precision=self.precision,
+            engine=EngineOptions(self.threads, self.cache),
+            limits=CallLimits(self.deadline_ms, self.memory_mb),
+            trust=self.trust,
+            reader=SandboxedReader(sandbox) if self.isolate else read_image,
+        )
+
+
+@dataclass(frozen=True)
+class Task:
+    """One file, and where its pictures go."""
+
+    path: Path
+    name: str
+    """What the file is called in the output."""
+    pictures: tuple[Path, ...] = ()
+    """Overlay and side-by-side; empty where no pictures are wanted."""
+
+
+def predict_file(pipeline: Pipeline, task: Task, as_json: bool) -> FileOutput:
+    """Predict one file and draw its pictures.
+
+    Raises:
+        EngineError: the engine failed, so that no other file can be predicted either.
+    """
+    try:
+        with hold_stderr() as printed:
+            radiograph, finding = pipeline.predict_with_image(task.path)
+    except (InputError, MissingDependency, DeadlineExceeded, OSError) as error:
+        return failure_output(task.name, error, as_json)
+    finding = replace(finding, notes=(*finding.notes, *(f"decoder: {it}" for it in printed)))
+    return finding_output(task.name, radiograph, finding, task.pictures, as_json)
+
+
+def predict_in_processes(
+    settings: Settings, tasks: Sequence[Task], jobs: int
+) -> Iterator[FileOutput]:
+    """Outputs in the order of the tasks, from `jobs` processes that end with the iteration.
 
     Args:
-        settings: of each process's pipeline; where `threads` is None the cores are shared out.
+        settings: for each process's pipeline; where `threads` is None the cores are divided.
         tasks: the files.
         jobs: processes, 1 or more.
 
     Raises:
         EngineError: the engine failed, or a process died; or where there is a deadline, it hangs.
     """
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
+
+    from orthoedge.targets.cpu import available_cores
+
     threads = settings.threads or max(1, available_cores() // jobs)
     settings = replace(settings, threads=threads)
-    # A process that was forked would share OpenCV's and the engine's locks with no thread to open
-    # them.
+    # A forked process would inherit OpenCV's and the engine's locks without the threads that
+    # release them.
     context = multiprocessing.get_context("spawn")
     others = set(multiprocessing.active_children())
-    waiting: deque[tuple[Sequence[Task], Future[list[Answer]]]] = deque()
-    share = min(_SHARE, -(-len(tasks) // jobs))
-    coming = (tasks[start : start + share] for start in range(0, len(tasks), share or 1))
+    pending: deque[tuple[Sequence[Task], Future[list[FileOutput]]]] = deque()
+    size = min(_SHARE, -(-len(tasks) // jobs))
+    shares = (tasks[start : start + size] for start in range(0, len(tasks), size or 1))
     with _no_interrupt():
         pool = ProcessPoolExecutor(jobs, context, _begin, (threads,))
     try:
         while True:
             with _no_interrupt():
-                for some in islice(coming, _AHEAD * jobs - len(waiting)):
-                    waiting.append((some, pool.submit(_answer, settings, some)))
-            if not waiting:
+                for share in islice(shares, _AHEAD * jobs - len(pending)):
+                    pending.append((share, pool.submit(_predict_share, settings, share)))
+            if not pending:
                 break
-            some, future = waiting[0]
-            _wait(future, some, settings.deadline_ms, jobs)
+            share, future = pending[0]
+            _wait(future, share, settings.deadline_ms, jobs)
             yield from future.result()
-            waiting.popleft()
+            pending.popleft()
     except BrokenProcessPool as error:
-        name = printable(waiting[0][0][0].name) if waiting else "the first file"
+        name = printable(pending[0][0][0].name) if pending else "the first file"
         raise EngineError(
             f"--jobs {jobs}: a process died, killed or out of memory; {name} and those after it "
             "have no answer; try fewer jobs"
         ) from error
     finally:
-        # Nobody waits for what is still being worked on: there is nothing, or it was interrupted.
+        # What is still running is not needed: all files are done, or the user interrupted.
         for process in set(multiprocessing.active_children()) - others:
             process.kill()
         pool.shutdown(cancel_futures=True)
 
 
 def _wait(
-    future: Future[list[Answer]], tasks: Sequence[Task], deadline_ms: float | None, jobs: int
+    future: Future[list[FileOutput]], tasks: Sequence[Task], deadline_ms: float | None, jobs: int
 ) -> None:
-    """Wait for the oldest share: it is being worked on, or is what a free process takes next.
+    """Wait for the oldest share, which a process is working on or takes next.
 
     Raises:
         EngineError: it takes longer than the deadlines of its files allow.
     """
+    from concurrent.futures import wait
+
     if deadline_ms is None:
         return
     limit = len(tasks) * deadline_ms / 1e3 + _GRACE_S
@@ -102,7 +171,7 @@ def _wait(
 
 @contextmanager
 def _no_interrupt() -> Iterator[None]:
-    """Let what is started meanwhile never see Ctrl-C, which a terminal sends to all; this does."""
+    """Block SIGINT in processes started meanwhile: a terminal sends it to all of them."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -118,7 +187,9 @@ def _begin(threads: int) -> None:
 
 
 def _end_with_parent() -> None:
-    """A parent that was killed cannot end its processes; they would wait for ever."""
+    """End this process when its parent is killed; otherwise it would wait for ever."""
+    import multiprocessing
+
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
@@ -130,5 +201,5 @@ def _pipeline(settings: Settings) -> Pipeline:
     return settings.open()
 
 
-def _answer(settings: Settings, tasks: Sequence[Task]) -> list[Answer]:
-    return [answer(_pipeline(settings), task, settings.as_json) for task in tasks]
+def _predict_share(settings: Settings, tasks: Sequence[Task]) -> list[FileOutput]:
+    return [predict_file(_pipeline(settings), task, settings.as_json) for task in tasks]

@@ -12,6 +12,7 @@ from orthoedge.cli.main import main
 from orthoedge.runtime.bundles.bundle import read_bundle
 from orthoedge.runtime.bundles.signature import read_key
 from orthoedge.runtime.errors import ConfigError
+from orthoedge.runtime.settings import BundleTrust
 from tests.helpers.hostile.mutations import contents, write
 from tests.helpers.signers import KEY, PRIVATE, signed
 
@@ -35,7 +36,7 @@ def test_signed_and_verified_by_the_command_line(small_bundle, tmp_path, keys, c
     assert main(["bundle", "verify", str(bundle), "--key", str(keys), "--oldest", "0.1"]) == 1
     assert main(["verify", str(bundle), "--key", str(keys), "--target", "portable"]) == 0
     signer = read_key(keys)
-    assert read_bundle(bundle, signer).sha256 == small_bundle.sha256
+    assert read_bundle(bundle, trust=BundleTrust(public_key=signer)).sha256 == small_bundle.sha256
     assert set(contents(bundle)) == set(contents(small_bundle.path)) | {"signature.json"}
     said = "".join(capsys.readouterr())
     assert signer.hex() in said
@@ -102,12 +103,11 @@ def test_without_cryptography_a_signed_bundle_is_read_only_where_no_key_is_pinne
         "import sys; sys.modules['cryptography'] = None\n"
         f"sys.path.insert(0, {str(ROOT / '.typing')!r})\n"
         "from pathlib import Path; from orthoedge.cli.main import main\n"
-        "from orthoedge.runtime.bundles.bundle import read_bundle\n"
-        "from orthoedge.runtime.errors import MissingDependency\n"
+        "from orthoedge.runtime import BundleTrust, MissingDependency, read_bundle\n"
         f"bundle = read_bundle(Path({str(path)!r}))\n"
-        f"key = bytes.fromhex({KEY.hex()!r})\n"
-        "pinned = lambda: read_bundle(bundle.path, key)\n"
-        "for check in (lambda: bundle.check_trust(key, ''), pinned):\n"
+        f"trust = BundleTrust(bytes.fromhex({KEY.hex()!r}))\n"
+        "pinned = lambda: read_bundle(bundle.path, trust=trust)\n"
+        "for check in (lambda: bundle.check_trust(trust), pinned):\n"
         "    try: check()\n"
         "    except MissingDependency as error: print(error.args[1])\n"
         "print(bundle.signer)\n"

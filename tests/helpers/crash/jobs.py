@@ -147,18 +147,21 @@ def _bundle(inputs: Path, folder: Path) -> None:
 
 def _compile(inputs: Path, folder: Path) -> None:
     from orthoedge.runtime.bundles.bundle import read_bundle
+    from orthoedge.runtime.settings import EngineOptions
     from orthoedge.targets.x86.engine import OpenVinoEngine
 
     bundle = read_bundle(inputs / "small")
     size = bundle.manifest.graph.size
-    OpenVinoEngine(bundle.model("int8"), size, "int8", 1, folder).run(bundle.golden_images())
+    engine = OpenVinoEngine(bundle.model("int8"), size, "int8", EngineOptions(1, folder))
+    engine.run(bundle.golden_images())
 
 
 def _precision(inputs: Path, folder: Path) -> None:
     from orthoedge.runtime.bundles.bundle import read_bundle
+    from orthoedge.runtime.settings import EngineOptions
     from orthoedge.targets.x86.precision import measure_precision
 
-    measure_precision(read_bundle(inputs / "small"), 1, folder)
+    measure_precision(read_bundle(inputs / "small"), EngineOptions(1, folder))
 
 
 def _plan(inputs: Path, folder: Path) -> None:

@@ -31,7 +31,7 @@ def said_of(pipeline, path, drawers=()):
         with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")
             try:
-                radiograph, finding = pipeline.predict(path)
+                radiograph, finding = pipeline.predict_with_image(path)
                 text = finding.to_json().decode() + repr(finding)
                 pictures = b"".join(to_png(draw(radiograph, finding)) for draw in drawers)
             except OrthoEdgeError as error:

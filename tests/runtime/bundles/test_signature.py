@@ -117,7 +117,7 @@ def test_versions_are_compared_number_by_number(version, oldest, fits):
 
 @pytest.mark.parametrize("oldest", ["v1", "1.x", " 1", "1\n", "-1", "1..2"])
 def test_an_oldest_version_that_is_none_is_refused(oldest):
-    with pytest.raises(ConfigError, match="oldest version: expected numbers with dots"):
+    with pytest.raises(ConfigError, match="min_version must be numbers with dots"):
         check_version("1", oldest)
 
 

@@ -151,13 +151,13 @@ def test_nothing_of_the_working_folder_is_imported(tmp_path, monkeypatch):
 def test_a_pipeline_reads_with_it(small_bundle, reader):
     from orthoedge.targets import open_engine
 
-    pipeline = Pipeline(small_bundle, open_engine(small_bundle, "portable", "fp32"))
-    here = pipeline(GREY)
-    pipeline.read = reader
-    there = pipeline(GREY)
+    engine = open_engine(small_bundle, "portable", "fp32")
+    pipeline = Pipeline(small_bundle, engine, reader=reader)
+    here, there = Pipeline(small_bundle, engine)(GREY), pipeline(GREY)
     assert there.verdict == here.verdict
     assert np.array_equal(there.saliency_map, here.saliency_map)
-    assert all(isinstance(it.verdict.label, str) for it in pipeline.map([GREY] * 6, workers=3))
+    results = pipeline.map_results([GREY] * 6, workers=3)
+    assert all(isinstance(result.verdict.label, str) for result in results)
 
 
 @pytest.mark.usefixtures("importable")

@@ -14,12 +14,13 @@ import pytest
 from orthoedge.runtime.bundles.bundle import SAMPLES, model_file
 from orthoedge.runtime.errors import (
     BundleError,
+    ConfigError,
     DeadlineExceeded,
     EngineError,
     MissingDependency,
 )
 from orthoedge.runtime.pipeline import Pipeline
-from orthoedge.targets import check_target, open_engine, open_pipeline
+from orthoedge.targets import CallLimits, EngineOptions, check_target, open_engine, open_pipeline
 from orthoedge.targets.jetson.device import Device
 from orthoedge.targets.jetson.engine import TensorRtEngine
 from orthoedge.targets.jetson.tensorrt_module import Modules
@@ -39,22 +40,24 @@ def store(tmp_path):
 
 
 def test_a_finding_comes_from_tensorrt_and_says_so(jetpack, small_bundle, store):
-    pipeline = open_pipeline(small_bundle, "jetson", cache=store)
+    pipeline = open_pipeline(small_bundle, target="jetson", engine=EngineOptions(cache=store))
     ran = pipeline(PIXELS).provenance
     assert (ran.engine, ran.precision, ran.isa, ran.fallback) == ("tensorrt", "int8", "sm_87", "")
     assert ran.engine_version == {"JetPack 6.2": "10.3.0", "JetPack 7.2": "11.4.0"}[jetpack]
     assert len(list(store.glob("*.tensorrt"))) == 1
     standin_gpu.BOOKS.deserialized = 0
-    again = open_pipeline(small_bundle, "jetson", "int8", cache=store)
+    again = open_pipeline(
+        small_bundle, target="jetson", precision="int8", engine=EngineOptions(cache=store)
+    )
     assert again(PIXELS).probabilities == pipeline(PIXELS).probabilities
     assert standin_gpu.BOOKS.deserialized == 1, "taken from the store by this process alone"
 
 
 def test_a_finding_tells_of_a_plan_that_was_damaged(jetpack, small_bundle, store):
-    first = open_pipeline(small_bundle, "jetson", cache=store)(PIXELS)
+    first = open_pipeline(small_bundle, target="jetson", engine=EngineOptions(cache=store))(PIXELS)
     (file,) = store.glob("*.tensorrt")
     file.write_bytes(file.read_bytes()[:-1])
-    second = open_pipeline(small_bundle, "jetson", cache=store)(PIXELS)
+    second = open_pipeline(small_bundle, target="jetson", engine=EngineOptions(cache=store))(PIXELS)
     assert second.probabilities == first.probabilities
     (note,) = set(second.notes) - set(first.notes)
     assert note.startswith(f"engine plan made anew: {file.name} is damaged")
@@ -86,7 +89,7 @@ def test_without_a_gpu_the_cpu_answers_and_says_why(jetpack, gpu, small_bundle, 
     gpu(**fault)
     with pytest.raises(EngineError, match=reason):
         open_engine(small_bundle, "jetson")
-    pipeline = open_pipeline(small_bundle, "jetson", "fp32")
+    pipeline = open_pipeline(small_bundle, target="jetson", precision="fp32")
     ran = pipeline(PIXELS).provenance
     assert (ran.engine, ran.precision) == ("openvino", "fp32")
     assert ran.fallback.startswith("target jetson: ")
@@ -100,21 +103,21 @@ def test_without_tensorrt_the_cpu_answers_and_says_why(small_bundle, monkeypatch
         check_target("jetson")
     with pytest.raises(MissingDependency, match="JetPack"):
         open_engine(small_bundle, "jetson")
-    ran = open_pipeline(small_bundle, "jetson")(PIXELS).provenance
+    ran = open_pipeline(small_bundle, target="jetson")(PIXELS).provenance
     assert (ran.engine, ran.precision) == ("openvino", "int8")
     assert ran.fallback.startswith("target jetson: tensorrt is not installed")
 
 
 def test_without_openvino_the_portable_engine_is_the_spare(small_bundle, monkeypatch):
     hide(monkeypatch, "tensorrt", "openvino")
-    ran = open_pipeline(small_bundle, "jetson")(PIXELS).provenance
+    ran = open_pipeline(small_bundle, target="jetson")(PIXELS).provenance
     assert (ran.engine, ran.precision) == ("onnxruntime", "int8")
 
 
 def test_without_any_engine_both_reasons_are_told(small_bundle, monkeypatch):
     hide(monkeypatch, "tensorrt", "openvino", "onnxruntime")
     with pytest.raises(EngineError, match=r"tensorrt is not installed.*; and no CPU engine: onnxr"):
-        open_pipeline(small_bundle, "jetson")
+        open_pipeline(small_bundle, target="jetson")
 
 
 def hide(monkeypatch, *packages):
@@ -128,21 +131,23 @@ def hide(monkeypatch, *packages):
 def test_bad_input_is_no_reason_to_fall_back(small_bundle, monkeypatch):
     hide(monkeypatch, "tensorrt")
     with pytest.raises(BundleError, match=r"holds no model\.bf16\.onnx"):
-        open_pipeline(small_bundle, "jetson", "bf16")
-    with pytest.raises(EngineError, match="streams: expected 1 or more"):
-        open_pipeline(small_bundle, "jetson", streams=0)
+        open_pipeline(small_bundle, target="jetson", precision="bf16")
+    with pytest.raises(ConfigError, match="streams must be >= 1"):
+        open_pipeline(small_bundle, target="jetson", engine=EngineOptions(streams=0))
 
 
 @pytest.mark.parametrize("jetpack", ["JetPack 6.2"], indirect=True)
 def test_a_gpu_lost_in_the_middle_is_replaced_once_for_all_threads(jetpack, gpu, small_bundle):
-    pipeline = open_pipeline(small_bundle, "jetson")
+    pipeline = open_pipeline(small_bundle, target="jetson")
     pictures = [np.roll(PIXELS, shift, 1) for shift in range(8)]
-    expected = [open_pipeline(small_bundle, "x86", "int8")(picture) for picture in pictures]
+    expected = [
+        open_pipeline(small_bundle, target="x86", precision="int8")(picture) for picture in pictures
+    ]
     assert pipeline(PIXELS).provenance.engine == "tensorrt"
     standin_gpu.FAULTS.runs = standin_gpu.BOOKS.runs + 3
     opened = []
-    spare = pipeline._spare
-    pipeline._spare = lambda: opened.append(1) or spare()
+    spare = pipeline._open_fallback
+    pipeline._open_fallback = lambda: opened.append(1) or spare()
     with ThreadPoolExecutor(8) as pool:
         findings = [*pool.map(pipeline, pictures), *pool.map(pipeline, pictures)]
     engines = [finding.provenance.engine for finding in findings]
@@ -179,14 +184,14 @@ def test_a_spare_that_cannot_be_opened_is_told_with_the_first_reason(small_bundl
     def spare():
         raise MissingDependency("onnxruntime", "portable", "target portable")
 
-    pipeline = Pipeline(small_bundle, Failing(EngineError("it broke")), spare=spare)
-    with pytest.raises(EngineError, match="it broke; and the spare engine: onnxruntime is not"):
+    pipeline = Pipeline(small_bundle, Failing(EngineError("it broke")), fallback=spare)
+    with pytest.raises(EngineError, match="it broke; and the fallback engine: onnxruntime is not"):
         pipeline(PIXELS)
 
 
 def test_a_spare_that_fails_too_has_no_spare(small_bundle):
     spares = [Failing(EngineError("so did this"))]
-    pipeline = Pipeline(small_bundle, Failing(EngineError("it broke")), spare=spares.pop)
+    pipeline = Pipeline(small_bundle, Failing(EngineError("it broke")), fallback=spares.pop)
     for _ in range(2):  # a second spare would be one too many to pop
         with pytest.raises(EngineError, match="so did this"):
             pipeline(PIXELS)
@@ -194,7 +199,12 @@ def test_a_spare_that_fails_too_has_no_spare(small_bundle):
 
 def test_an_overrun_is_no_reason_to_take_the_spare(small_bundle):
     engine = Failing(DeadlineExceeded("too late"))
-    pipeline = Pipeline(small_bundle, engine, deadline_ms=6e4, spare=lambda: pytest.fail("opened"))
+    pipeline = Pipeline(
+        small_bundle,
+        engine,
+        fallback=lambda: pytest.fail("opened"),
+        limits=CallLimits(deadline_ms=6e4),
+    )
     with pytest.raises(DeadlineExceeded):
         pipeline(PIXELS)
     assert pipeline.engine is engine
@@ -206,7 +216,7 @@ def test_the_spare_keeps_the_deadline(small_bundle):
         pipeline._deadline_ms = 6e4
         return engine
 
-    pipeline = Pipeline(small_bundle, Failing(EngineError("it broke")), spare=spare)
+    pipeline = Pipeline(small_bundle, Failing(EngineError("it broke")), fallback=spare)
     pipeline._deadline_ms = 6e4
     ran = pipeline(PIXELS).provenance
     assert (ran.engine, ran.fallback) == ("onnxruntime", "it broke")
@@ -227,14 +237,14 @@ def test_fp16_is_for_jetson(with_half):
 
 def test_fp16_falls_back_to_fp32(with_half, monkeypatch):
     hide(monkeypatch, "tensorrt")
-    ran = open_pipeline(with_half, "jetson", "fp16")(PIXELS).provenance
+    ran = open_pipeline(with_half, target="jetson", precision="fp16")(PIXELS).provenance
     assert (ran.engine, ran.precision) == ("openvino", "fp32")
     assert "tensorrt is not installed" in ran.fallback
 
 
 @pytest.mark.parametrize("jetpack", ["JetPack 7.2"], indirect=True)
 def test_fp16_is_decided_with_the_calibration_of_fp32(jetpack, with_half):
-    finding = open_pipeline(with_half, "jetson", "fp16")(PIXELS)
+    finding = open_pipeline(with_half, target="jetson", precision="fp16")(PIXELS)
     assert (finding.provenance.engine, finding.provenance.precision) == ("tensorrt", "fp16")
     wanted = with_half.manifest.calibration["fp32"]
     assert finding.thresholds.temperature == wanted.temperature
@@ -248,6 +258,6 @@ def test_nvidias_own_packages_without_a_driver_are_no_gpu(small_bundle, tmp_path
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(EngineError, match="cudaStreamCreateWithFlags: cudaError"):
         TensorRtEngine(b"", 32, "int8", NO_DEVICE, Modules("tensorrt_rtx"))
-    ran = open_pipeline(small_bundle, "jetson")(PIXELS).provenance
+    ran = open_pipeline(small_bundle, target="jetson")(PIXELS).provenance
     assert (ran.engine, ran.precision) == ("openvino", "int8")
     assert "no CUDA driver is installed" in ran.fallback

@@ -30,11 +30,11 @@ def test_a_run_of_other_labels_or_another_preprocessing_is_refused(tiny_run, sma
 @pytest.mark.slow
 def test_the_run_that_a_bundle_came_from_is_its_reference(tiny_run, tiny_bundle):
     from orthoedge.runtime.bundles.bundle import read_bundle
-    from orthoedge.targets import open_model
+    from orthoedge.targets import EngineOptions, open_model
 
     bundle = read_bundle(tiny_bundle)
     size = bundle.manifest.graph.size
     for found in (open_reference(tiny_run, bundle), random_ensemble(bundle)):
-        engine = open_model(found.model, size, "portable", "fp32", threads=1)
+        engine = open_model(found.model, size, "portable", "fp32", options=EngineOptions(threads=1))
         logits = engine.run(bundle.golden_images()[:1]).logits
         assert logits.shape == (1, bundle.manifest.graph.classes)

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from orthoedge.cli.commands.predict import workers
-from orthoedge.cli.commands.predict.output import Settings, Task
+from orthoedge.cli.commands.predict.workers import Settings, Task
 from orthoedge.cli.main import main
 from orthoedge.runtime import errors
 from orthoedge.runtime.errors import EngineError
@@ -149,7 +149,7 @@ def test_a_worker_that_hangs_is_not_waited_for_for_ever(monkeypatch):
     tasks = [Task(Path(name), name) for name in "abcd"]
     others = set(multiprocessing.active_children())
     with pytest.raises(EngineError, match=r"a process hangs; a and .* no answer after 0\.7 s"):
-        next(workers.answers_of(settings, tasks, 2))
+        next(workers.predict_in_processes(settings, tasks, 2))
     assert set(multiprocessing.active_children()) == others
 
 

@@ -24,7 +24,7 @@ def test_two_hundred_planted_identifiers_are_in_nothing_that_the_library_says(
 ):
     folder, inside, outside = archive
     assert len({*inside, *outside}) == 200
-    pipeline = open_pipeline(small_bundle, "portable", "fp32")
+    pipeline = open_pipeline(small_bundle, target="portable", precision="fp32")
     said = b"".join(said_of(pipeline, path) for path in sorted(folder.iterdir()))
     printed = "".join(capfd.readouterr()).encode()
     assert b"MONOCHROME" in said  # that it was heard at all

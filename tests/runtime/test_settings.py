@@ -1,0 +1,138 @@
+"""The settings dataclasses, and the old form of the functions that take them."""
+
+import inspect
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from orthoedge.runtime.bundles.bundle import EMBEDDED, read_bundle
+from orthoedge.runtime.errors import BundleError, ConfigError, IntegrityError, OrthoEdgeError
+from orthoedge.runtime.image_io.reader import read_image
+from orthoedge.runtime.pipeline import Pipeline
+from orthoedge.runtime.settings import BundleTrust, CallLimits, EngineOptions
+from orthoedge.targets import choose_precision, open_engine, open_model, open_pipeline
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("kind", "setting", "message"),
+    [
+        (EngineOptions, {"threads": 0}, "threads must be >= 1, got 0"),
+        (EngineOptions, {"streams": 0}, "streams must be >= 1, got 0"),
+        (EngineOptions, {"cache": "folder"}, "cache must be a pathlib.Path, got 'folder'"),
+        (CallLimits, {"deadline_ms": -1}, "deadline_ms must be > 0, got -1"),
+        (CallLimits, {"deadline_ms": float("nan")}, "deadline_ms must be > 0, got nan"),
+        (CallLimits, {"memory_mb": 0}, "memory_mb must be > 0, got 0"),
+        (BundleTrust, {"public_key": b"short"}, "public_key must be 32 bytes, got 5"),
+        (BundleTrust, {"min_version": "new"}, "min_version must be numbers with dots, got 'new'"),
+    ],
+)
+def test_a_wrong_setting_is_refused_with_its_name_and_value(kind, setting, message):
+    with pytest.raises(ConfigError) as raised:
+        kind(**setting)
+    assert str(raised.value) == message
+
+
+@pytest.mark.parametrize("kind", [EngineOptions, CallLimits, BundleTrust])
+def test_settings_have_defaults_cannot_change_and_are_described_where_they_stand(kind):
+    with pytest.raises(AttributeError):
+        kind().threads = 1
+    source = inspect.getsource(kind)
+    assert source.count('"""') >= 2 * (1 + len(inspect.signature(kind).parameters))
+    assert "see `" not in source
+
+
+@pytest.fixture
+def deprecated():
+    """Every warning is an error but the one that is expected."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield lambda form: pytest.warns(DeprecationWarning, match=form)
+
+
+def test_the_old_arguments_of_a_pipeline_still_work(small_bundle, tmp_path, deprecated):
+    with deprecated(r"write target=portable, precision=fp32, engine=EngineOptions\(threads=1, "):
+        old = open_pipeline(small_bundle, "portable", "fp32", 1)
+    new = open_pipeline(
+        small_bundle, target="portable", precision="fp32", engine=EngineOptions(threads=1)
+    )
+    before, now = old(PIXELS), new(PIXELS)
+    assert (before.verdict, before.provenance) == (now.verdict, now.provenance)
+    with deprecated(r"write limits=CallLimits.* in place of deadline_ms, memory_mb"):
+        limited = open_pipeline(small_bundle, target="portable", deadline_ms=2e4, memory_mb=9.0)
+    assert limited._limits == CallLimits(2e4, 9.0)
+    with deprecated("in place of threads, cache, streams"):
+        cached = open_pipeline(small_bundle, precision="fp32", threads=2, cache=tmp_path, streams=2)
+    assert cached.engine.native.get_property("NUM_STREAMS") == 2
+    assert list(tmp_path.iterdir())
+    with deprecated("in place of deadline_ms"):
+        assert Pipeline(small_bundle, new.engine, deadline_ms=5)._limits == CallLimits(5)
+
+
+def test_the_old_arguments_of_trust_still_count(deprecated):
+    with deprecated("trust=BundleTrust"), pytest.raises(BundleError, match="older than 9"):
+        open_pipeline(oldest="9")
+    with deprecated("trust=BundleTrust"), pytest.raises(IntegrityError, match="must be signed by"):
+        open_pipeline(key=bytes(32))
+    with deprecated("trust=BundleTrust"), pytest.raises(IntegrityError, match="must be signed by"):
+        read_bundle(EMBEDDED, bytes(32))
+
+
+def test_the_old_arguments_of_engines_still_work(small_bundle, deprecated):
+    with deprecated(r"options=EngineOptions\(threads=1"):
+        assert open_engine(small_bundle, "portable", "fp32", 1).threads == 1
+    with deprecated(r"options=EngineOptions\(threads=1"):
+        model = small_bundle.model("fp32")
+        assert open_model(model, 32, "portable", "fp32", threads=1).threads == 1
+    with deprecated("options=EngineOptions"):
+        choose_precision("portable", None, 1)
+
+
+def test_what_was_never_an_argument_is_a_type_error(small_bundle):
+    with pytest.raises(TypeError, match="thread"):
+        open_pipeline(small_bundle, thread=1)
+    with (
+        pytest.raises(TypeError, match="multiple values"),
+        pytest.warns(DeprecationWarning, match="engine="),
+    ):
+        open_pipeline(small_bundle, threads=1, engine=EngineOptions())
+    with pytest.raises(TypeError, match="positional"):
+        open_engine(small_bundle, "x86", "fp32", 1, None, 1, 1)
+
+
+def test_help_shows_the_new_form():
+    form = str(inspect.signature(open_pipeline))
+    assert "deadline_ms=None" in form
+    assert "args" not in form
+    assert "see `" not in open_pipeline.__doc__
+
+
+def test_a_pipeline_reads_with_the_reader_it_is_given(small_bundle, deprecated):
+    engine = open_engine(small_bundle, "portable", "fp32")
+    asked = []
+
+    def reader(source, *, memory_mb):
+        asked.append((source, memory_mb))
+        return read_image(source, memory_mb=memory_mb)
+
+    path = next(iter(sorted((EMBEDDED.parent / "samples").glob("*.png"))))
+    pipeline = Pipeline(small_bundle, engine, reader=reader, limits=CallLimits(memory_mb=50))
+    radiograph, finding = pipeline.predict_with_image(path)
+    assert asked == [(path, 50)]
+    assert np.array_equal(radiograph.pixels, read_image(path).pixels)
+    assert pipeline.predict(path).verdict == pipeline(path).verdict == finding.verdict
+    with deprecated("reader="):
+        pipeline.read = read_image
+    pipeline(path)
+    assert len(asked) == 3
+
+
+def test_map_is_the_old_name_of_map_results(small_bundle, deprecated):
+    pipeline = Pipeline(small_bundle, open_engine(small_bundle, "portable", "fp32"))
+    with deprecated("map_results"):
+        (finding, error) = pipeline.map([PIXELS, Path("absent")], 1)
+    assert finding.verdict == pipeline(PIXELS).verdict
+    assert isinstance(error, OrthoEdgeError)
