@@ -10,7 +10,7 @@ import pytest
 
 from orthoedge.runtime.errors import InputError
 from orthoedge.runtime.overlay import layout
-from orthoedge.runtime.overlay.caption import Entry, draw
+from orthoedge.runtime.overlay.caption import Entry, draw_caption
 from orthoedge.runtime.overlay.overlay import (
     draw_heat_map,
     overlay,
@@ -30,9 +30,9 @@ def said(monkeypatch):
 
     def spy(given, *rest):
         entries[:] = given
-        return draw(given, *rest)
+        return draw_caption(given, *rest)
 
-    monkeypatch.setattr(layout, "draw", spy)
+    monkeypatch.setattr(layout, "draw_caption", spy)
     return entries
 
 
