@@ -1,4 +1,4 @@
-"""The words can be read on a 7-inch screen, none is cut, and none lies on the radiograph."""
+"""The caption is readable on a 7-inch screen, is never cut, and never covers the radiograph."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ def millimetres(picture: np.ndarray, unit: float) -> float:
     "shape", [(32, 32), (512, 512), (1250, 1000), (1000, 1250), (2400, 300), (300, 2400)]
 )
 def test_a_small_letter_is_two_and_a_half_millimetres_high_on_a_7_inch_screen(
-    answer, units, picture, reasons, shape
+    make_finding, units, picture, reasons, shape
 ):
     given = {"decision": "refer", "reasons": reasons} if reasons else {}
-    finding = answer(np.full(shape, 90, np.uint8), spacing=(0.1, 0.1), **given)
+    finding = make_finding(np.full(shape, 90, np.uint8), spacing=(0.1, 0.1), **given)
     drawn = picture(*finding)
     assert millimetres(drawn, units[-1]) >= 2.49  # sizes are whole pixels
     assert units[-1] >= 10  # letters of fewer pixels run together
@@ -103,9 +103,9 @@ def test_letters_the_font_lacks_become_question_marks():
     )
 
 
-def test_more_words_than_a_screen_holds_make_a_higher_picture_and_are_not_cut(answer, units):
+def test_more_words_than_a_screen_holds_make_a_higher_picture_and_are_not_cut(make_finding, units):
     reasons = ("many words " * 120,)
-    finding = answer(np.full((512, 512), 90, np.uint8), decision="refer", reasons=reasons)
+    finding = make_finding(np.full((512, 512), 90, np.uint8), decision="refer", reasons=reasons)
     for picture in (overlay, side_by_side):
         drawn = picture(*finding)
         rows, columns = drawn.shape[:2]
