@@ -132,7 +132,8 @@ def find_collimated_field(pixels: Pixels) -> tuple[int, int, int, int]:
 
     A margin is a strip along one side in which 90 % of the pixels are white (unexposed) or 99 % are
     black (a shutter). Margins that do not run along a whole side, such as those of a rotated
-    collimator, are not removed.
+    collimator, are not removed. Margins are cropped, never blanked: blanking white areas at the
+    border would blank an overexposed limb too.
 
     Returns:
         x0, y0, x1, y1 in pixels, end exclusive; the whole image if there is no margin, or if less

@@ -160,7 +160,7 @@ def read_bundle(path: Path, key: bytes | None = None, oldest: str = "") -> Bundl
 
 def _read(source: Folder | Zip, path: Path, key: bytes | None, oldest: str) -> Bundle:
     data, names = source.read(MANIFEST, _MANIFEST_LIMIT), source.names()
-    signer = _signer(source, names, data, key)
+    signer = _signer(source, names, data, key)  # before untrusted JSON is decoded
     signature.check_signer(signer, key)
     manifest = decode_manifest(data)
     signature.check_version(manifest.version, oldest)

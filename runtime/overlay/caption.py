@@ -15,12 +15,7 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from orthoedge.runtime.overlay.colormap import (
-    LINE,
-    Picture,
-    colorize,
-    draw_lines,
-)
+from orthoedge.runtime.overlay.colormap import LINE, Picture, colorize, draw_lines
 
 Mark = Literal["", "report", "refer", "reject", "colours", "ruler"]
 

@@ -15,12 +15,7 @@ import numpy.typing as npt
 from orthoedge.runtime.decision import percentage
 from orthoedge.runtime.errors import InputError, OrthoEdgeError
 from orthoedge.runtime.image_io.radiograph import Radiograph
-from orthoedge.runtime.overlay.caption import (
-    BACKGROUND,
-    Entry,
-    line_width,
-    round_length,
-)
+from orthoedge.runtime.overlay.caption import BACKGROUND, Entry, line_width, round_length
 from orthoedge.runtime.overlay.colormap import (
     Heat,
     Picture,

@@ -10,12 +10,7 @@ from pathlib import Path
 import pytest
 
 from orthoedge.runtime import atomic_files
-from orthoedge.runtime.atomic_files import (
-    atomic,
-    staging,
-    together,
-    write_atomic,
-)
+from orthoedge.runtime.atomic_files import atomic, staging, together, write_atomic
 from tests.helpers.crash.campaign import campaign
 
 ROOT = Path(__file__).parents[2]

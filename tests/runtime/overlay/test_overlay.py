@@ -11,12 +11,7 @@ import pytest
 from orthoedge.runtime.errors import InputError
 from orthoedge.runtime.overlay import layout
 from orthoedge.runtime.overlay.caption import Entry, draw_caption
-from orthoedge.runtime.overlay.overlay import (
-    draw_heat_map,
-    overlay,
-    side_by_side,
-    to_png,
-)
+from orthoedge.runtime.overlay.overlay import draw_heat_map, overlay, side_by_side, to_png
 from orthoedge.runtime.preprocess import LetterboxTransform
 
 COLD = np.zeros((7, 7), np.float32)
