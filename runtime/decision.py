@@ -1,4 +1,4 @@
-"""From logits to what is said: probabilities, the set of plausible labels, and a decision."""
+"""The decision on one image: calibrated probabilities, conformal label set, report or refer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Decision = Literal["report", "refer", "reject"]
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the numbers amount to."""
+    """The decision on one image with its probabilities and reasons."""
 
     label: str
     """The most probable label."""
@@ -28,7 +28,7 @@ class Verdict:
     label_set: tuple[str, ...]
     """Labels that cannot be ruled out, most probable first; alert labels are never dropped."""
     out_of_distribution: float
-    """How unlike the training images: 0 = the median of such images, 1 = the threshold."""
+    """Out-of-distribution score: 0 = the median of calibration images, 1 = the threshold."""
     decision: Decision
     reasons: tuple[str, ...]
     """Why it is not `report`; empty where it is."""
@@ -36,8 +36,8 @@ class Verdict:
 
 def decide(
     logits: npt.NDArray[np.float32],
-    distance: float,
-    faults: Sequence[QualityIssue],
+    ood_score: float,
+    issues: Sequence[QualityIssue],
     labels: tuple[str, ...],
     alert_labels: tuple[str, ...],
     calibration: Calibration,
@@ -46,11 +46,11 @@ def decide(
 
     Args:
         logits: float32 (C,), before temperature.
-        distance: of the image, from a `OodScore`.
-        faults: what was found before inference.
+        ood_score: of the image, from an `OodScore`.
+        issues: from `check_image_quality`.
         labels: C names.
-        alert_labels: those never dropped silently from the set.
-        calibration: that of the precision which ran.
+        alert_labels: labels that are never dropped silently from the set.
+        calibration: for the precision that ran.
     """
     probabilities = dict(zip(labels, _softmax(logits, calibration.temperature), strict=True))
     ranked = sorted(labels, key=lambda label: -probabilities[label])
@@ -61,25 +61,25 @@ def decide(
         or probabilities[label] >= 1 - calibration.conformal_quantile
         or (label in alert_labels and probabilities[label] >= calibration.operating_points[label])
     )
-    rejected = [fault.reason for fault in faults if fault.decision == "reject"]
-    if distance > calibration.out_of_distribution.reject:
+    rejected = [issue.reason for issue in issues if issue.decision == "reject"]
+    if ood_score > calibration.out_of_distribution.reject:
         rejected.append("not like a bone radiograph of the kind it was trained on")
-    if rejected:  # doubts about an answer that is not given would only distract
-        return Verdict(ranked[0], probabilities, label_set, distance, "reject", tuple(rejected))
-    reasons = [fault.reason for fault in faults]
+    if rejected:  # reasons to refer would only distract
+        return Verdict(ranked[0], probabilities, label_set, ood_score, "reject", tuple(rejected))
+    reasons = [issue.reason for issue in issues]
     if len(label_set) > 1:
         reasons.append(f"cannot rule out {' or '.join(label_set[1:])}")
-    confident = calibration.operating_points[ranked[0]], 1 - calibration.conformal_quantile
-    if probabilities[ranked[0]] < max(confident):
+    required = calibration.operating_points[ranked[0]], 1 - calibration.conformal_quantile
+    if probabilities[ranked[0]] < max(required):
         reasons.append(f"{ranked[0]} is below the calibrated confidence")
-    if distance > 1:
+    if ood_score > 1:
         reasons.append("unlike the images it was trained on")
     decision: Decision = "refer" if reasons else "report"
-    return Verdict(ranked[0], probabilities, label_set, distance, decision, tuple(reasons))
+    return Verdict(ranked[0], probabilities, label_set, ood_score, decision, tuple(reasons))
 
 
 def _softmax(logits: npt.NDArray[np.float32], temperature: float) -> list[float]:
-    """Of so few numbers that numpy would take longer."""
+    """Softmax of a few numbers, for which numpy is slower."""
     scaled = [logit / temperature for logit in logits.tolist()]
     highest = max(scaled)
     exponents = [math.exp(value - highest) for value in scaled]
@@ -88,36 +88,36 @@ def _softmax(logits: npt.NDArray[np.float32], temperature: float) -> list[float]
 
 
 def threshold_margins(verdict: Verdict, calibration: Calibration) -> dict[str, float]:
-    """How far each number that `decide` compares lies above its threshold; negative: below.
+    """Compute how far each number that `decide` compares is above its threshold; negative: below.
 
-    Two verdicts of one calibration say the same unless one of these changes its sign. Probabilities
-    are in their own units, the distance from the training images in units of each threshold. Of the
-    two most probable labels one gains what the other loses, so their threshold lies half-way.
+    Two verdicts with the same calibration agree unless one of these changes its sign. Probabilities
+    are in their own units, the out-of-distribution score in units of each threshold. Of the two
+    most probable labels one gains what the other loses, so their threshold is half-way.
     """
-    distance = verdict.out_of_distribution
-    found = {
-        "out of distribution": distance - 1,
-        "reject": distance / calibration.out_of_distribution.reject - 1,
+    ood_score = verdict.out_of_distribution
+    margins = {
+        "out of distribution": ood_score - 1,
+        "reject": ood_score / calibration.out_of_distribution.reject - 1,
     }
     for label, probability in verdict.probabilities.items():
         others = (p for other, p in verdict.probabilities.items() if other != label)
-        found[f"{label} first"] = (probability - max(others)) / 2
-        found[f"{label} in the set"] = probability - (1 - calibration.conformal_quantile)
-        found[f"{label} confident"] = probability - calibration.operating_points[label]
-    return found
+        margins[f"{label} first"] = (probability - max(others)) / 2
+        margins[f"{label} in the set"] = probability - (1 - calibration.conformal_quantile)
+        margins[f"{label} confident"] = probability - calibration.operating_points[label]
+    return margins
 
 
 def percentage(probability: float) -> str:
-    """A probability in words: no network is certain, and rounding must not say that one is."""
+    """Format a probability; rounding must not make it look certain."""
     return f"{probability:.1%}" if probability < 0.9995 else "over 99.9%"
 
 
 class OodScore:
-    """How unlike the training images an image is, in units of the threshold.
+    """Out-of-distribution score of an image, in units of the threshold.
 
-    A logistic regression between training images and drawn pictures of other kinds (outlier
+    A logistic regression between training images and synthetic images of other kinds (outlier
     exposure; Hendrycks, Mazeika and Dietterich, ICLR 2019), linear in the feature vector and
-    quadratic in the look.
+    quadratic in the image statistics.
 
     Args:
         statistics: weights of the precision that runs.
@@ -125,16 +125,19 @@ class OodScore:
 
     def __init__(self, statistics: OutOfDistribution) -> None:
         self._features = np.array(statistics.features)
-        self._centre = np.array(statistics.statistics_mean)
-        self._spread = np.array(statistics.statistics_std)
-        self._terms = np.array(statistics.statistics_weights)
+        self._mean = np.array(statistics.statistics_mean)
+        self._std = np.array(statistics.statistics_std)
+        self._weights = np.array(statistics.statistics_weights)
         self._offset, self._threshold = statistics.offset, statistics.threshold
 
-    def __call__(self, features: npt.NDArray[np.float32], look: npt.NDArray[np.float32]) -> float:
-        """Distance of an image from its features (K,) and its look (L,).
+    def __call__(
+        self, features: npt.NDArray[np.float32], statistics: npt.NDArray[np.float32]
+    ) -> float:
+        """Score an image by its features (K,) and image statistics (L,).
 
-        0 is the median of calibration images, 1 the threshold; below 0 is closer than the median.
+        0 is the median of calibration images, 1 the threshold; below 0 is more typical than the
+        median.
         """
-        terms = statistics_terms(look, self._centre, self._spread)
-        score = features @ self._features + terms @ self._terms + self._offset
+        terms = statistics_terms(statistics, self._mean, self._std)
+        score = features @ self._features + terms @ self._weights + self._offset
         return float(score / self._threshold)

@@ -1,4 +1,4 @@
-"""What every inference engine looks like from outside."""
+"""The interface of inference engines, their outputs, and the deadline of a call."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ import numpy.typing as npt
 from orthoedge.runtime.errors import DeadlineExceeded, EngineError
 
 Precision = Literal["fp32", "fp16", "int8"]
-"""What an engine runs."""
+"""Numeric precision of a model."""
 PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
-"""Those that are calibrated and measured, and that every CPU engine runs."""
+"""Precisions that are calibrated and measured, and that every CPU engine runs."""
 
 
 def calibrated_as(precision: Precision) -> Precision:
-    """The precision whose calibration, metrics and golden answers hold for `precision`.
+    """Return the precision whose calibration, metrics and golden outputs apply to `precision`.
 
-    fp16 is the fp32 model with rounded numbers, for comparison: it is decided as fp32 is, and held
-    to fp32's golden answers within a tolerance of its own.
+    fp16 is the fp32 model with rounded numbers, for comparison: it uses the calibration of fp32,
+    and the golden outputs of fp32 with its own tolerance.
     """
     return "fp32" if precision == "fp16" else precision
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """One forward pass. The caller owns the arrays: no later call changes them."""
+    """Outputs of one forward pass. The caller owns the arrays: no later call changes them."""
 
     logits: npt.NDArray[np.float32]
     """float32 (N, C), before temperature."""
@@ -39,15 +39,15 @@ class Outputs:
 
 
 class Engine(Protocol):
-    """A compiled network. The properties say what really ran, not what was asked for."""
+    """A compiled network. The properties state what really runs, not what was requested."""
 
     @property
     def name(self) -> str:
-        """Engine, such as `openvino`."""
+        """Name of the engine, such as `openvino`."""
 
     @property
     def version(self) -> str:
-        """The engine's own version."""
+        """Version of the engine."""
 
     @property
     def precision(self) -> Precision:
@@ -63,21 +63,21 @@ class Engine(Protocol):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What happened on opening that every finding must tell, such as a damaged cache."""
+        """Events on opening that every finding must report, such as a damaged cache."""
 
     @property
     def threads(self) -> int:
-        """How many threads share one inference; some engines sum in another order for each."""
+        """Number of threads of one inference; some engines sum in an order that depends on it."""
 
     def run(self, images: npt.NDArray[np.uint8], timeout_s: float | None = None) -> Outputs:
         """Run uint8 (N, 1, S, S).
 
         Args:
             images: uint8 (N, 1, S, S).
-            timeout_s: seconds that it may take; None for as long as it takes.
+            timeout_s: limit in seconds; None for no limit.
 
         Raises:
-            DeadlineExceeded: it was not done in time, and was given up. The next call works.
+            DeadlineExceeded: the run was not done in time and was abandoned. The next call works.
             EngineError: wrong dtype or shape, or the engine failed.
         """
 
@@ -93,7 +93,7 @@ def check_images(images: npt.NDArray[np.uint8], size: int) -> None:
 
 
 class Deadline:
-    """Counts from a moment on a clock that nobody can set.
+    """Time limit of one call, measured on a monotonic clock.
 
     Args:
         allowed_ms: milliseconds from `start`.
@@ -105,23 +105,23 @@ class Deadline:
         self._start = start
 
     def left_s(self) -> float:
-        """Seconds that are left; negative once it is past."""
+        """Return the remaining seconds; negative after the deadline."""
         return self._start + self._allowed_ms / 1e3 - time.perf_counter()
 
     def check(self, stage: str) -> None:
-        """Raise if it is past.
+        """Check that the deadline has not passed.
 
         Args:
-            stage: what has just been done.
+            stage: the stage that was just completed, for the message.
 
         Raises:
-            DeadlineExceeded: the stage, the deadline and the time taken.
+            DeadlineExceeded: it has; the message names stage, deadline and time taken.
         """
         if self.left_s() < 0:
             raise self.exceeded(stage)
 
     def exceeded(self, stage: str) -> DeadlineExceeded:
-        """The error that says so of a stage that is done, or was given up."""
+        """Build the error for a stage that is completed or was abandoned."""
         taken = (time.perf_counter() - self._start) * 1e3
         return DeadlineExceeded(
             f"{stage} overran the deadline of {self._allowed_ms:g} ms: {taken:.3g} ms "

@@ -1,4 +1,4 @@
-"""What a pipeline answers, and all that is needed to get the same answer again."""
+"""The finding: the result of a pipeline, with everything needed to reproduce it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from orthoedge.runtime.preprocess import LetterboxTransform
 
 @dataclass(frozen=True)
 class Provenance:
-    """What ran; with the thresholds it is enough to get the same numbers again."""
+    """Bundle and engine that ran; with the thresholds enough to reproduce the numbers."""
 
     bundle: str
     bundle_version: str
@@ -24,14 +24,14 @@ class Provenance:
     precision: str
     isa: str
     threads: int
-    """Of one inference: the last bits of some engines depend on it."""
+    """Threads of one inference; the last bits of some engines depend on it."""
     fallback: str
-    """Why this engine or precision ran in place of the one asked for; empty where none did."""
+    """Why this engine or precision replaced the requested one; empty if it did not."""
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """The settings the decision was made with."""
+    """Settings of the decision."""
 
     temperature: float
     conformal_quantile: float
@@ -48,7 +48,7 @@ class Timing:
     """Decoding; 0 for an array."""
     preprocess: float
     inference: float
-    """Logits, map and features come in one pass."""
+    """One pass for logits, map and features."""
     decide: float
 
     @property
@@ -59,19 +59,19 @@ class Timing:
 
 @dataclass(frozen=True)
 class Finding:
-    """The answer for one radiograph."""
+    """The result for one radiograph."""
 
     verdict: Verdict
     saliency_map: npt.NDArray[np.float32]
-    """float32 (h, w), Grad-CAM++ of the most probable label over the network's square."""
+    """float32 (h, w), Grad-CAM++ of the most probable label over the model input."""
     placement: LetterboxTransform
-    """Where that square lies on the radiograph."""
+    """Position of the model input on the radiograph."""
     input_size: int
-    """Side of that square, in pixels."""
+    """Side of the model input, in pixels."""
     notes: tuple[str, ...]
-    """What intake had to say, and what happened when the engine was opened."""
+    """Remarks of the reader, and events on opening the engine."""
     notice: str
-    """Intended use of the bundle, to be shown beside the answer."""
+    """Intended use of the bundle, to be shown with the result."""
     thresholds: Thresholds
     provenance: Provenance
     timing_ms: Timing
@@ -92,7 +92,7 @@ class Finding:
         return self.verdict.decision
 
     def to_json(self) -> bytes:
-        """One line of JSON with everything but the map's geometry in words."""
+        """Encode as one line of JSON, with the map rounded to four decimals."""
         verdict = msgspec.to_builtins(self.verdict)
         return msgspec.json.encode(
             {

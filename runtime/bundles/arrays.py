@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import io
 import math
-import struct
 import tokenize
 import zipfile
-import zlib
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from orthoedge.runtime.bundles.source import check_directory, check_members
+from orthoedge.runtime.bundles.source import DAMAGED_ZIP, check_directory, check_members
 from orthoedge.runtime.errors import BundleError
 
 _HEADERS = {
@@ -24,8 +22,6 @@ _HEADERS = {
     (2, 0): np.lib.format.read_array_header_2_0,
 }
 _SUFFIX = ".npy"
-# Raised by zipfile for malformed content.
-_DAMAGED = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError, ValueError)
 
 
 def read_npy(data: bytes) -> npt.NDArray[Any]:
@@ -62,5 +58,5 @@ def read_npz(data: bytes) -> dict[str, npt.NDArray[Any]]:
                 name.removesuffix(_SUFFIX): read_npy(archive.read(member))
                 for name, member in members.items()
             }
-    except _DAMAGED as error:
+    except DAMAGED_ZIP as error:
         raise BundleError("not a valid .npz file") from error

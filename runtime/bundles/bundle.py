@@ -165,7 +165,7 @@ def read_bundle(path: Path, *, trust: BundleTrust = BundleTrust()) -> Bundle:
 
 def _read(source: Folder | Zip, path: Path, trust: BundleTrust) -> Bundle:
     data, names = source.read(MANIFEST, _MANIFEST_LIMIT), source.names()
-    signer = _signer(source, names, data, trust.public_key)
+    signer = _signer(source, names, data, trust.public_key)  # before untrusted JSON is decoded
     signature.check_signer(signer, trust.public_key)
     manifest = decode_manifest(data)
     signature.check_version(manifest.version, trust.min_version)

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
+from orthoedge.runtime.bundles.schema_3 import upgrade_schema_3
 from orthoedge.runtime.engine import PRECISIONS, Precision, calibrated_as
 from orthoedge.runtime.errors import BundleError
 from orthoedge.runtime.image_statistics import STATISTICS_SIZE, STATISTICS_TERMS
 from orthoedge.runtime.preprocess import Preprocess
 
 SCHEMA = 4
-_OLDEST_SCHEMA = 3
-# Fields of schema 3 and their names in schema 4.
-_RENAMED_PREPROCESS = {"field": "collimated_field"}
-_RENAMED_SCORE = {
-    "look_centre": "statistics_mean",
-    "look_spread": "statistics_std",
-    "look_terms": "statistics_weights",
-}
 # Far above any network here; larger values would only cause large allocations.
 _MOST_CLASSES, _MOST_FEATURES = 1_000, 2**16
 
@@ -285,40 +278,17 @@ def decode_manifest(data: bytes) -> Manifest:
     try:
         schema = msgspec.json.decode(data, type=_Schema).schema
         _require(
-            _OLDEST_SCHEMA <= schema <= SCHEMA,
-            f"schema {schema}, this version of orthoedge reads {_OLDEST_SCHEMA} and {SCHEMA}",
+            schema in (3, SCHEMA),
+            f"schema {schema}, this version of orthoedge reads 3 and {SCHEMA}",
         )
-        if schema == SCHEMA:
-            manifest = msgspec.json.decode(data, type=Manifest)
+        if schema == 3:
+            manifest = msgspec.convert(upgrade_schema_3(msgspec.json.decode(data)), Manifest)
         else:
-            manifest = msgspec.convert(_upgraded(msgspec.json.decode(data)), Manifest)
+            manifest = msgspec.json.decode(data, type=Manifest)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise BundleError(f"manifest.json: {error}") from error
     manifest.check()
     return manifest
-
-
-def _upgraded(tree: dict[str, Any]) -> dict[str, Any]:
-    """Rename the fields of schema 3 in the decoded JSON, and return it as schema 4."""
-    scores = [
-        _table(calibration, "out_of_distribution")
-        for calibration in _table(tree, "calibration").values()
-    ]
-    for table, renamed in (
-        (_table(tree, "preprocess"), _RENAMED_PREPROCESS),
-        *((score, _RENAMED_SCORE) for score in scores),
-    ):
-        for old, new in renamed.items():
-            _require(new not in table, f"{new} is not a field of schema {_OLDEST_SCHEMA}")
-            if old in table:
-                table[new] = table.pop(old)
-    return tree | {"schema": SCHEMA}
-
-
-def _table(tree: object, name: str) -> dict[str, Any]:
-    """Return a nested table, or an empty one: decoding refuses what is malformed."""
-    table = tree.get(name) if isinstance(tree, dict) else None
-    return table if isinstance(table, dict) else {}
 
 
 def encode_manifest(manifest: Manifest) -> bytes:

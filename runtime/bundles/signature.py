@@ -15,12 +15,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from orthoedge.runtime.atomic_files import sha256
-from orthoedge.runtime.errors import (
-    BundleError,
-    ConfigError,
-    IntegrityError,
-    MissingDependency,
-)
+from orthoedge.runtime.errors import BundleError, ConfigError, IntegrityError, MissingDependency
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey

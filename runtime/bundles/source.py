@@ -16,7 +16,7 @@ from typing import IO
 from orthoedge.runtime.errors import BundleError, IntegrityError
 
 # Raised by zipfile for malformed content.
-_DAMAGED = (
+DAMAGED_ZIP = (
     zipfile.BadZipFile,
     zlib.error,
     struct.error,
@@ -89,7 +89,7 @@ class Zip:
             raise BundleError(f"{path}: {error}") from error
         except zipfile.BadZipFile as error:
             raise BundleError(f"{path}: neither a folder nor a .zip file") from error
-        except (OSError, *_DAMAGED) as error:
+        except (OSError, *DAMAGED_ZIP) as error:
             if isinstance(error, OSError) and error.filename:
                 raise
             raise IntegrityError(f"{path}: damaged .zip file: {error}") from error
@@ -122,7 +122,7 @@ class Zip:
         _check_size(name, self.size(name), limit)
         try:
             return self._archive.read(name)
-        except (OSError, *_DAMAGED) as error:
+        except (OSError, *DAMAGED_ZIP) as error:
             raise IntegrityError(f"{name} cannot be read: {error}") from error
 
 

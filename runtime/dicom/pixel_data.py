@@ -1,7 +1,7 @@
 """Uncompressed DICOM samples, read in place from the caller's bytes or from the file.
 
 A radiograph of 8 million pixels is 15 MB in its file. It is read a few rows at a time, so that the
-whole is never in memory.
+whole is never in memory. The file is not memory-mapped: truncating it would then kill the process.
 """
 
 from __future__ import annotations

@@ -29,18 +29,8 @@ from orthoedge.runtime.dicom.pixel_data import (
 from orthoedge.runtime.dicom.silence import quiet_pydicom
 from orthoedge.runtime.errors import InputError, MissingDependency, OrthoEdgeError
 from orthoedge.runtime.image_io.memory import check_memory, dicom_bytes
-from orthoedge.runtime.image_io.radiograph import (
-    MAX_PIXELS,
-    Radiograph,
-    check_contrast,
-    check_size,
-)
-from orthoedge.runtime.image_io.windowing import (
-    Counts,
-    Pixels,
-    apply_table,
-    count_blocks,
-)
+from orthoedge.runtime.image_io.radiograph import MAX_PIXELS, Radiograph, check_contrast, check_size
+from orthoedge.runtime.image_io.windowing import Counts, Pixels, apply_table, count_blocks
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset

@@ -68,7 +68,7 @@ def apply_table(samples: npt.NDArray[Any], table: Pixels, out: Pixels | None = N
     pixels: Pixels = np.empty(samples.shape, np.uint8) if out is None else out
     try:
         cv2.LUT(samples, table[None], pixels)
-    except cv2.error:  # OpenCV 4 has no 16-bit tables
+    except cv2.error:  # older versions have no 16-bit tables (opencv#26899)
         for start in range(0, len(samples), _ROWS):
             block = slice(start, start + _ROWS)
             np.take(table, samples[block], mode="clip", out=pixels[block])

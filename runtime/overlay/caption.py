@@ -1,8 +1,7 @@
-"""The words beside a picture: what is said, in which shape, and what the colours mean.
+"""The caption of an overlay: text, decision symbol, colour bar and ruler.
 
-Every length is in x-heights, the height of a small letter, because the size of the words is what
-the picture's layout is made around. The font is OpenCV's, ASCII only,
-and differs between OpenCV 4 and 5: whatever depends on it is measured.
+Every length is in x-heights, the height of a small letter, because the layout depends on the text
+size. The font is OpenCV's, ASCII only, and differs between OpenCV 4 and 5, so text is measured.
 """
 
 from __future__ import annotations
@@ -16,12 +15,7 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from orthoedge.runtime.overlay.colormap import (
-    LINE,
-    Picture,
-    dye,
-    stroke,
-)
+from orthoedge.runtime.overlay.colormap import LINE, Picture, colorize, draw_lines
 
 Mark = Literal["", "report", "refer", "reject", "colours", "ruler"]
 
@@ -30,53 +24,55 @@ _TEXT = (235, 235, 235)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _ASCII = str.maketrans("×–—’‘“”…·", "x--''\"\".-", "\r")
 _MARGIN = 1.0
-_ROW = 2.1  # from one base line to the next
+_ROW = 2.1  # from a base line to the next
 _SPACE = 0.7  # between two entries
-_SHAPE = 3.2  # height of a decision's shape
-_INDENT = _SHAPE + 0.8  # of the words beside it
+_SHAPE = 3.2  # height of the symbol of a decision
+_INDENT = _SHAPE + 0.8  # of the text next to it
 _TALLEST = 1.6  # of a letter above the base line
 _STROKE = 1 / 8  # width of a letter's lines
-_SIGNS: dict[Mark, list[tuple[tuple[float, float], ...]]] = {  # i, ! and x, in radii of the shape
+_SIGNS: dict[Mark, list[tuple[tuple[float, float], ...]]] = {  # i, ! and x, in radii of the symbol
     "report": [((0, -0.52), (0, -0.5)), ((0, -0.08), (0, 0.55))],
     "refer": [((0, -0.35), (0, 0.22)), ((0, 0.6), (0, 0.62))],
     "reject": [((-0.4, -0.4), (0.4, 0.4)), ((0.4, -0.4), (-0.4, 0.4))],
 }
-_WIDE = 50.0  # from this width on, bar and ruler share rows with their words
-_BAR = 20.0  # length of the bar with its two ends, where they do
-_BAR_BASE = 80  # the grey under the bar of colours, that of soft tissue
+_WIDE = 50.0  # from this width on, bar and ruler are in a row with their text
+_BAR = 20.0  # length of the bar with both labels, in such a row
+_BAR_BASE = 80  # grey level under the colour bar, that of soft tissue
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One thing that the caption says."""
+    """One entry of a caption."""
 
     text: str
-    """Wrapped where too long; the font has ASCII only, other letters become `?`."""
+    """Wrapped where too long; the font is ASCII only, other letters become `?`."""
     mark: Mark = ""
-    """A decision's shape before the words, or the bar of colours or a ruler above them."""
+    """Symbol of a decision before the text, or the colour bar or a ruler above it."""
     length: float = 0
     """Of a ruler, in pixels of the radiograph."""
 
 
-def height(entries: Sequence[Entry], width: float) -> float:
-    """Height of a caption `width` x-heights wide, in x-heights."""
+def caption_height(entries: Sequence[Entry], width: float) -> float:
+    """Compute the height of a caption `width` x-heights wide, in x-heights."""
     heights = sum(_height(entry, width) for entry in entries)
     return 2 * _MARGIN + heights + max(0, len(entries) - 1) * _SPACE
 
 
-def narrowest(entries: Sequence[Entry]) -> float:
-    """Width of the narrowest caption that breaks no word, in x-heights."""
+def min_width(entries: Sequence[Entry]) -> float:
+    """Compute the width of the narrowest caption that breaks no word, in x-heights."""
     words = ((entry, word) for entry in entries for word in _plain(entry.text).split())
     widths = (_indent(entry, 0) + _width(word) for entry, word in words)
     return 2 * _MARGIN + max(widths, default=0)
 
 
-def draw(entries: Sequence[Entry], shape: tuple[int, int], unit: float, zoom: float = 1) -> Picture:
+def draw_caption(
+    entries: Sequence[Entry], shape: tuple[int, int], unit: float, zoom: float = 1
+) -> Picture:
     """Draw a caption.
 
     Args:
-        entries: what it says, top to bottom.
-        shape: height and width in pixels; at least as high as `height` says, or it is cut.
+        entries: its entries, top to bottom.
+        shape: height and width in pixels; at least `caption_height`, or the caption is cut.
         unit: the x-height, in pixels.
         zoom: pixels of the picture per pixel of the radiograph, for the ruler.
 
@@ -105,20 +101,20 @@ def draw(entries: Sequence[Entry], shape: tuple[int, int], unit: float, zoom: fl
 
 
 def _height(entry: Entry, width: float) -> float:
-    words = (len(_rows(entry, width)) + _above(entry, width)) * _ROW
-    return max(words, _SHAPE) if entry.mark in _SIGNS else words
+    text = (len(_rows(entry, width)) + _above(entry, width)) * _ROW
+    return max(text, _SHAPE) if entry.mark in _SIGNS else text
 
 
 def _rows(entry: Entry, width: float) -> list[str]:
     text, room = _plain(entry.text), width - 2 * _MARGIN - _indent(entry, width)
-    one = text.replace("\n", "    ")
-    if entry.mark in _SIGNS and _width(one) <= room:  # answer and decision
-        return [one]
+    joined = text.replace("\n", "    ")
+    if entry.mark in _SIGNS and _width(joined) <= room:  # label and decision
+        return [joined]
     return list(_wrap(text, room))
 
 
 def _above(entry: Entry, width: float) -> bool:
-    """Whether bar or ruler stand above their words."""
+    """Return whether bar or ruler are above their text."""
     return entry.mark in ("colours", "ruler") and width < _WIDE
 
 
@@ -129,13 +125,13 @@ def _indent(entry: Entry, width: float) -> float:
 
 
 def _draw_shape(strip: Picture, mark: Mark, top: float, unit: float) -> None:
-    """A disc, a triangle or an octagon with a sign in it: told apart without colour."""
+    """Draw a disc, a triangle or an octagon with a sign in it, distinguishable without colour."""
     radius = _SHAPE / 2
     middle = np.array([_MARGIN + radius, top + radius])
     corners, turn = {"report": (120, 0.0), "refer": (3, -90.0), "reject": (8, 22.5)}[mark]
     angles = np.radians(turn + 360 / corners * np.arange(corners))
     ring = np.stack([np.cos(angles), np.sin(angles)], axis=1) * radius
-    if mark == "refer":  # as high as the others: a triangle's middle lies low
+    if mark == "refer":  # as high as the others: the centre of a triangle is low
         ring = ring * 1.15 + (0, 0.2)
     cv2.fillPoly(strip, [_points(middle + ring, unit)], _TEXT, cv2.LINE_AA, shift=4)
     for line in _SIGNS[mark]:
@@ -145,7 +141,7 @@ def _draw_shape(strip: Picture, mark: Mark, top: float, unit: float) -> None:
 
 
 def _draw_bar(strip: Picture, top: float, unit: float, length: float) -> None:
-    """The colours from no saliency to the peak, and the line where it stands in them."""
+    """Draw the colours from no saliency to the peak, with the line at half of the peak."""
     y = top + _TALLEST
     _write(strip, "none", _MARGIN, y, unit)
     end = _MARGIN + length - _width("peak")
@@ -155,9 +151,9 @@ def _draw_bar(strip: Picture, top: float, unit: float, length: float) -> None:
     if x1 - x0 < 2:
         return
     base = np.full((y1 - y0, x1 - x0), _BAR_BASE, np.uint8)
-    strip[y0:y1, x0:x1] = dye(base, np.linspace(0, 1, 256, dtype=np.float32)[None])
+    strip[y0:y1, x0:x1] = colorize(base, np.linspace(0, 1, 256, dtype=np.float32)[None])
     half = np.array([[(x0 + x1) / 2, y0], [(x0 + x1) / 2, y1 - 1]])
-    stroke(strip, [np.rint(half * 16).astype(np.int32)], line_width(unit), LINE)
+    draw_lines(strip, [np.rint(half * 16).astype(np.int32)], line_width(unit), LINE)
 
 
 def _draw_ruler(strip: Picture, start: tuple[float, float], unit: float, length: float) -> None:
@@ -168,18 +164,18 @@ def _draw_ruler(strip: Picture, start: tuple[float, float], unit: float, length:
 
 
 def line_width(unit: float) -> int:
-    """Width in pixels of a line that is as clear as the words: an eighth of their x-height."""
+    """Return the width in pixels of a line as clear as the text: 1/8 of its x-height."""
     return max(1, round(unit * _STROKE))
 
 
 def round_length(longest: float) -> float:
-    """The largest of 1, 2 or 5 times a power of ten that is not above `longest`."""
+    """Return the largest 1, 2 or 5 times a power of ten that is at most `longest`."""
     power = 10.0 ** math.floor(math.log10(longest))
     return max(step * power for step in (1, 2, 5) if step * power <= longest * (1 + 1e-9))
 
 
 def _points(points: np.ndarray, unit: float) -> np.ndarray:
-    """Points in x-heights as OpenCV's sixteenths of a pixel."""
+    """Convert points in x-heights to OpenCV's sixteenths of a pixel."""
     return np.rint(points * unit * 16).astype(np.int32)
 
 
@@ -189,7 +185,7 @@ def _plain(text: str) -> str:
 
 
 def _write(strip: Picture, text: str, x: float, y: float, unit: float) -> None:
-    """Write with the base line's left end at x, y."""
+    """Write text with the left end of its base line at x, y."""
     position = (round(x * unit), round(y * unit))
     scale = unit / _x_height()
     cv2.putText(strip, text, position, _FONT, scale, _TEXT, line_width(unit), cv2.LINE_AA)
@@ -197,7 +193,7 @@ def _write(strip: Picture, text: str, x: float, y: float, unit: float) -> None:
 
 @cache
 def _x_height() -> float:
-    """Pixels from the base line to the top of an `x`, at a font scale of 1."""
+    """Measure the pixels from the base line to the top of an `x` at a font scale of 1."""
     paper = np.zeros((400, 400), np.uint8)
     cv2.putText(paper, "x", (50, 300), _FONT, 8, 255, 1, cv2.LINE_AA)
     return float(np.count_nonzero(paper.max(axis=1) > 127)) / 8
@@ -205,12 +201,12 @@ def _x_height() -> float:
 
 @cache
 def _advances() -> dict[str, float]:
-    """Width of each letter the font has, with its share of space, in x-heights."""
+    """Measure the width of each letter of the font with its spacing, in x-heights."""
 
     def width(text: str) -> int:
         return cv2.getTextSize(text, _FONT, 8, round(8 * _x_height() * _STROKE))[0][0]
 
-    # Between two letters, because the room around the first and last is not counted.
+    # Between two letters, because the space around the first and last is not counted.
     bare = width("xx")
     letters = map(chr, range(32, 127))
     return {c: (width(f"x{c}x") - bare) / 8 / _x_height() for c in letters}
@@ -221,7 +217,7 @@ def _width(text: str) -> float:
 
 
 def _wrap(text: str, width: float) -> Iterator[str]:
-    """Rows of at most `width`, broken at spaces, or inside a word that fills a row."""
+    """Break text into rows of at most `width`: at spaces, or inside a word longer than a row."""
     for line in text.split("\n"):
         row = ""
         for word in line.split(" "):

@@ -1,7 +1,7 @@
-"""The pictures of an answer: the radiograph under its heat map, alone and beside the plain one.
+"""Pictures of a finding: the radiograph under its saliency map, alone or next to the plain one.
 
-`overlay` keeps every pixel of the radiograph where it was, with the words outside it, for a viewer
-that zooms. `side_by_side` fits a screen: a map alone hides what it points at.
+`overlay` keeps every pixel of the radiograph in place with the caption outside, for a viewer that
+zooms. `side_by_side` fits a screen and shows the plain radiograph too, which the map covers.
 """
 
 from __future__ import annotations
@@ -15,41 +15,36 @@ import numpy.typing as npt
 from orthoedge.runtime.decision import percentage
 from orthoedge.runtime.errors import InputError, OrthoEdgeError
 from orthoedge.runtime.image_io.radiograph import Radiograph
-from orthoedge.runtime.overlay.caption import (
-    BACKGROUND,
-    Entry,
-    line_width,
-    round_length,
-)
+from orthoedge.runtime.overlay.caption import BACKGROUND, Entry, line_width, round_length
 from orthoedge.runtime.overlay.colormap import (
     Heat,
     Picture,
-    crossed_out,
-    dimmed,
-    dye,
-    outline,
-    place,
+    colorize,
+    dimmed_panel,
+    draw_contour,
+    map_over_field,
+    rejected_panel,
 )
-from orthoedge.runtime.overlay.layout import SCREEN, fit, with_words
+from orthoedge.runtime.overlay.layout import SCREEN, add_caption, fit_layout
 from orthoedge.runtime.pipeline import Finding
 from orthoedge.runtime.preprocess import LetterboxTransform, Pixels
 
-_SMALLEST_UNIT = 10  # pixels of an x-height; below, the font's letters run together
+_SMALLEST_UNIT = 10  # pixels of an x-height; in a smaller one the letters run together
 _SIDE_UNIT = 32  # of the side-by-side, which is then at most 1920 pixels wide
 _GAP = 0.5
-_ACROSS = 0.95  # panels side by side are easier to compare, even if a little smaller
-_FIELD = (150, 150, 150)
-_SQUARE = 36  # x-heights along a lone square's side: its line is as wide as an overlay's
+_ACROSS = 0.95  # panels side by side are easier to compare, even if slightly smaller
+_FIELD_BORDER = (150, 150, 150)
+_INPUT_SIDE = 36  # x-heights of the model input's side: its contour is as wide as an overlay's
 
 
 def overlay(radiograph: Radiograph, finding: Finding) -> Picture:
-    """Draw the heat map over a radiograph, and the words to the right of it or below.
+    """Draw the saliency map over a radiograph, with a caption to the right or below.
 
-    A rejected radiograph has no map: it is shown dark and crossed out.
+    A rejected radiograph has no map: it is drawn dark and crossed out.
 
     Args:
         radiograph: as read.
-        finding: the answer for it.
+        finding: its finding.
 
     Returns:
         uint8 (H', W', 3), BGR. `[:H, :W]` is the radiograph pixel by pixel. One too small to hold
@@ -62,7 +57,7 @@ def overlay(radiograph: Radiograph, finding: Finding) -> Picture:
     rows, columns = radiograph.pixels.shape
     heat = _heat_of(finding)
     entries = _entries(radiograph, finding, heat)
-    layout = fit(columns, rows, entries)
+    layout = fit_layout(columns, rows, entries)
     factor = max(1, math.ceil(_SMALLEST_UNIT * layout.zoom))
     unit = factor / layout.zoom
     shape = (columns * factor, rows * factor)
@@ -70,20 +65,20 @@ def overlay(radiograph: Radiograph, finding: Finding) -> Picture:
     if factor > 1:
         enlarged = cv2.resize(shown, shape, interpolation=cv2.INTER_NEAREST)
         shown = enlarged.astype(np.uint8, copy=False)
-    # No name for the panel here: it is as large as all else, and given up before the words.
-    return with_words(_panel(shown, finding, heat, factor, unit), entries, layout, unit, factor)
+    # The panel has no name here, so that its memory is freed before the caption is drawn.
+    return add_caption(_panel(shown, finding, heat, factor, unit), entries, layout, unit, factor)
 
 
 def side_by_side(radiograph: Radiograph, finding: Finding) -> Picture:
-    """Draw the plain radiograph, the same under its map, and the words.
+    """Draw the plain radiograph, the same under its map, and a caption.
 
     Args:
         radiograph: as read.
-        finding: the answer for it.
+        finding: its finding.
 
     Returns:
-        uint8 (H', W', 3), BGR; as large as fits 1920×1153 pixels, unless the words are very long.
-        The panels stand one above the other where they come out larger so.
+        uint8 (H', W', 3), BGR; as large as fits 1920×1153 pixels, unless the caption is very long.
+        The panels are one above the other where they are larger that way.
 
     Raises:
         InputError: as `overlay`.
@@ -92,8 +87,8 @@ def side_by_side(radiograph: Radiograph, finding: Finding) -> Picture:
     rows, columns = radiograph.pixels.shape
     heat = _heat_of(finding)
     entries = _entries(radiograph, finding, heat)
-    across = fit(2 * columns, rows, entries, (SCREEN[0] - _GAP, SCREEN[1]))
-    down = fit(columns, 2 * rows, entries, (SCREEN[0], SCREEN[1] - _GAP))
+    across = fit_layout(2 * columns, rows, entries, (SCREEN[0] - _GAP, SCREEN[1]))
+    down = fit_layout(columns, 2 * rows, entries, (SCREEN[0], SCREEN[1] - _GAP))
     layout = across if across.zoom >= _ACROSS * down.zoom else down
     scale = layout.zoom * _SIDE_UNIT
     shape = (max(1, round(columns * scale)), max(1, round(rows * scale)))
@@ -105,24 +100,24 @@ def side_by_side(radiograph: Radiograph, finding: Finding) -> Picture:
     shape = (gap, shape[0]) if layout is down else (shape[1], gap)
     between = np.full((*shape, 3), BACKGROUND, np.uint8)
     panels: Picture = np.concatenate([plain, between, marked], axis=0 if layout is down else 1)
-    return with_words(panels, entries, layout, _SIDE_UNIT, scale)
+    return add_caption(panels, entries, layout, _SIDE_UNIT, scale)
 
 
-def draw_heat_map(square: Pixels, saliency: npt.NDArray[np.float32]) -> Picture:
-    """Colour the square that a network sees by its map, as `overlay` colours the radiograph.
+def draw_heat_map(model_input: Pixels, saliency: npt.NDArray[np.float32]) -> Picture:
+    """Tint the model input by its saliency map, as `overlay` tints the radiograph.
 
     Args:
-        square: uint8 (S, S).
-        saliency: float32 (h, w), not negative, over the same square.
+        model_input: uint8 (S, S).
+        saliency: float32 (h, w), not negative, over the whole model input.
 
     Returns:
         uint8 (S, S, 3), BGR.
     """
-    size = len(square)
+    size = len(model_input)
     whole = LetterboxTransform(field=(0, 0, size, size), content=(0, 0, size, size))
-    heat = place(saliency, whole, size)
-    panel = dye(square, heat)
-    outline(panel, heat, line_width(size / _SQUARE))
+    heat = map_over_field(saliency, whole, size)
+    panel = colorize(model_input, heat)
+    draw_contour(panel, heat, line_width(size / _INPUT_SIDE))
     return panel
 
 
@@ -132,8 +127,8 @@ def to_png(image: npt.NDArray[np.uint8]) -> bytes:
     Raises:
         OrthoEdgeError: the array cannot be encoded.
     """
-    done, encoded = cv2.imencode(".png", image)
-    if not done:
+    is_encoded, encoded = cv2.imencode(".png", image)
+    if not is_encoded:
         raise OrthoEdgeError(f"cannot encode {image.dtype} {image.shape} as PNG")
     return encoded.tobytes()
 
@@ -155,20 +150,20 @@ def _check(radiograph: Radiograph, finding: Finding) -> None:
 def _heat_of(finding: Finding) -> Heat | None:
     if finding.decision == "reject":
         return None
-    return place(finding.saliency_map, finding.placement, finding.input_size)
+    return map_over_field(finding.saliency_map, finding.placement, finding.input_size)
 
 
 def _entries(radiograph: Radiograph, finding: Finding, heat: Heat | None) -> list[Entry]:
-    """What the caption says, most important first."""
+    """Return the entries of the caption, most important first."""
     verdict = finding.verdict
     reasons = [Entry(reason) for reason in verdict.reasons]
-    if heat is None:  # a label beside a refusal would be read as an answer
+    if heat is None:  # a label next to a rejection would be read as a result
         return [Entry("REJECT: no answer is given", "reject"), *reasons, Entry(finding.notice)]
-    answer = f"{verdict.label} {percentage(verdict.probabilities[verdict.label])}"
+    result = f"{verdict.label} {percentage(verdict.probabilities[verdict.label])}"
     if verdict.decision == "refer":
-        entries = [Entry(f"{answer}\nREFER: a human must read this", "refer")]
+        entries = [Entry(f"{result}\nREFER: a human must read this", "refer")]
     else:
-        entries = [Entry(f"{answer}\nREPORT: an answer is given", "report")]
+        entries = [Entry(f"{result}\nREPORT: an answer is given", "report")]
     entries += [*reasons, _legend(radiograph, finding, heat)]
     if radiograph.spacing_mm is not None:
         across = radiograph.spacing_mm[1]
@@ -180,38 +175,43 @@ def _entries(radiograph: Radiograph, finding: Finding, heat: Heat | None) -> lis
 def _legend(radiograph: Radiograph, finding: Finding, heat: Heat) -> Entry:
     if not finding.saliency_map.any():
         return Entry("The map is empty: no place stood out.")
-    parts = ["where the network looked, not where the disease is"]
+    notes = ["where the network looked, not where the disease is"]
     rows, columns = radiograph.pixels.shape
     if heat.max() >= 0.5:
-        parts.append("line: half of the peak")
+        notes.append("line: half of the peak")
     else:
-        parts.append("no line: the peak lies outside the radiograph")
+        notes.append("no line: the peak lies outside the radiograph")
     if finding.placement.field != (0, 0, columns, rows):
-        parts.append("dark margin: not looked at")
-    return Entry("; ".join(parts), "colours")
+        notes.append("dark margin: not looked at")
+    return Entry("; ".join(notes), "colours")
 
 
 def _panel(
     shown: Pixels, finding: Finding, heat: Heat | None, scale: float, unit: float
 ) -> Picture:
-    """The radiograph, already `scale` times its size, as the network saw it."""
+    """Draw the radiograph, already `scale` times its size, with its map or rejection."""
     width = line_width(unit)
     if heat is None:
-        return crossed_out(shown, 2 * width)
+        return rejected_panel(shown, 2 * width)
     rows, columns = shown.shape
     x0, y0, x1, y1 = (
         min(max(0, round(edge * scale)), limit)
         for edge, limit in zip(finding.placement.field, (columns, rows) * 2, strict=True)
     )
-    if (x0, y0, x1, y1) == (0, 0, columns, rows):  # the usual case: no second picture is held
-        panel = dye(shown, heat)
-        outline(panel, heat, width)
+    if (x0, y0, x1, y1) == (
+        0,
+        0,
+        columns,
+        rows,
+    ):  # usual; saves a second picture
+        panel = colorize(shown, heat)
+        draw_contour(panel, heat, width)
         return panel
-    panel = dimmed(shown)
+    panel = dimmed_panel(shown)
     if x1 > x0 and y1 > y0:
-        part = dye(shown[y0:y1, x0:x1], heat)
-        outline(part, heat, width)
-        panel[y0:y1, x0:x1] = part
-        if part.shape != panel.shape:
-            cv2.rectangle(panel, (x0, y0), (x1 - 1, y1 - 1), _FIELD, width)
+        field = colorize(shown[y0:y1, x0:x1], heat)
+        draw_contour(field, heat, width)
+        panel[y0:y1, x0:x1] = field
+        if field.shape != panel.shape:
+            cv2.rectangle(panel, (x0, y0), (x1 - 1, y1 - 1), _FIELD_BORDER, width)
     return panel

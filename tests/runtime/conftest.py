@@ -12,8 +12,8 @@ from orthoedge.runtime.preprocess import STANDARD
 
 
 @pytest.fixture
-def answer():
-    """A function: a radiograph and its finding, as a pipeline gives them to be drawn."""
+def make_finding():
+    """A function that makes a radiograph and its finding, ready to be drawn."""
 
     def make(pixels, saliency=None, placement=None, spacing=None, **verdict):
         if saliency is None:

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: what a kill leaves is swept, a full disk costs nothing."""
+"""Files are whole or absent; leftovers of a kill are removed, a full disk loses nothing."""
 
 import os
 import signal
@@ -10,12 +10,7 @@ from pathlib import Path
 import pytest
 
 from orthoedge.runtime import atomic_files
-from orthoedge.runtime.atomic_files import (
-    atomic,
-    staging,
-    together,
-    write_atomic,
-)
+from orthoedge.runtime.atomic_files import atomic, staging, together, write_atomic
 from tests.helpers.crash.campaign import campaign
 
 ROOT = Path(__file__).parents[2]
@@ -90,9 +85,9 @@ def test_threads_that_write_one_file_leave_one_of_theirs(tmp_path):
 def test_a_file_that_cannot_be_written_is_named_and_what_was_there_stays(tmp_path, small_files):
     path = tmp_path / "file"
     write_atomic(path, b"old")
-    with small_files(1000), pytest.raises(OSError, match=r"File too large") as told:
+    with small_files(1000), pytest.raises(OSError, match=r"File too large") as raised:
         write_atomic(path, bytes(2000))
-    assert told.value.filename == str(path)
+    assert raised.value.filename == str(path)
     assert path.read_bytes() == b"old"
     assert names(tmp_path) == ["file"]
 
@@ -106,9 +101,9 @@ def test_an_error_of_who_writes_keeps_its_own_name_and_leaves_the_old_file(tmp_p
             file.write(b"new")
             (tmp_path / "source").read_bytes()
 
-    with pytest.raises(FileNotFoundError) as told:
+    with pytest.raises(FileNotFoundError) as raised:
         write()
-    assert told.value.filename == str(tmp_path / "source")
+    assert raised.value.filename == str(tmp_path / "source")
     assert path.read_bytes() == b"old"
     assert names(tmp_path) == ["file"]
 
@@ -120,9 +115,9 @@ def test_files_that_belong_together_appear_together_or_not_at_all(tmp_path, smal
                 write_atomic(new / name, text * size)
 
     write(b"1", 10)
-    with small_files(1000), pytest.raises(OSError, match="File too large") as told:
+    with small_files(1000), pytest.raises(OSError, match="File too large") as raised:
         write(b"2", 2000)
-    assert told.value.filename == str(tmp_path / "report" / "last.json")
+    assert raised.value.filename == str(tmp_path / "report" / "last.json")
     assert {path.read_bytes() for path in (tmp_path / "report").iterdir()} == {b"1" * 10}
     write(b"3", 10)
     assert {path.read_bytes() for path in (tmp_path / "report").iterdir()} == {b"3" * 10}

@@ -1,4 +1,4 @@
-"""What is said follows from the calibration, and nothing malignant is dropped in silence."""
+"""Decisions follow from the calibration, and alert labels are never dropped silently."""
 
 import msgspec
 import numpy as np
@@ -16,14 +16,14 @@ def calibrated(bundle, **changes):
     return msgspec.structs.replace(calibration, **changes)
 
 
-def decision(bundle, probabilities, distance=0.0, faults=(), **changes):
+def decision(bundle, probabilities, ood_score=0.0, issues=(), **changes):
     logits = np.log(np.asarray(probabilities, np.float32))
-    return decided(bundle, logits, distance, calibrated(bundle, **changes), faults)
+    return decided(bundle, logits, ood_score, calibrated(bundle, **changes), issues)
 
 
-def decided(bundle, logits, distance, calibration, faults=()):
+def decided(bundle, logits, ood_score, calibration, issues=()):
     manifest = bundle.manifest
-    return decide(logits, distance, faults, manifest.labels, manifest.alert_labels, calibration)
+    return decide(logits, ood_score, issues, manifest.labels, manifest.alert_labels, calibration)
 
 
 def test_a_sure_answer_is_reported_without_a_reason(small_bundle):
@@ -66,16 +66,16 @@ def test_malignant_stays_in_the_set_from_its_operating_point_on(small_bundle):
 
 
 def test_an_image_far_from_training_is_referred_then_rejected(small_bundle):
-    for distance, expected in ((-3, "report"), (1, "report"), (1.1, "refer"), (4.1, "reject")):
-        verdict = decision(small_bundle, [0.98, 0.01, 0.01], distance, conformal_quantile=0.4)
+    for ood_score, expected in ((-3, "report"), (1, "report"), (1.1, "refer"), (4.1, "reject")):
+        verdict = decision(small_bundle, [0.98, 0.01, 0.01], ood_score, conformal_quantile=0.4)
         assert verdict.decision == expected
-        assert verdict.out_of_distribution == distance
+        assert verdict.out_of_distribution == ood_score
         assert len(verdict.reasons) == (expected != "report")
 
 
 def test_a_suspicion_refers_and_its_reason_comes_first(small_bundle):
-    faults = (QualityIssue("perhaps inverted", "refer"),)
-    verdict = decision(small_bundle, [0.5, 0.3, 0.2], 0.0, faults, conformal_quantile=0.1)
+    issues = (QualityIssue("perhaps inverted", "refer"),)
+    verdict = decision(small_bundle, [0.5, 0.3, 0.2], 0.0, issues, conformal_quantile=0.1)
     assert verdict.decision == "refer"
     assert verdict.reasons[0] == "perhaps inverted"
     assert "below the calibrated confidence" in verdict.reasons[-1]
@@ -83,8 +83,8 @@ def test_a_suspicion_refers_and_its_reason_comes_first(small_bundle):
 
 def test_a_fault_rejects_and_nothing_else_is_said(small_bundle):
     """Doubts about an answer that is not given would only distract."""
-    faults = QualityIssue("perhaps inverted", "refer"), QualityIssue("too dark", "reject")
-    verdict = decision(small_bundle, [0.5, 0.3, 0.2], 9.0, faults, conformal_quantile=0.1)
+    issues = QualityIssue("perhaps inverted", "refer"), QualityIssue("too dark", "reject")
+    verdict = decision(small_bundle, [0.5, 0.3, 0.2], 9.0, issues, conformal_quantile=0.1)
     assert verdict.decision == "reject"
     assert verdict.reasons == (
         "too dark",
@@ -122,15 +122,15 @@ def test_the_distance_weighs_features_and_looks_and_their_products(small_bundle)
         ),
         offset=-1.0,
     )
-    distance = OodScore(statistics)
-    features, look = np.full(8, 5, np.float32), np.full(STATISTICS_SIZE, 3, np.float32)
-    look[1] = 1.5
+    ood_score = OodScore(statistics)
+    features, statistics = np.full(8, 5, np.float32), np.full(STATISTICS_SIZE, 3, np.float32)
+    statistics[1] = 1.5
     # Two spreads above the centre and one below it, threshold 3.
-    assert distance(features, look) == pytest.approx(
+    assert ood_score(features, statistics) == pytest.approx(
         (8 * 0.1 * 5 + 0.5 * 2 + 0.25 * 2 * 2 - 2 * 1 - 1) / 3
     )
-    look[0] = 100  # counts as four spreads
-    assert distance(features, look) == pytest.approx(
+    statistics[0] = 100  # counts as four spreads
+    assert ood_score(features, statistics) == pytest.approx(
         (8 * 0.1 * 5 + 0.5 * 4 + 0.25 * 4 * 4 - 4 * 1 - 1) / 3
     )
 
@@ -138,8 +138,8 @@ def test_the_distance_weighs_features_and_looks_and_their_products(small_bundle)
 def test_margins_name_every_threshold_and_the_side_of_it(small_bundle):
     changes = {"conformal_quantile": 0.7, "operating_points": dict.fromkeys(LABELS, 0.1)}
     verdict = decision(small_bundle, [0.5, 0.35, 0.15], 3.0, **changes)
-    found = threshold_margins(verdict, calibrated(small_bundle, **changes))
-    assert found == pytest.approx(
+    margins = threshold_margins(verdict, calibrated(small_bundle, **changes))
+    assert margins == pytest.approx(
         {
             "out of distribution": 2,
             "reject": -0.25,
@@ -161,10 +161,10 @@ def test_verdicts_differ_only_where_a_margin_changes_its_sign(small_bundle):
     calibration = calibrated(small_bundle, conformal_quantile=0.7)
     seen = {}
     for _ in range(500):
-        distance = float(rng.uniform(-2, 6))
+        ood_score = float(rng.uniform(-2, 6))
         logits = rng.normal(0, 1, 3).astype(np.float32)
-        verdict = decided(small_bundle, logits, distance, calibration)
+        verdict = decided(small_bundle, logits, ood_score, calibration)
         signs = {k: v >= 0 for k, v in threshold_margins(verdict, calibration).items()}
-        said = (verdict.label, frozenset(verdict.label_set), verdict.decision)
-        assert seen.setdefault(tuple(signs.values()), said) == said
+        outcome = (verdict.label, frozenset(verdict.label_set), verdict.decision)
+        assert seen.setdefault(tuple(signs.values()), outcome) == outcome
     assert len(seen) > 20

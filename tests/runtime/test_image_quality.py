@@ -1,4 +1,4 @@
-"""A radiograph that nobody should judge is seen before the network is asked, and told in words."""
+"""Radiographs of insufficient quality are detected before inference, with a reason."""
 
 import cv2
 import numpy as np
@@ -22,7 +22,7 @@ def radiograph():
     return np.clip(tissue + bone + noise, 0, 255).astype(np.uint8)
 
 
-def faults(pixels):
+def issues_of(pixels):
     return check_image_quality(pixels, STANDARD.prepare(pixels)[1], SIZE)
 
 
@@ -33,12 +33,12 @@ def _diagonal(pixels):
 
 
 def only(pixels):
-    (fault,) = faults(pixels)
-    return fault
+    (issue,) = issues_of(pixels)
+    return issue
 
 
-def test_a_radiograph_has_no_fault(radiograph):
-    assert faults(radiograph) == ()
+def test_a_radiograph_has_no_issue(radiograph):
+    assert issues_of(radiograph) == ()
 
 
 @pytest.mark.parametrize(
@@ -53,22 +53,22 @@ def test_a_radiograph_has_no_fault(radiograph):
         (lambda p: np.where(_diagonal(p) < 20, p, 0).astype(np.uint8), "nearly blank"),
     ],
 )
-def test_each_fault_is_rejected_with_its_reason(radiograph, change, reason):
-    found = faults(change(radiograph))
-    assert [fault.decision for fault in found if reason in fault.reason] == ["reject"]
+def test_each_issue_is_rejected_with_its_reason(radiograph, change, reason):
+    issues = issues_of(change(radiograph))
+    assert [issue.decision for issue in issues if reason in issue.reason] == ["reject"]
 
 
 def test_the_limit_of_the_resolution_is_half_the_network_s_side(radiograph):
     for side, count in ((112, 0), (111, 1)):
         pixels = cv2.resize(radiograph, (84, side), interpolation=cv2.INTER_AREA)
-        assert len(faults(pixels)) == count
+        assert len(issues_of(pixels)) == count
 
 
-def test_a_negative_is_told_or_suspected(radiograph):
+def test_a_negative_is_rejected_or_referred(radiograph):
     for bright, decision in ((0.6, "reject"), (0.5, "refer")):
-        fault = only(((255 - radiograph) * bright + 20).astype(np.uint8))
-        assert fault.decision == decision
-        assert "invert it so that bone is bright" in fault.reason
+        issue = only(((255 - radiograph) * bright + 20).astype(np.uint8))
+        assert issue.decision == decision
+        assert "invert it so that bone is bright" in issue.reason
 
 
 def test_a_field_that_is_a_small_part_of_the_picture_is_referred(radiograph):
@@ -76,25 +76,25 @@ def test_a_field_that_is_a_small_part_of_the_picture_is_referred(radiograph):
     shown = np.ascontiguousarray(radiograph[100:275, 85:215])
     framed = np.zeros((400, 300), np.uint8)
     framed[:175, :130] = shown
-    (fault,) = check_image_quality(framed, wide, SIZE)
-    assert fault.decision == "refer"
-    assert "collimated to 19% of the picture" in fault.reason
+    (issue,) = check_image_quality(framed, wide, SIZE)
+    assert issue.decision == "refer"
+    assert "collimated to 19% of the picture" in issue.reason
 
 
-def test_a_picture_of_one_pixel_is_told_and_not_a_crash():
+def test_a_picture_of_one_pixel_has_issues_and_does_not_crash():
     placement = LetterboxTransform(field=(0, 0, 1, 1), content=(0, 0, SIZE, SIZE))
-    found = check_image_quality(np.full((1, 1), 80, np.uint8), placement, SIZE)
-    assert ["too few pixels" in found[0].reason, "contrast" in found[1].reason] == [True, True]
+    issues = check_image_quality(np.full((1, 1), 80, np.uint8), placement, SIZE)
+    assert ["too few pixels" in issues[0].reason, "contrast" in issues[1].reason] == [True, True]
 
 
-def test_samples_of_the_package_have_no_fault():
+def test_samples_of_the_package_have_no_issue():
     from orthoedge.runtime.bundles.bundle import EMBEDDED
 
     for path in sorted((EMBEDDED.parent / "samples").glob("*.png")):
-        assert faults(read_image(path).pixels) == ()
+        assert issues_of(read_image(path).pixels) == ()
 
 
-def test_a_rejected_radiograph_still_has_an_answer_to_look_at(radiograph):
+def test_a_rejected_radiograph_still_has_a_finding(radiograph):
     pipeline = open_pipeline(precision="int8")
     finding = pipeline((radiograph * 0.02 + 2).astype(np.uint8))
     assert finding.decision == "reject"

@@ -1,4 +1,4 @@
-"""The look of a picture: what it promises to respond to, and to leave alone."""
+"""Image statistics: the changes that they respond to, and those that they ignore."""
 
 import numpy as np
 import pytest
@@ -15,10 +15,10 @@ def smooth():
 @pytest.mark.parametrize("size", [32, 96, 224, 225, 1024])
 @pytest.mark.parametrize("value", [0, 255])
 def test_any_square_even_a_blank_one_has_finite_numbers(size, value):
-    found = image_statistics(np.full((size, size), value, np.uint8))
-    assert found.shape == (STATISTICS_SIZE,)
-    assert found.dtype == np.float32
-    assert np.isfinite(found).all()
+    statistics = image_statistics(np.full((size, size), value, np.uint8))
+    assert statistics.shape == (STATISTICS_SIZE,)
+    assert statistics.dtype == np.float32
+    assert np.isfinite(statistics).all()
 
 
 def test_fine_detail_is_seen_at_its_own_size_alone(smooth):
@@ -40,9 +40,9 @@ def test_edges_along_one_axis_are_told_from_edges_along_both():
 
 def test_turning_by_half_swaps_borders_and_changes_no_energy(smooth):
     smooth[:40] //= 3
-    found, turned = (
+    statistics, turned = (
         image_statistics(smooth),
         image_statistics(np.ascontiguousarray(smooth[::-1, ::-1])),
     )
-    np.testing.assert_allclose(found[:6], turned[:6], atol=0.05)  # rounding of halvings
-    np.testing.assert_allclose(found[-6:-2], turned[-6:-2][[1, 0, 3, 2]], atol=0.01)
+    np.testing.assert_allclose(statistics[:6], turned[:6], atol=0.05)  # rounding of halvings
+    np.testing.assert_allclose(statistics[-6:-2], turned[-6:-2][[1, 0, 3, 2]], atol=0.01)

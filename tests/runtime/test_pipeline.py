@@ -34,8 +34,8 @@ def test_array_bytes_and_path_give_one_finding(pipeline, image, tmp_path):
 
 def test_the_map_is_that_of_the_label(pipeline, small_bundle, image):
     finding = pipeline(image)
-    square = small_bundle.manifest.preprocess(image)
-    outputs = pipeline.engine.run(square[None, None])
+    model_input = small_bundle.manifest.preprocess(image)
+    outputs = pipeline.engine.run(model_input[None, None])
     label = small_bundle.manifest.labels.index(finding.label)
     assert label == outputs.logits[0].argmax()
     np.testing.assert_array_equal(finding.saliency_map, outputs.saliency_map[0, label])

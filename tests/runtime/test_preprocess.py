@@ -41,14 +41,14 @@ def test_letterbox_keeps_the_aspect_ratio_and_says_where_the_content_lies(shape,
         size=224, collimated_field="keep", clahe_stage="none", clahe_clip=2.0, clahe_tiles=8
     )
     pixels = np.full(shape, 200, np.uint8)
-    square, placement = keep.prepare(pixels)
-    assert (square.shape, square.dtype) == ((224, 224), np.uint8)
+    model_input, placement = keep.prepare(pixels)
+    assert (model_input.shape, model_input.dtype) == ((224, 224), np.uint8)
     assert placement.field == (0, 0, shape[1], shape[0])
     assert placement.content == content
     x0, y0, x1, y1 = content
-    assert np.all(square[y0:y1, x0:x1] == 200)
-    square[y0:y1, x0:x1] = 0
-    assert not square.any()
+    assert np.all(model_input[y0:y1, x0:x1] == 200)
+    model_input[y0:y1, x0:x1] = 0
+    assert not model_input.any()
 
 
 def test_a_point_of_the_radiograph_lands_where_the_placement_says():
@@ -57,15 +57,15 @@ def test_a_point_of_the_radiograph_lands_where_the_placement_says():
     plain = Preprocess(
         size=224, collimated_field="crop", clahe_stage="none", clahe_clip=2.0, clahe_tiles=8
     )
-    square, placement = plain.prepare(image)
+    model_input, placement = plain.prepare(image)
     x0, y0, x1, y1 = placement.field
     cx0, cy0, cx1, cy1 = placement.content
     expected = (
         cy0 + (300 - y0) * (cy1 - cy0) / (y1 - y0),
         cx0 + (150 - x0) * (cx1 - cx0) / (x1 - x0),
     )
-    found = np.argwhere(square > 230).mean(axis=0) + 0.5
-    assert found == pytest.approx(expected, abs=1.0)  # one pixel of the square
+    center = np.argwhere(model_input > 230).mean(axis=0) + 0.5
+    assert center == pytest.approx(expected, abs=1.0)  # one pixel of the model input
 
 
 @pytest.mark.parametrize(
@@ -110,14 +110,14 @@ def test_a_finer_detector_gives_the_same_square(factor):
 def test_margins_along_whole_sides_are_cut_and_nothing_of_the_field_is(value, margins):
     top, bottom, left, right = margins
     x0, y0, x1, y1 = find_collimated_field(with_margins(value, *margins))
-    # A coarse line is 4 of 600 pixels, halved twice. The cut lies within one of the edge; beside
+    # A coarse line is 4 of 600 pixels, halved twice. The cut is within one of the edge; next to
     # white film up to three more lines go with the rim.
     line = 4
     inwards = line * (4 if value == 255 else 1)
-    for found, edge in ((x0, left), (y0, top)):
-        assert edge - line <= found <= edge + inwards if edge else found == 0
-    for found, edge, side in ((x1, right, 400), (y1, bottom, 600)):
-        assert side - edge - inwards <= found <= side - edge + line if edge else found == side
+    for cut, edge in ((x0, left), (y0, top)):
+        assert edge - line <= cut <= edge + inwards if edge else cut == 0
+    for cut, edge, side in ((x1, right, 400), (y1, bottom, 600)):
+        assert side - edge - inwards <= cut <= side - edge + line if edge else cut == side
 
 
 @pytest.mark.parametrize("value", [0, 100, 255])
@@ -195,5 +195,5 @@ def test_the_samples_come_out_with_the_bytes_that_were_promised():
     """On every machine and OpenCV: a network is only as good as the bytes it was trained on."""
     golden = Path(__file__).parents[1] / "golden" / "preprocess.json"
     for name, digest in json.loads(golden.read_text()).items():
-        square = STANDARD(read_image(SAMPLES / name).pixels)
-        assert hashlib.sha256(square.tobytes()).hexdigest() == digest, name
+        model_input = STANDARD(read_image(SAMPLES / name).pixels)
+        assert hashlib.sha256(model_input.tobytes()).hexdigest() == digest, name

@@ -1,4 +1,4 @@
-"""What the embedded bundle turns away, and what it should not have; prints the docs' table.
+"""Rejected radiographs and other pictures with the embedded bundle; prints the table of the docs.
 
 `pytest -m slow -s tests/runtime/test_rejects.py`; ORTHOEDGE_REAL_DATA adds real radiographs.
 """
@@ -23,15 +23,15 @@ pytestmark = pytest.mark.slow
 ABOVE_ALL = 1e9  # score of a picture that the gate rejects before inference
 
 
-def judged(pipeline, pictures):
+def evaluate(pipeline, pictures):
     """Per picture: the decision, and one score for the whole gate."""
     decisions, scores = [], []
     for picture in pictures:
         finding = pipeline(picture)
-        faults = check_image_quality(picture, finding.placement, finding.input_size)
-        faulty = any(fault.decision == "reject" for fault in faults)
+        issues = check_image_quality(picture, finding.placement, finding.input_size)
+        is_rejected = any(issue.decision == "reject" for issue in issues)
         decisions.append(finding.decision)
-        scores.append(ABOVE_ALL if faulty else finding.verdict.out_of_distribution)
+        scores.append(ABOVE_ALL if is_rejected else finding.verdict.out_of_distribution)
     return np.array(decisions), np.array(scores)
 
 
@@ -41,7 +41,7 @@ def area(radiographs, others):
 
 
 def row(name, decisions, scores):
-    shares = [np.mean(decisions == said) for said in ("report", "refer", "reject")]
+    shares = [np.mean(decisions == decision) for decision in ("report", "refer", "reject")]
     before = np.mean(scores == ABOVE_ALL)
     return f"| {name} | {len(scores)} | " + " | ".join(f"{s:.1%}" for s in (*shares, before)) + " |"
 
@@ -62,18 +62,18 @@ def test_radiographs_pass_and_other_pictures_do_not(tmp_path):
         sets[kind.__name__.replace("_", " ")] = other_pictures.draw(kind, EACH, SEED)
     print("\n| | pictures | reported | referred | rejected | of these before inference |")
     print("| --- | --- | --- | --- | --- | --- |")
-    found = {}
+    results = {}
     for name, pictures in sets.items():
-        found[name] = judged(pipeline, pictures)
-        print(row(name, *found[name]), flush=True)
+        results[name] = evaluate(pipeline, pictures)
+        print(row(name, *results[name]), flush=True)
     names = [kind.__name__.replace("_", " ") for kind in other_pictures.KINDS]
-    others = [np.concatenate(parts) for parts in zip(*(found[n] for n in names), strict=True)]
+    others = [np.concatenate(parts) for parts in zip(*(results[n] for n in names), strict=True)]
     print(row("all that are no radiographs", *others))
-    own = found["phantoms"][1]
+    own = results["phantoms"][1]
     print(f"AUROC, phantoms: {area(own, others[1]):.4f}")
-    if "real radiographs" in found:
-        real = found["real radiographs"][1]
+    if "real radiographs" in results:
+        real = results["real radiographs"][1]
         print(f"AUROC, real radiographs: {area(real, others[1]):.4f}")
         print(f"AUROC, both: {area(np.concatenate([own, real]), others[1]):.4f}")
     assert area(own, others[1]) >= 0.99
-    assert np.mean(found["phantoms"][0] == "reject") <= 0.01
+    assert np.mean(results["phantoms"][0] == "reject") <= 0.01

@@ -1,4 +1,4 @@
-"""Processes of our own do not take modules from the folder that they happen to run in."""
+"""Subprocesses do not import modules from the working folder."""
 
 import subprocess
 from importlib import metadata
@@ -9,14 +9,14 @@ from orthoedge.runtime.subprocesses import code_command, module_command
 
 
 @pytest.mark.parametrize(
-    ("command", "said"),
+    ("command", "output"),
     [
         ([*code_command("import sys, msgspec; print(*sys.argv[1:])"), "a", "b c"], "a b c"),
         ([*module_command("orthoedge.cli.main"), "--version"], metadata.version("orthoedge")),
     ],
 )
-def test_the_working_folder_is_not_searched(command, said, tmp_path):
+def test_the_working_folder_is_not_searched(command, output, tmp_path):
     for name in ("msgspec", "numpy", "runpy", "argparse"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('planted')")
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert (done.stdout.strip(), done.stderr) == (said, "")
+    assert (done.stdout.strip(), done.stderr) == (output, "")

@@ -1,4 +1,4 @@
-"""Small files that ask for gigabytes, and what refusing them takes."""
+"""Small files that ask for gigabytes, and the cost of refusing them."""
 
 from __future__ import annotations
 

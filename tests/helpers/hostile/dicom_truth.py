@@ -1,4 +1,4 @@
-"""What a DICOM radiograph must look like, worked out pixel by pixel in exact fractions.
+"""Expected pixels of a DICOM radiograph, calculated one by one in exact fractions.
 
 Nothing here is shared with the code under test: the formulas are those of PS3.3 C.11.1 (modality),
 C.11.2 (VOI), C.7.6.3.1.2 and C.8.11.3 (polarity), and the files come from `dicom_bytes.py`.
@@ -144,7 +144,7 @@ def elements_of(case):
     elif case.voi != "none":
         center, width = window(case)
         elements += [(0x00281050, "DS", center), (0x00281051, "DS", width)]
-        if case.voi != "LINEAR":  # which is what holds where nothing is said
+        if case.voi != "LINEAR":  # the default
             elements.append((0x00281056, "CS", case.voi))
     return elements
 

@@ -1,4 +1,4 @@
-"""Radiographs in every format that intake reads, and what bad luck or malice makes of them."""
+"""Radiographs in every format that is read, and damaged or malicious variants of them."""
 
 from __future__ import annotations
 
@@ -130,15 +130,15 @@ def dicom_samples() -> list[Path]:
         Path(pydicom.__file__).parent / "data" / "test_files",
         Path(data_store.__file__).parent / "data",
     )
-    found = (path for folder in folders for path in folder.rglob("*.dcm"))
-    return sorted(found, key=lambda path: path.name)
+    paths = (path for folder in folders for path in folder.rglob("*.dcm"))
+    return sorted(paths, key=lambda path: path.name)
 
 
 def readable_samples() -> dict[str, bytes]:
     """Those of them with one grey frame, called DX: so that damage to them reaches a decoder."""
     import pydicom
 
-    found = {}
+    contents = {}
     for path in dicom_samples():
         try:
             item = pydicom.dcmread(path)
@@ -147,10 +147,10 @@ def readable_samples() -> dict[str, bytes]:
             if not (grey and single and len(item.PixelData) < 2**19):
                 continue
             item.Modality = "DX"
-            found[path.name] = _written(item, item.file_meta.TransferSyntaxUID)
+            contents[path.name] = _written(item, item.file_meta.TransferSyntaxUID)
         except Exception:  # broken on purpose: `dicom_samples` has them as they are
             continue
-    return found
+    return contents
 
 
 _EXTREMES = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)

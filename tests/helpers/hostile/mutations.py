@@ -10,8 +10,8 @@ FORMS = ("folder", "stored", "deflated")
 
 def contents(folder):
     """Name and bytes of every file of a bundle folder."""
-    found = (path for path in sorted(folder.rglob("*")) if path.is_file())
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
 def mutate(files, rng, kind):

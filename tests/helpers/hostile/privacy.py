@@ -1,4 +1,4 @@
-"""Where an identifier could come out: everything that is said, printed or written of a file."""
+"""Every way for an identifier to leak: messages, output and files."""
 
 import logging
 import warnings
@@ -42,9 +42,13 @@ def said_of(pipeline, path, drawers=()):
     return "\n".join([text, *records, *(str(one.message) for one in warned)]).encode() + pictures
 
 
-def found_in(identifiers, said):
+def found_in(identifiers, output):
     """Those of them that stand in it, as they are or in UTF-16."""
-    return [one for one in identifiers if one.encode() in said or one.encode("utf-16-le") in said]
+    return [
+        name
+        for name in identifiers
+        if name.encode() in output or name.encode("utf-16-le") in output
+    ]
 
 
 def content_of(folder):

@@ -1,4 +1,4 @@
-"""A bundle that is meant to do harm is refused by what its files say, before they are opened."""
+"""Malicious bundles are refused by the headers of their files, before these are opened."""
 
 import contextlib
 import io

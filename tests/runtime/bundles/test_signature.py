@@ -1,4 +1,4 @@
-"""A bundle's seal: a plain hash against damage, a signature against everybody but the signer."""
+"""Signature of a bundle: a plain hash reveals damage, a signature reveals other authors."""
 
 import json
 import random
@@ -32,10 +32,10 @@ def test_one_thing_wrong_is_refused_with_the_file_named(plain, tmp_path, form, k
         assert named(raised.value, names)
 
 
-def test_an_older_bundle_without_a_seal_is_read(plain, small_bundle, tmp_path):
+def test_an_older_bundle_without_a_hash_is_read(plain, small_bundle, tmp_path):
     del plain["manifest.sha256"]
-    found = read_bundle(write(plain, tmp_path / "bundle", "folder"))
-    assert (found.sha256, found.signer) == (small_bundle.sha256, None)
+    bundle = read_bundle(write(plain, tmp_path / "bundle", "folder"))
+    assert (bundle.sha256, bundle.signer) == (small_bundle.sha256, None)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -50,7 +50,7 @@ def test_a_pinned_key_takes_its_owners_bundle_and_no_other(plain, tmp_path, form
         read_bundle(write(signed(plain, OTHER), tmp_path / "theirs", form), KEY)
 
 
-def test_a_manifest_that_nobody_vouches_for_is_not_decoded(plain, tmp_path):
+def test_a_manifest_signed_by_another_key_is_not_decoded(plain, tmp_path):
     """With a key pinned; without one the same bytes are refused for what they are."""
     plain["manifest.json"] = b"{"
     del plain["manifest.sha256"]
@@ -132,5 +132,5 @@ def test_a_bundle_that_is_read_already_is_held_to_the_same(plain, tmp_path):
 
 
 def test_the_plain_hash_is_what_sha256sum_reads(plain):
-    said = plain["manifest.sha256"].decode()
-    assert said == f"{sha256(plain['manifest.json'])}  manifest.json\n"
+    content = plain["manifest.sha256"].decode()
+    assert content == f"{sha256(plain['manifest.json'])}  manifest.json\n"

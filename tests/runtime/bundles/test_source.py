@@ -1,4 +1,4 @@
-"""What belongs to no bundle: more than its files."""
+"""Files and bytes that do not belong to a bundle are refused."""
 
 import shutil
 import zipfile

@@ -214,8 +214,8 @@ def test_spacing_is_that_of_the_patient_else_of_the_detector_and_zero_is_none(el
 def test_what_a_reader_should_know_is_noted(elements, note):
     window = {"WindowCenter": 2000, "WindowWidth": 3000}
     assert read(dataset(**window)).notes == ()
-    (found,) = read(dataset(**window, **elements)).notes
-    assert found.startswith(note)
+    (grey_note,) = read(dataset(**window, **elements)).notes
+    assert grey_note.startswith(note)
 
 
 @pytest.mark.parametrize(
@@ -296,13 +296,13 @@ def test_a_real_monochrome1_leg_comes_out_bright_on_dark_and_its_white_margins_a
     shaft, air, margin = pixels[500, 860:900], pixels[1200, 500:600], pixels[800, 100:300]
     assert air.mean() < 40 < 150 < shaft.mean()
     assert margin.mean() > 250
-    square, placement = STANDARD.prepare(pixels)
+    model_input, placement = STANDARD.prepare(pixels)
     x0, y0, x1, y1 = placement.field
     # The collimator's edges, read off the picture: 440 to 470 on the left, 1230 to 1260 right.
     assert (y0, y1) == (0, 1760)
     assert 430 <= x0 <= 480
     assert 1200 <= x1 <= 1260
-    assert square[:, : placement.content[0]].max() < 10  # CLAHE lifts the padding by a little
+    assert model_input[:, : placement.content[0]].max() < 10  # CLAHE lifts the padding by a little
 
 
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.9, 0.999])

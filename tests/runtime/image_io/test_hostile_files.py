@@ -42,9 +42,9 @@ def read(data):
 
 @pytest.mark.filterwarnings("ignore:.*:UserWarning")
 def test_damaged_files_are_read_or_refused():
-    answers = [read(data) for _, data in cases(len(dicom_samples()) + 200, seed=11)]
-    refused = sum(isinstance(answer, str) for answer in answers)
-    assert 0 < refused < len(answers)
+    results = [read(data) for _, data in cases(len(dicom_samples()) + 200, seed=11)]
+    refused = sum(isinstance(result, str) for result in results)
+    assert 0 < refused < len(results)
 
 
 @pytest.mark.parametrize("beginning", [b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"BM", b""])
@@ -64,8 +64,8 @@ def test_no_flipped_bit_of_a_png_changes_a_pixel_in_silence():
     for place in range(0, 8 * len(data), 23):
         changed = bytearray(data)
         changed[place // 8] ^= 1 << place % 8
-        answer = read(bytes(changed))
-        assert isinstance(answer, str) or np.array_equal(answer, whole), place
+        result = read(bytes(changed))
+        assert isinstance(result, str) or np.array_equal(result, whole), place
 
 
 def test_an_animated_png_is_refused():

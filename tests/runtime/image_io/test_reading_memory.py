@@ -1,4 +1,4 @@
-"""What reading a file takes stays below what `memory.py` says of it beforehand."""
+"""Reading a file takes less memory than the bound of `memory.py`."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def status(name):
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(name)) * 1024
 
-found = {}
+growth = {}
 for path in map(Path, sys.argv[2:]):
     intake.read_image(path)
     Path("/proc/self/clear_refs").write_text("5")
     before = status("VmRSS")
     intake.read_image(path, memory_mb=1e6)
-    found[path.name] = [status("VmHWM") - before, estimates[-1]]
-print(json.dumps(found))
+    growth[path.name] = [status("VmHWM") - before, estimates[-1]]
+print(json.dumps(growth))
 """
 
 
@@ -106,9 +106,9 @@ def test_the_estimate_is_above_what_is_taken_and_not_far_above(files):
     done = subprocess.run(
         command, capture_output=True, text=True, check=True, cwd=root, env=os.environ | GIVE_BACK
     )
-    found = json.loads(done.stdout)
-    assert len(found) == len(files) == 12
-    for name, (taken, estimate) in found.items():
+    growth = json.loads(done.stdout)
+    assert len(growth) == len(files) == 12
+    for name, (taken, estimate) in growth.items():
         assert taken > HEIGHT * WIDTH, f"{name}: nothing was measured"
         assert taken <= estimate, name
         # 8 MiB are for tables and do not grow with the picture. The rest is an upper bound over

@@ -1,4 +1,4 @@
-"""Files read in a child process: the same pixels, and nothing that a decoder does reaches us."""
+"""Sandboxed reading: the same pixels, and a decoder's failure does not reach the parent."""
 
 import contextlib
 import os
@@ -83,10 +83,10 @@ def test_the_answer_is_the_one_of_this_process(name, reader, tmp_path):
     path.write_bytes(data)
     expected = read_image(data)
     for source in (data, path, str(path)):
-        found = reader(source)
-        assert np.array_equal(found.pixels, expected.pixels)
-        assert (found.source_bits, found.spacing_mm) == (expected.source_bits, expected.spacing_mm)
-        assert found.notes == expected.notes
+        read = reader(source)
+        assert np.array_equal(read.pixels, expected.pixels)
+        assert (read.source_bits, read.spacing_mm) == (expected.source_bits, expected.spacing_mm)
+        assert read.notes == expected.notes
 
 
 @pytest.mark.parametrize(
@@ -104,9 +104,9 @@ def test_what_a_decoder_does_costs_that_file_alone_and_is_named(word, message, f
     with pytest.raises(InputError, match=f"^{message}$"):
         fragile(dicom(word))
     assert np.array_equal(fragile(GREY).pixels, read_image(GREY).pixels)
-    said = capfd.readouterr()
-    assert ("on standard" in said.err) == (word == b"print")
-    assert said.out == ""
+    output = capfd.readouterr()
+    assert ("on standard" in output.err) == (word == b"print")
+    assert output.out == ""
 
 
 def test_one_child_reads_all_files_that_do_not_break_it(reader):

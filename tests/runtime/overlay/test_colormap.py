@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from orthoedge.runtime.overlay.colormap import LINE, dye
+from orthoedge.runtime.overlay.colormap import LINE, colorize
 
 EYES = {
     "normal": np.eye(3),
@@ -61,7 +61,7 @@ def lab(bgr: np.ndarray, eye: str = "normal") -> np.ndarray:
 def ramp(grey: int, count: int = 256) -> np.ndarray:
     """The map's colours over one grey, from no saliency to the peak, BGR (count, 3)."""
     heat = np.linspace(0, 1, count, dtype=np.float32)[None]
-    return dye(np.full((1, count), grey, np.uint8), heat)[0]
+    return colorize(np.full((1, count), grey, np.uint8), heat)[0]
 
 
 def distance(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -108,7 +108,7 @@ def test_ten_steps_of_the_map_stay_in_order_and_apart_for_every_eye(eye, grey):
 @EVERY_EYE
 def test_bright_stays_brighter_than_dark_under_the_peak_for_every_eye(eye):
     greys = np.arange(256, dtype=np.uint8)[None]
-    lightness = lab(dye(greys, np.ones((1, 1), np.float32))[0], eye)[:, 0]
+    lightness = lab(colorize(greys, np.ones((1, 1), np.float32))[0], eye)[:, 0]
     assert np.diff(lightness[::8]).min() > 0
     assert lightness[-1] - lightness[0] > 45
 
@@ -127,5 +127,5 @@ def test_the_line_is_apart_from_what_lies_beside_it_for_every_eye(eye, grey):
 
 def test_no_saliency_leaves_every_grey_as_it_was():
     greys = np.arange(256, dtype=np.uint8)[None]
-    plain = dye(greys, np.zeros((1, 1), np.float32))
+    plain = colorize(greys, np.zeros((1, 1), np.float32))
     np.testing.assert_array_equal(plain, np.repeat(greys[..., None], 3, axis=2))
