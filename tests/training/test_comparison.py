@@ -68,7 +68,7 @@ def test_a_stopped_comparison_goes_on_without_repeating_a_finished_run(finished,
     with pytest.raises(DataError, match="already holds a comparison; give --resume"):
         compare(recipe, records, finished, progress=False, data=phantoms)
     other = load_recipe("tiny", (*SMALL, "lr=0.5"))
-    with pytest.raises(ConfigError, match="comparison to resume has another lr"):
+    with pytest.raises(ConfigError, match="comparison to resume has a different lr"):
         compare(other, records, finished, resume=True, progress=False, data=phantoms)
     with pytest.raises(DataError, match="images are not those"):
         compare(recipe, records[4:], finished, resume=True, progress=False, data=phantoms)
@@ -120,7 +120,7 @@ def test_a_comparison_goes_on_from_the_weights_it_was_started_with(finished, pha
         shutil.copy(
             finished / network / "fold0" / "model.safetensors", weights / f"{network}.safetensors"
         )
-    with pytest.raises(DataError, match="started with other --weights"):
+    with pytest.raises(DataError, match="has different --weights"):
         compare(recipe, records, finished, [weights], resume=True, progress=False, data=phantoms)
 
 

@@ -303,7 +303,7 @@ def test_a_run_stopped_early_starts_again_from_the_same_weights_only(finished, d
     shutil.copytree(finished, out)
     for name in ("last.pt", "metrics.json"):  # as if it was killed in its first epoch
         (out / name).unlink()
-    with pytest.raises(DataError, match="started with other --weights"):
+    with pytest.raises(DataError, match="started with different --weights"):
         fit(
             tiny(), read_index(data), out, [finished / "model.safetensors"], resume=True,
             progress=False, data=data,

@@ -90,7 +90,7 @@ def test_an_override_changes_exactly_its_key(override, read):
         ("epochs", "expected key=value"),
         ("combine=average", "combine"),
         ("combine=compare", "fusion: networks that are compared are not fused"),
-        ("head=sigmoid", "head: one sigmoid tells two labels apart, not 4"),
+        ("head=sigmoid", "head: sigmoid needs exactly two labels, got 4"),
         ("other_labels=ignore", "other_labels"),
         ("split.folds=1", "split.folds: expected 0, or 2 or more, got 1"),
     ],
