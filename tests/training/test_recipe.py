@@ -138,7 +138,7 @@ def test_studies_of_other_labels_are_left_out_only_where_the_recipe_says_so():
     ]
     chosen = select_records(records, load_recipe("fracture-binary"))
     assert [record.label for record in chosen.records] == ["fracture", "non-affected"]
-    assert chosen.line() == "left out 2 of 4 records: 2 tumor-benign"
+    assert chosen.line() == "left out 2 of 4 images: 2 tumor-benign"
     with pytest.raises(DataError, match=r"tumor-benign.png: label tumor-benign is not one of"):
         select_records(records, load_recipe("fracture-binary", ["other_labels=refuse"]))
     with pytest.raises(DataError, match="no image has the label non-affected"):

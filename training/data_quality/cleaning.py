@@ -145,8 +145,8 @@ def review(records: Sequence[ImageRecord], files: Sequence[_CheckedFile]) -> Cle
                 remove(i, "augmented copy", "by its name", (near or originals)[0])
     rest = [i for i in range(len(records)) if is_compared(i) and files[i].fingerprints is not None]
     prints = [files[i].fingerprints or () for i in rest]
-    near = {pair for kind in zip(*prints, strict=True) for pair in find_duplicates(kind)}
-    pairs = [(rest[a], rest[b]) for a, b in sorted(near)]
+    matches = {pair for kind in zip(*prints, strict=True) for pair in find_duplicates(kind)}
+    pairs = [(rest[a], rest[b]) for a, b in sorted(matches)]
     for a, b in pairs:
         if records[a].label != records[b].label:
             for i, other in ((a, b), (b, a)):

@@ -68,7 +68,7 @@ def fracture(kind: str, strip: Strip, site: Site, rng: np.random.Generator) -> l
         step = site.half * rng.uniform(0.3, 0.9)
         gap = unit * rng.uniform(1.5, 5.0)
         degrees = rng.uniform(4.0, 16.0)
-        if rng.random() < 0.15:  # shortened: the ends ride over each other
+        if rng.random() < 0.15:  # shortened: the ends overlap
             step, gap = site.half * rng.uniform(1.2, 1.8), -site.half * rng.uniform(0.2, 0.6)
     else:
         step = site.half * rng.uniform(0.1, 0.3)
@@ -89,7 +89,7 @@ def fracture(kind: str, strip: Strip, site: Site, rng: np.random.Generator) -> l
     reach = np.float32(max(2.8 * unit, abs(gap) * 0.7))
     near = np.minimum(np.abs(y - front + spread), np.abs(y - back + spread)) < reach
     low = np.minimum(np.abs(y - front - spread), np.abs(y - back - spread)) < reach
-    # The piece with the shorter way to its end is the one that moves.
+    # The piece with the nearer end moves.
     at = (site.row - strip.row0) / strip.length
     moved = _rotation(degrees, middle, site.row, side * step, (gap if at >= 0.5 else -gap) * 1.0)
     top_move, bottom_move = (still(), moved) if at >= 0.5 else (moved, still())

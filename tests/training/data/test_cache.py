@@ -101,7 +101,7 @@ def test_a_damaged_cache_is_made_anew_and_said(records, tmp_path, damage, capsys
     file.write_bytes(content + b"1" if damage == "longer" else changed.get(damage, content))
     capsys.readouterr()
     assert read(records, folder).images.tobytes() == whole
-    assert f"{file}: damaged, made anew" in capsys.readouterr().err
+    assert f"{file}: damaged; rebuilding it" in capsys.readouterr().err
     read(records, folder)
     assert capsys.readouterr().err == ""
 
@@ -129,7 +129,7 @@ def test_a_disk_that_is_too_full_is_told_before_decoding(
 
 def test_a_folder_that_cannot_be_made_is_told(records, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match="no cache can be kept: Not a directory; --cache DIR"):
+    with pytest.raises(DataError, match="cannot write the cache: Not a directory; --cache DIR"):
         read(records, tmp_path / "file" / "cache")
 
 

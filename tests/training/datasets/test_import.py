@@ -98,7 +98,7 @@ def test_a_set_can_move_with_its_index_and_images_elsewhere_are_absolute(tmp_pat
             ImageRecord(Path(os.fsdecode(b"a\xff.png")), "x", "g"),
             r"a\\udcff\.png': not valid UTF-8",
         ),
-        (None, "there is no image to list"),
+        (None, "no image to list"),
     ],
 )
 def test_an_index_that_could_not_be_read_back_is_not_written(tmp_path, record, told):

@@ -79,7 +79,7 @@ def test_btxrd_skips_what_contradicts_itself_and_says_why(btxrd):
         "IMG000005.jpeg": "contradictory label: no tumour, but IMG000005.json marks one",
         "IMG000006.jpeg": "box outside the image: [70, 1, 90, 9] in 80×100 pixels",
         "IMG000007.jpeg": (
-            "annotation of another size: made for 100×80, the image has 80×100 pixels"
+            "annotation of a different size: made for 100×80, the image has 80×100 pixels"
         ),
         "IMG000099.jpeg": "absent: dataset.xlsx, line 7, lists it, but there is no file",
     }
@@ -171,7 +171,7 @@ def test_fracatlas_skips_what_contradicts_itself_and_says_why(fracatlas):
         "IMG0000003.jpg": "contradictory label: dataset.csv, line 7: fractured=2",
         "Fractured/IMG0000019.jpg": "box outside the image: [20, 50, 110, 75] in 80×100 pixels",
         "Fractured/IMG0000025.jpg": (
-            "annotation of another size: made for 8×10, the image has 80×100 pixels"
+            "annotation of a different size: made for 8×10, the image has 80×100 pixels"
         ),
     }
 
