@@ -57,7 +57,7 @@ class Task:
 
 
 def is_compared(recipe: Recipe) -> bool:
-    """Whether the recipe asks for several runs."""
+    """Return whether the recipe asks for several runs."""
     return recipe.combine == "compare" or recipe.split.folds > 0
 
 

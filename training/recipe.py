@@ -69,7 +69,7 @@ class SplitSettings(_Table, frozen=True):
     """Shares of the images; the rest after train and val is the test split."""
 
     by: Literal["patient", "site"]
-    """What stays whole: a patient, or a whole site with all its patients."""
+    """Unit that stays whole: a patient, or a whole site with all its patients."""
     test_sites: tuple[str, ...]
     """With `site`: the sites that are the test split; empty: the seed chooses them."""
     folds: int
@@ -222,7 +222,7 @@ class Recipe(_Table, frozen=True):
     augment: Augment
     """Random changes of the training images."""
     split: SplitSettings
-    """How the images are divided, by patient or site."""
+    """Division of the images by patient or site."""
     batch: int
     """Images per step."""
     epochs: int

@@ -66,7 +66,7 @@ def test_an_override_changes_exactly_its_key(override, read):
 
 
 @pytest.mark.parametrize(
-    ("override", "told"),
+    ("override", "message"),
     [
         ("epoks=2", "unknown key epoks; did you mean epochs?"),
         ("size=128", "unknown key size; did you mean preprocess.size?"),
@@ -95,10 +95,10 @@ def test_an_override_changes_exactly_its_key(override, read):
         ("split.folds=1", "split.folds: expected 0, or 2 or more, got 1"),
     ],
 )
-def test_a_slip_is_refused_by_its_key(override, told):
+def test_a_slip_is_refused_by_its_key(override, message):
     with pytest.raises(ConfigError) as caught:
         load_recipe("tiny", [override])
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_a_file_with_an_unknown_or_a_missing_key_is_refused(tmp_path: Path):

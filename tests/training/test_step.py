@@ -99,15 +99,15 @@ def test_without_mixup_it_is_torchs_weighted_cross_entropy():
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="about CPUs")
 @pytest.mark.parametrize(
-    ("found", "expected"),
+    ("capabilities", "expected"),
     [
         ({"amx_bf16": True, "avx512_bf16": True}, "bf16-mixed"),
         ({"amx_bf16": False, "avx512_bf16": True}, "32-true"),
         ({}, "32-true"),
     ],
 )
-def test_auto_takes_bfloat16_only_where_it_was_found_faster(found, expected, monkeypatch):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found, raising=False)
+def test_auto_takes_bfloat16_only_where_it_was_faster(capabilities, expected, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
     auto: Recipe = load_recipe("tiny", ("precision=auto",))
     assert training_precision(auto) == expected
     assert training_precision(load_recipe("tiny", ("precision=bf16-mixed",))) == "bf16-mixed"

@@ -160,7 +160,7 @@ def _decode(
 
 
 def _whole(file: Path) -> bool:
-    """Whether the file matches its SHA-256; reading it also warms the page cache."""
+    """Return whether the file matches its SHA-256; reading it also warms the page cache."""
     left = file.stat().st_size - _DIGEST
     digest = hashlib.sha256()
     with file.open("rb") as content:

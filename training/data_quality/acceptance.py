@@ -45,7 +45,7 @@ class AcceptanceLimits:
 
 @dataclass(frozen=True)
 class Rejection:
-    """Why a file was rejected."""
+    """Reason for the rejection of a file."""
 
     reason: str
     """unreadable, bytes, resolution, aspect ratio, channels, saturation or brightness."""

@@ -34,7 +34,7 @@ class Tile:
     path: Path
     """The image; a file that cannot be shown gets an empty frame."""
     title: str
-    """Why it is shown, in the frame's colour."""
+    """Reason for showing it, in the frame's colour."""
     detail: str
     """Second line; the file's name is the third."""
     removed: bool

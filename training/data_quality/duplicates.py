@@ -169,7 +169,7 @@ def _best_mirror(here: list[Floats], there: list[Floats]) -> Floats:
 
 
 def _same(first: Pixels, second: Pixels) -> bool:
-    """Whether the fine detail of two pictures (96, 96) agrees after alignment."""
+    """Return whether the fine detail of two pictures (96, 96) agrees after alignment."""
     return _aligned_correlation(first, second) >= _FINE
 
 

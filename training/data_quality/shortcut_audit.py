@@ -63,7 +63,7 @@ class ShortcutAudit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
     @property
     def warns(self) -> bool:
-        """Whether a classifier that sees no anatomy is accurate on this set."""
+        """True if a classifier that sees no anatomy is accurate on this set."""
         return bool(self.shortcuts())
 
     @property
@@ -96,7 +96,7 @@ class ShortcutAudit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
             f"{'yes' if f in self.shortcuts() else 'no'} |"
             for f in self.families
         ]
-        verdict = f"**Warning:** {self.warning}." if self.warns else "No shortcut was found."
+        verdict = f"**Warning:** {self.warning}." if self.warns else "No shortcut was detected."
         return "\n".join(
             (
                 "| what is known of an image | balanced accuracy | 95 % interval | warns |",

@@ -68,7 +68,7 @@ def _others(folder: Path, images: Iterable[Path]) -> Iterator[Skipped]:
 
 
 def _hidden(path: Path, folder: Path) -> bool:
-    """Whether a name below `folder` begins with a dot, such as .ipynb_checkpoints."""
+    """Return whether a name below `folder` begins with a dot, such as .ipynb_checkpoints."""
     return any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 

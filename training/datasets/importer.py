@@ -39,7 +39,7 @@ class Imported:
     skipped: tuple[Skipped, ...]
     """In the order of reading."""
     notes: tuple[str, ...]
-    """Where patient ids and boxes come from, one line each."""
+    """Origin of patient ids and boxes, one line each."""
 
 
 def gather(

@@ -30,7 +30,7 @@ class Fusion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Scores of one rule, compared with the learned fusion."""
 
     rule: str
-    """How the branches are combined."""
+    """Name of the rule that combines the branches."""
     accuracy: Interval
     """Share of correct labels."""
     macro_f1: Interval

@@ -19,8 +19,8 @@ from orthoedge.training.recipe import Recipe
 from orthoedge.training.run_folder import Epoch, TrainingMetrics
 
 _BATCH = 64
-# On the CPU, 4 images of 224 × 224: the C library maps larger activations anew for every layer, and
-# clearing their pages takes as long as the network.
+# On the CPU, 4 images of 224 × 224: the C library requests larger activations from the
+# kernel again for every layer, and clearing their pages takes as long as the network.
 _CPU_PIXELS = 4 * 224 * 224
 
 

@@ -87,7 +87,10 @@ class EvaluationReport(_Record, frozen=True):
     """Row: true class, column: predicted class."""
     reliability: tuple[ReliabilityBin, ...]
     pointing_game: MapScore | None
-    """Share of maps that peak in a box."""
+    """Share of maps whose peak cell touches a box of the lesion.
+
+    A peak is no more precise than its cell, which replaces the usual tolerance of 15 pixels.
+    """
     energy_in_mask: MapScore | None
     """Mean share of the map's sum inside the lesion's mask."""
     energy_in_box: MapScore | None

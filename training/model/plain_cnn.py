@@ -52,7 +52,7 @@ class PlainCNN(nn.Module):
 
 
 def is_plain_cnn(name: str) -> bool:
-    """Whether a backbone's name means this network and not one of timm's."""
+    """Return whether a backbone's name means this network and not one of timm's."""
     return name.startswith("plain_cnn")
 
 

@@ -100,15 +100,15 @@ def fracture(kind: str, strip: Strip, site: Site, rng: np.random.Generator) -> l
     if kind == "comminuted":
         rest = np.clip(1 - upper - lower, 0, 1)
         owner = np.zeros(strip.bone.shape, dtype=np.int32)
-        seeds = int(rng.integers(2, 5))
+        fragments = int(rng.integers(2, 5))
         best = np.full(strip.bone.shape, 1e9, dtype=np.float32)
-        for i in range(seeds):
+        for i in range(fragments):
             cx = middle + site.half * rng.uniform(-0.9, 0.9)
             cy = site.row + spread * rng.uniform(-0.8, 0.8)
             distance = (x - cx) ** 2 + (y - cy) ** 2
             owner[distance < best] = i
             np.minimum(best, distance, out=best)
-        for i in range(seeds):
+        for i in range(fragments):
             part = rest * (owner == i)
             away = rng.uniform(-0.3, 0.3) * site.half + 0.5 * side * step
             turn = _rotation(rng.uniform(-16, 16), middle, site.row, away, gap * rng.uniform(0, 1))

@@ -1,7 +1,7 @@
 """The parts of a phantom radiograph that do not depend on its class.
 
 `stage` draws body part, pose, exposure, noise, collimation, marker, hardware and harmless
-look-alikes from the nuisance stream alone: it never sees the label. It also draws where a
+mimics from the nuisance stream alone: it never sees the label. It also draws where a
 lesion would sit, in healthy images too, so that framing cannot tell the classes apart.
 """
 

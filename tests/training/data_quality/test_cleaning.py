@@ -1,4 +1,4 @@
-"""Cleaning: each planted fault is found and named, and nothing else is lost."""
+"""Cleaning: each planted fault is detected and named, and nothing else is lost."""
 
 import csv
 import re

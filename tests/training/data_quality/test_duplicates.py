@@ -1,4 +1,4 @@
-"""Duplicates: the same picture is found in every position, two pictures are not confused."""
+"""Duplicates: the same picture is recognised in every position, two pictures are not confused."""
 
 import hashlib
 import subprocess
