@@ -16,12 +16,7 @@ import msgspec
 
 from orthoedge.runtime.errors import ConfigError, DataError
 from orthoedge.training import run_folder as folder
-from orthoedge.training.comparison_report import (
-    Comparison,
-    Member,
-    read_member,
-    write_comparison,
-)
+from orthoedge.training.comparison_report import Comparison, Member, read_member, write_comparison
 from orthoedge.training.data.index import ImageRecord, list_sha256
 from orthoedge.training.data_quality.duplicates import file_digest
 from orthoedge.training.distributed import open_fabric

@@ -225,29 +225,17 @@ def _write_figure(path: Path, comparison: Comparison) -> None:
         recalls = [[m.recall[label] for m in r.members] for r in rows]
         kinds.append((f"recall, {label}", [r.alert_recall[label] for r in rows], recalls))
     for index, (name, spreads, values) in enumerate(kinds):
-        shift = 0.22 * (index - (len(kinds) - 1) / 2)
+        shift, colour = 0.22 * (index - (len(kinds) - 1) / 2), COLOURS[index % len(COLOURS)]
         for at, own in enumerate(values):
             if len(own) > 1:
-                score.plot(
-                    [interval.value for interval in own],
-                    [at + shift] * len(own),
-                    ".",
-                    color=COLOURS[index % len(COLOURS)],
-                    alpha=0.4,
-                )
-        score.errorbar(
-            [s.mean for s in spreads],
-            [at + shift for at in range(len(rows))],
-            # A percentile interval need not hold the value itself.
-            xerr=[
-                [max(0.0, s.mean - s.low) for s in spreads],
-                [max(0.0, s.high - s.mean) for s in spreads],
-            ],
-            fmt="os^Dv"[index % 5],
-            color=COLOURS[index % len(COLOURS)],
-            capsize=3,
-            label=name,
-        )
+                dots = [interval.value for interval in own]
+                score.plot(dots, [at + shift] * len(own), ".", color=colour, alpha=0.4)
+        means, heights = [s.mean for s in spreads], [at + shift for at in range(len(rows))]
+        # A percentile interval need not hold the value itself.
+        low = [max(0.0, s.mean - s.low) for s in spreads]
+        high = [max(0.0, s.high - s.mean) for s in spreads]
+        style = {"fmt": "os^Dv"[index % 5], "color": colour, "capsize": 3, "label": name}
+        score.errorbar(means, heights, xerr=[low, high], **style)  # type: ignore[arg-type]
     folds = f"mean ± standard deviation of {comparison.folds} folds"
     score.set_xlabel(f"test score, {folds if comparison.folds else '95 % interval'}")
     score.set_xlim(-0.02, 1.02)

@@ -28,13 +28,7 @@ from orthoedge.benchmarks.metrics import classification as measure
 from orthoedge.runtime.atomic_files import write_atomic
 from orthoedge.runtime.errors import ConfigError
 from orthoedge.training import run_folder as folder
-from orthoedge.training.checkpoint import (
-    State,
-    load_state,
-    open_folder,
-    record_start,
-    save_state,
-)
+from orthoedge.training.checkpoint import State, load_state, open_folder, record_start, save_state
 from orthoedge.training.data.dataset import RadiographDataset
 from orthoedge.training.data.index import ImageRecord, list_sha256
 from orthoedge.training.data.loader import batches, steps_per_epoch
@@ -48,13 +42,7 @@ from orthoedge.training.evaluation.report import write_evaluation
 from orthoedge.training.model.batch_norm import start_running_statistics
 from orthoedge.training.model.ensemble import build
 from orthoedge.training.model.weights import load_weights, model_bytes, read_safetensors
-from orthoedge.training.progress import (
-    EventLog,
-    log_epoch,
-    log_progress,
-    log_result,
-    log_start,
-)
+from orthoedge.training.progress import EventLog, log_epoch, log_progress, log_result, log_start
 from orthoedge.training.recipe import Recipe
 from orthoedge.training.run_folder import Epoch, RunInfo, TrainingMetrics
 from orthoedge.training.step import Stepper, learning_rate
@@ -112,7 +100,11 @@ def fit(
         train = read(splits.train)
         if first:  # the test split too: a bad image must not fail after hours of training
             val, test = read(splits.val), read(splits.test)
-    _check_share(len(train), recipe, fabric.world_size)
+    if fabric.world_size > 1 and len(train) < recipe.batch:
+        raise ConfigError(
+            f"batch: {recipe.batch} images are more than the {len(train)} of the training split, "
+            f"which {fabric.world_size} processes cannot share"
+        )
 
     network = build(recipe)
     network.check_maps(recipe.augment.crop or recipe.preprocess.size)
@@ -241,14 +233,6 @@ def _validate(stepper: Stepper, val: RadiographDataset, trained: _Trained) -> Ep
         seconds=time.monotonic() - trained.started,
         images_per_second=trained.images_per_second,
     )
-
-
-def _check_share(images: int, recipe: Recipe, processes: int) -> None:
-    if processes > 1 and images < recipe.batch:
-        raise ConfigError(
-            f"batch: {recipe.batch} images are more than the {images} of the training split, which "
-            f"{processes} processes cannot share"
-        )
 
 
 def _shortcuts(

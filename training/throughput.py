@@ -12,12 +12,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from orthoedge.benchmarks.timing.latency import (
-    Ratio,
-    Timings,
-    interleaved,
-    ratio,
-)
+from orthoedge.benchmarks.timing.latency import Ratio, Timings, interleaved, ratio
 from orthoedge.runtime.errors import ConfigError
 from orthoedge.training.data.dataset import RadiographDataset
 from orthoedge.training.data.loader import batches, steps_per_epoch

@@ -18,17 +18,8 @@ from tqdm import tqdm
 from orthoedge.runtime.atomic_files import sha256
 from orthoedge.runtime.errors import DataError
 from orthoedge.runtime.preprocess import STANDARD
-from orthoedge.training.data.index import (
-    INDEX,
-    ImageRecord,
-    read_index,
-    write_index,
-)
-from orthoedge.training.data_quality.acceptance import (
-    AcceptanceLimits,
-    Rejection,
-    check_radiograph,
-)
+from orthoedge.training.data.index import INDEX, ImageRecord, read_index, write_index
+from orthoedge.training.data_quality.acceptance import AcceptanceLimits, Rejection, check_radiograph
 from orthoedge.training.data_quality.cleaning_report import (
     CONTRADICTS,
     CleaningReport,

@@ -9,12 +9,7 @@ from orthoedge.runtime.errors import DataError
 from orthoedge.runtime.image_io.reader import find_images
 from orthoedge.training.data.index import ImageRecord
 from orthoedge.training.data_quality.duplicates import stem_key
-from orthoedge.training.datasets.importer import (
-    Imported,
-    Progress,
-    Skipped,
-    gather,
-)
+from orthoedge.training.datasets.importer import Imported, Progress, Skipped, gather
 
 
 def read_folders(source: Path, progress: Progress) -> Imported:

@@ -111,15 +111,10 @@ def _voc(folder: Path, path: Path) -> tuple[Box, ...]:
     try:
         tree = ElementTree.parse(file)
         stated = (int(tree.findtext("size/width", "")), int(tree.findtext("size/height", "")))
-        boxes = [
-            (
-                float(box.findtext("xmin", "")),
-                float(box.findtext("ymin", "")),
-                float(box.findtext("xmax", "")),
-                float(box.findtext("ymax", "")),
-            )
-            for box in tree.iterfind("object/bndbox")
-        ]
+        boxes = []
+        for box in tree.iterfind("object/bndbox"):
+            x0, y0, x1, y1 = (float(box.findtext(k, "")) for k in ("xmin", "ymin", "xmax", "ymax"))
+            boxes.append((x0, y0, x1, y1))
     except (OSError, ValueError, ElementTree.ParseError) as error:
         raise InputError(f"unreadable annotation: {file.name}: {error}") from error
     return fractions_of(boxes, path, stated) if boxes else ()

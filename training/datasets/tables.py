@@ -13,12 +13,7 @@ from zipfile import BadZipFile
 from orthoedge.runtime.errors import DataError
 from orthoedge.training.data.index import INDEX, ImageRecord, current_columns, parse_boxes
 from orthoedge.training.datasets.folders import NOTE, patients_by_name
-from orthoedge.training.datasets.importer import (
-    Imported,
-    Progress,
-    Skipped,
-    gather,
-)
+from orthoedge.training.datasets.importer import Imported, Progress, Skipped, gather
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ whole, and may score lower here than the same backbone trained by itself.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 
 import msgspec
 import numpy as np
@@ -65,12 +66,9 @@ def compare_fusions(
         return ()
     classes = evaluation.logits.shape[1]
     predictions = _predictions(evaluation, names, start)
-    points = {
-        rule: _scores(truth, predicted, classes, _once(truth))
-        for rule, predicted in predictions.items()
-    }
     chunks: dict[str, list[tuple[Array, Array]]] = {rule: [] for rule in predictions}
-    for weights in resamples(groups, truth, seed):
+    # The images as they are, then the resamples.
+    for weights in chain([np.ones((1, len(truth)))], resamples(groups, truth, seed)):
         for rule, predicted in predictions.items():
             chunks[rule].append(_scores(truth, predicted, classes, weights))
     drawn = {
@@ -80,11 +78,9 @@ def compare_fusions(
     rows = []
     for rule, predicted in predictions.items():
         scores, gain = [], []
-        for score in range(2):  # accuracy, macro-F1
-            value, of_learned = float(points[rule][score][0]), float(points[LEARNED][score][0])
-            scores.append(_known(value, drawn[rule][score]))
-            difference = drawn[rule][score] - drawn[LEARNED][score]
-            gain.append(None if rule == LEARNED else _known(value - of_learned, difference))
+        for own, learned in zip(drawn[rule], drawn[LEARNED], strict=True):  # accuracy, macro-F1
+            scores.append(_interval(own))
+            gain.append(None if rule == LEARNED else _interval(own - learned))
         rows.append(
             Fusion(
                 rule=rule,
@@ -167,12 +163,9 @@ def _scores(truth: Ints, predicted: Ints, classes: int, weights: Array) -> tuple
     return np.trace(tables, axis1=1, axis2=2) / weights.sum(1), macro_f1s(tables)
 
 
-def _once(truth: Ints) -> Array:
-    return np.ones((1, len(truth)))
-
-
-def _known(value: float, drawn: Array) -> Interval:
-    known = interval(value, drawn)
+def _interval(drawn: Array) -> Interval:
+    """Interval of the first value by the others, its resamples."""
+    known = interval(float(drawn[0]), drawn[1:])
     assert known is not None  # accuracy and macro-F1 always have a value
     return known
 

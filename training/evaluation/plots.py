@@ -32,19 +32,15 @@ def write_curves(path: Path, epochs: Sequence[Epoch], best: int) -> None:
     loss, score = figure.subplots(1, 2)
     x = [e.epoch for e in epochs]
     marker = "o" if len(x) < 30 else ""
-    for axis, lines in (
-        (loss, (("train", "train_loss"), ("validation", "val_loss"))),
-        (
-            score,
-            (
-                ("train accuracy", "train_accuracy"),
-                ("validation accuracy", "val_accuracy"),
-                ("validation macro-F1", "val_macro_f1"),
-            ),
-        ),
+    for axis, label, field in (
+        (loss, "train", "train_loss"),
+        (loss, "validation", "val_loss"),
+        (score, "train accuracy", "train_accuracy"),
+        (score, "validation accuracy", "val_accuracy"),
+        (score, "validation macro-F1", "val_macro_f1"),
     ):
-        for label, field in lines:
-            axis.plot(x, [getattr(e, field) for e in epochs], marker=marker, ms=3, label=label)
+        axis.plot(x, [getattr(e, field) for e in epochs], marker=marker, ms=3, label=label)
+    for axis in (loss, score):
         axis.axvline(best, color="0.6", ls=":", label=f"best epoch ({best})")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.set_xlabel("epoch")

@@ -5,20 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from orthoedge.training.phantoms.bones import (
-    F32,
-    F64,
-    Strip,
-    f32,
-    noise_field,
-)
-from orthoedge.training.phantoms.lesion_site import (
-    Piece,
-    Site,
-    edges,
-    grid,
-    still,
-)
+from orthoedge.training.phantoms.bones import F32, F64, Strip, f32, noise_field
+from orthoedge.training.phantoms.lesion_site import Piece, Site, edges, grid, still
 
 
 def _curve(

@@ -6,12 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from orthoedge.training.phantoms.bones import (
-    F32,
-    F64,
-    Strip,
-    noise_field,
-)
+from orthoedge.training.phantoms.bones import F32, F64, Strip, noise_field
 
 
 @dataclass

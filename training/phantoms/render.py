@@ -27,14 +27,7 @@ import numpy.typing as npt
 from orthoedge.runtime.atomic_files import write_atomic
 from orthoedge.training.phantoms import lesions
 from orthoedge.training.phantoms import scene as scenes
-from orthoedge.training.phantoms.bones import (
-    F32,
-    carve,
-    f32,
-    lay,
-    noise_field,
-    soft_tissue,
-)
+from orthoedge.training.phantoms.bones import F32, carve, f32, lay, noise_field, soft_tissue
 from orthoedge.training.phantoms.hardware import field_mask, render_hardware
 from orthoedge.training.phantoms.lesion_site import Site
 

@@ -14,14 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from orthoedge.training.phantoms.anatomy import PARTS, Anatomy
-from orthoedge.training.phantoms.bones import (
-    F32,
-    Pose,
-    Real,
-    Strip,
-    f32,
-    noise_field,
-)
+from orthoedge.training.phantoms.bones import F32, Pose, Real, Strip, f32, noise_field
 
 HARDWARE = ("plate", "screw", "wire", "ring", "staples")
 # Free space around the lesion, in image sides: no hardware, marker or field edge.

@@ -13,12 +13,7 @@ from orthoedge.runtime.errors import DataError, InputError
 from orthoedge.runtime.image_io.reader import read_image
 from orthoedge.runtime.preprocess import LetterboxTransform, Preprocess
 from orthoedge.training.data.dataset import RadiographDataset
-from orthoedge.training.data.index import (
-    ImageRecord,
-    check_labels,
-    list_sha256,
-    read_index,
-)
+from orthoedge.training.data.index import ImageRecord, check_labels, list_sha256, read_index
 from orthoedge.training.data.loader import class_weights, draw
 from orthoedge.training.recipe_file import load_recipe
 

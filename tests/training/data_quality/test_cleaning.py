@@ -15,12 +15,7 @@ from orthoedge.training.data.index import ImageRecord, read_index, write_index
 from orthoedge.training.data.splits import Splits
 from orthoedge.training.data_quality.acceptance import AcceptanceLimits, check_radiograph
 from orthoedge.training.data_quality.cleaning import clean
-from orthoedge.training.data_quality.contact_sheet import (
-    KEPT,
-    REMOVED,
-    Tile,
-    write_sheet,
-)
+from orthoedge.training.data_quality.contact_sheet import KEPT, REMOVED, Tile, write_sheet
 from orthoedge.training.data_quality.leakage import check_leaks
 from orthoedge.training.phantoms.render import write_phantoms
 

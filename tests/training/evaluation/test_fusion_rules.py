@@ -4,12 +4,7 @@ import torch
 
 from orthoedge.benchmarks.metrics import classification as measure
 from orthoedge.benchmarks.schema import Interval
-from orthoedge.training.evaluation.fusion_rules import (
-    LEARNED,
-    Fusion,
-    compare_fusions,
-    conclusion,
-)
+from orthoedge.training.evaluation.fusion_rules import LEARNED, Fusion, compare_fusions, conclusion
 from orthoedge.training.evaluation.predictions import Evaluation, evaluate
 from orthoedge.training.model.ensemble import Ensemble
 
