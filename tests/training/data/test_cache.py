@@ -127,9 +127,11 @@ def test_a_disk_that_is_too_full_is_reported_before_decoding(
     assert list((tmp_path / "cache").iterdir()) == []
 
 
-def test_a_folder_that_cannot_be_made_is_told(records, tmp_path):
+def test_a_folder_that_cannot_be_made_is_reported(records, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match="cannot write the cache: Not a directory; --cache DIR"):
+    with pytest.raises(
+        DataError, match="the cache cannot be written: Not a directory; --cache DIR"
+    ):
         read(records, tmp_path / "file" / "cache")
 
 

@@ -102,7 +102,7 @@ def test_one_branch_has_nothing_to_compare():
     assert rows_of(answered(np.zeros((1, 4, 2)), (1.0,)), [0, 1, 0, 1], names=("a",)) == {}
 
 
-def test_a_branch_that_learned_nothing_and_one_that_did_all_are_told_in_words():
+def test_a_branch_that_learned_nothing_and_one_that_did_all_are_reported_in_words():
     rng = np.random.default_rng(0)
     truth = rng.integers(0, 4, 400)
     knows = 6 * np.eye(4)[truth] + rng.normal(0, 1, (400, 4))

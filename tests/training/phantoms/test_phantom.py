@@ -66,12 +66,12 @@ def test_the_index_describes_the_files_and_names_hide_the_class(tmp_path: Path) 
     with (tmp_path / "index.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == [
-        "path", "label", "group", "source", "boxes", "mask", "body_part", "pathology"
+        "path", "label", "patient_id", "source", "boxes", "mask", "body_part", "pathology"
     ]  # fmt: skip
     assert Counter(row["label"] for row in rows) == dict.fromkeys(LABELS, 6)
     for i, row in enumerate(rows):
         assert row["path"] == f"images/{i:05d}.png"
-        assert (row["group"], row["source"]) == (str(i), "phantom")
+        assert (row["patient_id"], row["source"]) == (str(i), "phantom")
         assert cv2.imread(str(tmp_path / row["path"]), cv2.IMREAD_UNCHANGED).shape == (96, 96)
         assert (row["mask"] == "") == (row["boxes"] == "") == (row["label"] == "non-affected")
         if row["mask"]:
