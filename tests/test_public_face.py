@@ -62,7 +62,9 @@ def test_the_errors_are_all_public():
     from orthoedge import runtime
     from orthoedge.runtime import errors
 
-    assert set(errors.__all__) - {"RecipeError"} <= set(runtime.__all__)  # its former name stays apart
+    assert set(errors.__all__) - {"RecipeError"} <= set(
+        runtime.__all__
+    )  # its former name stays apart
 
 
 def test_a_subpackage_hides_no_name():

@@ -1,4 +1,4 @@
-"""What `--resume` continues from, and whether it may."""
+"""The state of a run: what `--resume` continues from, and the checks before it does."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from orthoedge.training.step import Stepper
 
 @dataclass
 class State:
-    """How far a run is, beside its weights."""
+    """Progress of a run, without its weights."""
 
     epochs: list[Epoch] = field(default_factory=list)
     best: int = 0
@@ -34,7 +34,7 @@ class State:
         return len(self.epochs) - self.best
 
     def add(self, row: Epoch) -> bool:
-        """Add an epoch; whether it is the best so far."""
+        """Add an epoch; return whether it is the best so far."""
         self.epochs.append(row)
         if self.best == 0 or _score(row) > _score(self.epochs[self.best - 1]):
             self.best = row.epoch
@@ -46,11 +46,11 @@ def _score(row: Epoch) -> tuple[float, float]:
 
 
 def open_folder(out: Path, recipe: Recipe, resume: bool) -> bool:
-    """Check the run folder `out` and say whether there is a state to go on from.
+    """Check the run folder `out`; return whether it holds a state to resume from.
 
     Raises:
-        DataError: it holds a run, and none is to be resumed.
-        RecipeError: the run to resume was started with another recipe.
+        DataError: it holds a run, and `resume` is false.
+        ConfigError: the run to resume was started with a different recipe.
     """
     if not (out / folder.RECIPE).is_file():
         if resume:
@@ -59,35 +59,35 @@ def open_folder(out: Path, recipe: Recipe, resume: bool) -> bool:
     if not resume:
         raise DataError(f"{out}: already holds a run; give --resume or another --out")
     before = folder.read_recipe(out / folder.RECIPE)
-    # How many cores a machine has is no part of what is learned.
+    # The number of threads does not change what is learned.
     if msgspec.structs.replace(before, threads=0) != msgspec.structs.replace(recipe, threads=0):
         changed = [f for f in Recipe.__struct_fields__ if getattr(before, f) != getattr(recipe, f)]
-        raise ConfigError(f"{out}: the run to resume has another {', '.join(changed)}")
+        raise ConfigError(f"{out}: the run to resume has a different {', '.join(changed)}")
     if not (out / folder.STATE).is_file():
         log_progress(f"{out}: stopped before its first epoch ended, starting at epoch 1")
         return False
     return True
 
 
-def keep_start(
+def record_start(
     out: Path, recipe: Recipe, splits: Splits, info: RunInfo, resumed: bool, resume: bool
 ) -> None:
-    """Write what a run starts from, or hold it against what it was started with.
+    """Write what a run starts from, or compare it with what the run was started with.
 
     Args:
         out: the run folder.
         recipe: to write.
         splits: to write.
-        info: to write, or to hold against the one in `out`.
-        resumed: there is a state to go on from.
+        info: to write, or to compare with the one in `out`.
+        resumed: there is a state to resume from.
         resume: `--resume` was given; a run stopped in its first epoch starts again as it did.
 
     Raises:
-        DataError: the images of a resumed run have changed, or the weights it starts again from.
+        DataError: the images or the starting weights of a resumed run have changed.
     """
-    again = resume and not resumed and (out / folder.REPORT).is_file()
-    if again and folder.read_record(out / folder.REPORT, RunInfo).weights != info.weights:
-        raise DataError(f"{out}: the run was started with other --weights; give the same")
+    restarted = resume and not resumed and (out / folder.REPORT).is_file()
+    if restarted and folder.read_record(out / folder.REPORT, RunInfo).weights != info.weights:
+        raise DataError(f"{out}: the run was started with different --weights; give the same")
     if not resumed:
         folder.write_splits(out / folder.SPLIT, splits, Path(info.data))
         folder.write_record(out / folder.REPORT, info)
@@ -120,7 +120,7 @@ def load_state(path: Path, stepper: Stepper) -> State:
     """Read what `save_state` wrote into `stepper`.
 
     Raises:
-        DataError: damaged, or another version's.
+        DataError: damaged, or of a different version.
     """
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)

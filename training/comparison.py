@@ -1,7 +1,7 @@
-"""Several runs of one recipe: each network by itself, each fold of a cross-validation.
+"""Several runs of one recipe: one per network, and one per fold of a cross-validation.
 
 OUT/plan.json          the recipe and the data's identity, written first
-OUT/NETWORK[/foldI]    a run folder each, as `fit` leaves it
+OUT/NETWORK[/foldI]    a run folder each, as `fit` writes it
 OUT/comparison.json, comparison.md, comparison.png      written last
 """
 
@@ -16,12 +16,7 @@ import msgspec
 
 from orthoedge.runtime.errors import ConfigError, DataError
 from orthoedge.training import run_folder as folder
-from orthoedge.training.comparison_report import (
-    Comparison,
-    Member,
-    read_member,
-    write_comparison,
-)
+from orthoedge.training.comparison_report import Comparison, Member, read_member, write_comparison
 from orthoedge.training.data.index import ImageRecord, list_sha256
 from orthoedge.training.data_quality.duplicates import file_digest
 from orthoedge.training.distributed import open_fabric
@@ -35,7 +30,7 @@ PLAN = "plan.json"
 
 
 class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """plan.json: what a comparison was started with."""
+    """plan.json: the recipe, data and weights that a comparison was started with."""
 
     recipe: Recipe
     data_sha256: str
@@ -46,10 +41,10 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
 @dataclass(frozen=True)
 class Task:
-    """One run to make."""
+    """One run of a comparison."""
 
     name: str
-    """Of its folder, from the comparison's: `resnet50/fold0`."""
+    """Path of its folder within the comparison's: `resnet50/fold0`."""
     network: str
     """Names of its backbones, joined by +."""
     fold: int | None
@@ -57,12 +52,12 @@ class Task:
 
 
 def is_compared(recipe: Recipe) -> bool:
-    """Whether the recipe asks for several runs."""
+    """Return whether the recipe asks for several runs."""
     return recipe.combine == "compare" or recipe.split.folds > 0
 
 
 def tasks(recipe: Recipe) -> list[Task]:
-    """The runs that a recipe asks for, in the order in which they are made."""
+    """Runs that a recipe asks for, in the order of training."""
     sets = [recipe.backbones]
     if recipe.combine == "compare":
         sets = [(name,) for name in recipe.backbones]
@@ -88,7 +83,7 @@ def compare(
     data: Path | None = None,
     cache: Path | None = None,
 ) -> Comparison:
-    """Make every run that the recipe asks for and write one table and one figure.
+    """Train every run that the recipe asks for, and write one table and one figure.
 
     Args:
         recipe: with `combine = "compare"`, or with folds.
@@ -96,24 +91,24 @@ def compare(
         out: folder of the comparison.
         weights: safetensors to start each run from; for several networks a folder with one
             `<backbone>.safetensors` for each.
-        resume: skip the finished runs in `out`, and go on with the one that was stopped.
+        resume: skip the finished runs in `out`, and continue the interrupted one.
         progress: as in `fit`.
         data: as in `fit`.
         cache: as in `fit`.
 
     Raises:
-        DataError: as `fit`; or `out` holds a comparison, or one of other data, or no weights.
-        RecipeError: as `fit`; or the comparison in `out` is one of another recipe.
+        DataError: as `fit`; or `out` holds a comparison, or one of different data, or no weights.
+        ConfigError: as `fit`; or the comparison in `out` has a different recipe.
     """
     planned = tasks(recipe)
     start = {task.network: _weights_of(task, recipe, weights) for task in planned}
-    # Built before the first run, so that a network that does not exist is told before hours.
+    # Built before the first run, so that an unknown network fails at once and not after hours.
     networks = {task.network: task.recipe for task in planned}
     size = recipe.preprocess.size
-    costs = {name: count_macs(build(own), size) for name, own in networks.items()}
+    costs = {name: count_macs(build(recipe), size) for name, recipe in networks.items()}
     fabric = open_fabric(recipe)
     if fabric.is_global_zero:
-        _keep_plan(out, recipe, records, start, resume)
+        _record_plan(out, recipe, records, start, resume)
     fabric.barrier()
     for number, task in enumerate(planned, 1):
         run, where = out / task.name, f"[{number}/{len(planned)}] {task.name}"
@@ -143,7 +138,7 @@ def compare(
 
 
 def check_not_comparison(run: Path) -> None:
-    """Raise DataError, naming the runs to choose from, if `run` is no run but a comparison."""
+    """Raise DataError, naming the runs to choose from, if `run` is a comparison."""
     if not (run / PLAN).is_file():
         return
     planned = tasks(_read_plan(run).recipe)
@@ -162,7 +157,7 @@ def _member(out: Path, task: Task) -> Member:
 
 
 def _weights_of(task: Task, recipe: Recipe, weights: Sequence[Path]) -> Sequence[Path]:
-    """The files that a run starts from."""
+    """Weights files that a run starts from."""
     several = recipe.combine == "compare" and len(recipe.backbones) > 1
     if not weights or not several:
         return weights
@@ -177,14 +172,14 @@ def _weights_of(task: Task, recipe: Recipe, weights: Sequence[Path]) -> Sequence
     return (file,)
 
 
-def _keep_plan(
+def _record_plan(
     out: Path,
     recipe: Recipe,
     records: Sequence[ImageRecord],
     start: Mapping[str, Sequence[Path]],
     resume: bool,
 ) -> None:
-    """Write what is compared, or hold it against what the comparison was started with."""
+    """Write the plan, or compare it with the plan that the comparison was started with."""
     weights = {name: tuple(map(file_digest, files)) for name, files in start.items()}
     now = Plan(recipe=recipe, data_sha256=list_sha256(records), weights=weights)
     if (out / folder.RECIPE).is_file():
@@ -202,11 +197,11 @@ def _keep_plan(
         if name != "threads" and getattr(before.recipe, name) != getattr(recipe, name)
     ]
     if changed:
-        raise ConfigError(f"{out}: the comparison to resume has another {', '.join(changed)}")
+        raise ConfigError(f"{out}: the comparison to resume has a different {', '.join(changed)}")
     if before.data_sha256 != now.data_sha256:
         raise DataError(f"{out}: the images are not those that the comparison was started with")
     if before.weights != now.weights:
-        raise DataError(f"{out}: the comparison was started with other --weights; give the same")
+        raise DataError(f"{out}: the comparison has different --weights; give the same")
 
 
 def _read_plan(out: Path) -> Plan:
@@ -214,4 +209,4 @@ def _read_plan(out: Path) -> Plan:
         plan = folder.read_record(out / PLAN, dict[str, Any])
         return msgspec.convert(plan | {"recipe": upgrade_recipe(plan["recipe"])}, Plan)
     except (KeyError, TypeError, AttributeError, msgspec.ValidationError) as error:
-        raise DataError(f"{out / PLAN}: not a plan of this version: {error}") from error
+        raise DataError(f"{out / PLAN}: not the plan of a comparison: {error}") from error

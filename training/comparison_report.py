@@ -1,4 +1,4 @@
-"""comparison.json, comparison.md and comparison.png: networks side by side."""
+"""comparison.json, comparison.md and comparison.png: the networks of a comparison."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from orthoedge.benchmarks.schema import Interval
 from orthoedge.runtime.atomic_files import together, write_atomic
 from orthoedge.runtime.errors import DataError
 from orthoedge.training import run_folder as folder
+from orthoedge.training.evaluation.markdown import table
 from orthoedge.training.evaluation.plots import COLOURS, save
 from orthoedge.training.evaluation.schema import JSON as EVALUATION
 from orthoedge.training.evaluation.schema import EvaluationReport
@@ -29,14 +30,14 @@ class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 
 class Member(_Record, frozen=True):
-    """One finished run; scores are of its test part."""
+    """One finished run; scores are of its test split."""
 
     name: str
-    """Its folder, from the comparison's."""
+    """Path of its folder within the comparison's."""
     network: str
     fold: int | None
     images: int
-    """Of the test part."""
+    """Of the test split."""
     accuracy: Interval
     """With its 95 % interval by bootstrap, as the other scores."""
     macro_f1: Interval
@@ -44,7 +45,7 @@ class Member(_Record, frozen=True):
     """Per label."""
     pointing_game: float | None
     val_macro_f1: float
-    """Of the best epoch on the validation part."""
+    """Of the best epoch on the validation split."""
     best_epoch: int
     seconds_per_epoch: float
     """Median, with validation."""
@@ -55,11 +56,11 @@ class Spread(_Record, frozen=True):
 
     mean: float
     low: float
-    """Lower end of the one run's 95 % interval; with folds one standard deviation (n - 1) less."""
+    """Lower end of the run's 95 % interval; with folds, mean minus standard deviation (n - 1)."""
     high: float
-    """Upper end, in the same way."""
+    """Upper end, likewise."""
     folds: int
-    """0: one run."""
+    """0 for a single run."""
 
     def __str__(self) -> str:
         if self.folds:
@@ -92,17 +93,17 @@ class Comparison(_Record, frozen=True):
     size: int
     """Side of the images in pixels."""
     folds: int
-    """0: one split."""
+    """0 for a single split."""
     rows: tuple[Row, ...]
     """In the recipe's order."""
     best: str
-    """Network of the best mean validation macro-F1; the test parts have no say in it."""
+    """Network of the best mean validation macro-F1; the test splits are not used."""
 
     @classmethod
     def of(
         cls, recipe: Recipe, members: Sequence[Member], costs: Mapping[str, tuple[int, int]]
     ) -> Comparison:
-        """Gather finished runs.
+        """Summarise finished runs.
 
         Args:
             recipe: of the comparison.
@@ -146,7 +147,7 @@ class Comparison(_Record, frozen=True):
 
 
 def read_member(run: Path, name: str, network: str, fold: int | None) -> Member:
-    """Read what a finished run wrote.
+    """Read the scores of a finished run.
 
     Raises:
         DataError: a file is missing or damaged.
@@ -165,7 +166,7 @@ def read_member(run: Path, name: str, network: str, fold: int | None) -> Member:
         images=metrics.images,
         accuracy=report.accuracy,
         macro_f1=report.macro_f1,
-        recall={label: one.recall for label, one in report.classes.items() if one.recall},
+        recall={label: s.recall for label, s in report.classes.items() if s.recall},
         pointing_game=metrics.pointing_game,
         val_macro_f1=metrics.val_macro_f1,
         best_epoch=metrics.best_epoch,
@@ -194,29 +195,25 @@ def _markdown(comparison: Comparison) -> str:
     alerts = list(comparison.rows[0].alert_recall)
     header = ["network", "accuracy", "macro-F1", *(f"recall, {label}" for label in alerts)]
     header += ["validation macro-F1", "parameters", "MACs", "s/epoch"]
-    lines = [_line(header), _line(["---"] * len(header))]
+    lines = []
     for row in comparison.rows:
         name = f"**{row.network}**" if row.network == comparison.best else row.network
         scores = [row.accuracy, row.macro_f1, *row.alert_recall.values(), f"{row.val_macro_f1:.3f}"]
         cost = [f"{row.parameters / 1e6:.2f} M", f"{row.macs / 1e6:.0f} M"]
-        lines.append(_line([name, *map(str, scores), *cost, f"{row.seconds_per_epoch:.1f}"]))
+        lines.append((name, *scores, *cost, f"{row.seconds_per_epoch:.1f}"))
     images = sum(member.images for member in comparison.rows[0].members)
-    how = f"the mean and standard deviation over {comparison.folds} folds, each the test part once"
-    what = how if comparison.folds else "of one test part, with 95 % intervals by bootstrap"
+    how = f"the mean and standard deviation over {comparison.folds} folds, each the test split once"
+    what = how if comparison.folds else "of one test split, with 95 % intervals by bootstrap"
     return (
         f"# {comparison.recipe}: {len(comparison.rows)} network(s), one protocol\n\n"
-        + "\n".join(lines)
+        + table(header, lines)
         + f"\n\nScores are {what}; {images} test images at {comparison.size} px. The network in "
         "bold is the best by validation macro-F1. MACs are multiply-accumulates of one image.\n"
     )
 
 
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
 def _write_figure(path: Path, comparison: Comparison) -> None:
-    """Scores per network, a dot per run; and what they cost."""
+    """Plot scores per network, with a dot per run, and MACs."""
     rows = comparison.rows
     figure = Figure(figsize=(10, 1.6 + 0.55 * len(rows)), layout="constrained")
     score, cost = figure.subplots(1, 2, width_ratios=(3, 2))
@@ -228,29 +225,17 @@ def _write_figure(path: Path, comparison: Comparison) -> None:
         recalls = [[m.recall[label] for m in r.members] for r in rows]
         kinds.append((f"recall, {label}", [r.alert_recall[label] for r in rows], recalls))
     for index, (name, spreads, values) in enumerate(kinds):
-        shift = 0.22 * (index - (len(kinds) - 1) / 2)
+        shift, colour = 0.22 * (index - (len(kinds) - 1) / 2), COLOURS[index % len(COLOURS)]
         for at, own in enumerate(values):
             if len(own) > 1:
-                score.plot(
-                    [one.value for one in own],
-                    [at + shift] * len(own),
-                    ".",
-                    color=COLOURS[index % len(COLOURS)],
-                    alpha=0.4,
-                )
-        score.errorbar(
-            [s.mean for s in spreads],
-            [at + shift for at in range(len(rows))],
-            # A percentile interval need not hold the value itself.
-            xerr=[
-                [max(0.0, s.mean - s.low) for s in spreads],
-                [max(0.0, s.high - s.mean) for s in spreads],
-            ],
-            fmt="os^Dv"[index % 5],
-            color=COLOURS[index % len(COLOURS)],
-            capsize=3,
-            label=name,
-        )
+                dots = [interval.value for interval in own]
+                score.plot(dots, [at + shift] * len(own), ".", color=colour, alpha=0.4)
+        means, heights = [s.mean for s in spreads], [at + shift for at in range(len(rows))]
+        # A percentile interval need not hold the value itself.
+        low = [max(0.0, s.mean - s.low) for s in spreads]
+        high = [max(0.0, s.high - s.mean) for s in spreads]
+        style = {"fmt": "os^Dv"[index % 5], "color": colour, "capsize": 3, "label": name}
+        score.errorbar(means, heights, xerr=[low, high], **style)  # type: ignore[arg-type]
     folds = f"mean ± standard deviation of {comparison.folds} folds"
     score.set_xlabel(f"test score, {folds if comparison.folds else '95 % interval'}")
     score.set_xlim(-0.02, 1.02)

@@ -1,4 +1,4 @@
-"""What a run trains on: device, precision, threads, and how many processes share the work."""
+"""Device, precision, threads and processes of a training run."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 from orthoedge.runtime.errors import ConfigError
 from orthoedge.training.recipe import Recipe
 
-# The others wait while the first process validates or reads; torchrun ends them all if it fails.
+# Other processes wait while the first one validates or reads; torchrun ends all if it fails.
 _PATIENCE = timedelta(days=1)
 
 
 def open_fabric(recipe: Recipe) -> Fabric:
-    """Set up this process, which is alone or one of those that `torchrun` started.
+    """Set up this process, alone or as one of those that `torchrun` started.
 
     Raises:
-        RecipeError: the batch cannot be divided evenly among the processes.
+        ConfigError: the batch cannot be divided evenly among the processes.
     """
     launched = torch.distributed.is_available() and torch.distributed.is_torchelastic_launched()
     processes = int(os.environ["WORLD_SIZE"]) if launched else 1
@@ -30,8 +30,8 @@ def open_fabric(recipe: Recipe) -> Fabric:
     if recipe.batch % processes:
         raise ConfigError(f"batch: {recipe.batch} images cannot be shared by {processes} processes")
     torch.set_num_threads(recipe.threads or max(1, (os.cpu_count() or 1) // here))
-    # Parts of a backbone that no gradient reaches are found once (static_graph), and the buffers
-    # are equal everywhere: batch normalization sees the whole batch.
+    # static_graph finds the layers without gradients once. Buffers need no broadcast: batch
+    # normalization uses the whole batch, so they are equal in every process.
     shared = DDPStrategy(timeout=_PATIENCE, static_graph=True, broadcast_buffers=False)
     fabric = Fabric(
         accelerator="auto",
@@ -46,12 +46,12 @@ def open_fabric(recipe: Recipe) -> Fabric:
 
 
 def training_precision(recipe: Recipe) -> str:
-    """The recipe's; for auto bf16-mixed where bfloat16 is faster, else 32-true."""
+    """Resolve `auto` to bf16-mixed where bfloat16 is faster, else to 32-true."""
     if recipe.precision != "auto":
         return recipe.precision
     if torch.cuda.is_available():
         return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
-    # With AVX-512's bfloat16 alone, without AMX, float32 was as fast or faster at these sizes.
-    # Older torch cannot tell, so it trains in float32.
+    # With AVX-512's bfloat16 but without AMX, float32 was as fast or faster at these sizes.
+    # Older torch does not report AMX, so it trains in float32.
     probe: Callable[[], dict[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)
     return "bf16-mixed" if probe().get("amx_bf16") else "32-true"

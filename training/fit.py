@@ -4,8 +4,8 @@ Each epoch ends with the best weights, then the state, then the log, each writte
 process killed at any moment therefore loses the epoch it was in and nothing else, and `resume`
 repeats that epoch from the same random numbers.
 
-Under `torchrun` every process runs this same function on its share of each batch. The first one
-alone reads the validation part, judges, writes and speaks; what it decides is broadcast.
+Under `torchrun` every process runs this function on its share of each batch. Only the first one
+reads the validation split, evaluates, writes and logs; its decisions are broadcast.
 """
 
 from __future__ import annotations
@@ -28,13 +28,7 @@ from orthoedge.benchmarks.metrics import classification as measure
 from orthoedge.runtime.atomic_files import write_atomic
 from orthoedge.runtime.errors import ConfigError
 from orthoedge.training import run_folder as folder
-from orthoedge.training.checkpoint import (
-    State,
-    keep_start,
-    load_state,
-    open_folder,
-    save_state,
-)
+from orthoedge.training.checkpoint import State, load_state, open_folder, record_start, save_state
 from orthoedge.training.data.dataset import RadiographDataset
 from orthoedge.training.data.index import ImageRecord, list_sha256
 from orthoedge.training.data.loader import batches, steps_per_epoch
@@ -48,13 +42,7 @@ from orthoedge.training.evaluation.report import write_evaluation
 from orthoedge.training.model.batch_norm import start_running_statistics
 from orthoedge.training.model.ensemble import build
 from orthoedge.training.model.weights import load_weights, model_bytes, read_safetensors
-from orthoedge.training.progress import (
-    EventLog,
-    log_progress,
-    say_epoch,
-    say_result,
-    say_start,
-)
+from orthoedge.training.progress import EventLog, log_epoch, log_progress, log_result, log_start
 from orthoedge.training.recipe import Recipe
 from orthoedge.training.run_folder import Epoch, RunInfo, TrainingMetrics
 from orthoedge.training.step import Stepper, learning_rate
@@ -71,31 +59,31 @@ def fit(
     cache: Path | None = None,
     fold: int | None = None,
 ) -> TrainingMetrics:
-    """Train one network on one split and leave a run folder behind.
+    """Train one network on one split of the data, and write a run folder.
 
     Args:
         recipe: every setting.
         records: the whole set; divided here, by patient.
         out: the run folder.
-        weights: safetensors to start from, each a run's model or a backbone's timm state; what
-            two of them hold is taken from the later.
-        resume: go on where a run in `out` was stopped; without a state there, say so and start.
+        weights: safetensors to start from, each a run's model or a backbone's timm state; later
+            files override earlier ones.
+        resume: continue the run in `out`; without a state there, log that and start.
         progress: bars (True) or one line per epoch (False); default: bars on a terminal.
-        data: the folder that split.csv names its paths from; default: the working folder.
-        cache: folder that keeps preprocessed images; None: they are kept in memory alone.
-        fold: which of `split.folds` is the test part, from 0.
+        data: the folder that the paths of split.csv start from; default: the working folder.
+        cache: folder that keeps preprocessed images; None: keep them in memory only.
+        fold: which of `split.folds` is the test split, from 0.
 
     Returns:
-        The best epoch's metrics on the test part.
+        The best epoch's metrics on the test split.
 
     Raises:
-        DataError: unusable records or weights, two splits of the split that share a radiograph,
-            `out` already holds a run, or the data changed.
-        RecipeError: an unknown backbone, several networks to compare, a batch that the processes
-            cannot share, or a resumed run with another recipe.
+        DataError: unusable images or weights, splits that share a radiograph, `out` already holds
+            a run, or the data changed.
+        ConfigError: an unknown backbone, several networks to compare, a batch that the processes
+            cannot share, or a resumed run with a different recipe.
     """
     if recipe.combine == "compare" and len(recipe.backbones) > 1:
-        raise ConfigError("combine: networks to compare are trained one by one, not by one fit")
+        raise ConfigError("combine: `fit` trains one network; use `compare` for several")
     fabric = open_fabric(recipe)
     first = fabric.is_global_zero
     bars = first and (sys.stderr.isatty() if progress is None else progress)
@@ -108,11 +96,15 @@ def fit(
         progress=bars,
         cache=cache,
     )
-    with fabric.rank_zero_first():  # who fills the cache; the others map what it wrote
+    with fabric.rank_zero_first():  # the first process fills the cache, the others map it
         train = read(splits.train)
-        if first:  # the test part too: a bad image is not found after hours of training
+        if first:  # the test split too: a bad image must not fail after hours of training
             val, test = read(splits.val), read(splits.test)
-    _check_share(len(train), recipe, fabric.world_size)
+    if fabric.world_size > 1 and len(train) < recipe.batch:
+        raise ConfigError(
+            f"batch: {recipe.batch} images are more than the {len(train)} of the training split, "
+            f"which {fabric.world_size} processes cannot share"
+        )
 
     network = build(recipe)
     network.check_maps(recipe.augment.crop or recipe.preprocess.size)
@@ -129,9 +121,9 @@ def fit(
             device=str(fabric.device),
             weights=loaded,
         )
-        val, test = _view(val, recipe), _view(test, recipe)
-        keep_start(out, recipe, splits, info, resumed, resume)
-        say_start(recipe, splits, info, fabric.world_size)
+        val, test = _evaluated_images(val, recipe), _evaluated_images(test, recipe)
+        record_start(out, recipe, splits, info, resumed, resume)
+        log_start(recipe, splits, info, fabric.world_size)
         shortcuts = _shortcuts(out, recipe, records, resumed)
         for line in shortcuts.lines():
             log_progress(line)
@@ -145,8 +137,8 @@ def fit(
     state = State()
     if resumed:
         state = load_state(out / folder.STATE, stepper)
-        given = ", its weights replace --weights" if weights else ""
-        log_progress(f"resuming after epoch {len(state.epochs)}{given}")
+        note = ", its weights replace --weights" if weights else ""
+        log_progress(f"resuming after epoch {len(state.epochs)}{note}")
     done, started = len(state.epochs), time.monotonic()
     if first:
         events = EventLog(out / "tensorboard", max(done, 1))
@@ -156,36 +148,38 @@ def fit(
 
     for epoch in range(done + 1, recipe.epochs + 1):
         if recipe.patience and state.stale >= recipe.patience:
-            log_progress(f"no better epoch in {recipe.patience}: stopped")
+            log_progress(f"stopped: no better epoch in {recipe.patience}")
             break
-        learned = _learn(stepper, train, epoch, bars)
-        row: Epoch = fabric.broadcast(_judge(stepper, val, learned) if first else None)  # type: ignore[assignment]
+        trained = _train_epoch(stepper, train, epoch, bars)
+        row: Epoch = fabric.broadcast(_validate(stepper, val, trained) if first else None)  # type: ignore[assignment]
         better = state.add(row)
         if first:
             if better:
-                write_atomic(out / folder.MODEL, model_bytes(stepper.judged))
+                write_atomic(out / folder.MODEL, model_bytes(stepper.validated))
             save_state(out / folder.STATE, stepper, state)
             _write_log(out / folder.LOG, state.epochs)
             events.add(row)
             left = (time.monotonic() - started) / (epoch - done) * (recipe.epochs - epoch)
-            say_epoch(row, recipe.epochs, better, left)
+            log_epoch(row, recipe.epochs, better, left)
 
     if first:
         tensors, _ = read_safetensors(out / folder.MODEL)
         network.load_state_dict(tensors)
-        judged = evaluate(network, test)
-        result = training_metrics(judged, test, recipe, network, state.epochs, state.best)
+        evaluation = evaluate(network, test)
+        result = training_metrics(evaluation, test, recipe, network, state.epochs, state.best)
         write_curves(out / "curves.png", state.epochs, state.best)
         command = shlex.join((Path(sys.argv[0]).name, *sys.argv[1:]))
-        write_evaluation(out / folder.EVALUATION, judged, test, recipe, network, shortcuts, command)
+        write_evaluation(
+            out / folder.EVALUATION, evaluation, test, recipe, network, shortcuts, command
+        )
         folder.write_record(out / folder.METRICS, result)  # last: a run with it is finished
-        say_result(result, shortcuts, out)
+        log_result(result, shortcuts, out)
     return fabric.broadcast(result if first else None)  # type: ignore[return-value]
 
 
 @dataclass(frozen=True)
-class _Learned:
-    """An epoch's training, over all processes."""
+class _Trained:
+    """Training figures of an epoch, over all processes."""
 
     epoch: int
     loss: float
@@ -194,15 +188,15 @@ class _Learned:
     started: float
 
 
-def _learn(stepper: Stepper, train: RadiographDataset, epoch: int, bars: bool) -> _Learned:
-    """One pass over the training images.
+def _train_epoch(stepper: Stepper, train: RadiographDataset, epoch: int, bars: bool) -> _Trained:
+    """Pass over the training images once.
 
     Raises:
-        RecipeError: the loss is no longer a number.
+        ConfigError: the loss is no longer a number.
     """
     recipe, fabric = stepper.recipe, stepper.fabric
     started = time.monotonic()
-    # Dropout: the same after a resume, and not the same in two processes.
+    # For dropout: the same after a resume, and different in every process.
     torch.manual_seed(recipe.seed * 1_000_003 + epoch + (fabric.global_rank << 40))
     stepper.model.train()
     totals = torch.zeros(3, device=fabric.device)  # loss × images, correct, images
@@ -223,36 +217,28 @@ def _learn(stepper: Stepper, train: RadiographDataset, epoch: int, bars: bool) -
     loss, hits, seen = totals.tolist()
     if not math.isfinite(loss):
         raise ConfigError(f"epoch {epoch}: the loss is {loss}; lower lr ({recipe.lr})")
-    return _Learned(epoch, loss / seen, hits / seen, seen / (time.monotonic() - started), started)
+    return _Trained(epoch, loss / seen, hits / seen, seen / (time.monotonic() - started), started)
 
 
-def _judge(stepper: Stepper, val: RadiographDataset, learned: _Learned) -> Epoch:
-    judged = evaluate(stepper.judged, val)
+def _validate(stepper: Stepper, val: RadiographDataset, trained: _Trained) -> Epoch:
+    evaluation = evaluate(stepper.validated, val)
     return Epoch(
-        epoch=learned.epoch,
-        train_loss=learned.loss,
-        train_accuracy=learned.accuracy,
-        val_loss=judged.loss,
-        val_accuracy=judged.accuracy,
-        val_macro_f1=measure.macro_f1(judged.confusion),
-        lr=learning_rate(stepper.recipe, learned.epoch),
-        seconds=time.monotonic() - learned.started,
-        images_per_second=learned.images_per_second,
+        epoch=trained.epoch,
+        train_loss=trained.loss,
+        train_accuracy=trained.accuracy,
+        val_loss=evaluation.loss,
+        val_accuracy=evaluation.accuracy,
+        val_macro_f1=measure.macro_f1(evaluation.confusion),
+        lr=learning_rate(stepper.recipe, trained.epoch),
+        seconds=time.monotonic() - trained.started,
+        images_per_second=trained.images_per_second,
     )
-
-
-def _check_share(images: int, recipe: Recipe, processes: int) -> None:
-    if processes > 1 and images < recipe.batch:
-        raise ConfigError(
-            f"batch: {recipe.batch} images are more than the {images} of the training part, which "
-            f"{processes} processes cannot share"
-        )
 
 
 def _shortcuts(
     out: Path, recipe: Recipe, records: Sequence[ImageRecord], resumed: bool
 ) -> ShortcutAudit:
-    """The set's audit; a resumed run reads what it found before."""
+    """Audit the set; a resumed run reads its earlier audit."""
     path = out / folder.SHORTCUTS
     if not resumed or not path.is_file():
         folder.write_record(path, audit(records, recipe.labels, recipe.split.seed))
@@ -265,6 +251,6 @@ def _write_log(path: Path, epochs: Sequence[Epoch]) -> None:
     folder.write_table(path, Epoch.__struct_fields__, rows)
 
 
-def _view(data: RadiographDataset, recipe: Recipe) -> RadiographDataset:
-    """What validation and test look at: fixed crops where training sees crops."""
+def _evaluated_images(data: RadiographDataset, recipe: Recipe) -> RadiographDataset:
+    """Images for validation and test: fixed crops where training uses crops."""
     return data.cropped(recipe.augment.crop, recipe.seed) if recipe.augment.crop else data

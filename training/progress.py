@@ -1,4 +1,4 @@
-"""What a run tells while it trains: lines on stderr, and the TensorBoard log."""
+"""Progress of a run: lines on stderr, and the TensorBoard log."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from orthoedge.training.run_folder import Epoch, RunInfo, TrainingMetrics
 
 
 def log_progress(line: str) -> None:
-    """Print a line to stderr, above any bar; of several processes the first one speaks."""
+    """Print a line to stderr, above any progress bar; only the first process prints."""
     if os.environ.get("RANK", "0") == "0":
         tqdm.write(line, file=sys.stderr)
 
 
 class EventLog:
-    """TensorBoard's log of a run, written where an error is heard.
+    """TensorBoard's log of a run, written in the calling thread so that errors are raised.
 
     torch's own writer works in a thread, which prints a traceback where the disk is full. The file
-    only grows; a last record that a kill cut off is skipped by whoever reads it.
+    only grows; TensorBoard skips a last record that was cut off by a kill.
     """
 
     def __init__(self, folder: Path, step: int) -> None:
-        """Begin a file in `folder`; what older ones have from epoch `step` on is shown no more."""
+        """Begin a file in `folder` that replaces the epochs from `step` on of older files."""
         folder.mkdir(parents=True, exist_ok=True)
         self._file = folder / f"events.out.tfevents.{time.time_ns()}"
         self._append(Event(file_version="brain.Event:2"))
@@ -59,8 +59,8 @@ class EventLog:
             raise
 
 
-def say_start(recipe: Recipe, splits: Splits, info: RunInfo, processes: int) -> None:
-    """One line on data and hardware, and one on each file of weights."""
+def log_start(recipe: Recipe, splits: Splits, info: RunInfo, processes: int) -> None:
+    """Log data and hardware in one line, and each file of weights in another."""
     crops = f" in crops of {recipe.augment.crop}" if recipe.augment.crop else ""
     shared = f"{processes} processes of " if processes > 1 else ""
     log_progress(
@@ -68,12 +68,12 @@ def say_start(recipe: Recipe, splits: Splits, info: RunInfo, processes: int) -> 
         f"images at {recipe.preprocess.size} px{crops}; {info.precision} on {info.device}, "
         f"{shared}{torch.get_num_threads()} threads"
     )
-    for given in info.weights:
-        log_progress(given.line())
+    for weights in info.weights:
+        log_progress(weights.line())
 
 
-def say_epoch(row: Epoch, epochs: int, better: bool, left: float) -> None:
-    """One line per epoch; a star marks the best so far."""
+def log_epoch(row: Epoch, epochs: int, better: bool, left: float) -> None:
+    """Log one line for an epoch; a star marks the best so far."""
     log_progress(
         f"epoch {row.epoch}/{epochs}  loss {row.train_loss:.3f}  val loss {row.val_loss:.3f}  "
         f"macro-F1 {row.val_macro_f1:.3f}{' *' if better else '  '}  "
@@ -81,8 +81,8 @@ def say_epoch(row: Epoch, epochs: int, better: bool, left: float) -> None:
     )
 
 
-def say_result(result: TrainingMetrics, shortcuts: ShortcutAudit, out: Path) -> None:
-    """One line on the test part, and what its accuracy says little about, if so."""
+def log_result(result: TrainingMetrics, shortcuts: ShortcutAudit, out: Path) -> None:
+    """Log one line on the test split, and the warning of the shortcut audit if there is one."""
     pointing = "" if result.pointing_game is None else f", pointing {result.pointing_game:.3f}"
     log_progress(
         f"test: accuracy {result.accuracy:.3f}, macro-F1 {result.macro_f1:.3f}, ECE "

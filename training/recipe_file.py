@@ -23,15 +23,15 @@ else:
 
 
 def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
-    """Read a packaged recipe by name, or a TOML file by path, and apply overrides.
+    """Read a packaged recipe by name or a TOML file by path, and apply overrides.
 
     Args:
         name_or_path: such as `orthovision`, or `my/recipe.toml`.
-        overrides: `dotted.key=value`, applied in order. The value is TOML where it parses as TOML
-            and a string otherwise; for a tuple, `a,b` is a list and nothing at all is empty.
+        overrides: `dotted.key=value`, applied in order. A value that parses as TOML is TOML, any
+            other a string; for a tuple, `a,b` is a list and an empty value is the empty list.
 
     Raises:
-        RecipeError: no such recipe, an unknown or missing key, a wrong type, a value out of range.
+        ConfigError: no such recipe, an unknown or missing key, a wrong type, a value out of range.
     """
     text, source = _read(name_or_path)
     try:
@@ -45,10 +45,10 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
 
 
 def override_recipe(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
-    """Apply overrides as `load_recipe` does to a recipe that was read before.
+    """Apply overrides to a recipe, as `load_recipe` does.
 
     Raises:
-        RecipeError: as `load_recipe`.
+        ConfigError: as `load_recipe`.
     """
     tree = msgspec.to_builtins(recipe)
     for override in overrides:
@@ -67,7 +67,7 @@ def _convert(tree: dict[str, Any], source: str) -> Recipe:
 
 
 def _require_finite(value: object, key: str) -> None:
-    """Refuse nan and inf by key: TOML has them, recipe.json would keep them as null."""
+    """Refuse nan and inf by key: TOML has them, but recipe.json would store null."""
     if isinstance(value, float):
         require(math.isfinite(value), key, "a finite number", value)
     elif isinstance(value, dict):
@@ -79,7 +79,7 @@ def _require_finite(value: object, key: str) -> None:
 
 
 def _read(name_or_path: str) -> tuple[str, str]:
-    """Text of a recipe and the name to use in messages."""
+    """Text of a recipe, and its name for messages."""
     try:
         if name_or_path in recipe_names():
             folder = resources.files("orthoedge.training.recipes")
@@ -117,7 +117,7 @@ def _all_keys(table: type = Recipe, prefix: str = "") -> list[str]:
 
 def _nearest(key: str) -> str:
     keys = _all_keys()
-    # A table left out (`size` for `preprocess.size`) is likelier than a slip of letters.
+    # A missing table (`size` for `preprocess.size`) is likelier than a misspelt letter.
     same_leaf = [k for k in keys if k.rpartition(".")[2] == key.rpartition(".")[2]]
     close = same_leaf or difflib.get_close_matches(key, keys, n=1, cutoff=0.0)
     return f"; did you mean {close[0]}?"
@@ -152,7 +152,7 @@ def _value(text: str, kind: object) -> object:
             return parsed
         return [_toml(item.strip()) for item in text.split(",")] if text else []
     parsed = _toml(text)
-    # A string field takes `2024` as text too, as the shell has no way to say it is not a number.
+    # A string field takes `2024` as text too, because a shell cannot quote it for TOML.
     return text if kind is str and not isinstance(parsed, str) else parsed
 
 

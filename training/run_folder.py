@@ -1,10 +1,10 @@
-"""The run folder: what training leaves behind and the compression stage reads.
+"""The run folder, which training writes and compression reads.
 
 model.safetensors   best weights by validation      recipe.json   the recipe as resolved
 split.csv           every image and its split        report.json   data, precision, weights loaded
-log.csv             one line per epoch              metrics.json  the test part; written last
+log.csv             one line per epoch              metrics.json  of the test split; written last
 last.pt             state for --resume              curves.png, evaluation/, tensorboard/
-shortcuts.json      what needs no anatomy           evaluation/  the test part's full report
+shortcuts.json      the shortcut audit              evaluation/  full report on the test split
 """
 
 from __future__ import annotations
@@ -50,20 +50,20 @@ class Epoch(_Record, frozen=True):
     val_accuracy: float
     """Share of correct labels."""
     val_macro_f1: float
-    """Picks the best epoch; `val_loss` breaks ties."""
+    """Selects the best epoch; `val_loss` breaks ties."""
     lr: float
     """Learning rate of the last step."""
     seconds: float
     """Wall time of the epoch, validation included."""
     images_per_second: float
-    """Training images over the time of the training steps alone."""
+    """Training images per second of the training steps alone."""
 
 
 class TrainingMetrics(_Record, frozen=True):
-    """metrics.json: the best epoch on the test part, in float32, before any calibration."""
+    """metrics.json: the best epoch on the test split, in float32, before any calibration."""
 
     images: int
-    """Images of the test part."""
+    """Images of the test split."""
     accuracy: float
     """Share of correct labels."""
     macro_f1: float
@@ -89,22 +89,22 @@ class TrainingMetrics(_Record, frozen=True):
 
 
 class RunInfo(_Record, frozen=True):
-    """report.json: what a run started from."""
+    """report.json: the data, precision, device and weights that a run started with."""
 
     data: str
     """Folder that the paths of split.csv start from."""
     training_list_sha256: str
-    """Identity of the training part."""
+    """Identity of the training split."""
     validation_list_sha256: str
-    """Identity of the validation part."""
+    """Identity of the validation split."""
     test_list_sha256: str
-    """Identity of the test part."""
+    """Identity of the test split."""
     precision: str
     """Of the training steps; validation and test are always float32."""
     device: str
-    """Where it ran."""
+    """Device that trained it."""
     weights: tuple[WeightsReport, ...]
-    """What each `--weights` gave; none: random start."""
+    """The tensors loaded from each `--weights`; empty: random weights."""
 
 
 @dataclass(frozen=True)
@@ -127,10 +127,10 @@ def load_run(folder: Path, data: Path | None = None) -> Run:
 
     Args:
         folder: a run folder.
-        data: where the data set lies now, if it has moved since training.
+        data: the folder of the data set, if it has moved since training.
 
     Raises:
-        DataError: no run folder, an unfinished run, a damaged file, or a missing image.
+        DataError: not a run folder, an unfinished run, a damaged file, or a missing image.
     """
     if not (folder / RECIPE).is_file():
         raise DataError(f"{folder}: not a run folder (no {RECIPE}); `orthoedge train` writes one")
@@ -163,7 +163,7 @@ def read_record(path: Path, kind: type[T]) -> T:
     """Read one of the run's JSON files.
 
     Raises:
-        DataError: missing, or not what this version writes.
+        DataError: missing, or not of the expected form.
     """
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)

@@ -1,4 +1,4 @@
-"""One step of training: what the loop does, and what `benchmark --training` times."""
+"""One step of training, shared by the training loop and its throughput benchmark."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Stepper:
 
     Args:
         recipe: every setting.
-        network: on its device; its batch normalization is shared where there are more processes.
+        network: on its device; with several processes, its batch normalization is shared.
         fabric: of this process.
         labels: int (N,), classes of the training images.
         steps: per epoch.
@@ -46,16 +46,16 @@ class Stepper:
         self.network = network
         self.average = ModelEmaV3(network, recipe.ema, use_warmup=True) if recipe.ema else None
         self.model, self.optimizer = fabric.setup(network, optimizer)
-        self.model.mark_forward_method("answers")  # so that it too shares gradients
+        self.model.mark_forward_method("all_logits")  # so that DDP synchronises its gradients too
         self.weights = class_weights(labels, len(recipe.labels), recipe).to(fabric.device)
 
     @property
-    def judged(self) -> Ensemble:
-        """The network to validate and keep: the moving average where there is one."""
+    def validated(self) -> Ensemble:
+        """The network to validate and save: the moving average if there is one."""
         return self.network if self.average is None else self.average.module  # type: ignore[no-any-return]
 
     def __call__(self, images: Tensor, truth: Tensor, epoch: int, step: int) -> Tensor:
-        """Learn from one batch.
+        """Train on one batch.
 
         Args:
             images: uint8 (B, 1, S, S), this process's share.
@@ -64,8 +64,8 @@ class Stepper:
             step: of the epoch, from 0.
 
         Returns:
-            float32 (3,): loss of the fused logits × B, correct answers, B. Not read here, so a
-            device need not wait.
+            float32 (3,): loss of the fused logits × B, correct predictions, B. Left on the device,
+            so that nothing waits for it.
         """
         recipe = self.recipe
         for group in self.optimizer.param_groups:
@@ -73,13 +73,13 @@ class Stepper:
         images, truth = self.fabric.to_device((images, truth))
         if recipe.mixup:
             rng = np.random.default_rng((recipe.seed, epoch, step, 1))
-            kept = float(rng.beta(recipe.mixup, recipe.mixup))
+            weight = float(rng.beta(recipe.mixup, recipe.mixup))
             other = neighbours(len(truth)).to(truth.device)
-            images = torch.lerp(images[other].float(), images.float(), kept)
-            targets = [(truth, kept), (truth[other], 1 - kept)]
+            images = torch.lerp(images[other].float(), images.float(), weight)
+            targets = [(truth, weight), (truth[other], 1 - weight)]
         else:
             targets = [(truth, 1.0)]
-        logits, *branches = self.model.answers(images)  # (B, C) each
+        logits, *branches = self.model.all_logits(images)  # (B, C) each
         fused = self._loss(logits, targets)
         loss = fused
         if recipe.branch_loss and len(branches) > 1:
@@ -92,7 +92,7 @@ class Stepper:
                 self.model,
                 self.optimizer,
                 max_norm=recipe.gradient_clip,
-                error_if_nonfinite=False,  # the loop tells an infinite loss at the epoch's end
+                error_if_nonfinite=False,  # the loop reports an infinite loss after the epoch
             )
         self.optimizer.step()
         if self.average is not None:
@@ -105,12 +105,12 @@ class Stepper:
     def _loss(self, logits: Tensor, targets: list[tuple[Tensor, float]]) -> Tensor:
         """Cross-entropy, weighted by class, as the mean over the batch of all processes.
 
-        Each process gives its own part times their number, because their gradients are averaged.
+        Each process multiplies its share by their number, because DDP averages the gradients.
         """
         loss, weight = logits.new_zeros(()), self.weights.new_zeros(())
         for labels, share in targets:
-            part = F.cross_entropy(logits, labels, weight=self.weights, reduction="sum")
-            loss, weight = loss + share * part, weight + share * self.weights[labels].sum()
+            total = F.cross_entropy(logits, labels, weight=self.weights, reduction="sum")
+            loss, weight = loss + share * total, weight + share * self.weights[labels].sum()
         processes = self.fabric.world_size
         if processes > 1:
             weight = self.fabric.all_reduce(weight, reduce_op="sum")  # type: ignore[assignment]
@@ -118,10 +118,10 @@ class Stepper:
 
 
 def neighbours(count: int) -> Tensor:
-    """Index of each image's partner in mixup: 1 0 3 2 ..., an odd last one is its own.
+    """Index of each image's partner in mixup: 1 0 3 2 ...; a last odd one is its own partner.
 
-    A batch is in random order, so this mixes as a permutation does; and a share of an even number
-    of images is mixed as it would be in the whole batch.
+    A batch is in random order, so this mixes as well as a permutation, and a process with an even
+    share of the batch mixes it as the whole batch would be mixed.
     """
     other = torch.arange(count) ^ 1
     return other.clamp(max=count - 1)

@@ -1,4 +1,8 @@
-"""Training throughput: the loop's steps beside the bare forward-backward step, in turn."""
+"""Training throughput: the training loop compared with the bare forward-backward step.
+
+Both are timed in interleaved stretches. Timed step by step instead, the loop's threads would
+prepare batches while the bare step runs.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +12,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from orthoedge.benchmarks.timing.latency import (
-    Ratio,
-    Timings,
-    interleaved,
-    ratio,
-)
+from orthoedge.benchmarks.timing.latency import Ratio, Timings, interleaved, ratio
 from orthoedge.runtime.errors import ConfigError
 from orthoedge.training.data.dataset import RadiographDataset
 from orthoedge.training.data.loader import batches, steps_per_epoch
@@ -25,20 +24,20 @@ from orthoedge.training.step import Stepper
 
 @dataclass(frozen=True)
 class Throughput:
-    """What a recipe's training reaches on this machine."""
+    """Training speed of a recipe on this machine."""
 
     images: int
     """Per timed stretch of steps."""
     loop: Timings
     """Stretches of the loop: batches, augmentation, loss, clipping, optimizer, moving average."""
     bare: Timings
-    """As many forward, backward and optimizer steps on one batch that lies ready."""
+    """As many forward, backward and optimizer steps on one batch that is ready."""
     share: Ratio
     """Images per second of the loop over those of the bare steps."""
 
     def line(self) -> str:
-        """Both rates and their ratio with its 95 % interval."""
-        loop, bare = (self.images / part.p50 * 1000 for part in (self.loop, self.bare))
+        """Return both rates and their ratio with its 95 % interval."""
+        loop, bare = (self.images / timings.p50 * 1000 for timings in (self.loop, self.bare))
         return (
             f"loop {loop:.1f} images/s, bare step {bare:.1f} images/s, ratio {self.share.p50:.3f} "
             f"(95 % {self.share.low:.3f} to {self.share.high:.3f})"
@@ -46,10 +45,9 @@ class Throughput:
 
 
 def throughput(recipe: Recipe, steps: int, rounds: int) -> Throughput:
-    """Time stretches of both in turn.
+    """Time the loop and the bare step in turn.
 
-    A stretch of the loop begins with no batch ready, as an epoch does: what a thread prepared while
-    the bare steps ran would be a present.
+    A stretch of the loop begins without a prepared batch, as an epoch does.
 
     Args:
         recipe: what to train; its pixels are noise, which costs the same.
@@ -57,10 +55,10 @@ def throughput(recipe: Recipe, steps: int, rounds: int) -> Throughput:
         rounds: stretches of each.
 
     Raises:
-        RecipeError: an unknown backbone, or several networks to compare.
+        ConfigError: an unknown backbone, or several networks to compare.
     """
     if recipe.combine == "compare" and len(recipe.backbones) > 1:
-        raise ConfigError("combine: compared networks are timed one by one: --set backbones=NAME")
+        raise ConfigError("combine: networks are timed individually; give --set backbones=NAME")
     fabric = open_fabric(recipe)
     data = _noise(recipe, steps * recipe.batch)
     device = fabric.device
@@ -99,7 +97,7 @@ def throughput(recipe: Recipe, steps: int, rounds: int) -> Throughput:
 
 
 def _noise(recipe: Recipe, count: int) -> RadiographDataset:
-    """Images of noise, in memory, with every label equally often."""
+    """Images of noise in memory, with equally frequent labels."""
     data = RadiographDataset((), recipe.labels, recipe.preprocess, progress=False)
     shape = (count, recipe.preprocess.size, recipe.preprocess.size)
     data.images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)

@@ -9,7 +9,7 @@ import pytest
 
 
 @pytest.fixture(scope="session")
-def spots(tmp_path_factory):
+def spot_images(tmp_path_factory):
     """120 images a tiny network can learn: a bright spot, boxed, or none."""
     folder = tmp_path_factory.mktemp("set")
     rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""Several runs of one recipe: what is planned, what a stop costs, what is told."""
+"""Several runs of one recipe: what is planned, what a stop costs, what is reported."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ def finished(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_comparison_has_one_row_per_network_and_tests_every_study_once(finished, phantoms):
-    told = json.loads((finished / "comparison.json").read_text())
-    assert [row["network"] for row in told["rows"]] == ["plain_cnn_2", "plain_cnn_3"]
-    for row in told["rows"]:
+    comparison = json.loads((finished / "comparison.json").read_text())
+    assert [row["network"] for row in comparison["rows"]] == ["plain_cnn_2", "plain_cnn_3"]
+    for row in comparison["rows"]:
         scores = [member["accuracy"]["value"] for member in row["members"]]
         assert row["accuracy"]["mean"] == pytest.approx(sum(scores) / 2)
         # The sample's standard deviation of two values.
@@ -68,7 +68,7 @@ def test_a_stopped_comparison_goes_on_without_repeating_a_finished_run(finished,
     with pytest.raises(DataError, match="already holds a comparison; give --resume"):
         compare(recipe, records, finished, progress=False, data=phantoms)
     other = load_recipe("tiny", (*SMALL, "lr=0.5"))
-    with pytest.raises(ConfigError, match="comparison to resume has another lr"):
+    with pytest.raises(ConfigError, match="comparison to resume has a different lr"):
         compare(other, records, finished, resume=True, progress=False, data=phantoms)
     with pytest.raises(DataError, match="images are not those"):
         compare(recipe, records[4:], finished, resume=True, progress=False, data=phantoms)
@@ -79,9 +79,9 @@ def test_a_stopped_comparison_goes_on_without_repeating_a_finished_run(finished,
         check_not_comparison(finished)
     capfd.readouterr()
     compare(recipe, records, finished, resume=True, progress=False, data=phantoms)
-    said = capfd.readouterr().err
-    assert said.count("finished before") == 3
-    assert "[4/4] plain_cnn_3/fold1" in said
+    stderr = capfd.readouterr().err
+    assert stderr.count("finished before") == 3
+    assert "[4/4] plain_cnn_3/fold1" in stderr
     assert (last / "model.safetensors").read_bytes() == weights
 
 
@@ -90,9 +90,9 @@ def test_the_best_run_by_validation_is_named_to_who_compresses_or_evaluates_them
 ):
     runs = [finished / f"plain_cnn_{width}" / f"fold{fold}" for width in (2, 3) for fold in (0, 1)]
     best = max(runs, key=lambda run: load_run(run).metrics.val_macro_f1)
-    with pytest.raises(DataError) as told:
+    with pytest.raises(DataError) as raised:
         check_not_comparison(finished)
-    assert f"{best} is best by validation" in str(told.value)
+    assert f"{best} is best by validation" in str(raised.value)
     check_not_comparison(best)  # a run is none
     assert main(["evaluate", str(finished), "--data", "absent", "--out", "absent"]) == 2
     assert f"{best} is best by validation" in capsys.readouterr().err
@@ -101,9 +101,9 @@ def test_the_best_run_by_validation_is_named_to_who_compresses_or_evaluates_them
 def test_networks_on_one_split_are_told_with_the_interval_of_their_one_run(phantoms, tmp_path):
     once = load_recipe("tiny", (*SMALL, "split.folds=0"))
     compare(once, read_index(phantoms), tmp_path / "out", progress=False, data=phantoms)
-    told = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    comparison = json.loads((tmp_path / "out" / "comparison.json").read_text())
     one = json.loads((tmp_path / "out/plain_cnn_2/evaluation/evaluation.json").read_text())
-    spread = told["rows"][0]["accuracy"]
+    spread = comparison["rows"][0]["accuracy"]
     assert (spread["low"], spread["mean"], spread["high"]) == (
         one["accuracy"]["low"],
         one["accuracy"]["value"],
@@ -120,7 +120,7 @@ def test_a_comparison_goes_on_from_the_weights_it_was_started_with(finished, pha
         shutil.copy(
             finished / network / "fold0" / "model.safetensors", weights / f"{network}.safetensors"
         )
-    with pytest.raises(DataError, match="started with other --weights"):
+    with pytest.raises(DataError, match="has different --weights"):
         compare(recipe, records, finished, [weights], resume=True, progress=False, data=phantoms)
 
 

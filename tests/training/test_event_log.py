@@ -34,7 +34,7 @@ def test_a_log_that_was_cut_off_and_gone_on_with_shows_every_epoch_once(tmp_path
 def test_a_full_disk_is_heard_by_who_writes(tmp_path, small_files, capfd):
     log = EventLog(tmp_path, 1)
     (file,) = tmp_path.iterdir()
-    with small_files(100), pytest.raises(OSError, match="File too large") as told:
+    with small_files(100), pytest.raises(OSError, match="File too large") as raised:
         log.add(row(1, 0.1))
-    assert told.value.filename == str(file)
+    assert raised.value.filename == str(file)
     assert capfd.readouterr().err == ""

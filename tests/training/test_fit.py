@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -26,7 +28,7 @@ from orthoedge.training.model.ensemble import Ensemble
 from orthoedge.training.model.weights import load_weights
 from orthoedge.training.recipe import Recipe
 from orthoedge.training.recipe_file import load_recipe
-from orthoedge.training.run_folder import load_run
+from orthoedge.training.run_folder import TrainingMetrics, load_run
 from orthoedge.training.step import learning_rate
 
 ROOT = Path(__file__).parents[2]
@@ -38,8 +40,8 @@ def tiny(*overrides: str) -> Recipe:
 
 
 @pytest.fixture(scope="module")
-def data(spots: Path) -> Path:
-    return spots
+def data(spot_images: Path) -> Path:
+    return spot_images
 
 
 @pytest.fixture(scope="module")
@@ -154,37 +156,90 @@ loop.fit(load_recipe("tiny", {STATEFUL!r}), read_index(data), out, resume=True, 
 """
 
 
-def test_kills_at_any_point_cost_an_epoch_at_most_and_no_bit_of_the_result(data, tmp_path):
-    out, folder = tmp_path / "killed", tmp_path / "cache"
-    recipe, records = tiny(*STATEFUL), read_index(data)
-    # The children send themselves SIGKILL, as no handler could catch it.
-    for where in (
-        "caching", "in an epoch", "between weights and state", "between state and log",
-        "before the metrics",
-    ):  # fmt: skip
+KILL_POINTS = (
+    "caching", "in an epoch", "between weights and state", "between state and log",
+    "before the metrics",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class KilledRun:
+    """A run that was killed at every one of `KILL_POINTS`, and resumed after each."""
+
+    out: Path
+    cache: Path
+    refusals: dict[str, str]
+    """The message of `load_run` after each kill."""
+    empty_cache_files: list[Path]
+    """Found after any of the kills."""
+
+
+@pytest.fixture(scope="module")
+def killed_run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> KilledRun:
+    folder = tmp_path_factory.mktemp("killed")
+    run = KilledRun(folder / "run", folder / "cache", {}, [])
+    for where in KILL_POINTS:
+        # The children send themselves SIGKILL, as no handler could catch it.
         child = subprocess.run(
-            [sys.executable, "-c", KILLED, where, str(data), str(out), str(folder)],
+            [sys.executable, "-c", KILLED, where, str(data), str(run.out), str(run.cache)],
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert child.returncode == -signal.SIGKILL, f"{where}: {child.stderr}"
-        assert not [p for p in folder.glob("*.npy") if p.stat().st_size == 0]
-        with pytest.raises(DataError, match=r"not a run folder|not finished"):
-            load_run(out)
+        run.empty_cache_files.extend(p for p in run.cache.glob("*.npy") if p.stat().st_size == 0)
+        with pytest.raises(DataError) as refusal:
+            load_run(run.out)
+        run.refusals[where] = str(refusal.value)
+    return run
+
+
+@pytest.fixture(scope="module")
+def resumed_run(killed_run: KilledRun, data: Path) -> tuple[Path, TrainingMetrics]:
+    """The killed run, resumed to its end, and its metrics."""
+    recipe, records, cache = tiny(*STATEFUL), read_index(data), killed_run.cache
+    metrics = fit(
+        recipe, records, killed_run.out, resume=True, progress=False, data=data, cache=cache
+    )
+    return killed_run.out, metrics
+
+
+@pytest.fixture(scope="module")
+def whole_run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrainingMetrics]:
+    """The same run without a kill, and its metrics."""
+    out = tmp_path_factory.mktemp("stateful") / "whole"
+    return out, fit(tiny(*STATEFUL), read_index(data), out, progress=False, data=data)
+
+
+@pytest.mark.parametrize("where", KILL_POINTS)
+def test_a_run_killed_at_any_point_is_not_read_as_finished(killed_run, where):
+    assert re.search("not a run folder|not finished", killed_run.refusals[where])
+
+
+def test_a_kill_leaves_no_empty_cache_file(killed_run):
+    assert not killed_run.empty_cache_files
+
+
+def test_a_killed_run_is_resumed_only_with_its_own_recipe_and_images(killed_run, data):
+    recipe, records, out = tiny(*STATEFUL), read_index(data), killed_run.out
     with pytest.raises(DataError, match="already holds a run"):
         fit(recipe, records, out, progress=False, data=data)
-    with pytest.raises(ConfigError, match="another lr"):
+    with pytest.raises(ConfigError, match="a different lr"):
         fit(tiny(*STATEFUL, "lr=0.5"), records, out, resume=True, progress=False, data=data)
     with pytest.raises(DataError, match="images are not those"):
         fit(recipe, records[4:], out, resume=True, progress=False, data=data)
-    metrics = fit(recipe, records, out, resume=True, progress=False, data=data, cache=folder)
-    whole = tmp_path / "whole"
-    assert metrics == fit(recipe, records, whole, progress=False, data=data)
-    again = load_file(out / "model.safetensors")
+
+
+def test_a_resumed_run_gives_the_result_of_a_whole_one_to_the_bit(resumed_run, whole_run):
+    (resumed, metrics), (whole, expected) = resumed_run, whole_run
+    assert metrics == expected
+    again = load_file(resumed / "model.safetensors")
     for name, tensor in load_file(whole / "model.safetensors").items():
         # Exactly: the random numbers belong to the epoch, and the recipe's one thread adds
         # gradients in one order.
         assert torch.equal(again[name], tensor), name
-    for run in (out, whole):
+
+
+def test_every_epoch_of_a_resumed_run_is_logged_once(resumed_run, whole_run):
+    for run, _ in (resumed_run, whole_run):
         with (run / "log.csv").open() as file:
             assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2", "3"]
 
@@ -303,7 +358,7 @@ def test_a_run_stopped_early_starts_again_from_the_same_weights_only(finished, d
     shutil.copytree(finished, out)
     for name in ("last.pt", "metrics.json"):  # as if it was killed in its first epoch
         (out / name).unlink()
-    with pytest.raises(DataError, match="started with other --weights"):
+    with pytest.raises(DataError, match="started with different --weights"):
         fit(
             tiny(), read_index(data), out, [finished / "model.safetensors"], resume=True,
             progress=False, data=data,

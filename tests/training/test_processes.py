@@ -57,10 +57,10 @@ def losses(run: Path) -> list[float]:
 
 
 @pytest.fixture
-def uneven(spots, tmp_path):
-    rows = (spots / "index.csv").read_text().splitlines()
+def uneven(spot_images, tmp_path):
+    rows = (spot_images / "index.csv").read_text().splitlines()
     kept = [row for i, row in enumerate(rows[1:]) if i % 2 or i % 4 == 0][:72]
-    index = spots / "uneven.csv"
+    index = spot_images / "uneven.csv"
     index.write_text("\n".join((rows[0], *kept)) + "\n")
     return index
 

@@ -69,7 +69,7 @@ def test_an_override_changes_exactly_its_key(override, read):
 
 
 @pytest.mark.parametrize(
-    ("override", "told"),
+    ("override", "message"),
     [
         ("epoks=2", "unknown key epoks; did you mean epochs?"),
         ("size=128", "unknown key size; did you mean preprocess.size?"),
@@ -93,15 +93,15 @@ def test_an_override_changes_exactly_its_key(override, read):
         ("epochs", "expected key=value"),
         ("combine=average", "combine"),
         ("combine=compare", "fusion: networks that are compared are not fused"),
-        ("head=sigmoid", "head: one sigmoid tells two labels apart, not 4"),
+        ("head=sigmoid", "head: sigmoid needs exactly two labels, got 4"),
         ("other_labels=ignore", "other_labels"),
         ("split.folds=1", "split.folds: expected 0, or 2 or more, got 1"),
     ],
 )
-def test_a_slip_is_refused_by_its_key(override, told):
+def test_a_slip_is_refused_by_its_key(override, message):
     with pytest.raises(ConfigError) as caught:
         load_recipe("tiny", [override])
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_a_file_with_an_unknown_or_a_missing_key_is_refused(tmp_path: Path):
@@ -141,7 +141,7 @@ def test_studies_of_other_labels_are_left_out_only_where_the_recipe_says_so():
     ]
     chosen = select_records(records, load_recipe("fracture-binary"))
     assert [record.label for record in chosen.records] == ["fracture", "non-affected"]
-    assert chosen.line() == "left out 2 of 4 records: 2 tumor-benign"
+    assert chosen.line() == "left out 2 of 4 images: 2 tumor-benign"
     with pytest.raises(DataError, match=r"tumor-benign.png: label tumor-benign is not one of"):
         select_records(records, load_recipe("fracture-binary", ["other_labels=refuse"]))
     with pytest.raises(DataError, match="no image has the label non-affected"):

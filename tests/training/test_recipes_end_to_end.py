@@ -74,8 +74,8 @@ def test_a_recipe_goes_from_four_class_phantoms_to_a_map(name, phantoms, tmp_pat
     settings = _settings((*QUICK, *OWN[name]))
     assert main(["train", name, "--data", str(phantoms), "--out", str(out), *settings]) == 0
     recipe = load_recipe(name)
-    said = capfd.readouterr().err
-    assert ("left out" in said) == (len(recipe.labels) < 4)
+    stderr = capfd.readouterr().err
+    assert ("left out" in stderr) == (len(recipe.labels) < 4)
     if name in CHOSEN:
         assert main(["compress", str(out), "--out", str(bundle)]) == 2
         assert "choose one of them" in capfd.readouterr().err

@@ -57,16 +57,16 @@ def test_a_branch_learns_though_the_other_one_is_right_already():
     assert norms[0] < 1e-3 * norms[1]
 
 
-def test_the_moving_average_is_judged_and_moves_slower_than_the_weights():
+def test_the_moving_average_is_validated_and_moves_slower_than_the_weights():
     trained = stepper("ema=0.5")
     assert stepper().average is None
     trained(IMAGES, TRUTH, 1, 0)  # the first step is taken whole: the average has no past
-    before = {k: v.clone() for k, v in trained.judged.state_dict().items()}
+    before = {k: v.clone() for k, v in trained.validated.state_dict().items()}
     for name, value in trained.network.state_dict().items():
         assert torch.equal(before[name], value), name
     trained(IMAGES, TRUTH, 1, 1)
     now = trained.network.state_dict()
-    for name, value in trained.judged.state_dict().items():
+    for name, value in trained.validated.state_dict().items():
         if value.is_floating_point() and not torch.equal(before[name], now[name]):
             between = (value - before[name]).norm() / (now[name] - before[name]).norm()
             assert 0.1 < between < 0.9, name  # running statistics of the batch norms too
@@ -99,15 +99,15 @@ def test_without_mixup_it_is_torchs_weighted_cross_entropy():
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="about CPUs")
 @pytest.mark.parametrize(
-    ("found", "expected"),
+    ("capabilities", "expected"),
     [
         ({"amx_bf16": True, "avx512_bf16": True}, "bf16-mixed"),
         ({"amx_bf16": False, "avx512_bf16": True}, "32-true"),
         ({}, "32-true"),
     ],
 )
-def test_auto_takes_bfloat16_only_where_it_was_found_faster(found, expected, monkeypatch):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found, raising=False)
+def test_auto_takes_bfloat16_only_where_it_was_faster(capabilities, expected, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
     auto: Recipe = load_recipe("tiny", ("precision=auto",))
     assert training_precision(auto) == expected
     assert training_precision(load_recipe("tiny", ("precision=bf16-mixed",))) == "bf16-mixed"

@@ -17,12 +17,12 @@ def test_it_prints_both_rates_and_their_ratio(monkeypatch, capsys):
     ]
     arguments = [word for setting in settings for word in ("--set", setting)]
     assert main(["benchmark", "--training", "tiny", "--rounds", "3", *arguments]) == 0
-    told = capsys.readouterr().out
+    printed = capsys.readouterr().out
     rate, bound = r"[\d.]+ images/s", r"[\d.]+"
     assert re.fullmatch(
         rf"tiny, batch 4 at 32 px: loop {rate}, bare step {rate}, ratio {bound} "
         rf"\(95 % {bound} to {bound}\)\n",
-        told,
+        printed,
     )
 
 

@@ -1,1 +1,1 @@
-"""Data for training: the index, its cleaning, leak-proof splits, audit, images and batches."""
+"""Images for training: index, splits, cache, crops, augmentation and batches."""

@@ -13,16 +13,16 @@ from orthoedge.training.recipe import Augment
 Pixels = npt.NDArray[np.uint8]
 
 _POOL = 1 << 20
-# Drawing a normal number per pixel costs more than all else here; a pool drawn once and read from
-# a random offset costs a copy, and the network cannot tell.
+# Drawing a normal number per pixel costs more than everything else here. A pool that is drawn once
+# and read from a random offset costs a copy, and makes no difference to the network.
 _NOISE: npt.NDArray[np.float32] = np.random.default_rng(0).standard_normal(_POOL, np.float32)
 
 
 def augment(image: Pixels, settings: Augment, rng: np.random.Generator) -> Pixels:
-    """Return a changed copy of uint8 (S, S); what turns in from outside is black, as the pad is.
+    """Return a changed copy of uint8 (S, S); areas from outside are black, like the padding.
 
     The same generator state gives the same bytes. Every call draws the same number of values, so
-    turning one change off does not shift the others.
+    switching one change off does not alter the others.
     """
     draws = rng.uniform(-1, 1, 9)
     offset = int(rng.integers(_POOL - image.size)) if image.size < _POOL else 0
@@ -42,7 +42,7 @@ def augment(image: Pixels, settings: Augment, rng: np.random.Generator) -> Pixel
 def _matrix(
     size: int, settings: Augment, draws: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
-    """Flip, shear, rotation, scale and shift about the centre as one 2×3 matrix."""
+    """Combine flip, shear, rotation, scale and shift about the centre in one 2×3 matrix."""
     angle = math.radians(settings.degrees * draws[0])
     scale = 1 + settings.scale * draws[1]
     shear = math.tan(math.radians(settings.shear * draws[2]))
@@ -55,7 +55,7 @@ def _matrix(
 
 
 def _grey(image: Pixels, brightness: float, contrast: float) -> Pixels:
-    """Contrast about the image's mean, then brightness, through one table of 256 entries."""
+    """Change contrast about the image's mean, then brightness, with one table of 256 entries."""
     if brightness == 0 and contrast == 1:
         return image
     mean = cv2.mean(image)[0]

@@ -1,7 +1,8 @@
-"""Preprocessed radiographs, decoded once: kept on disk and mapped into memory by every later run.
+"""Disk cache of preprocessed radiographs, which later runs map into memory.
 
-A cache file is an .npy of one record per radiograph, followed by the SHA-256 of all before it. Its
-name is a hash of what it was made from, so a file that fits is never stale.
+A cache file is an .npy of one record per radiograph, followed by the SHA-256 of the rest. Its
+name is a hash of its sources: paths, sizes and times of the files, settings, and the output of
+the preprocessing on test patterns. Nothing is ever invalidated: a changed set is a different file.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ from orthoedge.runtime.image_io.reader import read_image
 from orthoedge.runtime.preprocess import Preprocess
 
 Records = npt.NDArray[Any]
-"""(N,) of `pixels` uint8 (S, S), and int32 `shape` (H, W), `field` and `content` of `Placement`."""
+"""(N,) of `pixels` uint8 (S, S), and int32 `shape` (H, W), and the transform's two boxes."""
 
-_VERSION = 1  # of the records; another gives every file another name
+_VERSION = 1  # of the records; part of every file's name
 _DIGEST = hashlib.sha256().digest_size
 _BLOCK = 1 << 20
 _AT_ONCE = 256  # radiographs in memory between decoding and writing
@@ -47,20 +48,20 @@ def cache_folder() -> Path:
 def preprocessed(
     paths: Sequence[Path], preprocess: Preprocess, folder: Path | None, progress: bool
 ) -> Records:
-    """Decode and preprocess radiographs, or map what was kept of them.
+    """Decode and preprocess radiographs, or map their cache file.
 
     Args:
         paths: image files.
         preprocess: the runtime's own preprocessing.
-        folder: of the cache; None keeps nothing and gives an array in memory.
+        folder: of the cache; None: no cache, an array in memory.
         progress: show a bar while decoding.
 
     Returns:
-        A record per path. Writing to a mapped one changes this process's copy only.
+        A record per path. Writing to a mapped record changes only this process's copy.
 
     Raises:
         InputError: a file is not a radiograph.
-        DataError: the cache cannot be written; nothing of it is left then.
+        DataError: the cache cannot be written; no partial file is left.
     """
     kind = record_type(preprocess.size)
     blocks = _decode(paths, preprocess, kind, progress)
@@ -76,28 +77,28 @@ def preprocessed(
 def cached(
     file: Path, kind: np.dtype[Any], count: int, blocks: Iterator[Records], what: str
 ) -> Records:
-    """Map a file of records; write it first where it is missing or damaged.
+    """Map a file of records; write it first if it is missing or damaged.
 
     Args:
-        file: named by all that its records depend on.
+        file: named by a hash of everything that its records depend on.
         kind: of one record.
-        count: of records in all.
-        blocks: the records, taken only if they must be written.
-        what: they are, for the message of a full disk.
+        count: number of records.
+        blocks: the records; consumed only if the file must be written.
+        what: name of the records, for the message of a full disk.
 
     Raises:
-        DataError: the file cannot be written; nothing of it is left then.
+        DataError: the file cannot be written; no partial file is left.
     """
     if file.exists():
         if _whole(file):
             return _map(file)
-        tqdm.write(f"{file}: damaged, made anew", file=sys.stderr)
+        tqdm.write(f"{file}: damaged; rebuilding it", file=sys.stderr)
     _write(file, blocks, count, kind, what)
     return _map(file)
 
 
 def record_type(size: int) -> np.dtype[Any]:
-    """One radiograph at `size` pixels."""
+    """Record of one radiograph at `size` pixels."""
     return np.dtype(
         [
             ("pixels", "u1", (size, size)),
@@ -109,25 +110,25 @@ def record_type(size: int) -> np.dtype[Any]:
 
 
 def _key(paths: Sequence[Path], preprocess: Preprocess) -> str:
-    """Hash of files, settings and code."""
+    """Hash files, settings and code."""
     resolved = {folder: folder.resolve() for folder in {path.parent for path in paths}}
     files = []
     for path in paths:
         try:
-            known = path.stat()
+            status = path.stat()
         except OSError as error:
             raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-        place = str(resolved[path.parent] / path.name)
-        files.append((place, known.st_size, known.st_mtime_ns))
+        location = str(resolved[path.parent] / path.name)
+        files.append((location, status.st_size, status.st_mtime_ns))
     settings = msgspec.to_builtins(preprocess)
-    seen = fingerprint(preprocess)
-    return sha256(json.dumps([_VERSION, version("orthoedge"), settings, seen, files]).encode())[:32]
+    code = fingerprint(preprocess)
+    return sha256(json.dumps([_VERSION, version("orthoedge"), settings, code, files]).encode())[:32]
 
 
 def fingerprint(preprocess: Preprocess) -> str:
-    """What a preprocessing does, whatever it is called: hash of what it makes of test patterns.
+    """Hash the output of a preprocessing on test patterns, which identifies its code.
 
-    One is smaller than any network's square and one larger, for they take different ways.
+    One pattern is smaller than any network's input and one larger: they take different paths.
     """
     rng = np.random.default_rng(0)
     patterns = [rng.integers(0, 256, shape, np.uint8) for shape in ((23, 31), (1531, 1297))]
@@ -137,7 +138,7 @@ def fingerprint(preprocess: Preprocess) -> str:
 def _decode(
     paths: Sequence[Path], preprocess: Preprocess, kind: np.dtype[Any], progress: bool
 ) -> Iterator[Records]:
-    """Yield records in blocks, so that disk and memory never hold the whole set twice."""
+    """Yield records in blocks, so that the whole set is never held twice."""
 
     def load(path: Path, record: Any) -> None:
         try:
@@ -159,7 +160,7 @@ def _decode(
 
 
 def _whole(file: Path) -> bool:
-    """Whether the file is as it was written, by its SHA-256; this also warms the page cache."""
+    """Return whether the file matches its SHA-256; reading it also warms the page cache."""
     left = file.stat().st_size - _DIGEST
     digest = hashlib.sha256()
     with file.open("rb") as content:
@@ -173,7 +174,7 @@ def _whole(file: Path) -> bool:
 
 
 def _map(file: Path) -> Records:
-    # "c": torch refuses to wrap a read-only array in silence, and nobody writes to it.
+    # "c" (copy on write): torch warns about read-only arrays.
     records: Records = np.load(file, mmap_mode="c")
     return records
 
@@ -190,23 +191,25 @@ def _write(
         folder.mkdir(parents=True, exist_ok=True)
         remove_stale_temporaries(
             folder
-        )  # else a killed call's half would count as what fills the disk
-        if shutil.disk_usage(folder).free < needed:  # told before an hour of decoding
+        )  # else the partial file of a killed call would count as used space
+        if shutil.disk_usage(folder).free < needed:  # fail before an hour of decoding
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         _stream(file, header.getvalue(), blocks)
     except OSError as error:
-        place = "--cache DIR names another place"
+        remedy = "--cache DIR names another place"
         if error.errno not in _FULL:
-            raise DataError(f"{folder}: no cache can be kept: {error.strerror}; {place}") from error
+            raise DataError(
+                f"{folder}: the cache cannot be written: {error.strerror}; {remedy}"
+            ) from error
         free = shutil.disk_usage(folder).free
         raise DataError(
             f"{folder}: the disk is full: {what} need {needed / 1e6:.1f} MB, "
-            f"{free / 1e6:.1f} MB are free; {place}"
+            f"{free / 1e6:.1f} MB are free; {remedy}"
         ) from error
 
 
 def _stream(file: Path, header: bytes, blocks: Iterator[Records]) -> None:
-    """As `write_atomic`, block by block, with the digest at the end."""
+    """Write atomically, block by block, with the digest at the end."""
     digest = hashlib.sha256(header)
     with atomic(file) as out:
         out.write(header)

@@ -20,14 +20,14 @@ def place_crop(
 ) -> tuple[int, int]:
     """Choose the left and top pixel of a crop.
 
-    Around a random lesion where there is one; else the place of most contrast among four random
-    ones, so that a healthy crop too shows bone.
+    Around a random lesion if there is one; else the position with the most contrast among four
+    random ones, so that crops without a lesion show bone too.
 
     Args:
         image: uint8 (S, S).
-        boxes: lesions as fractions of the square.
+        boxes: lesions as fractions of the input.
         side: of the crop, in pixels, at most S.
-        rng: draws the place.
+        rng: draws the position.
     """
     room = image.shape[0] - side
     if boxes:
@@ -45,7 +45,7 @@ def place_crop(
 def boxes_in_crop(
     boxes: Sequence[Box], corner: tuple[int, int], side: int, size: int
 ) -> tuple[Box, ...]:
-    """Boxes as fractions of a crop, clipped to it; those outside are dropped."""
+    """Map boxes to fractions of a crop, clipped to it; boxes outside are dropped."""
     mapped = []
     for box in boxes:
         x0, x1 = np.clip((np.array([box[0], box[2]]) * size - corner[0]) / side, 0, 1)

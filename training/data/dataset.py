@@ -1,4 +1,4 @@
-"""The images a network trains on, preprocessed by the runtime's own function."""
+"""Images for training, preprocessed by the runtime's own function."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class RadiographDataset:
     """Preprocessed radiographs, in the order of the records.
 
     Args:
-        records: what to read.
+        records: images to read.
         labels: the classes in the order of the logits.
         preprocess: the runtime's own preprocessing.
         progress: show a bar while decoding; default: where stderr is a terminal.
-        cache: folder that keeps what is decoded, for this run and later ones; None: memory alone.
+        cache: folder of preprocessed images, for this run and later ones; None: memory only.
 
     Raises:
-        DataError: a record's label is not one of `labels`, or the cache cannot be written.
+        DataError: an image's label is not one of `labels`, or the cache cannot be written.
         InputError: a file is not a radiograph.
     """
 
@@ -56,18 +56,18 @@ class RadiographDataset:
         """uint8 (N, S, S)."""
         self.shapes: tuple[tuple[int, int], ...] = tuple(map(tuple, cached["shape"].tolist()))
         """Height and width of each radiograph."""
-        places = zip(cached["field"].tolist(), cached["content"].tolist(), strict=True)
-        self.placements = tuple(LetterboxTransform(tuple(f), tuple(c)) for f, c in places)
-        """Where each square lies on its radiograph."""
+        geometry = zip(cached["field"].tolist(), cached["content"].tolist(), strict=True)
+        self.placements = tuple(LetterboxTransform(tuple(f), tuple(c)) for f, c in geometry)
+        """Letterbox geometry of each image."""
         self.boxes = tuple(
             boxes_in_input(record.boxes, shape, placement, preprocess.size)
             for record, shape, placement in zip(records, self.shapes, self.placements, strict=True)
         )
-        """Per image: lesions as fractions of the square; none where all lie outside the field."""
+        """Lesions of each image as fractions of the input; those outside the field are left out."""
 
     @cached_property
     def digests(self) -> tuple[str, ...]:
-        """SHA-256 of each file as it is now, read once.
+        """SHA-256 of each file, read once.
 
         Raises:
             DataError: a file cannot be read.
@@ -75,7 +75,7 @@ class RadiographDataset:
         return tuple(file_digests([record.path for record in self.records]))
 
     def cropped(self, side: int, seed: int) -> RadiographDataset:
-        """The same records as one fixed crop each; see `place_crop`."""
+        """Return one fixed crop of each image; see `place_crop`."""
         rng = np.random.default_rng(seed)
         crops = copy.copy(self)
         crops.images = np.empty((len(self), side, side), np.uint8)

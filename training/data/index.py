@@ -1,4 +1,4 @@
-"""Records: the index that lists radiographs with what is known about each."""
+"""The dataset index: one record per radiograph, with its label, patient and lesions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _OLD_COLUMNS = {"group": "patient_id", "centre": "site"}  # as written before th
 
 @dataclass(frozen=True)
 class ImageRecord:
-    """One radiograph of the index."""
+    """One row of the dataset index: an image, its label and its patient."""
 
     path: Path
     """The image file."""
@@ -40,15 +40,15 @@ class ImageRecord:
     mask: Path | None = None
     """Lesion mask, non-zero inside, where the set has one."""
     source: str = ""
-    """Collection it comes from; `phantom` for a rendered one."""
+    """Collection of the image; `phantom` for a rendered one."""
     site: str = ""
     """Hospital or collection site, where the set names it; a split can hold whole sites out."""
     body_part: str = ""
-    """As the set names it."""
+    """Body part, as the set names it."""
 
 
 def read_index(source: Path) -> list[ImageRecord]:
-    """Read the records of an index file or a folder.
+    """Read an index file or a folder.
 
     Args:
         source: a CSV file; a folder with index.csv; or a folder with one sub-folder per class.
@@ -59,7 +59,7 @@ def read_index(source: Path) -> list[ImageRecord]:
 
     Raises:
         DataError: with file, line and column: a missing column, a bad box, a missing image, a path
-            listed twice, or nothing at all.
+            listed twice, or an empty index.
     """
     if source.is_dir() and not (source / INDEX).is_file():
         return _read_class_folders(source)
@@ -135,7 +135,7 @@ def _row(file: Path, line: int, row: dict[str, str]) -> ImageRecord:
 
 
 def write_index(file: Path, records: Iterable[ImageRecord]) -> None:
-    """Write an index that `read_index` reads back as the same records; whole or not at all.
+    """Write an index, atomically; `read_index` reads back the same records.
 
     A path inside the CSV's folder is written relative to it, so that the folder can move, and any
     other one as an absolute path.
@@ -148,7 +148,7 @@ def write_index(file: Path, records: Iterable[ImageRecord]) -> None:
     writer.writerow(COLUMNS)
     listed = list(records)
     if not listed:
-        raise DataError(f"{file}: there is no image to list")
+        raise DataError(f"{file}: no image to list")
     for record in listed:
         if not record.label or not record.patient_id:
             raise DataError(f"{file}: {record.path}: an image needs a label and a patient_id")
@@ -159,26 +159,26 @@ def write_index(file: Path, records: Iterable[ImageRecord]) -> None:
             json.dumps([[float(v) for v in box] for box in record.boxes]) if record.boxes else ""
         )
         parse_boxes(boxes, f"{file}: {record.path}")
-        path = _written(record.path, file.parent)
-        mask = "" if record.mask is None else _written(record.mask, file.parent)
+        path = _relative(record.path, file.parent)
+        mask = "" if record.mask is None else _relative(record.mask, file.parent)
         known = (record.label, record.patient_id, record.source, record.site, record.body_part)
         row = (path, *known, boxes, mask)
         try:
             "".join(row).encode()
         except UnicodeEncodeError as error:
-            told = ascii(str(record.path))
-            raise DataError(f"{file}: {told}: not valid UTF-8; rename the file") from error
+            shown = ascii(str(record.path))
+            raise DataError(f"{file}: {shown}: not valid UTF-8; rename the file") from error
         writer.writerow(row)
     write_atomic(file, text.getvalue().encode())
 
 
-def _written(path: Path, folder: Path) -> str:
+def _relative(path: Path, folder: Path) -> str:
     inside = path.is_relative_to(folder) and ".." not in path.relative_to(folder).parts
     return str(path.relative_to(folder) if inside else path.absolute())
 
 
 def parse_boxes(text: str, where: str) -> tuple[Box, ...]:
-    """Boxes of a cell; empty text is none.
+    """Parse the boxes of a cell; an empty cell has none.
 
     Raises:
         DataError: not a JSON list of [x0, y0, x1, y1] with 0 ≤ x0 < x1 ≤ 1 and so for y.
@@ -212,24 +212,24 @@ def _read_class_folders(source: Path) -> list[ImageRecord]:
 
 
 def check_labels(records: Iterable[ImageRecord], labels: Sequence[str]) -> None:
-    """Raise DataError unless the records' labels are exactly the recipe's `labels`."""
-    found = {record.label: record.path for record in records}
-    for label, path in found.items():
+    """Raise DataError unless the images' labels are exactly the recipe's `labels`."""
+    path_of = {record.label: record.path for record in records}
+    for label, path in path_of.items():
         if label not in labels:
             raise DataError(f"{path}: label {label} is not one of {list(labels)}")
     for label in labels:
-        if label not in found:
+        if label not in path_of:
             raise DataError(f"no image has the label {label}, which the recipe names")
 
 
 def list_sha256(records: Iterable[ImageRecord], digests: Sequence[str] | None = None) -> str:
-    """Identity of a list of records: what the files hold, with label, group and boxes.
+    """Hash the contents, labels, patients and boxes of a list of images.
 
-    Independent of order and of where the set lies, so a copy elsewhere has the same value.
+    Independent of the order and the folder, so a copy of the set has the same value.
 
     Args:
         records: the list.
-        digests: SHA-256 of each file, as `Radiographs.digests`; None: the files are read here.
+        digests: SHA-256 of each file, as `RadiographDataset.digests`; None: read them here.
 
     Raises:
         DataError: a file cannot be read.
@@ -245,7 +245,7 @@ def list_sha256(records: Iterable[ImageRecord], digests: Sequence[str] | None = 
 
 @dataclass(frozen=True)
 class RecordSelection:
-    """Records of the recipe's labels, and how many of which other label were left out."""
+    """Images with the recipe's labels, and counts of the other labels that were left out."""
 
     records: tuple[ImageRecord, ...]
     left_out: dict[str, int]
@@ -254,22 +254,22 @@ class RecordSelection:
         """Return one line for the log."""
         count = sum(self.left_out.values())
         names = ", ".join(f"{n} {label}" for label, n in sorted(self.left_out.items()))
-        return f"left out {count} of {count + len(self.records)} records: {names}"
+        return f"left out {count} of {count + len(self.records)} images: {names}"
 
 
 def select_records(records: Sequence[ImageRecord], recipe: Recipe) -> RecordSelection:
-    """Leave out the records of other labels where the recipe says so.
+    """Leave out images of other labels if the recipe says so.
 
     Raises:
         DataError: a label that is not the recipe's where `other_labels` is `refuse`, or a label of
-            the recipe that no record has.
+            the recipe that no image has.
     """
     others: Counter[str] = Counter()
-    kept = []
+    selected = []
     for record in records:
         if recipe.other_labels == "leave out" and record.label not in recipe.labels:
             others[record.label] += 1
         else:
-            kept.append(record)
-    check_labels(kept, recipe.labels)
-    return RecordSelection(tuple(kept), dict(others))
+            selected.append(record)
+    check_labels(selected, recipe.labels)
+    return RecordSelection(tuple(selected), dict(others))

@@ -1,4 +1,4 @@
-"""Batches of one epoch: which images, in which order, augmented ahead of the network."""
+"""Batches of one epoch: draw, order and augmentation, prepared ahead of the network."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from orthoedge.training.recipe import Recipe
 
 Ints = npt.NDArray[np.int64]
 
-_AHEAD = 2  # batches prepared while the network is busy with one
-_MOST_THREADS = 8  # beyond, the interpreter's lock is what they wait for
+_AHEAD = 2  # batches prepared while the network works on one
+_MOST_THREADS = 8  # more would wait for the interpreter lock
 
 
 def draw(labels: Ints, balanced: bool, rng: np.random.Generator) -> Ints:
-    """Indices of one epoch, as many as there are images.
+    """Draw the indices of one epoch, as many as there are images.
 
     Balanced: with replacement, every class equally likely (torch's WeightedRandomSampler with
     weights 1 / class count). Otherwise: every image once.
@@ -37,10 +37,10 @@ def draw(labels: Ints, balanced: bool, rng: np.random.Generator) -> Ints:
 
 
 def class_weights(labels: Ints, classes: int, recipe: Recipe) -> Tensor:
-    """Weights of the cross-entropy, float32 (C,), of mean 1 over the images as drawn.
+    """Class weights of the cross-entropy, float32 (C,), with mean 1 over the images as drawn.
 
-    They correct what the *draw* leaves uneven. A balanced draw leaves nothing, so they are 1 then;
-    multiplying both would count a rare class by the square of its rarity.
+    They correct the imbalance that the *draw* leaves. A balanced draw leaves none, so they are 1;
+    both together would weigh a rare class by the square of its rarity.
     """
     if not recipe.class_weights or recipe.balanced:
         return torch.ones(classes)
@@ -49,15 +49,16 @@ def class_weights(labels: Ints, classes: int, recipe: Recipe) -> Tensor:
 
 
 def steps_per_epoch(images: int, batch: int) -> int:
-    """Whole batches of an epoch; the rest of the draw is left out, a set under one batch is one."""
+    """Count the whole batches of an epoch, at least one; the rest of the draw is left out."""
     return max(1, images // batch)
 
 
 def stream(seed: int, epoch: int, position: int) -> np.random.Generator:
-    """Random numbers of the image at one position of an epoch, whoever prepares it, and when.
+    """Random numbers for the image at one position of an epoch.
 
-    Philox counts through a space that is divided here by epoch and position (Salmon et al., SC11),
-    which costs half of seeding a generator anew.
+    They belong to the position and not to the thread or process that prepares the image, so the
+    work can be shared, and a resumed run repeats its epoch with the same bytes. Philox (Salmon et
+    al., SC11) divides its counter by epoch and position, which costs half of seeding a generator.
     """
     return np.random.Generator(np.random.Philox(key=seed, counter=(0, 0, epoch, position)))
 
@@ -67,15 +68,15 @@ def batches(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield uint8 (B, 1, S, S) and int64 (B,); the same for the same seed and epoch.
 
-    Threads prepare the next batches while the network is busy with this one: OpenCV releases the
+    Threads prepare the next batches while the network works on this one: OpenCV releases the
     interpreter lock.
 
     Args:
-        data: the training part.
+        data: the training split.
         recipe: batch, draw and augmentation.
-        epoch: from 1; 0 is for what comes before training.
-        process: which share of every batch to give, from 0.
-        processes: shares; they divide the batch.
+        epoch: from 1; 0 for batches before training.
+        process: index of the share of every batch to yield, from 0.
+        processes: number of shares; divides the batch.
     """
     order = draw(data.labels, recipe.balanced, np.random.default_rng((recipe.seed, epoch)))
     share = recipe.batch // processes
@@ -102,16 +103,16 @@ def batches(
 
         def start(positions: range) -> tuple[Pixels, Ints, list[Future[None]]]:
             images: Pixels = np.empty((len(positions), side, side), np.uint8)
-            parts = [
+            tasks = [
                 pool.submit(fill, images[i::threads], positions[i::threads]) for i in range(threads)
             ]
-            return images, data.labels[order[positions.start : positions.stop]], parts
+            return images, data.labels[order[positions.start : positions.stop]], tasks
 
         coming = iter(shares)
         ahead = deque(start(positions) for positions in islice(coming, _AHEAD))
         while ahead:
-            images, labels, parts = ahead.popleft()
-            for part in parts:
-                part.result()
+            images, labels, tasks = ahead.popleft()
+            for task in tasks:
+                task.result()
             ahead.extend(start(positions) for positions in islice(coming, 1))
             yield torch.from_numpy(images[:, None]), torch.from_numpy(labels)

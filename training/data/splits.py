@@ -179,6 +179,9 @@ def split_in_half(
 ) -> list[tuple[ImageRecord, ...]]:
     """Divide into two equal splits by patient, each with every label.
 
+    Calibration gets images of its own in this way: thresholds from images that chose the best epoch
+    or candidate would seem better than they are.
+
     Args:
         records: what to divide.
         names: of the two splits, for the message.

@@ -1,1 +1,1 @@
-"""data_quality."""
+"""Checks of a data set: acceptance, duplicates, leaks between splits, and shortcuts."""

@@ -1,7 +1,7 @@
-"""Cleaning of a data set: what is no radiograph, what is there twice, what contradicts itself.
+"""Clean a data set: remove rejected files, duplicates and images with contradicting labels.
 
-No image is touched or copied. The result is an index of what stays, a list of what was removed and
-why, and a sheet to judge it by.
+No image is changed or copied. The result is an index of the images that stay, a list of the removed
+ones with reasons, and contact sheets to review them.
 """
 
 from __future__ import annotations
@@ -18,13 +18,8 @@ from tqdm import tqdm
 from orthoedge.runtime.atomic_files import sha256
 from orthoedge.runtime.errors import DataError
 from orthoedge.runtime.preprocess import STANDARD
-from orthoedge.training.data.index import (
-    INDEX,
-    ImageRecord,
-    read_index,
-    write_index,
-)
-from orthoedge.training.data_quality.acceptance import Flaw, Limits, examine
+from orthoedge.training.data.index import INDEX, ImageRecord, read_index, write_index
+from orthoedge.training.data_quality.acceptance import AcceptanceLimits, Rejection, check_radiograph
 from orthoedge.training.data_quality.cleaning_report import (
     CONTRADICTS,
     CleaningReport,
@@ -33,35 +28,33 @@ from orthoedge.training.data_quality.cleaning_report import (
 )
 from orthoedge.training.data_quality.duplicates import (
     Pixels,
-    alike,
-    looks,
+    find_duplicates,
+    fingerprint,
     stem_key,
 )
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """What one reading of a file tells."""
+class _CheckedFile:
+    """One file, read once."""
 
     digest: str
     """SHA-256 of its bytes."""
-    looks: tuple[Pixels, Pixels] | None
-    """Fingerprints of the file and of the square that training sees, where margins are cut; None
-    with a flaw."""
-    flaw: Flaw | None
+    fingerprints: tuple[Pixels, Pixels] | None
+    """Of the radiograph and of the preprocessed image, whose margins are cut; None if rejected."""
+    rejection: Rejection | None
 
 
 def clean(source: Path, out: Path, jobs: int, progress: bool | None = None) -> CleaningReport:
-    """Write an index without what training should not see, and say what was left out.
+    """Write an index of the images that are fit for training, and report the removed ones.
 
-    Removed are files that break a limit, all but one of identical files, the augmented
-    copies of an image that is there itself, and both sides of a
-    contradiction: identical or nearly identical images with different labels. Near duplicates of
-    one label stay. Whatever shows the same picture shares one group from then on, so no split can
-    part it.
+    Removed are rejected files, all but one of identical files, augmented copies whose original is
+    in the set, and both sides of a contradiction: identical or nearly identical images with
+    different labels. Near duplicates of one label stay. Images of the same picture get one
+    patient_id, so that no split separates them.
 
     Args:
-        source: what `read_index` takes.
+        source: as in `read_index`.
         out: folder for index.csv, removed.csv, cleaning.md, removed.png and shared.png.
         jobs: files read at a time.
         progress: show a bar while reading; default: where stderr is a terminal.
@@ -74,9 +67,9 @@ def clean(source: Path, out: Path, jobs: int, progress: bool | None = None) -> C
     records = sorted(read_index(source), key=lambda s: str(s.path))
     shown = sys.stderr.isatty() if progress is None else progress
     with ThreadPoolExecutor(jobs) as pool:
-        reading = pool.map(_see, (record.path for record in records))
-        seen = list(tqdm(reading, "reading", len(records), unit="image", disable=not shown))
-    report = judge(records, seen)
+        reading = pool.map(_check_file, (record.path for record in records))
+        files = list(tqdm(reading, "reading", len(records), unit="image", disable=not shown))
+    report = review(records, files)
     write_report(out, report)
     if not report.kept:
         raise DataError(
@@ -86,43 +79,43 @@ def clean(source: Path, out: Path, jobs: int, progress: bool | None = None) -> C
     return report
 
 
-def _see(path: Path) -> _Seen:
+def _check_file(path: Path) -> _CheckedFile:
     try:
         data = path.read_bytes()
     except OSError as error:
-        return _Seen("", None, Flaw("unreadable", error.strerror or str(error)))
-    pixels, flaw = examine(data, Limits())
-    prints = None if pixels is None else (looks(pixels), looks(STANDARD(pixels)))
-    return _Seen(sha256(data), prints, flaw)
+        return _CheckedFile("", None, Rejection("unreadable", error.strerror or str(error)))
+    pixels, rejection = check_radiograph(data, AcceptanceLimits())
+    prints = None if pixels is None else (fingerprint(pixels), fingerprint(STANDARD(pixels)))
+    return _CheckedFile(sha256(data), prints, rejection)
 
 
-def judge(records: Sequence[ImageRecord], seen: Sequence[_Seen]) -> CleaningReport:
-    """Decide about every record once; the records come in the order of their paths."""
+def review(records: Sequence[ImageRecord], files: Sequence[_CheckedFile]) -> CleaningReport:
+    """Decide for every image whether it stays; the images come in the order of their paths."""
     removed: dict[int, Removed] = {}
-    groups = _Groups(record.patient_id for record in records)
+    patients = _MergedIds(record.patient_id for record in records)
 
     def remove(index: int, reason: str, detail: str, of: int | None = None) -> None:
-        beside = None if of is None else records[of]
-        removed.setdefault(index, Removed(records[index], reason, detail, beside))
-        if beside is not None:
-            groups.join(records[index].patient_id, beside.patient_id)
+        other = None if of is None else records[of]
+        removed.setdefault(index, Removed(records[index], reason, detail, other))
+        if other is not None:
+            patients.merge(records[index].patient_id, other.patient_id)
 
-    def open_to(index: int) -> bool:
-        """What contradicts itself is still held against the rest: a copy of it goes with it."""
+    def is_compared(index: int) -> bool:
+        """Contradicting images are still compared, so that their copies are removed with them."""
         return index not in removed or removed[index].reason == CONTRADICTS
 
-    def left(key: Iterable[object]) -> list[list[int]]:
-        """Indices of what is left, or contradicts itself, by equal keys."""
-        together: dict[object, list[int]] = defaultdict(list)
+    def sharing(key: Iterable[object]) -> list[list[int]]:
+        """Groups of two or more compared images with equal keys, as indices."""
+        by_key: dict[object, list[int]] = defaultdict(list)
         for index, value in enumerate(key):
-            if open_to(index):
-                together[value].append(index)
-        return [members for members in together.values() if len(members) > 1]
+            if is_compared(index):
+                by_key[value].append(index)
+        return [members for members in by_key.values() if len(members) > 1]
 
-    for index, one in enumerate(seen):
-        if one.flaw is not None:
-            remove(index, one.flaw.reason, one.flaw.detail)
-    for same in left(one.digest for one in seen):
+    for index, file in enumerate(files):
+        if file.rejection is not None:
+            remove(index, file.rejection.reason, file.rejection.detail)
+    for same in sharing(file.digest for file in files):
         if len({records[i].label for i in same}) > 1:
             for i in same:
                 other = next(j for j in same if records[j].label != records[i].label)
@@ -132,27 +125,27 @@ def judge(records: Sequence[ImageRecord], seen: Sequence[_Seen]) -> CleaningRepo
         for i in same:
             if i != best:
                 remove(i, "identical file", "same bytes", best)
-    for same in left((record.source, record.label, stem_key(record.path)) for record in records):
+    for same in sharing((record.source, record.label, stem_key(record.path)) for record in records):
         copies = [i for i in same if _is_copy(records[i])]
         originals = [i for i in same if not _is_copy(records[i])]
         for i in copies:
-            if not originals:  # by its name alone nothing is removed, but not parted either
-                groups.join(records[i].patient_id, records[copies[0]].patient_id)
+            if not originals:  # without an original, a name alone removes nothing
+                patients.merge(records[i].patient_id, records[copies[0]].patient_id)
             else:
                 near = [j for j in originals if records[j].path.parent == records[i].path.parent]
                 remove(i, "augmented copy", "by its name", (near or originals)[0])
-    rest = [i for i in range(len(records)) if open_to(i) and seen[i].looks is not None]
-    prints = [seen[i].looks or () for i in rest]
-    found = {pair for kind in zip(*prints, strict=True) for pair in alike(kind)}
-    pairs = [(rest[a], rest[b]) for a, b in sorted(found)]
+    rest = [i for i in range(len(records)) if is_compared(i) and files[i].fingerprints is not None]
+    prints = [files[i].fingerprints or () for i in rest]
+    matches = {pair for kind in zip(*prints, strict=True) for pair in find_duplicates(kind)}
+    pairs = [(rest[a], rest[b]) for a, b in sorted(matches)]
     for a, b in pairs:
         if records[a].label != records[b].label:
             for i, other in ((a, b), (b, a)):
-                remove(i, CONTRADICTS, f"looks alike, labelled {records[other].label}", other)
+                remove(i, CONTRADICTS, f"same picture, labelled {records[other].label}", other)
     shared = [(a, b) for a, b in pairs if a not in removed and b not in removed]
     for a, b in shared:
-        groups.join(records[a].patient_id, records[b].patient_id)
-    kept = {i: replace(s, patient_id=groups.name(s.patient_id)) for i, s in enumerate(records)}
+        patients.merge(records[a].patient_id, records[b].patient_id)
+    kept = {i: replace(s, patient_id=patients.name(s.patient_id)) for i, s in enumerate(records)}
     return CleaningReport(
         kept=tuple(record for i, record in kept.items() if i not in removed),
         removed=tuple(removed[i] for i in sorted(removed)),
@@ -165,13 +158,13 @@ def _is_copy(record: ImageRecord) -> bool:
 
 
 def _preference(record: ImageRecord) -> tuple[bool, bool, int, str]:
-    """The record to keep of several: an original, with its lesion marked, of the shortest name."""
+    """Sort key of the copy to keep: an original, with a marked lesion, with the shortest name."""
     unmarked = not record.boxes and record.mask is None
     return _is_copy(record), unmarked, len(record.path.stem), str(record.path)
 
 
-class _Groups:
-    """Groups that become one; their name is the first of their names in the alphabet."""
+class _MergedIds:
+    """Patient ids that were merged; the alphabetically first one names them all."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self.first = {name: name for name in names}
@@ -181,6 +174,6 @@ class _Groups:
             name = self.first[name]
         return name
 
-    def join(self, one: str, other: str) -> None:
-        low, high = sorted((self.name(one), self.name(other)))
+    def merge(self, left: str, right: str) -> None:
+        low, high = sorted((self.name(left), self.name(right)))
         self.first[high] = low

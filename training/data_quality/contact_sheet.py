@@ -1,4 +1,4 @@
-"""A sheet of small pictures with captions, to judge many images at a glance."""
+"""Contact sheets: many small pictures with captions on one page."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class Tile:
     path: Path
     """The image; a file that cannot be shown gets an empty frame."""
     title: str
-    """Why it is here, in the frame's colour."""
+    """Reason for showing it, in the frame's colour."""
     detail: str
-    """Below it; the file's name is the third line."""
+    """Second line; the file's name is the third."""
     removed: bool
-    """Frame red, or else green."""
+    """Red frame; otherwise green."""
 
 
 def write_sheet(path: Path, heading: str, note: str, tiles: Sequence[Tile]) -> None:
@@ -48,7 +48,7 @@ def write_sheet(path: Path, heading: str, note: str, tiles: Sequence[Tile]) -> N
     size = (_GAP + COLUMNS * step[0], _HEAD + max(rows, 1) * step[1] if rows else _HEAD + _GAP)
     sheet = Image.new("RGB", size, _BACK)
     draw = ImageDraw.Draw(sheet)
-    # Comes with matplotlib, so every machine draws the same letters, beyond ASCII too.
+    # Matplotlib's own font, so that every machine draws the same letters, also beyond ASCII.
     fonts = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
     large = ImageFont.truetype(str(fonts / "DejaVuSans-Bold.ttf"), 18)
     small = ImageFont.truetype(str(fonts / "DejaVuSans.ttf"), 12)
@@ -75,7 +75,7 @@ def write_sheet(path: Path, heading: str, note: str, tiles: Sequence[Tile]) -> N
 
 
 def _picture(path: Path) -> npt.NDArray[np.uint8] | None:
-    """Uint8 (H, W) or RGB (H, W, 3): as training reads it, or, if refused, as it decodes."""
+    """Read uint8 (H, W) as training does; if that is refused, RGB (H, W, 3) as it decodes."""
     try:
         data = path.read_bytes()
         return read_image(data).pixels
@@ -87,7 +87,7 @@ def _picture(path: Path) -> npt.NDArray[np.uint8] | None:
 
 
 def _shortened(draw: ImageDraw.ImageDraw, text: str, font: ImageFont.FreeTypeFont) -> str:
-    """Text that fits under a tile, with … in place of its middle."""
+    """Shorten text to the width of a tile, with … in place of its middle."""
     text = "".join(c if c.isprintable() else "�" for c in text)
     kept = len(text)
     short = text

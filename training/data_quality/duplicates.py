@@ -1,12 +1,12 @@
-"""The same picture twice: by its bytes, by its name, or by its looks.
+"""Duplicate images: equal bytes, names of augmented copies, or the same picture.
 
-Looks are compared in two steps. The first, over all pairs, is a perceptual hash with soft bits: the
-low frequencies of the cosine transform, each weighted by its frequency (a picture's spectrum falls
-about so) and pressed towards ±1, as the classic hash's signs are; a coefficient near zero then
-counts little instead of flipping a bit. A mirror changes the sign of the odd frequencies, a quarter
-turn exchanges rows and columns: one transform stands for all eight positions. It cannot tell two
-patients' femurs in one position apart, so a second step lays the few pairs found over each other
-and compares the fine detail: noise, trabeculae, markers.
+Pictures are compared in two steps. The first is a perceptual hash with soft bits over all pairs:
+the low frequencies of the cosine transform, each weighted by its frequency (a picture's spectrum
+falls about so) and compressed towards ±1, like the signs of the classic hash; a coefficient near
+zero then counts little instead of flipping a bit. A mirror changes the sign of the odd frequencies
+and a quarter turn exchanges rows and columns, so one transform covers all eight orientations. The
+hash alone cannot distinguish the femurs of two patients in the same position, so a second step
+aligns the few candidate pairs and correlates the fine detail: noise, trabeculae, markers.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from orthoedge.runtime.errors import DataError
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 
-# Thresholds, from pictures of 256 × 256 and more. First step: copies (JPEG at quality 70, 60 % of
-# the size, brightness +10, mirrored, turned by quarters) stay over 0.97, crops of 2 % over 0.84.
-# Second step: these copies stay over 0.91, turns by 2° over 0.86, and of the 72 million pairs of
-# 12,000 phantoms, which share an anatomy and differ in what a second exposure would, none is over
-# 0.87; of 789 real radiographs none over 0.35.
+# Thresholds, measured on pictures of at least 256 × 256. First step: copies (JPEG at quality 70,
+# 60 % of the size, brightness +10, mirrored, turned by quarters) score over 0.97, crops of 2 % over
+# 0.84. Second step: these copies score over 0.91, turns by 2° over 0.86. Of the 72 million pairs of
+# 12,000 phantoms, which share an anatomy and differ as a second exposure would, none is over 0.87;
+# of 789 real radiographs none is over 0.35.
 _COARSE = 0.80
 _FINE = 0.89
 
@@ -42,8 +42,8 @@ _N = 16  # low frequencies in each direction
 _FREQUENCY = np.hypot(*np.mgrid[:_N, :_N]).astype(np.float32)
 _BLOCK = 512  # by 2,048 pairs at a time: tables of cosines that stay in a processor's cache
 
-# What tools add to the name of a copy that they turn, mirror or re-encode. ` (2)` alone is not one
-# of them: renaming many files at once writes `benign (1)`, `benign (2)` for different patients.
+# What tools add to the name of a copy that they turn, mirror or re-encode. ` (2)` alone does not
+# count: renaming many files at once writes `benign (1)`, `benign (2)` for different patients.
 _SUFFIX = re.compile(
     r"""(
         [-_\ ]rotated[-_]?\d*           # -rotated1, and again for a copy of a copy
@@ -70,13 +70,13 @@ def file_digest(path: Path) -> str:
 
 
 def file_digests(paths: Sequence[Path]) -> list[str]:
-    """`file_digest` of each file."""
+    """SHA-256 of each file, as `file_digest`."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(file_digest, paths))
 
 
 def stem_key(path: Path) -> str:
-    """File name in lower case, without its ending and without what marks an augmented copy.
+    """File name in lower case, without its extension and without the suffixes of an augmented copy.
 
     `10-rotated1-rotated2.jpg`, `10_jpg.rf.0a1b2c.jpg` and `10.png` are all `10`. Collections number
     each class from one, so equal keys mean the same picture only within one label, and only where
@@ -88,10 +88,10 @@ def stem_key(path: Path) -> str:
     return stem
 
 
-def looks(image: Pixels) -> Pixels:
-    """Fingerprint of a picture's looks, uint8 (96, 96), for `alike`.
+def fingerprint(image: Pixels) -> Pixels:
+    """Fingerprint of a picture, uint8 (96, 96), for `find_duplicates`.
 
-    It is the picture itself, small and stretched to full contrast; zero for a constant one.
+    It is the picture itself, reduced and stretched to full contrast; zero for a constant picture.
 
     Args:
         image: uint8 (H, W).
@@ -103,16 +103,16 @@ def looks(image: Pixels) -> Pixels:
     return stretched
 
 
-def alike(
+def find_duplicates(
     fingerprints: Sequence[Pixels], others: Sequence[Pixels] | None = None
 ) -> list[tuple[int, int]]:
-    """Pairs (i, j), in order, that show one picture; mirrored or turned by quarters, too.
+    """Find pairs (i, j), in order, that show one picture, also mirrored or turned by quarters.
 
     Every pair is compared: 12,000 pictures take seconds, 40,000 about a minute.
 
     Args:
-        fingerprints: uint8 (96, 96) each, from `looks`.
-        others: j counts these, and none of them is compared with its like; None: j counts
+        fingerprints: uint8 (96, 96) each, from `fingerprint`.
+        others: j indexes these, and they are not compared with each other; None: j indexes
             `fingerprints` too, and i < j.
     """
     second = fingerprints if others is None else others
@@ -124,10 +124,10 @@ def alike(
     pairs: list[tuple[int, int]] = []
     for top in range(0, len(fingerprints), _BLOCK):
         for left in range(top if others is None else 0, len(second), 4 * _BLOCK):
-            there = [part[left : left + 4 * _BLOCK] for part in against]
+            there = [block[left : left + 4 * _BLOCK] for block in against]
             cosines = np.maximum(
-                _best_mirror([part[top : top + _BLOCK] for part in straight], there),
-                _best_mirror([part[top : top + _BLOCK] for part in turned], there),
+                _best_mirror([block[top : top + _BLOCK] for block in straight], there),
+                _best_mirror([block[top : top + _BLOCK] for block in turned], there),
             )
             near = cosines >= _COARSE
             rows, columns = np.nonzero(np.triu(near, 1 + top - left) if others is None else near)
@@ -168,37 +168,37 @@ def _best_mirror(here: list[Floats], there: list[Floats]) -> Floats:
     return best
 
 
-def _same(one: Pixels, other: Pixels) -> bool:
-    """Whether two pictures (96, 96) agree in detail when the second is laid over the first."""
-    return _agreement(one, other) >= _FINE
+def _same(first: Pixels, second: Pixels) -> bool:
+    """Return whether the fine detail of two pictures (96, 96) agrees after alignment."""
+    return _aligned_correlation(first, second) >= _FINE
 
 
-def _agreement(one: Pixels, other: Pixels) -> float:
-    """Correlation of the detail of two pictures (96, 96), the second turned and laid to fit."""
-    inside = np.ones(one.shape, bool)
-    soft = cv2.GaussianBlur(one, (0, 0), 1)
-    turns = (np.rot90(view, quarter) for view in (other, other[:, ::-1]) for quarter in range(4))
+def _aligned_correlation(first: Pixels, second: Pixels) -> float:
+    """Correlation of the fine detail of two pictures (96, 96), the second aligned to the first."""
+    inside = np.ones(first.shape, bool)
+    soft = cv2.GaussianBlur(first, (0, 0), 1)
+    turns = (np.rot90(view, quarter) for view in (second, second[:, ::-1]) for quarter in range(4))
     positions = [np.ascontiguousarray(turn) for turn in turns]
     fit = max(positions, key=lambda p: _correlation(soft, cv2.GaussianBlur(p, (0, 0), 1), inside))
-    still, whole = np.eye(2, 3, dtype=np.float32), np.full(one.shape, 255, np.uint8)
+    still, whole = np.eye(2, 3, dtype=np.float32), np.full(first.shape, 255, np.uint8)
     stop = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 60, 1e-4)
     try:  # Evangelidis and Psarakis, TPAMI 30 (2008) 1858: undoes a crop or a slight turn
-        _, move = cv2.findTransformECC(one, fit, still, cv2.MOTION_AFFINE, stop, whole, 3)
+        _, move = cv2.findTransformECC(first, fit, still, cv2.MOTION_AFFINE, stop, whole, 3)
     except cv2.error:  # it does not converge where the pictures share nothing to align
         return 0.0
     how, size = cv2.WARP_INVERSE_MAP, (_SIDE, _SIDE)
-    laid = cv2.warpAffine(
+    aligned = cv2.warpAffine(
         fit.astype(np.float32), move, size, None, how | cv2.INTER_CUBIC, cv2.BORDER_REFLECT
     )
-    inside = cv2.warpAffine(np.ones_like(laid), move, size, flags=how | cv2.INTER_LINEAR) > 0.99
+    inside = cv2.warpAffine(np.ones_like(aligned), move, size, flags=how | cv2.INTER_LINEAR) > 0.99
     inside[[0, 1, -2, -1], :] = inside[:, [0, 1, -2, -1]] = False
     if np.count_nonzero(inside) < inside.size / 2:
         return 0.0
-    return _correlation(_detail(one.astype(np.float32)), _detail(laid), inside)
+    return _correlation(_detail(first.astype(np.float32)), _detail(aligned), inside)
 
 
 def _detail(picture: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """What is finer than three pixels, with the strength of edges and of noise made equal."""
+    """Detail finer than three pixels, with edges and noise scaled to equal strength."""
     fine = picture - cv2.GaussianBlur(picture, (0, 0), 1.5)
     # 2 of 255: weaker detail than this is rounding of the fingerprint or of a JPEG.
     equal: npt.NDArray[Any] = fine / (np.sqrt(cv2.GaussianBlur(fine * fine, (0, 0), 3)) + 2)

@@ -1,4 +1,4 @@
-"""Leaks between the parts of a split: what makes a test score better than it is."""
+"""Leaks between splits: shared patients, files or pictures that inflate a test score."""
 
 from __future__ import annotations
 
@@ -16,93 +16,93 @@ from orthoedge.training.data.index import ImageRecord
 from orthoedge.training.data.splits import SPLITS, Splits
 from orthoedge.training.data_quality.duplicates import (
     Pixels,
-    alike,
     file_digests,
-    looks,
+    find_duplicates,
+    fingerprint,
     stem_key,
 )
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 
-_CURE = "run `orthoedge data clean SRC --out DIR` and train on what it leaves"
+_REMEDY = "run `orthoedge data clean SRC --out DIR` and train on what it leaves"
 
 
 def check_leaks(
-    parts: Splits,
+    splits: Splits,
     data: Sequence[RadiographDataset] | None = None,
     by: Literal["patient", "site"] = "patient",
 ) -> None:
-    """Refuse a split of which two parts share a radiograph or a patient.
+    """Refuse splits that share a radiograph or a patient.
 
     No two splits may share a patient, a file, a file's content (SHA-256), copies by name (`a.png`
     and `a-rotated1.png` of one source and label, wherever they lie) or one picture, also mirrored
     or turned by quarters. Inside one split all of these are harmless.
 
     Args:
-        parts: train, val and test.
-        data: the three parts as they are read already; None: the files are read here.
+        splits: train, val and test.
+        data: the three splits if they were read before; None: the files are read here.
         by: the recipe's `split.by`; with `site`, no site of the test split may be elsewhere.
 
     Raises:
-        DataError: naming two files and their parts, what they share, and the cure.
+        DataError: naming two files, their splits, what they share, and the remedy.
         InputError: a file is not a radiograph.
     """
-    records = [record for name in SPLITS for record in getattr(parts, name)]
-    part_of = [name for name in SPLITS for _ in getattr(parts, name)]
+    records = [record for name in SPLITS for record in getattr(splits, name)]
+    split_of = [name for name in SPLITS for _ in getattr(splits, name)]
 
-    def refuse(pairs: Iterable[tuple[int, int]], what: str, cure: str) -> None:
-        across = [(i, j) for i, j in pairs if part_of[i] != part_of[j]]
+    def refuse(pairs: Iterable[tuple[int, int]], what: str, remedy: str) -> None:
+        across = [(i, j) for i, j in pairs if split_of[i] != split_of[j]]
         if across:
             i, j = across[0]
             more = f" ({len(across)} such pairs)" if len(across) > 1 else ""
             raise DataError(
-                f"{records[i].path} ({part_of[i]}) and {records[j].path} ({part_of[j]}) "
-                f"{what}{more}: {cure}"
+                f"{records[i].path} ({split_of[i]}) and {records[j].path} ({split_of[j]}) "
+                f"{what}{more}: {remedy}"
             )
 
     refuse(_equal(s.patient_id for s in records), "are of one patient", "split by patient")
     if by == "site":
-        tested = {s.site for s in parts.test}
+        tested = {s.site for s in splits.test}
         sites = (r.site if r.site in tested else i for i, r in enumerate(records))
         refuse(_equal(sites), "are of one site", "split by site")
-    refuse(_equal(s.path.resolve() for s in records), "are the same file", _CURE)
+    refuse(_equal(s.path.resolve() for s in records), "are the same file", _REMEDY)
     keys = [(s.source, s.label, stem_key(s.path)) for s in records]
     copies = [s.path.stem.lower() != key for s, (*_, key) in zip(records, keys, strict=True)]
-    refuse(_equal(keys, copies), "are copies of one image by their names", _CURE)
+    refuse(_equal(keys, copies), "are copies of one image by their names", _REMEDY)
     if data is None:
         digests = file_digests([s.path for s in records])
     else:
-        digests = [digest for part in data for digest in part.digests]
-    refuse(_equal(digests), "hold the same bytes", _CURE)
-    prints = _map(_read, records) if data is None else _looks(data)
-    refuse(alike(prints), "show the same picture", _CURE)
+        digests = [digest for dataset in data for digest in dataset.digests]
+    refuse(_equal(digests), "hold the same bytes", _REMEDY)
+    prints = _map(_read_fingerprint, records) if data is None else _fingerprints(data)
+    refuse(find_duplicates(prints), "show the same picture", _REMEDY)
 
 
 def seen_before(data: RadiographDataset, known: Sequence[RadiographDataset]) -> list[ImageRecord]:
-    """The records of `data` that `known` has too: of the same bytes, or showing the same picture.
+    """Return the images of `data` that `known` holds too: the same bytes, or the same picture.
 
     Args:
-        data: whole squares, not crops.
-        known: in the same preprocessing.
+        data: whole images, not crops.
+        known: with the same preprocessing.
     """
-    same = {digest for part in known for digest in part.digests}
+    same = {digest for dataset in known for digest in dataset.digests}
     seen = {i for i, digest in enumerate(data.digests) if digest in same}
-    seen |= {j for _, j in alike(_looks(known), _looks([data]))}
+    seen |= {j for _, j in find_duplicates(_fingerprints(known), _fingerprints([data]))}
     return [data.records[i] for i in sorted(seen)]
 
 
 def _equal(
     keys: Iterable[Hashable], copies: Sequence[bool] | None = None
 ) -> Iterable[tuple[int, int]]:
-    """Pairs (i, j), i < j, with one key; with `copies`, only where one of the two is one."""
+    """Pairs (i, j), i < j, with equal keys; with `copies`, only where one of the two is a copy."""
     members: dict[Hashable, list[int]] = defaultdict(list)
     for index, key in enumerate(keys):
         members[key].append(index)
-    for found in members.values():
-        first = next((i for i in found if copies is None or copies[i]), None)
+    for indices in members.values():
+        first = next((i for i in indices if copies is None or copies[i]), None)
         if first is not None:
-            yield from ((min(first, j), max(first, j)) for j in found if j != first)
+            yield from ((min(first, j), max(first, j)) for j in indices if j != first)
 
 
 def _map(work: Callable[[_T], _R], items: Sequence[_T]) -> list[_R]:
@@ -110,12 +110,12 @@ def _map(work: Callable[[_T], _R], items: Sequence[_T]) -> list[_R]:
         return list(pool.map(work, items))
 
 
-def _looks(parts: Sequence[RadiographDataset]) -> list[Pixels]:
-    return _map(looks, [image for part in parts for image in part.images])
+def _fingerprints(datasets: Sequence[RadiographDataset]) -> list[Pixels]:
+    return _map(fingerprint, [image for dataset in datasets for image in dataset.images])
 
 
-def _read(record: ImageRecord) -> Pixels:
+def _read_fingerprint(record: ImageRecord) -> Pixels:
     try:
-        return looks(STANDARD(read_image(record.path).pixels))
+        return fingerprint(STANDARD(read_image(record.path).pixels))
     except InputError as error:
         raise InputError(f"{record.path}: {error}") from error

@@ -1,7 +1,7 @@
-"""Shortcut audit: how well what is not anatomy predicts the class.
+"""Shortcut audit: can the class be predicted without looking at anatomy?
 
-A network takes the easiest way to the label. Where each class comes from another hospital or
-another export, that way is the file and not the lesion, and accuracy measures the wrong thing
+A network takes the easiest way to the label. Where each class comes from a different hospital or
+export, that way is the file and not the lesion, and accuracy measures the wrong thing
 (Geirhos et al., Nature Machine Intelligence 2, 665-673, 2020).
 """
 
@@ -27,13 +27,13 @@ from orthoedge.training.data_quality.shortcut_features import shortcut_features
 matplotlib.use("Agg")
 
 _MOST = 2000  # images: the interval is then ±0.02, and a set of any size takes under a minute
-_MARGIN = 0.1  # above chance; less is seen on sets whose classes differ by honest anatomy alone
+_MARGIN = 0.1  # above chance; sets whose classes differ by anatomy alone stay below
 _FOLDS, _TREES, _DRAWS = 5, 40, 1000
 TOGETHER = "together"
 
 
 class Shortcut(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How well one family of features, or all together, predicts the class."""
+    """Accuracy of predicting the class from one family of features, or from all together."""
 
     family: str
     """source, site, size, border, exposure, or together."""
@@ -46,10 +46,10 @@ class Shortcut(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
 
 class ShortcutAudit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """shortcuts.json: what a classifier that sees no anatomy reaches on this set."""
+    """shortcuts.json: the accuracy of a classifier that sees no anatomy."""
 
     images: int
-    """Images looked at."""
+    """Images in the audit."""
     chance: float
     """1 / classes."""
     margin: float
@@ -57,22 +57,24 @@ class ShortcutAudit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     families: tuple[Shortcut, ...]
     """In the order of the table; a source or site that all images share is left out."""
 
-    def found(self) -> tuple[Shortcut, ...]:
-        """The families that predict the class."""
+    def shortcuts(self) -> tuple[Shortcut, ...]:
+        """Families that predict the class."""
         return tuple(f for f in self.families if f.low > self.chance + self.margin)
 
     @property
     def warns(self) -> bool:
-        """Whether accuracy on this set can be had without looking at anatomy."""
-        return bool(self.found())
+        """True if a classifier that sees no anatomy is accurate on this set."""
+        return bool(self.shortcuts())
 
     @property
     def warning(self) -> str:
-        """What was found, in one sentence; empty where nothing was."""
-        found = sorted(self.found(), key=lambda f: (f.family == TOGETHER, -f.balanced_accuracy))
-        if not found:
+        """The shortcuts in one sentence; empty if there are none."""
+        shortcuts = sorted(
+            self.shortcuts(), key=lambda f: (f.family == TOGETHER, -f.balanced_accuracy)
+        )
+        if not shortcuts:
             return ""
-        first, *others = found
+        first, *others = shortcuts
         alone = "" if first.family == TOGETHER else " alone"
         subject = "all of these" if first.family == TOGETHER else first.family
         more = "".join(f", {f.family} with {f.balanced_accuracy:.0%}" for f in others)
@@ -82,19 +84,19 @@ class ShortcutAudit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         )
 
     def lines(self) -> list[str]:
-        """One line for the terminal with every family, and a second one where it warns."""
+        """Lines for a terminal: every family, and the warning if there is one."""
         scores = ", ".join(f"{f.family} {f.balanced_accuracy:.0%}" for f in self.families)
-        told = [f"shortcuts: {scores} (balanced accuracy, chance {self.chance:.0%})"]
-        return [*told, f"warning: {self.warning}"] if self.warns else told
+        line = f"shortcuts: {scores} (balanced accuracy, chance {self.chance:.0%})"
+        return [line, f"warning: {self.warning}"] if self.warns else [line]
 
     def markdown(self) -> str:
-        """Table for a report, with the warning below it where it warns."""
+        """Table for a report, with the warning below it if there is one."""
         rows = [
             f"| {f.family} | {f.balanced_accuracy:.3f} | {f.low:.3f} to {f.high:.3f} | "
-            f"{'yes' if f in self.found() else 'no'} |"
+            f"{'yes' if f in self.shortcuts() else 'no'} |"
             for f in self.families
         ]
-        told = f"**Warning:** {self.warning}." if self.warns else "No shortcut was found."
+        verdict = f"**Warning:** {self.warning}." if self.warns else "No shortcut was detected."
         return "\n".join(
             (
                 "| what is known of an image | balanced accuracy | 95 % interval | warns |",
@@ -102,17 +104,17 @@ class ShortcutAudit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
                 *rows,
                 "",
                 f"{self.images} images; chance is {self.chance:.3f}, and the audit warns where the "
-                f"lower end is above {self.chance + self.margin:.3f}. {told}",
+                f"lower end is above {self.chance + self.margin:.3f}. {verdict}",
                 "",
             )
         )
 
 
 def audit(records: Sequence[ImageRecord], labels: Sequence[str], seed: int) -> ShortcutAudit:
-    """Cross-validate a random forest on source, size, border and exposure, alone and together.
+    """Cross-validate a random forest on each family of features, and on all together.
 
-    At most 2,000 images are read, the classes as equally as they allow. The result depends on the
-    records and the seed, not on the order of the index.
+    At most 2,000 images are read, with the classes as balanced as possible. The result depends on
+    the images and the seed, not on the order of the index.
 
     Args:
         records: a labelled set.
@@ -120,7 +122,7 @@ def audit(records: Sequence[ImageRecord], labels: Sequence[str], seed: int) -> S
         seed: of the sample, the folds, the forests and the bootstrap.
 
     Raises:
-        DataError: labels and records do not match, one class only, or a class of a single patient.
+        DataError: labels and images do not match, or there is one class, or a class of one patient.
         InputError: a file is not a radiograph.
     """
     check_labels(records, labels)
@@ -131,10 +133,10 @@ def audit(records: Sequence[ImageRecord], labels: Sequence[str], seed: int) -> S
     patients = np.unique([s.patient_id for s in chosen], return_inverse=True)[1]
     folds = _FOLDS
     for index, label in enumerate(labels):
-        found = len(np.unique(patients[classes == index]))
-        if found < 2:
-            raise DataError(f"label {label}: {found} patient; the shortcut audit needs two or more")
-        folds = min(folds, found)
+        count = len(np.unique(patients[classes == index]))
+        if count < 2:
+            raise DataError(f"label {label}: {count} patient; the shortcut audit needs two or more")
+        folds = min(folds, count)
     features = shortcut_features(chosen)
     features[TOGETHER] = np.hstack(list(features.values()))
     rng = np.random.default_rng(seed)
@@ -145,11 +147,11 @@ def audit(records: Sequence[ImageRecord], labels: Sequence[str], seed: int) -> S
         forest = RandomForestClassifier(
             _TREES, min_samples_leaf=3, class_weight="balanced", random_state=seed
         )
-        parts = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-        told = cross_val_predict(forest, values, classes, groups=patients, cv=parts)
-        counts = np.zeros((2, total, len(labels)))  # of all and of the right ones, per patient
+        splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+        predicted = cross_val_predict(forest, values, classes, groups=patients, cv=splitter)
+        counts = np.zeros((2, total, len(labels)))  # images and correct predictions, per patient
         np.add.at(counts[0], (patients, classes), 1)
-        np.add.at(counts[1], (patients, classes), told == classes)
+        np.add.at(counts[1], (patients, classes), predicted == classes)
         with np.errstate(invalid="ignore"):  # a draw without a class leaves the others
             drawn = np.nanmean((draws @ counts[1]) / (draws @ counts[0]), axis=1)
         low, high = np.quantile(drawn, (0.025, 0.975))
@@ -164,9 +166,9 @@ def audit(records: Sequence[ImageRecord], labels: Sequence[str], seed: int) -> S
     )
 
 
-def write_shortcuts(path: Path, found: ShortcutAudit) -> None:
-    """Bar per family with its interval, and a line at chance, as a PNG."""
-    rows = found.families[::-1]
+def write_shortcuts(path: Path, audited: ShortcutAudit) -> None:
+    """Plot a bar per family with its interval, and lines at chance and at the limit, as a PNG."""
+    rows = audited.families[::-1]
     scores = [f.balanced_accuracy for f in rows]
     reach = [
         [max(0.0, f.balanced_accuracy - f.low) for f in rows],
@@ -174,10 +176,12 @@ def write_shortcuts(path: Path, found: ShortcutAudit) -> None:
     ]
     figure = Figure(figsize=(6, 1.1 + 0.4 * len(rows)), layout="constrained")
     axis = figure.subplots()
-    colours = ["tab:red" if f in found.found() else "tab:blue" for f in rows]
+    colours = ["tab:red" if f in audited.shortcuts() else "tab:blue" for f in rows]
     axis.barh([f.family for f in rows], scores, xerr=reach, color=colours, capsize=3)
-    axis.axvline(found.chance, color="black", ls=":", label="chance")
-    axis.axvline(found.chance + found.margin, color="tab:red", ls=":", label="limit of the warning")
+    axis.axvline(audited.chance, color="black", ls=":", label="chance")
+    axis.axvline(
+        audited.chance + audited.margin, color="tab:red", ls=":", label="limit of the warning"
+    )
     axis.set_xlim(0, 1.02)
     axis.set_xlabel("balanced accuracy without anatomy, 95 % interval")
     axis.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False)
@@ -187,7 +191,7 @@ def write_shortcuts(path: Path, found: ShortcutAudit) -> None:
 
 
 def _sample(records: Sequence[ImageRecord], seed: int) -> list[ImageRecord]:
-    """At most `_MOST` records: one of each class in turn, until the classes run out."""
+    """Draw at most `_MOST` images, one of each class in turn until the classes run out."""
     ordered = sorted(records, key=lambda s: str(s.path))
     ranked: list[tuple[int, int]] = []
     seen: dict[str, int] = defaultdict(int)

@@ -1,4 +1,4 @@
-"""What a radiograph's file tells without its anatomy: source, size, border and exposure."""
+"""Features of a radiograph's file without its anatomy: source, site, size, border, exposure."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _KINDS = ("PNG", "JPEG", "TIFF", "BMP", "DICOM")
 
 
 def shortcut_features(records: Sequence[ImageRecord]) -> dict[str, Floats]:
-    """Features, float64 (N, F), per family of those that the set has.
+    """Compute features, float64 (N, F), for each family that varies within the set.
 
-    source, site    which one, where there are several
+    source, site    one-hot, where there are several
     size            width and height in pixels, aspect, bytes per pixel, bits, file format
     border          grey levels of the outer frame, its black share, collimation margins
     exposure        mean, deviation, percentiles and histogram of the grey levels
@@ -39,7 +39,7 @@ def shortcut_features(records: Sequence[ImageRecord]) -> dict[str, Floats]:
         if len(values) > 1:
             families[name] = np.eye(len(values))[which]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        size, border, exposure = zip(*pool.map(_look, records), strict=True)
+        size, border, exposure = zip(*pool.map(_file_features, records), strict=True)
     return families | {
         "size": np.array(size),
         "border": np.array(border),
@@ -47,7 +47,7 @@ def shortcut_features(records: Sequence[ImageRecord]) -> dict[str, Floats]:
     }
 
 
-def _look(record: ImageRecord) -> tuple[list[float], list[float], list[float]]:
+def _file_features(record: ImageRecord) -> tuple[list[float], list[float], list[float]]:
     """Size, border and exposure of one file."""
     try:
         data = record.path.read_bytes()

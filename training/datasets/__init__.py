@@ -1,4 +1,4 @@
-"""Published data sets as their publishers ship them, read into records; no pixel is copied."""
+"""Importers of published data sets, as their publishers ship them; no pixel is copied."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def import_dataset(name: str, source: Path, progress: Progress = lambda _: None)
         progress: called with the number of images done.
 
     Raises:
-        DataError: an unknown name, another data set, a column that is missing, or no image is left.
+        DataError: an unknown name, a different data set, a missing column, or no image is left.
     """
     if name == "btxrd":
         from orthoedge.training.datasets.btxrd import read_btxrd

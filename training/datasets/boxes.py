@@ -1,4 +1,4 @@
-"""Boxes in pixels, as annotation tools write them, to fractions of the radiograph."""
+"""Conversion of annotated boxes from pixels to fractions of the radiograph."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SLACK = 1.0
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Width and height that an image file's header states.
+    """Read width and height from the header of an image file.
 
     Raises:
         InputError: not an image.
@@ -33,7 +33,7 @@ def image_size(path: Path) -> tuple[int, int]:
 
 
 def fractions_of(boxes: Iterable[Pixels], image: Path, stated: tuple[int, int]) -> tuple[Box, ...]:
-    """Fractions of width and height.
+    """Convert boxes to fractions of width and height.
 
     Args:
         boxes: in pixels of an image of the size `stated`.
@@ -41,12 +41,12 @@ def fractions_of(boxes: Iterable[Pixels], image: Path, stated: tuple[int, int]) 
         stated: width and height that the annotation was made for.
 
     Raises:
-        InputError: the image has another size, or a box lies outside it or has no area.
+        InputError: the image has a different size, or a box lies outside it or has no area.
     """
     width, height = image_size(image)
     if (width, height) != stated:
         raise InputError(
-            f"annotation of another size: made for {stated[0]}×{stated[1]}, "
+            f"annotation of a different size: made for {stated[0]}×{stated[1]}, "
             f"the image has {width}×{height} pixels"
         )
     return tuple(_fraction(box, width, height) for box in boxes)

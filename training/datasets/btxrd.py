@@ -54,10 +54,10 @@ def read_btxrd(source: Path, progress: Progress) -> Imported:
     root = find_root(source, _TABLE, "BTXRD")
     columns = ("image_id", "center", "age", "gender", *_CLASS, *_REGIONS)
     rows = read_workbook(root / _TABLE, columns)
-    return gather(_find(root, rows), root, _NOTES, progress)
+    return gather(_read_rows(root, rows), root, _NOTES, progress)
 
 
-def _find(root: Path, rows: list[Row]) -> Iterator[ImageRecord | Skipped]:
+def _read_rows(root: Path, rows: list[Row]) -> Iterator[ImageRecord | Skipped]:
     listed = {root / "images" / row["image_id"] for row in rows}
     for row in rows:
         yield _record(root, row)

@@ -9,12 +9,7 @@ from orthoedge.runtime.errors import DataError
 from orthoedge.runtime.image_io.reader import find_images
 from orthoedge.training.data.index import ImageRecord
 from orthoedge.training.data_quality.duplicates import stem_key
-from orthoedge.training.datasets.importer import (
-    Imported,
-    Progress,
-    Skipped,
-    gather,
-)
+from orthoedge.training.datasets.importer import Imported, Progress, Skipped, gather
 
 
 def read_folders(source: Path, progress: Progress) -> Imported:
@@ -26,15 +21,15 @@ def read_folders(source: Path, progress: Progress) -> Imported:
     classes = sub_folders(source)
     if not classes:
         raise DataError(f"{source}: no sub-folder; expected one per class with images in it")
-    found = labelled([(folder, folder.name) for folder in classes], source, source.resolve().name)
-    return gather(found, source, (NOTE, "boxes: none"), progress)
+    items = labelled([(folder, folder.name) for folder in classes], source, source.resolve().name)
+    return gather(items, source, (NOTE, "boxes: none"), progress)
 
 
 def sub_folders(folder: Path) -> list[Path]:
-    """The folders in a folder, in order of their names, without hidden ones.
+    """List the folders in a folder by name, without hidden ones.
 
     Raises:
-        DataError: it is no folder.
+        DataError: not a folder.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: not a folder")
@@ -44,12 +39,12 @@ def sub_folders(folder: Path) -> list[Path]:
 def labelled(
     folders: Sequence[tuple[Path, str]], root: Path, source: str
 ) -> Iterator[ImageRecord | Skipped]:
-    """Every file below the folders, as a record with its folder's label or as skipped."""
+    """Yield every file below the folders, as a record with its folder's label or as skipped."""
     images = {
         folder: [path for path in find_images(folder) if not _hidden(path, folder)]
         for folder, _ in folders
     }
-    copies = groups_by_name((p, label) for folder, label in folders for p in images[folder])
+    copies = patients_by_name((p, label) for folder, label in folders for p in images[folder])
     for folder, label in folders:
         if not images[folder]:
             yield Skipped(folder, "empty: no image is in this folder")
@@ -68,7 +63,7 @@ def _others(folder: Path, images: Iterable[Path]) -> Iterator[Skipped]:
 
 
 def _hidden(path: Path, folder: Path) -> bool:
-    """Whether a name below `folder` begins with a dot, as .ipynb_checkpoints with its copies."""
+    """Return whether a name below `folder` begins with a dot, such as .ipynb_checkpoints."""
     return any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
@@ -78,11 +73,11 @@ NOTE = (
 )
 
 
-def groups_by_name(images: Iterable[tuple[Path, str]]) -> dict[Path, str]:
-    """Group of each image that has augmented copies or is one; images without are left out.
+def patients_by_name(images: Iterable[tuple[Path, str]]) -> dict[Path, str]:
+    """Give an image and its augmented copies one patient_id; images without copies are left out.
 
-    Copies of one image may lie in several folders, so a name that has copies is one group over all
-    of them, within its label. Names without copies say nothing: `image1.png` of two folders are two
+    Copies of one image may lie in several folders, so a name with copies is one id over all of
+    them, within its label. Names without copies are ignored: `image1.png` of two folders are two
     images.
 
     Args:

@@ -1,4 +1,4 @@
-"""Boxes of FracAtlas, from the first of its formats that is there: COCO, YOLO, PASCAL VOC."""
+"""FracAtlas: radiographs with and without fractures; boxes from COCO, YOLO or PASCAL VOC."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ class _Coco(msgspec.Struct):
 
 
 def find_boxes(folder: Path) -> tuple[str, Callable[[Path], tuple[Box, ...]]]:
-    """What in `Annotations/` the boxes are read from, and the function that reads an image's.
+    """Choose the annotation format of `Annotations/`; return its name and a function per image.
 
-    The function raises InputError where an image's annotation cannot be read, is of another size
-    or lies outside the image.
+    The function raises InputError where an image's annotation cannot be read, is of a different
+    size, or lies outside the image.
 
     Raises:
-        DataError: the COCO file is there, but broken.
+        DataError: the COCO file is damaged.
     """
     coco = folder / "COCO JSON" / "COCO_fracture_masks.json"
     if coco.is_file():
@@ -86,21 +86,21 @@ def _coco(images: dict[str, _Image], boxes: dict[int, list[Pixels]], path: Path)
 
 
 def _yolo(folder: Path, path: Path) -> tuple[Box, ...]:
-    """Lines `class x y width height`, centre and size as fractions."""
+    """Read lines `class x y width height`, with centre and size as fractions."""
     file = folder / f"{path.stem}.txt"
     if not file.is_file():
         return ()
-    found = []
+    boxes = []
     try:
         lines = [line.split() for line in file.read_text("utf-8-sig").splitlines() if line.strip()]
         for _, x, y, w, h in (map(float, line) for line in lines):
-            found.append((x - w / 2, y - h / 2, x + w / 2, y + h / 2))
+            boxes.append((x - w / 2, y - h / 2, x + w / 2, y + h / 2))
     except (OSError, ValueError) as error:
         raise InputError(f"unreadable annotation: {file.name}: {error}") from error
-    if not found:
+    if not boxes:
         return ()
     width, height = image_size(path)
-    pixels = [(x0 * width, y0 * height, x1 * width, y1 * height) for x0, y0, x1, y1 in found]
+    pixels = [(x0 * width, y0 * height, x1 * width, y1 * height) for x0, y0, x1, y1 in boxes]
     return fractions_of(pixels, path, (width, height))
 
 
@@ -111,18 +111,13 @@ def _voc(folder: Path, path: Path) -> tuple[Box, ...]:
     try:
         tree = ElementTree.parse(file)
         stated = (int(tree.findtext("size/width", "")), int(tree.findtext("size/height", "")))
-        found = [
-            (
-                float(box.findtext("xmin", "")),
-                float(box.findtext("ymin", "")),
-                float(box.findtext("xmax", "")),
-                float(box.findtext("ymax", "")),
-            )
-            for box in tree.iterfind("object/bndbox")
-        ]
+        boxes = []
+        for box in tree.iterfind("object/bndbox"):
+            x0, y0, x1, y1 = (float(box.findtext(k, "")) for k in ("xmin", "ymin", "xmax", "ymax"))
+            boxes.append((x0, y0, x1, y1))
     except (OSError, ValueError, ElementTree.ParseError) as error:
         raise InputError(f"unreadable annotation: {file.name}: {error}") from error
-    return fractions_of(found, path, stated) if found else ()
+    return fractions_of(boxes, path, stated) if boxes else ()
 
 
 _TABLE = "dataset.csv"
@@ -136,7 +131,7 @@ def read_fracatlas(source: Path, progress: Progress) -> Imported:
     Two views of one patient may thus lie in two splits.
 
     Raises:
-        DataError: not FracAtlas, a column is missing, the COCO file is broken, or no image is left.
+        DataError: not FracAtlas, a missing column, a damaged COCO file, or no image is left.
     """
     root = find_root(source, _TABLE, "FracAtlas")
     rows = read_csv(root / _TABLE, ("image_id", "fractured", *_PARTS))
@@ -145,17 +140,17 @@ def read_fracatlas(source: Path, progress: Progress) -> Imported:
         "patient_id: the image; the set names no patient, so two views of one may have two ids",
         f"boxes: {used}",
     )
-    return gather(_find(root, rows, boxes_of), root, notes, progress)
+    return gather(_read_rows(root, rows, boxes_of), root, notes, progress)
 
 
-def _find(
+def _read_rows(
     root: Path, rows: list[Row], boxes_of: Callable[[Path], tuple[Box, ...]]
 ) -> Iterator[ImageRecord | Skipped]:
     listed = set()
     for row in rows:
-        found = _record(root, row, boxes_of)
-        listed.add(found.path)
-        yield found
+        item = _record(root, row, boxes_of)
+        listed.add(item.path)
+        yield item
     yield from unlisted(root / "images", listed, f"{_TABLE} with that folder's label")
 
 

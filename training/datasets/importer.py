@@ -1,4 +1,4 @@
-"""What every importer gives: records, what was left out and why, and what a reader should know."""
+"""Common parts of the importers: the imported records, skipped files and notes."""
 
 from __future__ import annotations
 
@@ -22,33 +22,33 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Skipped:
-    """A file, folder or row that gives no record."""
+    """A file, folder or row that was not imported."""
 
     path: Path
-    """What was left out; for a row, the image that it names."""
+    """The file or folder; for a row, the image that it names."""
     reason: str
     """`what: detail`, or `what` alone; the same `what` for the same kind of fault."""
 
 
 @dataclass(frozen=True)
 class Imported:
-    """A published data set as records. Their images lie where they lay."""
+    """A published data set; its images stay in their folder."""
 
     records: tuple[ImageRecord, ...]
     """In the publisher's order."""
     skipped: tuple[Skipped, ...]
-    """In the order they were met."""
+    """In the order of reading."""
     notes: tuple[str, ...]
-    """Where patient ids and boxes come from, one line each."""
+    """Origin of patient ids and boxes, one line each."""
 
 
 def gather(
-    found: Iterable[ImageRecord | Skipped], source: Path, notes: tuple[str, ...], progress: Progress
+    items: Iterable[ImageRecord | Skipped], source: Path, notes: tuple[str, ...], progress: Progress
 ) -> Imported:
-    """Sort what an importer found; an image found twice is kept once, or not at all.
+    """Separate imported from skipped items; an image listed twice is imported once or not at all.
 
     Args:
-        found: one item per image, row or folder.
+        items: one item per image, row or folder.
         source: the data set, for the error.
         notes: as in `Imported`.
         progress: called with the number of items done.
@@ -58,7 +58,7 @@ def gather(
     """
     skipped: list[Skipped] = []
     of_path: dict[Path, list[ImageRecord]] = defaultdict(list)
-    for done, item in enumerate(found, start=1):
+    for done, item in enumerate(items, start=1):
         if isinstance(item, Skipped):
             skipped.append(item)
         else:
@@ -84,13 +84,13 @@ def gather(
 
 
 def find_root(source: Path, marker: str, name: str) -> Path:
-    """Folder that holds `marker`: `source`, or the one up to two levels down, as archives unpack.
+    """Find the folder with `marker`: `source`, or one up to two levels below, as archives unpack.
 
     Raises:
-        DataError: neither.
+        DataError: there is none, or more than one.
     """
     if not source.is_dir():
-        raise DataError(f"{source}: not a folder; expected that of {name}, with {marker}")
+        raise DataError(f"{source}: not a folder; expected the folder of {name}, with {marker}")
     inner = sorted(p.parent for depth in ("*", "*/*") for p in source.glob(f"{depth}/{marker}"))
     if (source / marker).exists():
         return source
@@ -102,14 +102,14 @@ def find_root(source: Path, marker: str, name: str) -> Path:
 
 
 def unlisted(folder: Path, listed: Collection[Path], where: str) -> Iterator[Skipped]:
-    """The images below `folder` that no row names."""
+    """Yield the images below `folder` that no row names."""
     for path in find_images(folder):
         if path not in listed:
             yield Skipped(path, f"not listed: there is no row for it in {where}")
 
 
 def summary(imported: Imported) -> list[str]:
-    """Lines of a table: images per label, site and body part, and what was skipped and why."""
+    """Lines of a table: images per label, site and body part, and skipped files per reason."""
     count, patients = len(imported.records), len({r.patient_id for r in imported.records})
     lines = [f"{count} images, {patients} patient ids; {len(imported.skipped)} skipped"]
     lines += [f"  {note}" for note in imported.notes]
@@ -124,12 +124,12 @@ def summary(imported: Imported) -> list[str]:
 
 
 def _table(title: str, records: Sequence[ImageRecord], values: list[str]) -> list[str]:
-    """Images and images with boxes per value; nothing where the set has no such thing."""
+    """Count images, and images with boxes, per value; empty if no image has a value."""
     if not any(values):
         return []
     images = Counter(values)
     boxed = Counter(v for v, record in zip(values, records, strict=True) if record.boxes)
     lines = ["", f"{title:<28} {'images':>8} {'with boxes':>11}"]
     for value in sorted(images):
-        lines.append(f"{value or '(not said)':<28} {images[value]:>8} {boxed[value]:>11}")
+        lines.append(f"{value or '(none)':<28} {images[value]:>8} {boxed[value]:>11}")
     return lines

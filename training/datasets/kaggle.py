@@ -20,23 +20,23 @@ from orthoedge.training.datasets.importer import (
     gather,
 )
 
-_PARTS = ("train", "val", "test")
+_SPLITS = ("train", "val", "test")
 _LABELS = {"fractured": FRACTURE, "not fractured": NON_AFFECTED}
 
 
 def read_kaggle(source: Path, progress: Progress) -> Imported:
-    """Import the folders; the publisher's three parts become one set.
+    """Import the folders; the publisher's three splits become one set.
 
-    Its parts share augmented copies of one image, so they cannot be kept.
+    Its splits share augmented copies of one image, so they cannot be used.
 
     Raises:
         DataError: there is no train folder, or no image is left.
     """
     root = find_root(source, "train", "Kaggle's fracture set")
-    parts = [root / part for part in _PARTS if (root / part).is_dir()]
-    found = [folder for part in parts for folder in sub_folders(part)]
-    known = [(folder, _LABELS[folder.name]) for folder in found if folder.name in _LABELS]
-    items = chain(_unknown(found), labelled(known, root, "kaggle"))
+    splits = [root / split for split in _SPLITS if (root / split).is_dir()]
+    folders = [folder for split in splits for folder in sub_folders(split)]
+    known = [(folder, _LABELS[folder.name]) for folder in folders if folder.name in _LABELS]
+    items = chain(_unknown(folders), labelled(known, root, "kaggle"))
     return gather(items, root, (NOTE, "boxes: none"), progress)
 
 

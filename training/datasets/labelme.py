@@ -25,14 +25,14 @@ class _Annotation(msgspec.Struct):
 
 
 def labelme_boxes(file: Path, image: Path) -> tuple[Box, ...]:
-    """Boxes of the lesions that a LabelMe file marks in an image, as fractions.
+    """Read the lesion boxes of a LabelMe file, as fractions of the image.
 
-    A lesion may be drawn twice, as a rectangle and as the polygon of its outline. So a polygon
-    whose bounds have their centre in a rectangle is that rectangle's lesion.
+    A lesion may be drawn twice, as a rectangle and as a polygon. So a polygon whose bounds have
+    their centre in a rectangle counts as the same lesion.
 
     Raises:
-        InputError: not a LabelMe file, a shape that is neither, an image of another size, or a box
-            outside it.
+        InputError: not a LabelMe file, a shape of a different type, an image of a different size,
+            or a box outside it.
     """
     try:
         annotation = read_json(file, _Annotation)
@@ -60,10 +60,10 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 
 def read_json(file: Path, kind: type[T]) -> T:
-    """Read a JSON file, with or without a byte-order mark, as a record; other fields are not read.
+    """Read a JSON file, with or without a byte-order mark, as a struct; ignores other fields.
 
     Raises:
-        ValueError: in one line: it cannot be read, or is not such a record.
+        ValueError: it cannot be read, or does not match the struct; the message is one line.
     """
     try:
         return msgspec.json.decode(file.read_bytes().removeprefix(codecs.BOM_UTF8), type=kind)

@@ -26,7 +26,7 @@ from orthoedge.training.datasets.importer import (
 )
 from orthoedge.training.datasets.tables import read_lines
 
-_PARTS = ("train", "valid")
+_SPLITS = ("train", "valid")
 _LABELS = {"1": (ABNORMAL, "positive"), "0": (NON_AFFECTED, "negative")}
 _NOTES = (
     "patient_id: the patient's, over all body parts and both of the publisher's splits",
@@ -35,28 +35,28 @@ _NOTES = (
 
 
 def read_mura(source: Path, progress: Progress) -> Imported:
-    """Import MURA; its parts train and valid become one set, to be split by patient.
+    """Import MURA; its splits train and valid become one set, to be split by patient.
 
     Raises:
         DataError: not MURA, a CSV file is missing or broken, or no image is left.
     """
-    root = find_root(source, f"{_PARTS[0]}_image_paths.csv", "MURA-v1.1")
-    return gather(_find(root), root, _NOTES, progress)
+    root = find_root(source, f"{_SPLITS[0]}_image_paths.csv", "MURA-v1.1")
+    return gather(_read_rows(root), root, _NOTES, progress)
 
 
-def _find(root: Path) -> Iterator[ImageRecord | Skipped]:
+def _read_rows(root: Path) -> Iterator[ImageRecord | Skipped]:
     listed = set()
-    for part in _PARTS:
-        labels = _read_labels(root / f"{part}_labeled_studies.csv")
-        file = root / f"{part}_image_paths.csv"
+    for split in _SPLITS:
+        labels = _read_labels(root / f"{split}_labeled_studies.csv")
+        file = root / f"{split}_image_paths.csv"
         for line, cells in read_lines(file):
             if len(cells) != 1:
                 raise DataError(f"{file}, line {line}: {len(cells)} cells, expected a path alone")
-            found = _record(root, cells[0], labels, f"{part}_labeled_studies.csv")
-            listed.add(found.path)
-            yield found
-    for part in _PARTS:
-        yield from unlisted(root / part, listed, f"{part}_image_paths.csv")
+            item = _record(root, cells[0], labels, f"{split}_labeled_studies.csv")
+            listed.add(item.path)
+            yield item
+    for split in _SPLITS:
+        yield from unlisted(root / split, listed, f"{split}_image_paths.csv")
 
 
 def _read_labels(file: Path) -> dict[str, str]:

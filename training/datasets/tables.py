@@ -1,4 +1,4 @@
-"""Rows of a publisher's table, a CSV file or an Excel workbook, as text."""
+"""Tables of publishers, CSV files or Excel workbooks, as rows of text; and the import of one."""
 
 from __future__ import annotations
 
@@ -12,13 +12,8 @@ from zipfile import BadZipFile
 
 from orthoedge.runtime.errors import DataError
 from orthoedge.training.data.index import INDEX, ImageRecord, current_columns, parse_boxes
-from orthoedge.training.datasets.folders import NOTE, groups_by_name
-from orthoedge.training.datasets.importer import (
-    Imported,
-    Progress,
-    Skipped,
-    gather,
-)
+from orthoedge.training.datasets.folders import NOTE, patients_by_name
+from orthoedge.training.datasets.importer import Imported, Progress, Skipped, gather
 
 
 @dataclass(frozen=True)
@@ -26,9 +21,9 @@ class Row:
     """One row below the header."""
 
     line: int
-    """Where it ends in the file, from 1."""
+    """Last line of the row in the file, from 1."""
     cells: dict[str, str]
-    """Text by column, without white space around it; empty where there is none."""
+    """Stripped text by column; empty for an empty cell."""
 
     def __getitem__(self, column: str) -> str:
         """Text of a cell; empty where the table has no such column."""
@@ -36,7 +31,7 @@ class Row:
 
 
 def read_csv(file: Path, columns: Sequence[str]) -> list[Row]:
-    """Rows of a CSV file with a header.
+    """Read the rows of a CSV file with a header.
 
     Raises:
         DataError: not a readable CSV file, one of `columns` is missing, or a row of another length.
@@ -46,7 +41,7 @@ def read_csv(file: Path, columns: Sequence[str]) -> list[Row]:
 
 
 def read_workbook(file: Path, columns: Sequence[str]) -> list[Row]:
-    """Rows of the first sheet of an .xlsx file with a header; 1 and 1.0 are both `1`.
+    """Read the rows of the first sheet of an .xlsx file with a header; 1 and 1.0 are both `1`.
 
     Raises:
         DataError: not a readable workbook, or one of `columns` is missing.
@@ -68,8 +63,8 @@ def read_workbook(file: Path, columns: Sequence[str]) -> list[Row]:
     except (
         *(OSError, BadZipFile, zlib.error, EOFError, RuntimeError),
         *(KeyError, IndexError, ValueError, TypeError, SyntaxError),
-    ) as error:  # what a damaged archive, or damaged XML in it, has been seen to raise
-        # Some of these messages quote the damaged bytes, all of them.
+    ) as error:  # raised for damaged archives, or damaged XML in them
+        # Some of these messages quote all of the damaged bytes.
         raise DataError(f"{file}: not a readable workbook: {str(error)[:200]}") from error
     width = max((len(cells) for _, cells in lines), default=0)
     # Excel stores no empty cells at the end of a row, and keeps rows that only had a format.
@@ -78,7 +73,7 @@ def read_workbook(file: Path, columns: Sequence[str]) -> list[Row]:
 
 
 def read_lines(file: Path) -> list[tuple[int, list[str]]]:
-    """Line number and cells of every line of a CSV file that is not empty.
+    """Read line number and cells of every line of a CSV file that is not empty.
 
     Raises:
         DataError: not a readable CSV file.
@@ -119,7 +114,7 @@ def _text(value: object) -> str:
 def read_table(source: Path, progress: Progress) -> Imported:
     """Import a CSV file, or the index.csv of a folder; paths are from the CSV's folder.
 
-    Columns as in `read_index`. Where that stops at the first fault, this skips the image.
+    Columns as in `read_index`, which stops at the first error; this skips the image instead.
 
     Raises:
         DataError: not a CSV file, column path or label is missing, or no image is left.
@@ -134,9 +129,9 @@ def read_table(source: Path, progress: Progress) -> Imported:
     if rows and "patient_id" in rows[0].cells:
         note, copies = "patient_id: the column; an image without one is alone", {}
     else:
-        note, copies = NOTE, groups_by_name((file.parent / r["path"], r["label"]) for r in rows)
-    found = (_record(file, row, copies) for row in rows)
-    return gather(found, file, (note, "boxes: the column boxes"), progress)
+        note, copies = NOTE, patients_by_name((file.parent / r["path"], r["label"]) for r in rows)
+    items = (_record(file, row, copies) for row in rows)
+    return gather(items, file, (note, "boxes: the column boxes"), progress)
 
 
 def _record(file: Path, row: Row, copies: dict[Path, str]) -> ImageRecord | Skipped:

@@ -1,1 +1,1 @@
-"""What a trained network is worth: scores with intervals, fusion rules, pictures, report."""
+"""Evaluation of a trained network: scores with intervals, fusion rules, plots and report."""

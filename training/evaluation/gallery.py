@@ -1,4 +1,4 @@
-"""A page of radiographs with the network's map over them: right answers and wrong ones."""
+"""A gallery of radiographs with saliency maps: right and wrong predictions of each class."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from orthoedge.training.evaluation.predictions import Evaluation
 
 _RIGHT, _WRONG = 2, 2  # tiles of a class
 _SIDE = 112  # pixels of a tile
-_DRAWN = 256  # pixels it is coloured at, so that the outline is thin once it is small
+_DRAWN = 256  # pixels at which it is drawn, so that the outline is thin after shrinking
 
 
 def write_gallery(
     path: Path,
-    judged: Evaluation,
-    answers: Predictions,
+    evaluation: Evaluation,
+    predictions: Predictions,
     data: RadiographDataset,
     labels: tuple[str, ...],
     seed: int,
 ) -> None:
-    """Draw per class some right and some wrong answers, chosen by chance.
+    """Draw random right and wrong predictions of each class.
 
-    Every tile is the square that the network saw under the map of the class that it said, with the
-    lesion's boxes outlined in white.
+    Every tile is the network's input under the map of the predicted class, with the lesion's boxes
+    in white.
     """
     rng = np.random.default_rng(seed)
     columns = _RIGHT + _WRONG
@@ -43,9 +43,9 @@ def write_gallery(
     figure.subplots_adjust(
         left=0.045, right=0.995, top=1 - 0.45 / height, bottom=0.03 / height, wspace=0.1, hspace=0.2
     )
-    right = answers.predicted == answers.truth
+    right = predictions.predicted == predictions.truth
     for number, label in enumerate(labels):
-        here = answers.truth == number
+        here = predictions.truth == number
         chosen = _draw(rng, here & right, _RIGHT) + _draw(rng, here & ~right, _WRONG)
         axes[number, 0].set_ylabel(label, fontsize=8)
         for axis, index in zip(axes[number], chosen, strict=True):
@@ -57,16 +57,16 @@ def write_gallery(
             for spine in axis.spines.values():
                 spine.set_visible(False)
             if index is None:
-                axis.text(0.5, 0.5, "no such\nanswer", ha="center", va="center", fontsize=7)
+                axis.text(0.5, 0.5, "no such\nimage", ha="center", va="center", fontsize=7)
                 continue
-            _tile(axis, judged, data, index)
-            said = int(answers.predicted[index])
-            sure = answers.probabilities[index, said]
-            axis.set_title(f"→ {labels[said]} {sure:.2f}", fontsize=7, pad=3)
+            _tile(axis, evaluation, data, index)
+            predicted = int(predictions.predicted[index])
+            probability = predictions.probabilities[index, predicted]
+            axis.set_title(f"→ {labels[predicted]} {probability:.2f}", fontsize=7, pad=3)
     boxes = [axes[0, column].get_position() for column in (0, _RIGHT - 1, _RIGHT, columns - 1)]
     for title, first, last in (
-        ("right answers", boxes[0], boxes[1]),
-        ("wrong answers", boxes[2], boxes[3]),
+        ("right predictions", boxes[0], boxes[1]),
+        ("wrong predictions", boxes[2], boxes[3]),
     ):
         figure.text((first.x0 + last.x1) / 2, 1 - 0.2 / height, title, ha="center", fontsize=9)
     save(figure, path, colours=40)
@@ -75,15 +75,17 @@ def write_gallery(
 def _draw(
     rng: np.random.Generator, among: np.typing.NDArray[np.bool_], count: int
 ) -> list[int | None]:
-    """Up to `count` indices by chance, filled up with None."""
-    found = np.flatnonzero(among)
-    some: list[int | None] = [int(i) for i in rng.permutation(found)[:count]]
+    """Draw up to `count` indices at random, filled up with None."""
+    indices = np.flatnonzero(among)
+    some: list[int | None] = [int(i) for i in rng.permutation(indices)[:count]]
     return some + [None] * (count - len(some))
 
 
-def _tile(axis: Axes, judged: Evaluation, data: RadiographDataset, index: int) -> None:
-    square = cv2.resize(data.images[index], (_DRAWN, _DRAWN), interpolation=cv2.INTER_AREA)
-    picture = draw_heat_map(square.astype(np.uint8, copy=False), judged.predicted_map[index])
+def _tile(axis: Axes, evaluation: Evaluation, data: RadiographDataset, index: int) -> None:
+    model_input = cv2.resize(data.images[index], (_DRAWN, _DRAWN), interpolation=cv2.INTER_AREA)
+    picture = draw_heat_map(
+        model_input.astype(np.uint8, copy=False), evaluation.predicted_map[index]
+    )
     small = cv2.resize(picture, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
     axis.imshow(small[..., ::-1], extent=(0, 1, 1, 0), interpolation="none")
     for x0, y0, x1, y1 in data.boxes[index]:

@@ -1,4 +1,4 @@
-"""Where the lesion lies in the square that a network sees, and how much of a map lies there."""
+"""Overlap of a saliency map and the lesion, in the coordinates of the network's input."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from orthoedge.runtime.preprocess import LetterboxTransform
 from orthoedge.training.data.index import ImageRecord
 
 Cover = npt.NDArray[np.float32]
-"""(S, S): the share of each pixel of the network's square that is lesion, 0 to 1."""
+"""(S, S): the share of each pixel of the network's input that is lesion, 0 to 1."""
 
 
 def cover_of_boxes(boxes: Sequence[Box], size: int) -> Cover:
-    """The union of boxes, given as fractions of the square."""
+    """Cover of the union of boxes, which are fractions of the input."""
     cover: Cover = np.zeros((size, size), np.float32)
     edge = np.arange(size)
     for x0, y0, x1, y1 in boxes:
@@ -29,16 +29,16 @@ def cover_of_boxes(boxes: Sequence[Box], size: int) -> Cover:
 
 
 def cover_of_mask(mask: npt.NDArray[np.bool_], placement: LetterboxTransform, size: int) -> Cover:
-    """A mask (H, W) of the radiograph, true inside, moved as preprocessing moves pixels.
+    """Cover of a mask (H, W) of the radiograph, transformed like its pixels in preprocessing.
 
-    The part outside of the collimated field is lost, as its pixels are.
+    Whatever lies outside the collimated field is cropped with it.
     """
     fx0, fy0, fx1, fy1 = placement.field
     cx0, cy0, cx1, cy1 = placement.content
     field = mask[fy0:fy1, fx0:fx1].astype(np.float32)
     shape = (cx1 - cx0, cy1 - cy0)
     shrinks = shape[0] < field.shape[1]
-    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_NEAREST  # no new shades of grey
+    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_NEAREST  # adds no intermediate values
     cover: Cover = np.zeros((size, size), np.float32)
     cover[cy0:cy1, cx0:cx1] = cv2.resize(field, shape, interpolation=interpolation)
     return cover
@@ -47,14 +47,14 @@ def cover_of_mask(mask: npt.NDArray[np.bool_], placement: LetterboxTransform, si
 def read_cover(
     record: ImageRecord, shape: tuple[int, int], placement: LetterboxTransform, size: int
 ) -> Cover | None:
-    """Cover of a record's mask; None without a mask, or where all of it lies outside the field.
+    """Read the cover of an image's mask; None without a mask, or if all of it is cropped away.
 
-    A mask of another size than its radiograph is stretched over it, as boxes are.
+    A mask whose size differs from its radiograph's is stretched to it, as boxes are.
 
     Args:
         record: with its mask.
         shape: height and width of the radiograph.
-        placement: of the square on it.
+        placement: of the input on the radiograph.
         size: S.
 
     Raises:
@@ -64,7 +64,7 @@ def read_cover(
         return None
     # Not by path: OpenCV cannot open every name on every system.
     data = np.fromfile(record.mask, np.uint8)
-    # At its own depth, as at 8 bits a 1 of 16 would be 0; unturned, as the radiograph is.
+    # At its own depth, because a 1 of 16 bits would be 0 of 8; not rotated, like the radiograph.
     depth = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
     try:
         mask = cv2.imdecode(data, depth) if len(data) else None
@@ -79,7 +79,7 @@ def read_cover(
 
 
 def to_cells(cover: Cover, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
-    """The covered share of each cell of a map (h, w) over the same square."""
+    """Return the covered share of each cell of a map (h, w) of the same input."""
     height, width = shape
     cells = cv2.resize(cover, (width, height), interpolation=cv2.INTER_AREA)
     return cells.astype(np.float32, copy=False)
@@ -88,13 +88,12 @@ def to_cells(cover: Cover, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
 def energy_inside(saliency: npt.NDArray[np.floating], cells: npt.NDArray[np.float32]) -> float:
     """Energy-based pointing game (Wang et al., Score-CAM, CVPR Workshops 2020).
 
-    The share of the map's sum that lies inside the lesion. A cell of the map that the lesion covers
-    in part counts with the covered part of it, so a lesion smaller than one cell cannot reach 1. An
-    even map reaches the share of the square that is lesion.
+    The share of the map's sum inside the lesion. A partly covered cell counts with its covered
+    share, so a lesion smaller than one cell cannot reach 1. An even map reaches the share of the
+    input that is lesion.
 
     Args:
-        saliency: (h, w), one class, not negative. A map that is zero everywhere has no energy
-            anywhere, and counts 0.
+        saliency: (h, w), one class, not negative. A map that is zero everywhere scores 0.
         cells: (h, w), of `to_cells`.
     """
     total = float(saliency.sum())

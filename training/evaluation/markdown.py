@@ -1,18 +1,18 @@
-"""The words of an evaluation: evaluation.md and the lines for the terminal."""
+"""Text of an evaluation: evaluation.md, and lines for the terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from orthoedge.benchmarks.schema import Interval
-from orthoedge.training.evaluation.fusion_rules import Fusion, conclusion
+from orthoedge.training.evaluation.fusion_rules import conclusion
 from orthoedge.training.evaluation.schema import EvaluationReport, MapScore
 
 _NONE = "–"
 
 
 def report_lines(report: EvaluationReport) -> list[str]:
-    """The headline, for a terminal."""
+    """Headline scores, for a terminal."""
     shown = [
         f"{report.images} images: accuracy {_plain(report.accuracy)}, balanced "
         f"{_plain(report.balanced_accuracy)}, macro-F1 {_plain(report.macro_f1)}",
@@ -29,7 +29,7 @@ def report_lines(report: EvaluationReport) -> list[str]:
 
 
 def markdown(report: EvaluationReport) -> str:
-    """evaluation.md, from the report alone."""
+    """Render evaluation.md from the report."""
     blocks = [
         f"# Evaluation of {report.recipe}",
         _origin(report),
@@ -47,11 +47,11 @@ def markdown(report: EvaluationReport) -> str:
         _confusion(report),
         "![Confusion matrix](confusion.png) ![ROC curves](roc.png)",
         "## Confidence",
-        "How often an answer is right, against the probability it was given with, before any "
-        "temperature; on the dashed line the two agree.",
+        "The share of right predictions against their probability, before any temperature; on the "
+        "dashed line the two agree.",
         "![Reliability diagram](reliability.png)",
         "## Maps",
-        *_map_words(report),
+        *_map_sentences(report),
         "![Radiographs with their maps](maps.png)",
         *_fusions(report),
     ]
@@ -62,17 +62,19 @@ def _origin(report: EvaluationReport) -> str:
     sources = ", ".join(
         f"{name or 'no source named'}: {count}" for name, count in report.sources.items()
     )
-    words = [f"{report.images} images of {report.groups} groups ({sources})."]
+    sentences = [f"{report.images} images of {report.groups} groups ({sources})."]
     if report.crop:
-        words.append(f"Seen in crops of {report.crop} pixels around the lesions, not whole.")
+        sentences.append(f"Evaluated on crops of {report.crop} pixels around the lesions.")
     if report.seen:
-        words.append(
-            f"**{report.seen} of them were in the run's training or validation part: the figures "
-            "flatter it.**"
+        sentences.append(
+            f"**{report.seen} of them were in the run's training or validation split: the figures "
+            "are too good.**"
         )
     if set(report.sources) == {"phantom"}:
-        words.append("All of them are rendered phantoms: the figures say nothing about patients.")
-    return " ".join(words)
+        sentences.append(
+            "All of them are rendered phantoms: the figures say nothing about patients."
+        )
+    return " ".join(sentences)
 
 
 def _headline(report: EvaluationReport) -> str:
@@ -89,16 +91,16 @@ def _headline(report: EvaluationReport) -> str:
         for what, score in _maps(report)
         if score is not None
     ]
-    return _table(("", "value", "images"), rows)
+    return table(("", "value", "images"), rows)
 
 
 def _shortcuts(report: EvaluationReport) -> list[str]:
     if report.shortcuts is None:
         return []
     return [
-        "## What can be had without looking at anatomy",
+        "## What a classifier reaches without looking at anatomy",
         "Balanced accuracy of a classifier that sees only where an image comes from, its size, "
-        f"border and exposure; the network's is {_percent(report.balanced_accuracy)}.",
+        f"border and exposure; the network reaches {_percent(report.balanced_accuracy)}.",
         report.shortcuts.markdown(),
         "![Shortcut audit](shortcuts.png)",
     ]
@@ -109,35 +111,32 @@ def _classes(report: EvaluationReport) -> str:
     rows = [
         (
             label,
-            one.support,
-            _percent(one.precision),
-            _percent(one.recall),
-            _percent(one.specificity),
-            _plain(one.f1),
-            _plain(one.auc),
+            scores.support,
+            *map(_percent, (scores.precision, scores.recall, scores.specificity)),
+            *map(_plain, (scores.f1, scores.auc)),
         )
-        for label, one in report.classes.items()
+        for label, scores in report.classes.items()
     ]
-    return _table(header, rows)
+    return table(header, rows)
 
 
 def _confusion(report: EvaluationReport) -> str:
     header = ("true \\ predicted", *report.labels)
     rows = [(label, *row) for label, row in zip(report.labels, report.confusion, strict=True)]
-    return _table(header, rows)
+    return table(header, rows)
 
 
-def _map_words(report: EvaluationReport) -> list[str]:
-    words = (
+def _map_sentences(report: EvaluationReport) -> list[str]:
+    method = (
         "The pointing game asks whether the map of the true class peaks in a cell that touches a "
         "lesion's box; energy is the share of that map's sum that lies inside the mask or the "
         "boxes. By chance: a peak anywhere, or an even map."
     )
     if report.pointing_game is None and report.energy_in_mask is None:
-        words = "No lesion is marked in these images, so the maps are shown and not measured."
+        method = "No lesion is marked in these images, so the maps are shown and not measured."
     return [
-        words,
-        "Below, answers drawn by chance and not chosen: rows are true classes, above each tile the "
+        method,
+        "Below, randomly drawn predictions: rows are true classes, above each tile the "
         "predicted class and its probability. The colour is the map of the predicted class, its "
         "outline half of the maximum; white boxes are the marked lesions.",
     ]
@@ -147,20 +146,19 @@ def _fusions(report: EvaluationReport) -> list[str]:
     if not report.fusions:
         return []
     weights = " / ".join(f"{weight:.3f}" for weight in report.fusion)
-    header = ("rule", "accuracy", "macro-F1", "accuracy, less the learned one's", "changed answers")
+    header = ("rule", "accuracy", "macro-F1", "accuracy minus the learned", "changed predictions")
+    rows = [
+        (r.rule, _percent(r.accuracy), _plain(r.macro_f1), _points(r.accuracy_gain), r.changed)
+        for r in report.fusions
+    ]
     return [
         "## Why the fusion is learned",
-        "Ways to put together the branches of this run, on the same images. The learned weights "
+        "Rules that combine the branches of this run, on the same images. The learned weights "
         f"are {weights}. All branches were trained together, so a branch alone is a "
-        "part of it, and not what its backbone reaches when trained by itself.",
-        _table(header, [_fusion(row) for row in report.fusions]),
+        "part of the whole, and may score lower than its backbone trained by itself.",
+        table(header, rows),
         conclusion(report.fusions, report.images),
     ]
-
-
-def _fusion(row: Fusion) -> tuple[object, ...]:
-    gain = _NONE if row.accuracy_gain is None else _points(row.accuracy_gain)
-    return row.rule, _percent(row.accuracy), _plain(row.macro_f1), gain, row.changed
 
 
 def _maps(report: EvaluationReport) -> tuple[tuple[str, MapScore | None], ...]:
@@ -171,23 +169,24 @@ def _maps(report: EvaluationReport) -> tuple[tuple[str, MapScore | None], ...]:
     )
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Markdown table; the columns after the first are aligned right."""
     ruler = ["---", *["---:"] * (len(header) - 1)]
     lines = [[str(cell).replace("|", "\\|") for cell in row] for row in (header, ruler, *rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _plain(found: Interval | None) -> str:
-    if found is None:
+def _plain(score: Interval | None) -> str:
+    return _NONE if score is None else f"{score.value:.3f} [{score.low:.3f}, {score.high:.3f}]"
+
+
+def _percent(score: Interval | None) -> str:
+    if score is None:
         return _NONE
-    return f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
+    return f"{score.value:.1%} [{100 * score.low:.1f}, {100 * score.high:.1f}]"
 
 
-def _percent(found: Interval | None) -> str:
-    if found is None:
+def _points(score: Interval | None) -> str:
+    if score is None:
         return _NONE
-    return f"{found.value:.1%} [{100 * found.low:.1f}, {100 * found.high:.1f}]"
-
-
-def _points(found: Interval) -> str:
-    return f"{100 * found.value:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
+    return f"{100 * score.value:+.1f} [{100 * score.low:+.1f}, {100 * score.high:+.1f}]"

@@ -1,4 +1,4 @@
-"""The plots of a run: its curves, confusion matrix, ROC curves and reliability."""
+"""Plots of a run: learning curves, confusion matrix, ROC curves and reliability diagram."""
 
 from __future__ import annotations
 
@@ -21,30 +21,26 @@ from orthoedge.training.run_folder import Epoch
 matplotlib.use("Agg")
 matplotlib.rcParams["text.parse_math"] = False  # a label may hold a dollar sign
 
-# Okabe and Ito's colours, told apart by the colour-blind; line styles do it once more.
+# Okabe and Ito's palette for colour-blind readers; line styles distinguish the curves as well.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _STYLES = ("-", "--", "-.", ":")
 
 
 def write_curves(path: Path, epochs: Sequence[Epoch], best: int) -> None:
-    """Loss and scores over the epochs, the best epoch marked."""
+    """Plot loss and scores over the epochs, with the best epoch marked."""
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     loss, score = figure.subplots(1, 2)
     x = [e.epoch for e in epochs]
     marker = "o" if len(x) < 30 else ""
-    for axis, lines in (
-        (loss, (("train", "train_loss"), ("validation", "val_loss"))),
-        (
-            score,
-            (
-                ("train accuracy", "train_accuracy"),
-                ("validation accuracy", "val_accuracy"),
-                ("validation macro-F1", "val_macro_f1"),
-            ),
-        ),
+    for axis, label, field in (
+        (loss, "train", "train_loss"),
+        (loss, "validation", "val_loss"),
+        (score, "train accuracy", "train_accuracy"),
+        (score, "validation accuracy", "val_accuracy"),
+        (score, "validation macro-F1", "val_macro_f1"),
     ):
-        for label, field in lines:
-            axis.plot(x, [getattr(e, field) for e in epochs], marker=marker, ms=3, label=label)
+        axis.plot(x, [getattr(e, field) for e in epochs], marker=marker, ms=3, label=label)
+    for axis in (loss, score):
         axis.axvline(best, color="0.6", ls=":", label=f"best epoch ({best})")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.set_xlabel("epoch")
@@ -56,7 +52,7 @@ def write_curves(path: Path, epochs: Sequence[Epoch], best: int) -> None:
 
 
 def write_confusion(path: Path, table: npt.NDArray[np.int64], labels: Sequence[str]) -> None:
-    """Confusion matrix (C, C): counts, shaded by the share of the true class."""
+    """Plot the confusion matrix (C, C): counts, shaded by the share of the true class."""
     side = 2.6 + 0.8 * len(labels)
     figure = Figure(figsize=(side + 0.8, side - 0.4), layout="constrained")
     axis = figure.subplots()
@@ -75,13 +71,13 @@ def write_confusion(path: Path, table: npt.NDArray[np.int64], labels: Sequence[s
 
 
 def write_roc(path: Path, truth: Ints, probabilities: Floats, names: Sequence[str]) -> None:
-    """One-vs-rest ROC curve of each class that has images and is not all there is.
+    """Plot the one-vs-rest ROC curve of each class that has positive and negative images.
 
     Args:
         path: of the PNG.
         truth: (N,) class indices.
         probabilities: (N, C).
-        names: of the classes, as the legend shall have them.
+        names: of the classes, for the legend.
     """
     from sklearn.metrics import roc_curve
 
@@ -107,7 +103,7 @@ def write_roc(path: Path, truth: Ints, probabilities: Floats, names: Sequence[st
 
 
 def write_reliability(path: Path, bins: Sequence[ReliabilityBin], error: float) -> None:
-    """Share of right answers against confidence, and below it how many answers each bin holds."""
+    """Plot the share of right predictions against confidence, and the images per bin below."""
     figure = Figure(figsize=(5.2, 5.4), layout="constrained")
     share, count = figure.subplots(2, 1, height_ratios=(3, 1.1), sharex=True)
     share.plot(
@@ -133,14 +129,16 @@ def write_reliability(path: Path, bins: Sequence[ReliabilityBin], error: float) 
         label="mean confidence of the bin",
     )
     share.set_ylim(0, 1.02)
-    share.set_ylabel("share of right answers")
+    share.set_ylabel("share of right predictions")
     share.set_title(f"expected calibration error {error:.3f}, {len(bins)} bins", fontsize=10)
     figure.legend(fontsize=8, loc="outside upper center", ncols=3)  # no corner is always free
     count.bar(middle, [b.images for b in bins], width, color="0.6", edgecolor="white")
     most = max(b.images for b in bins)
-    for x, one in zip(middle, bins, strict=True):
-        if one.images:
-            count.text(x, one.images + 0.03 * most, str(one.images), ha="center", fontsize=7)
+    for x, filled_bin in zip(middle, bins, strict=True):
+        if filled_bin.images:
+            count.text(
+                x, filled_bin.images + 0.03 * most, str(filled_bin.images), ha="center", fontsize=7
+            )
     count.set_xlim(0, 1)
     count.set_ylim(0, 1.25 * most)
     count.set_xlabel("confidence (probability of the predicted class)")
@@ -152,7 +150,7 @@ def write_reliability(path: Path, bins: Sequence[ReliabilityBin], error: float) 
 
 
 def save(figure: Figure, path: Path, colours: int = 0) -> None:
-    """Write a figure as PNG at 100 dots per inch; with `colours`, as a palette of so many."""
+    """Write a figure as PNG at 100 dots per inch; `colours` reduces it to a palette."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=100)
     if colours:

@@ -1,4 +1,4 @@
-"""A network's answers to a set of images, and what they are worth."""
+"""Predictions of a network on a set of images, and their metrics."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from orthoedge.training.recipe import Recipe
 from orthoedge.training.run_folder import Epoch, TrainingMetrics
 
 _BATCH = 64
-# On the CPU 4 images of 224 × 224: the C library takes larger activations from the kernel and gives
-# them back layer by layer, and clearing their pages cost as much time as the network.
+# On the CPU, 4 images of 224 × 224: the C library requests larger activations from the
+# kernel again for every layer, and clearing their pages takes as long as the network.
 _CPU_PIXELS = 4 * 224 * 224
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A network's float32 answers to a set of images."""
+    """Outputs of a network in float32 on a set of images."""
 
     logits: npt.NDArray[np.float32]
     """(N, C)."""
@@ -43,9 +43,9 @@ class Evaluation:
 
 
 def evaluate(network: Ensemble, data: RadiographDataset) -> Evaluation:
-    """Run images through a network in float32, whatever precision it trains in.
+    """Run images through a network in float32, whatever its training precision.
 
-    Of the maps (N, C, h, w) only two per image are kept: the true and the predicted class's.
+    Of the maps (N, C, h, w) only two per image are stored: the true and the predicted class's.
     """
     device = next(network.parameters()).device
     batch = max(1, _CPU_PIXELS // data.images[0].size) if device.type == "cpu" else _BATCH
@@ -55,24 +55,24 @@ def evaluate(network: Ensemble, data: RadiographDataset) -> Evaluation:
         for start in range(0, len(data), batch):
             chosen = slice(start, start + batch)
             truth = torch.from_numpy(data.labels[chosen])
-            seen = network.explain(torch.from_numpy(data.images[chosen, None]).to(device))
+            output = network.explain(torch.from_numpy(data.images[chosen, None]).to(device))
             rows = torch.arange(len(truth))
-            maps, answers = seen.saliency_map.cpu(), seen.logits.cpu()
-            logits.append(answers)
-            branches.append(_branch_logits(network, seen.feature_vector).cpu())
+            maps, fused = output.saliency_map.cpu(), output.logits.cpu()
+            logits.append(fused)
+            branches.append(_branch_logits(network, output.feature_vector).cpu())
             true_maps.append(maps[rows, truth])
-            predicted_maps.append(maps[rows, answers.argmax(1)])
-    answers = torch.cat(logits)
+            predicted_maps.append(maps[rows, fused.argmax(1)])
+    fused = torch.cat(logits)
     truth = torch.from_numpy(data.labels)
-    predicted = answers.argmax(1)
+    predicted = fused.argmax(1)
     return Evaluation(
-        logits=answers.numpy(),
+        logits=fused.numpy(),
         branch_logits=torch.cat(branches, 1).numpy(),
         saliency_map=torch.cat(true_maps).numpy(),
         predicted_map=torch.cat(predicted_maps).numpy(),
-        loss=float(F.cross_entropy(answers, truth)),
+        loss=float(F.cross_entropy(fused, truth)),
         accuracy=float((predicted == truth).double().mean()),
-        confusion=measure.confusion(data.labels, predicted.numpy(), answers.shape[1]),
+        confusion=measure.confusion(data.labels, predicted.numpy(), fused.shape[1]),
     )
 
 
@@ -81,33 +81,33 @@ def _branch_logits(network: Ensemble, features: Tensor) -> Tensor:
     branches: list[Any] = list(network.branches)
     widths = [int(branch.backbone.num_features) for branch in branches]
     pairs = zip(branches, torch.split(features, widths, 1), strict=True)  # type: ignore[no-untyped-call]
-    logits = torch.stack([branch.head(part) for branch, part in pairs])
+    logits = torch.stack([branch.head(own) for branch, own in pairs])
     return torch.cat((-logits / 2, logits / 2), 2) if network.sigmoid else logits
 
 
 def training_metrics(
-    judged: Evaluation,
+    evaluation: Evaluation,
     data: RadiographDataset,
     recipe: Recipe,
     network: Ensemble,
     epochs: Sequence[Epoch],
     best: int,
 ) -> TrainingMetrics:
-    """Metrics of the best epoch (from 1) on the test part."""
-    recall = measure.recalls(judged.confusion)
+    """Metrics of the best epoch (from 1) on the test split."""
+    recall = measure.recalls(evaluation.confusion)
     pointed = [
         measure.points_at(saliency, boxes)
-        for saliency, boxes in zip(judged.saliency_map, data.boxes, strict=True)
+        for saliency, boxes in zip(evaluation.saliency_map, data.boxes, strict=True)
         if boxes
     ]
     return TrainingMetrics(
         images=len(data),
-        accuracy=judged.accuracy,
-        macro_f1=measure.macro_f1(judged.confusion),
+        accuracy=evaluation.accuracy,
+        macro_f1=measure.macro_f1(evaluation.confusion),
         recall={label: float(r) for label, r in zip(recipe.labels, recall, strict=True)},
-        loss=judged.loss,
+        loss=evaluation.loss,
         expected_calibration_error=measure.expected_calibration_error(
-            measure.softmax(judged.logits), data.labels
+            measure.softmax(evaluation.logits), data.labels
         ),
         pointing_game=float(np.mean(pointed)) if pointed else None,
         pointing_images=len(pointed),

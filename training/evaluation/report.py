@@ -1,4 +1,4 @@
-"""Writes the report of an evaluation: evaluation.json, evaluation.md and the pictures."""
+"""Compute and write the report of an evaluation: evaluation.json, evaluation.md and plots."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _PER_CLASS = ("precision", "recall", "specificity", "f1", "auc")
 
 def write_evaluation(
     folder: Path,
-    judged: Evaluation,
+    evaluation: Evaluation,
     data: RadiographDataset,
     recipe: Recipe,
     network: Ensemble,
@@ -54,38 +54,38 @@ def write_evaluation(
     command: str,
     seen: int = 0,
 ) -> EvaluationReport:
-    """Write the pictures, evaluation.md and, last, evaluation.json.
+    """Write the plots, evaluation.md and, last, evaluation.json.
 
     Args:
-        folder: made where it does not exist; a full disk leaves it as it was.
-        judged: what the network answers to `data`.
+        folder: created if missing; a full disk leaves it unchanged.
+        evaluation: outputs of the network on `data`.
         data: the images, in the recipe's preprocessing or in crops of it.
         recipe: of the run.
-        network: that answered.
-        audit: of the set that `data` comes from.
+        network: that was evaluated.
+        audit: shortcut audit of the set.
         command: the command line, for the reader.
-        seen: how many of the images the network was trained or chosen on.
+        seen: number of images that the network was trained or chosen on.
 
     Raises:
         DataError: a lesion's mask is not an image.
     """
-    answers, chances = _answers(judged, data, recipe)
+    predictions, chances = _predictions(evaluation, data, recipe)
     groups = [record.patient_id for record in data.records]
-    point, drawn = bootstrap(answers, groups, recipe.seed)
+    point, drawn = bootstrap(predictions, groups, recipe.seed)
 
-    def one(name: str) -> Interval | None:
+    def score(name: str) -> Interval | None:
         return interval(getattr(point, name)[0], getattr(drawn, name))
 
-    def always(name: str) -> Interval:
-        found = one(name)
-        assert found is not None
-        return found
+    def known(name: str) -> Interval:
+        known_score = score(name)
+        assert known_score is not None
+        return known_score
 
     def of_class(name: str, number: int) -> Interval | None:
         return interval(getattr(point, name)[0, number], getattr(drawn, name)[:, number])
 
     def of_map(name: str, values: Array) -> MapScore | None:
-        share = one(name)
+        share = score(name)
         if share is None:
             return None
         return MapScore(images=int((~np.isnan(values)).sum()), share=share, by_chance=chances[name])
@@ -104,90 +104,92 @@ def write_evaluation(
         seen=seen,
         resamples=RESAMPLES,
         seed=recipe.seed,
-        accuracy=always("accuracy"),
-        balanced_accuracy=one("balanced_accuracy"),
-        macro_f1=always("macro_f1"),
-        macro_auc=one("macro_auc"),
-        loss=always("loss"),
-        expected_calibration_error=always("expected_calibration_error"),
+        accuracy=known("accuracy"),
+        balanced_accuracy=score("balanced_accuracy"),
+        macro_f1=known("macro_f1"),
+        macro_auc=score("macro_auc"),
+        loss=known("loss"),
+        expected_calibration_error=known("expected_calibration_error"),
         classes={
             label: ClassScores(
-                support=int((answers.truth == number).sum()),
+                support=int((predictions.truth == number).sum()),
                 **{name: of_class(name, number) for name in _PER_CLASS},
             )
             for number, label in enumerate(recipe.labels)
         },
-        confusion=tuple(tuple(row) for row in judged.confusion.tolist()),
-        reliability=reliability(answers),
-        pointing_game=of_map("pointing_game", answers.pointed),
-        energy_in_mask=of_map("energy_in_mask", answers.in_mask),
-        energy_in_box=of_map("energy_in_box", answers.in_box),
+        confusion=tuple(tuple(row) for row in evaluation.confusion.tolist()),
+        reliability=reliability(predictions),
+        pointing_game=of_map("pointing_game", predictions.pointed),
+        energy_in_mask=of_map("energy_in_mask", predictions.in_mask),
+        energy_in_box=of_map("energy_in_box", predictions.in_box),
         fusion=tuple(network.fusion().tolist()),
         fusions=compare_fusions(
-            judged, network.names, recipe.fusion, answers.truth, groups, recipe.seed
+            evaluation, network.names, recipe.fusion, predictions.truth, groups, recipe.seed
         ),
         shortcuts=audit,
     )
     with together(folder, JSON) as new:
-        _write_pictures(new, report, judged, answers, data)
+        _write_plots(new, report, evaluation, predictions, data)
         write_atomic(new / MARKDOWN, markdown(report).encode())
         write_record(new / JSON, report)
     return report
 
 
-def _answers(
-    judged: Evaluation, data: RadiographDataset, recipe: Recipe
+def _predictions(
+    evaluation: Evaluation, data: RadiographDataset, recipe: Recipe
 ) -> tuple[Predictions, dict[str, float]]:
-    """Each image's answer, and what maps that know nothing would score."""
-    probabilities = measure.softmax(judged.logits)
+    """Gather each image's prediction and map scores, and the expected scores of uninformed maps."""
+    probabilities = measure.softmax(evaluation.logits)
     rows = np.arange(len(data))
-    shape, size = judged.saliency_map.shape[1:], data.images.shape[1]
+    shape, size = evaluation.saliency_map.shape[1:], data.images.shape[1]
     pointed, in_mask, in_box = (np.full(len(data), np.nan) for _ in range(3))
     chances: dict[str, list[float]] = {
         name: [] for name in ("pointing_game", "energy_in_mask", "energy_in_box")
     }
-    for index, (saliency, boxes) in enumerate(zip(judged.saliency_map, data.boxes, strict=True)):
+    for index, (saliency, boxes) in enumerate(
+        zip(evaluation.saliency_map, data.boxes, strict=True)
+    ):
         if boxes:
             cells = to_cells(cover_of_boxes(boxes, size), shape)
             pointed[index] = measure.points_at(saliency, boxes)
             in_box[index] = energy_inside(saliency, cells)
             chances["pointing_game"].append(float((cells > 0).mean()))
             chances["energy_in_box"].append(float(cells.mean()))
-    if size == recipe.preprocess.size:  # where a crop lies, only its boxes know
+    if size == recipe.preprocess.size:  # masks need whole images
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             covers = pool.map(read_cover, data.records, data.shapes, data.placements, repeat(size))
             for index, cover in enumerate(covers):
                 if cover is not None:
                     cells = to_cells(cover, shape)
-                    in_mask[index] = energy_inside(judged.saliency_map[index], cells)
+                    in_mask[index] = energy_inside(evaluation.saliency_map[index], cells)
                     chances["energy_in_mask"].append(float(cells.mean()))
-    answers = Predictions(
+    predictions = Predictions(
         truth=data.labels,
-        predicted=judged.logits.argmax(1),
+        predicted=evaluation.logits.argmax(1),
         probabilities=probabilities,
-        loss=-measure.log_softmax(judged.logits)[rows, data.labels],
+        loss=-measure.log_softmax(evaluation.logits)[rows, data.labels],
         pointed=pointed,
         in_mask=in_mask,
         in_box=in_box,
     )
-    return answers, {name: float(np.mean(found or [0])) for name, found in chances.items()}
+    return predictions, {name: float(np.mean(shares or [0])) for name, shares in chances.items()}
 
 
-def _write_pictures(
+def _write_plots(
     folder: Path,
     report: EvaluationReport,
-    judged: Evaluation,
-    answers: Predictions,
+    evaluation: Evaluation,
+    predictions: Predictions,
     data: RadiographDataset,
 ) -> None:
-    write_confusion(folder / "confusion.png", judged.confusion, report.labels)
+    write_confusion(folder / "confusion.png", evaluation.confusion, report.labels)
     names = [
-        label if one.auc is None else f"{label} {one.auc.value:.3f}"
-        for label, one in report.classes.items()
+        label if scores.auc is None else f"{label} {scores.auc.value:.3f}"
+        for label, scores in report.classes.items()
     ]
-    write_roc(folder / "roc.png", answers.truth, answers.probabilities, names)
+    write_roc(folder / "roc.png", predictions.truth, predictions.probabilities, names)
     error = report.expected_calibration_error.value
     write_reliability(folder / "reliability.png", report.reliability, error)
-    write_gallery(folder / "maps.png", judged, answers, data, report.labels, report.seed)
+    write_gallery(folder / "maps.png", evaluation, predictions, data, report.labels, report.seed)
     if report.shortcuts is not None:
         write_shortcuts(folder / "shortcuts.png", report.shortcuts)

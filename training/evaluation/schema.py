@@ -1,4 +1,4 @@
-"""evaluation.json: what a run is worth, with its uncertainty."""
+"""evaluation.json: the scores of a run, with their uncertainty."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 
 class ClassScores(_Record, frozen=True):
-    """One class against the rest; None where a score has no meaning on these images."""
+    """One class against the rest; None where a score is undefined on these images."""
 
     support: int
     """Images of the class."""
     precision: Interval | None
-    """Share of the answers of this class that are right; None: it was never the answer."""
+    """Share of the predictions of this class that are right; None: it was never predicted."""
     recall: Interval | None
-    """Sensitivity: share of its images that were found."""
+    """Sensitivity: share of its images that were recognised."""
     specificity: Interval | None
-    """Share of the other images that were not taken for it."""
+    """Share of the other images that were not predicted as it."""
     f1: Interval | None
     """Harmonic mean of precision and recall."""
     auc: Interval | None
@@ -35,22 +35,22 @@ class ClassScores(_Record, frozen=True):
 
 
 class MapScore(_Record, frozen=True):
-    """How the true class's maps agree with the marked lesions."""
+    """Agreement of the true class's maps with the marked lesions."""
 
     images: int
-    """With such a mark."""
+    """Images with such a mark."""
     share: Interval
-    """Mean over them."""
+    """Mean over these images."""
     by_chance: float
-    """What a map would reach that knows nothing: a random peak, or an even map."""
+    """Expected share of an uninformed map: a random peak, or an even map."""
 
 
 class EvaluationReport(_Record, frozen=True):
-    """evaluation.json. Every interval is 95 %, by percentile bootstrap over groups."""
+    """evaluation.json. Every interval is 95 %, by percentile bootstrap over groups (patients)."""
 
     schema: int
     command: str
-    """What wrote it."""
+    """Command line that wrote it."""
     recipe: str
     """Name of the run's recipe."""
     labels: tuple[str, ...]
@@ -60,13 +60,13 @@ class EvaluationReport(_Record, frozen=True):
     images: int
     """Evaluated."""
     groups: int
-    """Patients or examinations that they come from."""
+    """Patients or examinations of the images."""
     sources: dict[str, int]
     """Images per collection."""
     crop: int
     """Side in pixels of the crops around the lesions that were evaluated; 0 = whole images."""
     seen: int
-    """Images that the run was trained or chosen on; 0 unless that was asked for."""
+    """Images that the run was trained or chosen on; 0 without --allow-seen."""
     resamples: int
     """Of the bootstrap."""
     seed: int
@@ -80,14 +80,17 @@ class EvaluationReport(_Record, frozen=True):
     loss: Interval
     """Cross-entropy."""
     expected_calibration_error: Interval
-    """Before temperature. Of resamples it tends to be larger, so its interval leans upwards."""
+    """Before temperature. It tends to be larger on resamples, so its interval leans upwards."""
     classes: dict[str, ClassScores]
     """Per label."""
     confusion: tuple[tuple[int, ...], ...]
     """Row: true class, column: predicted class."""
     reliability: tuple[ReliabilityBin, ...]
     pointing_game: MapScore | None
-    """Share of maps that peak in a box."""
+    """Share of maps whose peak cell touches a box of the lesion.
+
+    A peak is no more precise than its cell, which replaces the usual tolerance of 15 pixels.
+    """
     energy_in_mask: MapScore | None
     """Mean share of the map's sum inside the lesion's mask."""
     energy_in_box: MapScore | None
@@ -95,6 +98,6 @@ class EvaluationReport(_Record, frozen=True):
     fusion: tuple[float, ...]
     """Learned weight of each branch."""
     fusions: tuple[Fusion, ...]
-    """Ways to put the branches' answers together; empty for a single branch."""
+    """Rules that combine the branches; empty for a single branch."""
     shortcuts: ShortcutAudit | None
-    """What a classifier that sees no anatomy reaches on the same set."""
+    """Shortcut audit of the same set."""

@@ -1,1 +1,1 @@
-"""model."""
+"""The network: backbones, ensemble, starting weights, batch normalization and FLOPs."""

@@ -1,4 +1,8 @@
-"""Batch normalization: starting values from the data, and one batch over several processes."""
+"""Batch normalization: starting statistics from the data, and statistics over several processes.
+
+torch's SyncBatchNorm refuses tensors of the CPU, so the same is written out here for it. Without it
+two processes would learn from two small batches, and not follow the loss curve of one process.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +14,12 @@ from torch import Tensor, distributed, nn
 
 
 def start_running_statistics(network: nn.Module, batches: Iterable[Tensor]) -> None:
-    """Set the running mean and variance of every BatchNorm2d that has none yet from `batches`.
+    """Set the running mean and variance of every fresh BatchNorm2d from `batches`.
 
     They start at 0 and 1, and at momentum 0.1 a twentieth of that is left after 30 steps. A stem on
-    grey images has a variance near 0.01, so for the first epochs of a small set the statistics used
-    in validation would be mostly the 1: a network that is right 95 % of the time in training mode
-    was at chance in validation. What has statistics from a file is left alone.
+    grey images has a variance near 0.01, so in the first epochs of a small set the 1 would dominate
+    the statistics of validation: a network with 95 % accuracy in training mode was at chance in
+    validation. Layers with statistics from a file are not changed.
 
     Args:
         network: changed in place; left in training mode.
@@ -48,10 +52,10 @@ def start_running_statistics(network: nn.Module, batches: Iterable[Tensor]) -> N
 
 
 def share_batch_norms(network: nn.Module) -> None:
-    """Let batch normalization in training see the batch of all processes, in place.
+    """Make batch normalization in training use the batch of all processes, in place.
 
-    What a device has in the library is taken: torch's SyncBatchNorm on CUDA. It refuses tensors of
-    the CPU, so modules there become one of the two classes below. Names of weights stay.
+    CUDA has torch's SyncBatchNorm; on the CPU the modules become one of the two classes below. The
+    names of the weights stay.
     """
     if next(network.parameters()).is_cuda:
         convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]  # replaces children; the root is none of its kinds
@@ -75,7 +79,7 @@ class _SharedBatchNormAct(BatchNormAct2d):  # type: ignore[misc]
 
 
 class _Sum(torch.autograd.Function):
-    """Sum over all processes; each one's gradient then counts for all."""
+    """Sum over all processes, forward and backward."""
 
     @staticmethod
     def forward(ctx: object, values: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 A branch is a backbone F, global average pooling and a linear head. Adding the logits of branches
 with equally large maps is again one GAP-linear head over the concatenated features, so an ensemble
-of two and a student of one branch have the same face, and every tool works on both.
+of two and a student of one branch have the same signature, and every tool works on both.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ _BEHIND_POOLING = {
     "MobileNetV3": ("conv_head", "norm_head", "act2"),  # V4 too
     "VGG": ("pre_logits",),
 }
-"""Layers of timm's networks that `forward_features` stops before: dropped, which is cheaper."""
+"""Layers of timm's networks that `forward_features` does not reach; dropped to save memory."""
 
 _EPSILON = 1e-6  # pytorch-grad-cam's, so that the two agree to rounding
 
 
 class ModelOutput(NamedTuple):
-    """One forward pass with its explanation: the face of every exported graph."""
+    """One forward pass with its explanation: the outputs of every exported graph."""
 
     logits: Tensor
     """float32 (N, C)."""
@@ -56,16 +56,16 @@ class Branch(nn.Module):
 
     @torch.no_grad()
     def _check_map(self) -> None:
-        """Refuse backbones of tokens, of channels that come last, or of one size of image."""
-        self.eval()  # so that neither random numbers nor running statistics are touched
+        """Refuse backbones with tokens, channels-last features, or one fixed image size."""
+        self.eval()  # uses no random numbers and changes no running statistics
         try:
-            found = tuple(self.features(torch.zeros(1, 1, _PROBE, _PROBE)).shape)
+            shape = tuple(self.features(torch.zeros(1, 1, _PROBE, _PROBE)).shape)
         except (AssertionError, RuntimeError) as error:
-            raise ConfigError(f"backbone: {self.name} does not take any size of image") from error
+            raise ConfigError(f"backbone: {self.name} needs a fixed image size") from error
         self.train()
-        if len(found) != 4 or found[1] != self.backbone.num_features:
+        if len(shape) != 4 or shape[1] != self.backbone.num_features:
             raise ConfigError(
-                f"backbone: {self.name} gives features {found}, not a map (B, K, h, w): "
+                f"backbone: {self.name} gives features {shape}, not a map (B, K, h, w): "
                 "choose a convolutional network"
             )
 
@@ -79,12 +79,12 @@ class Branch(nn.Module):
 
 
 def _timm_backbone(name: str) -> nn.Module:
-    """A network of timm that ends in its last map: layers behind pooling would break GAP-linear.
+    """Build a timm network up to its last feature map; layers after pooling break GAP-linearity.
 
     Raises:
-        RecipeError: timm has no such network.
+        ConfigError: timm has no such network.
     """
-    # VGG's 120 million weights behind the map are not wanted, so they are not drawn either.
+    # VGG has 120 million weights after the map; they are not used, so they are not even drawn.
     narrow: dict[str, Any] = {"mlp_ratio": 1 / 4096} if name.startswith("vgg") else {}
     try:
         backbone: Any = timm.create_model(name, in_chans=1, num_classes=0, global_pool="", **narrow)
@@ -92,7 +92,8 @@ def _timm_backbone(name: str) -> nn.Module:
         raise ConfigError(f"backbone: timm has no model named {name}") from error
     kind = type(backbone).__name__
     if kind == "ConvNeXt" and isinstance(backbone.norm_pre, nn.Identity):
-        # It normalizes the pooled vector; normalizing each cell before pooling is linear after it.
+        # ConvNeXt normalizes the pooled vector. Normalizing each cell before pooling instead keeps
+        # everything after pooling linear.
         backbone.norm_pre = backbone.head.norm
         backbone.head = nn.Identity()
     for unused in _BEHIND_POOLING.get(kind, ()):
@@ -113,8 +114,8 @@ class Ensemble(nn.Module):
             softmax is sigmoid(z) for the second class, and the map exists for both.
 
     Raises:
-        RecipeError: an unknown backbone, weights that do not fit the backbones, or one sigmoid for
-            other than two classes.
+        ConfigError: an unknown backbone, weights that do not fit the backbones, or a
+            sigmoid head for other than two classes.
     """
 
     def __init__(
@@ -127,7 +128,7 @@ class Ensemble(nn.Module):
     ) -> None:
         super().__init__()
         if head == "sigmoid" and classes != 2:
-            raise ConfigError(f"head: one sigmoid tells two labels apart, not {classes}")
+            raise ConfigError(f"head: sigmoid needs exactly two labels, got {classes}")
         self.sigmoid = head == "sigmoid"
         fusion = fusion or [1.0 / len(backbones)] * len(backbones)
         if len(fusion) != len(backbones) or min(fusion) <= 0:
@@ -149,7 +150,7 @@ class Ensemble(nn.Module):
         """Map float (B, 1, S, S) to (B, K, h, w), the branches' features concatenated.
 
         Raises:
-            RecipeError: the branches' maps differ in size, so their sum is not GAP-linear.
+            ConfigError: the branches' maps differ in size, so their sum is not GAP-linear.
         """
         maps = [branch.features(x) for branch in self._branches()]
         if len({tuple(m.shape[2:]) for m in maps}) > 1:
@@ -162,13 +163,13 @@ class Ensemble(nn.Module):
 
     @torch.no_grad()
     def check_maps(self, size: int) -> None:
-        """Raise RecipeError unless the branches' maps are equally large on squares of `size`."""
+        """Raise ConfigError unless the branches' maps are equally large for images of `size`."""
         before = self.training
         self.eval().features(torch.zeros(1, 1, size, size))
         self.train(before)
 
     def head(self) -> tuple[Tensor, Tensor]:
-        """W (C, K) and b (C,) of the one linear head the fused branches amount to."""
+        """W (C, K) and b (C,) of the single linear head that equals the fused branches."""
         weights = self.fusion()
         pairs = list(zip(weights, self._branches(), strict=True))
         weight = torch.cat([w * branch.head.weight for w, branch in pairs], 1)
@@ -179,10 +180,10 @@ class Ensemble(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """uint8 (B, 1, S, S) -> fused logits (B, C); dropout acts in training."""
-        return self.answers(images)[0]
+        return self.all_logits(images)[0]
 
-    def answers(self, images: Tensor) -> Tensor:
-        """uint8 (B, 1, S, S) -> (1 + branches, B, C): the fused logits, then each branch's own."""
+    def all_logits(self, images: Tensor) -> Tensor:
+        """uint8 (B, 1, S, S) -> (1 + branches, B, C): the fused logits, then each branch's."""
         x = normalise(images)
         own = torch.stack([branch(x) for branch in self._branches()])  # (branches, B, C or 1)
         fused = (self.fusion()[:, None, None] * own).sum(0, keepdim=True)
@@ -198,10 +199,10 @@ class Ensemble(nn.Module):
 
 
 def build(recipe: Recipe) -> Ensemble:
-    """The network that a recipe trains, with random weights.
+    """Build the network of a recipe, with random weights.
 
     Raises:
-        RecipeError: an unknown backbone.
+        ConfigError: an unknown backbone.
     """
     return Ensemble(
         recipe.backbones, len(recipe.labels), recipe.fusion, recipe.dropout, recipe.head

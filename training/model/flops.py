@@ -1,4 +1,4 @@
-"""What a network costs to run: multiply-accumulates and parameters."""
+"""Multiply-accumulates (half the FLOPs) and parameters of a network."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from orthoedge.training.model.ensemble import Ensemble
 
 @torch.inference_mode()
 def count_macs(network: Ensemble, size: int) -> tuple[int, int]:
-    """Multiply-accumulates of one image, and parameters.
+    """Count the multiply-accumulates for one image, and the parameters.
 
-    Convolutions and matrix products are counted, as papers do; sums, activations and normalization
-    are not.
+    As in papers, convolutions and matrix products count; sums, activations and normalization do
+    not.
 
     Args:
-        network: any mode; left as it is.
+        network: in any mode; not changed.
         size: side S of its input, in pixels.
     """
     probe = copy.deepcopy(network).eval().cpu()

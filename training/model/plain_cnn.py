@@ -1,8 +1,8 @@
-"""A small plain convolutional network, for the studies that trained one of their own.
+"""A small plain convolutional network, like those that many published studies trained.
 
 Five stages of one 3×3 convolution, batch normalization, ReLU and 2×2 max pooling: the pattern of
 VGG (Simonyan and Zisserman, ICLR 2015) with batch normalization (Ioffe and Szegedy, ICML 2015). The
-dense layers that such studies put behind it are replaced by global average pooling and one linear
+dense layers of such studies are replaced by global average pooling and one linear
 layer (Lin et al., ICLR 2014), which is what the closed-form map needs.
 """
 
@@ -52,7 +52,7 @@ class PlainCNN(nn.Module):
 
 
 def is_plain_cnn(name: str) -> bool:
-    """Whether a backbone's name asks for this network and not for one of timm's."""
+    """Return whether a backbone's name means this network and not one of timm's."""
     return name.startswith("plain_cnn")
 
 
@@ -60,9 +60,9 @@ def plain_cnn(name: str) -> PlainCNN:
     """Build `plain_cnn_W`.
 
     Raises:
-        RecipeError: W is missing or out of range.
+        ConfigError: W is missing or out of range.
     """
-    found = _NAME.fullmatch(name)
-    if not found or not 1 <= int(found[1]) <= _WIDEST:
+    match = _NAME.fullmatch(name)
+    if not match or not 1 <= int(match[1]) <= _WIDEST:
         raise ConfigError(f"backbone: expected plain_cnn_W with W from 1 to {_WIDEST}, got {name}")
-    return PlainCNN(int(found[1]))
+    return PlainCNN(int(match[1]))

@@ -1,4 +1,4 @@
-"""Starting weights from a safetensors file: another run's, or a timm backbone's. No pickles."""
+"""Starting weights from a safetensors file: another run's, or a timm backbone's. Never pickles."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from orthoedge.training.model.ensemble import Ensemble
 
 
 class WeightsReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a weights file gave to a network."""
+    """Which tensors of a weights file a network took."""
 
     file: str
     """Name of the file."""
@@ -29,9 +29,9 @@ class WeightsReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     wanted: int
     """Tensors of what `into` names; those not loaded are listed in `missed`."""
     missed: tuple[str, ...]
-    """Tensors of the network, or of that backbone's branch, that the file does not give."""
+    """Tensors of the network, or of that backbone's branch, that are not in the file."""
     unused: tuple[str, ...]
-    """Tensors of the file that the network has no place for, or another shape."""
+    """Tensors of the file that the network does not have, or has in a different shape."""
 
     def line(self) -> str:
         """Return one line for the log."""
@@ -48,10 +48,10 @@ def _some(names: tuple[str, ...]) -> str:
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, Tensor], str]:
-    """Tensors of a safetensors file, and its SHA-256.
+    """Read the tensors of a safetensors file, and its SHA-256.
 
     Raises:
-        DataError: not readable, or another format; a pickle is never opened.
+        DataError: not readable, or not safetensors; a pickle is never opened.
     """
     try:
         data = path.read_bytes()
@@ -68,11 +68,11 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], str]:
 
 
 def load_weights(network: Ensemble, path: Path) -> WeightsReport:
-    """Load what fits: a run's model.safetensors, or the timm state of one of the backbones.
+    """Load the tensors that fit from a run's model.safetensors or a backbone's timm state.
 
-    A file of a single branch goes into the branch of the network that it fits best. A first
-    convolution for three equal channels is summed to one, which leaves its answer on grey images
-    as it was. A tensor fits if name and shape agree.
+    A file of a single branch goes into the branch that it fits best. A first convolution for three
+    channels is summed to one, which gives the same output on grey images. A tensor fits if its name
+    and shape agree.
 
     Raises:
         DataError: not a safetensors file, or nothing in it fits.
@@ -86,7 +86,7 @@ def load_weights(network: Ensemble, path: Path) -> WeightsReport:
         inner = "" if held else "backbone."
         if not held:  # timm's ConvNeXt normalizes behind the pooling, ours before it
             tensors = {n.replace("head.norm.", "norm_pre."): t for n, t in tensors.items()}
-        if held:  # of a run with one branch; its fusion is 1 and says nothing here
+        if held:  # of a run with one branch, whose fusion weight is 1 and is not needed
             start = f"branches.{held.pop()}."
             tensors = {n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)}
         fits = [len(_fitting(tensors, own, _branch(i) + inner)) for i in range(len(network.names))]
@@ -130,5 +130,5 @@ def _fitting(tensors: dict[str, Tensor], own: dict[str, Tensor], prefix: str) ->
 
 
 def model_bytes(network: torch.nn.Module) -> bytes:
-    """The network's state as safetensors."""
+    """Serialise the network's state as safetensors."""
     return save({name: t.detach().cpu().contiguous() for name, t in network.state_dict().items()})

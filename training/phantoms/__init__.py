@@ -1,1 +1,1 @@
-"""Phantom radiographs: rendered, labelled images with the lesion marked."""
+"""Phantoms: rendered radiographs of bones with fractures and tumours, for tests and examples."""

@@ -1,4 +1,4 @@
-"""The body parts: which bones and soft tissue a radiograph of each one shows.
+"""Body parts: the bones and soft tissue that a radiograph of each one shows.
 
 Distances are fractions of the image side at scale 1; y points distally (down).
 """
@@ -31,7 +31,7 @@ class Anatomy:
 
 
 def _j(rng: np.random.Generator, value: float, spread: float = 0.08) -> float:
-    """The value with a person-to-person variation."""
+    """Vary a value from person to person."""
     return float(value * (1 + spread * rng.uniform(-1, 1)))
 
 

@@ -1,4 +1,4 @@
-"""Benign tumours: well-defined, rimmed, or grown on the bone; the margin tells."""
+"""Benign tumours: well-defined, rimmed, or grown on the bone; recognised by their margin."""
 
 from __future__ import annotations
 
@@ -6,12 +6,7 @@ import cv2
 import numpy as np
 
 from orthoedge.training.phantoms.bones import F32, Strip, f32
-from orthoedge.training.phantoms.lesion_site import (
-    Site,
-    edges,
-    grid,
-    noise_over,
-)
+from orthoedge.training.phantoms.lesion_site import Site, edges, grid, noise_over
 
 
 def _lobes(
@@ -49,7 +44,7 @@ def _swell(strip: Strip, site: Site, ry: float, amount: float, side: float) -> N
 def _bite(
     strip: Strip, s: F32, radius: float, depth: float, rim: float, rim_width: float, edge: float
 ) -> None:
-    """Take bone out where s < 1 and lay a sclerotic rim of `rim` on the outline."""
+    """Remove bone where s < 1 and lay a sclerotic rim of `rim` on the outline."""
     inside = np.clip((1 - s) * np.float32(radius / edge) + 0.5, 0, 1)
     bowl = inside * (0.62 + 0.38 * np.sqrt(np.clip(1 - s * s, 0, 1)))
     level = cv2.blur(strip.bone, (9, 9))

@@ -108,12 +108,12 @@ class Strip:
     wall: float
 
     def row(self, t: float) -> float:
-        """The row of the relative position t = 0 .. 1 along the axis."""
+        """Row of the relative position t = 0 .. 1 along the axis."""
         return self.row0 + t * self.length
 
 
 def f32(array: npt.ArrayLike) -> F32:
-    """The array as float32, without a copy where it already is."""
+    """Convert to float32, without a copy if it already is."""
     return np.asarray(array, dtype=np.float32)
 
 
@@ -171,7 +171,7 @@ def capsule_chord(
 
 
 def _patch(texture: F32, rows: int, columns: int, right: int, down: int) -> F32:
-    """A (rows, columns) piece of a raster that is repeated where it ends."""
+    """Cut a (rows, columns) piece out of a raster that repeats periodically."""
     short = max(0, down + rows - texture.shape[0]), max(0, right + columns - texture.shape[1])
     if any(short):
         texture = f32(cv2.copyMakeBorder(texture, 0, short[0], 0, short[1], cv2.BORDER_WRAP))

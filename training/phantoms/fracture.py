@@ -5,20 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from orthoedge.training.phantoms.bones import (
-    F32,
-    F64,
-    Strip,
-    f32,
-    noise_field,
-)
-from orthoedge.training.phantoms.lesion_site import (
-    Piece,
-    Site,
-    edges,
-    grid,
-    still,
-)
+from orthoedge.training.phantoms.bones import F32, F64, Strip, f32, noise_field
+from orthoedge.training.phantoms.lesion_site import Piece, Site, edges, grid, still
 
 
 def _curve(
@@ -68,7 +56,7 @@ def fracture(kind: str, strip: Strip, site: Site, rng: np.random.Generator) -> l
         step = site.half * rng.uniform(0.3, 0.9)
         gap = unit * rng.uniform(1.5, 5.0)
         degrees = rng.uniform(4.0, 16.0)
-        if rng.random() < 0.15:  # shortened: the ends ride over each other
+        if rng.random() < 0.15:  # shortened: the ends overlap
             step, gap = site.half * rng.uniform(1.2, 1.8), -site.half * rng.uniform(0.2, 0.6)
     else:
         step = site.half * rng.uniform(0.1, 0.3)
@@ -89,7 +77,7 @@ def fracture(kind: str, strip: Strip, site: Site, rng: np.random.Generator) -> l
     reach = np.float32(max(2.8 * unit, abs(gap) * 0.7))
     near = np.minimum(np.abs(y - front + spread), np.abs(y - back + spread)) < reach
     low = np.minimum(np.abs(y - front - spread), np.abs(y - back - spread)) < reach
-    # The piece with the shorter way to its end is the one that moves.
+    # The piece with the nearer end moves.
     at = (site.row - strip.row0) / strip.length
     moved = _rotation(degrees, middle, site.row, side * step, (gap if at >= 0.5 else -gap) * 1.0)
     top_move, bottom_move = (still(), moved) if at >= 0.5 else (moved, still())
@@ -100,15 +88,15 @@ def fracture(kind: str, strip: Strip, site: Site, rng: np.random.Generator) -> l
     if kind == "comminuted":
         rest = np.clip(1 - upper - lower, 0, 1)
         owner = np.zeros(strip.bone.shape, dtype=np.int32)
-        seeds = int(rng.integers(2, 5))
+        fragments = int(rng.integers(2, 5))
         best = np.full(strip.bone.shape, 1e9, dtype=np.float32)
-        for i in range(seeds):
+        for i in range(fragments):
             cx = middle + site.half * rng.uniform(-0.9, 0.9)
             cy = site.row + spread * rng.uniform(-0.8, 0.8)
             distance = (x - cx) ** 2 + (y - cy) ** 2
             owner[distance < best] = i
             np.minimum(best, distance, out=best)
-        for i in range(seeds):
+        for i in range(fragments):
             part = rest * (owner == i)
             away = rng.uniform(-0.3, 0.3) * site.half + 0.5 * side * step
             turn = _rotation(rng.uniform(-16, 16), middle, site.row, away, gap * rng.uniform(0, 1))

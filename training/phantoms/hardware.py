@@ -1,4 +1,4 @@
-"""What is drawn over the anatomy: hardware, side markers and the collimated field."""
+"""Orthopaedic hardware, side markers and the collimated field, drawn over the anatomy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from orthoedge.training.phantoms.bones import F32
 from orthoedge.training.phantoms.scene import Scene
 
 
-def metal(scene: Scene, size: int) -> F32 | None:
+def render_hardware(scene: Scene, size: int) -> F32 | None:
     """Hardware and marker as an opaque path, float32 (size, size), 0 .. 1; None without any."""
     if scene.hardware is None and scene.marker is None:
         return None
@@ -80,7 +80,7 @@ def metal(scene: Scene, size: int) -> F32 | None:
 
 
 def field_mask(scene: Scene, size: int) -> npt.NDArray[np.uint8] | None:
-    """255 inside the collimated field, uint8 (size, size); None where nothing is collimated."""
+    """Mask with 255 inside the collimated field, uint8 (size, size); None without collimation."""
     cx, cy, hw, hh, tilt = scene.field
     if hw > 0.6:
         return None

@@ -1,4 +1,4 @@
-"""Where a lesion sits in a straightened bone, and the pieces it leaves."""
+"""The site of a lesion in a straightened bone, and the pieces of that bone."""
 
 from __future__ import annotations
 
@@ -6,12 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from orthoedge.training.phantoms.bones import (
-    F32,
-    F64,
-    Strip,
-    noise_field,
-)
+from orthoedge.training.phantoms.bones import F32, F64, Strip, noise_field
 
 
 @dataclass
@@ -29,9 +24,9 @@ class Piece:
 
 @dataclass(frozen=True)
 class Site:
-    """Where a lesion sits in its strip, in pixels: row, half-width of the bone there, scale.
+    """Site of a lesion in its strip, in pixels: row, half-width of the bone there, scale.
 
-    `unit` is one pixel of a 256-pixel image, so that a lesion looks the same at every size.
+    `unit` is one pixel of a 256-pixel image, so that a lesion has the same form at every size.
     """
 
     row: float
@@ -41,7 +36,7 @@ class Site:
 
 
 def still() -> F64:
-    """The identity as an affine map, float64 (2, 3)."""
+    """Identity as an affine map, float64 (2, 3)."""
     return np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
 
 

@@ -1,4 +1,4 @@
-"""Pathology: what a fracture or a tumour does to a straightened bone.
+"""Pathology: the effect of a fracture or a tumour on a straightened bone.
 
 All lesions take their chances from the generator they are given, so the pathology of an
 image is independent of everything else in it.

@@ -6,12 +6,7 @@ import cv2
 import numpy as np
 
 from orthoedge.training.phantoms.bones import F32, Strip, f32
-from orthoedge.training.phantoms.lesion_site import (
-    Site,
-    edges,
-    grid,
-    noise_over,
-)
+from orthoedge.training.phantoms.lesion_site import Site, edges, grid, noise_over
 
 
 def malignant(kind: str, strip: Strip, site: Site, rng: np.random.Generator) -> F32:

@@ -27,15 +27,8 @@ import numpy.typing as npt
 from orthoedge.runtime.atomic_files import write_atomic
 from orthoedge.training.phantoms import lesions
 from orthoedge.training.phantoms import scene as scenes
-from orthoedge.training.phantoms.bones import (
-    F32,
-    carve,
-    f32,
-    lay,
-    noise_field,
-    soft_tissue,
-)
-from orthoedge.training.phantoms.hardware import field_mask, metal
+from orthoedge.training.phantoms.bones import F32, carve, f32, lay, noise_field, soft_tissue
+from orthoedge.training.phantoms.hardware import field_mask, render_hardware
 from orthoedge.training.phantoms.lesion_site import Site
 
 LABELS = ("fracture", "non-affected", "tumor-benign", "tumor-malignant")
@@ -96,7 +89,7 @@ def render(seed: int, index: int, size: int = 256) -> Phantom:
                 lay(piece.mask, move, mask)
         lay(strip.soft, strip.to_image, mass)
 
-    opaque, field = metal(scene, size), field_mask(scene, size)
+    opaque, field = render_hardware(scene, size), field_mask(scene, size)
     image = _expose(scene, rng, bone, mass, opaque, field)
     marked = lesions.swatch(mask, unit, kind)
     if field is not None:
@@ -114,7 +107,7 @@ def _expose(
     opaque: F32 | None,
     field: npt.NDArray[np.uint8] | None,
 ) -> npt.NDArray[np.uint8]:
-    """Path lengths in pixels, each (H, W), to the 8-bit display image."""
+    """Convert path lengths in pixels, each (H, W), to the 8-bit display image."""
     anatomy, size = scene.anatomy, len(bone)
     unit = size / 256
     # Harder beams flatten bone more than soft tissue.
@@ -131,8 +124,8 @@ def _expose(
     small = cv2.resize(light, (32, 32), interpolation=cv2.INTER_AREA)
     small = cv2.GaussianBlur(small, (0, 0), 5)
     light += np.float32(scene.scatter) * f32(cv2.resize(small, (size, size)))
-    # Quanta are many, so the Poisson law is normal with variance equal to the mean. The
-    # dose is per pixel of a 256 image; smaller images average more of them.
+    # With many quanta the Poisson law is normal, with variance equal to the mean. The dose is
+    # per pixel of a 256-pixel image; pixels of smaller images average several of those.
     quanta = np.float32(scene.dose / unit**2)
     grain = rng.standard_normal(light.shape, dtype=np.float32)
     light += np.sqrt(light / quanta) * grain
@@ -193,7 +186,7 @@ def _save(path: Path, image: npt.NDArray[np.uint8]) -> None:
 
 
 def _single_thread() -> None:
-    # One process per core already; OpenCV's own threads would fight over them.
+    # There is one process per core already; OpenCV's own threads would compete with them.
     cv2.setNumThreads(1)
 
 
@@ -211,7 +204,7 @@ def write_phantoms(
     and at once, so a folder that has one is complete. `progress` is called with the number
     of images done.
     """
-    (out / "index.csv").unlink(missing_ok=True)  # an old one would vouch for new images
+    (out / "index.csv").unlink(missing_ok=True)  # an old index must not list new images
     (out / "images").mkdir(parents=True, exist_ok=True)
     (out / "masks").mkdir(parents=True, exist_ok=True)
     work = partial(_write_one, out=out, seed=seed, size=size)

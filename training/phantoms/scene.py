@@ -1,7 +1,7 @@
-"""Everything in a phantom radiograph that has nothing to do with its class.
+"""The parts of a phantom radiograph that do not depend on its class.
 
 `stage` draws body part, pose, exposure, noise, collimation, marker, hardware and harmless
-look-alikes from the nuisance stream alone: it never sees the label. It also draws where a
+mimics from the nuisance stream alone: it never sees the label. It also draws where a
 lesion would sit, in healthy images too, so that framing cannot tell the classes apart.
 """
 
@@ -14,17 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from orthoedge.training.phantoms.anatomy import PARTS, Anatomy
-from orthoedge.training.phantoms.bones import (
-    F32,
-    Pose,
-    Real,
-    Strip,
-    f32,
-    noise_field,
-)
+from orthoedge.training.phantoms.bones import F32, Pose, Real, Strip, f32, noise_field
 
 HARDWARE = ("plate", "screw", "wire", "ring", "staples")
-# Free space around the lesion's place, in image sides: no hardware, marker or field edge.
+# Free space around the lesion, in image sides: no hardware, marker or field edge.
 CLEAR = 0.2
 
 
@@ -62,7 +55,7 @@ class Scene:
 def _pose(
     rng: np.random.Generator, anatomy: Anatomy, at: npt.NDArray[np.float64]
 ) -> tuple[Pose, tuple[float, float]]:
-    """A pose that brings the anatomical point `at` near the centre of the field."""
+    """Draw a pose that brings the anatomical point `at` near the centre of the field."""
     degrees = rng.normal(0, 9)
     if rng.random() < 0.12:
         degrees += rng.choice((-90, 90))
@@ -83,7 +76,7 @@ def _marker_spot(
     rng: np.random.Generator, anatomy: Anatomy, pose: Pose, target: tuple[float, float],
     reach: float,
 ) -> tuple[float, float]:  # fmt: skip
-    """The best of 10 random places for a marker: off the bones and clear of the target."""
+    """Choose the best of 10 random marker positions: off the bones and clear of the target."""
     best, best_score = (0.0, 0.0), -9.0
     ends = [(pose(bone.p0), pose(bone.p1), bone.mid) for bone in anatomy.bones]
     for _ in range(10):
@@ -102,7 +95,7 @@ def _marker_spot(
 def _hardware(
     rng: np.random.Generator, anatomy: Anatomy, pose: Pose, target: tuple[float, float]
 ) -> tuple[str, float, float, float, float] | None:
-    """Kind, x, y, angle and length of a metal object on a bone, clear of the target."""
+    """Kind, x, y, angle and length of a hardware object on a bone, clear of the target."""
     kind = str(rng.choice(HARDWARE))
     for _ in range(16):
         bone = anatomy.bones[int(rng.integers(len(anatomy.bones)))]
@@ -125,11 +118,11 @@ def _hardware(
 
 
 def stage(seed: int, index: int) -> tuple[Scene, np.random.Generator]:
-    """Draw the scene of image `index` and hand back its stream for the rasters of noise."""
+    """Draw the scene of image `index` and return its random stream for the noise."""
     rng = np.random.default_rng([seed, index, 0])
     anatomy = PARTS[int(rng.integers(len(PARTS)))](rng)
     hosts = [i for i, bone in enumerate(anatomy.bones) if bone.host]
-    # Wide bones fill more of a film, and more of the lesions that are seen sit in them.
+    # Wide bones fill more of a film and have more of the visible lesions.
     weights = np.array([anatomy.bones[i].mid for i in hosts]) ** 2.0
     host = int(rng.choice(hosts, p=weights / weights.sum()))
     bone = anatomy.bones[host]
@@ -155,7 +148,7 @@ def stage(seed: int, index: int) -> tuple[Scene, np.random.Generator]:
         mx, my = _marker_spot(rng, anatomy, pose, target, 0.34 if field[2] < 0.6 else 0.44)
         marker = (text, mx, my, int(rng.choice((0, 0, 0, 1, 3))), float(rng.uniform(0.05, 0.085)),
                   bool(rng.random() < 0.35))  # fmt: skip
-    metal = _hardware(rng, anatomy, pose, target) if rng.random() < 0.22 else None
+    hardware = _hardware(rng, anatomy, pose, target) if rng.random() < 0.22 else None
     fold = None
     if rng.random() < 0.3:
         fold = (float(rng.uniform(-0.3, 0.3)), float(rng.uniform(-0.6, 0.6)),
@@ -177,7 +170,7 @@ def stage(seed: int, index: int) -> tuple[Scene, np.random.Generator]:
         window=(float(rng.uniform(-0.16, 0.2)), float(rng.uniform(-0.18, 0.3))),
         gamma=float(np.exp(rng.uniform(-0.5, 0.5))),
         marker=marker,
-        hardware=metal,
+        hardware=hardware,
         paediatric=bool(rng.random() < 0.25),
         porosity=float(rng.uniform(0.68, 1.2)),
         fold=fold,

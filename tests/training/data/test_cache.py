@@ -27,14 +27,14 @@ BOX = (0.25, 0.25, 0.5, 0.75)
 @pytest.fixture
 def records(tmp_path: Path) -> list[ImageRecord]:
     rng = np.random.default_rng(0)
-    found = []
+    records = []
     for i in range(6):
         path = tmp_path / "set" / f"{i}.png"
         path.parent.mkdir(exist_ok=True)
         noise = rng.uniform(20, 170, (100 - 5 * i, 60 + 20 * i)).astype(np.float32)
         cv2.imwrite(str(path), cv2.GaussianBlur(noise, (0, 0), 3).astype(np.uint8))
-        found.append(ImageRecord(path, "ab"[i % 2], str(i), (BOX,) if i % 2 else ()))
-    return found
+        records.append(ImageRecord(path, "ab"[i % 2], str(i), (BOX,) if i % 2 else ()))
+    return records
 
 
 def read(
@@ -105,22 +105,22 @@ def test_a_damaged_cache_is_made_anew_and_said(records, tmp_path, damage, capsys
     file.write_bytes(content + b"1" if damage == "longer" else changed.get(damage, content))
     capsys.readouterr()
     assert read(records, folder).images.tobytes() == whole
-    assert f"{file}: damaged, made anew" in capsys.readouterr().err
+    assert f"{file}: damaged; rebuilding it" in capsys.readouterr().err
     read(records, folder)
     assert capsys.readouterr().err == ""
 
 
-def test_a_disk_that_fills_while_caching_is_told_and_nothing_half_written_remains(
+def test_a_disk_that_fills_while_caching_is_reported_and_nothing_half_written_remains(
     records, tmp_path, small_files
 ):
     folder = tmp_path / "cache"
-    told = r"the disk is full: 6 preprocessed images need 0\.0 MB, \d+\.\d MB are free; --cache DIR"
-    with small_files(20_000), pytest.raises(DataError, match=told):
+    full = r"the disk is full: 6 preprocessed images need 0\.0 MB, \d+\.\d MB are free; --cache DIR"
+    with small_files(20_000), pytest.raises(DataError, match=full):
         read(records, folder)
     assert list(folder.iterdir()) == []
 
 
-def test_a_disk_that_is_too_full_is_told_before_decoding(
+def test_a_disk_that_is_too_full_is_reported_before_decoding(
     records, tmp_path, monkeypatch, no_decoding
 ):
     usage = shutil.disk_usage(tmp_path)._replace(free=1_000)
@@ -131,9 +131,11 @@ def test_a_disk_that_is_too_full_is_told_before_decoding(
     assert list((tmp_path / "cache").iterdir()) == []
 
 
-def test_a_folder_that_cannot_be_made_is_told(records, tmp_path):
+def test_a_folder_that_cannot_be_made_is_reported(records, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match="no cache can be kept: Not a directory; --cache DIR"):
+    with pytest.raises(
+        DataError, match="the cache cannot be written: Not a directory; --cache DIR"
+    ):
         read(records, tmp_path / "file" / "cache")
 
 

@@ -13,12 +13,7 @@ from orthoedge.runtime.errors import DataError, InputError
 from orthoedge.runtime.image_io.reader import read_image
 from orthoedge.runtime.preprocess import LetterboxTransform, Preprocess
 from orthoedge.training.data.dataset import RadiographDataset
-from orthoedge.training.data.index import (
-    ImageRecord,
-    check_labels,
-    list_sha256,
-    read_index,
-)
+from orthoedge.training.data.index import ImageRecord, check_labels, list_sha256, read_index
 from orthoedge.training.data.loader import class_weights, draw
 from orthoedge.training.recipe_file import load_recipe
 
@@ -60,7 +55,7 @@ def test_a_folder_per_class_is_an_index_too(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("header", "row", "told"),
+    ("header", "row", "message"),
     [
         ("path,class", "a.png,x", "line 1: column label is missing"),
         ("path,label", "b.png,x", "line 2, column path: no file"),
@@ -76,11 +71,11 @@ def test_a_folder_per_class_is_an_index_too(tmp_path):
         ("path,label", "", "lists no image"),
     ],
 )
-def test_a_bad_index_is_refused_with_file_line_and_column(tmp_path, header, row, told):
+def test_a_bad_index_is_refused_with_file_line_and_column(tmp_path, header, row, message):
     _image(tmp_path / "a.png")
     with pytest.raises(DataError) as caught:
         read_index(_index(tmp_path, header, row))
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert "index.csv" in str(caught.value)
 
 
@@ -187,9 +182,9 @@ def test_a_mark_in_its_box_is_in_the_mapped_box_of_the_square(tmp_path):
     data = RadiographDataset([record], ("a",), plain, progress=False)
     assert points_at(data.images[0].astype(float), data.boxes[0])
     x0, y0, x1, y1 = np.array(data.boxes[0][0]) * 128
-    found = np.argwhere(data.images[0] > 120)
-    assert found.min(0) == pytest.approx((y0, x0), abs=1)  # a pixel of the resized image
-    assert found.max(0) + 1 == pytest.approx((y1, x1), abs=1)
+    bright = np.argwhere(data.images[0] > 120)
+    assert bright.min(0) == pytest.approx((y0, x0), abs=1)  # a pixel of the resized image
+    assert bright.max(0) + 1 == pytest.approx((y1, x1), abs=1)
 
 
 def test_a_lists_identity_is_its_content_not_its_place_or_order(tmp_path):

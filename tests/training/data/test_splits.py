@@ -69,13 +69,12 @@ def test_no_patient_is_in_two_splits_and_no_image_is_lost(rows, seed, by):
     _check(splits, records)
     if by == "site":
         assert not {s.site for s in splits.test} & {s.site for s in splits.train + splits.val}
-    assert (
-        split_records(records[::-1], settings) == splits
-    )  # the order of the index does not matter
+    # The order of the index does not matter.
+    assert split_records(records[::-1], settings) == splits
 
 
 @given(_SETS, st.integers(0, 5), st.integers(2, 5), st.sampled_from(["patient", "site"]))
-def test_each_study_is_tested_in_exactly_one_fold(rows, seed, folds, by):
+def test_each_image_is_tested_in_exactly_one_fold(rows, seed, folds, by):
     records = _records(rows)
     settings = _settings(by, seed, folds=folds)
     try:

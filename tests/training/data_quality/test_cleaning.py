@@ -1,4 +1,4 @@
-"""Cleaning: each planted fault is found and named, and nothing else is lost."""
+"""Cleaning: each planted fault is detected and named, and nothing else is lost."""
 
 import csv
 import re
@@ -13,14 +13,9 @@ from orthoedge.runtime.preprocess import STANDARD
 from orthoedge.training.data.dataset import RadiographDataset
 from orthoedge.training.data.index import ImageRecord, read_index, write_index
 from orthoedge.training.data.splits import Splits
-from orthoedge.training.data_quality.acceptance import Limits, examine
+from orthoedge.training.data_quality.acceptance import AcceptanceLimits, check_radiograph
 from orthoedge.training.data_quality.cleaning import clean
-from orthoedge.training.data_quality.contact_sheet import (
-    KEPT,
-    REMOVED,
-    Tile,
-    write_sheet,
-)
+from orthoedge.training.data_quality.contact_sheet import KEPT, REMOVED, Tile, write_sheet
 from orthoedge.training.data_quality.leakage import check_leaks
 from orthoedge.training.phantoms.render import write_phantoms
 
@@ -300,8 +295,8 @@ def test_a_class_that_is_lost_is_said(originals, tmp_path):
 
 def test_the_intake_and_the_limits_agree_on_a_grey_file(originals):
     path = read_index(originals)[0].path
-    pixels, flaw = examine(path.read_bytes(), Limits())
-    assert flaw is None
+    pixels, rejection = check_radiograph(path.read_bytes(), AcceptanceLimits())
+    assert rejection is None
     assert np.array_equal(pixels, cv2.imread(str(path), cv2.IMREAD_GRAYSCALE))
 
 

@@ -1,4 +1,4 @@
-"""Duplicates: the same picture is found in every position, two pictures are not confused."""
+"""Duplicates: the same picture is recognised in every position, two pictures are not confused."""
 
 import hashlib
 import subprocess
@@ -11,9 +11,9 @@ import pytest
 
 from orthoedge.runtime.errors import DataError
 from orthoedge.training.data_quality.duplicates import (
-    alike,
     file_digest,
-    looks,
+    find_duplicates,
+    fingerprint,
     stem_key,
 )
 from orthoedge.training.phantoms.render import write_phantoms
@@ -52,7 +52,7 @@ def images(tmp_path_factory):
 
 
 def test_two_phantoms_are_never_alike(images):
-    assert alike([looks(image) for image in images]) == []
+    assert find_duplicates([fingerprint(image) for image in images]) == []
 
 
 @pytest.mark.parametrize("kind", COPIES)
@@ -60,39 +60,43 @@ def test_a_copy_is_alike_and_nothing_else(images, kind):
     # One in ten may be missed: a burnt-out phantom loses detail where brightness clips.
     n = len(images)
     copies = [COPIES[kind](image) for image in images]
-    pairs = alike([looks(np.ascontiguousarray(image)) for image in (*images, *copies)])
+    pairs = find_duplicates(
+        [fingerprint(np.ascontiguousarray(image)) for image in (*images, *copies)]
+    )
     expected = {(k, k + n) for k in range(n)}
     assert set(pairs) <= expected
     assert len(pairs) >= 0.9 * n
 
 
 def test_pairs_come_in_order_over_several_blocks(monkeypatch, images):
-    prints = [looks(image) for image in (*images[:9], *images[:9])]
+    prints = [fingerprint(image) for image in (*images[:9], *images[:9])]
     monkeypatch.setattr("orthoedge.training.data_quality.duplicates._BLOCK", 2)
-    assert alike(prints) == [(k, k + 9) for k in range(9)]
+    assert find_duplicates(prints) == [(k, k + 9) for k in range(9)]
 
 
 def test_two_lists_are_compared_with_each_other_alone(monkeypatch, images):
-    one = [looks(image) for image in images[:7]]
+    one = [fingerprint(image) for image in images[:7]]
     # A mirror image, others, two that are alike, and a copy.
-    other = [looks(np.ascontiguousarray(images[k][:, ::-1])) for k in (4, 8, 9, 9)] + one[2:3]
+    other = [fingerprint(np.ascontiguousarray(images[k][:, ::-1])) for k in (4, 8, 9, 9)] + one[2:3]
     monkeypatch.setattr("orthoedge.training.data_quality.duplicates._BLOCK", 2)
-    assert alike(one, other) == [(2, 4), (4, 0)]
-    assert alike(one, []) == alike([], other) == []
+    assert find_duplicates(one, other) == [(2, 4), (4, 0)]
+    assert find_duplicates(one, []) == find_duplicates([], other) == []
 
 
 def test_a_copy_of_a_wide_radiograph_turned_is_found(images):
     wide = images[0][60:180]
-    assert alike([looks(wide), looks(np.ascontiguousarray(np.rot90(wide)))]) == [(0, 1)]
+    assert find_duplicates(
+        [fingerprint(wide), fingerprint(np.ascontiguousarray(np.rot90(wide)))]
+    ) == [(0, 1)]
 
 
 def test_constant_pictures_are_like_nothing(images):
     flat = np.full((64, 64), 7, np.uint8)
-    assert alike([looks(flat), looks(flat), looks(images[0])]) == []
+    assert find_duplicates([fingerprint(flat), fingerprint(flat), fingerprint(images[0])]) == []
 
 
 def test_none_or_one_picture_has_no_pair(images):
-    assert alike([]) == alike([looks(images[0])]) == []
+    assert find_duplicates([]) == find_duplicates([fingerprint(images[0])]) == []
 
 
 @pytest.mark.parametrize(

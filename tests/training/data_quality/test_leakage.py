@@ -96,12 +96,12 @@ KINDS = {
 def test_a_radiograph_in_two_parts_is_refused_by_file_and_part(
     parts, tmp_path, kind, first, second
 ):
-    plant, told = KINDS[kind]
+    plant, cause = KINDS[kind]
     planted = plant(getattr(parts, first)[1], tmp_path)
     with pytest.raises(DataError) as caught:
         check_leaks(_add(parts, second, planted))
     message = str(caught.value)
-    assert told in message
+    assert cause in message
     assert f"{getattr(parts, first)[1].path} ({first}) and {planted.path} ({second})" in message
     assert CURE in message
     assert "\n" not in message

@@ -1,4 +1,4 @@
-"""The shortcut audit: what is planted is found where it was planted, and noise is not."""
+"""The shortcut audit: what is planted is report where it was planted, and noise is not."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ PLANTED = {
 
 @pytest.mark.parametrize("family", PLANTED)
 def test_a_planted_shortcut_is_found_by_its_family(tmp_path, family):
-    found = audit(_set(tmp_path, PLANTED[family]), LABELS, 0)
-    assert found.warns
-    assert {family, TOGETHER} <= {f.family for f in found.found()}
-    (scored,) = (f for f in found.families if f.family == family)
+    report = audit(_set(tmp_path, PLANTED[family]), LABELS, 0)
+    assert report.warns
+    assert {family, TOGETHER} <= {f.family for f in report.shortcuts()}
+    (scored,) = (f for f in report.families if f.family == family)
     assert scored.balanced_accuracy > 0.95  # the two classes do not overlap
     assert scored.low <= scored.balanced_accuracy <= scored.high
 
@@ -64,10 +64,10 @@ def test_a_class_from_sources_of_its_own_is_found_and_said_in_plain_words(tmp_pa
         replace(s, source=f"{s.label} {i % 3}", site=f"site {i // 2 % 2}")
         for i, s in enumerate(_set(tmp_path))
     ]
-    found = audit(records, LABELS, 0)
-    assert [f.family for f in found.families][:2] == ["source", "site"]
-    assert [f.family for f in found.found()] == ["source", TOGETHER]
-    first, second = found.lines()
+    report = audit(records, LABELS, 0)
+    assert [f.family for f in report.families][:2] == ["source", "site"]
+    assert [f.family for f in report.shortcuts()] == ["source", TOGETHER]
+    first, second = report.lines()
     assert "source 100%, site " in first
     assert second.startswith("warning: source alone predicts the class with 100% (chance 50%)")
     assert second.endswith("accuracy on this set says little about diagnosis")
@@ -75,14 +75,14 @@ def test_a_class_from_sources_of_its_own_is_found_and_said_in_plain_words(tmp_pa
 
 def test_noise_is_no_shortcut_and_the_result_is_the_seeds_alone(tmp_path):
     records = _set(tmp_path)
-    found = audit(records, LABELS, 0)
-    assert [f.family for f in found.families] == ["size", "border", "exposure", TOGETHER]
-    assert not found.warns
-    assert found.warning == ""
-    assert len(found.lines()) == 1
-    assert found.images == len(records)
-    assert audit(records[::-1], LABELS, 0) == found
-    assert msgspec.json.decode(msgspec.json.encode(found), type=ShortcutAudit) == found
+    report = audit(records, LABELS, 0)
+    assert [f.family for f in report.families] == ["size", "border", "exposure", TOGETHER]
+    assert not report.warns
+    assert report.warning == ""
+    assert len(report.lines()) == 1
+    assert report.images == len(records)
+    assert audit(records[::-1], LABELS, 0) == report
+    assert msgspec.json.decode(msgspec.json.encode(report), type=ShortcutAudit) == report
 
 
 def test_what_tells_one_group_from_another_does_not_count(tmp_path):
@@ -108,16 +108,22 @@ def test_at_most_two_thousand_images_are_read_the_rare_class_whole(tmp_path, mon
     monkeypatch.setattr(
         "orthoedge.training.data_quality.shortcut_audit.shortcut_features", features
     )
-    found = audit([*rare, *(s for s in records if s.label == "well")], LABELS, 0)
-    assert found.images == len(read) == 40
+    report = audit([*rare, *(s for s in records if s.label == "well")], LABELS, 0)
+    assert report.images == len(read) == 40
     assert set(rare) < set(read)
 
 
 def test_real_radiographs_of_one_source_per_class_raise_the_warning(real_data):
     records = read_index(real_data / "fracture_small")
-    found = audit(records, ("fracture", "non-affected"), 0)
-    assert [f.family for f in found.found()] == ["source", "size", "border", "exposure", TOGETHER]
-    assert "source alone predicts the class with 100% (chance 50%)" in found.lines()[1]
+    report = audit(records, ("fracture", "non-affected"), 0)
+    assert [f.family for f in report.shortcuts()] == [
+        "source",
+        "size",
+        "border",
+        "exposure",
+        TOGETHER,
+    ]
+    assert "source alone predicts the class with 100% (chance 50%)" in report.lines()[1]
 
 
 def _row(family, score, low, high):
@@ -126,12 +132,12 @@ def _row(family, score, low, high):
 
 def test_the_table_and_the_picture_show_every_family(tmp_path):
     rows = (_row("size", 0.52, 0.45, 0.59), _row("border", 0.8, 0.7, 0.9))
-    found = ShortcutAudit(images=100, chance=0.5, margin=0.1, families=rows)
-    table = found.markdown()
+    report = ShortcutAudit(images=100, chance=0.5, margin=0.1, families=rows)
+    table = report.markdown()
     assert "| size | 0.520 | 0.450 to 0.590 | no |" in table
     assert "| border | 0.800 | 0.700 to 0.900 | yes |" in table
     assert "**Warning:** border alone predicts the class with 80% (chance 50%): accuracy" in table
-    write_shortcuts(tmp_path / "shortcuts.png", found)
+    write_shortcuts(tmp_path / "shortcuts.png", report)
     assert cv2.imread(str(tmp_path / "shortcuts.png")) is not None
 
 

@@ -1,4 +1,4 @@
-"""Annotations and tables that are damaged, absurd or marked are told in one line, or read."""
+"""Annotations and tables that are damaged, absurd or marked are reported in one line, or read."""
 
 import io
 import shutil
@@ -16,7 +16,7 @@ def reason_of(imported, name):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("{", "unreadable annotation: IMG000001.json: "),
         ('{"shapes": []}', "unreadable annotation: IMG000001.json: "),
@@ -39,12 +39,12 @@ def reason_of(imported, name):
     ],
     ids=["cut", "no size", "a point", "deep", "huge integer", "huge float"],
 )
-def test_an_annotation_that_cannot_be_read_costs_its_image_alone(btxrd, text, told):
+def test_an_annotation_that_cannot_be_read_costs_its_image_alone(btxrd, text, message):
     (btxrd / "Annotations" / "IMG000001.json").write_text(text)
     imported = import_dataset("btxrd", btxrd)
     assert len(imported.records) == 3
     reason = reason_of(imported, "IMG000001.jpeg")
-    assert reason.startswith(told)
+    assert reason.startswith(message)
     assert "\n" not in reason
 
 

@@ -89,7 +89,7 @@ def test_a_set_can_move_with_its_index_and_images_elsewhere_are_absolute(tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("record", "told"),
+    ("record", "message"),
     [
         (ImageRecord(Path("a.png"), "", "g"), "needs a label and a patient_id"),
         (ImageRecord(Path("a.png"), "x", ""), "needs a label and a patient_id"),
@@ -98,18 +98,18 @@ def test_a_set_can_move_with_its_index_and_images_elsewhere_are_absolute(tmp_pat
             ImageRecord(Path(os.fsdecode(b"a\xff.png")), "x", "g"),
             r"a\\udcff\.png': not valid UTF-8",
         ),
-        (None, "there is no image to list"),
+        (None, "no image to list"),
     ],
 )
-def test_an_index_that_could_not_be_read_back_is_not_written(tmp_path, record, told):
-    with pytest.raises(DataError, match=told):
+def test_an_index_that_could_not_be_read_back_is_not_written(tmp_path, record, message):
+    with pytest.raises(DataError, match=message):
         write_index(tmp_path / "index.csv", [record] if record else [])
     assert list(tmp_path.iterdir()) == []
 
 
 def files(folder):
-    found = [(path, path.stat()) for path in folder.rglob("*") if path.is_file()]
-    return {path: (known.st_size, known.st_mtime_ns, known.st_ino) for path, known in found}
+    files = [(path, path.stat()) for path in folder.rglob("*") if path.is_file()]
+    return {path: (known.st_size, known.st_mtime_ns, known.st_ino) for path, known in files}
 
 
 @pytest.mark.parametrize("name", ["btxrd", "fracatlas", "mura", "kaggle", "folders", "table"])

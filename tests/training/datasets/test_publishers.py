@@ -67,19 +67,19 @@ def test_btxrd_skips_what_contradicts_itself_and_says_why(btxrd):
     labelme(annotations / "IMG000007.json", ("rectangle", [[1, 1], [9, 9]]), width=100, height=80)
     imported = import_dataset("btxrd", btxrd)
     assert list(by_name(imported, btxrd)) == ["images/IMG000003.jpeg"]
-    told = reasons(imported, btxrd / "images")
-    assert told.pop("IMG000001.jpeg").startswith("not listed")
-    assert told.pop("IMG000002.jpeg").startswith("not listed")
-    assert told.pop("IMG003720.jpg").startswith("not listed")
-    assert told.pop("un.png") == "not listed: there is no row for it in dataset.xlsx"
-    assert told == {
+    skipped = reasons(imported, btxrd / "images")
+    assert skipped.pop("IMG000001.jpeg").startswith("not listed")
+    assert skipped.pop("IMG000002.jpeg").startswith("not listed")
+    assert skipped.pop("IMG003720.jpg").startswith("not listed")
+    assert skipped.pop("un.png") == "not listed: there is no row for it in dataset.xlsx"
+    assert skipped == {
         "IMG000004.jpeg": (
             "contradictory label: dataset.xlsx, line 3: tumor=1, benign=1, malignant=1"
         ),
         "IMG000005.jpeg": "contradictory label: no tumour, but IMG000005.json marks one",
         "IMG000006.jpeg": "box outside the image: [70, 1, 90, 9] in 80×100 pixels",
         "IMG000007.jpeg": (
-            "annotation of another size: made for 100×80, the image has 80×100 pixels"
+            "annotation of a different size: made for 100×80, the image has 80×100 pixels"
         ),
         "IMG000099.jpeg": "absent: dataset.xlsx, line 7, lists it, but there is no file",
     }
@@ -171,7 +171,7 @@ def test_fracatlas_skips_what_contradicts_itself_and_says_why(fracatlas):
         "IMG0000003.jpg": "contradictory label: dataset.csv, line 7: fractured=2",
         "Fractured/IMG0000019.jpg": "box outside the image: [20, 50, 110, 75] in 80×100 pixels",
         "Fractured/IMG0000025.jpg": (
-            "annotation of another size: made for 8×10, the image has 80×100 pixels"
+            "annotation of a different size: made for 8×10, the image has 80×100 pixels"
         ),
     }
 
@@ -294,12 +294,12 @@ def test_a_table_skips_bad_rows_and_keeps_the_rest(tmp_path):
         "g.png": ("y", "g.png", ""),
     }
     assert records["a.png"].boxes == ((0.1, 0.2, 0.5, 1),)
-    told = reasons(imported, tmp_path)
-    assert told["b.png"] == "no label: set.csv, line 3, column label: empty"
-    assert told["c.png"].startswith("bad box: set.csv, line 4, column boxes: expected [x0")
-    assert told["d.png"] == "listed again; its boxes were added"
-    assert told["e.png"] == "listed with several labels: x, y"
-    assert told["f.png"] == "absent: set.csv, line 9, lists it, but there is no file"
+    skipped = reasons(imported, tmp_path)
+    assert skipped["b.png"] == "no label: set.csv, line 3, column label: empty"
+    assert skipped["c.png"].startswith("bad box: set.csv, line 4, column boxes: expected [x0")
+    assert skipped["d.png"] == "listed again; its boxes were added"
+    assert skipped["e.png"] == "listed with several labels: x, y"
+    assert skipped["f.png"] == "absent: set.csv, line 9, lists it, but there is no file"
 
 
 def test_a_table_without_groups_keeps_augmented_copies_together(tmp_path):
@@ -311,7 +311,7 @@ def test_a_table_without_groups_keeps_augmented_copies_together(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("btxrd", r"no dataset\.xlsx in .*: is this BTXRD\?"),
         ("fracatlas", r"no dataset\.csv in .*: is this FracAtlas\?"),
@@ -323,8 +323,8 @@ def test_a_table_without_groups_keeps_augmented_copies_together(tmp_path):
         ("x", "data set 'x' is unknown; known are btxrd, fracatlas"),
     ],
 )
-def test_the_wrong_folder_or_name_is_one_clear_line(name, told, tmp_path):
-    with pytest.raises(DataError, match=told) as caught:
+def test_the_wrong_folder_or_name_is_one_clear_line(name, message, tmp_path):
+    with pytest.raises(DataError, match=message) as caught:
         import_dataset(name, tmp_path)
     assert "\n" not in str(caught.value)
 
@@ -353,15 +353,15 @@ def test_numbers_that_a_spreadsheet_keeps_as_fractions_or_text_are_the_same(btxr
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "message"),
     [
         ("MURA-v1.1/train/XR_ELBOW/patient1/study1_positive/", "expected a study's folder and 0"),
         ("MURA-v1.1/train/XR_ELBOW/patient1/study1_positive/,2", "expected a study's folder"),
     ],
 )
-def test_a_broken_list_of_labels_is_told_with_its_line(mura, line, told):
+def test_a_broken_list_of_labels_is_reported_with_its_line(mura, line, message):
     (mura / "train_labeled_studies.csv").write_text(line + "\n")
-    with pytest.raises(DataError, match=rf"train_labeled_studies\.csv, line 1: {told}"):
+    with pytest.raises(DataError, match=rf"train_labeled_studies\.csv, line 1: {message}"):
         import_dataset("mura", mura)
 
 

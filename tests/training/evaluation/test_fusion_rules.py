@@ -4,12 +4,7 @@ import torch
 
 from orthoedge.benchmarks.metrics import classification as measure
 from orthoedge.benchmarks.schema import Interval
-from orthoedge.training.evaluation.fusion_rules import (
-    LEARNED,
-    Fusion,
-    compare_fusions,
-    conclusion,
-)
+from orthoedge.training.evaluation.fusion_rules import LEARNED, Fusion, compare_fusions, conclusion
 from orthoedge.training.evaluation.predictions import Evaluation, evaluate
 from orthoedge.training.model.ensemble import Ensemble
 
@@ -36,9 +31,9 @@ def answered(branches, weights):
     return Evaluation(fused, branches, empty, empty, 0.0, 0.0, np.zeros((2, 2), int))
 
 
-def rows_of(judged, truth, start=(), names=("a", "b")):
+def rows_of(evaluation, truth, start=(), names=("a", "b")):
     groups = [str(i) for i in range(len(truth))]
-    rows = compare_fusions(judged, names, start, np.asarray(truth), groups, seed=0)
+    rows = compare_fusions(evaluation, names, start, np.asarray(truth), groups, seed=0)
     return {row.rule: row for row in rows}
 
 
@@ -47,32 +42,32 @@ def test_the_branches_own_logits_add_up_to_the_fused_ones(head, classes):
     torch.manual_seed(0)
     network = Ensemble(NAMES, classes, (0.4, 0.6), head=head)
     data = Images(5, classes)
-    judged = evaluate(network, data)
-    assert judged.branch_logits.shape == (2, 5, classes)
-    fused = np.tensordot(network.fusion().detach().numpy(), judged.branch_logits, 1)
+    evaluation = evaluate(network, data)
+    assert evaluation.branch_logits.shape == (2, 5, classes)
+    fused = np.tensordot(network.fusion().detach().numpy(), evaluation.branch_logits, 1)
     # float32 sums over some hundred features, in another order.
-    np.testing.assert_allclose(fused, judged.logits, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(fused, evaluation.logits, rtol=1e-4, atol=1e-5)
 
 
 def test_the_maps_are_those_of_the_true_and_of_the_predicted_class():
     torch.manual_seed(0)
     network = Ensemble(NAMES, 3)
     data = Images(5, 3)
-    judged = evaluate(network, data)
+    evaluation = evaluate(network, data)
     with torch.inference_mode():
         maps = network.explain(torch.from_numpy(data.images[:, None])).saliency_map.numpy()
     rows = np.arange(5)
-    np.testing.assert_array_equal(judged.saliency_map, maps[rows, data.labels])
-    np.testing.assert_array_equal(judged.predicted_map, maps[rows, judged.logits.argmax(1)])
+    np.testing.assert_array_equal(evaluation.saliency_map, maps[rows, data.labels])
+    np.testing.assert_array_equal(evaluation.predicted_map, maps[rows, evaluation.logits.argmax(1)])
 
 
 def test_the_learned_row_equals_the_evaluation_exactly():
     torch.manual_seed(1)
     data = Images(40, 3)
-    judged = evaluate(Ensemble(NAMES, 3), data)
-    row = rows_of(judged, data.labels)[LEARNED]
-    assert row.accuracy.value == judged.accuracy
-    assert row.macro_f1.value == measure.macro_f1(judged.confusion)
+    evaluation = evaluate(Ensemble(NAMES, 3), data)
+    row = rows_of(evaluation, data.labels)[LEARNED]
+    assert row.accuracy.value == evaluation.accuracy
+    assert row.macro_f1.value == measure.macro_f1(evaluation.confusion)
     assert row.accuracy_gain is None
     assert row.changed == 0
 
@@ -107,16 +102,16 @@ def test_one_branch_has_nothing_to_compare():
     assert rows_of(answered(np.zeros((1, 4, 2)), (1.0,)), [0, 1, 0, 1], names=("a",)) == {}
 
 
-def test_a_branch_that_learned_nothing_and_one_that_did_all_are_told_in_words():
+def test_a_branch_that_learned_nothing_and_one_that_did_all_are_reported_in_words():
     rng = np.random.default_rng(0)
     truth = rng.integers(0, 4, 400)
     knows = 6 * np.eye(4)[truth] + rng.normal(0, 1, (400, 4))
     guesses = rng.normal(0, 0.1, (400, 4))
     rows = rows_of(answered([guesses, knows], (0.4, 0.6)), truth)
-    told = conclusion(list(rows.values()), 400)
-    assert "Less accurate than the learned fusion: branch 1, a, alone (-7" in told
-    assert "The branch 2, b, alone, gives the fused answer on" in told
-    assert "It hardly matters" in told
+    sentence = conclusion(list(rows.values()), 400)
+    assert "Less accurate than the learned fusion: branch 1, a, alone (-7" in sentence
+    assert "The branch 2, b, alone, gives the fused prediction on" in sentence
+    assert "It hardly matters" in sentence
     gain = rows["branch 1, a, alone"].accuracy_gain
     assert gain.high < 0
     # The pairs are kept: the difference is known better than the guessing branch's own accuracy
@@ -143,6 +138,6 @@ def fusion(rule, low, high):
     ],
 )
 def test_the_words_follow_from_the_intervals(low, high, expected, absent):
-    told = conclusion([fusion("average", low, high)], images=100)
-    assert expected in told
-    assert absent not in told
+    sentence = conclusion([fusion("average", low, high)], images=100)
+    assert expected in sentence
+    assert absent not in sentence

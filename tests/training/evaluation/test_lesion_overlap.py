@@ -54,8 +54,8 @@ def test_a_mask_that_is_enlarged_lies_within_a_pixel_of_its_box():
     by_mask = cover_of_mask(mask, placement, 512)
     (x0, y0, x1, y1) = boxes_in_input([box], pixels.shape, placement, 512)[0]
     rows, columns = np.nonzero(by_mask)
-    found = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
-    np.testing.assert_allclose(found, np.array([x0, y0, x1, y1]) * 512, atol=1)
+    bounds = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+    np.testing.assert_allclose(bounds, np.array([x0, y0, x1, y1]) * 512, atol=1)
 
 
 def test_the_part_of_a_mask_outside_of_the_field_is_lost():

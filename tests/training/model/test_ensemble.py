@@ -217,9 +217,9 @@ def test_branches_with_maps_of_two_sizes_and_unknown_names_are_refused():
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [("vit_tiny_patch16_224", "any size of image"), ("test_vit4", r"not a map \(B, K, h, w\)")],
 )
-def test_a_backbone_without_a_map_is_refused(name, told):
-    with pytest.raises(ConfigError, match=told):
+def test_a_backbone_without_a_map_is_refused(name, message):
+    with pytest.raises(ConfigError, match=message):
         Branch(name, 2)

@@ -66,20 +66,20 @@ def test_the_index_describes_the_files_and_names_hide_the_class(tmp_path: Path) 
     with (tmp_path / "index.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == [
-        "path", "label", "group", "source", "boxes", "mask", "body_part", "pathology"
+        "path", "label", "patient_id", "source", "boxes", "mask", "body_part", "pathology"
     ]  # fmt: skip
     assert Counter(row["label"] for row in rows) == dict.fromkeys(LABELS, 6)
     for i, row in enumerate(rows):
         assert row["path"] == f"images/{i:05d}.png"
-        assert (row["group"], row["source"]) == (str(i), "phantom")
+        assert (row["patient_id"], row["source"]) == (str(i), "phantom")
         assert cv2.imread(str(tmp_path / row["path"]), cv2.IMREAD_UNCHANGED).shape == (96, 96)
         assert (row["mask"] == "") == (row["boxes"] == "") == (row["label"] == "non-affected")
         if row["mask"]:
             mask = cv2.imread(str(tmp_path / row["mask"]), cv2.IMREAD_UNCHANGED)
             ((x0, y0, x1, y1),) = json.loads(row["boxes"])
             ys, xs = np.nonzero(mask)
-            found = (xs.min() / 96, ys.min() / 96, (xs.max() + 1) / 96, (ys.max() + 1) / 96)
-            np.testing.assert_allclose((x0, y0, x1, y1), found, atol=1e-4)
+            bounds = (xs.min() / 96, ys.min() / 96, (xs.max() + 1) / 96, (ys.max() + 1) / 96)
+            np.testing.assert_allclose((x0, y0, x1, y1), bounds, atol=1e-4)
     for label in LABELS:
         assert (tmp_path / f"contact_{label}.png").is_file()
     assert not list(tmp_path.glob("*.part"))
@@ -142,10 +142,10 @@ def test_noise_and_look_alikes_of_a_healthy_twin_match_outside_the_lesion(
 
 def test_what_is_not_anatomy_does_not_give_the_class_away(tmp_path: Path) -> None:
     write_phantoms(tmp_path, 2000, seed=21, size=96, jobs=2)
-    found = audit(read_index(tmp_path), LABELS, seed=0)
-    print("\n".join(found.lines()))
-    assert not found.warns
-    for family in found.families:  # 2,000 images: five standard deviations
+    report = audit(read_index(tmp_path), LABELS, seed=0)
+    print("\n".join(report.lines()))
+    assert not report.warns
+    for family in report.families:  # 2,000 images: five standard deviations
         assert abs(family.balanced_accuracy - 0.25) < 0.05, family
 
 
