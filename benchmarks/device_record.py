@@ -19,14 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from orthoedge.benchmarks import machine
-from orthoedge.benchmarks.device_record_schema import (
-    SCHEMA,
-    Check,
-    PlanFacts,
-    Ran,
-    Record,
-    Timed,
-)
+from orthoedge.benchmarks.device_record_schema import SCHEMA, Check, PlanFacts, Ran, Record, Timed
 from orthoedge.benchmarks.timing import latency
 from orthoedge.runtime.atomic_files import sha256, write_atomic
 from orthoedge.runtime.bundles.bundle import SAMPLES, Bundle

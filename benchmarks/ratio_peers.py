@@ -13,12 +13,7 @@ from orthoedge.benchmarks.baselines.folder_throughput import sample
 from orthoedge.benchmarks.baselines.minimal_pipeline import BareWay
 from orthoedge.benchmarks.machine import BackgroundLoad
 from orthoedge.benchmarks.ratio_calls import SIDE, WARMUP, open_default
-from orthoedge.benchmarks.ratio_rows import (
-    Row,
-    Setting,
-    difference,
-    ratio_row,
-)
+from orthoedge.benchmarks.ratio_rows import Row, Setting, difference, ratio_row
 from orthoedge.benchmarks.schema import Missing
 from orthoedge.benchmarks.timing.latency import Timings, interleaved
 from orthoedge.runtime.errors import EngineError, MissingDependency

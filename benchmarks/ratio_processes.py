@@ -19,13 +19,7 @@ from orthoedge.benchmarks.baselines.folder_throughput import (
 )
 from orthoedge.benchmarks.baselines.minimal_pipeline import compiled_of
 from orthoedge.benchmarks.machine import BackgroundLoad
-from orthoedge.benchmarks.ratio_rows import (
-    Row,
-    Setting,
-    alone,
-    difference,
-    ratio_row,
-)
+from orthoedge.benchmarks.ratio_rows import Row, Setting, alone, difference, ratio_row
 from orthoedge.benchmarks.timing import startup
 from orthoedge.benchmarks.timing.latency import Timings, interleaved
 from orthoedge.runtime.image_io.reader import read_image

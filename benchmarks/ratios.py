@@ -7,12 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from orthoedge.benchmarks import machine, ratio_calls, ratio_processes
 from orthoedge.benchmarks.ratio_peers import peers as measure_peers
-from orthoedge.benchmarks.ratio_rows import (
-    Ratios,
-    Row,
-    Setting,
-    table_line,
-)
+from orthoedge.benchmarks.ratio_rows import Ratios, Row, Setting, table_line
 from orthoedge.benchmarks.schema import Missing
 from orthoedge.runtime.bundles.bundle import Bundle
 from orthoedge.runtime.errors import DataError, EngineError, MissingDependency

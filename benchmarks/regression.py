@@ -16,14 +16,7 @@ import msgspec
 
 from orthoedge.benchmarks.regression_caveats import caveats
 from orthoedge.benchmarks.report.formatting import figure, interval, share
-from orthoedge.benchmarks.schema import (
-    SCHEMA,
-    Accuracy,
-    Candidate,
-    Footprint,
-    Interval,
-    Report,
-)
+from orthoedge.benchmarks.schema import SCHEMA, Accuracy, Candidate, Footprint, Interval, Report
 from orthoedge.runtime.errors import DataError
 
 DRIFT = 0.02

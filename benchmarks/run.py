@@ -18,12 +18,7 @@ from orthoedge.benchmarks.schema import Missing, Report, Stage
 from orthoedge.benchmarks.timing.candidates import wanted
 from orthoedge.benchmarks.timing.footprint import footprint
 from orthoedge.benchmarks.timing.latency import quantiles
-from orthoedge.benchmarks.timing.mlperf import (
-    NAMES,
-    askers,
-    run_scenario,
-    scenario_record,
-)
+from orthoedge.benchmarks.timing.mlperf import NAMES, askers, run_scenario, scenario_record
 from orthoedge.benchmarks.timing.stages import stages_of
 from orthoedge.benchmarks.timing.worker import (
     Job,

@@ -21,14 +21,7 @@ from orthoedge.compression.quantization.int8 import RECIPE as INT8_RECIPE
 from orthoedge.compression.report.model_card import model_card
 from orthoedge.compression.search import Search
 from orthoedge.runtime.bundles.bundle import Bundle
-from orthoedge.runtime.bundles.manifest import (
-    SCHEMA,
-    Golden,
-    Graph,
-    Lineage,
-    Manifest,
-    Tolerance,
-)
+from orthoedge.runtime.bundles.manifest import SCHEMA, Golden, Graph, Lineage, Manifest, Tolerance
 from orthoedge.runtime.engine import PRECISIONS, Outputs, Precision
 from orthoedge.runtime.errors import ModelError
 from orthoedge.targets import open_model

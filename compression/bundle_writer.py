@@ -10,12 +10,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from orthoedge.runtime.atomic_files import (
-    sha256,
-    staging,
-    sync_folder,
-    write_atomic,
-)
+from orthoedge.runtime.atomic_files import sha256, staging, sync_folder, write_atomic
 from orthoedge.runtime.bundles.bundle import (
     CARD,
     GOLDEN_IMAGES,

@@ -9,12 +9,7 @@ import numpy.typing as npt
 
 from orthoedge.runtime.bundles.bundle import Bundle
 from orthoedge.runtime.bundles.manifest import Calibration
-from orthoedge.runtime.decision import (
-    OodScore,
-    Verdict,
-    decide,
-    threshold_margins,
-)
+from orthoedge.runtime.decision import OodScore, Verdict, decide, threshold_margins
 from orthoedge.runtime.engine import Engine, Outputs
 from orthoedge.runtime.image_statistics import image_statistics
 from orthoedge.runtime.preprocess import Pixels

@@ -11,13 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from orthoedge.benchmarks.metrics.bootstrap import (
-    Array,
-    interval,
-    mean_intervals,
-    ratio,
-    resamples,
-)
+from orthoedge.benchmarks.metrics.bootstrap import Array, interval, mean_intervals, ratio, resamples
 from orthoedge.benchmarks.metrics.bootstrap_scores import (
     Predictions,
     calibration_errors,
@@ -28,12 +22,7 @@ from orthoedge.benchmarks.metrics.bootstrap_scores import (
 )
 from orthoedge.benchmarks.metrics.classification import confusion
 from orthoedge.benchmarks.metrics.labelled_data import Prepared
-from orthoedge.benchmarks.schema import (
-    Accuracy,
-    Confidence,
-    Interval,
-    Verdict,
-)
+from orthoedge.benchmarks.schema import Accuracy, Confidence, Interval, Verdict
 from orthoedge.runtime.bundles.bundle import Bundle
 from orthoedge.runtime.decision import OodScore, decide
 from orthoedge.runtime.engine import Engine, Outputs, Precision

@@ -13,12 +13,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from orthoedge.benchmarks.metrics.bootstrap import (
-    Array,
-    mean_of_known,
-    ratio,
-    resamples,
-)
+from orthoedge.benchmarks.metrics.bootstrap import Array, mean_of_known, ratio, resamples
 from orthoedge.benchmarks.metrics.classification import (
     Box,
     Floats,

@@ -8,13 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from orthoedge.benchmarks.report.formatting import own
-from orthoedge.benchmarks.report.svg import (
-    INK,
-    MUTED,
-    SERIES,
-    draw,
-    legend_below,
-)
+from orthoedge.benchmarks.report.svg import INK, MUTED, SERIES, draw, legend_below
 from orthoedge.benchmarks.scaling.power_law import upper_half
 from orthoedge.benchmarks.schema import Accuracy, Growth, Report
 

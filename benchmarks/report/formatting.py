@@ -7,13 +7,7 @@ import math
 import msgspec
 
 from orthoedge.benchmarks.machine import CROWDED, QUIET, Machine
-from orthoedge.benchmarks.schema import (
-    Accuracy,
-    Candidate,
-    Interval,
-    Quantiles,
-    Report,
-)
+from orthoedge.benchmarks.schema import Accuracy, Candidate, Interval, Quantiles, Report
 
 NONE = "–"
 SEEDS, ENSEMBLE = "seeds", "ensemble"

@@ -5,19 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from orthoedge.benchmarks.report import (
-    curve_plots,
-    plots,
-    stage_plots,
-    tables,
-)
-from orthoedge.benchmarks.report.formatting import (
-    cautions,
-    headline,
-    how,
-    interval,
-    machine_rows,
-)
+from orthoedge.benchmarks.report import curve_plots, plots, stage_plots, tables
+from orthoedge.benchmarks.report.formatting import cautions, headline, how, interval, machine_rows
 from orthoedge.benchmarks.report.gallery import GalleryItem
 from orthoedge.benchmarks.report.html_parts import (
     card,

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from orthoedge.benchmarks.report.formatting import (
-    cautions,
-    headline,
-    how,
-    machine_rows,
-)
+from orthoedge.benchmarks.report.formatting import cautions, headline, how, machine_rows
 from orthoedge.benchmarks.report.tables import Table, tables
 from orthoedge.benchmarks.schema import Report
 

@@ -7,20 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from orthoedge.benchmarks.report.formatting import (
-    ENSEMBLE,
-    accuracy_of,
-    ensemble_f1,
-    is_pipeline,
-)
-from orthoedge.benchmarks.report.svg import (
-    INK,
-    MUTED,
-    PAPER,
-    SERIES,
-    draw,
-    legend_below,
-)
+from orthoedge.benchmarks.report.formatting import ENSEMBLE, accuracy_of, ensemble_f1, is_pipeline
+from orthoedge.benchmarks.report.svg import INK, MUTED, PAPER, SERIES, draw, legend_below
 from orthoedge.benchmarks.schema import Candidate, Interval, Report
 
 if TYPE_CHECKING:

@@ -8,12 +8,7 @@ import numpy as np
 
 from orthoedge.benchmarks.report.formatting import figure as written
 from orthoedge.benchmarks.report.formatting import own
-from orthoedge.benchmarks.report.svg import (
-    INK,
-    SERIES,
-    draw,
-    legend_below,
-)
+from orthoedge.benchmarks.report.svg import INK, SERIES, draw, legend_below
 from orthoedge.benchmarks.schema import Report
 
 if TYPE_CHECKING:

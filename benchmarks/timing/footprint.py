@@ -13,19 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from orthoedge.benchmarks.schema import (
-    Footprint,
-    Interval,
-    Missing,
-    Quantiles,
-)
+from orthoedge.benchmarks.schema import Footprint, Interval, Missing, Quantiles
 from orthoedge.benchmarks.timing.latency import quantiles, ratio_over_processes
-from orthoedge.benchmarks.timing.startup import (
-    IMPORT_BASE,
-    Child,
-    first_findings,
-    installed,
-)
+from orthoedge.benchmarks.timing.startup import IMPORT_BASE, Child, first_findings, installed
 from orthoedge.runtime.bundles.bundle import Bundle
 from orthoedge.runtime.engine import Precision
 from orthoedge.runtime.errors import EngineError, MissingDependency

@@ -23,12 +23,7 @@ import msgspec
 import numpy as np
 
 from orthoedge.benchmarks.schema import Missing
-from orthoedge.benchmarks.timing.candidates import (
-    About,
-    Opened,
-    Wanted,
-    try_to_open,
-)
+from orthoedge.benchmarks.timing.candidates import About, Opened, Wanted, try_to_open
 from orthoedge.benchmarks.timing.energy import energy_mj, find_sensor
 from orthoedge.benchmarks.timing.latency import Samples, Turn, in_turns
 from orthoedge.runtime.atomic_files import write_atomic

@@ -70,18 +70,9 @@ def _keys(args: argparse.Namespace) -> int:
 
 def _sign(args: argparse.Namespace) -> int:
     """Add the signature, once everything was checked; the plain hash stays."""
-    from orthoedge.runtime.atomic_files import (
-        sha256,
-        staging,
-        sync_folder,
-        write_atomic,
-    )
+    from orthoedge.runtime.atomic_files import sha256, staging, sync_folder, write_atomic
     from orthoedge.runtime.bundles.bundle import read_bundle
-    from orthoedge.runtime.bundles.signature import (
-        MANIFEST,
-        SIGNATURE,
-        encode_signature,
-    )
+    from orthoedge.runtime.bundles.signature import MANIFEST, SIGNATURE, encode_signature
     from orthoedge.runtime.errors import BundleError
     from orthoedge.runtime.settings import BundleTrust
 

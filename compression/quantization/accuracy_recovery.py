@@ -12,12 +12,7 @@ from orthoedge.compression.gate import Check
 from orthoedge.compression.quantization.float_fallback import retreat, sensitivity
 from orthoedge.compression.quantization.qat import fake_quantized
 from orthoedge.compression.report.schema import Retreat
-from orthoedge.compression.search import (
-    Search,
-    Trial,
-    time_engines,
-    weights_sha256,
-)
+from orthoedge.compression.search import Search, Trial, time_engines, weights_sha256
 from orthoedge.targets import open_model
 from orthoedge.training.progress import log_progress
 

@@ -13,12 +13,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from orthoedge.compression.export import (
-    EXPLAIN,
-    INPUT,
-    OUTPUTS,
-    explain_nodes,
-)
+from orthoedge.compression.export import EXPLAIN, INPUT, OUTPUTS, explain_nodes
 from orthoedge.compression.quantization.onnx_rules import check
 from orthoedge.runtime.engine import Outputs
 from orthoedge.runtime.errors import ModelError

@@ -14,12 +14,7 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import TensorProto, numpy_helper
 
-from orthoedge.compression.export import (
-    INPUT,
-    OPSET,
-    OUTPUTS,
-    explain_nodes,
-)
+from orthoedge.compression.export import INPUT, OPSET, OUTPUTS, explain_nodes
 from orthoedge.runtime.engine import Precision
 from orthoedge.runtime.errors import ModelError
 from orthoedge.targets.jetson import onnx_rules as jetson

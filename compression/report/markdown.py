@@ -5,12 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from orthoedge.benchmarks.machine import CROWDED
-from orthoedge.compression.report.schema import (
-    Candidate,
-    CompressionReport,
-    PruneStep,
-    Stage,
-)
+from orthoedge.compression.report.schema import Candidate, CompressionReport, PruneStep, Stage
 from orthoedge.compression.selection import pareto
 from orthoedge.runtime.bundles.manifest import Metrics
 

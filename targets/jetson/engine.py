@@ -16,12 +16,7 @@ from orthoedge.runtime.errors import DeadlineExceeded, EngineError
 from orthoedge.targets.jetson.cuda_stream import Mapped, Stream
 from orthoedge.targets.jetson.device import Device
 from orthoedge.targets.jetson.plan_builder import layers, logger
-from orthoedge.targets.jetson.tensorrt_module import (
-    JETPACK,
-    Modules,
-    load_cudart,
-    load_tensorrt,
-)
+from orthoedge.targets.jetson.tensorrt_module import JETPACK, Modules, load_cudart, load_tensorrt
 
 _IMAGE, _OUTPUTS = "image", ("logits", "saliency_map", "feature_vector")
 _WARM_UP_MS = 60e3  # CUDA loads its kernels in the first inference, from a slow card perhaps

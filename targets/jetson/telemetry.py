@@ -17,12 +17,7 @@ from typing import ParamSpec, TypeVar
 import msgspec
 
 from orthoedge.runtime.errors import EngineError
-from orthoedge.targets.jetson.power import (
-    ROOT,
-    find_rails,
-    no_rails,
-    read_text,
-)
+from orthoedge.targets.jetson.power import ROOT, find_rails, no_rails, read_text
 
 _TIMEOUT_S = 10.0  # jetson_clocks is a shell script that reads some hundred files
 _GPU = re.compile(r"\.(gpu|ga10b)$|^gpu-")  # Orin under JetPack 6 and 7, under 5, and Thor

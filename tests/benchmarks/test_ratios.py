@@ -12,12 +12,7 @@ import pytest
 from orthoedge.benchmarks.baselines.folder_throughput import sample, write_pngs
 from orthoedge.benchmarks.baselines.minimal_pipeline import BareWay, logits_only, read_dicom_bare
 from orthoedge.benchmarks.ratio_calls import write_dicom
-from orthoedge.benchmarks.ratio_rows import (
-    Ratios,
-    difference,
-    ratio_row,
-    to_markdown,
-)
+from orthoedge.benchmarks.ratio_rows import Ratios, difference, ratio_row, to_markdown
 from orthoedge.benchmarks.ratios import NAMES, measure
 from orthoedge.benchmarks.schema import Missing
 from orthoedge.benchmarks.timing.latency import Timings

@@ -4,14 +4,7 @@ import cv2
 import numpy as np
 
 from orthoedge.benchmarks.report.gallery import GalleryItem
-from orthoedge.benchmarks.schema import (
-    Footprint,
-    Growth,
-    Interval,
-    Quantiles,
-    Scenario,
-    Stage,
-)
+from orthoedge.benchmarks.schema import Footprint, Growth, Interval, Quantiles, Scenario, Stage
 
 LABELS = ("fracture", "non-affected", "tumor-benign", "tumor-malignant")
 STUDENTS = tuple((t, p) for t in ("x86", "portable") for p in ("int8", "fp32"))

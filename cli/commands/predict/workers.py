@@ -16,12 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 from orthoedge.cli.commands.predict.output import FileOutput, failure_output, finding_output
 from orthoedge.cli.terminal import hold_stderr, printable
-from orthoedge.runtime.errors import (
-    DeadlineExceeded,
-    EngineError,
-    InputError,
-    MissingDependency,
-)
+from orthoedge.runtime.errors import DeadlineExceeded, EngineError, InputError, MissingDependency
 
 if TYPE_CHECKING:
     from concurrent.futures import Future

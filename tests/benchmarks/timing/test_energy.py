@@ -4,12 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from orthoedge.benchmarks.timing import energy
-from orthoedge.benchmarks.timing.energy import (
-    Rails,
-    Rapl,
-    energy_mj,
-    find_sensor,
-)
+from orthoedge.benchmarks.timing.energy import Rails, Rapl, energy_mj, find_sensor
 from orthoedge.runtime.errors import EngineError
 from orthoedge.targets.jetson.power import PowerMeter
 

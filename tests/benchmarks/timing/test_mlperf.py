@@ -5,13 +5,7 @@ import pytest
 
 from orthoedge.benchmarks.baselines.folder_throughput import sample
 from orthoedge.benchmarks.timing.latency import quantiles, timer_ns
-from orthoedge.benchmarks.timing.mlperf import (
-    NAMES,
-    Ran,
-    askers,
-    run_scenario,
-    scenario_record,
-)
+from orthoedge.benchmarks.timing.mlperf import NAMES, Ran, askers, run_scenario, scenario_record
 from orthoedge.benchmarks.timing.mlperf_early_stopping import discardable, estimate, least_queries
 from orthoedge.runtime.errors import InputError
 from orthoedge.targets import open_pipeline

@@ -8,12 +8,7 @@ import pytest
 from orthoedge.runtime.errors import EngineError, MissingDependency
 from orthoedge.targets.jetson import device
 from orthoedge.targets.jetson.device import Device, probe, read_device
-from orthoedge.targets.jetson.tensorrt_module import (
-    Modules,
-    cuda_call,
-    load_cudart,
-    load_tensorrt,
-)
+from orthoedge.targets.jetson.tensorrt_module import Modules, cuda_call, load_cudart, load_tensorrt
 
 
 def test_the_device_is_what_cuda_and_tensorrt_say(modules):

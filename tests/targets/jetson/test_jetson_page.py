@@ -7,13 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from orthoedge.benchmarks.device_record_schema import (
-    Check,
-    PlanFacts,
-    Ran,
-    Record,
-    Timed,
-)
+from orthoedge.benchmarks.device_record_schema import Check, PlanFacts, Ran, Record, Timed
 from orthoedge.benchmarks.machine import Machine
 from orthoedge.targets.jetson.device import Device
 from orthoedge.targets.jetson.plan_builder import Layer

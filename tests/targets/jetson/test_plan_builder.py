@@ -14,12 +14,7 @@ from onnx import TensorProto, helper
 
 from orthoedge.runtime.bundles.bundle import EMBEDDED, read_bundle
 from orthoedge.runtime.errors import EngineError, MissingDependency
-from orthoedge.targets.jetson.plan_builder import (
-    NOT_REPORTED,
-    Layer,
-    build_plan,
-    layers,
-)
+from orthoedge.targets.jetson.plan_builder import NOT_REPORTED, Layer, build_plan, layers
 from tests.helpers.tensorrt_standin import tensorrt_api as standin_tensorrt
 
 # The package of the same interface that builds without a GPU; on a Jetson it is `tensorrt`.

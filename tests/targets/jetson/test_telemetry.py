@@ -8,12 +8,7 @@ import pytest
 
 from orthoedge.targets.jetson import telemetry
 from orthoedge.targets.jetson.power import PowerMeter, find_rails
-from orthoedge.targets.jetson.telemetry import (
-    Board,
-    Clock,
-    read_board,
-    read_clocks,
-)
+from orthoedge.targets.jetson.telemetry import Board, Clock, read_board, read_clocks
 from tests.helpers.jetson import board_files
 from tests.helpers.jetson.board_files import GPU, MODEL, RAILS, RELEASE, write, write_command
 
