@@ -16,7 +16,7 @@ import pytest
 
 from orthoedge.runtime.bundles.bundle import SAMPLES
 from orthoedge.targets import open_pipeline
-from orthoedge.targets.isa_limit import _CAPS, why_unavailable
+from orthoedge.targets.isa_limit import _LIMITS, why_unavailable
 from tests.helpers.hostile.mutations import damage
 from tests.helpers.slow_processor import quarter_speed
 
@@ -110,7 +110,7 @@ def test_a_missing_engine(usual, tally):
 
 def test_instruction_sets(usual, tally):
     held = 0
-    for cap, what in _CAPS.items():
+    for cap, what in _LIMITS.items():
         for precision, expected in usual.items():
             words = ("--precision", precision)
             _, found, _ = end(start(*words, ONEDNN_MAX_CPU_ISA=cap))
@@ -123,7 +123,7 @@ def test_instruction_sets(usual, tally):
                 held += good
                 if not good:
                     print(f"{cap} {precision} {name}: {one['provenance']}")
-    count = len(_CAPS) * len(usual) * len(FILES)
+    count = len(_LIMITS) * len(usual) * len(FILES)
     tally("degradation: instruction sets", held, count, "same label and decision, set told")
 
 

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from orthoedge.runtime.bundles.bundle import EMBEDDED, read_bundle
-from orthoedge.runtime.errors import BundleError, EngineError
+from orthoedge.runtime.errors import BundleError
 from orthoedge.targets import EngineOptions, open_engine
 from orthoedge.targets.jetson import plan_cache
 from orthoedge.targets.jetson.device import Device
@@ -80,19 +80,18 @@ def test_engine_plans(tmp_path, tally):
     device = Device("Stand-in", "8.7", 8, 7168, "13.0", "12.6", "10.3.0")
     model, other = b"model", b"another model"
     facts, theirs = (plan_cache._plan_facts(one, device) for one in (model, other))
-    whole = plan_cache._seal(facts, (), random.Random(0).randbytes(5000))
-    foreign = plan_cache._seal(theirs, (), random.Random(1).randbytes(5000))
+    whole = plan_cache._encode(facts, (), random.Random(0).randbytes(5000))
+    foreign = plan_cache._encode(theirs, (), random.Random(1).randbytes(5000))
     file = facts.file(tmp_path)
     file.write_bytes(whole)
-    assert plan_cache.obtain_plan(model, device, tmp_path, rebuild=False).data
+    assert plan_cache.load_plan(model, device, tmp_path)[0] is not None
     held = 0
     for seed in range(COUNT):
         file.write_bytes(damaged(whole, foreign, seed))
-        try:
-            plan_cache.obtain_plan(model, device, tmp_path, rebuild=False)
+        plan, refused = plan_cache.load_plan(model, device, tmp_path)
+        if plan is not None:
             print(f"seed {seed}: taken")
-        except EngineError as error:
-            held += file.name in str(error)
+        held += plan is None and file.name in refused
     tally("integrity: engine plans", held, COUNT, "refused, file named")
 
 

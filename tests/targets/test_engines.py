@@ -13,8 +13,7 @@ import pytest
 
 from orthoedge.runtime.bundles.bundle import SAMPLES
 from orthoedge.runtime.errors import ConfigError, EngineError, MissingDependency, UnknownTarget
-from orthoedge.targets import EngineOptions, open_engine, open_model, open_pipeline
-from orthoedge.targets.cpu import choose_precision
+from orthoedge.targets import EngineOptions, cpu, open_engine, open_model, open_pipeline
 from orthoedge.targets.verification import check_engine, deviation
 
 IMAGES = np.random.default_rng(2).integers(0, 256, (3, 1, 32, 32), dtype=np.uint8)
@@ -214,13 +213,15 @@ def test_auto_follows_the_instruction_sets(tmp_path, monkeypatch, flags, expecte
     monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text(f"processor : 0\nflags\t\t: {flags}\n")
-    assert choose_precision(cpuinfo)[0] == expected
+    monkeypatch.setattr(cpu, "_CPUINFO", cpuinfo)
+    assert cpu.choose_precision()[0] == expected
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "SSE41")
-    assert choose_precision(cpuinfo)[0] == "fp32"
+    assert cpu.choose_precision()[0] == "fp32"
 
 
-def test_auto_without_readable_flags_takes_fp32(tmp_path):
-    assert choose_precision(tmp_path / "absent")[0] == "fp32"
+def test_auto_without_readable_flags_takes_fp32(tmp_path, monkeypatch):
+    monkeypatch.setattr(cpu, "_CPUINFO", tmp_path / "absent")
+    assert cpu.choose_precision()[0] == "fp32"
 
 
 def test_deviation_sees_shapes_and_scale():

@@ -183,9 +183,9 @@ def test_what_tensorrt_says_at_every_image_is_not_kept(gpu, model):
     gpu(capture=False)
     engine = open_plan(model)
     for _ in range(3):
-        engine._said.append((2, "a warning"))
+        engine._messages.append((2, "a warning"))
         engine.run(IMAGES[:1])
-    assert len(engine._said) == 0
+    assert len(engine._messages) == 0
 
 
 def test_an_engine_is_freed_with_its_last_reference(gpu, model):

@@ -81,7 +81,7 @@ def test_a_builder_that_gives_no_plan_is_told_with_its_reason():
     face = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 4]) for name in "xyz"]
     graph = helper.make_graph([helper.make_node("Add", ["x", "y"], ["z"])], "", face[:2], face[2:])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    with pytest.raises(EngineError, match=r"builder gave no plan: .*Dynamic input tensor y"):
+    with pytest.raises(EngineError, match=r"builder returned no plan: .*Dynamic input tensor y"):
         build_plan(model.SerializeToString(), RTX)
 
 
