@@ -66,11 +66,11 @@ def run(args: argparse.Namespace) -> int:
     )
     data = read(chosen.studies)
     known = [read(part) for part in (trained.split.train, trained.split.val)]
-    told = trained.report.training_list_sha256, trained.report.validation_list_sha256
-    if tuple(list_sha256(part.studies, part.digests) for part in known) != told:
+    recorded = trained.report.training_list_sha256, trained.report.validation_list_sha256
+    if tuple(list_sha256(part.studies, part.digests) for part in known) != recorded:
         raise DataError(
-            f"{args.run}: its images are no longer those it was trained on, so what it has seen "
-            "cannot be told; --run-data DIR says where they lie"
+            f"{args.run}: its images are no longer those it was trained on, so overlap with the "
+            "data cannot be checked; give their folder by --run-data DIR"
         )
     seen = seen_before(data, known)
     if seen and not args.allow_seen:

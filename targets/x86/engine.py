@@ -101,7 +101,7 @@ class OpenVinoEngine:
                     self._infer_in_time(slot, deadline)
             except RuntimeError as error:
                 raise EngineError(f"openvino failed: {_last(error)}") from error
-            except KeyboardInterrupt:  # it may come between the two, and memory must not go first
+            except KeyboardInterrupt:  # between the two calls; the memory is still in use
                 slot.request.wait()
                 raise
             results.append([output.copy() for output in slot.outputs])
@@ -119,10 +119,10 @@ class OpenVinoEngine:
         deadline.check(_STAGE)
 
     def _idle_slot(self, deadline: Deadline | None) -> _Slot:
-        """This thread's slot once what it was given up on has ended; a new one if it has none.
+        """This thread's slot, once its cancelled inference has ended; a new slot if it has none.
 
-        A cancelled inference ends with the layer it is at, or if it still waits behind those of
-        other threads, in its turn. A new slot for each call would pile them up there.
+        A cancelled inference ends after the current layer, or, if it is still queued behind those
+        of other threads, when its turn comes. A new slot per call would let them pile up.
         """
         slot: _Slot | None = getattr(self._local, "cancelled", None)
         if slot is None:
@@ -133,7 +133,7 @@ class OpenVinoEngine:
             elif not slot.request.wait_for(_milliseconds(deadline)):
                 raise deadline.exceeded(_STAGE)
         except RuntimeError:
-            pass  # how the binding says that it was cancelled
+            pass  # the extension module reports a cancelled request this way
         self._local.cancelled = None
         return slot
 
