@@ -139,7 +139,7 @@ def test_a_strided_view_gives_the_same_answer(engine):
 def test_streams_and_threads_do_not_change_a_bit_of_an_answer(precision):
     """On the embedded network, whose kernels are large enough to be shared out."""
     sources = sorted(SAMPLES.glob("*.png"))[:4]
-    told = set()
+    results = set()
     for threads, streams in ((1, 1), (2, 1), (2, 2)):
         pipeline = open_pipeline(
             target="x86",
@@ -152,8 +152,8 @@ def test_streams_and_threads_do_not_change_a_bit_of_an_answer(precision):
             del record["timing_ms"]
             assert record["provenance"].pop("threads") == threads
             record["saliency_map"] = finding.saliency_map.tobytes().hex()
-        told.add(json.dumps(records))
-    assert len(told) == 1
+        results.add(json.dumps(records))
+    assert len(results) == 1
 
 
 def test_streams_are_those_asked_for_and_one_at_least(small_bundle):

@@ -1,4 +1,4 @@
-"""How the x86 engine starts: without OpenVINO's Python package, and from what it kept."""
+"""How the x86 engine starts: without OpenVINO's Python package, and from its cache."""
 
 import os
 import subprocess
@@ -21,7 +21,7 @@ def no_compiling(monkeypatch):
     """Call it, and whatever compiles after that fails."""
 
     def refuse(*arguments):
-        raise AssertionError("compiled anew")
+        raise AssertionError("compiled again")
 
     return lambda: monkeypatch.setattr(x86_compile, "_compile", refuse)
 
@@ -69,7 +69,7 @@ def test_a_damaged_cache_is_made_anew(damage, small_bundle, tmp_path):
 
 
 def test_a_cache_under_another_ones_name_is_made_anew(small_bundle, tmp_path):
-    """Whole, of the right precision and face, and of another model: its answers would be wrong."""
+    """Undamaged and of the right precision and interface, but of another model."""
     other = open_engine(
         small_bundle, "x86", "fp32", options=EngineOptions(threads=1, cache=tmp_path / "a")
     )

@@ -117,7 +117,7 @@ def test_an_engine_dropped_while_the_gpu_works_waits_before_it_frees(gpu, model)
     with pytest.raises(DeadlineExceeded):
         engine.run(IMAGES[:1], timeout_s=0.01)
     threading.Timer(0.05, standin_gpu.FAULTS.gate.set).start()
-    del engine  # the fixture looks into the books
+    del engine  # the fixture checks what was freed
     assert standin_gpu.still_open() == []
 
 
