@@ -1,4 +1,4 @@
-"""What reaches a terminal: names that may hold anything, and what C libraries print themselves."""
+"""Terminal output: escape unprintable names, and capture what C libraries print to stderr."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from contextlib import contextmanager
 
 
 def printable(text: str) -> str:
-    """Escape what is no printable character: a file's name can hold a line break or a bad byte."""
+    """Escape unprintable characters: a file name can contain a line break or a bad byte."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 @contextmanager
 def hold_stderr() -> Iterator[list[str]]:
-    """Keep what is written to the process's stderr meanwhile; its lines are there at the end.
+    """Capture the process's stderr; the yielded list has its lines once the context ends.
 
-    libpng and libjpeg print there by themselves, with no file's name beside it.
+    libpng and libjpeg print there directly, without the name of the file.
     """
     lines: list[str] = []
     try:
         saved = os.dup(2)
-    except OSError:  # stderr is closed: nothing to hold
+    except OSError:  # stderr is closed: nothing to capture
         yield lines
         return
     sys.stderr.flush()
     source, sink = os.pipe()
-    os.set_blocking(sink, False)  # what does not fit into the pipe is lost, and nobody waits
+    os.set_blocking(sink, False)  # what does not fit into the pipe is lost, and no writer blocks
     os.dup2(sink, 2)
     os.close(sink)
     try:

@@ -1,4 +1,4 @@
-"""Which precision suits this processor."""
+"""The processor: its instruction sets, its cores, and the precision that suits it."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from pathlib import Path
 
 from orthoedge.runtime.engine import Precision
 
-# Widest first. On these, INT8 measured faster than fp32; on SSE alone it measured slower.
+# Widest first. INT8 measured faster than fp32 on these, and slower on SSE alone.
 _FAST_INT8 = ("avx512_vnni", "avx_vnni", "avx2")
-CPUINFO = Path("/proc/cpuinfo")
+_CPUINFO = Path("/proc/cpuinfo")
 
 
-def instruction_sets(cpuinfo: Path = CPUINFO) -> frozenset[str]:
+def instruction_sets() -> frozenset[str]:
     """Flags of the first processor, as Linux names them; empty where they cannot be read."""
     try:
-        lines = cpuinfo.read_text().splitlines()
+        lines = _CPUINFO.read_text().splitlines()
     except OSError:
         return frozenset()
     for line in lines:
@@ -24,12 +24,12 @@ def instruction_sets(cpuinfo: Path = CPUINFO) -> frozenset[str]:
     return frozenset()
 
 
-def choose_precision(cpuinfo: Path = CPUINFO) -> tuple[Precision, str]:
-    """INT8 where the processor has 256-bit integer instructions, else fp32; and why."""
-    cap = os.environ.get("ONEDNN_MAX_CPU_ISA", "")
-    if cap.upper() in ("SSE41", "AVX"):
-        return "fp32", f"ONEDNN_MAX_CPU_ISA={cap} leaves no fast INT8 instructions"
-    flags = instruction_sets(cpuinfo)
+def choose_precision() -> tuple[Precision, str]:
+    """INT8 where the processor has 256-bit integer instructions, else fp32; and the reason."""
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA", "")
+    if limit.upper() in ("SSE41", "AVX"):
+        return "fp32", f"ONEDNN_MAX_CPU_ISA={limit} leaves no fast INT8 instructions"
+    flags = instruction_sets()
     for flag in _FAST_INT8:
         if flag in flags:
             return "int8", f"the processor has {flag}"
@@ -37,7 +37,7 @@ def choose_precision(cpuinfo: Path = CPUINFO) -> tuple[Precision, str]:
 
 
 def available_cores() -> int:
-    """Logical cores this process may use; a container or taskset can leave fewer than there are."""
+    """Logical cores this process may use; a container or taskset can allow fewer than exist."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

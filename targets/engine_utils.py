@@ -1,4 +1,4 @@
-"""Many images through an engine."""
+"""Run many images through an engine."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def run_batched(engine: Engine, images: npt.NDArray[np.uint8]) -> Outputs:
     Raises:
         EngineError: wrong dtype or shape, the engine failed, or a logit is not finite.
     """
-    # One batch at least, so that the engine itself refuses an empty array.
+    # At least one batch, so that the engine itself refuses an empty array.
     starts = range(0, max(1, len(images)), _BATCH)
-    parts = [engine.run(images[start : start + _BATCH]) for start in starts]
+    batches = [engine.run(images[start : start + _BATCH]) for start in starts]
     outputs = Outputs(
-        logits=np.concatenate([part.logits for part in parts]),
-        saliency_map=np.concatenate([part.saliency_map for part in parts]),
-        feature_vector=np.concatenate([part.feature_vector for part in parts]),
+        logits=np.concatenate([batch.logits for batch in batches]),
+        saliency_map=np.concatenate([batch.saliency_map for batch in batches]),
+        feature_vector=np.concatenate([batch.feature_vector for batch in batches]),
     )
     if broken := int((~np.isfinite(outputs.logits).all(axis=1)).sum()):
         raise EngineError(

@@ -1,4 +1,9 @@
-"""Does an engine give a bundle's golden answers, and do its outputs hold together."""
+"""Check an engine against a bundle's golden outputs and invariants.
+
+Tolerances are per precision and per tensor: INT8 kernels of two engines differ more in the map than
+in the logits, and one limit for all would hide a change of 5 % in the logits. The golden outputs
+come from ONNX Runtime, so OpenVINO is checked against a different engine.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +17,8 @@ from orthoedge.runtime.bundles.manifest import Calibration
 from orthoedge.runtime.decision import OodScore, Verdict, decide, threshold_margins
 from orthoedge.runtime.engine import Engine, Outputs
 from orthoedge.runtime.image_statistics import image_statistics
-from orthoedge.runtime.preprocess import Pixels
 
-_BATCH_TOLERANCE = 1e-4  # float32 rounding: kernels may sum in another order for another batch
+_BATCH_TOLERANCE = 1e-4  # float32 rounding: the order of sums may depend on the batch size
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ class ParityCheck:
 
     @property
     def passed(self) -> bool:
-        """Whether the limit is kept; a value that is not a number never passes."""
+        """Whether `measured` is within the limit; NaN never passes."""
         return self.measured <= self.limit
 
     def __str__(self) -> str:
@@ -36,10 +40,10 @@ class ParityCheck:
 
 
 def check_engine(bundle: Bundle, engine: Engine) -> list[ParityCheck]:
-    """Run the golden images and check answers and invariants.
+    """Run the golden images and check outputs and invariants.
 
-    Differences are the largest |difference| over the standard deviation of what is expected, so
-    that one limit serves tensors of every scale.
+    Differences are the largest |difference| over the standard deviation of the expected tensor, so
+    that one limit fits tensors of every scale.
     """
     manifest = bundle.manifest
     images = bundle.golden_images()
@@ -48,8 +52,8 @@ def check_engine(bundle: Bundle, engine: Engine) -> list[ParityCheck]:
     where = f"{engine.name} {engine.precision}"
     limit = manifest.golden.tolerance[engine.precision]
     checks = [
-        ParityCheck(f"{where} golden {name}", deviation(got, wanted), allowed)
-        for name, got, wanted, allowed in (
+        ParityCheck(f"{where} golden {name}", deviation(actual, wanted), allowed)
+        for name, actual, wanted, allowed in (
             ("logits", outputs.logits, expected.logits, limit.logits),
             ("saliency_map", outputs.saliency_map, expected.saliency_map, limit.saliency_map),
             (
@@ -69,7 +73,13 @@ def check_engine(bundle: Bundle, engine: Engine) -> list[ParityCheck]:
     checks.append(ParityCheck(f"{where} shapes unlike the manifest", shapes.count(False), 0))
     negative = max(0.0, -float(outputs.saliency_map.min()))
     checks.append(ParityCheck(f"{where} negative saliency", negative, 0))
-    changed = _changed(bundle, engine, images, expected, outputs) if all(shapes) else len(images)
+    changed = len(images)
+    if all(shapes):
+        statistics = np.stack([image_statistics(image[0]) for image in images])
+        calibration = manifest.calibration_for(engine.precision)
+        changed = decision_flips(
+            expected, outputs, statistics, manifest.labels, manifest.alert_labels, calibration
+        )
     checks.append(ParityCheck(f"{where} clear decisions changed", changed, 0))
     single = engine.run(images[:1])
     checks.append(
@@ -82,64 +92,62 @@ def check_engine(bundle: Bundle, engine: Engine) -> list[ParityCheck]:
     return checks
 
 
-def _changed(
-    bundle: Bundle, engine: Engine, images: Pixels, expected: Outputs, outputs: Outputs
-) -> int:
-    manifest = bundle.manifest
-    calibration = manifest.calibration_for(engine.precision)
-    looks = np.stack([image_statistics(image[0]) for image in images])
-    return decision_flips(
-        expected, outputs, looks, manifest.labels, manifest.alert_labels, calibration
-    )
-
-
-def deviation(got: npt.NDArray[np.float32], expected: npt.NDArray[np.float32]) -> float:
+def deviation(actual: npt.NDArray[np.float32], expected: npt.NDArray[np.float32]) -> float:
     """Largest |difference| over the standard deviation of `expected`; infinite if shapes differ."""
-    if got.shape != expected.shape:
+    if actual.shape != expected.shape:
         return float("inf")
-    return float(np.abs(got - expected).max() / max(float(expected.std()), 1e-12))
+    return float(np.abs(actual - expected).max() / max(float(expected.std()), 1e-12))
 
 
-_NEAR = 0.02  # a number this close to its threshold may fall on either side of it
+_NEAR = 0.02  # a value this close to its threshold may round to either side
 
 
 def decision_flips(
     reference: Outputs,
     other: Outputs,
-    looks: npt.NDArray[np.float32],
+    statistics: npt.NDArray[np.float32],
     labels: tuple[str, ...],
     alert_labels: tuple[str, ...],
     calibration: Calibration,
 ) -> int:
-    """Count images that are decided otherwise though the reference's numbers left no doubt.
+    """Count images whose decision changes although the reference is clear.
 
-    Label, set of labels or decision differ, and a number that decides has crossed its threshold
-    from more than 0.02 away: in probability, or relative for the distance from the training images.
-    `looks` are those of the images, float32 (N, L).
+    A decision changes if the label, the set of labels or the decision differs. The reference is
+    clear if a value that decides has crossed its threshold from more than 0.02 away: in
+    probability, or relative for the out-of-distribution score.
+
+    Args:
+        reference: outputs for N images.
+        other: outputs of another engine for the same images.
+        statistics: float32 (N, L), `image_statistics` of the images.
+        labels: C names.
+        alert_labels: those that are never dropped silently from the set.
+        calibration: thresholds of both.
     """
     count = 0
-    distance = OodScore(calibration.out_of_distribution)
+    ood_score = OodScore(calibration.out_of_distribution)
     for i in range(len(reference.logits)):
         before, after = (
             decide(
-                part.logits[i],
-                distance(part.feature_vector[i], looks[i]),
+                outputs.logits[i],
+                ood_score(outputs.feature_vector[i], statistics[i]),
                 (),
                 labels,
                 alert_labels,
                 calibration,
             )
-            for part in (reference, other)
+            for outputs in (reference, other)
         )
-        if _said(before) != _said(after):
-            was, now = (threshold_margins(said, calibration) for said in (before, after))
+        if _outcome(before) != _outcome(after):
+            margins = threshold_margins(before, calibration)
+            margins_after = threshold_margins(after, calibration)
             count += any(
-                abs(margin) > _NEAR and (margin >= 0) != (now[name] >= 0)
-                for name, margin in was.items()
+                abs(margin) > _NEAR and (margin >= 0) != (margins_after[name] >= 0)
+                for name, margin in margins.items()
             )
     return count
 
 
-def _said(verdict: Verdict) -> tuple[str, frozenset[str], str]:
-    # The order within the set is that of the probabilities, and no threshold decides it.
+def _outcome(verdict: Verdict) -> tuple[str, frozenset[str], str]:
+    # Labels in the set are sorted by probability; no threshold decides their order.
     return verdict.label, frozenset(verdict.label_set), verdict.decision

@@ -1,7 +1,7 @@
 """One PNG's way from `orthoedge predict` to its finding: few files, and forward only.
 
 A profiler in a child process records every call into a file of the project. "Forward" means that
-no file calls into one that is still waiting for it: a file is entered from above and left by returning.
+no file calls into one that still waits for it: a file is entered from above and left by returning.
 """
 
 import json

@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     action.add_argument(
         "--jobs", type=positive, default=1, help="files read at a time (default: 1)"
     )
-    text = "how well source, size, border and exposure alone predict the class"
+    text = "measure how well source, size, border and exposure alone predict the class"
     action = actions.add_parser("audit", help=text, description=text)
     _add_set(action)
 
@@ -93,7 +93,7 @@ def _clean(source: Path, out: Path, jobs: int) -> int:
 
 
 def _audit(source: Path) -> int:
-    """Print the audit; an audit that warns is still an answer, so 0 as well."""
+    """Print the audit; return 0 even if it warns, because it completed."""
     from orthoedge.cli.terminal import printable
     from orthoedge.training.data.index import read_index
     from orthoedge.training.data_quality.shortcut_audit import audit

@@ -98,7 +98,7 @@ def _has_jetson() -> bool:
     print(
         f"target jetson: yes: tensorrt {device.tensorrt}, cuda {device.cuda}, driver for cuda "
         f"{device.driver}; {device.name}, compute capability {device.compute_capability}, "
-        f"{device.memory_mb} MiB; its plans were not looked at: orthoedge verify --target jetson"
+        f"{device.memory_mb} MiB; its plans were not checked: run orthoedge verify --target jetson"
     )
     return True
 
@@ -115,14 +115,14 @@ def _print_board() -> None:
         f"{clock.name} {clock.lowest_mhz:.0f} to {clock.highest_mhz:.0f} MHz"
         for clock in board.gpu_clocks
     )
-    for what, found in (
+    for name, value in (
         ("power mode", board.power_mode),
         ("gpu clocks", clocks),
         ("power rails", ", ".join(board.rails_mw)),
         ("temperatures", ", ".join(board.temperatures_c)),
     ):
-        if found:
-            print(f"  {what:24} {found}")
+        if value:
+            print(f"  {name:24} {value}")
     for absent in board.absent:
         print(f"  {absent.what:24} absent: {absent.why}")
 

@@ -66,11 +66,11 @@ def run(args: argparse.Namespace) -> int:
     )
     data = read(chosen.records)
     known = [read(part) for part in (trained.splits.train, trained.splits.val)]
-    told = trained.info.training_list_sha256, trained.info.validation_list_sha256
-    if tuple(list_sha256(part.records, part.digests) for part in known) != told:
+    recorded = trained.info.training_list_sha256, trained.info.validation_list_sha256
+    if tuple(list_sha256(part.records, part.digests) for part in known) != recorded:
         raise DataError(
-            f"{args.run}: its images are no longer those it was trained on, so what it has seen "
-            "cannot be told; --run-data DIR says where they lie"
+            f"{args.run}: its images are no longer those it was trained on, so overlap with the "
+            "data cannot be checked; give their folder by --run-data DIR"
         )
     seen = seen_before(data, known)
     if seen and not args.allow_seen:

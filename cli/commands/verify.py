@@ -71,13 +71,13 @@ def run(args: argparse.Namespace) -> int:
     )
     if args.record is not None:
         return _record(bundle, precisions, args)
-    studies = _read_studies(args.data, bundle) if args.data else []
-    passed = [_verify(bundle, precision, studies, args) for precision in precisions]
+    records = _read_records(args.data, bundle) if args.data else []
+    passed = [_verify(bundle, precision, records, args) for precision in precisions]
     return 0 if all(passed) else 1
 
 
 def _verify(
-    bundle: Bundle, precision: Precision, studies: list[ImageRecord], args: argparse.Namespace
+    bundle: Bundle, precision: Precision, records: list[ImageRecord], args: argparse.Namespace
 ) -> bool:
     from orthoedge.runtime.errors import BundleError, EngineError
     from orthoedge.runtime.pipeline import Pipeline
@@ -89,8 +89,8 @@ def _verify(
             bundle, args.target, precision, options=EngineOptions(cache=args.cache)
         )
         checks = check_engine(bundle, engine)
-        if studies:
-            checks.append(_check_accuracy(Pipeline(bundle, engine), studies))
+        if records:
+            checks.append(_check_accuracy(Pipeline(bundle, engine), records))
     except (BundleError, EngineError) as error:
         print(f"FAIL  {precision}: {error}")
         return False
@@ -105,34 +105,34 @@ def _record(bundle: Bundle, precisions: tuple[Precision, ...], args: argparse.Na
 
     if args.record.is_dir():  # refused before a minute of measuring, not after it
         raise DataError(f"{args.record}: is a folder, expected the name of a file")
-    record = make_record(bundle, args.target, precisions, say=print, cache=args.cache)
-    write_record(record, args.record)
+    measured = make_record(bundle, args.target, precisions, say=print, cache=args.cache)
+    write_record(measured, args.record)
     print(f"record: {args.record}")
-    return 0 if record.passed else 1
+    return 0 if measured.passed else 1
 
 
-def _read_studies(data: Path, bundle: Bundle) -> list[ImageRecord]:
+def _read_records(data: Path, bundle: Bundle) -> list[ImageRecord]:
     from orthoedge.runtime.errors import DataError
     from orthoedge.training.data.index import read_index
 
-    studies = read_index(data)
-    for study in studies:
-        if study.label not in bundle.manifest.labels:
+    records = read_index(data)
+    for record in records:
+        if record.label not in bundle.manifest.labels:
             known = ", ".join(bundle.manifest.labels)
             raise DataError(
-                f"{study.path}: label {study.label} is not one of the bundle's: {known}"
+                f"{record.path}: label {record.label} is not one of the bundle's: {known}"
             )
-    return studies
+    return records
 
 
-def _check_accuracy(pipeline: Pipeline, studies: list[ImageRecord]) -> ParityCheck:
+def _check_accuracy(pipeline: Pipeline, records: list[ImageRecord]) -> ParityCheck:
     """Compare accuracy with the manifest's, within three standard errors of the difference."""
     from orthoedge.runtime.engine import calibrated_as
     from orthoedge.targets.verification import ParityCheck
 
     stated = pipeline.bundle.manifest.metrics[calibrated_as(pipeline.engine.precision)]
-    hits = sum(pipeline(study.path).label == study.label for study in studies)
-    count = len(studies)
+    hits = sum(pipeline(record.path).label == record.label for record in records)
+    count = len(records)
     pooled = (hits + stated.accuracy * stated.images) / (count + stated.images)
     error = math.sqrt(pooled * (1 - pooled) * (1 / count + 1 / stated.images))
     where = f"{pipeline.engine.name} {pipeline.engine.precision}"

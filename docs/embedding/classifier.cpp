@@ -109,8 +109,9 @@ void Classifier::check_kernels() {
   if (best < widest.size()) instruction_set_ = widest[best];
   if (integer != (bundle_.precision == "int8"))
     throw std::runtime_error("openvino compiled the " + bundle_.precision + " model with" +
-                             (integer ? "" : "out") +
-                             " integer kernels: the file is not what it says");
+                             (integer ? "" : "out") + " integer kernels: model." +
+                             bundle_.precision + ".onnx contains " + (integer ? "" : "no ") +
+                             "quantized layers");
 }
 
 void Classifier::check_golden() {

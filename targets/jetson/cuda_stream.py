@@ -1,6 +1,6 @@
-"""One CUDA stream, with the memory that it works on and the graph that it repeats.
+"""One CUDA stream, with its memory and its graph.
 
-Function names are those of NVIDIA's "CUDA Runtime API"; cuda-python has kept their form from 12.6
+Function names are those of NVIDIA's "CUDA Runtime API"; their form is the same in cuda-python 12.6
 (`cuda.cudart`) to 13 (`cuda.bindings.runtime`): each returns a tuple that begins with the error.
 """
 
@@ -21,7 +21,7 @@ from orthoedge.runtime.engine import Deadline
 from orthoedge.runtime.errors import EngineError
 from orthoedge.targets.jetson.tensorrt_module import cuda_call
 
-_SPIN_S = 5e-3  # longer than an inference should take; whoever waits longer spares the processor
+_SPIN_S = 5e-3  # longer than an inference should take; a longer wait sleeps between queries
 _NAP_S = 1e-3
 
 
@@ -36,13 +36,13 @@ class Mapped:
 
 
 class Stream:
-    """A stream that does not wait for the default one; for one thread at a time.
+    """A stream that does not wait for the default stream; for one thread at a time.
 
     Args:
-        cudart: what `load_cudart` gave.
+        cudart: the module from `load_cudart`.
 
     Raises:
-        EngineError: CUDA refused; the text names its error.
+        EngineError: CUDA failed; the message names its error.
     """
 
     def __init__(self, cudart: Any) -> None:
@@ -53,10 +53,10 @@ class Stream:
         self._stream = self._call("cudaStreamCreateWithFlags", cudart.cudaStreamNonBlocking)
         self._owned.callback(self._release, "cudaStreamDestroy", self._stream)
         self.handle = int(self._stream)
-        """As TensorRT wants it."""
+        """The stream as an integer, for TensorRT."""
 
     def allocate(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Mapped:
-        """Memory of that shape, freed by `close`.
+        """Allocate memory of that shape, which `close` frees.
 
         Raises:
             EngineError: there is not enough, or the GPU cannot see the host's memory.
@@ -69,33 +69,33 @@ class Stream:
         return Mapped(np.frombuffer(memory, dtype).reshape(shape), pointer)
 
     def capture(self, enqueue: Callable[[int], None]) -> None:
-        """Keep what `enqueue` puts on the stream as a graph; from then on `start` repeats that.
+        """Record what `enqueue` puts on the stream as a graph, which `start` launches from then on.
 
         Args:
-            enqueue: called once with the stream's handle; nothing of it runs now.
+            enqueue: called once with the stream's handle; its work does not run now.
 
         Raises:
-            EngineError: CUDA or `enqueue` refused. The stream works on without a graph.
+            EngineError: CUDA or `enqueue` failed. The stream still works, without a graph.
         """
-        # This thread's alone: others may open engines meanwhile, and would spoil it.
+        # Capture this thread only: others may open engines meanwhile and would invalidate it.
         mode = self._cudart.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
-        with ExitStack() as spent:
-            # What goes wrong here would else be found, and blamed, by the next call.
-            spent.callback(self._cudart.cudaGetLastError)
+        with ExitStack() as cleanup:
+            # Otherwise the next call would report an error made here.
+            cleanup.callback(self._cudart.cudaGetLastError)
             self._call("cudaStreamBeginCapture", self._stream, mode)
             try:
                 enqueue(self.handle)
             finally:
                 graph = self._call("cudaStreamEndCapture", self._stream)
-                spent.callback(self._release, "cudaGraphDestroy", graph)
+                cleanup.callback(self._release, "cudaGraphDestroy", graph)
             self._graph = self._call("cudaGraphInstantiate", graph, 0)
             self._owned.callback(self._release, "cudaGraphExecDestroy", self._graph)
 
     def start(self, enqueue: Callable[[int], None]) -> None:
-        """Begin the work of the graph, or where there is none that of `enqueue`.
+        """Launch the graph, or if there is none call `enqueue`.
 
         Raises:
-            EngineError: CUDA refused.
+            EngineError: CUDA failed.
         """
         self._pending = True
         if self._graph is None:
@@ -104,27 +104,27 @@ class Stream:
             self._call("cudaGraphLaunch", self._graph, self._stream)
 
     def wait(self, deadline: Deadline | None = None) -> None:
-        """Wait until everything that was begun is done.
+        """Wait until all launched work is done.
 
-        By asking, because before 12.9.1 cuda-python kept Python's lock while CUDA waited: no other
-        thread would go on, and a GPU that hangs would hang the whole process.
+        It polls, because before 12.9.1 cuda-python held the GIL while CUDA waited: no other thread
+        could run, and a GPU that hangs would hang the whole process.
 
         Raises:
             DeadlineExceeded: it is not done in time, and still runs.
-            EngineError: CUDA tells of an error, of this work or of earlier work.
+            EngineError: CUDA reports an error, of this work or of earlier work.
         """
         if not self._pending:
             return
-        begun = time.perf_counter()
+        start = time.perf_counter()
         while self._busy():
             if deadline is not None:
                 deadline.check("inference")
-            time.sleep(0 if time.perf_counter() - begun < _SPIN_S else _NAP_S)
+            time.sleep(0 if time.perf_counter() - start < _SPIN_S else _NAP_S)
         self._call("cudaStreamSynchronize", self._stream)
         self._pending = False
 
     def close(self) -> None:
-        """Wait for the GPU and free everything; on a GPU that was lost nothing is left to free."""
+        """Wait for the GPU and free everything; errors of a lost GPU are ignored."""
         if self._pending:
             self._release("cudaStreamSynchronize", self._stream)
         self._owned.close()
@@ -134,7 +134,7 @@ class Stream:
             self._cudart.cudaError_t.cudaErrorNotReady
         ):
             return False
-        self._cudart.cudaGetLastError()  # it counts as an error, and stays until it is fetched
+        self._cudart.cudaGetLastError()  # NotReady counts as an error and stays until it is fetched
         return True
 
     def _call(self, function: str, *arguments: Any) -> Any:

@@ -1,7 +1,7 @@
-"""What a plan depends on beside the model: the GPU, its driver, and TensorRT.
+"""The GPU, its driver and TensorRT, which a plan depends on apart from the model.
 
-Asked in a child process, `python -m orthoedge.targets.jetson.device TENSORRT CUDART`, because a
-driver or a library in a bad state ends the process that asks, or never answers.
+They are queried in a child process, `python -m orthoedge.targets.jetson.device TENSORRT CUDART`,
+because a driver or library in a bad state can end or hang the process that queries it.
 """
 
 from __future__ import annotations
@@ -29,40 +29,40 @@ class Device:
     """One GPU and the software that drives it."""
 
     name: str
-    """As CUDA calls it."""
+    """CUDA's name for it."""
     compute_capability: str
     """Such as `8.7`."""
     multiprocessors: int
-    """How many are switched on: boards of one name have different numbers, power modes too."""
+    """Number in use: it differs among boards of the same name, and with the power mode."""
     memory_mb: int
     """Memory that CUDA may use, in MiB; on a Jetson the CPU shares it."""
     driver: str
     """The newest CUDA version that the driver supports, such as `12.6`."""
     cuda: str
-    """The CUDA runtime's version behind Python, such as `12.6`."""
+    """CUDA runtime version of cuda-python, such as `12.6`."""
     tensorrt: str
     """TensorRT's version, such as `10.3.0`."""
 
 
 def probe(modules: Modules = JETPACK) -> Device:
-    """Ask CUDA and TensorRT what is here, without loading either into this process.
+    """Query the GPU, its driver and TensorRT without loading a library into this process.
 
     Args:
-        modules: which modules stand behind them.
+        modules: the packages that are imported as TensorRT and CUDA.
 
     Raises:
         MissingDependency: TensorRT or cuda-python is not installed.
-        EngineError: no driver, no device, a driver older than the runtime, a GPU that was lost, or
-            the process that asked crashed or hung.
+        EngineError: no driver, no device, a driver older than the runtime, a lost GPU, or the child
+            process crashed or hung.
     """
-    said = run_worker(
+    result = run_worker(
         __name__, [modules.tensorrt, modules.cudart], "asking for the GPU", _TIMEOUT_S
     )
-    return msgspec.json.decode(said, type=Device)
+    return msgspec.json.decode(result, type=Device)
 
 
 def read_device(modules: Modules) -> Device:
-    """The child's part of `probe`; it loads both libraries into this process."""
+    """Query the device in this process, which loads both libraries; run in the child of `probe`."""
     cudart = load_cudart(modules.cudart)
     driver, runtime = (cuda_call(cudart, f"cuda{part}GetVersion") for part in ("Driver", "Runtime"))
     if driver == 0:
@@ -74,14 +74,14 @@ def read_device(modules: Modules) -> Device:
         )
     if cuda_call(cudart, "cudaGetDeviceCount") == 0:
         raise EngineError("CUDA finds no GPU")
-    # Makes the context, so that a GPU that is listed and was lost is found out here.
+    # Creates the context, so that a GPU that is listed but lost fails here.
     cuda_call(cudart, "cudaSetDevice", 0)
-    found = cuda_call(cudart, "cudaGetDeviceProperties", 0)
+    device = cuda_call(cudart, "cudaGetDeviceProperties", 0)
     return Device(
-        name=bytes(found.name).split(b"\0")[0].decode(errors="replace"),
-        compute_capability=f"{found.major}.{found.minor}",
-        multiprocessors=found.multiProcessorCount,
-        memory_mb=found.totalGlobalMem >> 20,
+        name=bytes(device.name).split(b"\0")[0].decode(errors="replace"),
+        compute_capability=f"{device.major}.{device.minor}",
+        multiprocessors=device.multiProcessorCount,
+        memory_mb=device.totalGlobalMem >> 20,
         driver=_version(driver),
         cuda=_version(runtime),
         tensorrt=load_tensorrt(modules.tensorrt).__version__,

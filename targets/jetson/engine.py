@@ -19,27 +19,27 @@ from orthoedge.targets.jetson.plan_builder import layers, logger
 from orthoedge.targets.jetson.tensorrt_module import JETPACK, Modules, load_cudart, load_tensorrt
 
 _IMAGE, _OUTPUTS = "image", ("logits", "saliency_map", "feature_vector")
-_WARM_UP_MS = 60e3  # CUDA loads its kernels in the first inference, from a slow card perhaps
+_WARM_UP_MS = 60e3  # CUDA loads its kernels in the first inference, perhaps from a slow card
 
 
 class TensorRtEngine:
     """One plan on the GPU, for one image at a time; safe to share between threads.
 
-    Images lie in memory that processor and GPU share, so nothing is copied to the GPU or from it.
-    After the first error of CUDA or TensorRT the engine is closed for good: of most that a GPU
-    makes, "CUDA Runtime API: cudaError" says that the process must be ended to go on with CUDA.
+    Images lie in memory that processor and GPU share, so nothing is copied to or from the GPU.
+    After the first error of CUDA or TensorRT the engine is closed for good: after most GPU errors,
+    says "CUDA Runtime API: cudaError", a process must end before CUDA can be used again.
 
     Args:
-        plan: what TensorRT built for this GPU; checked before, since a damaged one can end the
-            process (`plans.obtain_plan`).
+        plan: built by TensorRT for this GPU and checked (`plan_cache.obtain_plan`), because a
+            damaged plan can end the process.
         size: side S of its input, in pixels.
-        precision: of the ONNX file it was built from.
-        device: what `probe` found; whoever has one knows that CUDA and TensorRT can be loaded.
-        modules: which modules stand behind them.
+        precision: precision of the ONNX file that it was built from.
+        device: from `probe`, which shows that CUDA and TensorRT can be loaded.
+        modules: the packages that are imported as TensorRT and CUDA.
 
     Raises:
         MissingDependency: TensorRT or cuda-python is not installed.
-        EngineError: TensorRT refused the plan, it has not the common face, or CUDA failed.
+        EngineError: TensorRT refused the plan, its interface is not a bundle's, or CUDA failed.
     """
 
     name = "tensorrt"
@@ -62,7 +62,7 @@ class TensorRtEngine:
         """Why the engine is closed; empty while it works."""
         self._size = size
         self._lock = threading.Lock()
-        self._said: list[tuple[int, str]] = []
+        self._messages: list[tuple[int, str]] = []
         self._stream = Stream(cudart)
         release = weakref.finalize(self, self._stream.close)
         try:
@@ -73,35 +73,35 @@ class TensorRtEngine:
             raise EngineError(f"tensorrt cannot run the {precision} plan: {error}") from error
 
     def _open(self, trt: Any, plan: bytes) -> None:
-        self._runtime = trt.Runtime(logger(trt, self._said))
-        self.native = self._known(self._runtime.deserialize_cuda_engine(plan), "deserializing it")
-        self._context = self._known(self.native.create_execution_context(), "making a context")
+        self._runtime = trt.Runtime(logger(trt, self._messages))
+        self.native = self._require(self._runtime.deserialize_cuda_engine(plan), "deserializing it")
+        self._context = self._require(self.native.create_execution_context(), "making a context")
         self.layers = layers(self.native, trt)
-        """Name, kind and precision of every layer, as far as TensorRT tells."""
-        shapes = self._face(trt, self.native)
+        """Name, kind and precision of every layer, as far as TensorRT reports them."""
+        shapes = self._check_interface(trt, self.native)
         self._image = self._bind(_IMAGE, shapes[_IMAGE], np.uint8)
         self._outputs = tuple(self._bind(name, shapes[name], np.float32) for name in _OUTPUTS)
         self._warm_up()
         self.graph = self._capture()
-        """`captured`, or why every inference is put on the stream layer by layer."""
+        """`captured`, or why every inference is enqueued layer by layer."""
         self._warm_up()
 
     def run(self, images: npt.NDArray[np.uint8], timeout_s: float | None = None) -> Outputs:
         """Run uint8 (N, 1, S, S), one after another.
 
-        A GPU cannot be stopped: what overran `timeout_s` runs on, and the next call waits for it.
+        Work on a GPU cannot be stopped: after a timeout it runs on, and the next call waits for it.
         """
         check_images(images, self._size)
         deadline = None
         if timeout_s is not None:
             deadline = Deadline(timeout_s * 1e3, time.perf_counter())
-        answers = [self._in_turn(image, deadline) for image in images]
-        return Outputs(*(np.concatenate(parts) for parts in zip(*answers, strict=True)))
+        results = [self._run_alone(image, deadline) for image in images]
+        return Outputs(*(np.concatenate(arrays) for arrays in zip(*results, strict=True)))
 
-    def _in_turn(
+    def _run_alone(
         self, image: npt.NDArray[np.uint8], deadline: Deadline | None
     ) -> list[npt.NDArray[np.float32]]:
-        """Outputs of one image uint8 (1, S, S), once no other thread has the stream."""
+        """Run one image uint8 (1, S, S) as soon as no other thread uses the stream."""
         if deadline is None:
             self._lock.acquire()
         elif not self._lock.acquire(timeout=max(0, deadline.left_s())):
@@ -117,7 +117,7 @@ class TensorRtEngine:
         self, image: npt.NDArray[np.uint8], deadline: Deadline | None
     ) -> list[npt.NDArray[np.float32]]:
         try:
-            self._stream.wait(deadline)  # for what an earlier call gave up
+            self._stream.wait(deadline)  # for the work of an earlier call that timed out
             self._image.array[0] = image
             if deadline is not None:
                 deadline.check("inference")
@@ -133,12 +133,12 @@ class TensorRtEngine:
         return [output.array.copy() for output in self._outputs]
 
     def _enqueue(self, handle: int) -> None:
-        self._said.clear()  # or a warning at every image would fill the memory
+        self._messages.clear()  # otherwise a warning per image would fill the memory
         if not self._context.execute_async_v3(handle):
             raise EngineError(f"execute_async_v3: {self._reason()}")
 
     def _warm_up(self) -> None:
-        """One inference of a black image; TensorRT does in the first what no graph may hold.
+        """Run one black image: TensorRT's first inference does work that a graph must not contain.
 
         NVIDIA's TensorRT documentation, "CUDA Graphs": call `enqueueV3` once before capturing.
         """
@@ -152,32 +152,31 @@ class TensorRtEngine:
             return f"no graph: {error}"
         return "captured"
 
-    def _face(self, trt: Any, engine: Any) -> dict[str, tuple[int, ...]]:
-        """Shapes by name, once every tensor is what the common face says.
+    def _check_interface(self, trt: Any, engine: Any) -> dict[str, tuple[int, ...]]:
+        """Check names, shapes and types of all tensors; return the shapes by name.
 
         Raises:
-            EngineError: which is not, and what was expected.
+            EngineError: a tensor differs; with what was expected.
         """
         names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
         if sorted(names) != sorted((_IMAGE, *_OUTPUTS)):
             raise EngineError(f"tensors {sorted(names)}, expected {_IMAGE} and {_OUTPUTS}")
-        square = (1, 1, self._size, self._size)
-        if not self._context.set_input_shape(_IMAGE, square):
-            raise EngineError(f"it takes no image of {square}: {self._reason()}")
+        input_shape = (1, 1, self._size, self._size)
+        if not self._context.set_input_shape(_IMAGE, input_shape):
+            raise EngineError(f"it takes no image of {input_shape}: {self._reason()}")
         shapes = {name: tuple(self._context.get_tensor_shape(name)) for name in names}
         logits, saliency, features = (shapes[name] for name in _OUTPUTS)
-        fits = shapes[_IMAGE] == square and len(logits) == len(features) == 2
+        fits = shapes[_IMAGE] == input_shape and len(logits) == len(features) == 2
         if not fits or len(saliency) != 4 or saliency[:2] != logits or features[0] != 1:
-            raise EngineError(f"tensors of shapes {shapes} have not the common face")
+            raise EngineError(f"tensors of shapes {shapes} do not fit a bundle's interface")
         for name in names:
             is_image = name == _IMAGE
             mode = trt.TensorIOMode.INPUT if is_image else trt.TensorIOMode.OUTPUT
             dtype = trt.DataType.UINT8 if is_image else trt.DataType.FLOAT
-            found = engine.get_tensor_mode(name), engine.get_tensor_dtype(name)
-            if found != (mode, dtype):
-                raise EngineError(
-                    f"{name} is {found[0].name} {found[1].name}, expected {mode.name} {dtype.name}"
-                )
+            actual = engine.get_tensor_mode(name), engine.get_tensor_dtype(name)
+            if actual != (mode, dtype):
+                shown = " ".join(value.name for value in actual)
+                raise EngineError(f"{name} is {shown}, expected {mode.name} {dtype.name}")
         return shapes
 
     def _bind(self, name: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Mapped:
@@ -186,11 +185,11 @@ class TensorRtEngine:
             raise EngineError(f"set_tensor_address {name}: {self._reason()}")
         return mapped
 
-    def _known(self, made: Any, what: str) -> Any:
-        if made is None:
+    def _require(self, created: Any, what: str) -> Any:
+        if created is None:
             raise EngineError(f"{what}: {self._reason()}")
-        return made
+        return created
 
     def _reason(self) -> str:
-        """The gravest that TensorRT said, in its words."""
-        return min(self._said, key=itemgetter(0), default=(0, "TensorRT gave no reason"))[1]
+        """TensorRT's most severe message, unchanged."""
+        return min(self._messages, key=itemgetter(0), default=(0, "TensorRT gave no reason"))[1]

@@ -1,9 +1,10 @@
-"""TensorRT's rules for quantized values, on an ONNX graph; no TensorRT is needed to ask.
+"""Check an ONNX graph against TensorRT's rules for quantized values, without TensorRT.
 
 Sources: "Working with Quantized Types" in NVIDIA's TensorRT developer guide (signed codes, zero
-point 0, one scale per tensor for activations, one per output channel for weights) and what
-TensorRT-RTX's parser and builder say to the files in tests/targets/jetson/test_broken_models.py.
-Some of it they take without a word and compute otherwise than the file says.
+point 0, one scale per tensor for activations, one per output channel for weights) and the
+messages of TensorRT-RTX's parser and builder for the files in
+tests/targets/jetson/test_broken_models.py. Some violations they accept silently and compute
+something else.
 """
 
 from __future__ import annotations
@@ -24,28 +25,28 @@ LAYERS = ("Conv", "Gemm", "MatMul")
 
 
 def lint(model: onnx.ModelProto) -> list[str]:
-    """What TensorRT refuses, or reads otherwise than ONNX says; one line each, empty if nothing.
+    """Describe what TensorRT refuses or reads differently from ONNX; one line each.
 
     Args:
         model: constants in the file itself, and no functions or operators of its own.
     """
     import onnx
 
-    wiring = OnnxGraphIndex(model.graph)
+    index = OnnxGraphIndex(model.graph)
     inferred = onnx.shape_inference.infer_shapes(model).graph
-    broken: list[str] = []
+    violations: list[str] = []
     for node in model.graph.node:
         if node.op_type in QDQ:
-            broken += _pair(node, wiring)
+            violations += _pair(node, index)
         if node.op_type in LAYERS:
-            broken += _scales(node, wiring)
-    broken += _types(inferred)
-    broken += _kernels(inferred, wiring)
-    return broken
+            violations += _scales(node, index)
+    violations += _types(inferred)
+    violations += _kernels(inferred, index)
+    return violations
 
 
 def _types(inferred: onnx.GraphProto) -> Iterator[str]:
-    """Types that TensorRT has no tensor for, or reads as another: double becomes float."""
+    """Types that TensorRT does not have, or reads as a different type: double becomes float."""
     from onnx import TensorProto
 
     known = (
@@ -59,11 +60,11 @@ def _types(inferred: onnx.GraphProto) -> Iterator[str]:
             yield f"{name}: {TensorProto.DataType.Name(kind)}, in which TensorRT does not compute"
 
 
-def _pair(node: onnx.NodeProto, wiring: OnnxGraphIndex) -> Iterator[str]:
+def _pair(node: onnx.NodeProto, index: OnnxGraphIndex) -> Iterator[str]:
     """Rules of one QuantizeLinear or DequantizeLinear."""
     from onnx import TensorProto, numpy_helper
 
-    codes, constants = wiring.constants.get(node.input[0]), wiring.constants
+    codes, constants = index.constants.get(node.input[0]), index.constants
     if codes is not None and codes.data_type == TensorProto.INT32:
         yield f"{node.name}: a bias in INT32, which TensorRT refuses"
         return
@@ -87,19 +88,19 @@ def _pair(node: onnx.NodeProto, wiring: OnnxGraphIndex) -> Iterator[str]:
     if codes is None and steps.size != 1:
         yield f"{node.name}: {steps.size} scales for an activation, expected one"
     if node.op_type == "DequantizeLinear" and codes is None:
-        maker = wiring.made_by(node.input[0], "QuantizeLinear")
+        maker = index.made_by(node.input[0], "QuantizeLinear")
         if maker is None or maker.input[1:] != node.input[1:]:
             yield f"{node.name}: no QuantizeLinear with the same scale before it"
 
 
-def _scales(node: onnx.NodeProto, wiring: OnnxGraphIndex) -> Iterator[str]:
+def _scales(node: onnx.NodeProto, index: OnnxGraphIndex) -> Iterator[str]:
     """A quantized layer's weight has one scale per output channel."""
-    codes = wiring.weight_codes(node)
+    codes = index.weight_codes(node)
     if codes is None:
         return
-    pair = wiring.producer[node.input[1]]
+    pair = index.producer[node.input[1]]
     axis: int = next((a.i for a in (*node.attribute, *pair.attribute) if a.name == "axis"), 1)
-    scale = wiring.constants.get(pair.input[1])
+    scale = index.constants.get(pair.input[1])
     per_channel = (
         scale is not None and axis < len(codes.dims) and list(scale.dims) == [codes.dims[axis]]
     )
@@ -107,8 +108,8 @@ def _scales(node: onnx.NodeProto, wiring: OnnxGraphIndex) -> Iterator[str]:
         yield f"{node.name}: expected one weight scale per output channel"
 
 
-def _kernels(inferred: onnx.GraphProto, wiring: OnnxGraphIndex) -> Iterator[str]:
-    """A convolution's weight fits its input, which ONNX's own checker does not look at."""
+def _kernels(inferred: onnx.GraphProto, index: OnnxGraphIndex) -> Iterator[str]:
+    """A convolution's weight must fit its input, which ONNX's own checker does not check."""
     shapes = {
         value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
         for value in inferred.value_info
@@ -116,9 +117,9 @@ def _kernels(inferred: onnx.GraphProto, wiring: OnnxGraphIndex) -> Iterator[str]
     for node in inferred.node:
         if node.op_type != "Conv":
             continue
-        weight = wiring.weight_codes(node) or wiring.constants.get(node.input[1])
+        weight = index.weight_codes(node) or index.constants.get(node.input[1])
         dims = [] if weight is None else list(weight.dims)
-        source = shapes.get(node.input[0], [])  # none behind what ONNX does not know either
+        source = shapes.get(node.input[0], [])  # unknown after an operator unknown to ONNX
         group = next((a.i for a in node.attribute if a.name == "group"), 1)
         if len(source) > 1 and (len(dims) < 2 or dims[1] * group != source[1]):
             yield f"{node.name}: a weight of {dims} in {group} groups on an input of {source}"

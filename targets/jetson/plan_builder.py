@@ -1,11 +1,11 @@
-"""ONNX to an engine plan, and what the engine says its layers are.
+"""Build an engine plan from an ONNX model, and read the layers of an engine.
 
 NVIDIA's licence for TensorRT excludes medical use without a separate agreement on critical
-applications. Not yet measured on hardware: what is tested is that TensorRT's parser and builder
-accept the models.
+applications. Not yet measured on hardware: tests show that TensorRT's parser and builder accept the
+models.
 
-From TensorRT 10.3 to 11.4; what differs between the two generations is asked for by name. Sources:
-NVIDIA's "TensorRT Python API", and "Migrating from TensorRT 10.x to 11.x".
+Supports TensorRT 10.3 to 11.4; attributes that differ between the generations are looked up by
+name. Sources: NVIDIA's "TensorRT Python API", and "Migrating from TensorRT 10.x to 11.x".
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from orthoedge.runtime.errors import EngineError
 from orthoedge.targets.jetson.tensorrt_module import load_tensorrt
 
 NOT_REPORTED = "not reported"
-# TensorRT's words for a type, in both generations, and ours.
+# TensorRT's names of types, in both generations, and ours.
 _TYPES = {
     "float": "fp32",
     "fp32": "fp32",
@@ -37,41 +37,41 @@ _TYPES = {
 
 @dataclass(frozen=True)
 class Plan:
-    """What TensorRT made of a model."""
+    """A built engine plan."""
 
     data: bytes
     """The serialized engine."""
     warnings: tuple[str, ...]
-    """What the parser or the builder had to say about the model, in their words."""
+    """Warnings of the parser and the builder, unchanged."""
     timing_cache: bytes
-    """Timings of kernels, old and new, for the next build here; empty if nothing was learned."""
+    """Kernel timings, old and new, for the next build on this device; empty if none are new."""
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer of an engine, in TensorRT's words; `not reported` where it does not tell."""
+    """One layer of an engine, with TensorRT's names; `not reported` where TensorRT reports none."""
 
     name: str
     kind: str
     precision: str
-    """Type of its weights where it has some, else of what it reads: `int8`, `fp16`, `fp32+int8`."""
+    """Type of its weights if it has any, otherwise of its inputs: `int8`, `fp16`, `fp32+int8`."""
 
 
 def build_plan(model: bytes, module: str = "tensorrt", timing_cache: bytes = b"") -> Plan:
     """Build a serialized engine plan; the types are those of the ONNX file.
 
     Args:
-        model: an ONNX file with the common face, its hash already checked.
+        model: an ONNX file with the interface of a bundle's models, its hash already checked.
         module: `tensorrt`, or another package of the same interface.
-        timing_cache: what an earlier build on this device gave, its hash already checked.
+        timing_cache: from an earlier build on this device, its hash already checked.
 
     Raises:
         MissingDependency: TensorRT is not installed.
         EngineError: TensorRT's parser or builder refused the model.
     """
     trt = load_tensorrt(module)
-    said: list[tuple[int, str]] = []
-    log = logger(trt, said)
+    messages: list[tuple[int, str]] = []
+    log = logger(trt, messages)
     builder = trt.Builder(log)
     # TensorRT 11 types every network strongly; the flag is deprecated there, and may go.
     flag = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
@@ -87,19 +87,21 @@ def build_plan(model: bytes, module: str = "tensorrt", timing_cache: bytes = b""
     config.set_timing_cache(timings, False)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
-        why = [text for severity, text in said if severity <= int(trt.ILogger.ERROR)]
-        raise EngineError(f"tensorrt's builder gave no plan: {why[0] if why else 'no reason'}")
+        errors = [text for severity, text in messages if severity <= int(trt.ILogger.ERROR)]
+        raise EngineError(
+            f"tensorrt's builder returned no plan: {errors[0] if errors else 'no reason'}"
+        )
     after = bytes(config.get_timing_cache().serialize())
     warned = int(trt.ILogger.WARNING)
-    warnings = tuple(text for severity, text in said if severity <= warned)
+    warnings = tuple(text for severity, text in messages if severity <= warned)
     return Plan(bytes(plan), warnings, after if after != before else b"")
 
 
 def _config(trt: Any, builder: Any, network: Any) -> Any:
-    """Settings for one image at a time, layers told in full, and float32 that is float32."""
+    """Settings for one image at a time, detailed layer information, and true float32."""
     config = builder.create_builder_config()
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
-    # Else "fp32" multiplies in TF32, with ten bits of mantissa, wherever that is faster.
+    # Otherwise "fp32" multiplies in TF32, with ten bits of mantissa, wherever that is faster.
     config.clear_flag(trt.BuilderFlag.TF32)
     profile = builder.create_optimization_profile()
     source = network.get_input(0)
@@ -110,7 +112,7 @@ def _config(trt: Any, builder: Any, network: Any) -> Any:
 
 
 def layers(engine: Any, trt: Any) -> tuple[Layer, ...]:
-    """Every layer as the engine inspector tells it; nothing is inferred from the model.
+    """Every layer as the engine inspector reports it; nothing is inferred from the model.
 
     Args:
         engine: a deserialized engine (`ICudaEngine`), built by `build_plan`.
@@ -123,49 +125,50 @@ def layers(engine: Any, trt: Any) -> tuple[Layer, ...]:
     )
 
 
-def _layer(told: str) -> Layer:
-    """One layer from the inspector's JSON: an object, or only a name if it was built to tell less.
+def _layer(text: str) -> Layer:
+    """Parse the inspector's JSON: an object, or only a name in an engine built with less detail.
 
-    A tensor's type is in `Format/Datatype` up to TensorRT 10, in a field of its own from 11 on.
+    A tensor's type is in `Format/Datatype` up to TensorRT 10, and in a separate field from 11 on.
     """
     try:
-        found = msgspec.json.decode(told)
+        record = msgspec.json.decode(text)
     except msgspec.DecodeError:
-        found = None
-    if not isinstance(found, dict):
-        return Layer(found if isinstance(found, str) else NOT_REPORTED, NOT_REPORTED, NOT_REPORTED)
-    weights = found.get("Weights")
+        record = None
+    if not isinstance(record, dict):
+        name = record if isinstance(record, str) else NOT_REPORTED
+        return Layer(name, NOT_REPORTED, NOT_REPORTED)
+    weights = record.get("Weights")
     if isinstance(weights, dict) and weights.get("Count"):
         sources = [weights.get("Type")]
     else:
         sources = [
             tensor.get("Datatype") or tensor.get("DataType") or tensor.get("Format/Datatype")
-            for tensor in found.get("Inputs") or ()
+            for tensor in record.get("Inputs") or ()
             if isinstance(tensor, dict)
         ]
     types = dict.fromkeys(_type(str(source)) for source in sources if source)
     return Layer(
-        found.get("Name") or NOT_REPORTED,
-        found.get("LayerType") or NOT_REPORTED,
+        record.get("Name") or NOT_REPORTED,
+        record.get("LayerType") or NOT_REPORTED,
         "+".join(sorted(types)) or NOT_REPORTED,
     )
 
 
-def _type(words: str) -> str:
-    """`int8` of "Thirty-two wide channel vectorized row major Int8 format"; else the words."""
-    known = [_TYPES[word] for word in re.findall(r"\w+", words.lower()) if word in _TYPES]
-    return known[-1] if known else words
+def _type(text: str) -> str:
+    """`int8` from "Thirty-two wide channel vectorized row major Int8 format"; else the text."""
+    known = [_TYPES[word] for word in re.findall(r"\w+", text.lower()) if word in _TYPES]
+    return known[-1] if known else text
 
 
-def logger(trt: Any, said: list[tuple[int, str]]) -> Any:
-    """A TensorRT logger that appends (severity, text) to `said`; a lower severity is graver."""
+def logger(trt: Any, messages: list[tuple[int, str]]) -> Any:
+    """A TensorRT logger that appends (severity, text) to `messages`; lower is more severe."""
 
     class Logger(trt.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
             trt.ILogger.__init__(self)  # the binding refuses super()
 
         def log(self, severity: Any, text: str) -> None:
-            said.append((int(severity), _line(text)))
+            messages.append((int(severity), _line(text)))
 
     return Logger()
 

@@ -1,8 +1,9 @@
-"""Engine plans kept between starts: never half-written, never loaded unless they are what they say.
+"""A cache of engine plans, written atomically and checked before use.
 
-TensorRT may end the process on a damaged plan, and takes a foreign one with wrong answers; so each
-file begins with what it was made from and a SHA-256 over everything, and both are checked before
-TensorRT sees a byte. Plans are built in a child process,
+TensorRT may end the process on a damaged plan, and runs a plan of another model or device with
+wrong results. So each file begins with what it was built from and a SHA-256 over everything, and
+both are checked before TensorRT sees a byte. Plans are built in a child process, because
+TensorRT's builder can crash on a broken model:
 `python -m orthoedge.targets.jetson.plan_cache FOLDER TENSORRT DEVICE < MODEL`.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -23,8 +24,8 @@ from orthoedge.targets.jetson.device import Device
 from orthoedge.targets.jetson.plan_builder import build_plan
 from orthoedge.targets.jetson.tensorrt_module import JETPACK, Modules
 
-_TIMEOUT_S = 3600  # the smallest board times every kernel that could do
-# The number changes with the settings in `build_plan` and with the lines of a file.
+_TIMEOUT_S = 3600  # the smallest board times every candidate kernel
+# The number changes with the settings in `build_plan` and with the file's layout.
 _MAGIC = b"orthoedge tensorrt 1\n"
 
 
@@ -35,15 +36,15 @@ class StoredPlan:
     data: bytes
     """The serialized engine, as it was when it was built here."""
     warnings: tuple[str, ...]
-    """What TensorRT said when it built it."""
+    """TensorRT's warnings when it was built."""
     built: bool
-    """Whether it was built now; else it was taken from the store."""
+    """Whether it was built now; otherwise it was taken from the cache."""
     refused: str
-    """Why what was in the store was not used; empty if nothing was there, or it was used."""
+    """Why a file in the cache was not used; empty if it was used, or nothing was there."""
 
 
 class _Facts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a file in the store was made from; memory is not in it, being never quite the same."""
+    """What a cached file was built from. Memory is left out: it varies from start to start."""
 
     kind: Literal["tensorrt", "timings"]
     model: str
@@ -54,11 +55,11 @@ class _Facts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tensorrt: str
 
     def file(self, folder: Path) -> Path:
-        """Where in the store such a file lies."""
+        """Path of such a file in the cache."""
         return folder / f"{sha256(_MAGIC + msgspec.json.encode(self))[:32]}.{self.kind}"
 
     def unlike(self, ours: _Facts) -> str:
-        """The first fact that is another in `ours`, as both have it."""
+        """Describe the first fact that differs in `ours`."""
         there, here = msgspec.structs.asdict(self), msgspec.structs.asdict(ours)
         name = next(name for name in there if there[name] != here[name])
         return f"{name} {there[name]}, and here it is {here[name]}"
@@ -69,39 +70,47 @@ class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     warnings: tuple[str, ...]
 
 
-class _Found(NamedTuple):
+class _Entry(NamedTuple):
     header: _Header
     payload: bytes
 
 
+def load_plan(model: bytes, device: Device, folder: Path) -> tuple[StoredPlan | None, str]:
+    """Load the plan of a model for a device from the cache.
+
+    Returns:
+        The plan, or None and why the file that is there cannot be used; the reason is empty if
+        there is no file.
+
+    Raises:
+        EngineError: the cache cannot be read.
+    """
+    entry, refused = _load(folder, _plan_facts(model, device))
+    if entry is None:
+        return None, refused
+    return StoredPlan(entry.payload, entry.header.warnings, built=False, refused=""), ""
+
+
 def obtain_plan(
-    model: bytes,
-    device: Device,
-    folder: Path | None,
-    modules: Modules = JETPACK,
-    rebuild: bool = True,
+    model: bytes, device: Device, folder: Path | None, modules: Modules = JETPACK
 ) -> StoredPlan:
-    """The plan of a model for this device: from the store if it is whole and fits, else built.
+    """Load a model's plan for this device, or build it, which takes minutes on a board.
 
     Args:
-        model: an ONNX file with the common face, its hash already checked.
-        device: what `probe` found here.
-        folder: the store, also of the timings that make the next build faster; None keeps nothing.
-        modules: which modules stand behind TensorRT.
-        rebuild: whether a plan may be built, which takes minutes on a board.
+        model: an ONNX file with the interface of a bundle's models, its hash already checked.
+        device: this device, from `probe`.
+        folder: the cache, which also holds kernel timings that make the next build faster; None
+            caches nothing.
+        modules: the packages that are imported as TensorRT and CUDA.
 
     Raises:
         MissingDependency: TensorRT is not installed.
-        EngineError: TensorRT refused the model, the process that built it crashed, the store
-            cannot be read or written, or there is no usable plan and none may be built.
+        EngineError: TensorRT refused the model, the process that built it crashed, or the cache
+            cannot be read or written.
     """
-    facts = _plan_facts(model, device)
-    found, refused = (None, "") if folder is None else _look(folder, facts)
-    if found is not None:
-        return StoredPlan(found.payload, found.header.warnings, built=False, refused="")
-    if not rebuild:
-        reason = refused or f"none is kept for TensorRT {device.tensorrt} and this {device.name}"
-        raise EngineError(f"no engine plan: {reason}; run orthoedge build on this device")
+    cached, refused = (None, "") if folder is None else load_plan(model, device, folder)
+    if cached is not None:
+        return cached
     if folder is not None:
         return _build(model, device, folder, modules, refused)
     with tempfile.TemporaryDirectory() as name:
@@ -111,37 +120,36 @@ def obtain_plan(
 def _build(
     model: bytes, device: Device, folder: Path, modules: Modules, refused: str
 ) -> StoredPlan:
-    """Have a child process build the plan, and read what it left as if it had always been there."""
+    """Build the plan in a child process, and load it from the cache with all checks."""
     arguments = [str(folder), modules.tensorrt, msgspec.json.encode(device).decode()]
-    said = run_worker(__name__, arguments, "building the engine plan", _TIMEOUT_S, model)
-    reasons = refused, msgspec.json.decode(said, type=str)
-    found, lost = _look(folder, _plan_facts(model, device))
-    if found is None:
+    result = run_worker(__name__, arguments, "building the engine plan", _TIMEOUT_S, model)
+    reasons = refused, msgspec.json.decode(result, type=str)
+    plan, lost = load_plan(model, device, folder)
+    if plan is None:
         raise EngineError(f"the engine plan just built is not in {folder}: {lost or 'no file'}")
-    told = "; ".join(filter(None, reasons))
-    return StoredPlan(found.payload, found.header.warnings, built=True, refused=told)
+    return replace(plan, built=True, refused="; ".join(filter(None, reasons)))
 
 
 def build_into(folder: Path, module: str, device: Device, model: bytes) -> str:
-    """The child's part: build, and leave the plan and TensorRT's timings in `folder`.
+    """Build a plan in this process, and write it and TensorRT's kernel timings to `folder`.
 
     Returns:
-        Why the timings that were there were not used; empty if they were, or none were there.
+        Why cached timings were not used; empty if they were used, or there were none.
 
     Raises:
         MissingDependency: TensorRT is not installed.
-        EngineError: TensorRT refused the model, or the store cannot be read or written.
+        EngineError: TensorRT refused the model, or the cache cannot be read or written.
     """
     facts = _plan_facts(model, device)
-    of_all = msgspec.structs.replace(facts, kind="timings", model="")
-    timings, refused = _look(folder, of_all)
+    timing_facts = msgspec.structs.replace(facts, kind="timings", model="")
+    timings, refused = _load(folder, timing_facts)
     plan = build_plan(model, module, b"" if timings is None else timings.payload)
     try:
-        write_atomic(facts.file(folder), _seal(facts, plan.warnings, plan.data))
+        write_atomic(facts.file(folder), _encode(facts, plan.warnings, plan.data))
         if plan.timing_cache:
-            write_atomic(of_all.file(folder), _seal(of_all, (), plan.timing_cache))
+            write_atomic(timing_facts.file(folder), _encode(timing_facts, (), plan.timing_cache))
     except OSError as error:
-        raise _store_failed(folder, error) from error
+        raise _cache_failed(folder, error) from error
     return refused
 
 
@@ -157,14 +165,14 @@ def _plan_facts(model: bytes, device: Device) -> _Facts:
     )
 
 
-def _seal(facts: _Facts, warnings: tuple[str, ...], payload: bytes) -> bytes:
-    """Magic, SHA-256 of the rest, one line of JSON, payload; `head -3` shows all but the last."""
+def _encode(facts: _Facts, warnings: tuple[str, ...], payload: bytes) -> bytes:
+    """Magic, SHA-256 of the rest, a line of JSON, payload: `head -3` shows all but the payload."""
     rest = msgspec.json.encode(_Header(facts, warnings)) + b"\n" + payload
     return _MAGIC + sha256(rest).encode() + b"\n" + rest
 
 
-def _look(folder: Path, facts: _Facts) -> tuple[_Found | None, str]:
-    """What the store keeps for these facts, or why that is not to be used; the bytes are read once.
+def _load(folder: Path, facts: _Facts) -> tuple[_Entry | None, str]:
+    """Read the cached file for these facts once; None and the reason if it cannot be used.
 
     Raises:
         EngineError: it cannot be read.
@@ -175,7 +183,7 @@ def _look(folder: Path, facts: _Facts) -> tuple[_Found | None, str]:
     except FileNotFoundError:
         return None, ""
     except OSError as error:
-        raise _store_failed(folder, error) from error
+        raise _cache_failed(folder, error) from error
     if not content.startswith(_MAGIC):
         return None, f"{file.name} is cut off, or not a file of this program"
     digest, end, rest = content[len(_MAGIC) :].partition(b"\n")
@@ -188,10 +196,10 @@ def _look(folder: Path, facts: _Facts) -> tuple[_Found | None, str]:
         return None, f"{file.name} has another version's header: {error}"
     if header.facts != facts:
         return None, f"{file.name} was made for {header.facts.unlike(facts)}"
-    return _Found(header, payload), ""
+    return _Entry(header, payload), ""
 
 
-def _store_failed(folder: Path, error: OSError) -> EngineError:
+def _cache_failed(folder: Path, error: OSError) -> EngineError:
     return EngineError(f"plan store {folder}: {error.strerror or error}")
 
 

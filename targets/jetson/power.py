@@ -1,4 +1,4 @@
-"""Power of a Jetson's rails, by its INA3221 sensors, at one moment and over a stretch of time.
+"""Power of a Jetson's rails from its INA3221 sensors, at one moment and over a period.
 
 Source: the kernel's page "Kernel driver ina3221" (hwmon: in[123]_input in mV, curr[123]_input in
 mA); the rails' names are the device tree's, on Orin VDD_IN (the whole module), VDD_CPU_GPU_CV and
@@ -20,22 +20,22 @@ _OLD = "sys/bus/i2c/drivers/ina3221x"  # NVIDIA's driver, before the kernel had 
 
 
 class RailPower(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One rail over a stretch of time."""
+    """One rail over a period."""
 
     name: str
     mean_mw: float
     """Of the samples."""
     peak_mw: float
-    """Highest sample; what lies between two samples is not seen."""
+    """Highest sample; peaks between two samples are missed."""
     joules: float
-    """Mean times the stretch."""
+    """Mean times the period."""
     samples: int
     failed: int
-    """Samples that the sensor did not give."""
+    """Samples that could not be read."""
 
 
 class Power(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """All rails over a stretch of time."""
+    """All rails over a period."""
 
     seconds: float
     rails: tuple[RailPower, ...]
@@ -46,18 +46,18 @@ class Rail:
     """One channel of a sensor."""
 
     name: str
-    """As the board's device tree labels it."""
+    """Its label in the board's device tree."""
     value: Path
-    """File of its voltage in mV, or of its power in mW where there is no current."""
+    """File with its voltage in mV, or with its power in mW if there is no file for the current."""
     current: Path | None
-    """File of its current in mA."""
+    """File with its current in mA."""
 
     def milliwatts(self) -> float:
-        """Its power now; voltage and current are read one after the other.
+        """Read its power now; voltage and current are read one after the other.
 
         Raises:
-            OSError: the sensor does not answer.
-            ValueError: it answers no number.
+            OSError: the sensor cannot be read.
+            ValueError: it does not return a number.
         """
         value = float(read_text(self.value))
         return value if self.current is None else value * float(read_text(self.current)) / 1e3
@@ -88,41 +88,39 @@ class _Samples:
 
 
 class PowerMeter:
-    """Context manager that samples every rail in a thread of its own.
+    """Context manager that samples every rail in a separate thread.
 
-    Args:
-        root: folder in place of `/`.
-        period_s: seconds between samples; the sensors themselves average over some time, so a
-            shorter period reads the same numbers again.
+    The sensors average over some time, so sampling faster than every 0.1 s reads the same numbers
+    again.
     """
 
-    def __init__(self, root: Path = ROOT, period_s: float = 0.1) -> None:
-        self._samples = [_Samples(rail) for rail in find_rails(root)]
-        self._period_s = period_s
+    def __init__(self, _root: Path = ROOT, _period_s: float = 0.1) -> None:
+        self._samples = [_Samples(rail) for rail in find_rails(_root)]
+        self._period_s = _period_s
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._sample, name="power", daemon=True)
         self.power: Power | None = None
-        """Once the context has ended; None where nothing was measured."""
-        self.absent = no_rails(root)
-        """Why nothing was measured; empty where something was."""
+        """Set when the context ends; None if nothing was measured."""
+        self.absent = no_rails(_root)
+        """Why nothing was measured; empty if something was."""
 
     def __enter__(self) -> PowerMeter:
-        """Take the first sample and go on."""
-        self._begun = time.perf_counter()
+        """Start sampling."""
+        self._start = time.perf_counter()
         if self._samples:
             self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Take the last sample and add up."""
+        """Take the last sample and summarize."""
         if not self._samples:
             return
         self._done.set()
         self._thread.join()
         self._take()
-        seconds = time.perf_counter() - self._begun
+        seconds = time.perf_counter() - self._start
         measured = [samples for samples in self._samples if samples.milliwatts]
-        self.absent = "" if measured else "the power sensors are there and none gave a number"
+        self.absent = "" if measured else "no power sensor returned a number"
         if measured:
             self.power = Power(
                 seconds=seconds, rails=tuple(samples.over(seconds) for samples in measured)
@@ -139,39 +137,39 @@ class PowerMeter:
             samples.take()
 
 
-def find_rails(root: Path = ROOT) -> list[Rail]:
+def find_rails(_root: Path = ROOT) -> list[Rail]:
     """The power rails of every INA3221, by the kernel's hwmon, or by NVIDIA's older driver.
 
-    Channels 1 to 3 are rails; what the driver numbers higher are shunts and their sum. A channel
+    Channels 1 to 3 are rails; higher numbers of the driver are shunts and their sum. A channel
     labelled `NC` is not connected.
     """
-    found = []
-    for sensor in sorted((root / "sys/class/hwmon").glob("hwmon*")):
+    rails = []
+    for sensor in sorted((_root / "sys/class/hwmon").glob("hwmon*")):
         if _text_or(sensor / "name", "") == "ina3221":
             for voltage in sorted(sensor.glob("in[123]_input")):
                 n = voltage.name[len("in")]
                 name = _text_or(sensor / f"in{n}_label", f"{sensor.name} channel {n}")
-                found.append(Rail(name, voltage, sensor / f"curr{n}_input"))
-    for power in sorted((root / _OLD).glob("*/iio:device*/in_power[012]_input")):
+                rails.append(Rail(name, voltage, sensor / f"curr{n}_input"))
+    for power in sorted((_root / _OLD).glob("*/iio:device*/in_power[012]_input")):
         n = power.name[len("in_power")]
         name = _text_or(power.with_name(f"rail_name_{n}"), f"{power.parent.name} channel {n}")
-        found.append(Rail(name, power, None))
-    return [rail for rail in found if rail.name != "NC"]
+        rails.append(Rail(name, power, None))
+    return [rail for rail in rails if rail.name != "NC"]
 
 
 def no_rails(root: Path) -> str:
-    """What to say where `find_rails` found nothing."""
+    """The reason to report if `find_rails` returns nothing."""
     return f"no INA3221 power sensor below {root / 'sys/class/hwmon'}"
 
 
 def read_text(path: Path) -> str:
-    """A file of the kernel, stripped.
+    """Read a file of the kernel, without surrounding whitespace.
 
     Raises:
-        OSError: it is not there, or has no value now: a thermal zone that is switched off answers
-            `Resource temporarily unavailable`.
+        OSError: it does not exist, or has no value now: reading a thermal zone that is switched off
+            fails with `Resource temporarily unavailable`.
     """
-    # Python's own files turn that answer into a TypeError.
+    # Python's file objects turn that error into a TypeError.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
         return os.read(descriptor, 1 << 16).decode(errors="replace").strip("\0 \n\t")

@@ -1,7 +1,7 @@
-"""The two packages that JetPack brings: TensorRT, and CUDA's runtime for Python.
+"""Import the two packages of JetPack: TensorRT, and CUDA's runtime for Python.
 
-They are given by name because child processes load them too; `tensorrt_rtx`, which builds without a
-GPU, has TensorRT's interface.
+They are passed by name because child processes import them too; `tensorrt_rtx`, which builds plans
+without a GPU, has TensorRT's interface.
 """
 
 from __future__ import annotations
@@ -12,39 +12,39 @@ from typing import Any
 
 from orthoedge.runtime.errors import EngineError, MissingDependency
 
-# Where cuda-python keeps the runtime; versions as old as 12.6 may have no `cuda.bindings` yet.
+# Places of the runtime in cuda-python; versions as old as 12.6 may not have `cuda.bindings` yet.
 _CUDART = ("cuda.bindings.runtime", "cuda.cudart")
 
 
 @dataclass(frozen=True)
 class Modules:
-    """Which modules stand behind the target."""
+    """Names of the packages that the target imports."""
 
     tensorrt: str = "tensorrt"
     """TensorRT, or a package of the same interface."""
     cudart: str = ""
-    """CUDA's runtime; empty for cuda-python's, wherever its version keeps it."""
+    """CUDA's runtime; empty for that of cuda-python, at its place in the installed version."""
 
 
 JETPACK = Modules()
 
 
 def load_tensorrt(module: str = "tensorrt") -> Any:
-    """TensorRT's Python package.
+    """Import TensorRT's Python package.
 
     Raises:
         MissingDependency: it is not installed, or a library of it cannot be loaded.
     """
     try:
         return importlib.import_module(module)
-    # OSError: it looks for its libraries itself, and says so of one that is not there.
+    # OSError: the package loads its libraries itself, and one is missing.
     except (ImportError, OSError) as error:
         purpose = f"target jetson (it comes with JetPack, not from pip; {error})"
         raise MissingDependency(module, "jetson", purpose) from error
 
 
 def load_cudart(module: str = "") -> Any:
-    """CUDA's runtime for Python, which every call of `cuda_call` goes to.
+    """Import CUDA's runtime for Python, which `cuda_call` calls.
 
     Raises:
         MissingDependency: it is not installed, or a library of it cannot be loaded.
@@ -63,21 +63,21 @@ def cuda_call(cudart: Any, function: str, *arguments: Any) -> Any:
     """Call one function of CUDA's runtime.
 
     Args:
-        cudart: what `load_cudart` gave.
+        cudart: the module from `load_cudart`.
         function: its documented name, such as `cudaStreamCreate`.
         arguments: as in cuda-python, without the pointers that C fills in.
 
     Returns:
-        What the function gives beside its error: a value, or None.
+        The value that the function returns after its error code, or None.
 
     Raises:
-        EngineError: the function and CUDA's own name and words for what went wrong.
+        EngineError: with the function, and CUDA's name and description of the error.
     """
     error, *values = getattr(cudart, function)(*arguments)
     if int(error) != 0:
-        name, words = (
+        name, description = (
             text.decode() if isinstance(text, bytes) else str(text)
             for text in (cudart.cudaGetErrorName(error)[1], cudart.cudaGetErrorString(error)[1])
         )
-        raise EngineError(f"{function}: {name}, {words}")
+        raise EngineError(f"{function}: {name}, {description}")
     return values[0] if values else None

@@ -23,10 +23,13 @@ _STAGE = "inference"
 class OnnxRuntimeEngine:
     """One model in ONNX Runtime's CPU provider; safe to share between threads.
 
+    The last bits of its outputs depend on the number of threads, which share the sums; so the
+    number is part of the provenance.
+
     Args:
-        model: an ONNX file with the common face, its hash already checked.
+        model: an ONNX file with the interface of a bundle's models, its hash already checked.
         size: side S of its input, in pixels.
-        precision: what the file is.
+        precision: precision of the file.
         threads: inference threads; None for one per core.
 
     Raises:
@@ -52,7 +55,7 @@ class OnnxRuntimeEngine:
                 model,
                 options,
                 providers=["CPUExecutionProvider"],
-                # It would round the biases of an INT8 file, which the file says are float32.
+                # This optimizer would round the biases of an INT8 file, which are float32 there.
                 disabled_optimizers=["WeightBiasQuantization"],
             )
         # ONNX Runtime's own exceptions share no base but Exception.
@@ -62,7 +65,7 @@ class OnnxRuntimeEngine:
             raise EngineError(message) from error
 
     def run(self, images: npt.NDArray[np.uint8], timeout_s: float | None = None) -> Outputs:
-        """Run uint8 (N, 1, S, S); given up at the end of the layer that overruns `timeout_s`."""
+        """Run uint8 (N, 1, S, S); cancelled at the end of the layer that overruns `timeout_s`."""
         check_images(images, self._size)
         try:
             if timeout_s is not None:
@@ -78,7 +81,7 @@ class OnnxRuntimeEngine:
         deadline = Deadline(timeout_s * 1e3, time.perf_counter())
         deadline.check(_STAGE)
         options = ort.RunOptions()
-        options.log_severity_level = 4  # it would print that it was ended
+        options.log_severity_level = 4  # otherwise it prints that it was cancelled
         clock = threading.Timer(deadline.left_s(), setattr, (options, "terminate", True))
         clock.start()
         try:
@@ -99,7 +102,10 @@ _lock = threading.Lock()
 
 
 def load_onnxruntime() -> ModuleType:
-    """The package `onnxruntime`; where the caller has imported it already, as that left it.
+    """Import `onnxruntime` with its telemetry off, or return it if it is imported already.
+
+    Official builds from 1.29 on keep a telemetry database and send it, from the import on; only
+    this environment variable, set before loading, prevents it.
 
     Raises:
         ImportError: ONNX Runtime is not installed.

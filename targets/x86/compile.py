@@ -1,4 +1,4 @@
-"""ONNX to a compiled model, or the compiled model that an earlier start kept."""
+"""Compile an ONNX model with OpenVINO, or load the compiled model from the cache."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from orthoedge.runtime.atomic_files import sha256
 from orthoedge.runtime.errors import EngineError
 from orthoedge.runtime.settings import EngineOptions
 from orthoedge.targets.cpu import instruction_sets
-from orthoedge.targets.x86.compile_cache import keep, look
+from orthoedge.targets.x86.compile_cache import load, store
 from orthoedge.targets.x86.openvino_module import load_openvino
 from orthoedge.targets.x86.signal_stack import signal_stack_kept
 
-# In every name, so that files of an older layout are not looked at; changes with that of `kept`.
+# Part of every name, so that files of an older layout are never read. Raise it with any change of
+# the layout in compile_cache.py.
 _LAYOUT = 2
 
 
@@ -26,7 +27,7 @@ class Compiled(NamedTuple):
 
     model: Any
     refused: str
-    """Why what the cache had was not used; empty if it was, or nothing was there."""
+    """Why a cached file was not used; empty if it was used, or there was none."""
 
 
 def compile_model(model: bytes, size: int, threads: int | None, cache: Path | None) -> Any:
@@ -36,10 +37,10 @@ def compile_model(model: bytes, size: int, threads: int | None, cache: Path | No
 
 @signal_stack_kept()
 def obtain_compiled(model: bytes, size: int, options: EngineOptions) -> Compiled:
-    """A model compiled for one image of a fixed size: from the cache if it is whole, else now.
+    """Load a model compiled for one image of a fixed size from the cache, or compile it now.
 
     Args:
-        model: an ONNX file with the common face, its hash already checked.
+        model: an ONNX file with the interface of a bundle's models, its hash already checked.
         size: side S of its input, in pixels.
         options: threads, cache folder and streams. A cached file of another version, processor or
             setting has another name; a damaged one is rebuilt.
@@ -48,7 +49,7 @@ def obtain_compiled(model: bytes, size: int, options: EngineOptions) -> Compiled
         RuntimeError: OpenVINO refused the model.
         OSError: the cache cannot be written.
     """
-    # Without the hint "fp32" runs in bf16 on processors that have it.
+    # Without the hint OpenVINO runs "fp32" in bf16 on processors that have it.
     config: dict[str, Any] = {
         "INFERENCE_PRECISION_HINT": "f32",
         "PERFORMANCE_HINT": "LATENCY",
@@ -63,14 +64,13 @@ def obtain_compiled(model: bytes, size: int, options: EngineOptions) -> Compiled
     if options.cache is None:
         return Compiled(_compile(core, model, size, config), "")
     file = options.cache / f"{_key(model, size, config)[:32]}.openvino"
-    # OpenVINO itself loads a kept model with a flipped byte without a word.
-    kept, refused = look(file)
-    if kept is not None:
-        return Compiled(core.import_model(kept, "CPU", config), "")
+    cached, refused = load(file)
+    if cached is not None:
+        return Compiled(core.import_model(cached, "CPU", config), "")
     compiled = _compile(core, model, size, config)
     exported = compiled.export_model()
     content = exported.getvalue() if isinstance(exported, io.BytesIO) else bytes(exported)
-    keep(file, content)
+    store(file, content)
     return Compiled(compiled, refused)
 
 
@@ -81,12 +81,12 @@ def _compile(core: Any, model: bytes, size: int, config: dict[str, Any]) -> Any:
 
 
 def cache_failed(cache: Path | None, error: OSError) -> EngineError:
-    """What to raise where the cache cannot be read or written."""
+    """The error for a cache that cannot be read or written."""
     return EngineError(f"compile cache {cache}: {error.strerror or error}")
 
 
 def machine_key() -> list[Any]:
-    """What a compiled model depends on beside itself: OpenVINO's version and the processor."""
+    """What a compiled model depends on apart from the model: OpenVINO and the processor."""
     version = importlib.metadata.version("openvino")
     return [version, sorted(instruction_sets()), os.environ.get("ONEDNN_MAX_CPU_ISA", "")]
 

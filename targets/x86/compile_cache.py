@@ -1,4 +1,8 @@
-"""Files of the cache: whole and the one that was written under this name, or not used."""
+"""Read and write files of the compile cache; a damaged or swapped file is never used.
+
+OpenVINO itself loads a cached model with a flipped byte without an error, so each file carries a
+hash of its own.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +14,8 @@ from orthoedge.runtime.atomic_files import write_atomic
 _SIZE = hashlib.sha256().digest_size
 
 
-def keep(file: Path, content: bytes) -> None:
-    """Write a file that `look` knows again.
+def store(file: Path, content: bytes) -> None:
+    """Write a file for `load`, atomically.
 
     Raises:
         OSError: it cannot be written.
@@ -19,22 +23,25 @@ def keep(file: Path, content: bytes) -> None:
     write_atomic(file, _digest(file, content) + content)
 
 
-def look(file: Path) -> tuple[bytes | None, str]:
-    """What `keep` wrote; None where nothing is there, or what is there is not to be used, and why.
+def load(file: Path) -> tuple[bytes | None, str]:
+    """Read what `store` wrote.
+
+    Returns:
+        The content, or None and why the file cannot be used; the reason is empty if there is none.
 
     Raises:
         OSError: it cannot be read.
     """
     try:
-        kept = file.read_bytes()
+        data = file.read_bytes()
     except FileNotFoundError:
         return None, ""
-    content = kept[_SIZE:]
-    if not content or _digest(file, content) != kept[:_SIZE]:
+    content = data[_SIZE:]
+    if not content or _digest(file, content) != data[:_SIZE]:
         return None, f"{file.name} was damaged or another file's, and was made anew"
     return content, ""
 
 
 def _digest(file: Path, content: bytes) -> bytes:
-    """Of name and content: the name says what it was made from, and two files can be swapped."""
+    """SHA-256 of name and content: the name identifies the source, and files can be swapped."""
     return hashlib.sha256(file.name.encode() + b"\0" + content).digest()

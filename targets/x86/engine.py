@@ -21,7 +21,7 @@ from orthoedge.targets.x86.openvino_module import load_openvino
 
 _OUTPUTS = ("logits", "saliency_map", "feature_vector")
 _STAGE = "inference"
-# Widest first, in OpenVINO's spelling: it says avx2 for AVX2 with VNNI too, and sse42 for SSE4.1.
+# Widest first, in OpenVINO's spelling: avx2 includes AVX2 with VNNI, and sse42 means SSE4.1.
 _ISA = ("avx512_amx", "avx512", "avx2", "avx", "sse42")
 
 
@@ -39,13 +39,13 @@ class _Slot:
 class OpenVinoEngine:
     """One model compiled for the CPU, for one image at a time; safe to share between threads.
 
-    A shape that is known when the model is compiled makes one image faster, and it gives an image
-    the same answer in company as alone.
+    The model is compiled for the shape of one image, and batches run one by one: one image is
+    faster that way, and its outputs do not depend on the other images of a batch.
 
     Args:
-        model: an ONNX file with the common face, its hash already checked.
+        model: an ONNX file with the interface of a bundle's models, its hash already checked.
         size: side S of its input, in pixels.
-        precision: what the file is said to be; checked against the compiled kernels.
+        precision: precision of the file; checked against the compiled kernels.
         options: threads, cache folder and streams.
 
     Raises:
@@ -69,11 +69,12 @@ class OpenVinoEngine:
             raise cache_failed(options.cache, error) from error
         except RuntimeError as error:
             raise EngineError(f"openvino refused the {precision} model: {_last(error)}") from error
-        self.isa, integer = _what_runs(self.native)
+        self.isa, integer = _kernels(self.native)
         if integer != (precision == "int8"):
+            layers = "quantized layers" if integer else "no quantized layers"
             raise EngineError(
-                f"openvino compiled the {precision} model with"
-                f"{'' if integer else 'out'} integer kernels: the file is not what it says"
+                f"openvino compiled the {precision} model with{'' if integer else 'out'} integer "
+                f"kernels: model.{precision}.onnx contains {layers}"
             )
         self.precision = precision
         self.notes = (f"compile cache: {refused}",) if refused else ()
@@ -89,7 +90,7 @@ class OpenVinoEngine:
         slot = getattr(self._local, "slot", None)
         if slot is None:
             slot = self._local.slot = self._idle_slot(deadline)
-        answers = []
+        results = []
         for image in images:
             slot.image[0] = image
             try:
@@ -100,13 +101,13 @@ class OpenVinoEngine:
                     self._infer_in_time(slot, deadline)
             except RuntimeError as error:
                 raise EngineError(f"openvino failed: {_last(error)}") from error
-            except KeyboardInterrupt:  # it may come between the two, and memory must not go first
+            except KeyboardInterrupt:  # between the two calls; the memory is still in use
                 slot.request.wait()
                 raise
-            answers.append([output.copy() for output in slot.outputs])
-        if len(answers) == 1:
-            return Outputs(*answers[0])
-        return Outputs(*(np.concatenate(parts) for parts in zip(*answers, strict=True)))
+            results.append([output.copy() for output in slot.outputs])
+        if len(results) == 1:
+            return Outputs(*results[0])
+        return Outputs(*(np.concatenate(arrays) for arrays in zip(*results, strict=True)))
 
     def _infer_in_time(self, slot: _Slot, deadline: Deadline) -> None:
         deadline.check(_STAGE)
@@ -118,10 +119,10 @@ class OpenVinoEngine:
         deadline.check(_STAGE)
 
     def _idle_slot(self, deadline: Deadline | None) -> _Slot:
-        """This thread's slot once what it was given up on has ended; a new one if it has none.
+        """This thread's slot, once its cancelled inference has ended; a new slot if it has none.
 
-        A cancelled inference ends with the layer it is at, or if it still waits behind those of
-        other threads, in its turn. A new slot for each call would pile them up there.
+        A cancelled inference ends after the current layer, or, if it is still queued behind those
+        of other threads, when its turn comes. A new slot per call would let them pile up.
         """
         slot: _Slot | None = getattr(self._local, "cancelled", None)
         if slot is None:
@@ -132,7 +133,7 @@ class OpenVinoEngine:
             elif not slot.request.wait_for(_milliseconds(deadline)):
                 raise deadline.exceeded(_STAGE)
         except RuntimeError:
-            pass  # how the binding says that it was cancelled
+            pass  # the extension module reports a cancelled request this way
         self._local.cancelled = None
         return slot
 
@@ -148,14 +149,14 @@ def _milliseconds(deadline: Deadline) -> int:
 
 
 def _last(error: RuntimeError) -> str:
-    """The last line says what is wrong; those before it are places in OpenVINO's source."""
+    """The last line, which has the reason; the lines before it are places in OpenVINO's source."""
     return str(error).strip().splitlines()[-1]
 
 
-def _what_runs(compiled: Any) -> tuple[str, bool]:
+def _kernels(compiled: Any) -> tuple[str, bool]:
     """Widest instruction set among the convolutions, and whether any computes in integers.
 
-    They are where the time goes, and the only kernels that ONEDNN_MAX_CPU_ISA is sure to cap:
+    Convolutions take most of the time, and only their kernels are sure to obey ONEDNN_MAX_CPU_ISA:
     OpenVINO's own reductions use whatever the processor has.
     """
     kernels = []

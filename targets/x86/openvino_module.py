@@ -1,8 +1,8 @@
-"""OpenVINO's own binding, without the Python package around it.
+"""Load OpenVINO's extension module without the Python package around it.
 
-`import openvino` also imports its model converter, which imports its telemetry and an HTTP client.
-None of that is needed to run a model, and it takes longer than compiling a small one. The binding
-itself has no telemetry, so there is none to switch off.
+`import openvino` also imports its model converter, which imports telemetry and an HTTP client. None
+of that is needed to run a model, and it takes longer than compiling a small one. The extension
+module itself has no telemetry, so there is none to switch off.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _NAME = "openvino._pyopenvino"
 
 
 def load_openvino() -> Any:
-    """The extension module; a later `import openvino` anywhere in the process finds the same one.
+    """Return the extension module; a later `import openvino` in the process finds the same one.
 
     Raises:
         ImportError: OpenVINO is not installed.
@@ -37,6 +37,6 @@ def load_openvino() -> Any:
                     del sys.modules[_NAME]
                     raise
                 return module
-    import openvino  # laid out otherwise: the slow way  # noqa: F401
+    import openvino  # another layout: import the whole package  # noqa: F401
 
     return sys.modules[_NAME]

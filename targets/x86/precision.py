@@ -1,4 +1,8 @@
-"""Which precision is faster here: measured once, and remembered beside the compiled models."""
+"""Measure which precision is faster on this machine, and remember it in the compile cache.
+
+Without a cache `auto` follows a rule (cpu.py): measuring compiles both models, which takes longer
+than a start may take, so it is done once and only where the result can be stored.
+"""
 
 from __future__ import annotations
 
@@ -14,23 +18,23 @@ from orthoedge.runtime.engine import PRECISIONS, Precision
 from orthoedge.runtime.settings import EngineOptions
 from orthoedge.targets.cpu import choose_precision
 from orthoedge.targets.x86.compile import cache_failed, machine_key
-from orthoedge.targets.x86.compile_cache import keep, look
+from orthoedge.targets.x86.compile_cache import load, store
 from orthoedge.targets.x86.engine import OpenVinoEngine
 
 _ROUNDS = 15
 _WARMUP = 3
 
 
-class _Measured(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _Milliseconds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     fp32: float
     int8: float
 
 
 def measure_precision(bundle: Bundle, options: EngineOptions) -> tuple[Precision, str]:
-    """Time both precisions in turn on a golden image; the faster one, and why.
+    """Time both precisions alternately on a golden image; return the faster one and the reason.
 
     Without 256-bit integer instructions it is fp32 and nothing is timed: the two are close there,
-    and a noisy machine would decide.
+    and noise would decide.
 
     Args:
         bundle: has both models.
@@ -47,21 +51,21 @@ def measure_precision(bundle: Bundle, options: EngineOptions) -> tuple[Precision
     key = sha256(json.dumps(facts).encode())
     file = None if options.cache is None else options.cache / f"{key[:32]}.precision"
     try:
-        kept, refused = (None, "") if file is None else look(file)
-        if kept is not None:
-            found, when = msgspec.json.decode(kept, type=_Measured), "remembered"
+        cached, refused = (None, "") if file is None else load(file)
+        if cached is not None:
+            times, when = msgspec.json.decode(cached, type=_Milliseconds), "remembered"
         else:
-            found = _time(bundle, options)
+            times = _time(bundle, options)
             when = f"measured now; {refused}" if refused else "measured now"
             if file is not None:
-                keep(file, msgspec.json.encode(found))
+                store(file, msgspec.json.encode(times))
     except OSError as error:
         raise cache_failed(options.cache, error) from error
-    chosen: Precision = "int8" if found.int8 <= found.fp32 else "fp32"
-    return chosen, f"INT8 takes {found.int8:.2f} ms and fp32 {found.fp32:.2f} ms ({when})"
+    chosen: Precision = "int8" if times.int8 <= times.fp32 else "fp32"
+    return chosen, f"INT8 takes {times.int8:.2f} ms and fp32 {times.fp32:.2f} ms ({when})"
 
 
-def _time(bundle: Bundle, options: EngineOptions) -> _Measured:
+def _time(bundle: Bundle, options: EngineOptions) -> _Milliseconds:
     size, image = bundle.manifest.graph.size, bundle.golden_images()[:1]
     engines = {
         precision: OpenVinoEngine(bundle.model(precision), size, precision, options)
@@ -70,7 +74,9 @@ def _time(bundle: Bundle, options: EngineOptions) -> _Measured:
     samples: dict[str, list[float]] = {precision: [] for precision in engines}
     for _ in range(_WARMUP + _ROUNDS):
         for precision, engine in engines.items():
-            begun = time.perf_counter()
+            start = time.perf_counter()
             engine.run(image)
-            samples[precision].append((time.perf_counter() - begun) * 1e3)
-    return _Measured(**{name: float(np.median(times[_WARMUP:])) for name, times in samples.items()})
+            samples[precision].append((time.perf_counter() - start) * 1e3)
+    return _Milliseconds(
+        **{name: float(np.median(times[_WARMUP:])) for name, times in samples.items()}
+    )

@@ -1,9 +1,9 @@
-"""The thread's alternate signal stack, kept as it was while OpenVINO opens a model.
+"""Restore the thread's alternate signal stack after OpenVINO opens a model.
 
-OpenVINO gives the thread that opens a model a signal stack, and puts back the one before when the
-model goes. Where two models overlap and the older goes first, the stack that comes back with the
-younger is freed memory, and the next signal, Ctrl-C among them, ends the process (seen with 2026.4
-on Linux). What was there before is put back at once here, so every model puts back the same.
+OpenVINO sets a signal stack for the thread that opens a model, and restores the previous one when
+the model is freed. If two models overlap and the older is freed first, freeing the younger restores
+a stack in freed memory, and the next signal, such as Ctrl-C, ends the process by SIGSEGV (seen with
+2026.4 on Linux). Restoring the original stack as soon as a model is open prevents that.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class _Stack(ctypes.Structure):
 
 @contextmanager
 def signal_stack_kept() -> Iterator[None]:
-    """Put the calling thread's back at the end, whatever was set meanwhile."""
+    """Restore the calling thread's signal stack at the end."""
     if sys.platform != "linux":
         yield
         return

@@ -21,7 +21,7 @@ from orthoedge.cli.main import main
 from orthoedge.runtime.bundles.bundle import EMBEDDED, read_bundle
 from orthoedge.runtime.errors import EngineError
 from orthoedge.runtime.image_io.reader import read_image
-from orthoedge.targets import open_pipeline
+from orthoedge.targets import EngineOptions, open_pipeline
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def framed(rows, columns):
 @pytest.mark.parametrize("shape", [(512, 512), (700, 900), (300, 200)])
 def test_the_bare_calls_give_the_engine_what_the_pipeline_gives_it(shape, bundle):
     pixels = framed(*shape)
-    pipeline = open_pipeline(bundle, "x86", threads=1)
+    pipeline = open_pipeline(bundle, target="x86", engine=EngineOptions(threads=1))
     way = BareWay(pipeline, pixels)
     way()
     square = bundle.manifest.preprocess(pixels)

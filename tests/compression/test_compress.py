@@ -36,7 +36,7 @@ def test_the_metrics_are_what_the_pipeline_gives_on_the_test_files(
     tiny_bundle, tiny_run, precision
 ):
     """From the image files, one by one: nothing of the chain's own arrays is used."""
-    pipeline = open_pipeline(tiny_bundle, "x86", precision)
+    pipeline = open_pipeline(tiny_bundle, target="x86", precision=precision)
     studies = load_run(tiny_run).splits.test
     hits = [pipeline(study.path).label == study.label for study in studies]
     metrics = pipeline.bundle.manifest.metrics[precision]

@@ -86,7 +86,7 @@ def garbage(copy, manifest):
 
 DAMAGES = [
     (flip, "model.int8.onnx is not the file the manifest describes (SHA-256 differs)"),
-    (swap_models, "without integer kernels: the file is not what it says"),
+    (swap_models, "without integer kernels: model.int8.onnx contains no quantized layers"),
     (move_golden, "the golden answers do not come back: logits off by"),
     (swap_labels, "the manifest's labels are not those of the golden answers"),
     (no_temperature, "manifest.json: calibration.int8.temperature is missing"),

@@ -15,8 +15,8 @@ import cv2
 import pytest
 
 from orthoedge.runtime.bundles.bundle import SAMPLES
-from orthoedge.targets import open_pipeline
-from orthoedge.targets.isa_limit import _CAPS, why_unavailable
+from orthoedge.targets import EngineOptions, open_pipeline
+from orthoedge.targets.isa_limit import _LIMITS, why_unavailable
 from tests.helpers.hostile.mutations import damage
 from tests.helpers.slow_processor import quarter_speed
 
@@ -110,7 +110,7 @@ def test_a_missing_engine(usual, tally):
 
 def test_instruction_sets(usual, tally):
     held = 0
-    for cap, what in _CAPS.items():
+    for cap, what in _LIMITS.items():
         for precision, expected in usual.items():
             words = ("--precision", precision)
             _, found, _ = end(start(*words, ONEDNN_MAX_CPU_ISA=cap))
@@ -123,19 +123,23 @@ def test_instruction_sets(usual, tally):
                 held += good
                 if not good:
                     print(f"{cap} {precision} {name}: {one['provenance']}")
-    count = len(_CAPS) * len(usual) * len(FILES)
+    count = len(_LIMITS) * len(usual) * len(FILES)
     tally("degradation: instruction sets", held, count, "same label and decision, set told")
 
 
 def test_poisoned_caches(tmp_path, tally):
     pixels = cv2.imread(str(FILES[0]), cv2.IMREAD_GRAYSCALE)
-    expected = open_pipeline(precision="int8", threads=1, cache=tmp_path)(pixels)
+    expected = open_pipeline(precision="int8", engine=EngineOptions(threads=1, cache=tmp_path))(
+        pixels
+    )
     (file,) = tmp_path.iterdir()
     whole, held = file.read_bytes(), 0
     for seed in range(POISONED):
         rng = random.Random(seed)
         file.write_bytes(damage(whole, rng, rng.choice(("bit", "cut", "bytes", "longer"))))
-        found = open_pipeline(precision="int8", threads=1, cache=tmp_path)(pixels)
+        found = open_pipeline(precision="int8", engine=EngineOptions(threads=1, cache=tmp_path))(
+            pixels
+        )
         same = found.verdict == expected.verdict
         same &= found.saliency_map.tobytes() == expected.saliency_map.tobytes()
         good = same and file.name in found.notes[-1]

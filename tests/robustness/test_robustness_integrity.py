@@ -5,8 +5,8 @@ import random
 import pytest
 
 from orthoedge.runtime.bundles.bundle import EMBEDDED, read_bundle
-from orthoedge.runtime.errors import BundleError, EngineError
-from orthoedge.targets import EngineOptions, open_engine
+from orthoedge.runtime.errors import BundleError
+from orthoedge.targets import BundleTrust, EngineOptions, open_engine
 from orthoedge.targets.jetson import plan_cache
 from orthoedge.targets.jetson.device import Device
 from orthoedge.targets.x86 import compile as x86_compile
@@ -31,7 +31,7 @@ def bundles(small_bundle):
 def refused(path, key, names):
     """Whether reading it is refused with one of the names in the line."""
     try:
-        read_bundle(path, key)
+        read_bundle(path, trust=BundleTrust(public_key=key))
     except BundleError as error:
         return named(error, names)
     return False
@@ -63,7 +63,7 @@ def test_the_bytes_of_archives(bundles, tmp_path, tally):
         kind = rng.choice(("bit", "cut", "bytes", "longer"))
         path.write_bytes(damage(path.read_bytes(), rng, kind))
         try:
-            found = read_bundle(path, key)
+            found = read_bundle(path, trust=BundleTrust(public_key=key))
         except BundleError as error:
             held += str(path) in str(error)
             continue
@@ -80,19 +80,18 @@ def test_engine_plans(tmp_path, tally):
     device = Device("Stand-in", "8.7", 8, 7168, "13.0", "12.6", "10.3.0")
     model, other = b"model", b"another model"
     facts, theirs = (plan_cache._plan_facts(one, device) for one in (model, other))
-    whole = plan_cache._seal(facts, (), random.Random(0).randbytes(5000))
-    foreign = plan_cache._seal(theirs, (), random.Random(1).randbytes(5000))
+    whole = plan_cache._encode(facts, (), random.Random(0).randbytes(5000))
+    foreign = plan_cache._encode(theirs, (), random.Random(1).randbytes(5000))
     file = facts.file(tmp_path)
     file.write_bytes(whole)
-    assert plan_cache.obtain_plan(model, device, tmp_path, rebuild=False).data
+    assert plan_cache.load_plan(model, device, tmp_path)[0] is not None
     held = 0
     for seed in range(COUNT):
         file.write_bytes(damaged(whole, foreign, seed))
-        try:
-            plan_cache.obtain_plan(model, device, tmp_path, rebuild=False)
+        plan, refused = plan_cache.load_plan(model, device, tmp_path)
+        if plan is not None:
             print(f"seed {seed}: taken")
-        except EngineError as error:
-            held += file.name in str(error)
+        held += plan is None and file.name in refused
     tally("integrity: engine plans", held, COUNT, "refused, file named")
 
 
@@ -124,11 +123,18 @@ def test_compile_caches(small_bundle, tmp_path, tally, monkeypatch):
     expected, files = {}, {}
     for precision in ("fp32", "int8"):
         folder = tmp_path / precision
-        engine = open_engine(small_bundle, "x86", precision, 1, folder)
+        engine = open_engine(
+            small_bundle, "x86", precision, options=EngineOptions(threads=1, cache=folder)
+        )
         expected[precision] = engine.run(images).logits.tobytes()
         (files[precision],) = folder.iterdir()
     whole = {precision: file.read_bytes() for precision, file in files.items()}
-    assert open_engine(small_bundle, "x86", "int8", 1, tmp_path / "int8").notes == ()
+    assert (
+        open_engine(
+            small_bundle, "x86", "int8", options=EngineOptions(threads=1, cache=tmp_path / "int8")
+        ).notes
+        == ()
+    )
     assert Core.imported == 1
     held = 0
     for seed in range(COUNT):
@@ -138,7 +144,9 @@ def test_compile_caches(small_bundle, tmp_path, tally, monkeypatch):
         bad = whole[other] if kind == "swapped" else damage(whole[precision], rng, kind)
         file.write_bytes(bad)
         Core.imported = 0
-        engine = open_engine(small_bundle, "x86", precision, 1, file.parent)
+        engine = open_engine(
+            small_bundle, "x86", precision, options=EngineOptions(threads=1, cache=file.parent)
+        )
         told = len(engine.notes) == 1 and file.name in engine.notes[0]
         same = engine.run(images).logits.tobytes() == expected[precision]
         good = told and same and Core.imported == 0

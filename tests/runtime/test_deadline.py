@@ -10,7 +10,7 @@ import pytest
 from orthoedge.runtime.engine import Outputs
 from orthoedge.runtime.errors import ConfigError, DeadlineExceeded
 from orthoedge.runtime.pipeline import Pipeline
-from orthoedge.targets import open_engine, open_model, open_pipeline
+from orthoedge.targets import CallLimits, EngineOptions, open_engine, open_model, open_pipeline
 
 SIZE, LAYERS, CHANNELS = 256, 30, 16
 IMAGES = np.random.default_rng(4).integers(0, 256, (2, 1, SIZE, SIZE), dtype=np.uint8)
@@ -56,7 +56,7 @@ def slow_model():
 
 @pytest.fixture(scope="module", params=["x86", "portable"])
 def slow(request):
-    return open_model(slow_model(), SIZE, request.param, "fp32", threads=1)
+    return open_model(slow_model(), SIZE, request.param, "fp32", options=EngineOptions(threads=1))
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +132,9 @@ def image():
 
 
 def test_an_impossible_deadline_names_the_stage_the_deadline_and_the_time(small_bundle, image):
-    pipeline = open_pipeline(small_bundle, "x86", "fp32", deadline_ms=0.001)
+    pipeline = open_pipeline(
+        small_bundle, target="x86", precision="fp32", limits=CallLimits(deadline_ms=0.001)
+    )
     with pytest.raises(DeadlineExceeded) as caught:
         pipeline(image)
     pattern = r"reading overran the deadline of 0\.001 ms: \S+ ms since the call began"
@@ -140,8 +142,8 @@ def test_an_impossible_deadline_names_the_stage_the_deadline_and_the_time(small_
 
 
 def test_a_deadline_that_is_kept_changes_nothing(small_bundle, image):
-    plain = open_pipeline(small_bundle, "x86", "fp32")
-    timed = Pipeline(small_bundle, plain.engine, deadline_ms=3.6e6)
+    plain = open_pipeline(small_bundle, target="x86", precision="fp32")
+    timed = Pipeline(small_bundle, plain.engine, limits=CallLimits(deadline_ms=3.6e6))
     assert timed(image).verdict == plain(image).verdict
     assert timed(image).provenance == plain(image).provenance
     np.testing.assert_array_equal(timed(image).saliency_map, plain(image).saliency_map)
@@ -170,7 +172,7 @@ def test_the_engine_is_given_what_is_left_and_the_call_s_deadline_is_named(
     small_bundle, image, give_up
 ):
     engine = Late(give_up)
-    pipeline = Pipeline(small_bundle, engine, deadline_ms=1000)
+    pipeline = Pipeline(small_bundle, engine, limits=CallLimits(deadline_ms=1000))
     with pytest.raises(DeadlineExceeded, match=r"^inference overran the deadline of 1000 ms"):
         pipeline(image)
     assert 0 < engine.allowed[0] < 1
@@ -180,4 +182,4 @@ def test_the_engine_is_given_what_is_left_and_the_call_s_deadline_is_named(
 @pytest.mark.parametrize("setting", [{"deadline_ms": 0}, {"memory_mb": -1.0}])
 def test_a_limit_of_nothing_is_refused(small_bundle, setting):
     with pytest.raises(ConfigError, match="must be > 0"):
-        open_pipeline(small_bundle, "x86", "fp32", **setting)
+        open_pipeline(small_bundle, target="x86", precision="fp32", **setting)

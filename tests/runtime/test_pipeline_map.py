@@ -16,7 +16,7 @@ WORKERS = 3
 
 @pytest.fixture(scope="module")
 def pipeline(small_bundle):
-    return open_pipeline(small_bundle, "x86", "fp32")
+    return open_pipeline(small_bundle, target="x86", precision="fp32")
 
 
 @pytest.fixture

@@ -13,8 +13,7 @@ import pytest
 
 from orthoedge.runtime.bundles.bundle import SAMPLES
 from orthoedge.runtime.errors import ConfigError, EngineError, MissingDependency, UnknownTarget
-from orthoedge.targets import EngineOptions, open_engine, open_model, open_pipeline
-from orthoedge.targets.cpu import choose_precision
+from orthoedge.targets import EngineOptions, cpu, open_engine, open_model, open_pipeline
 from orthoedge.targets.verification import check_engine, deviation
 
 IMAGES = np.random.default_rng(2).integers(0, 256, (3, 1, 32, 32), dtype=np.uint8)
@@ -140,7 +139,7 @@ def test_a_strided_view_gives_the_same_answer(engine):
 def test_streams_and_threads_do_not_change_a_bit_of_an_answer(precision):
     """On the embedded network, whose kernels are large enough to be shared out."""
     sources = sorted(SAMPLES.glob("*.png"))[:4]
-    told = set()
+    results = set()
     for threads, streams in ((1, 1), (2, 1), (2, 2)):
         pipeline = open_pipeline(
             target="x86",
@@ -153,8 +152,8 @@ def test_streams_and_threads_do_not_change_a_bit_of_an_answer(precision):
             del record["timing_ms"]
             assert record["provenance"].pop("threads") == threads
             record["saliency_map"] = finding.saliency_map.tobytes().hex()
-        told.add(json.dumps(records))
-    assert len(told) == 1
+        results.add(json.dumps(records))
+    assert len(results) == 1
 
 
 def test_streams_are_those_asked_for_and_one_at_least(small_bundle):
@@ -214,13 +213,15 @@ def test_auto_follows_the_instruction_sets(tmp_path, monkeypatch, flags, expecte
     monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text(f"processor : 0\nflags\t\t: {flags}\n")
-    assert choose_precision(cpuinfo)[0] == expected
+    monkeypatch.setattr(cpu, "_CPUINFO", cpuinfo)
+    assert cpu.choose_precision()[0] == expected
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "SSE41")
-    assert choose_precision(cpuinfo)[0] == "fp32"
+    assert cpu.choose_precision()[0] == "fp32"
 
 
-def test_auto_without_readable_flags_takes_fp32(tmp_path):
-    assert choose_precision(tmp_path / "absent")[0] == "fp32"
+def test_auto_without_readable_flags_takes_fp32(tmp_path, monkeypatch):
+    monkeypatch.setattr(cpu, "_CPUINFO", tmp_path / "absent")
+    assert cpu.choose_precision()[0] == "fp32"
 
 
 def test_deviation_sees_shapes_and_scale():

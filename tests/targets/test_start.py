@@ -1,4 +1,4 @@
-"""How the x86 engine starts: without OpenVINO's Python package, and from what it kept."""
+"""How the x86 engine starts: without OpenVINO's Python package, and from its cache."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ from orthoedge.runtime.errors import EngineError
 from orthoedge.targets import EngineOptions, choose_precision, open_engine, open_pipeline
 from orthoedge.targets.x86 import compile as x86_compile
 from orthoedge.targets.x86 import precision as x86_precision
-from orthoedge.targets.x86.compile_cache import look
+from orthoedge.targets.x86.compile_cache import load
 
 IMAGES = np.random.default_rng(3).integers(0, 256, (2, 1, 32, 32), dtype=np.uint8)
 
@@ -21,7 +21,7 @@ def no_compiling(monkeypatch):
     """Call it, and whatever compiles after that fails."""
 
     def refuse(*arguments):
-        raise AssertionError("compiled anew")
+        raise AssertionError("compiled again")
 
     return lambda: monkeypatch.setattr(x86_compile, "_compile", refuse)
 
@@ -65,11 +65,11 @@ def test_a_damaged_cache_is_made_anew(damage, small_bundle, tmp_path):
     assert outputs(second) == outputs(first)
     assert (first.notes, len(second.notes)) == ((), 1)
     assert second.notes[0].startswith(f"compile cache: {file.name} was damaged")
-    assert look(file)[0] is not None
+    assert load(file)[0] is not None
 
 
 def test_a_cache_under_another_ones_name_is_made_anew(small_bundle, tmp_path):
-    """Whole, of the right precision and face, and of another model: its answers would be wrong."""
+    """Undamaged and of the right precision and interface, but of another model."""
     other = open_engine(
         small_bundle, "x86", "fp32", options=EngineOptions(threads=1, cache=tmp_path / "a")
     )
@@ -153,7 +153,7 @@ def test_auto_is_measured_once_and_remembered(small_bundle, tmp_path, monkeypatc
 def test_the_faster_precision_is_taken(int8, expected, small_bundle, monkeypatch):
     """What was measured is given; only the choice is looked at."""
     monkeypatch.setattr(
-        x86_precision, "_time", lambda *arguments: x86_precision._Measured(fp32=2.0, int8=int8)
+        x86_precision, "_time", lambda *arguments: x86_precision._Milliseconds(fp32=2.0, int8=int8)
     )
     assert choose_precision("x86", small_bundle)[0] == expected
 

@@ -1,4 +1,7 @@
-"""Files predicted by one pipeline in this process, or by one in each of several."""
+"""Predict files with one pipeline in this process, or with one in each of several processes.
+
+Processes and not threads, because what decoders print can be assigned to a file only by process.
+"""
 
 from __future__ import annotations
 

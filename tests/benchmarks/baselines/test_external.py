@@ -11,7 +11,7 @@ from orthoedge.benchmarks.baselines.folder_throughput import sample
 from orthoedge.benchmarks.timing.latency import interleaved
 from orthoedge.runtime.bundles.bundle import EMBEDDED, read_bundle
 from orthoedge.runtime.errors import EngineError
-from orthoedge.targets import open_pipeline
+from orthoedge.targets import EngineOptions, open_pipeline
 
 SPEAKS = """
 import sys, numpy
@@ -109,7 +109,9 @@ def test_onnx_runtime_by_hand_finds_the_pipelines_label_and_map():
     bundle = read_bundle(EMBEDDED)
     pixels = sample(512)[:300]
     label, probability, saliency = HandWritten(bundle, pixels, threads=1)()
-    finding = open_pipeline(bundle, "portable", "int8", threads=1)(pixels)
+    finding = open_pipeline(
+        bundle, target="portable", precision="int8", engine=EngineOptions(threads=1)
+    )(pixels)
     assert bundle.manifest.labels[label] == finding.label
     assert 1 / len(bundle.manifest.labels) <= probability <= 1
     # One engine on one file, but for the rounding of biases that the portable target forbids.

@@ -47,7 +47,7 @@ def test_a_process_with_the_cap_runs_no_wider_instructions(cap, isa, opencv, sma
 def test_what_this_processor_lacks_is_refused_with_the_reason(small_bundle, monkeypatch):
     with pytest.raises(EngineError, match=r"--isa AVX9 is unknown: choose one of AVX512_CORE"):
         limited_environment("AVX9", small_bundle)
-    monkeypatch.setattr("orthoedge.targets.isa_limit.instruction_sets", lambda _: {"sse4_1"})
+    monkeypatch.setattr("orthoedge.targets.isa_limit.instruction_sets", lambda: {"sse4_1"})
     with pytest.raises(EngineError, match="this processor has no avx2"):
         limited_environment("AVX2", small_bundle)
 

@@ -14,7 +14,7 @@ from orthoedge.runtime.engine import Outputs
 from orthoedge.runtime.errors import DataError
 from orthoedge.runtime.image_io.reader import read_image
 from orthoedge.runtime.pipeline import Pipeline
-from orthoedge.targets import open_engine
+from orthoedge.targets import EngineOptions, open_engine
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_the_figures_are_those_of_the_pipelines_findings(bundle, target, precisi
         boxes=((),) * 13,
         groups=tuple(map(str, range(13))),
     )
-    engine = open_engine(bundle, target, precision, threads=1)
+    engine = open_engine(bundle, target, precision, options=EngineOptions(threads=1))
     pipeline = Pipeline(bundle, engine)
     findings = [pipeline(image) for image in labelled.images]
     prepared = prepare(bundle, labelled)

@@ -14,7 +14,7 @@ from orthoedge.benchmarks.scaling.power_law import exponent, upper_half
 from orthoedge.benchmarks.scaling.settings import SCOPES, Given, Scope
 from orthoedge.runtime.bundles.bundle import EMBEDDED, read_bundle
 from orthoedge.runtime.errors import EngineError
-from orthoedge.targets import open_model
+from orthoedge.targets import EngineOptions, open_model
 from orthoedge.targets.cpu import available_cores
 
 SMALL = Scope(
@@ -106,7 +106,10 @@ def test_a_widened_model_gives_each_class_again(precision, embedded, small_bundl
     wide = widen(model, graph.classes, 3)
     for target in ("portable", "x86"):
         before, after = (
-            open_model(m, graph.size, target, precision, 1).run(images) for m in (model, wide)
+            open_model(m, graph.size, target, precision, options=EngineOptions(threads=1)).run(
+                images
+            )
+            for m in (model, wide)
         )
         for name in ("logits", "saliency_map"):
             expected = np.concatenate([getattr(before, name)] * 3, axis=1)

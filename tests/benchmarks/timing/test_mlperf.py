@@ -8,7 +8,7 @@ from orthoedge.benchmarks.timing.latency import quantiles, timer_ns
 from orthoedge.benchmarks.timing.mlperf import NAMES, Ran, askers, run_scenario, scenario_record
 from orthoedge.benchmarks.timing.mlperf_early_stopping import discardable, estimate, least_queries
 from orthoedge.runtime.errors import InputError
-from orthoedge.targets import open_pipeline
+from orthoedge.targets import EngineOptions, open_pipeline
 
 MS = 1_000_000
 
@@ -132,7 +132,7 @@ def test_the_clock_costs_what_two_readings_lie_apart():
 
 
 def test_a_pipeline_answers_the_queries_of_every_scenario(small_bundle):
-    pipeline = open_pipeline(small_bundle, "portable", threads=1)
+    pipeline = open_pipeline(small_bundle, target="portable", engine=EngineOptions(threads=1))
     ask = askers(pipeline, workers=2)
     for name in NAMES:
         ask[name]([sample(96)] * 8)

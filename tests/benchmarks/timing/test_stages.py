@@ -10,7 +10,7 @@ from orthoedge.benchmarks.baselines.folder_throughput import sample
 from orthoedge.benchmarks.baselines.sample_files import write_sources
 from orthoedge.benchmarks.timing.stages import STAGES, stages_of
 from orthoedge.runtime.image_io.reader import read_image
-from orthoedge.targets import open_pipeline
+from orthoedge.targets import EngineOptions, open_pipeline
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,9 @@ def test_every_form_of_a_radiograph_shows_the_same_picture(sources):
 
 @pytest.mark.parametrize("target", ["x86", "portable"])
 def test_every_stage_can_be_called_for_every_radiograph(target, sources, small_bundle):
-    pipeline = open_pipeline(small_bundle, target, "int8", threads=1)
+    pipeline = open_pipeline(
+        small_bundle, target=target, precision="int8", engine=EngineOptions(threads=1)
+    )
     found = stages_of(pipeline, sources, target)
     assert found.missing == ()
     assert tuple(found.calls) == STAGES
@@ -42,7 +44,9 @@ def test_every_stage_can_be_called_for_every_radiograph(target, sources, small_b
 
 
 def test_stages_give_what_the_pipeline_gives(sources, small_bundle):
-    pipeline = open_pipeline(small_bundle, "portable", "fp32", threads=1)
+    pipeline = open_pipeline(
+        small_bundle, target="portable", precision="fp32", engine=EngineOptions(threads=1)
+    )
     calls = stages_of(pipeline, sources, "portable").calls
     pixels = sources.images[1]
     square = small_bundle.manifest.preprocess(pixels)
@@ -68,7 +72,9 @@ def test_the_bare_engine_on_x86_infers_what_it_is_given(sources, small_bundle, m
             inferred.append(self.logits.copy())
 
     monkeypatch.setattr("orthoedge.benchmarks.timing.stages.BareInference", Told)
-    pipeline = open_pipeline(small_bundle, "x86", "fp32", threads=1)
+    pipeline = open_pipeline(
+        small_bundle, target="x86", precision="fp32", engine=EngineOptions(threads=1)
+    )
     calls = stages_of(pipeline, sources, "x86").calls
     for name in ("bare engine", "bare engine, logits alone"):
         for number in (0, 1):
@@ -85,7 +91,9 @@ def test_what_cannot_be_timed_is_named_with_its_reason(small_bundle, tmp_path, m
     (missing,) = sources.missing
     assert missing.what == "read dicom, from dicom"
     assert "pip install 'orthoedge[dicom]'" in missing.why
-    pipeline = open_pipeline(small_bundle, "portable", "fp32", threads=1)
+    pipeline = open_pipeline(
+        small_bundle, target="portable", precision="fp32", engine=EngineOptions(threads=1)
+    )
     found = stages_of(pipeline, sources, "portable")
     (missing,) = found.missing
     assert missing.what == "portable fp32: bare engine, logits alone"

@@ -105,7 +105,7 @@ def test_the_same_evaluation_gives_the_same_json(tiny_run, others, evaluated, tm
     )
 
 
-def told(capsys, *arguments):
+def outcome(capsys, *arguments):
     """Exit status, and the one line on stderr."""
     capsys.readouterr()
     status = main(["evaluate", *map(str, arguments)])
@@ -124,7 +124,7 @@ def test_images_that_the_run_was_trained_on_are_refused_even_under_another_name(
     with (tmp_path / "set" / "index.csv").open("a", newline="") as index:
         csv.writer(index).writerow(["images/other_name.png", seen.label, "x", "phantom"] + [""] * 4)
     out = tmp_path / "out"
-    status, line = told(capsys, tiny_run, "--data", tmp_path / "set", "--out", out)
+    status, line = outcome(capsys, tiny_run, "--data", tmp_path / "set", "--out", out)
     assert status == 2
     assert "1 of 41 images" in line
     assert "other_name.png" in line
@@ -150,7 +150,7 @@ def test_images_of_the_run_that_have_changed_are_told(tiny_run, phantoms, others
         content = file.read_bytes()
         shutil.copy(others / "images" / "00000.png", file)
         shutil.rmtree(out, ignore_errors=True)
-        status, line = told(capsys, *arguments)
+        status, line = outcome(capsys, *arguments)
         assert status == 2
         assert "no longer those it was trained on" in line
         assert "--run-data DIR" in line
@@ -160,20 +160,20 @@ def test_images_of_the_run_that_have_changed_are_told(tiny_run, phantoms, others
 
 def test_what_cannot_be_evaluated_is_told_in_one_line(tiny_run, others, tmp_path, capsys):
     out = tmp_path / "out"
-    status, line = told(capsys, others, "--data", others, "--out", out)
+    status, line = outcome(capsys, others, "--data", others, "--out", out)
     assert (status, "not a run folder" in line) == (2, True)
 
-    status, line = told(capsys, tiny_run, "--data", tmp_path, "--out", out)
+    status, line = outcome(capsys, tiny_run, "--data", tmp_path, "--out", out)
     assert (status, "neither index.csv nor sub-folders" in line) == (2, True)
 
     index = (others / "index.csv").read_text("utf-8")
     bad = others / "bad.csv"
     bad.write_text(index.replace("tumor-benign", "cyst"), "utf-8")
-    status, line = told(capsys, tiny_run, "--data", bad, "--out", out)
+    status, line = outcome(capsys, tiny_run, "--data", bad, "--out", out)
     assert (status, "label cyst is not one of" in line) == (2, True)
 
     lines = [row for row in index.splitlines() if "tumor-malignant" not in row]
     bad.write_text("\n".join(lines), "utf-8")
-    status, line = told(capsys, tiny_run, "--data", bad, "--out", out)
+    status, line = outcome(capsys, tiny_run, "--data", bad, "--out", out)
     assert (status, "no image has the label tumor-malignant" in line) == (2, True)
     assert not out.exists()

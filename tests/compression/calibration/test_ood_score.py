@@ -8,7 +8,7 @@ from orthoedge.compression.calibration.ood_score import fit_outlier_score
 from orthoedge.runtime.decision import OodScore
 from orthoedge.runtime.image_statistics import image_statistics
 from orthoedge.runtime.preprocess import Preprocess
-from orthoedge.targets import open_engine
+from orthoedge.targets import EngineOptions, open_engine
 from orthoedge.targets.engine_utils import run_batched
 from orthoedge.training.phantoms.render import write_phantoms
 
@@ -39,7 +39,7 @@ def test_outliers_depend_on_seed_and_place_alone():
 def test_held_out_images_score_about_0_and_other_pictures_above_the_threshold(
     small_bundle, squares
 ):
-    engine = open_engine(small_bundle, "portable", "fp32", 1)
+    engine = open_engine(small_bundle, "portable", "fp32", options=EngineOptions(threads=1))
     seen, held_out = squares[:40], squares[40:]
     features = run_batched(engine, held_out[:, None]).feature_vector
     statistics = fit_outlier_score(

@@ -9,7 +9,7 @@ from orthoedge.runtime.atomic_files import sha256
 from orthoedge.runtime.bundles.bundle import read_bundle
 from orthoedge.runtime.bundles.signature import check_version, encode_signature
 from orthoedge.runtime.errors import BundleError, ConfigError, IntegrityError
-from orthoedge.targets import open_pipeline
+from orthoedge.targets import BundleTrust, open_pipeline
 from tests.helpers.hostile.mutations import FORMS, KINDS, contents, mutate, named, write
 from tests.helpers.signers import KEY, OTHER, OTHER_KEY, signed
 
@@ -28,7 +28,9 @@ def test_one_thing_wrong_is_refused_with_the_file_named(plain, tmp_path, form, k
         if names == {"manifest.sha256"} and kind == "removed":
             continue  # what is left is the unsigned bundle of older versions
         with pytest.raises(BundleError) as raised:
-            read_bundle(write(changed, tmp_path / "bundle", form), key)
+            read_bundle(
+                write(changed, tmp_path / "bundle", form), trust=BundleTrust(public_key=key)
+            )
         assert named(raised.value, names)
 
 
@@ -41,13 +43,20 @@ def test_an_older_bundle_without_a_hash_is_read(plain, small_bundle, tmp_path):
 @pytest.mark.parametrize("form", FORMS)
 def test_a_pinned_key_takes_its_owners_bundle_and_no_other(plain, tmp_path, form):
     ours = write(signed(plain), tmp_path / "ours", form)
-    assert read_bundle(ours, KEY).signer == read_bundle(ours).signer == KEY
+    assert (
+        read_bundle(ours, trust=BundleTrust(public_key=KEY)).signer
+        == read_bundle(ours).signer
+        == KEY
+    )
     with pytest.raises(IntegrityError, match=f"signature.json: signed by {KEY.hex()}, and not by"):
-        read_bundle(ours, OTHER_KEY)
+        read_bundle(ours, trust=BundleTrust(public_key=OTHER_KEY))
     with pytest.raises(IntegrityError, match=r"signature\.json is missing"):
-        read_bundle(write(plain, tmp_path / "plain", form), KEY)
+        read_bundle(write(plain, tmp_path / "plain", form), trust=BundleTrust(public_key=KEY))
     with pytest.raises(IntegrityError, match=f"signed by {OTHER_KEY.hex()}, and not"):
-        read_bundle(write(signed(plain, OTHER), tmp_path / "theirs", form), KEY)
+        read_bundle(
+            write(signed(plain, OTHER), tmp_path / "theirs", form),
+            trust=BundleTrust(public_key=KEY),
+        )
 
 
 def test_a_manifest_signed_by_another_key_is_not_decoded(plain, tmp_path):
@@ -56,7 +65,7 @@ def test_a_manifest_signed_by_another_key_is_not_decoded(plain, tmp_path):
     del plain["manifest.sha256"]
     path = write(signed(plain, OTHER), tmp_path / "bundle", "folder")
     with pytest.raises(IntegrityError, match="and not by"):
-        read_bundle(path, KEY)
+        read_bundle(path, trust=BundleTrust(public_key=KEY))
     with pytest.raises(BundleError, match=r"manifest\.json: Input data was truncated"):
         read_bundle(path)
 
@@ -76,7 +85,7 @@ def test_a_signature_of_something_else_is_refused_by_every_reader(plain, tmp_pat
     path = write(plain | {"signature.json": content}, tmp_path / "bundle", "folder")
     for key in (None, KEY):
         with pytest.raises(IntegrityError, match=r"bundle: signature\.json"):
-            read_bundle(path, key)
+            read_bundle(path, trust=BundleTrust(public_key=key))
 
 
 def test_a_signature_is_written_in_one_way(plain, tmp_path):
@@ -124,11 +133,16 @@ def test_an_oldest_version_that_is_none_is_refused(oldest):
 def test_a_bundle_that_is_read_already_is_held_to_the_same(plain, tmp_path):
     path = write(signed(plain), tmp_path / "bundle", "folder")
     for given in (path, read_bundle(path)):
-        assert open_pipeline(given, precision="fp32", key=KEY, oldest="0").bundle.signer == KEY
+        assert (
+            open_pipeline(
+                given, precision="fp32", trust=BundleTrust(public_key=KEY, min_version="0")
+            ).bundle.signer
+            == KEY
+        )
         with pytest.raises(IntegrityError, match="and not by"):
-            open_pipeline(given, key=OTHER_KEY)
+            open_pipeline(given, trust=BundleTrust(public_key=OTHER_KEY))
         with pytest.raises(BundleError, match=r"version 0 is older than 0\.1"):
-            open_pipeline(given, key=KEY, oldest="0.1")
+            open_pipeline(given, trust=BundleTrust(public_key=KEY, min_version="0.1"))
 
 
 def test_the_plain_hash_is_what_sha256sum_reads(plain):

@@ -1,4 +1,4 @@
-"""What the child process that looks for the GPU says, on boards that have one and that have not."""
+"""The child process that probes the GPU, on boards with and without one."""
 
 import platform
 import sys

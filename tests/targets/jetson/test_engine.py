@@ -117,7 +117,7 @@ def test_an_engine_dropped_while_the_gpu_works_waits_before_it_frees(gpu, model)
     with pytest.raises(DeadlineExceeded):
         engine.run(IMAGES[:1], timeout_s=0.01)
     threading.Timer(0.05, standin_gpu.FAULTS.gate.set).start()
-    del engine  # the fixture looks into the books
+    del engine  # the fixture checks what was freed
     assert standin_gpu.still_open() == []
 
 
@@ -183,9 +183,9 @@ def test_what_tensorrt_says_at_every_image_is_not_kept(gpu, model):
     gpu(capture=False)
     engine = open_plan(model)
     for _ in range(3):
-        engine._said.append((2, "a warning"))
+        engine._messages.append((2, "a warning"))
         engine.run(IMAGES[:1])
-    assert len(engine._said) == 0
+    assert len(engine._messages) == 0
 
 
 def test_an_engine_is_freed_with_its_last_reference(gpu, model):

@@ -71,14 +71,14 @@ def test_a_plan_of_another_generation_is_refused(gpu, model):
         ({"logits": ("scores", 1, ["n", 3])}, "'scores'.*expected image and"),
         ({"image": ("image", 1, ["n", 1, SIZE, SIZE])}, "image is INPUT FLOAT, expected .* UINT8"),
         ({"logits": ("logits", 10, ["n", 3])}, "logits is OUTPUT HALF, expected OUTPUT FLOAT"),
-        ({"logits": ("logits", 1, ["n", 4])}, "have not the common face"),
-        ({"feature_vector": ("feature_vector", 1, ["n", 8, 1])}, "have not the common face"),
-        ({"saliency_map": ("saliency_map", 1, ["n", 3, 16])}, "have not the common face"),
-        ({"feature_vector": ("feature_vector", 1, [2, 8])}, "have not the common face"),
+        ({"logits": ("logits", 1, ["n", 4])}, "do not fit a bundle.s interface"),
+        ({"feature_vector": ("feature_vector", 1, ["n", 8, 1])}, "do not fit a bundle.s interface"),
+        ({"saliency_map": ("saliency_map", 1, ["n", 3, 16])}, "do not fit a bundle.s interface"),
+        ({"feature_vector": ("feature_vector", 1, [2, 8])}, "do not fit a bundle.s interface"),
         ({"image": ("image", 2, ["n", 1, 16, 16])}, r"no image of \(1, 1, 32, 32\): .*profile"),
     ],
 )
-def test_tensors_unlike_the_common_face_are_refused(gpu, changes, reason):
+def test_tensors_unlike_those_of_a_bundle_are_refused(gpu, changes, reason):
     with pytest.raises(EngineError, match=reason):
         open_plan(with_face(changes))
 

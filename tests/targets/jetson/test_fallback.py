@@ -108,7 +108,7 @@ def test_without_tensorrt_the_cpu_answers_and_says_why(small_bundle, monkeypatch
     assert ran.fallback.startswith("target jetson: tensorrt is not installed")
 
 
-def test_without_openvino_the_portable_engine_is_the_spare(small_bundle, monkeypatch):
+def test_without_openvino_the_portable_engine_is_the_fallback(small_bundle, monkeypatch):
     hide(monkeypatch, "tensorrt", "openvino")
     ran = open_pipeline(small_bundle, target="jetson")(PIXELS).provenance
     assert (ran.engine, ran.precision) == ("onnxruntime", "int8")
@@ -146,8 +146,8 @@ def test_a_gpu_lost_in_the_middle_is_replaced_once_for_all_threads(jetpack, gpu,
     assert pipeline(PIXELS).provenance.engine == "tensorrt"
     standin_gpu.FAULTS.runs = standin_gpu.BOOKS.runs + 3
     opened = []
-    spare = pipeline._open_fallback
-    pipeline._open_fallback = lambda: opened.append(1) or spare()
+    fallback = pipeline._open_fallback
+    pipeline._open_fallback = lambda: opened.append(1) or fallback()
     with ThreadPoolExecutor(8) as pool:
         findings = [*pool.map(pipeline, pictures), *pool.map(pipeline, pictures)]
     engines = [finding.provenance.engine for finding in findings]
@@ -175,29 +175,29 @@ class Failing:
         raise self.error
 
 
-def test_without_a_spare_the_error_is_the_callers(small_bundle):
+def test_without_a_fallback_the_error_is_the_callers(small_bundle):
     with pytest.raises(EngineError, match="it broke"):
         Pipeline(small_bundle, Failing(EngineError("it broke")))(PIXELS)
 
 
-def test_a_spare_that_cannot_be_opened_is_told_with_the_first_reason(small_bundle):
-    def spare():
+def test_a_fallback_that_cannot_be_opened_is_reported_with_the_first_reason(small_bundle):
+    def fallback():
         raise MissingDependency("onnxruntime", "portable", "target portable")
 
-    pipeline = Pipeline(small_bundle, Failing(EngineError("it broke")), fallback=spare)
+    pipeline = Pipeline(small_bundle, Failing(EngineError("it broke")), fallback=fallback)
     with pytest.raises(EngineError, match="it broke; and the fallback engine: onnxruntime is not"):
         pipeline(PIXELS)
 
 
-def test_a_spare_that_fails_too_has_no_spare(small_bundle):
-    spares = [Failing(EngineError("so did this"))]
-    pipeline = Pipeline(small_bundle, Failing(EngineError("it broke")), fallback=spares.pop)
-    for _ in range(2):  # a second spare would be one too many to pop
+def test_a_fallback_that_fails_too_has_no_fallback(small_bundle):
+    fallbacks = [Failing(EngineError("so did this"))]
+    pipeline = Pipeline(small_bundle, Failing(EngineError("it broke")), fallback=fallbacks.pop)
+    for _ in range(2):  # a second fallback would be one too many to pop
         with pytest.raises(EngineError, match="so did this"):
             pipeline(PIXELS)
 
 
-def test_an_overrun_is_no_reason_to_take_the_spare(small_bundle):
+def test_an_overrun_is_no_reason_to_take_the_fallback(small_bundle):
     engine = Failing(DeadlineExceeded("too late"))
     pipeline = Pipeline(
         small_bundle,
@@ -210,13 +210,13 @@ def test_an_overrun_is_no_reason_to_take_the_spare(small_bundle):
     assert pipeline.engine is engine
 
 
-def test_the_spare_keeps_the_deadline(small_bundle):
-    def spare():
+def test_the_fallback_keeps_the_deadline(small_bundle):
+    def fallback():
         engine = open_engine(small_bundle, "portable")
         pipeline._deadline_ms = 6e4
         return engine
 
-    pipeline = Pipeline(small_bundle, Failing(EngineError("it broke")), fallback=spare)
+    pipeline = Pipeline(small_bundle, Failing(EngineError("it broke")), fallback=fallback)
     pipeline._deadline_ms = 6e4
     ran = pipeline(PIXELS).provenance
     assert (ran.engine, ran.fallback) == ("onnxruntime", "it broke")

@@ -37,6 +37,6 @@ WITHIN = (Machine, Device, Layer, Board, Clock, Absent, Power, RailPower)
 
 @pytest.mark.parametrize("part", [*OWN, *WITHIN])
 def test_every_field_of_the_record_is_explained(part):
-    told = set(re.findall(r"`(\w+)`", TEXT))
+    documented = set(re.findall(r"`(\w+)`", TEXT))
     named = fields(part) if is_dataclass(part) else msgspec.structs.fields(part)
-    assert {field.name for field in named} <= told
+    assert {field.name for field in named} <= documented

@@ -44,8 +44,8 @@ def test_tensorrt_builds_every_model_of_a_bundle_without_a_warning(source, reque
 
 
 def int64_model():
-    face = [helper.make_tensor_value_info(name, TensorProto.INT64, [1, 4]) for name in "xy"]
-    graph = helper.make_graph([helper.make_node("Add", ["x", "x"], ["y"])], "", face[:1], face[1:])
+    io = [helper.make_tensor_value_info(name, TensorProto.INT64, [1, 4]) for name in "xy"]
+    graph = helper.make_graph([helper.make_node("Add", ["x", "x"], ["y"])], "", io[:1], io[1:])
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
 
 
@@ -73,10 +73,10 @@ def test_tensorrt_refuses_what_is_no_model():
 @needs_rtx
 def test_a_builder_that_gives_no_plan_is_told_with_its_reason():
     """A second input has no shape in the profile: the parser takes it, the builder does not."""
-    face = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 4]) for name in "xyz"]
-    graph = helper.make_graph([helper.make_node("Add", ["x", "y"], ["z"])], "", face[:2], face[2:])
+    io = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 4]) for name in "xyz"]
+    graph = helper.make_graph([helper.make_node("Add", ["x", "y"], ["z"])], "", io[:2], io[2:])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    with pytest.raises(EngineError, match=r"builder gave no plan: .*Dynamic input tensor y"):
+    with pytest.raises(EngineError, match=r"builder returned no plan: .*Dynamic input tensor y"):
         build_plan(model.SerializeToString(), RTX)
 
 
@@ -90,13 +90,13 @@ def test_nvidias_own_tool_finds_no_part_that_tensorrt_cannot_run(precision, tmp_
 
 @needs_rtx
 def test_nvidias_own_tool_does_find_such_parts(tmp_path):
-    face = [helper.make_tensor_value_info(name, TensorProto.STRING, [1]) for name in "xy"]
+    io = [helper.make_tensor_value_info(name, TensorProto.STRING, [1]) for name in "xy"]
     nodes = [helper.make_node("StringNormalizer", ["x"], ["y"])]
-    graph = helper.make_graph(nodes, "", face[:1], face[1:])
+    graph = helper.make_graph(nodes, "", io[:1], io[1:])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    told = inspected_capability(model.SerializeToString(), tmp_path)
-    assert "fully supported" not in told
-    assert "StringNormalizer" in told
+    report = inspected_capability(model.SerializeToString(), tmp_path)
+    assert "fully supported" not in report
+    assert "StringNormalizer" in report
 
 
 def inspected_capability(model, folder):
@@ -114,7 +114,7 @@ def inspected_capability(model, folder):
 
 
 def test_types_are_always_the_models_and_float32_is_never_tf32(modules, small_bundle, monkeypatch):
-    """The stand-in for 10.3 gives no plan unless it is told to type strongly; 11 always does."""
+    """The stand-in for 10.3 gives no plan unless it is set to type strongly; 11 always does."""
     cleared = []
     monkeypatch.setattr(
         standin_tensorrt.IBuilderConfig, "clear_flag", lambda _, f: cleared.append(f)
@@ -136,21 +136,21 @@ def test_without_tensorrt_the_reason_is_told():
         build_plan(b"", "tensorrt_not_here")
 
 
-def inspected(*told):
+def inspected(*records):
     """Layers of an engine whose inspector says this."""
-    inspector = SimpleNamespace(get_layer_information=lambda index, form: told[index])
-    engine = SimpleNamespace(num_layers=len(told), create_engine_inspector=lambda: inspector)
+    inspector = SimpleNamespace(get_layer_information=lambda index, form: records[index])
+    engine = SimpleNamespace(num_layers=len(records), create_engine_inspector=lambda: inspector)
     trt = SimpleNamespace(LayerInformationFormat=SimpleNamespace(JSON="json"))
     return layers(engine, trt)
 
 
 def layer(weights=None, **tensor):
-    told = {"Name": "conv", "LayerType": "CaskConvolution", "Inputs": [{"Name": "x"} | tensor]}
-    return json.dumps(told | ({} if weights is None else {"Weights": weights}))
+    record = {"Name": "conv", "LayerType": "CaskConvolution", "Inputs": [{"Name": "x"} | tensor]}
+    return json.dumps(record | ({} if weights is None else {"Weights": weights}))
 
 
 @pytest.mark.parametrize(
-    ("told", "precision"),
+    ("record", "precision"),
     [
         # TensorRT 10: format and type in one text, in a sentence or a word.
         (
@@ -168,14 +168,14 @@ def layer(weights=None, **tensor):
         # A fused layer that quantizes its input by itself works in its weights' type.
         (layer({"Type": "Int8", "Count": 864}, Datatype="Float"), "int8"),
         (layer({"Type": "Float", "Count": 0}, Datatype="Half"), "fp16"),
-        # What nobody knows yet is passed on, and what is not told is not guessed.
+        # An unknown type is passed on, and a missing one is not guessed.
         (layer(Datatype="E8M0"), "E8M0"),
         (layer(), NOT_REPORTED),
         (layer({"Count": 4}), NOT_REPORTED),
     ],
 )
-def test_a_layers_precision_is_what_the_inspector_says(told, precision):
-    assert inspected(told) == (Layer("conv", "CaskConvolution", precision),)
+def test_a_layers_precision_is_what_the_inspector_says(record, precision):
+    assert inspected(record) == (Layer("conv", "CaskConvolution", precision),)
 
 
 def test_all_types_that_a_layer_reads_are_named():

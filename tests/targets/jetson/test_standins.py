@@ -1,4 +1,4 @@
-"""Do the stand-ins look like the real packages, and do they notice what a GPU would not forgive."""
+"""Stand-ins have the interface of the real packages and detect misuse that breaks a GPU."""
 
 import importlib
 import inspect

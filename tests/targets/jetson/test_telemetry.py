@@ -88,8 +88,8 @@ def test_a_file_that_holds_no_number_is_absent(root, commands):
     [
         ("echo Permission denied >&2; exit 1", "nvpmodel -q failed (1): Permission denied"),
         ("exit 3", "nvpmodel -q failed (3): no reason"),
-        ("echo hello", "nvpmodel -q said something else: 'hello'"),
-        ("while :; do :; done", "nvpmodel -q gave no answer in 0.2 s"),
+        ("echo hello", "nvpmodel -q printed no power mode: 'hello'"),
+        ("while :; do :; done", "nvpmodel -q did not finish in 0.2 s"),
     ],
 )
 def test_a_command_that_fails_is_absent_with_its_words(root, commands, script, why, monkeypatch):
@@ -126,7 +126,7 @@ def test_the_older_driver_gives_power_itself(tmp_path):
 
 
 def test_power_over_a_stretch_of_time(root):
-    with PowerMeter(root, period_s=0.01) as meter:
+    with PowerMeter(root, _period_s=0.01) as meter:
         time.sleep(0.05)
         write(root / "new", "2000\n")
         (root / "new").replace(root / "sys/class/hwmon/hwmon1/curr1_input")
@@ -158,4 +158,4 @@ def test_sensors_that_never_answer_are_said(root):
     with PowerMeter(root) as meter:
         pass
     assert meter.power is None
-    assert "none gave a number" in meter.absent
+    assert "no power sensor returned a number" in meter.absent
