@@ -13,7 +13,6 @@ import safetensors.torch
 
 from orthoedge.benchmarks.metrics.bootstrap import mean_intervals
 from orthoedge.benchmarks.metrics.classification import confusion, macro_f1
-from orthoedge.benchmarks.schema import Interval
 from orthoedge.benchmarks.timing.latency import Timings, interleaved, median_interval
 from orthoedge.compression.context import CompressionContext
 from orthoedge.compression.export import export
@@ -23,7 +22,6 @@ from orthoedge.runtime.atomic_files import sha256, write_atomic
 from orthoedge.runtime.engine import Engine
 from orthoedge.targets import open_model
 from orthoedge.targets.engine_utils import run_batched
-from orthoedge.training.data.dataset import RadiographDataset
 from orthoedge.training.data.index import list_sha256
 from orthoedge.training.model.ensemble import Ensemble
 from orthoedge.training.model.flops import count_macs
@@ -130,7 +128,10 @@ def _record(
 ) -> CandidateRecord:
     recipe, val = context.recipe, context.splits.val
     macs, parameters = count_macs(candidate.network, context.size)
-    accuracy = _accuracy(predicted, val, recipe.seed)
+    hits = (predicted == val.labels).astype(np.float64)
+    groups = [record.group for record in val.studies]
+    (accuracy,) = mean_intervals(hits[None], groups, val.labels, recipe.seed)
+    assert accuracy is not None  # hits are never NaN
     low, high = median_interval(times)
     log_progress(
         f"{candidate.name}: {macs / 1e6:.1f} M MACs, {len(candidate.int8) / 1e6:.2f} MB, INT8 p50 "
@@ -153,11 +154,3 @@ def _record(
         macro_f1=macro_f1(confusion(val.labels, predicted, len(recipe.labels))),
         chosen=False,
     )
-
-
-def _accuracy(predicted: npt.NDArray[np.int64], val: RadiographDataset, seed: int) -> Interval:
-    hits = (predicted == val.labels).astype(np.float64)
-    groups = [record.group for record in val.studies]
-    (accuracy,) = mean_intervals(hits[None], groups, val.labels, seed)
-    assert accuracy is not None  # hits are never NaN
-    return accuracy

@@ -91,7 +91,17 @@ def train_student(
         score = _validate(student, cache.val, len(recipe.labels))
         if score >= best:
             best, best_weights = score, {k: v.clone() for k, v in student.state_dict().items()}
-        _save(state, student, optimizer, identity, epoch, best, best_weights)
+        content = {
+            "identity": identity,
+            "epoch": epoch,
+            "best": best,
+            "best_weights": best_weights,
+            "student": student.state_dict(),
+            "optimizer": optimizer.state_dict(),
+        }
+        buffer = io.BytesIO()
+        torch.save(content, buffer)
+        write_atomic(state, buffer.getvalue())
         remaining = (time.monotonic() - started) / (epoch - done) * (epochs - epoch)
         print(
             f"{name} {epoch}/{epochs}  loss {total / seen:.3f}  macro-F1 {score:.3f}  "
@@ -162,28 +172,6 @@ def _validate(student: Ensemble, val: RadiographDataset, classes: int) -> float:
         for start in range(0, len(val), 64)
     ]
     return macro_f1(confusion(val.labels, np.concatenate(predicted), classes))
-
-
-def _save(
-    state: Path,
-    student: Ensemble,
-    optimizer: torch.optim.Optimizer,
-    identity: str,
-    epoch: int,
-    best: float,
-    best_weights: dict[str, Tensor],
-) -> None:
-    buffer = io.BytesIO()
-    content = {
-        "identity": identity,
-        "epoch": epoch,
-        "best": best,
-        "best_weights": best_weights,
-        "student": student.state_dict(),
-        "optimizer": optimizer.state_dict(),
-    }
-    torch.save(content, buffer)
-    write_atomic(state, buffer.getvalue())
 
 
 def _resume(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from orthoedge.benchmarks.machine import CROWDED
-from orthoedge.compression.report.model_card_tables import table
+from orthoedge.compression.report.model_card_tables import score, table
 from orthoedge.compression.report.schema import (
     CandidateRecord,
     CompressionReport,
@@ -13,7 +13,6 @@ from orthoedge.compression.report.schema import (
     Stage,
 )
 from orthoedge.compression.selection import pareto_front
-from orthoedge.runtime.bundles.manifest import Metrics
 
 FRONT, TRACE = "front.png", "trace.png"
 _NONE = "–"
@@ -59,7 +58,7 @@ def _headline(report: CompressionReport) -> str:
 def _chosen(report: CompressionReport) -> str:
     for candidate in report.candidates:
         if candidate.chosen:
-            cut = f", {_percent(candidate.pruned)} of its channels cut," if candidate.pruned else ""
+            cut = f", {candidate.pruned:.1%} of its channels cut," if candidate.pruned else ""
             return f"{candidate.student}{cut}"
     return "The student"
 
@@ -95,10 +94,10 @@ def _gate(report: CompressionReport) -> list[str]:
 
 def _stages(report: CompressionReport) -> list[str]:
     recalls = tuple(f"recall.{label}" for label in report.alert_labels)
-    scores = ("accuracy", "macro_f1", *recalls, "pointing_game", "expected_calibration_error")
+    keys = ("accuracy", "macro_f1", *recalls, "pointing_game", "expected_calibration_error")
     names = ("accuracy", "macro-F1", *(f"recall, {x}" for x in report.alert_labels))
     results = [
-        (stage.name, stage.precision, *(_score(stage.metrics, score) for score in scores))
+        (stage.name, stage.precision, *(score(stage.metrics, key, missing=_NONE) for key in keys))
         for stage in report.stages
     ]
     header = ("stage", "precision", "label changed", "correlation", "KL", "cosine")
@@ -130,7 +129,7 @@ def _agreement_and_cost(stage: Stage) -> Sequence[object]:
     return (
         stage.name,
         stage.precision,
-        f"{_percent(changed)} ({round(changed * metrics.images)})",
+        f"{changed:.1%} ({round(changed * metrics.images)})",
         f"{metrics.logit_correlation:.4f}",
         f"{metrics.teacher_divergence:.4f}",
         f"{metrics.saliency_cosine:.3f}",
@@ -159,8 +158,9 @@ def _candidates(report: CompressionReport) -> list[str]:
     rows = [
         (
             candidate.student + (" (chosen)" if candidate.chosen else ""),
-            _percent(candidate.pruned),
-            _percent(candidate.accuracy, (candidate.accuracy_low, candidate.accuracy_high)),
+            f"{candidate.pruned:.1%}",
+            f"{candidate.accuracy:.1%} "
+            f"[{100 * candidate.accuracy_low:.1f}, {100 * candidate.accuracy_high:.1f}]",
             f"{candidate.macro_f1:.3f}",
             f"{_ms(candidate.p50_ms)} [{candidate.p50_low:.3f}, {candidate.p50_high:.3f}]",
             *_size(candidate),
@@ -194,12 +194,12 @@ def _trace(report: CompressionReport) -> list[str]:
 def _cut(step: PruneStep) -> Sequence[object]:
     return (
         step.student,
-        _percent(step.share),
+        f"{step.share:.1%}",
         f"{_millions(step.macs_before)} → {_millions(step.macs)}",
         f"{step.p50_before:.3f} → {_ms(step.p50_after)}",
         f"{step.ratio:.3f} [{step.ratio_low:.3f}, {step.ratio_high:.3f}]",
         "yes" if step.accepted else "no",
-        _NONE if step.accuracy is None else _percent(step.accuracy),
+        _NONE if step.accuracy is None else f"{step.accuracy:.1%}",
         _NONE if step.macro_f1 is None else f"{step.macro_f1:.3f}",
     )
 
@@ -222,23 +222,6 @@ def _engines(report: CompressionReport) -> list[str]:
 
 def _size(of: Stage | CandidateRecord) -> tuple[str, str, str]:
     return _megabytes(of.bytes), _millions(of.macs), _millions(of.parameters)
-
-
-def _score(metrics: Metrics, name: str) -> str:
-    """Format a score with its interval; F1 and ECE as fractions, as in the gate's limits."""
-    field, _, label = name.partition(".")
-    value = metrics.recall[label] if label else getattr(metrics, field)
-    if value is None:
-        return _NONE
-    interval = metrics.intervals.get(name)
-    if field in ("macro_f1", "expected_calibration_error"):
-        return f"{value:.3f}" + (f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else "")
-    return _percent(value, interval)
-
-
-def _percent(share: float, interval: tuple[float, float] | None = None) -> str:
-    ends = "" if interval is None else f" [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]"
-    return f"{100 * share:.1f} %{ends}"
 
 
 def _millions(count: int) -> str:

@@ -65,11 +65,11 @@ def thresholds_table(manifest: Manifest) -> str:
     )
 
 
-def score(metrics: Metrics, key: str) -> str:
-    """Format a score with its interval, or why it is missing; `key` as in `Metrics.intervals`."""
+def score(metrics: Metrics, key: str, missing: str = _NO_BOXES) -> str:
+    """Format a score with its interval, or `missing`; `key` as in `Metrics.intervals`."""
     value = _value(metrics, key)
     if value is None:
-        return _NO_BOXES
+        return missing
     share = key not in ("macro_f1", "expected_calibration_error")
     text = f"{value:.1%}" if share else f"{value:.3f}"
     if key not in metrics.intervals:

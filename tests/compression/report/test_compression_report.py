@@ -158,20 +158,20 @@ def test_the_report_reads_back_and_its_text_holds_every_record(report, tmp_path)
     text = (folder / "report.md").read_text("utf-8")
     for line in (
         "**The gate passed: 2 checks; the bundle is out/bundle.**",
-        "mobilenetv4_conv_small, 30.0 % of its channels cut, in int8",
+        "mobilenetv4_conv_small, 30.0% of its channels cut, in int8",
         "macro-F1 0.924 against 0.932; 1.15 MB against 1.15 MB; p50 0.410 ms against 8.200 ms, "
         "20.0 times faster",
         "phantoms",
         "| saliency cosine | int8 | 0.9300 | ≥ 0.9 | pass |",
-        "| teacher | fp32 | 94.2 % [93.2, 95.2] | 0.932 | 87.6 % | 90.0 % | 0.012 |",
-        "| + INT8 | int8 | 93.4 % [92.4, 94.4] | 0.924 | 87.6 % | – | 0.012 |",
-        "| + pruning | fp32 | 3.8 % (114) | 0.9800 | 0.0300 | 0.930 | 1.15 MB | 78.00 M | 1.10 M "
+        "| teacher | fp32 | 94.2% [93.2, 95.2] | 0.932 | 87.6% | 90.0% | 0.012 |",
+        "| + INT8 | int8 | 93.4% [92.4, 94.4] | 0.924 | 87.6% | – | 0.012 |",
+        "| + pruning | fp32 | 3.8% (114) | 0.9800 | 0.0300 | 0.930 | 1.15 MB | 78.00 M | 1.10 M "
         "| 0.620 ms | – |",
         "`conv_stem`",
         "0.2100 to 0.0400",
-        "| mobilenetv4_conv_small (chosen) | 30.0 % | 93.2 % [91.6, 94.7] | 0.928 "
+        "| mobilenetv4_conv_small (chosen) | 30.0% | 93.2% [91.6, 94.7] | 0.928 "
         "| 0.408 ms [0.400, 0.420] | 0.84 MB | 78.00 M | 1.10 M | yes |",
-        "| lcnet_100 | 30.0 % | 150.00 M → 78.00 M | 0.410 → 0.418 ms | 1.020 [0.780, 1.040] "
+        "| lcnet_100 | 30.0% | 150.00 M → 78.00 M | 0.410 → 0.418 ms | 1.020 [0.780, 1.040] "
         "| no | – | – |",
         "| onnxruntime | 1000 | 0.0110 | 1 | 0 |",
         "| openvino AVX2_VNNI | not run: this processor has no AVX2_VNNI | – | – | – |",
