@@ -20,8 +20,8 @@ FOLDER = Path(chain.__file__).parent
 
 
 @cache
-def module_of(code):
-    path = Path(code.co_filename)
+def module_of(file):
+    path = Path(file)
     return str(path.relative_to(FOLDER)) if FOLDER in path.parents else None
 
 
@@ -36,22 +36,23 @@ def followed(act):
     """Pairs of files in the order in which `act` first calls from one into the other."""
     pairs = {}
 
-    def profile(frame, event, argument):
-        if event != "call" or (called := module_of(frame.f_code)) is None:
+    def trace(frame, event, argument):
+        called = module_of(frame.f_code.co_filename)
+        if called is None:
             return
         if frame.f_code.co_name == "<module>" or is_data(frame):
             return
         caller = frame.f_back
-        while caller is not None and module_of(caller.f_code) is None:
+        while caller is not None and module_of(caller.f_code.co_filename) is None:
             caller = caller.f_back
-        if caller is not None and module_of(caller.f_code) != called:
-            pairs.setdefault((module_of(caller.f_code), called))
+        if caller is not None and module_of(caller.f_code.co_filename) != called:
+            pairs.setdefault((module_of(caller.f_code.co_filename), called))
 
-    sys.setprofile(profile)
+    sys.settrace(trace)
     try:
         act()
     finally:
-        sys.setprofile(None)
+        sys.settrace(None)
     return list(pairs)
 
 
