@@ -1,25 +1,28 @@
-"""The last step: golden answers, manifest, card, bundle."""
+"""The last step of the chain: golden outputs, manifest, model card and bundle.
+
+Golden outputs come from ONNX Runtime, the reference engine, so that OpenVINO is checked against
+another engine and not against itself. Their tolerances are per tensor: INT8 kernels of two engines
+differ more in the map than in the logits, and one limit for all would be too loose for the logits
+to reveal a change of 5 %.
+"""
 
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from orthoedge.compression.bundle_writer import write_bundle
-from orthoedge.compression.data_splits import kind_of_data
-from orthoedge.compression.evaluation.engine_agreement import EngineAgreement
-from orthoedge.compression.evaluation.evaluator import Judge, Judged
-from orthoedge.compression.export import OPSET
-from orthoedge.compression.gate import Check
-from orthoedge.compression.quantization.accuracy_recovery import Hardened
-from orthoedge.compression.quantization.fp16 import half_answers, to_half
+from orthoedge.compression.context import CompressionContext
+from orthoedge.compression.evaluation.evaluator import TestResults
+from orthoedge.compression.quantization.accuracy_recovery import Recovered
+from orthoedge.compression.quantization.fp16 import fp16_outputs, to_fp16
 from orthoedge.compression.quantization.int8 import RECIPE as INT8_RECIPE
+from orthoedge.compression.quantization.onnx_rules import OPSET
 from orthoedge.compression.report.model_card import model_card
-from orthoedge.compression.search import Search
 from orthoedge.runtime.bundles.bundle import Bundle
 from orthoedge.runtime.bundles.manifest import SCHEMA, Golden, Graph, Lineage, Manifest, Tolerance
 from orthoedge.runtime.engine import PRECISIONS, Outputs, Precision
@@ -31,11 +34,11 @@ from orthoedge.training.model.flops import count_macs
 from orthoedge.training.progress import log_progress
 
 _GOLDEN_IMAGES = 8
-# Engines sum in different orders, INT8 rounds what they sum, and half precision may round the sums:
-# these are the least the golden test allows, in standard deviations; what two engines were seen to
-# differ by, doubled, if more.
-_LEAST_TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "fp16": 0.02, "int8": 0.02}
-_LARGEST_HALF_ERROR = 0.05  # of the logits, in the same unit: rounding alone costs thousandths
+# Engines sum in different orders, INT8 rounds the operands, and half precision may round the sums.
+# Tolerances are in standard deviations: these minimums, or twice the deviation observed between two
+# engines if that is more.
+_MIN_TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "fp16": 0.02, "int8": 0.02}
+_MAX_FP16_ERROR = 0.05  # of the logits, in the same unit: rounding alone costs thousandths
 _INTENDED_USE = {
     "phantoms": "Phantom demonstration: trained on rendered phantoms only, so it says nothing "
     "about a patient.",
@@ -44,53 +47,44 @@ _INTENDED_USE = {
 _PHANTOM_LICENCE = "rendered by orthoedge, Apache-2.0"
 
 
-def ship(
+def build_bundle(
+    context: CompressionContext,
     out: Path,
-    search: Search,
-    judge: Judge,
-    hardened: Hardened,
-    judged: dict[Precision, Judged],
-    checks: Sequence[Check],
-    agreement: Sequence[EngineAgreement],
-    data_licence: str,
+    recovered: Recovered,
+    results: TestResults,
     announce: Callable[[], None],
 ) -> Bundle:
-    """Write what passed the gate as a bundle.
+    """Write a student that passed the gate as a bundle.
 
     Args:
+        context: run, recipe, splits, and the images behind the INT8 ranges.
         out: bundle folder.
-        search: the run, its recipe, and the images behind the INT8 ranges.
-        judge: the parts and the teacher.
-        hardened: the student.
-        judged: both precisions, on the test part.
-        checks: the gate's lines.
-        agreement: of engines.
-        data_licence: for the manifest; ignored for phantoms.
-        announce: called when the bundle is whole, right before it appears.
+        recovered: the student.
+        results: its results on the test split.
+        announce: called when the bundle is complete, just before it appears at `out`.
 
     Raises:
-        BundleError: `out` exists, or what was written does not read back.
+        BundleError: `out` exists, or the written bundle does not read back.
     """
-    recipe, parts, trial = search.recipe, judge.parts, hardened.trial
-    models: dict[Precision, bytes] = {"fp32": trial.fp32, "int8": trial.int8}
-    images = parts.test.images[_spread(parts.test.labels, _GOLDEN_IMAGES), None]
-    golden, tolerance = _golden(models, recipe.preprocess.size, images, judged)
-    add_half(models, tolerance, images, golden["fp32"])
-    macs, parameters = count_macs(trial.network, recipe.preprocess.size)
-    studies = parts.train.records
-    data = kind_of_data(parts.train)
+    recipe, splits, student = context.recipe, context.splits, recovered.candidate
+    models: dict[Precision, bytes] = {"fp32": student.fp32, "int8": student.int8}
+    images = splits.test.images[_first_of_each_class(splits.test.labels, _GOLDEN_IMAGES), None]
+    golden, tolerance = _golden(models, context.size, images, results)
+    add_fp16(models, tolerance, images, golden["fp32"])
+    macs, parameters = count_macs(student.network, context.size)
+    records = splits.train.records
     version = importlib.metadata.version("orthoedge")
-    tuned = f", {recipe.compress.qat_epochs} epochs of fine-tuning" if hardened.tuned else ""
+    qat = f", {recipe.compress.qat_epochs} epochs of fine-tuning" if recovered.qat else ""
     shape = golden["fp32"]
     manifest = Manifest(
         schema=SCHEMA,
-        name=f"{recipe.name}-{trial.student}",
+        name=f"{recipe.name}-{student.student}",
         version=version,
         labels=recipe.labels,
         alert_labels=recipe.compress.alert_labels,
         preprocess=recipe.preprocess,
         graph=Graph(
-            size=recipe.preprocess.size,
+            size=context.size,
             classes=len(recipe.labels),
             features=shape.feature_vector.shape[1],
             map_height=shape.saliency_map.shape[2],
@@ -98,32 +92,35 @@ def ship(
             opset=OPSET,
         ),
         files={},
-        calibration={p: judge.calibration(models[p], p) for p in PRECISIONS},
-        metrics={precision: part.metrics for precision, part in judged.items()},
+        calibration=results.calibrations,
+        metrics={p: evaluation.metrics for p, evaluation in results.evaluations.items()},
         golden=Golden(images=len(images), tolerance=tolerance),
         lineage=Lineage(
             recipe=recipe.name,
-            teacher=search.run.model.names,
-            teacher_fusion=tuple(float(w) for w in search.run.model.fusion().detach()),
-            teacher_sha256=search.run.sha256,
-            teacher_metrics=judge.judge_teacher("test").metrics,
-            student=trial.student,
-            pruned_channels=trial.share,
+            teacher=context.run.model.names,
+            teacher_fusion=tuple(float(w) for w in context.run.model.fusion().detach()),
+            teacher_sha256=context.run.sha256,
+            teacher_metrics=results.teacher,
+            student=student.student,
+            pruned_channels=student.share,
             macs=macs,
             parameters=parameters,
-            int8=f"{INT8_RECIPE}, {len(search.ranges)} images{tuned}",
-            float_layers=hardened.retreat.layers if hardened.retreat else (),
-            training_list_sha256=search.run.info.training_list_sha256,
-            range_list_sha256=list_sha256(studies[i] for i in search.range_indices),
-            calibration_list_sha256=list_sha256(parts.calibration.records),
-            test_list_sha256=list_sha256(parts.test.records),
+            int8=f"{INT8_RECIPE}, {len(context.quantization_indices)} images{qat}",
+            float_layers=recovered.float_fallback.layers if recovered.float_fallback else (),
+            training_list_sha256=context.run.info.training_list_sha256,
+            range_list_sha256=list_sha256(records[i] for i in context.quantization_indices),
+            calibration_list_sha256=list_sha256(splits.calibration.records),
+            test_list_sha256=list_sha256(splits.test.records),
             package_version=version,
         ),
-        data=data,
-        data_licence=_PHANTOM_LICENCE if data == "phantoms" else data_licence,
-        intended_use=_INTENDED_USE[data],
+        data=splits.kind,
+        data_licence=(
+            _PHANTOM_LICENCE if splits.kind == "phantoms" else context.sources.data_licence
+        ),
+        intended_use=_INTENDED_USE[splits.kind],
     )
-    card = model_card(manifest, [str(line) for line in checks], [str(line) for line in agreement])
+    lines = [[str(line) for line in part] for part in (results.checks, results.consistency)]
+    card = model_card(manifest, *lines)
     return write_bundle(out, manifest, models, images, golden, card, announce)
 
 
@@ -131,57 +128,62 @@ def _golden(
     models: dict[Precision, bytes],
     size: int,
     images: npt.NDArray[np.uint8],
-    judged: dict[Precision, Judged],
+    results: TestResults,
 ) -> tuple[dict[Precision, Outputs], dict[Precision, Tolerance]]:
-    """Expected answers from the reference engine, and how far another may be from them."""
+    """Expected outputs from the reference engine, and the tolerance for other engines."""
     expected: dict[Precision, Outputs] = {}
     tolerance: dict[Precision, Tolerance] = {}
     for precision in PRECISIONS:
         reference = open_model(models[precision], size, "portable", precision).run(images)
-        other = judged[precision].engine.run(images)
+        other = results.evaluations[precision].engine.run(images)
         expected[precision] = reference
         tolerance[precision] = _tolerance(precision, other, reference)
     return expected, tolerance
 
 
-def add_half(
+def add_fp16(
     models: dict[Precision, bytes],
     tolerance: dict[Precision, Tolerance],
     images: npt.NDArray[np.uint8],
     expected: Outputs,
 ) -> None:
-    """Add fp16, in place, or say why there is none: the bundle is whole without it.
+    """Add the fp16 model in place, or log why there is none: the bundle is complete without it.
+
+    It is decided with fp32's calibration: rounding to half precision moves logits by a thousandth
+    of their spread, far less than INT8 does.
 
     Args:
         models: with fp32.
-        tolerance: how far an engine may be from the golden answers.
+        tolerance: of other engines' outputs from the golden ones.
         images: the golden images, uint8 (n, 1, S, S).
-        expected: fp32's golden answers.
+        expected: fp32's golden outputs.
     """
     try:
-        model = to_half(models["fp32"])
-        found = half_answers(model, images)
+        model = to_fp16(models["fp32"])
+        outputs = fp16_outputs(model, images)
     except ModelError as error:
         log_progress(f"no model.fp16.onnx: {error}")
         return
-    off = deviation(found.logits, expected.logits)
-    if not off <= _LARGEST_HALF_ERROR:
-        log_progress(f"no model.fp16.onnx: its logits are off by {off:.2g} of their deviation")
+    error_of_logits = deviation(outputs.logits, expected.logits)
+    if not error_of_logits <= _MAX_FP16_ERROR:
+        log_progress(
+            f"no model.fp16.onnx: its logits differ by {error_of_logits:.2g} standard deviations"
+        )
         return
-    models["fp16"], tolerance["fp16"] = model, _tolerance("fp16", found, expected)
+    models["fp16"], tolerance["fp16"] = model, _tolerance("fp16", outputs, expected)
 
 
 def _tolerance(precision: Precision, other: Outputs, reference: Outputs) -> Tolerance:
-    least = _LEAST_TOLERANCE[precision]
+    minimum = _MIN_TOLERANCE[precision]
     return Tolerance(
-        logits=max(least, 2 * deviation(other.logits, reference.logits)),
-        saliency_map=max(least, 2 * deviation(other.saliency_map, reference.saliency_map)),
-        feature_vector=max(least, 2 * deviation(other.feature_vector, reference.feature_vector)),
+        logits=max(minimum, 2 * deviation(other.logits, reference.logits)),
+        saliency_map=max(minimum, 2 * deviation(other.saliency_map, reference.saliency_map)),
+        feature_vector=max(minimum, 2 * deviation(other.feature_vector, reference.feature_vector)),
     )
 
 
-def _spread(labels: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
-    """Indices of the first images, class after class in turn."""
-    turns = [np.flatnonzero(labels == label) for label in np.unique(labels)]
-    picked = [own[i] for i in range(count) for own in turns if i < len(own)]
+def _first_of_each_class(labels: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
+    """Indices of the first `count` images, cycling through the classes."""
+    classes = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    picked = [own[i] for i in range(count) for own in classes if i < len(own)]
     return np.array(picked[:count])

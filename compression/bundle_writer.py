@@ -1,4 +1,4 @@
-"""Writing a bundle: in a folder beside it first, read back, then renamed."""
+"""Write a bundle atomically: into a temporary folder, read back, then renamed."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ def write_bundle(
     """Write a bundle and read it back.
 
     Args:
-        folder: must not exist; it appears whole or not at all.
-        manifest: its `files` are filled in here.
+        folder: must not exist; it appears complete or not at all.
+        manifest: `files` is filled in here.
         models: ONNX per precision.
         golden_images: uint8 (n, 1, S, S).
-        golden_outputs: the answers expected for them, per calibrated precision.
+        golden_outputs: expected outputs for them, per calibrated precision.
         card: text of MODEL_CARD.md.
-        announce: called when the bundle is whole, right before it appears.
+        announce: called when the bundle is complete, just before it appears.
 
     Raises:
-        BundleError: the folder exists, or what was written does not read back.
+        BundleError: the folder exists, or the written bundle does not read back.
     """
     check_free(folder)
     files = {CARD: card.encode(), GOLDEN_IMAGES: _npy(golden_images)}
@@ -72,9 +72,9 @@ def write_bundle(
 
 
 def check_free(folder: Path) -> None:
-    """Raise BundleError if something is at `folder` already."""
+    """Raise BundleError if `folder` already exists."""
     if folder.exists():
-        raise BundleError(f"{folder}: exists already; remove it or choose another --out")
+        raise BundleError(f"{folder}: already exists; remove it or choose another --out")
 
 
 def _npy(array: npt.NDArray[np.uint8]) -> bytes:

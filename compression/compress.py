@@ -1,31 +1,35 @@
-"""The whole chain: a trained run in; a report, and a bundle or the reason why not, out."""
+"""The whole chain: from a trained run to a report and, if the gate passes, a bundle.
+
+distil -> prune -> export -> quantize -> choose -> recover accuracy -> calibrate -> gate -> bundle
+
+Candidates and repairs are selected on the validation split; the gate uses the test split, on which
+nothing was selected.
+"""
 
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from orthoedge.benchmarks.machine import BackgroundLoad, describe_machine
-from orthoedge.compression.build_bundle import ship
+from orthoedge.compression.build_bundle import build_bundle
 from orthoedge.compression.bundle_writer import check_free
-from orthoedge.compression.data_splits import kind_of_data, read_parts
+from orthoedge.compression.candidates import Candidate, measure_candidates, time_engines
+from orthoedge.compression.context import CompressionContext, Sources, prepare_context
 from orthoedge.compression.distillation.ablation import ablate
-from orthoedge.compression.distillation.stages import open_school
-from orthoedge.compression.evaluation.evaluator import Judge, balanced
-from orthoedge.compression.export import export
+from orthoedge.compression.evaluation.evaluator import Evaluator
 from orthoedge.compression.prune import check_prunable
-from orthoedge.compression.quantization.accuracy_recovery import Hardened, harden
+from orthoedge.compression.quantization.accuracy_recovery import recover_accuracy
 from orthoedge.compression.report import write_report
-from orthoedge.compression.report.schema import CompressionReport, Stage
-from orthoedge.compression.search import Search, Trial, time_engines
-from orthoedge.compression.search_results import measure_trials
+from orthoedge.compression.report.schema import SCHEMA, CompressionReport, Stage
+from orthoedge.compression.search import search_candidates
 from orthoedge.compression.selection import choose
 from orthoedge.runtime.bundles.bundle import Bundle
-from orthoedge.runtime.engine import PRECISIONS, Precision
+from orthoedge.runtime.engine import Precision
 from orthoedge.runtime.errors import GateFailed
 from orthoedge.targets.cpu import available_cores
 from orthoedge.training.model.ensemble import Ensemble
@@ -35,168 +39,132 @@ from orthoedge.training.recipe import Recipe
 from orthoedge.training.run_folder import Run
 
 
-@dataclass(frozen=True)
-class Sources:
-    """What a compression takes beside the run and its recipe."""
-
-    cache: Path | None
-    """Folder that keeps preprocessed images, as training's; None: memory alone."""
-    weights: Path | None
-    """Safetensors that the student starts from, or a folder of STUDENT.safetensors.
-
-    None: the teacher's own where the teacher is that very network, random ones elsewhere.
-    """
-    calibration: Path | None
-    """Radiographs to calibrate on; None: half of the run's validation part."""
-    test: Path | None
-    """Radiographs to measure on; None: the run's test part."""
-    data_licence: str
-    """For the manifest; ignored for phantoms."""
-
-
 def report_folder(out: Path) -> Path:
-    """Where the report of the bundle `out` lies, whether the bundle was written or not."""
+    """Folder of the report of bundle `out`, which exists even if the gate fails."""
     return out.with_name(f"{out.name}.report")
 
 
 def compress(
     run: Run, recipe: Recipe, out: Path, target: str, sources: Sources, ablation: bool
 ) -> Bundle:
-    """Distil, prune, choose, quantize, calibrate, gate and bundle.
+    """Compress a run's network into a bundle.
 
-    What a killed call has finished is kept in `<out>.work` and used again by the next. The report
-    goes to `<out>.report`.
+    Finished steps of a killed call are kept in `<out>.work`, and the next call reuses them. The
+    report goes to `<out>.report`.
 
     Args:
         run: the teacher, with its split.
         recipe: the run's, with any overrides of `compress`.
         out: bundle folder; must not exist.
-        target: whose measured latency decides, and whose engine calibrates.
+        target: its measured latency decides, and its engine calibrates.
         sources: data and weights.
-        ablation: teach the chosen student with less, too, to show what each part is worth.
+        ablation: also train the chosen student with fewer terms of the loss.
 
     Raises:
-        RecipeError: a student is unknown or cannot be pruned, or none is within the budget.
+        ConfigError: a student is unknown or cannot be pruned, or none is within the budget.
         DataError: data or weights do not fit, or `<out>.work` was left by other settings.
-        GateFailed: the student lost more than the recipe allows; the report says what.
+        GateFailed: the student lost more than the recipe allows; the report has the details.
         BundleError: `out` exists.
     """
     check_free(out)
-    # A run on crops teaches on whole squares all the same: it is exported for them.
-    whole = msgspec.structs.replace(recipe.augment, crop=0)
-    recipe = msgspec.structs.replace(recipe, augment=whole)
     for student in recipe.compress.students:  # before anything that takes time
         check_prunable(student, recipe.compress.prune)
         Ensemble((student,), len(recipe.labels), head=recipe.head)
-    work = out.with_name(f"{out.name}.work")
-    work.mkdir(parents=True, exist_ok=True)
-    parts = read_parts(run, recipe, sources.cache, sources.calibration, sources.test)
+    context = prepare_context(run, recipe, target, sources, out.with_name(f"{out.name}.work"))
+    splits, settings = context.splits, recipe.compress
     log_progress(
-        f"teacher {' + '.join(run.model.names)}; {len(parts.train)} training, {len(parts.val)} "
-        f"validation, {len(parts.calibration)} calibration and {len(parts.test)} test images"
+        f"teacher {' + '.join(run.model.names)}; {len(splits.train)} training, {len(splits.val)} "
+        f"validation, {len(splits.calibration)} calibration and {len(splits.test)} test images"
     )
-    school = open_school(run, recipe, target, parts.train, parts.val, work)
-    indices = balanced(parts.train, recipe.compress.quantization_images, recipe.seed)
-    search = Search(
-        run,
-        recipe,
-        school,
-        parts.train.images[indices, None],
-        tuple(map(int, indices)),
-        parts.val,
-        target,
-        sources.weights,
-    )
-    trials, trace = search.trials()
-    measured = measure_trials(trials, recipe, parts.val, target, work)
-    teacher = export(run.model, recipe.labels, recipe.preprocess)
-    judge = Judge(teacher, parts, recipe, target)
-    limit = recipe.compress.gate.int8.max_macro_f1_drop
-    taught = judge.judge_teacher("val").metrics.macro_f1
-    chosen = choose(measured, recipe.compress.budget_ms, taught, limit)
-    trial = trials[measured.index(chosen)]
-    log_progress(f"chosen: {trial.name}")
-    hardened = harden(trial, search, judge)
-    judged = {
-        precision: judge.judge(getattr(hardened.trial, precision), precision, "test")
-        for precision in PRECISIONS
-    }
-    agreement = judge.agreement(hardened.trial.int8, "int8", "test")
-    checks = [
-        check
-        for precision in PRECISIONS
-        for check in judge.gate(getattr(hardened.trial, precision), precision, "test")
-    ]
-    for line in checks:
-        log_progress(str(line))
-    failed = [line for line in checks if not line.passed]
-    stages, bystanders = _stages(teacher, search, judge, trials, trial, hardened, ablation)
+
+    candidates, trace = search_candidates(context)
+    records = measure_candidates(context, candidates)
+    evaluator = Evaluator(context)
+    teacher_f1 = evaluator.evaluate_teacher("val").macro_f1
+    best = choose(records, settings.budget_ms, teacher_f1, settings.gate.int8.max_macro_f1_drop)
+    chosen = candidates[records.index(best)]
+    log_progress(f"chosen: {chosen.name}")
+    recovered = recover_accuracy(context, evaluator, chosen)
+    final = recovered.candidate
+    results = evaluator.test(final.fp32, final.int8)
+    for check in results.checks:
+        log_progress(str(check))
+
+    whole = next(c for c in candidates if c.student == chosen.student and c.step == 0)
+    stages, load = _measure_stages(context, evaluator, (whole, chosen, final), ablation)
     report = CompressionReport(
+        schema=SCHEMA,
         recipe=recipe.name,
         target=target,
         threads=available_cores(),
         machine=describe_machine().cpu,
         teacher=run.model.names,
-        alert_labels=recipe.compress.alert_labels,
-        data=kind_of_data(parts.train),
-        budget_ms=recipe.compress.budget_ms,
-        candidates=tuple(msgspec.structs.replace(c, chosen=c is chosen) for c in measured),
+        alert_labels=settings.alert_labels,
+        data=splits.kind,
+        budget_ms=settings.budget_ms,
+        candidates=tuple(msgspec.structs.replace(c, chosen=c is best) for c in records),
         trace=tuple(trace),
         stages=stages,
-        bystanders=bystanders,
-        retreat=hardened.retreat,
-        agreement=tuple(agreement),
-        gate=tuple(checks),
-        bundle=None if failed else str(out),
+        background_load=load,
+        float_fallback=recovered.float_fallback,
+        engine_consistency=tuple(results.consistency),
+        gate=tuple(results.checks),
+        bundle=None if results.failed else str(out),
     )
-    tell = partial(write_report, report_folder(out), report)
-    if failed:
-        tell()
+    write = partial(write_report, report_folder(out), report)
+    if results.failed:
+        write()
         raise GateFailed(
-            f"{len(failed)} of {len(checks)} limits of the gate are not kept, first: {failed[0]}; "
-            f"no bundle was written, see {report_folder(out) / 'report.md'}"
+            f"{len(results.failed)} of {len(results.checks)} limits of the gate are exceeded, "
+            f"first: {results.failed[0]}; no bundle was written, "
+            f"see {report_folder(out) / 'report.md'}"
         )
-    # The bundle comes last: a call killed before it can be repeated, where `out` exists it cannot.
-    bundle = ship(
-        out, search, judge, hardened, judged, checks, agreement, sources.data_licence, tell
-    )
-    shutil.rmtree(work)
+    # The bundle comes last: a killed call can be repeated only as long as `out` does not exist.
+    bundle = build_bundle(context, out, recovered, results, write)
+    shutil.rmtree(context.work)
     return bundle
 
 
-def _stages(
-    teacher: bytes,
-    search: Search,
-    judge: Judge,
-    trials: list[Trial],
-    chosen: Trial,
-    hardened: Hardened,
+def _measure_stages(
+    context: CompressionContext,
+    evaluator: Evaluator,
+    candidates: Sequence[Candidate],
     ablation: bool,
 ) -> tuple[tuple[Stage, ...], float | None]:
-    """The ablation, all timed in one run, and how busy others were: what each step was worth."""
-    whole = next(t for t in trials if t.student == chosen.student and t.step == 0)
+    """Evaluate and time each stage from teacher to INT8 in one run.
+
+    Args:
+        context: teacher, test split and target.
+        evaluator: of networks.
+        candidates: the whole student, the chosen one, and the one after accuracy recovery.
+        ablation: adds students trained with fewer terms of the loss.
+
+    Returns:
+        The stages, and the cores that other processes kept busy meanwhile; None: unknown.
+    """
+    whole, chosen, final = candidates
     rows: list[tuple[str, Precision, bytes, Ensemble]] = [
-        ("teacher", "fp32", teacher, search.run.model)
+        ("teacher", "fp32", context.teacher, context.run.model)
     ]
     if ablation:
-        rows += [(n, "fp32", model, whole.network) for n, model in ablate(search, chosen.student)]
+        rows += [(n, "fp32", model, whole.network) for n, model in ablate(context, chosen.student)]
     rows.append(("+ saliency" if ablation else "student", "fp32", whole.fp32, whole.network))
     if chosen.step:
         rows.append(("+ pruning", "fp32", chosen.fp32, chosen.network))
-    rows.append(("+ INT8", "int8", hardened.trial.int8, hardened.trial.network))
-    judged = {name: judge.judge(model, precision, "test") for name, precision, model, _ in rows}
-    engines = {name: part.engine for name, part in judged.items()}
-    bystanders = BackgroundLoad()
-    times = time_engines(engines, judge.parts.test.images[:1, None])
-    crowd = bystanders.cores()
+    rows.append(("+ INT8", "int8", final.int8, final.network))
+    evaluations = {name: evaluator.evaluate(model, p, "test") for name, p, model, _ in rows}
+    engines = {name: evaluation.engine for name, evaluation in evaluations.items()}
+    load = BackgroundLoad()
+    times = time_engines(engines, context.splits.test.images[:1, None])
+    busy = load.cores()
     stages = []
     for name, precision, model, network in rows:
-        macs, parameters = count_macs(network, judge.recipe.preprocess.size)
+        macs, parameters = count_macs(network, context.size)
         stages.append(
             Stage(
                 name=name,
                 precision=precision,
-                metrics=judged[name].metrics,
+                metrics=evaluations[name].metrics,
                 bytes=len(model),
                 macs=macs,
                 parameters=parameters,
@@ -204,4 +172,4 @@ def _stages(
                 speedup=None if name == "teacher" else times["teacher"].p50 / times[name].p50,
             )
         )
-    return tuple(stages), crowd
+    return tuple(stages), busy

@@ -1,4 +1,4 @@
-"""The four parts of the data: to learn from, to choose by, to calibrate on and to measure on."""
+"""The four data splits of a compression: train, validation, calibration and test."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
 
 from orthoedge.runtime.errors import DataError
 from orthoedge.training.data.dataset import RadiographDataset
@@ -17,36 +20,45 @@ from orthoedge.training.run_folder import Run
 
 
 @dataclass(frozen=True)
-class Parts:
-    """Disjoint by group; whole squares."""
+class Splits:
+    """Data sets of whole images, disjoint by group."""
 
     train: RadiographDataset
     val: RadiographDataset
-    """Chooses epochs, cuts, candidates and what retreats to float."""
+    """Selects epochs, cuts, candidates and the layers that fall back to float."""
     calibration: RadiographDataset
-    """Gives temperature, operating points, conformal quantile and out-of-distribution threshold."""
+    """Sets temperature, operating points, conformal quantile and out-of-distribution thresholds.
+
+    Separate from `val`: on images that selected the candidate, thresholds would look too good.
+    """
     test: RadiographDataset
-    """Gives the metrics and decides at the gate."""
+    """Provides the metrics and decides at the gate. Nothing is selected on it."""
+
+    @property
+    def kind(self) -> Literal["phantoms", "radiographs"]:
+        """`phantoms` if this project rendered every training image."""
+        rendered = all(record.source == "phantom" for record in self.train.records)
+        return "phantoms" if rendered else "radiographs"
 
 
-def read_parts(
+def read_splits(
     run: Run, recipe: Recipe, cache: Path | None, calibration: Path | None, test: Path | None
-) -> Parts:
-    """Read the run's parts; without a calibration set, one half of its validation part is it.
+) -> Splits:
+    """Read the run's splits. Without a calibration set, half of its validation split serves as one.
 
     Args:
-        run: its split.
+        run: provides the split.
         recipe: labels and preprocessing.
-        cache: folder that keeps preprocessed images; None: memory alone.
-        calibration: an index or folder that the run has not seen; None: half of validation.
-        test: an index or folder that the run has not seen; None: the run's test part.
+        cache: folder for preprocessed images; None keeps them in memory.
+        calibration: index or folder of unseen images; None: half of the validation split.
+        test: index or folder of unseen images; None: the run's test split.
 
     Raises:
-        DataError: a given set shares images with another part, or lacks a label.
+        DataError: a given set shares images with another split, or lacks a label.
     """
 
-    def read(studies: Sequence[ImageRecord]) -> RadiographDataset:
-        return RadiographDataset(studies, recipe.labels, recipe.preprocess, cache=cache)
+    def read(records: Sequence[ImageRecord]) -> RadiographDataset:
+        return RadiographDataset(records, recipe.labels, recipe.preprocess, cache=cache)
 
     split, given = run.splits, {"calibration": calibration, "test": test}
     val = split.val
@@ -56,19 +68,25 @@ def read_parts(
             chosen[name] = select_records(read_index(folder), recipe).records
     if calibration is None:
         val, chosen["calibration"] = split_in_half(val, ("val", "calibration"), recipe.split.seed)
-    parts = Parts(read(split.train), read(val), read(chosen["calibration"]), read(chosen["test"]))
-    known = [parts.train, parts.val]
+    splits = Splits(read(split.train), read(val), read(chosen["calibration"]), read(chosen["test"]))
+    known = [splits.train, splits.val]
     for name, folder in given.items():
-        part: RadiographDataset = getattr(parts, name)
-        if folder is not None and (seen := seen_before(part, known)):
+        data: RadiographDataset = getattr(splits, name)
+        if folder is not None and (seen := seen_before(data, known)):
             raise DataError(
-                f"{folder}: {len(seen)} of {len(part)} images are ones of another part, or look "
-                f"like one, such as {seen[0].path}; give data that was not used before"
+                f"{folder}: {len(seen)} of {len(data)} images also occur in another split, or "
+                f"are near-duplicates, such as {seen[0].path}; give data that was not used before"
             )
-        known.append(part)
-    return parts
+        known.append(data)
+    return splits
 
 
-def kind_of_data(data: RadiographDataset) -> Literal["phantoms", "radiographs"]:
-    """What the images are: rendered by this project, or taken."""
-    return "phantoms" if all(s.source == "phantom" for s in data.records) else "radiographs"
+def balanced_indices(data: RadiographDataset, count: int, seed: int) -> npt.NDArray[np.int64]:
+    """Sorted indices of up to `count` images, spread over the classes as evenly as possible."""
+    rng = np.random.default_rng(seed)
+    shuffled = rng.permutation(len(data))
+    rank = np.empty(len(data), np.int64)  # of an image among those of its class
+    for label in np.unique(data.labels):
+        own = shuffled[data.labels[shuffled] == label]
+        rank[own] = np.arange(len(own))
+    return np.sort(shuffled[np.argsort(rank[shuffled], kind="stable")][:count])

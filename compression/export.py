@@ -1,4 +1,4 @@
-"""One ONNX file per network: uint8 radiograph in; logits, saliency map and features out."""
+"""Export a network as one ONNX file: uint8 radiograph in; logits, map and features out."""
 
 from __future__ import annotations
 
@@ -13,18 +13,12 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from orthoedge.compression.quantization.onnx_rules import EXPLAIN, INPUT, OPSET, OUTPUTS
 from orthoedge.runtime.preprocess import Preprocess
 from orthoedge.training.model.ensemble import Ensemble
 
-INPUT = "image"
-OUTPUTS = ("logits", "saliency_map", "feature_vector")
-OPSET = 18
 
-EXPLAIN = "explain/"
-"""Nodes whose name starts so are head and map: they stay in float32 in every precision."""
-
-
-class _Face(nn.Module):
+class _Explained(nn.Module):
     def __init__(self, model: Ensemble) -> None:
         super().__init__()
         self.model = model
@@ -35,14 +29,14 @@ class _Face(nn.Module):
 
 
 def export(model: Ensemble, labels: tuple[str, ...], preprocess: Preprocess) -> bytes:
-    """Export a network as float32 ONNX with the common face.
+    """Export a network as float32 ONNX with the common interface.
 
-    Labels and preprocessing go into the metadata, so that a lone model file explains itself.
+    Labels and preprocessing go into the metadata, so a model file documents itself.
 
     Args:
         model: left in eval mode.
         labels: C names, in the order of the logits.
-        preprocess: what makes the `image` input from a radiograph.
+        preprocess: settings that produce the `image` input from a radiograph.
 
     Returns:
         A checked ONNX file with a free batch size.
@@ -50,11 +44,11 @@ def export(model: Ensemble, labels: tuple[str, ...], preprocess: Preprocess) -> 
     model = model.eval().cpu()
     example = torch.zeros(2, 1, preprocess.size, preprocess.size, dtype=torch.uint8)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        # The exporter narrates and warns of its own deprecations; its errors still raise.
+        # The exporter prints progress and warns of its own deprecations; its errors still raise.
         warnings.simplefilter("ignore")
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         program = torch.onnx.export(
-            _Face(model),
+            _Explained(model),
             (example,),
             input_names=[INPUT],
             output_names=list(OUTPUTS),
@@ -77,14 +71,14 @@ def export(model: Ensemble, labels: tuple[str, ...], preprocess: Preprocess) -> 
 
 
 def _tidy(model: onnx.ModelProto) -> None:
-    """Drop the exporter's notes (they hold paths of this machine) and name head and map nodes."""
+    """Drop the exporter's metadata (it holds paths of this machine) and name head and map nodes."""
     del model.metadata_props[:]
     graph = model.graph
     del graph.metadata_props[:]
     del graph.value_info[:]
-    for part in (*graph.node, *graph.input, *graph.output, *graph.initializer):
-        del part.metadata_props[:]
-        part.doc_string = ""
+    for item in (*graph.node, *graph.input, *graph.output, *graph.initializer):
+        del item.metadata_props[:]
+        item.doc_string = ""
     graph.name = "orthoedge"
     pooling = next(node for node in graph.node if OUTPUTS[2] in node.output)
     downstream = {pooling.input[0]}
@@ -92,8 +86,3 @@ def _tidy(model: onnx.ModelProto) -> None:
         if downstream & set(node.input):
             downstream |= set(node.output)
             node.name = f"{EXPLAIN}{node.op_type}_{node.output[0]}"
-
-
-def explain_nodes(model: onnx.ModelProto) -> list[str]:
-    """Names of the head and map nodes."""
-    return [node.name for node in model.graph.node if node.name.startswith(EXPLAIN)]

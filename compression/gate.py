@@ -1,4 +1,4 @@
-"""The gate: what a compressed network may lose against its teacher, per precision."""
+"""The gate: limits on what a compressed network may lose against its teacher, per precision."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ROUNDING = 1e-9  # 0.95 - 0.945 is a drop of 0.005 and a little more
 
 @dataclass(frozen=True)
 class Check:
-    """One line of the gate."""
+    """One limit of the gate with the measured value."""
 
     precision: Precision
     name: str
@@ -24,7 +24,7 @@ class Check:
 
     @property
     def passed(self) -> bool:
-        """Whether the limit is kept; a value that is not a number never passes."""
+        """True if the limit is kept; NaN never passes."""
         if self.at_most:
             return self.measured <= self.limit + _ROUNDING
         return self.measured >= self.limit - _ROUNDING
@@ -41,18 +41,18 @@ def gate(
     student: Metrics,
     precision: Precision,
     engine_rmse: float,
-    flips: int,
+    decision_flips: int,
 ) -> list[Check]:
-    """Hold one precision of the student against the float32 teacher on the same test images.
+    """Check one precision of the student against the float32 teacher on the same test images.
 
     Args:
-        limits: those of this precision.
-        teacher: its metrics.
-        student: those of this precision.
-        precision: for the checks' own lines.
+        limits: of this precision.
+        teacher: metrics of the teacher.
+        student: metrics of the student in this precision.
+        precision: named in every check.
         engine_rmse: largest between two engines on this file: RMSE of the logits over their
             standard deviation.
-        flips: decisions that another engine changed though nothing was near its threshold
+        decision_flips: decisions that another engine changed though no value was near a threshold
             (`compression/evaluation/engine_agreement.py`).
     """
 
@@ -77,5 +77,5 @@ def gate(
         at_least("teacher agreement", student.teacher_agreement, limits.min_teacher_agreement),
         at_least("saliency cosine", student.saliency_cosine, limits.min_teacher_cosine),
         at_most("logit RMSE between engines", engine_rmse, limits.max_engine_rmse),
-        at_most("decisions changed between engines", flips, limits.max_engine_flips),
+        at_most("decisions changed between engines", decision_flips, limits.max_engine_flips),
     ]

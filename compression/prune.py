@@ -11,27 +11,27 @@ import torch_pruning as tp
 from orthoedge.runtime.errors import ConfigError
 from orthoedge.training.model.ensemble import Branch, Ensemble
 
-_ROUND_TO = 8  # channels in eights fill a 256-bit register of int32 sums; fewer run no faster
-_ENDLESS = ("rexnet",)  # their blocks add to a part of the channels; 1.6.1 never ends
+_ROUND_TO = 8  # eight int32 sums fill a 256-bit register; fewer channels run no faster
+_UNSUPPORTED = ("rexnet",)  # adds to a part of the channels: Torch-Pruning 1.6.1 never returns
 
 
 def check_prunable(student: str, shares: Sequence[float]) -> None:
-    """Refuse cuts that Torch-Pruning does not finish, before hours of distillation.
+    """Refuse cuts that Torch-Pruning cannot finish, before hours of distillation.
 
     Raises:
-        RecipeError: naming the setting.
+        ConfigError: names the setting.
     """
-    if shares and student.startswith(_ENDLESS):
+    if shares and student.startswith(_UNSUPPORTED):
         raise ConfigError(
-            f"compress.prune: {student} adds a part of its channels to another, which "
-            "Torch-Pruning cannot follow; `--set compress.prune=` leaves it whole"
+            f"compress.prune: {student} adds to a part of its channels, which Torch-Pruning "
+            "does not support; `--set compress.prune=` leaves it unpruned"
         )
 
 
 def cut(student: Ensemble, ratio: float, size: int) -> Ensemble:
-    """A copy of a one-branch network with `ratio` of the channels of every group removed.
+    """Copy a one-branch network with `ratio` of the channels of every group removed.
 
-    Deterministic for the same weights, so the structure can be made again from them.
+    Deterministic for the same weights, so a resumed run rebuilds the same structure from them.
 
     Args:
         student: one branch, any mode.
@@ -39,7 +39,7 @@ def cut(student: Ensemble, ratio: float, size: int) -> Ensemble:
         size: side S of its input, in pixels.
 
     Raises:
-        RecipeError: a network that Torch-Pruning cannot follow.
+        ConfigError: Torch-Pruning does not support the network.
     """
     check_prunable(student.names[0], (ratio,))
     pruned = copy.deepcopy(student).eval().cpu()

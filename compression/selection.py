@@ -1,22 +1,22 @@
-"""Which candidates are worth having, and which one is taken."""
+"""The Pareto front of the candidates, and the choice of one."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from orthoedge.compression.gate import Check
-from orthoedge.compression.report.schema import Candidate
+from orthoedge.compression.report.schema import CandidateRecord
 from orthoedge.runtime.errors import ConfigError
 
 _Order = tuple[float, float, int, str, float]
 
 
-def pareto(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """The candidates that no other one beats in both accuracy and p50, the fastest first.
+def pareto_front(candidates: Sequence[CandidateRecord]) -> list[CandidateRecord]:
+    """Candidates that no other one beats in both accuracy and p50, the fastest first.
 
-    Of several that are equal in both, the one of the smallest file stands for all.
+    Of several that are equal in both, the one with the smallest file represents all.
     """
-    front: list[Candidate] = []
+    front: list[CandidateRecord] = []
     for candidate in sorted(candidates, key=_fastest_first):
         if not front or candidate.accuracy > front[-1].accuracy:
             front.append(candidate)
@@ -24,18 +24,21 @@ def pareto(candidates: Sequence[Candidate]) -> list[Candidate]:
 
 
 def choose(
-    candidates: Sequence[Candidate], budget_ms: float, teacher_macro_f1: float, max_drop: float
-) -> Candidate:
-    """Take one candidate by the rule of the recipe's `compress.budget_ms`.
+    candidates: Sequence[CandidateRecord],
+    budget_ms: float,
+    teacher_macro_f1: float,
+    max_drop: float,
+) -> CandidateRecord:
+    """Choose one candidate by the rule of the recipe's `compress.budget_ms`.
 
     Args:
         candidates: one or more.
         budget_ms: largest p50; 0 = none.
-        teacher_macro_f1: on the candidates' validation part.
+        teacher_macro_f1: on the candidates' validation split.
         max_drop: the gate's limit: the teacher's macro-F1 minus the candidate's.
 
     Raises:
-        RecipeError: no candidate is within the budget.
+        ConfigError: no candidate is within the budget.
     """
     fastest = min(candidates, key=_fastest_first)
     if budget_ms > 0:
@@ -52,18 +55,18 @@ def choose(
 
 
 def _within(drop: float, limit: float) -> bool:
-    """As the gate itself would judge, whose limits forgive a rounding."""
+    """Apply the gate's own comparison, which tolerates rounding."""
     return Check("int8", "macro-F1 drop", drop, limit, at_most=True).passed
 
 
-def _fastest_first(candidate: Candidate) -> _Order:
-    return candidate.p50_ms, -candidate.accuracy, *_name(candidate)
+def _fastest_first(candidate: CandidateRecord) -> _Order:
+    return candidate.p50_ms, -candidate.accuracy, *_tie_breakers(candidate)
 
 
-def _most_accurate_first(candidate: Candidate) -> _Order:
-    return -candidate.accuracy, candidate.p50_ms, *_name(candidate)
+def _most_accurate_first(candidate: CandidateRecord) -> _Order:
+    return -candidate.accuracy, candidate.p50_ms, *_tie_breakers(candidate)
 
 
-def _name(candidate: Candidate) -> tuple[int, str, float]:
-    """Settles ties, so that the order in which candidates were measured has no say."""
+def _tie_breakers(candidate: CandidateRecord) -> tuple[int, str, float]:
+    """Make the choice independent of the order in which candidates were measured."""
     return candidate.bytes, candidate.student, candidate.pruned

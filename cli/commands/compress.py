@@ -77,7 +77,8 @@ def run(args: argparse.Namespace) -> int:
     check_free(args.out)
     check_target(args.target)
 
-    from orthoedge.compression.compress import Sources, compress, report_folder
+    from orthoedge.compression.compress import compress, report_folder
+    from orthoedge.compression.context import Sources
     from orthoedge.runtime.errors import ConfigError
     from orthoedge.training.comparison import check_not_comparison
     from orthoedge.training.data.cache import cache_folder

@@ -1,1 +1,1 @@
-"""calibration."""
+"""Calibration of probabilities and thresholds, and the out-of-distribution score."""

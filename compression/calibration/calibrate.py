@@ -1,4 +1,4 @@
-"""Temperature, conformal quantile and operating points."""
+"""Fit temperature, conformal quantile and operating points on the calibration split."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ def calibrate(
     """Calibrate one precision on outputs of the very engine and file that will run.
 
     Args:
-        outputs: on the calibration part, N images that neither trained nor chose anything.
+        outputs: on the calibration split, N images used for neither training nor selection.
         truth: int64 (N,) true labels.
         labels: C names.
-        coverage: share of images whose conformal set is to hold the true label.
-        sensitivity: share of a label's own images that its operating point is to keep.
+        coverage: share of images whose conformal set must contain the true label.
+        sensitivity: share of a label's own images at or above its operating point.
 
     Raises:
-        DataError: a label has no image in the calibration part.
+        DataError: a label has no image in the calibration split.
     """
     for c, label in enumerate(labels):
         if not (truth == c).any():
-            raise DataError(f"the calibration part has no image of {label}: it needs more studies")
+            raise DataError(f"the calibration split has no image of {label}: add more images")
     temperature = fit_temperature(outputs.logits, truth)
     probabilities = softmax(outputs.logits, temperature)
     return Confidence(
@@ -52,24 +52,23 @@ def calibrate(
 
 
 def fit_temperature(logits: npt.NDArray[np.float32], truth: npt.NDArray[np.int64]) -> float:
-    """Temperature of least negative log-likelihood (Guo et al., ICML 2017), 0.05 to 20."""
+    """Temperature, 0.05 to 20, of least negative log-likelihood (Guo et al., ICML 2017)."""
 
     def loss(log_temperature: float) -> float:
-        chosen = softmax(logits, math.exp(log_temperature))[np.arange(len(truth)), truth]
-        return float(-np.log(np.maximum(chosen, 1e-12)).mean())
+        true = softmax(logits, math.exp(log_temperature))[np.arange(len(truth)), truth]
+        return float(-np.log(np.maximum(true, 1e-12)).mean())
 
-    found = minimize_scalar(loss, bounds=(math.log(0.05), math.log(20)), method="bounded")
-    return math.exp(found.x)
+    minimum = minimize_scalar(loss, bounds=(math.log(0.05), math.log(20)), method="bounded")
+    return math.exp(minimum.x)
 
 
 def conformal_quantile(
     probabilities: npt.NDArray[np.float64], truth: npt.NDArray[np.int64], coverage: float
 ) -> float:
-    """Split-conformal quantile of 1 - p(true): a set of labels with p >= 1 - quantile covers.
+    """Split-conformal quantile of 1 - p(true); sets hold the labels with p >= 1 - quantile.
 
     Sadinle, Lei and Wasserman, JASA 114 (2019): of n scores the ⌈(n + 1) · coverage⌉-th smallest.
-    With too few images for the coverage there is none; the quantile is then 1, and every label is
-    in every set.
+    With too few images for the coverage, the quantile is 1 and every label is in every set.
     """
     scores = np.sort(1 - probabilities[np.arange(len(truth)), truth])
     rank = math.ceil((len(scores) + 1) * coverage - _ROUNDING)
@@ -77,6 +76,6 @@ def conformal_quantile(
 
 
 def operating_point(probabilities: npt.NDArray[np.float64], sensitivity: float) -> float:
-    """Highest threshold at which `sensitivity` of a class's own images, (n,), are at or above."""
+    """Highest threshold that `sensitivity` of a class's own images, (n,), reach or exceed."""
     allowed_misses = math.floor(len(probabilities) * (1 - sensitivity) + _ROUNDING)
     return float(np.sort(probabilities)[allowed_misses])

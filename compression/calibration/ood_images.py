@@ -1,9 +1,9 @@
-"""Pictures that are no radiographs, drawn at random: what a bundle learns to turn away.
+"""Random pictures that are not radiographs, on which the out-of-distribution score is fitted.
 
 Shapes that hide each other, filtered noise and simple things made of both have much of the
 structure of natural pictures (Baradad et al., Learning to See by Looking at Noise, NeurIPS 2021),
-and nothing has to be downloaded for them. They need not look like the real thing, only be many and
-unlike each other: without half of the kinds the score does visibly worse on pictures of all kinds.
+and need no download. They do not have to be realistic, only many and diverse: without half of the
+kinds the score does visibly worse on pictures of all kinds.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _SIDE = 256
 
 
 def draw_outliers(preprocess: Preprocess, count: int, seed: int) -> Pixels:
-    """Draw uint8 (count, S, S), every kind in turn; half of them stretched to other shapes.
+    """Draw uint8 (count, S, S), cycling through the kinds; half of them are stretched.
 
-    The picture at a place depends on the seed and the place alone.
+    Each picture depends on the seed and its index alone.
     """
     return np.stack([preprocess(_picture(seed, place)) for place in range(count)])
 
@@ -51,7 +51,7 @@ def _noise(rng: Rng) -> Pixels:
 
 
 def _leaves(rng: Rng) -> Pixels:
-    """Shapes of all sizes that hide each other (Lee, Mumford and Huang, IJCV 41, 2001)."""
+    """Dead leaves: occluding shapes of all sizes (Lee, Mumford and Huang, IJCV 41, 2001)."""
     small, large = rng.uniform(2, 25), rng.uniform(40, 160)
     count = int(np.exp(rng.uniform(2.5, 7)))
     picture: Pixels = np.full((_SIDE, _SIDE), rng.integers(256), np.uint8)
@@ -63,7 +63,7 @@ def _leaves(rng: Rng) -> Pixels:
 
 
 def _objects(rng: Rng) -> Pixels:
-    """A few shaded and textured things before a background, as in a photograph."""
+    """A few shaded and textured objects on a background, as in a photograph."""
     values = rng.uniform(20, 230) + _field(rng, rng.uniform(1, 2.5)) * rng.uniform(2, 30)
     if rng.uniform() < 0.5:
         values = values + np.linspace(-1, 1, _SIDE)[:, None] * rng.uniform(-60, 60)
@@ -81,7 +81,7 @@ def _objects(rng: Rng) -> Pixels:
 
 
 def _page(rng: Rng) -> Pixels:
-    """Print, dark on bright or bright on dark, plain or as a scan."""
+    """Printed text, dark on bright or bright on dark, clean or scanned."""
     paper, ink = int(rng.integers(170, 256)), int(rng.integers(0, 110))
     if rng.uniform() < 0.35:
         paper, ink = ink // 2, paper
@@ -102,7 +102,7 @@ def _page(rng: Rng) -> Pixels:
 
 
 def _screen(rng: Rng) -> Pixels:
-    """Windows with words, and curves."""
+    """Screenshots: windows with text, and curves."""
     picture: Pixels = np.full((_SIDE, _SIDE), rng.integers(256), np.uint8)
     for _ in range(int(rng.integers(3, 16))):
         value = int(rng.integers(256))
@@ -121,7 +121,7 @@ def _screen(rng: Rng) -> Pixels:
 
 
 def _section(rng: Rng) -> Pixels:
-    """Rings and organs in an outline, as in slices of CT and MR."""
+    """Rings and organs in a body outline, as in CT and MR slices."""
     x, y = _grid(rng)
     a, b = rng.uniform(0.5, 0.95), rng.uniform(0.45, 0.9)
     lobes = np.sin(int(rng.integers(1, 5)) * np.arctan2(y / b, x / a) + rng.uniform(0, 6))
@@ -200,14 +200,14 @@ def _field(rng: Rng, power: float, stretch: float = 1.0) -> Floats:
 
 
 def _grid(rng: Rng) -> tuple[Floats, Floats]:
-    """Coordinates from -1 to 1, turned by some angle."""
+    """Coordinates from -1 to 1, rotated by a random angle."""
     y, x = np.mgrid[-1 : 1 : _SIDE * 1j, -1 : 1 : _SIDE * 1j]
     angle = rng.uniform(0, 2 * np.pi)
     return x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
 
 
 def _shape(rng: Rng, picture: Pixels, radius: float, value: int) -> None:
-    """Draw an ellipse, a polygon or a rectangle somewhere."""
+    """Draw an ellipse, a polygon or a rectangle at a random place."""
     x, y, turn = int(rng.integers(_SIDE)), int(rng.integers(_SIDE)), rng.uniform(0, 2 * np.pi)
     how = int(rng.integers(4))
     if how < 2:
@@ -223,7 +223,7 @@ def _shape(rng: Rng, picture: Pixels, radius: float, value: int) -> None:
 
 
 def _box(rng: Rng, picture: Pixels, value: int, thickness: int) -> tuple[int, int, int]:
-    """Draw an upright rectangle; its left, its top and its width."""
+    """Draw an upright rectangle and return its left, top and width."""
     x, y = (int(v) for v in rng.integers(-40, 230, 2))
     width, height = (int(v) for v in rng.integers(12, 220, 2))
     cv2.rectangle(picture, (x, y), (x + width, y + height), value, thickness)

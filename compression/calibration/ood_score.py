@@ -1,4 +1,4 @@
-"""Fit the score that tells training images from pictures of other kinds."""
+"""Fit the score that separates training images from pictures of other kinds."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from orthoedge.runtime.image_io.windowing import Pixels
 from orthoedge.runtime.image_statistics import image_statistics, statistics_terms
 from orthoedge.targets.engine_utils import run_batched
 
-_REFER, _REJECT = 0.98, 0.995  # quantiles of calibration images that stay below
+_REFER, _REJECT = 0.98, 0.995  # shares of calibration images below the thresholds
 _SEED = 0
-_LEAST_SPREAD = 1e-3
-# Features move with an engine's rounding and the look does not: at a tenth of its scale a feature
-# is taken where the look does not suffice, and no decision hangs on the last bit of INT8.
-_TRUST = 0.1
+_MIN_STD = 1e-3
+# Engines round features differently; image statistics are counted in integers. At full weight,
+# features changed 4 clear decisions of 1,000 between OpenVINO and ONNX Runtime, so the fit sees
+# them at a tenth of their scale, and uses them only where the statistics do not suffice.
+_FEATURE_SCALE = 0.1
 _STRENGTH = 0.03  # inverse of the L2 penalty, on standardised numbers
 
 Features = npt.NDArray[np.float32]
@@ -27,17 +28,18 @@ Numbers = npt.NDArray[np.float64]
 def fit_outlier_score(
     engine: Engine, seen: Pixels, outliers: Pixels, held_out: Pixels, features: Features
 ) -> OutOfDistribution:
-    """Logistic regression on features and look (outlier exposure; Hendrycks et al., ICLR 2019).
+    """Fit a logistic regression on features and image statistics.
 
-    Training images are learned as they are and once more as other units would have taken them:
-    otherwise the score learns the noise and the sharpness of one source in place of bones.
+    Outlier exposure: Hendrycks et al., ICLR 2019. Training images are used unchanged and once more
+    varied as by other X-ray units; otherwise the score learns the noise and sharpness of one source
+    instead of bones.
 
     Args:
-        engine: on the very file that will run.
+        engine: of the file that will run.
         seen: uint8 (M, S, S) training images, preprocessed.
-        outliers: uint8 (O, S, S) pictures of other kinds, preprocessed.
+        outliers: uint8 (O, S, S) pictures that are not radiographs, preprocessed.
         held_out: uint8 (N, S, S) calibration images, which set the thresholds.
-        features: float32 (N, K) of these, from the same engine.
+        features: float32 (N, K) of the calibration images, from the same engine.
 
     Returns:
         Weights scaled so that the median of the calibration images scores 0.
@@ -45,23 +47,23 @@ def fit_outlier_score(
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
 
-    varied = np.stack([_vary(square, k) for k, square in enumerate(seen)])
-    squares = np.concatenate([seen, varied, outliers])
-    looks = looks_of(squares)
-    centre, spread = looks.mean(axis=0), np.maximum(looks.std(axis=0), _LEAST_SPREAD)
+    varied = np.stack([_vary(image, k) for k, image in enumerate(seen)])
+    images = np.concatenate([seen, varied, outliers])
+    statistics = _statistics(images)
+    centre, spread = statistics.mean(axis=0), np.maximum(statistics.std(axis=0), _MIN_STD)
 
-    def describe(features: Features, looks: Features) -> Numbers:
-        return np.concatenate([features, statistics_terms(looks, centre, spread)], axis=1)
+    def predictors(features: Features, statistics: Features) -> Numbers:
+        return np.concatenate([features, statistics_terms(statistics, centre, spread)], axis=1)
 
-    found = describe(run_batched(engine, squares[:, None]).feature_vector, looks)
-    scaler = StandardScaler().fit(found)
+    values = predictors(run_batched(engine, images[:, None]).feature_vector, statistics)
+    scaler = StandardScaler().fit(values)
     count = features.shape[1]
-    trust = np.where(np.arange(found.shape[1]) < count, _TRUST, 1)
+    scale = np.where(np.arange(values.shape[1]) < count, _FEATURE_SCALE, 1)
     model = LogisticRegression(C=_STRENGTH, max_iter=1000, class_weight="balanced")
-    model.fit(scaler.transform(found) * trust, np.arange(len(squares)) >= 2 * len(seen))
-    # Six digits are far below what an engine's rounding moves, and keep the manifest small.
-    weights = [float(f"{weight:.6g}") for weight in model.coef_[0] * trust / scaler.scale_]
-    scores = describe(features, looks_of(held_out)) @ np.array(weights)
+    model.fit(scaler.transform(values) * scale, np.arange(len(images)) >= 2 * len(seen))
+    # Six digits are far finer than an engine's rounding, and keep the manifest small.
+    weights = [float(f"{weight:.6g}") for weight in model.coef_[0] * scale / scaler.scale_]
+    scores = predictors(features, _statistics(held_out)) @ np.array(weights)
     middle, refer, reject = np.quantile(scores, (0.5, _REFER, _REJECT))
     threshold = max(float(refer - middle), 1e-6)
     return OutOfDistribution(
@@ -75,19 +77,19 @@ def fit_outlier_score(
     )
 
 
-def looks_of(squares: Pixels) -> Features:
-    """The look of each of uint8 (N, S, S), float32 (N, L)."""
-    return np.stack([image_statistics(square) for square in squares])
+def _statistics(images: Pixels) -> Features:
+    """Image statistics of uint8 (N, S, S), float32 (N, L)."""
+    return np.stack([image_statistics(image) for image in images])
 
 
-def _vary(square: Pixels, place: int) -> Pixels:
-    """A radiograph as another unit would have shown it: shape, sharpness, grey levels, noise."""
-    rng = np.random.default_rng([_SEED, place])
-    size = len(square)
+def _vary(image: Pixels, index: int) -> Pixels:
+    """Vary shape, sharpness, grey levels and noise, as between X-ray units."""
+    rng = np.random.default_rng([_SEED, index])
+    size = len(image)
     linear = np.diag(np.exp(rng.normal(0, 0.15, 2))) + rng.normal(0, 0.1, (2, 2)) * (1 - np.eye(2))
     centre = np.full(2, (size - 1) / 2)
     matrix = np.column_stack([linear, centre - linear @ centre])
-    values = square
+    values = image
     if rng.uniform() < 0.5:
         values = cv2.warpAffine(values, matrix, (size, size), borderMode=cv2.BORDER_REPLICATE)  # type: ignore[assignment]
     if rng.uniform() < 0.5:

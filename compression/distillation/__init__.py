@@ -1,1 +1,1 @@
-"""distillation."""
+"""Distillation of the teacher ensemble into a small student."""

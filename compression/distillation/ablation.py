@@ -1,4 +1,4 @@
-"""What each part of the distillation was worth: the same student, taught with less."""
+"""Ablation of the distillation loss: train the chosen student again with fewer terms."""
 
 from __future__ import annotations
 
@@ -7,35 +7,35 @@ from dataclasses import replace
 
 import msgspec
 
-from orthoedge.compression.distillation.teacher_cache import Lessons
+from orthoedge.compression.context import CompressionContext
+from orthoedge.compression.distillation.stages import distil, initial_student
+from orthoedge.compression.distillation.teacher_cache import TeacherCache
 from orthoedge.compression.export import export
-from orthoedge.compression.search import Search
 
-_TAUGHT_WITH = {
+_WEIGHTS = {
     "student, labels alone": {"soft_weight": 0.0, "saliency_weight": 0.0},
     "+ logits": {"saliency_weight": 0.0},
 }
 
 
-def ablate(search: Search, student: str) -> Iterator[tuple[str, bytes]]:
-    """Teach the whole student again with labels alone, then with the teacher's logits too.
+def ablate(context: CompressionContext, student: str) -> Iterator[tuple[str, bytes]]:
+    """Train the unpruned student on labels alone, then on the teacher's logits as well.
 
-    Same start, epochs, images and order: only the loss differs.
+    Initial weights, epochs, images and their order stay the same; only the loss differs.
 
     Yields:
         Name of the row and float32 ONNX of the student.
     """
-    settings = search.recipe.compress
-    for name, weights in _TAUGHT_WITH.items():
+    settings = context.recipe.compress
+    for name, weights in _WEIGHTS.items():
 
-        def with_less(lessons: Lessons, weights: dict[str, float] = weights) -> Lessons:
-            less = msgspec.structs.replace(lessons.recipe.compress, **weights)
-            return replace(lessons, recipe=msgspec.structs.replace(lessons.recipe, compress=less))
+        def reduced(cache: TeacherCache, weights: dict[str, float] = weights) -> TeacherCache:
+            compress = msgspec.structs.replace(cache.recipe.compress, **weights)
+            return replace(cache, recipe=msgspec.structs.replace(cache.recipe, compress=compress))
 
-        school = search.school
-        crops = None if school.crops is None else with_less(school.crops)
-        poorer = replace(school, crops=crops, whole=with_less(school.whole))
-        network, start = search.start(student)
+        crops = None if context.crops is None else reduced(context.crops)
+        ablated = replace(context, crops=crops, whole=reduced(context.whole))
+        network, start = initial_student(context, student)
         stage = f"{student} {name.removeprefix('student, ').removeprefix('+ ')}"
-        network = poorer.teach(network, start, stage, settings.crop_epochs, settings.epochs)
-        yield name, export(network, search.recipe.labels, search.recipe.preprocess)
+        network = distil(ablated, network, start, stage, settings.crop_epochs, settings.epochs)
+        yield name, export(network, context.recipe.labels, context.recipe.preprocess)

@@ -1,90 +1,74 @@
-"""Where students are taught: crops around the lesions first, then whole squares."""
+"""The stages of distilling one student: initial weights, crops around lesions, whole images."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
+import torch
 
-import msgspec
-
-from orthoedge.compression.distillation.teacher_cache import Lessons
-from orthoedge.compression.distillation.train_student import distil
-from orthoedge.compression.export import export
-from orthoedge.runtime.atomic_files import sha256
-from orthoedge.targets import open_model
-from orthoedge.training.data.dataset import RadiographDataset
+from orthoedge.compression.context import CompressionContext
+from orthoedge.compression.distillation.train_student import train_student
 from orthoedge.training.model.ensemble import Ensemble
-from orthoedge.training.recipe import Recipe
-from orthoedge.training.run_folder import Run
+from orthoedge.training.model.weights import load_weights
+from orthoedge.training.progress import log_progress
 
 
-@dataclass(frozen=True)
-class School:
-    """A teacher's lessons and the folder that keeps every student's progress."""
-
-    crops: Lessons | None
-    """None: the recipe has no epochs on crops."""
-    whole: Lessons
-    work: Path
-
-    def teach(
-        self, student: Ensemble, start: str, name: str, crop_epochs: int, epochs: int
-    ) -> Ensemble:
-        """Distil into `student`, in place; what a killed call has learned is not lost.
-
-        Args:
-            student: one branch.
-            start: what its weights are: a SHA-256, or `random`.
-            name: of the stage, and of the files that keep it.
-            crop_epochs: epochs on crops.
-            epochs: epochs on whole squares after those.
-        """
-        for kind, lessons, count in (
-            ("crops", self.crops, crop_epochs),
-            ("whole", self.whole, epochs),
-        ):
-            if lessons is None:
-                continue
-            student = distil(
-                student, start, lessons, count, self.work / f"{name}-{kind}.pt", f"{name} {kind}"
-            )
-        return student
-
-
-def open_school(
-    run: Run,
-    recipe: Recipe,
-    target: str,
-    train: RadiographDataset,
-    val: RadiographDataset,
-    work: Path,
-) -> School:
-    """Export the teacher for whole squares and for crops, and open it on the target's engine.
+def initial_student(context: CompressionContext, student: str) -> tuple[Ensemble, str]:
+    """Build a student, and return it with the SHA-256 of its initial weights, or `random`.
 
     Args:
-        run: the teacher.
-        recipe: settings; its `augment.crop` is 0.
-        target: whose engine runs the teacher.
-        train: whole squares.
-        val: whole squares; a fixed crop of each judges the first epochs.
-        work: folder that keeps lessons and states.
+        context: seed, labels and weights.
+        student: timm name.
+
+    Raises:
+        DataError: the weights do not fit the student.
     """
-    origin = sha256(f"{run.sha256} {run.info.training_list_sha256}".encode())
+    recipe, run = context.recipe, context.run
+    torch.manual_seed(recipe.seed)
+    network = Ensemble((student,), len(recipe.labels), head=recipe.head)
+    weights = context.sources.weights
+    if weights is not None and weights.is_dir():
+        weights = weights / f"{student}.safetensors"
+        weights = weights if weights.is_file() else None
+    if weights is not None:
+        report = load_weights(network, weights)
+        log_progress(report.line())
+        return network, report.sha256
+    if run.model.names == (student,):
+        network.load_state_dict(run.model.state_dict())
+        log_progress(f"{student} is the teacher's own network and starts from its weights")
+        return network, run.sha256
+    log_progress(f"{student} starts from random weights")
+    return network, "random"
 
-    def lessons(judged: RadiographDataset, crop: int) -> Lessons:
-        size = crop or recipe.preprocess.size
-        square = msgspec.structs.replace(recipe.preprocess, size=size)
-        augment = msgspec.structs.replace(recipe.augment, crop=crop)
-        return Lessons(
-            teacher=open_model(export(run.model, recipe.labels, square), size, target, "fp32"),
-            origin=origin,
-            train=train,
-            val=judged,
-            recipe=msgspec.structs.replace(recipe, augment=augment),
-            folder=work / "lessons",
-        )
 
-    settings, crops = recipe.compress, None
-    if settings.crop_epochs or settings.prune_crop_epochs:
-        crops = lessons(val.cropped(settings.crop, recipe.seed), settings.crop)
-    return School(crops, lessons(val, 0), work)
+def distil(
+    context: CompressionContext,
+    student: Ensemble,
+    start: str,
+    name: str,
+    crop_epochs: int,
+    epochs: int,
+) -> Ensemble:
+    """Distil the teacher into a student, in place. A killed call resumes after its last epoch.
+
+    Crops come first: from random weights a network takes very long to find a lesion that fills a
+    tenth of a whole image.
+
+    Args:
+        context: the teacher's outputs and the work folder.
+        student: one branch.
+        start: SHA-256 of its weights, or `random`.
+        name: of the stage, and of the files that keep its state.
+        crop_epochs: epochs on crops.
+        epochs: epochs on whole images after those.
+
+    Raises:
+        DataError: the work folder was left by other settings.
+    """
+    for kind, cache, count in (
+        ("crops", context.crops, crop_epochs),
+        ("whole", context.whole, epochs),
+    ):
+        if cache is not None:
+            state = context.work / f"{name}-{kind}.pt"
+            student = train_student(student, start, cache, count, state, f"{name} {kind}")
+    return student

@@ -1,8 +1,8 @@
-"""What a student is taught with: augmented training images and the teacher's answers to them.
+"""Cache of the teacher's outputs for augmented training images.
 
-Asking the teacher costs more than training a small student. So a *view*, the augmented images of
-one epoch, is answered once, kept on disk, and seen again by later epochs, by other students and by
-what is left of a student after a cut.
+Running the teacher costs more than training a small student. So the teacher runs once on each
+*view*, the augmented images of one epoch. Later epochs, other students, pruned students and the
+ablation read the same view from disk.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from orthoedge.training.recipe import Recipe
 _VERSION = 1  # of the records
 
 
-class Lesson(NamedTuple):
-    """One batch."""
+class DistillationBatch(NamedTuple):
+    """One batch of images with the teacher's outputs."""
 
     images: Tensor
     """uint8 (B, 1, S, S)."""
@@ -45,8 +45,8 @@ class Lesson(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Lessons:
-    """The training part through a teacher's eyes, on whole squares or on crops."""
+class TeacherCache:
+    """The training split with the teacher's outputs, for whole images or for crops."""
 
     teacher: Engine
     """Takes images of the size that `recipe` trains on."""
@@ -54,34 +54,34 @@ class Lessons:
     """SHA-256 of the teacher's weights and of the list of training images."""
     train: RadiographDataset
     val: RadiographDataset
-    """Images of the same size, which choose the best epoch."""
+    """Images of the same size, which select the best epoch."""
     recipe: Recipe
-    """Its `augment.crop` says whether these are crops; its `compress` has batch and views."""
+    """`augment.crop` is the side of the crops, or 0 for whole images."""
     folder: Path
-    """Keeps the views."""
+    """Holds the views."""
 
     @property
     def steps(self) -> int:
-        """Batches of an epoch."""
+        """Batches per epoch."""
         return steps_per_epoch(len(self.train), self.recipe.compress.batch)
 
-    def epoch(self, epoch: int, name: str) -> Iterator[Lesson]:
-        """Batches of an epoch, from 1; the same for the same recipe, whatever ran before."""
+    def epoch(self, epoch: int, name: str) -> Iterator[DistillationBatch]:
+        """Batches of an epoch, numbered from 1. They depend on recipe and epoch alone."""
         view = (epoch - 1) % self.recipe.compress.views + 1
         records = self._view(view, name)
         order = np.random.default_rng((self.recipe.seed, epoch)).permutation(len(records))
         for batch in np.array_split(order, self.steps):
-            some = records[np.sort(batch)]
-            yield Lesson(
-                torch.from_numpy(np.ascontiguousarray(some["pixels"])[:, None]),
-                torch.from_numpy(np.ascontiguousarray(some["truth"])),
-                torch.from_numpy(np.ascontiguousarray(some["logits"])),
-                torch.from_numpy(some["maps"].astype(np.float32)),
+            rows = records[np.sort(batch)]
+            yield DistillationBatch(
+                torch.from_numpy(np.ascontiguousarray(rows["pixels"])[:, None]),
+                torch.from_numpy(np.ascontiguousarray(rows["truth"])),
+                torch.from_numpy(np.ascontiguousarray(rows["logits"])),
+                torch.from_numpy(rows["maps"].astype(np.float32)),
             )
 
     @cached_property
     def identity(self) -> str:
-        """Hash of all that a view depends on, but for its number."""
+        """Hash of everything that a view depends on, except its number."""
         recipe = self.recipe
         used = (
             _VERSION,
@@ -95,38 +95,38 @@ class Lessons:
         return sha256(json.dumps(used).encode())
 
     @cached_property
-    def _kind(self) -> np.dtype[Any]:
+    def _dtype(self) -> np.dtype[Any]:
         side = self.recipe.augment.crop or self.recipe.preprocess.size
-        answer = self.teacher.run(np.zeros((1, 1, side, side), np.uint8))
+        outputs = self.teacher.run(np.zeros((1, 1, side, side), np.uint8))
         return np.dtype(
             [
                 ("pixels", "u1", (side, side)),
                 ("truth", "<i8"),
-                ("logits", "<f4", answer.logits.shape[1:]),
-                ("maps", "<f2", answer.saliency_map.shape[1:]),  # read by a cosine only
+                ("logits", "<f4", outputs.logits.shape[1:]),
+                ("maps", "<f2", outputs.saliency_map.shape[1:]),  # used in a cosine only
             ]
         )
 
     def _view(self, view: int, name: str) -> Records:
         file = self.folder / f"{self.identity[:32]}-{view}.npy"
         count = self.steps * min(self.recipe.compress.batch, len(self.train))
-        what = f"{count} images with the teacher's answers"
-        return cached(file, self._kind, count, self._answers(view, name), what)
+        description = f"{count} images with the teacher's outputs"
+        return cached(file, self._dtype, count, self._outputs(view, name), description)
 
-    def _answers(self, view: int, name: str) -> Iterator[Records]:
+    def _outputs(self, view: int, name: str) -> Iterator[Records]:
         recipe = msgspec.structs.replace(self.recipe, batch=self.recipe.compress.batch)
         bar = tqdm(
             batches(self.train, recipe, view),
-            f"{name}: the teacher answers view {view}",
+            f"{name}: running the teacher on view {view}",
             self.steps,
             unit="batch",
             disable=not sys.stderr.isatty(),
             leave=False,
         )
         for images, truth in bar:
-            answers = self.teacher.run(images.numpy())
-            block = np.empty(len(truth), self._kind)
+            outputs = self.teacher.run(images.numpy())
+            block = np.empty(len(truth), self._dtype)
             block["pixels"] = images[:, 0].numpy()
             block["truth"] = truth.numpy()
-            block["logits"], block["maps"] = answers.logits, answers.saliency_map
+            block["logits"], block["maps"] = outputs.logits, outputs.saliency_map
             yield block

@@ -1,4 +1,4 @@
-"""Distillation: the student learns the teacher's softened logits and where the teacher looks.
+"""Distillation: train a student on the teacher's softened logits and saliency maps.
 
 Hinton, Vinyals and Dean (2015) for the logits; for the maps, the cosine between the two networks'
 Grad-CAM++ maps of the teacher's label, which the closed form makes differentiable.
@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from orthoedge.benchmarks.metrics.classification import confusion, macro_f1
-from orthoedge.compression.distillation.teacher_cache import Lesson, Lessons
+from orthoedge.compression.distillation.teacher_cache import DistillationBatch, TeacherCache
 from orthoedge.runtime.atomic_files import sha256, write_atomic
 from orthoedge.runtime.errors import DataError
 from orthoedge.training.data.dataset import RadiographDataset
@@ -35,67 +35,77 @@ from orthoedge.training.model.ensemble import Ensemble, ModelOutput
 from orthoedge.training.recipe import Compress
 
 
-def distil(
-    student: Ensemble, start: str, lessons: Lessons, epochs: int, state: Path, name: str
+def train_student(
+    student: Ensemble, start: str, cache: TeacherCache, epochs: int, state: Path, name: str
 ) -> Ensemble:
     """Train a student in place and return it with its best weights by validation macro-F1.
 
     Args:
         student: one branch; its structure must be the same on every call with this `state`.
-        start: what the student's weights are: a SHA-256, or `random`.
-        lessons: images, the teacher's answers, settings.
-        epochs: passes over the lessons; 0 returns the student as it is.
-        state: file that keeps what a killed run continues from.
-        name: of the stage, for the progress lines.
+        start: SHA-256 of the student's weights, or `random`.
+        cache: images, the teacher's outputs, settings.
+        epochs: passes over the training split; 0 returns the student as it is.
+        state: file from which a killed run resumes.
+        name: of the stage, for progress messages.
 
     Raises:
         DataError: `state` belongs to other settings.
     """
     if epochs == 0:
         return student.eval()
-    recipe, settings = lessons.recipe, lessons.recipe.compress
+    recipe, settings = cache.recipe, cache.recipe.compress
     torch.set_num_threads(recipe.threads or os.cpu_count() or 1)
     fabric = Fabric(accelerator="cpu", devices=1, precision=training_precision(recipe))  # type: ignore[arg-type]
     student = student.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.Adam(student.parameters(), lr=settings.lr, fused=True)
-    identity = _identity(lessons, start, epochs, name)
+    identity = _identity(cache, start, epochs, name)
     done, best, best_weights = _resume(state, student, optimizer, identity)
     if done == 0:
-        first = islice(lessons.epoch(1, name), 4)
-        start_running_statistics(student, (lesson.images for lesson in first))
+        first = islice(cache.epoch(1, name), 4)
+        start_running_statistics(student, (batch.images for batch in first))
     started = time.monotonic()
     for epoch in range(done + 1, epochs + 1):
         torch.manual_seed(recipe.seed * 1_000_003 + epoch)
         student.train()
         total, seen = 0.0, 0
         bar = tqdm(
-            lessons.epoch(epoch, name),
+            cache.epoch(epoch, name),
             f"{name} {epoch}/{epochs}",
-            lessons.steps,
+            cache.steps,
             unit="batch",
             disable=not sys.stderr.isatty(),
             leave=False,
         )
-        for step, lesson in enumerate(bar):
+        for step, batch in enumerate(bar):
             for group in optimizer.param_groups:
-                progress = (epoch - 1) * lessons.steps + step
-                group["lr"] = _rate(settings.lr, progress, epochs * lessons.steps)
+                progress = (epoch - 1) * cache.steps + step
+                group["lr"] = _rate(settings.lr, progress, epochs * cache.steps)
             with fabric.autocast():
-                explained = student.explain(lesson.images)
-            loss = distillation_loss(explained, lesson, settings)
+                explained = student.explain(batch.images)
+            loss = distillation_loss(explained, batch, settings)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-            count = len(lesson.truth)
+            count = len(batch.truth)
             total, seen = total + float(loss.detach()) * count, seen + count
-        score = _validate(student, lessons.val, len(recipe.labels))
+        score = _validate(student, cache.val, len(recipe.labels))
         if score >= best:
             best, best_weights = score, {k: v.clone() for k, v in student.state_dict().items()}
-        _save(state, student, optimizer, identity, epoch, best, best_weights)
-        left = (time.monotonic() - started) / (epoch - done) * (epochs - epoch)
+        content = {
+            "identity": identity,
+            "epoch": epoch,
+            "best": best,
+            "best_weights": best_weights,
+            "student": student.state_dict(),
+            "optimizer": optimizer.state_dict(),
+        }
+        buffer = io.BytesIO()
+        torch.save(content, buffer)
+        write_atomic(state, buffer.getvalue())
+        remaining = (time.monotonic() - started) / (epoch - done) * (epochs - epoch)
         print(
             f"{name} {epoch}/{epochs}  loss {total / seen:.3f}  macro-F1 {score:.3f}  "
-            f"best {best:.3f}  {left / 60:.1f} min left",
+            f"best {best:.3f}  {remaining / 60:.1f} min left",
             file=sys.stderr,
             flush=True,
         )
@@ -103,27 +113,27 @@ def distil(
     return student.eval()
 
 
-def _identity(lessons: Lessons, start: str, epochs: int, name: str) -> str:
-    """Hash of all that a kept state depends on; the gate and later cuts are not of it."""
-    judged = list_sha256(lessons.val.records)  # chooses the best epoch
-    compress = msgspec.to_builtins(lessons.recipe.compress)
+def _identity(cache: TeacherCache, start: str, epochs: int, name: str) -> str:
+    """Hash of everything that a saved state depends on, not of the gate or of later cuts."""
+    val = list_sha256(cache.val.records)  # selects the best epoch
+    compress = msgspec.to_builtins(cache.recipe.compress)
     used = ("views", "lr", "batch", "softening", "soft_weight", "saliency_weight")
     settings = {key: compress[key] for key in used}
-    return sha256(json.dumps([lessons.identity, judged, settings, start, epochs, name]).encode())
+    return sha256(json.dumps([cache.identity, val, settings, start, epochs, name]).encode())
 
 
-def distillation_loss(student: ModelOutput, lesson: Lesson, settings: Compress) -> Tensor:
+def distillation_loss(student: ModelOutput, batch: DistillationBatch, settings: Compress) -> Tensor:
     """Softened logits, true labels and saliency agreement of one batch.
 
     Args:
         student: with gradients.
-        lesson: labels, and the teacher's answers to the same images.
+        batch: labels, and the teacher's outputs for the same images.
         settings: the weights of the terms.
     """
-    t, truth = settings.softening, lesson.truth
+    t, truth = settings.softening, batch.truth
     soft = F.kl_div(
         F.log_softmax(student.logits / t, 1),
-        F.log_softmax(lesson.logits / t, 1),
+        F.log_softmax(batch.logits / t, 1),
         reduction="batchmean",
         log_target=True,
     )
@@ -131,13 +141,17 @@ def distillation_loss(student: ModelOutput, lesson: Lesson, settings: Compress) 
     loss = settings.soft_weight * t * t * soft
     loss = loss + (1 - settings.soft_weight) * F.cross_entropy(student.logits, truth)
     if settings.saliency_weight > 0:
-        rows, label = torch.arange(len(truth)), lesson.logits.argmax(1)
-        wanted = lesson.maps[rows, label].unsqueeze(1)  # (B, 1, h, w)
-        got = student.saliency_map[rows, label].unsqueeze(1)
-        if wanted.shape != got.shape:
-            wanted = F.interpolate(wanted, got.shape[2:], mode="bilinear", align_corners=False)
-        agreement = F.cosine_similarity(got.flatten(1), wanted.flatten(1), dim=1, eps=1e-6)
-        loss = loss + settings.saliency_weight * (1 - agreement).mean()
+        rows, label = torch.arange(len(truth)), batch.logits.argmax(1)
+        target_map = batch.maps[rows, label].unsqueeze(1)  # (B, 1, h, w)
+        student_map = student.saliency_map[rows, label].unsqueeze(1)
+        if target_map.shape != student_map.shape:
+            target_map = F.interpolate(
+                target_map, student_map.shape[2:], mode="bilinear", align_corners=False
+            )
+        similarity = F.cosine_similarity(
+            student_map.flatten(1), target_map.flatten(1), dim=1, eps=1e-6
+        )
+        loss = loss + settings.saliency_weight * (1 - similarity).mean()
     return loss
 
 
@@ -151,35 +165,13 @@ def _rate(peak: float, step: int, steps: int) -> float:
 
 @torch.inference_mode()
 def _validate(student: Ensemble, val: RadiographDataset, classes: int) -> float:
-    """Macro-F1 of a network on images as they are."""
+    """Macro-F1 of a network on images without augmentation."""
     student.eval()
-    chosen = [
+    predicted = [
         student(torch.from_numpy(val.images[start : start + 64, None])).argmax(1).numpy()
         for start in range(0, len(val), 64)
     ]
-    return macro_f1(confusion(val.labels, np.concatenate(chosen), classes))
-
-
-def _save(
-    state: Path,
-    student: Ensemble,
-    optimizer: torch.optim.Optimizer,
-    identity: str,
-    epoch: int,
-    best: float,
-    best_weights: dict[str, Tensor],
-) -> None:
-    buffer = io.BytesIO()
-    content = {
-        "identity": identity,
-        "epoch": epoch,
-        "best": best,
-        "best_weights": best_weights,
-        "student": student.state_dict(),
-        "optimizer": optimizer.state_dict(),
-    }
-    torch.save(content, buffer)
-    write_atomic(state, buffer.getvalue())
+    return macro_f1(confusion(val.labels, np.concatenate(predicted), classes))
 
 
 def _resume(
@@ -190,7 +182,7 @@ def _resume(
     try:
         content = torch.load(state, weights_only=True)
         if content["identity"] != identity:
-            raise DataError(f"{state}: left by a run with other settings; remove {state.parent}")
+            raise DataError(f"{state}: written with other settings; remove {state.parent}")
         student.load_state_dict(content["student"])
         optimizer.load_state_dict(content["optimizer"])
         return content["epoch"], content["best"], content["best_weights"]

@@ -1,4 +1,4 @@
-"""Do the engines and instruction sets that a file may meet give the same answers."""
+"""Compare the engines and instruction sets that may run a model file."""
 
 from __future__ import annotations
 
@@ -8,41 +8,41 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from orthoedge.compression.calibration.ood_score import looks_of
 from orthoedge.runtime.bundles.manifest import Calibration
 from orthoedge.runtime.engine import Outputs, Precision
+from orthoedge.runtime.image_statistics import image_statistics
 from orthoedge.targets import open_model
 from orthoedge.targets.engine_utils import run_batched
 from orthoedge.targets.isa_limit import ISA_LIMITS, run_with_isa_limit, why_unavailable
 from orthoedge.targets.verification import decision_flips
 
 
-class EngineAgreement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class EngineConsistency(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One engine against OpenVINO with all of this processor's instructions, on the same file."""
 
     engine: str
-    """`onnxruntime`, or `openvino` and the instruction set it was kept to."""
+    """`onnxruntime`, or `openvino` and the instruction set it was limited to."""
     images: int
-    """How many were compared; 0: it did not run, and nothing else is known."""
+    """Number of images compared; 0: the engine did not run."""
     logit_rmse: float
     """RMSE of the logits' difference over the standard deviation of the reference's logits."""
     label_changes: int
     """Images whose most probable label differs."""
-    flips: int
-    """Images whose decision differs though it was not near a threshold; see `flips`."""
+    decision_flips: int
+    """Images whose decision differs though no value was near a threshold."""
     skipped: str = ""
-    """Why it did not run; empty where it did."""
+    """Why the engine did not run; empty if it ran."""
 
     def __str__(self) -> str:
         if self.skipped:
             return f"{self.engine}: not run, {self.skipped}"
         return (
             f"{self.engine}: logit RMSE {self.logit_rmse:.4f}, {self.label_changes} labels and "
-            f"{self.flips} clear decisions changed on {self.images} images"
+            f"{self.decision_flips} clear decisions changed on {self.images} images"
         )
 
 
-def engine_agreement(
+def compare_engines(
     model: bytes,
     size: int,
     precision: Precision,
@@ -50,51 +50,51 @@ def engine_agreement(
     labels: tuple[str, ...],
     alert_labels: tuple[str, ...],
     calibration: Calibration,
-    caps: Sequence[str] = ISA_LIMITS,
-) -> list[EngineAgreement]:
-    """Compare ONNX Runtime and OpenVINO at lesser instruction sets with OpenVINO as it is.
+    isa_limits: Sequence[str] = ISA_LIMITS,
+) -> list[EngineConsistency]:
+    """Compare ONNX Runtime, and OpenVINO with fewer instructions, with OpenVINO unrestricted.
 
     Args:
-        model: an ONNX file with the common face.
+        model: an ONNX file with the common interface.
         size: side S of its input, in pixels.
-        precision: what the file is.
+        precision: of the file.
         images: uint8 (N, 1, S, S).
         labels: C names.
-        alert_labels: those never dropped silently from a finding's set.
+        alert_labels: never dropped silently from a finding's label set.
         calibration: of this precision.
-        caps: instruction sets to hold OpenVINO to, of `targets/isa_limit.py`.
+        isa_limits: instruction sets to limit OpenVINO to, of `targets/isa_limit.py`.
 
     Returns:
-        One entry per engine; one that this processor cannot run says so in `skipped`.
+        One entry per engine; `skipped` is set where this processor lacks the instructions.
 
     Raises:
         MissingDependency: OpenVINO or ONNX Runtime is not installed.
         EngineError: an engine refused the model, failed, or its logits are not finite.
     """
     reference = run_batched(open_model(model, size, "x86", precision), images)
+    statistics = np.stack([image_statistics(image) for image in images[:, 0]])
 
-    looks = looks_of(images[:, 0])
-
-    def compare(engine: str, outputs: Outputs) -> EngineAgreement:
-        return EngineAgreement(
+    def compare(engine: str, outputs: Outputs) -> EngineConsistency:
+        return EngineConsistency(
             engine=engine,
             images=len(images),
             logit_rmse=logit_rmse(reference, outputs),
             label_changes=int((reference.logits.argmax(1) != outputs.logits.argmax(1)).sum()),
-            flips=decision_flips(reference, outputs, looks, labels, alert_labels, calibration),
+            decision_flips=decision_flips(
+                reference, outputs, statistics, labels, alert_labels, calibration
+            ),
         )
 
     portable = open_model(model, size, "portable", precision)
-    found = [compare(portable.name, run_batched(portable, images))]
-    for cap in caps:
-        engine = f"openvino {cap}"
-        if reason := why_unavailable(cap):
-            found.append(_skipped(engine, reason))
+    results = [compare(portable.name, run_batched(portable, images))]
+    for limit in isa_limits:
+        engine = f"openvino {limit}"
+        if reason := why_unavailable(limit):
+            results.append(_skipped(engine, reason))
         else:
-            found.append(
-                compare(engine, run_with_isa_limit(model, size, precision, images, cap)[0])
-            )
-    return found
+            outputs, *_ = run_with_isa_limit(model, size, precision, images, limit)
+            results.append(compare(engine, outputs))
+    return results
 
 
 def logit_rmse(reference: Outputs, other: Outputs) -> float:
@@ -104,7 +104,7 @@ def logit_rmse(reference: Outputs, other: Outputs) -> float:
     return float(np.sqrt((difference**2).mean())) / spread
 
 
-def _skipped(engine: str, reason: str) -> EngineAgreement:
-    return EngineAgreement(
-        engine=engine, images=0, logit_rmse=0.0, label_changes=0, flips=0, skipped=reason
+def _skipped(engine: str, reason: str) -> EngineConsistency:
+    return EngineConsistency(
+        engine=engine, images=0, logit_rmse=0.0, label_changes=0, decision_flips=0, skipped=reason
     )

@@ -1,1 +1,1 @@
-"""INT8: quantizing, checking, and what is done where it loses too much."""
+"""INT8 and fp16 conversion, rules for model files, and recovery of lost accuracy."""

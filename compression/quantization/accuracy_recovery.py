@@ -1,111 +1,113 @@
-"""Where INT8 fails the gate and float32 passes: layers retreat to float, weights are tuned."""
+"""Recover accuracy where INT8 fails the gate and float32 passes it.
+
+Sensitive layers fall back to float; if they are not enough, weights are trained for INT8 (QAT).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from orthoedge.compression.distillation.train_student import distil
+from orthoedge.compression.candidates import Candidate, make_candidate, time_engines, weights_sha256
+from orthoedge.compression.context import CompressionContext
+from orthoedge.compression.distillation.train_student import train_student
 from orthoedge.compression.evaluation.engine_agreement import logit_rmse
-from orthoedge.compression.evaluation.evaluator import Judge
+from orthoedge.compression.evaluation.evaluator import Evaluator
 from orthoedge.compression.gate import Check
-from orthoedge.compression.quantization.float_fallback import retreat, sensitivity
+from orthoedge.compression.quantization.float_fallback import restore_float, sensitivity
 from orthoedge.compression.quantization.qat import fake_quantized
-from orthoedge.compression.report.schema import Retreat
-from orthoedge.compression.search import Search, Trial, time_engines, weights_sha256
+from orthoedge.compression.report.schema import FloatFallback
 from orthoedge.targets import open_model
 from orthoedge.training.progress import log_progress
 
-_PROBES = 64  # images that rank the layers
+_SENSITIVITY_IMAGES = 64  # enough to rank the layers
 
 
 @dataclass(frozen=True)
-class Hardened:
-    """What goes on to the gate."""
+class Recovered:
+    """The candidate that goes to the gate, and what was changed in it."""
 
-    trial: Trial
-    retreat: Retreat | None
-    tuned: bool
+    candidate: Candidate
+    float_fallback: FloatFallback | None
+    qat: bool
 
 
-def harden(trial: Trial, search: Search, judge: Judge) -> Hardened:
-    """Make INT8 pass on the validation part what float32 passes there, if it can be done.
+def recover_accuracy(
+    context: CompressionContext, evaluator: Evaluator, candidate: Candidate
+) -> Recovered:
+    """Make INT8 keep every limit on the validation split that float32 keeps there, if possible.
 
-    The most sensitive layers go back to float, one more at a time. Where the recipe's most are not
-    enough, the student is fine-tuned under simulated quantization, and the same begins again.
-
-    Args:
-        trial: the chosen one.
-        search: settings and school.
-        judge: of networks; the teacher's limits are those on the validation part.
+    The most sensitive layers fall back to float, one more at a time. If the recipe's maximum is not
+    enough, the student is fine-tuned with fake quantization, and float fallback is tried again.
     """
-    if not _lost(trial, judge):
-        return Hardened(trial, None, False)
-    settings = search.recipe.compress
-    found, record, lost = _retreat(trial, search, judge)
+    if not _lost(evaluator, candidate):
+        return Recovered(candidate, None, False)
+    settings = context.recipe.compress
+    recovered, record, lost = _fall_back(context, evaluator, candidate)
     if not lost or settings.qat_epochs == 0:
-        return Hardened(found, record, False)
-    log_progress(f"{trial.name}: fine-tuning under simulated quantization")
-    before = weights_sha256(trial.network)
-    with fake_quantized(trial.network) as network:
-        distil(
-            network,
-            before,
-            search.school.whole,
-            settings.qat_epochs,
-            search.school.work / f"{trial.name}-tune.pt",
-            f"{trial.name} tune",
-        )
-    tuned = search.trial(trial.student, trial.share, trial.step, trial.network)
-    if not _lost(tuned, judge):
-        return Hardened(tuned, None, True)
-    found, record, _ = _retreat(tuned, search, judge)
-    return Hardened(found, record, True)
+        return Recovered(recovered, record, False)
+    log_progress(f"{candidate.name}: quantization-aware training")
+    name, start = candidate.name, weights_sha256(candidate.network)
+    with fake_quantized(candidate.network) as network:
+        state = context.work / f"{name}-qat.pt"
+        train_student(network, start, context.whole, settings.qat_epochs, state, f"{name} qat")
+    trained = make_candidate(
+        context, candidate.student, candidate.share, candidate.step, candidate.network
+    )
+    if not _lost(evaluator, trained):
+        return Recovered(trained, None, True)
+    recovered, record, _ = _fall_back(context, evaluator, trained)
+    return Recovered(recovered, record, True)
 
 
-def _retreat(
-    trial: Trial, search: Search, judge: Judge
-) -> tuple[Trial, Retreat | None, Sequence[Check]]:
-    images = search.ranges[:_PROBES]
-    ranking = list(sensitivity(trial.int8, trial.fp32, images))
-    lost: Sequence[Check] = _lost(trial, judge)
-    found, names = trial, tuple[str, ...]()
-    for count in range(1, min(search.recipe.compress.float_layers, len(ranking) - 1) + 1):
+def _fall_back(
+    context: CompressionContext, evaluator: Evaluator, candidate: Candidate
+) -> tuple[Candidate, FloatFallback | None, Sequence[Check]]:
+    images = context.quantization_images[:_SENSITIVITY_IMAGES]
+    ranking = list(sensitivity(candidate.int8, candidate.fp32, images))
+    lost: Sequence[Check] = _lost(evaluator, candidate)
+    changed, names = candidate, tuple[str, ...]()
+    for count in range(1, min(context.recipe.compress.float_layers, len(ranking) - 1) + 1):
         names = tuple(ranking[:count])
-        found = replace(trial, int8=retreat(trial.int8, trial.fp32, names))
-        lost = _lost(found, judge)
-        log_progress(f"{names[-1]} goes back to float: {f'{lost[0]}' if lost else 'INT8 passes'}")
+        changed = replace(candidate, int8=restore_float(candidate.int8, candidate.fp32, names))
+        lost = _lost(evaluator, changed)
+        log_progress(f"{names[-1]} falls back to float: {f'{lost[0]}' if lost else 'INT8 passes'}")
         if not lost:
             break
     if not names:
-        return trial, None, lost
-    return found, _record(trial, found, names, search, judge), lost
+        return candidate, None, lost
+    return changed, _record(context, evaluator, candidate, changed, names), lost
 
 
-def _lost(trial: Trial, judge: Judge) -> list[Check]:
-    """Limits that INT8 fails and float32 keeps, on the validation part."""
-    kept = {check.name for check in judge.gate(trial.fp32, "fp32", "val") if check.passed}
-    found = judge.gate(trial.int8, "int8", "val")
-    return [check for check in found if not check.passed and check.name in kept]
+def _lost(evaluator: Evaluator, candidate: Candidate) -> list[Check]:
+    """Limits that INT8 fails and float32 keeps, on the validation split."""
+    passed = {c.name for c in evaluator.gate(candidate.fp32, "fp32", "val") if c.passed}
+    checks = evaluator.gate(candidate.int8, "int8", "val")
+    return [check for check in checks if not check.passed and check.name in passed]
 
 
 def _record(
-    before: Trial, after: Trial, layers: tuple[str, ...], search: Search, judge: Judge
-) -> Retreat:
-    size, target = search.recipe.preprocess.size, search.target
+    context: CompressionContext,
+    evaluator: Evaluator,
+    before: Candidate,
+    after: Candidate,
+    layers: tuple[str, ...],
+) -> FloatFallback:
+    models = {"before": before.int8, "after": after.int8}
     engines = {
-        "before": open_model(before.int8, size, target, "int8"),
-        "after": open_model(after.int8, size, target, "int8"),
+        name: open_model(model, context.size, context.target, "int8")
+        for name, model in models.items()
     }
-    times = time_engines(engines, search.val.images[:1, None])
-    exact = judge.run(before.fp32, "fp32", "val")
-    f1 = [judge.judge(trial.int8, "int8", "val").metrics.macro_f1 for trial in (before, after)]
-    return Retreat(
+    times = time_engines(engines, context.splits.val.images[:1, None])
+    exact = evaluator.outputs(before.fp32, "fp32", "val")
+    rmse = {n: logit_rmse(exact, evaluator.outputs(m, "int8", "val")) for n, m in models.items()}
+    f1 = {n: evaluator.evaluate(m, "int8", "val").metrics.macro_f1 for n, m in models.items()}
+    return FloatFallback(
         layers=layers,
-        rmse_before=logit_rmse(exact, judge.run(before.int8, "int8", "val")),
-        rmse_after=logit_rmse(exact, judge.run(after.int8, "int8", "val")),
-        macro_f1_before=f1[0],
-        macro_f1_after=f1[1],
+        rmse_before=rmse["before"],
+        rmse_after=rmse["after"],
+        macro_f1_before=f1["before"],
+        macro_f1_after=f1["after"],
         p50_before=times["before"].p50,
         p50_after=times["after"].p50,
     )

@@ -1,9 +1,9 @@
-"""The network in half precision: an ONNX file whose types say so, for comparison with INT8.
+"""Convert a network to half precision (fp16), for comparison with INT8 on a GPU.
 
 TensorRT's strongly typed networks take precision from the types in the file ("Strongly Typed
-Networks" in NVIDIA's TensorRT developer guide). The two converters at hand do not fit this graph:
-ONNX Runtime's takes the head and the map through half precision and gives several nodes one name,
-and that of onnxconverter-common ends in a graph whose types contradict each other.
+Networks" in NVIDIA's TensorRT developer guide). Two existing converters do not fit this graph: ONNX
+Runtime's puts the head and the map into half precision and gives several nodes the same name, and
+onnxconverter-common's produces contradicting types.
 """
 
 from __future__ import annotations
@@ -13,28 +13,33 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from orthoedge.compression.export import EXPLAIN, INPUT, OUTPUTS, explain_nodes
-from orthoedge.compression.quantization.onnx_rules import check
+from orthoedge.compression.quantization.onnx_rules import (
+    EXPLAIN,
+    INPUT,
+    OUTPUTS,
+    check,
+    explain_nodes,
+)
 from orthoedge.runtime.engine import Outputs
 from orthoedge.runtime.errors import ModelError
 from orthoedge.targets.onnx_graph import drop_unused
 from orthoedge.targets.portable.engine import load_onnxruntime
 
 LARGEST = float(np.finfo(np.float16).max)
-"""65504, where half precision ends."""
+"""65504, the largest finite half-precision number."""
 
 
-def to_half(model: bytes) -> bytes:
-    """Let the backbone of an exported network compute in half precision.
+def to_fp16(model: bytes) -> bytes:
+    """Convert the backbone of an exported network to half precision.
 
     Args:
-        model: what `export` returned.
+        model: result of `export`.
 
     Returns:
-        A checked ONNX file with the same face; the head and the map are in float32.
+        A checked ONNX file with the same interface; the head and the map are in float32.
 
     Raises:
-        ModelError: a constant is beyond 65504, or a file breaks a rule of an engine.
+        ModelError: a constant exceeds 65504, or a file breaks a rule of an engine.
     """
     check(model, "fp32")
     proto = onnx.load_from_string(model)
@@ -47,18 +52,18 @@ def to_half(model: bytes) -> bytes:
     return result
 
 
-def half_answers(model: bytes, images: npt.NDArray[np.uint8]) -> Outputs:
-    """What half precision answers, every tensor of the backbone rounded to it.
+def fp16_outputs(model: bytes, images: npt.NDArray[np.uint8]) -> Outputs:
+    """Outputs in half precision, with every tensor of the backbone rounded to it.
 
-    ONNX Runtime's CPU provider computes such a file in float32 and leaves the rounding between two
-    layers out, unless somebody asks for the tensor between them. So all are asked for.
+    ONNX Runtime's CPU provider computes such a file in float32 and skips the rounding between two
+    layers unless the tensor between them is an output. So every such tensor is made an output.
 
     Args:
-        model: what `to_half` returned.
+        model: result of `to_fp16`.
         images: uint8 (n, 1, S, S), preprocessed.
 
     Raises:
-        ModelError: a tensor overflows on one of the images; names it.
+        ModelError: a tensor overflows on one of the images.
     """
     proto = onnx.load_from_string(model)
     values = onnx.shape_inference.infer_shapes(proto).graph.value_info
@@ -67,26 +72,28 @@ def half_answers(model: bytes, images: npt.NDArray[np.uint8]) -> Outputs:
     session = load_onnxruntime().InferenceSession(
         proto.SerializeToString(), providers=["CPUExecutionProvider"]
     )
-    asked = [*(value.name for value in halves), *OUTPUTS]  # in order: the first overflow is told
-    answers = []
-    for image in images:  # one at a time: every activation is kept
-        arrays = session.run(asked, {INPUT: image[None]})
-        for name, array in zip(asked, arrays, strict=True):
+    names = [*(value.name for value in halves), *OUTPUTS]  # in order: reports the first overflow
+    outputs = []
+    for image in images:  # one at a time, because every activation is an output
+        arrays = session.run(names, {INPUT: image[None]})
+        for name, array in zip(names, arrays, strict=True):
             if not np.isfinite(array).all():
                 raise _overflow(name)
-        answers.append(arrays[-len(OUTPUTS) :])
-    return Outputs(*(np.concatenate(parts) for parts in zip(*answers, strict=True)))
+        outputs.append(arrays[-len(OUTPUTS) :])
+    return Outputs(*(np.concatenate(parts) for parts in zip(*outputs, strict=True)))
 
 
 def _floats(proto: onnx.ModelProto) -> set[str]:
     """Names of the float32 tensors."""
     graph = onnx.shape_inference.infer_shapes(proto).graph
-    made = {v.name for v in graph.value_info if v.type.tensor_type.elem_type == TensorProto.FLOAT}
-    return made | {t.name for t in graph.initializer if t.data_type == TensorProto.FLOAT}
+    computed = {
+        v.name for v in graph.value_info if v.type.tensor_type.elem_type == TensorProto.FLOAT
+    }
+    return computed | {t.name for t in graph.initializer if t.data_type == TensorProto.FLOAT}
 
 
 def _halve(graph: onnx.GraphProto, head: set[str], floats: set[str]) -> None:
-    """Let the backbone compute in half precision, in place; the head keeps its constants."""
+    """Convert the backbone to half precision in place; the head keeps its constants."""
     constants = {tensor.name: tensor for tensor in graph.initializer if tensor.name in floats}
     halves: dict[str, str] = {}
     for node in graph.node:
@@ -103,7 +110,7 @@ def _halve(graph: onnx.GraphProto, head: set[str], floats: set[str]) -> None:
 
 
 def _widen(graph: onnx.GraphProto, head: set[str], floats: set[str]) -> None:
-    """Cast to float32 what the head reads of the backbone, once each and in front of it."""
+    """Cast the backbone tensors that the head reads to float32, once each, before the head."""
     backbone = {name for node in graph.node if node.name not in head for name in node.output}
     nodes: list[onnx.NodeProto] = []
     wide: dict[str, str] = {}
@@ -129,4 +136,6 @@ def _half(tensor: onnx.TensorProto, name: str) -> onnx.TensorProto:
 
 
 def _overflow(name: str) -> ModelError:
-    return ModelError(f"fp16 model: {name}: beyond {LARGEST:.0f}, where half precision ends")
+    return ModelError(
+        f"fp16 model: {name}: exceeds {LARGEST:.0f}, the largest half-precision number"
+    )

@@ -1,14 +1,14 @@
-"""One INT8 file for OpenVINO, TensorRT and ONNX Runtime: Q/DQ pairs, signed, zero point 0.
+"""Quantize to one INT8 file for OpenVINO, TensorRT and ONNX Runtime: signed Q/DQ, zero point 0.
 
 NNCF quantizes; its unsigned pairs are then rewritten, because TensorRT reads a uint8 pair as int8
-and clips everything above 127. Weights, but for depthwise ones, are kept within 7 bits
-(`overflow_fix`), because processors without VNNI saturate otherwise and would answer differently.
+and clips everything above 127. Weights, except depthwise ones, stay within 7 bits
+(`overflow_fix`), because processors without VNNI would saturate and give different outputs.
 
-Activations keep the largest value that any calibration image gives. NNCF's default is the mean of
+Activation ranges reach the largest value over all images. NNCF's default is the mean of
 the images' largest values, which clips the sums of residual blocks at a third of what they reach:
 the logits of the embedded student were off by 0.17 of their deviation, and are by 0.03 now.
-The sums themselves stay in float32. Rounded at each block, what engines round differently piles up
-along the chain of sums: OpenVINO and ONNX Runtime were 0.015 apart, and are 0.007 now.
+The sums themselves stay in float32. If each block rounded them, differences between engines would
+accumulate along the chain of sums: OpenVINO and ONNX Runtime were 0.015 apart, and are 0.007 now.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, numpy_helper
 
-from orthoedge.compression.export import INPUT, explain_nodes
-from orthoedge.compression.quantization.onnx_rules import check
+from orthoedge.compression.quantization.onnx_rules import INPUT, check, explain_nodes
 from orthoedge.targets.onnx_graph import drop_unused
 
 RECIPE = (
@@ -34,15 +33,15 @@ def quantize(model: bytes, images: npt.NDArray[np.uint8]) -> bytes:
     """Quantize an exported float32 model after training.
 
     Args:
-        model: what `export` returned.
-        images: uint8 (n, 1, S, S) calibration images, preprocessed by the runtime's own function;
-            300 or more are advised.
+        model: result of `export`.
+        images: uint8 (n, 1, S, S) training images, preprocessed by the runtime's function; use 300
+            or more.
 
     Returns:
-        A checked ONNX file with the same face; the head and the map are in float32.
+        A checked ONNX file with the same interface; the head and the map are in float32.
 
     Raises:
-        ModelError: the file that came or the one that was made breaks a rule of an engine.
+        ModelError: the given or the quantized file breaks a rule of an engine.
     """
     import nncf
     from nncf.quantization.advanced_parameters import (
@@ -68,7 +67,7 @@ def quantize(model: bytes, images: npt.NDArray[np.uint8]) -> bytes:
         ),
     )
     _sign(quantized)
-    _off_ties(quantized)
+    _avoid_ties(quantized)
     result: bytes = quantized.SerializeToString()
     check(result, "int8")
     return result
@@ -78,18 +77,18 @@ def _sign(model: onnx.ModelProto) -> None:
     """Rewrite every uint8 Q/DQ pair with zero point 0 as int8 with scale × 255/127, in place."""
     graph = model.graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
-    renamed: dict[str, str] = {}
+    added: set[str] = set()
     for node in graph.node:
         if node.op_type not in ("QuantizeLinear", "DequantizeLinear"):
             continue
         zero = constants[node.input[2]]
         if zero.data_type != TensorProto.UINT8:
             continue
-        # A scale may be shared with a signed pair, so the new constants get names of their own.
+        # A scale may be shared with a signed pair, so the new constants get new names.
         for position, suffix in ((1, "_signed"), (2, "_signed_zero")):
             old = node.input[position]
             new = f"{node.input[1]}{suffix}"
-            if new not in renamed:
+            if new not in added:
                 value = numpy_helper.to_array(constants[old])
                 value = (
                     (value * np.float32(255 / 127)).astype(np.float32)
@@ -97,17 +96,18 @@ def _sign(model: onnx.ModelProto) -> None:
                     else np.zeros(value.shape, np.int8)
                 )
                 graph.initializer.append(numpy_helper.from_array(value, new))
-                renamed[new] = old
+                added.add(new)
             node.input[position] = new
     drop_unused(graph)
 
 
-def _off_ties(model: onnx.ModelProto) -> None:
+def _avoid_ties(model: onnx.ModelProto) -> None:
     """Give the image a scale of 1/127, in place.
 
-    The graph scales pixels to x / 127.5 - 1, and NNCF's scale of about 1/127.5 puts every one of
-    them half-way between two codes. Engines that order the arithmetic differently then round to
-    different sides: on 200 phantoms that was half of what OpenVINO and ONNX Runtime disagreed by.
+    The graph scales pixels to x / 127.5 - 1, and NNCF's scale of about 1/127.5 puts each of them
+    half-way between two codes. Engines that order the arithmetic differently then round to
+    different sides: on 200 phantoms that caused half of the difference between OpenVINO and ONNX
+    Runtime.
     """
     graph = model.graph
     from_image = {INPUT}

@@ -1,6 +1,6 @@
-"""Rules that OpenVINO, TensorRT and ONNX Runtime have in common for a model file.
+"""Rules for a model file that OpenVINO, TensorRT and ONNX Runtime all run alike.
 
-Each rule has a reason in one of the engines: TensorRT's stand in `targets/jetson/onnx_rules.py`;
+Each rule has a reason in one of the engines: TensorRT's are in `targets/jetson/onnx_rules.py`;
 processors without VNNI saturate beyond 7 bits of weight; and head and map stay in float32, so that
 decision and explanation agree in every precision.
 """
@@ -14,22 +14,33 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import TensorProto, numpy_helper
 
-from orthoedge.compression.export import INPUT, OPSET, OUTPUTS, explain_nodes
 from orthoedge.runtime.engine import Precision
 from orthoedge.runtime.errors import ModelError
 from orthoedge.targets.jetson import onnx_rules as jetson
 from orthoedge.targets.onnx_graph import OnnxGraphIndex
 
+INPUT = "image"
+OUTPUTS = ("logits", "saliency_map", "feature_vector")
+OPSET = 18
+
+EXPLAIN = "explain/"
+"""Name prefix of the head and map nodes, which stay in float32 in every precision."""
+
 _LARGEST_CODE = 64
-"""Two products of 255 × 64 still fit the 16 bits that such pairs are added in without VNNI."""
+"""Without VNNI, two products are added in 16 bits: 2 × 255 × 64 still fits."""
+
+
+def explain_nodes(model: onnx.ModelProto) -> list[str]:
+    """Names of the head and map nodes."""
+    return [node.name for node in model.graph.node if node.name.startswith(EXPLAIN)]
 
 
 def check(model: bytes, precision: Precision) -> None:
-    """Refuse a file that one of the engines would refuse or answer differently.
+    """Refuse a file that an engine would refuse or compute differently.
 
     Args:
         model: an ONNX file.
-        precision: what it is meant to be.
+        precision: expected of the file.
 
     Raises:
         ModelError: it breaks a rule of `lint` or of ONNX itself.
@@ -48,27 +59,27 @@ def check(model: bytes, precision: Precision) -> None:
 
 
 def lint(model: onnx.ModelProto, precision: Precision) -> list[str]:
-    """The rules that a file breaks, one line each; empty if none.
+    """List the rules that a file breaks, one line each.
 
     Args:
-        model: the exported face, opset and operators; `int8` adds Q/DQ pairs to it.
-        precision: what it is meant to be.
+        model: exported by `export`; `int8` adds Q/DQ pairs.
+        precision: expected of the file.
     """
     if broken := list(_file(model)):
-        return broken  # what follows reads the constants
-    wiring = OnnxGraphIndex(model.graph)
+        return broken  # the rules below read the constants
+    index = OnnxGraphIndex(model.graph)
     pairs = [node for node in model.graph.node if node.op_type in jetson.QDQ]
     if precision == "int8" and not pairs:
         broken.append("the file holds no Q/DQ pair")
     if precision != "int8" and pairs:
         broken.append(f"{pairs[0].name}: quantized values in a float model")
     broken += _floats(model, precision)
-    broken += _face(model.graph)
+    broken += _interface(model.graph)
     broken += _order(model.graph)
-    broken += _explanation(model, wiring)
+    broken += _explanation(model, index)
     broken += jetson.lint(model)
     for node in model.graph.node:
-        broken += _seven_bits(node, wiring)
+        broken += _seven_bits(node, index)
     return broken
 
 
@@ -77,46 +88,49 @@ def _file(model: onnx.ModelProto) -> Iterator[str]:
     if opsets != {"ai.onnx": OPSET}:
         yield f"opsets {opsets} where every engine takes ai.onnx {OPSET}"
     if model.functions:
-        yield f"{model.functions[0].name}: a function of the file's own"
+        yield f"{model.functions[0].name}: functions are not supported"
     for node in model.graph.node:
         if node.domain not in ("", "ai.onnx"):
-            yield f"{node.name}: operator {node.domain}.{node.op_type} is no part of ONNX"
+            yield f"{node.name}: operator {node.domain}.{node.op_type} is not part of ONNX"
     for tensor in model.graph.initializer:
         if tensor.data_location == TensorProto.EXTERNAL:
             yield f"{tensor.name}: stored in another file"
 
 
 def _floats(model: onnx.ModelProto, precision: Precision) -> Iterator[str]:
-    """Floats are finite, and of the type that the precision says: float32 in the head always."""
+    """Floats are finite and have the type of the precision; in the head always float32."""
     names = set(explain_nodes(model))
     head = [node for node in model.graph.node if node.name in names]
-    read, made = ({n for node in head for n in getattr(node, side)} for side in ("input", "output"))
+    read, written = (
+        {n for node in head for n in getattr(node, side)} for side in ("input", "output")
+    )
     for tensor in model.graph.initializer:
         if tensor.data_type not in (TensorProto.FLOAT, TensorProto.FLOAT16):
             continue
         if not np.isfinite(numpy_helper.to_array(tensor)).all():
             yield f"{tensor.name}: values that are not finite"
         half = precision == "fp16" and tensor.name not in read
-        wanted = TensorProto.FLOAT16 if half else TensorProto.FLOAT
-        if tensor.data_type != wanted:
-            yield f"{tensor.name}: not {TensorProto.DataType.Name(wanted)} in the {precision} model"
+        expected = TensorProto.FLOAT16 if half else TensorProto.FLOAT
+        if tensor.data_type != expected:
+            name = TensorProto.DataType.Name(expected)
+            yield f"{tensor.name}: not {name} in the {precision} model"
     for value in onnx.shape_inference.infer_shapes(model).graph.value_info:
         half = value.type.tensor_type.elem_type == TensorProto.FLOAT16
-        if half and (precision != "fp16" or value.name in made):
-            yield f"{value.name}: half precision where float32 is promised"
+        if half and (precision != "fp16" or value.name in written):
+            yield f"{value.name}: half precision where float32 is required"
 
 
-def _face(graph: onnx.GraphProto) -> Iterator[str]:
-    """The contract of every network: uint8 (N, 1, S, S) in; three float32 tensors out."""
+def _interface(graph: onnx.GraphProto) -> Iterator[str]:
+    """Interface of every network: uint8 (N, 1, S, S) in; three float32 tensors out."""
     shapes = {value.name: _shape(value) for value in (*graph.input, *graph.output)}
     names = tuple(value.name for value in graph.input), tuple(value.name for value in graph.output)
     if names != ((INPUT,), OUTPUTS):
         yield f"inputs and outputs {names}, expected {((INPUT,), OUTPUTS)}"
         return
     for value in (*graph.input, *graph.output):
-        wanted = TensorProto.UINT8 if value.name == INPUT else TensorProto.FLOAT
-        if value.type.tensor_type.elem_type != wanted:
-            yield f"{value.name}: not {TensorProto.DataType.Name(wanted)}"
+        expected = TensorProto.UINT8 if value.name == INPUT else TensorProto.FLOAT
+        if value.type.tensor_type.elem_type != expected:
+            yield f"{value.name}: not {TensorProto.DataType.Name(expected)}"
         batch, *rest = shapes[value.name] or [0]
         if not isinstance(batch, str) or not all(isinstance(d, int) and d > 0 for d in rest):
             yield f"{value.name}: {shapes[value.name]}, expected a free batch and fixed sizes"
@@ -132,7 +146,7 @@ def _shape(value: onnx.ValueInfoProto) -> list[str | int]:
 
 
 def _order(graph: onnx.GraphProto) -> Iterator[str]:
-    """Nodes come after what they read, and all that the file carries is read."""
+    """Nodes follow the nodes they read, and every constant is read."""
     known = {"", *(value.name for value in graph.input), *(t.name for t in graph.initializer)}
     for node in graph.node:
         if missing := [name for name in node.input if name not in known]:
@@ -141,25 +155,25 @@ def _order(graph: onnx.GraphProto) -> Iterator[str]:
     read = {name for node in graph.node for name in node.input}
     for tensor in graph.initializer:
         if tensor.name not in read:
-            yield f"{tensor.name}: a constant that nothing reads"
+            yield f"{tensor.name}: unused constant"
 
 
-def _explanation(model: onnx.ModelProto, wiring: OnnxGraphIndex) -> Iterator[str]:
+def _explanation(model: onnx.ModelProto, index: OnnxGraphIndex) -> Iterator[str]:
     names = set(explain_nodes(model))
     for output in model.graph.output:
-        maker = wiring.producer.get(output.name)
-        if maker is None or maker.name not in names:
-            yield f"{output.name}: not made by the head and map"
+        producer = index.producer.get(output.name)
+        if producer is None or producer.name not in names:
+            yield f"{output.name}: not computed by the head and map"
     for node in model.graph.node:
-        sources = [wiring.producer.get(name) for name in node.input]
+        sources = [index.producer.get(name) for name in node.input]
         quantized = any(source is not None and source.op_type in jetson.QDQ for source in sources)
         if node.name in names and (quantized or node.op_type in jetson.QDQ):
             yield f"{node.name}: head or map reads quantized values"
 
 
-def _seven_bits(node: onnx.NodeProto, wiring: OnnxGraphIndex) -> Iterator[str]:
-    """Rule of the weight of one quantized convolution or matrix product."""
-    codes = wiring.weight_codes(node) if node.op_type in jetson.LAYERS else None
+def _seven_bits(node: onnx.NodeProto, index: OnnxGraphIndex) -> Iterator[str]:
+    """The weight of a quantized convolution or matrix product fits 7 bits."""
+    codes = index.weight_codes(node) if node.op_type in jetson.LAYERS else None
     if codes is None:
         return
     values = numpy_helper.to_array(codes).astype(np.int16)

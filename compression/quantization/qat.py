@@ -1,8 +1,8 @@
-"""Quantization-aware fine-tuning: a student trains while its convolutions round as INT8 will.
+"""Quantization-aware training (QAT): convolutions round as in INT8 while a student trains.
 
 Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
 Inference" (CVPR 2018). Afterwards the student is an ordinary float network again, whose weights
-have learned to bear the rounding; it is exported and quantized as any other.
+tolerate the rounding; it is exported and quantized like any other.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from torch.nn.utils import parametrize
 from orthoedge.training.model.ensemble import Ensemble, normalise
 
 _RANGE = "input_range"
-_PROBE = 192  # pixels: a multiple of 64, so that a last map has more than one cell
+_PROBE_SIZE = 192  # pixels; a multiple of 64, so that the last map has more than one cell
 
 
 @contextmanager
 def fake_quantized(student: Ensemble) -> Iterator[Ensemble]:
-    """Let the convolutions of a student compute as in INT8, with gradients straight through.
+    """Simulate INT8 in the convolutions of a student, with straight-through gradients.
 
-    Weights are symmetric per output channel: 7 bits, but 8 for depthwise ones, as `quantize` has
-    them. Batch normalization may stay a layer of its own: folding it multiplies a channel's weights
-    and their step by the same number. Inputs are symmetric per tensor in 8 bits; their range is
-    the largest value that training mode has shown, as `quantize` takes it. Head, map, sums and what
-    lies behind a pooling (squeeze-and-excite) stay as they are.
+    Weights are symmetric per output channel, with 7 bits, or 8 for depthwise ones, as in
+    `quantize`. Batch normalization may stay a separate layer: folding it multiplies a channel's
+    weights and their step by the same number. Inputs are symmetric per tensor in 8 bits; their
+    range is the largest value seen in training mode, as in `quantize`. Head, map, sums and layers
+    behind a pooling (squeeze-and-excite) are unchanged.
 
-    Inside, `student.state_dict()` has other names and holds the ranges too, so a state kept there
-    resumes there exactly; `student.parameters()` are the float weights.
+    Inside the context, `student.state_dict()` has different names and includes the ranges, so a
+    state saved there resumes exactly; `student.parameters()` are the float weights.
 
     Args:
-        student: changed in place; on leaving, also by an exception, it has its own names again.
+        student: changed in place; restored on exit, also after an exception.
     """
     convolutions = _convolutions(student)
     hooks = []
@@ -56,7 +56,7 @@ def fake_quantized(student: Ensemble) -> Iterator[Ensemble]:
 class _RoundedWeight(nn.Module):
     def __init__(self, depthwise: bool) -> None:
         super().__init__()
-        self.codes = 127 if depthwise else 63.5  # NNCF gets 7 bits by doubling the step of 8
+        self.codes = 127 if depthwise else 63.5  # NNCF gets 7 bits by doubling the 8-bit step
 
     def forward(self, weight: Tensor) -> Tensor:
         step = (weight.detach().abs().amax((1, 2, 3)) / self.codes).clamp_min(1e-12)
@@ -67,33 +67,33 @@ class _RoundedWeight(nn.Module):
 
 def _round_input(module: nn.Module, inputs: tuple[Tensor]) -> Tensor:
     (x,) = inputs
-    moving: Tensor = getattr(module, _RANGE)
+    largest: Tensor = getattr(module, _RANGE)
     if module.training:
-        moving.copy_(torch.maximum(moving, x.detach().abs().amax()))
-    if not moving > 0:  # no batch in training mode yet
+        largest.copy_(torch.maximum(largest, x.detach().abs().amax()))
+    if not largest > 0:  # no batch in training mode yet
         return x
     zero = torch.zeros((), dtype=torch.int32, device=x.device)
-    rounded = torch.fake_quantize_per_tensor_affine(x.float(), moving / 127, zero, -128, 127)
+    rounded = torch.fake_quantize_per_tensor_affine(x.float(), largest / 127, zero, -128, 127)
     return rounded.to(x.dtype)
 
 
 @torch.no_grad()
 def _convolutions(student: Ensemble) -> list[nn.Conv2d]:
-    """Those that see a map: NNCF leaves the ones behind a pooling, which see one cell, in float."""
-    seen: dict[nn.Conv2d, None] = {}
+    """Convolutions over a map; NNCF leaves those behind a pooling, with one cell, in float."""
+    over_maps: dict[nn.Conv2d, None] = {}
 
-    def note(module: nn.Module, inputs: tuple[Tensor]) -> None:
+    def record(module: nn.Module, inputs: tuple[Tensor]) -> None:
         assert isinstance(module, nn.Conv2d)
         if inputs[0].shape[2:].numel() > 1:
-            seen[module] = None
+            over_maps[module] = None
 
-    found = [module for module in student.modules() if isinstance(module, nn.Conv2d)]
-    hooks = [module.register_forward_pre_hook(note) for module in found]
+    convolutions = [module for module in student.modules() if isinstance(module, nn.Conv2d)]
+    hooks = [module.register_forward_pre_hook(record) for module in convolutions]
     before = student.training
     device = next(student.parameters()).device
-    blank = torch.zeros(1, 1, _PROBE, _PROBE, dtype=torch.uint8, device=device)
+    blank = torch.zeros(1, 1, _PROBE_SIZE, _PROBE_SIZE, dtype=torch.uint8, device=device)
     student.eval().features(normalise(blank))
     student.train(before)
     for hook in hooks:
         hook.remove()
-    return list(seen)
+    return list(over_maps)

@@ -1,11 +1,11 @@
-"""The report a compression leaves in a folder: report.json, report.md and two plots."""
+"""The report of a compression: report.json, report.md and two plots."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from orthoedge.compression.report.markdown import FRONT, TRACE, markdown
-from orthoedge.compression.report.plots import write_front, write_trace
+from orthoedge.compression.report.plots import write_pareto_front, write_trace
 from orthoedge.compression.report.schema import CompressionReport
 from orthoedge.runtime.atomic_files import together, write_atomic
 from orthoedge.training.run_folder import write_record
@@ -14,13 +14,13 @@ JSON, MARKDOWN = "report.json", "report.md"
 
 
 def write_report(folder: Path, report: CompressionReport) -> None:
-    """Write the plots there is something to draw for, report.md and, last, report.json.
+    """Write the plots that have data, then report.md and, last, report.json.
 
     Args:
-        folder: made where it does not exist; a full disk leaves it as it was.
-        report: what is known so far; an earlier one in the folder is replaced.
+        folder: created if it does not exist; a full disk leaves it unchanged.
+        report: replaces an earlier one in the folder.
     """
-    plots = ((FRONT, write_front, report.candidates), (TRACE, write_trace, report.trace))
+    plots = ((FRONT, write_pareto_front, report.candidates), (TRACE, write_trace, report.trace))
     with together(folder, JSON) as new:
         for name, write, rows in plots:
             if rows:

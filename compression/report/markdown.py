@@ -1,82 +1,75 @@
-"""The words of a compression's report: report.md, from the records alone."""
+"""Text of a compression's report.md."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from orthoedge.benchmarks.machine import CROWDED
-from orthoedge.compression.report.schema import Candidate, CompressionReport, PruneStep, Stage
-from orthoedge.compression.selection import pareto
-from orthoedge.runtime.bundles.manifest import Metrics
+from orthoedge.compression.report.model_card_tables import score, table
+from orthoedge.compression.report.schema import CandidateRecord, CompressionReport, PruneStep, Stage
+from orthoedge.compression.selection import pareto_front
 
 FRONT, TRACE = "front.png", "trace.png"
 _NONE = "–"
 
 
 def markdown(report: CompressionReport) -> str:
-    """report.md, from the report alone."""
+    """Text of report.md; steps that were not reached have no section."""
     sections = (
         (report.gate, _gate),
         (report.stages, _stages),
-        (report.retreat, _retreat),
-        (report.candidates, _front),
+        (report.float_fallback, _float_fallback),
+        (report.candidates, _candidates),
         (report.trace, _trace),
-        (report.agreement, _engines),
+        (report.engine_consistency, _engines),
     )
-    blocks = [f"# Compression of {report.recipe}", headline(report), _origin(report)]
+    blocks = [f"# Compression of {report.recipe}", _headline(report), _setup(report)]
     for reached, section in sections:
         blocks += section(report) if reached else []
     return "\n\n".join(blocks) + "\n"
 
 
-def headline(report: CompressionReport) -> str:
-    """What came of it, and what the network that was compressed is beside its teacher."""
-    return " ".join([_verdict(report), *_comparison(report)])
-
-
-def _verdict(report: CompressionReport) -> str:
+def _headline(report: CompressionReport) -> str:
     checks, failed = len(report.gate), sum(not check.passed for check in report.gate)
     if failed:
-        words = f"The gate failed: {failed} of {checks} checks"
+        verdict = f"The gate failed: {failed} of {checks} checks"
     else:
-        words = f"The gate passed: {checks} checks" if checks else "The gate was not reached"
-    written = "no bundle was written" if report.bundle is None else f"the bundle is {report.bundle}"
-    return f"**{words}; {written}.**"
-
-
-def _comparison(report: CompressionReport) -> list[str]:
+        verdict = f"The gate passed: {checks} checks" if checks else "The gate was not reached"
+    bundle = "no bundle was written" if report.bundle is None else f"the bundle is {report.bundle}"
+    headline = f"**{verdict}; {bundle}.**"
     if len(report.stages) < 2:
-        return []
+        return headline
     teacher, last = report.stages[0], report.stages[-1]
     gain = "" if last.speedup is None else f", {last.speedup:.1f} times faster"
-    return [
-        f"{_chosen(report)} in {last.precision}, beside the teacher ({' + '.join(report.teacher)}) "
-        f"in {teacher.precision}: macro-F1 {last.metrics.macro_f1:.3f} against "
-        f"{teacher.metrics.macro_f1:.3f}; {_megabytes(last.bytes)} against "
-        f"{_megabytes(teacher.bytes)}; p50 {_ms(last.p50_ms)} against {_ms(teacher.p50_ms)}{gain}."
-    ]
+    return (
+        f"{headline} {_chosen(report)} in {last.precision}, compared with the teacher "
+        f"({' + '.join(report.teacher)}) in {teacher.precision}: macro-F1 "
+        f"{last.metrics.macro_f1:.3f} against {teacher.metrics.macro_f1:.3f}; "
+        f"{_megabytes(last.bytes)} against {_megabytes(teacher.bytes)}; "
+        f"p50 {_ms(last.p50_ms)} against {_ms(teacher.p50_ms)}{gain}."
+    )
 
 
 def _chosen(report: CompressionReport) -> str:
     for candidate in report.candidates:
         if candidate.chosen:
-            cut = f", {_percent(candidate.pruned)} of its channels cut," if candidate.pruned else ""
+            cut = f", {candidate.pruned:.1%} of its channels cut," if candidate.pruned else ""
             return f"{candidate.student}{cut}"
     return "The student"
 
 
-def _origin(report: CompressionReport) -> str:
-    words = (
-        f"Everything was timed on {report.target} with {report.threads} thread(s): "
-        f"{report.machine}. Students, cuts and retreat were chosen on the validation part; the "
-        "ablation and the gate are of the test part. In brackets: 95 % intervals."
+def _setup(report: CompressionReport) -> str:
+    setup = (
+        f"All times were measured on {report.target} with {report.threads} thread(s): "
+        f"{report.machine}. Students, cuts and float fallback were selected on the validation "
+        "split; the stages and the gate use the test split. Brackets hold 95 % intervals."
     )
     if report.data == "phantoms":
-        words += (
-            " All images are rendered phantoms: the figures show what the compression keeps of "
-            "what the teacher knew, and say nothing about patients."
+        setup += (
+            " All images are rendered phantoms: the figures show what the compression preserves of "
+            "the teacher, and say nothing about patients."
         )
-    return words
+    return setup
 
 
 def _gate(report: CompressionReport) -> list[str]:
@@ -91,84 +84,82 @@ def _gate(report: CompressionReport) -> list[str]:
         for check in report.gate
     ]
     header = ("check", "precision", "measured", "limit", "verdict")
-    return ["## Gate", "A drop is the teacher's figure less this one.", _table(header, rows)]
+    return ["## Gate", "A drop is the teacher's value minus the student's.", _table(header, rows)]
 
 
 def _stages(report: CompressionReport) -> list[str]:
     recalls = tuple(f"recall.{label}" for label in report.alert_labels)
-    scores = ("accuracy", "macro_f1", *recalls, "pointing_game", "expected_calibration_error")
+    keys = ("accuracy", "macro_f1", *recalls, "pointing_game", "expected_calibration_error")
     names = ("accuracy", "macro-F1", *(f"recall, {x}" for x in report.alert_labels))
-    answers = [
-        (stage.name, stage.precision, *(_score(stage.metrics, score) for score in scores))
+    results = [
+        (stage.name, stage.precision, *(score(stage.metrics, key, missing=_NONE) for key in keys))
         for stage in report.stages
     ]
-    kept = ("flipped", "correlation", "KL", "cosine")
+    header = ("stage", "precision", "label changed", "correlation", "KL", "cosine")
     costs = ("file", "MACs", "parameters", "p50", "speed-up")
     return [
-        "## What each step wins and loses",
-        f"On {report.stages[0].metrics.images} {report.data} of the test part. Pointing: share of "
-        "maps that peak in the lesion's box; ECE: expected calibration error after temperature.",
-        _table(("stage", "precision", *names, "pointing", "ECE"), answers),
-        "The same beside the teacher's answers, and what it costs. Flipped: images with another "
-        "label than the teacher's; correlation: of the logits; KL: divergence from the teacher's "
-        "probabilities in nats; cosine: of the maps of the teacher's label.",
-        _table(("stage", "precision", *kept, *costs), [_kept_and_cost(s) for s in report.stages]),
-        _quiet(report.bystanders),
+        "## Stages",
+        f"On {report.stages[0].metrics.images} {report.data} of the test split. Pointing: share of "
+        "maps that peak in the lesion's box; ECE: expected calibration error after temperature "
+        "scaling.",
+        _table(("stage", "precision", *names, "pointing", "ECE"), results),
+        "Agreement with the teacher on the same images, and cost. Label changed: images with a "
+        "different label than the teacher's; correlation: of the logits; KL: divergence from the "
+        "teacher's probabilities in nats; cosine: of the maps of the teacher's label.",
+        _table((*header, *costs), [_agreement_and_cost(stage) for stage in report.stages]),
+        _background_load(report.background_load),
     ]
 
 
-def _quiet(bystanders: float | None) -> str:
-    """How far the times of the stages can be trusted."""
-    words = "The stages were timed in turn, in one run"
-    if bystanders is None:
-        return f"{words}."
-    words += f"; other processes kept {bystanders:.2f} cores busy meanwhile"
-    if bystanders > CROWDED:
-        words += ", so times and ratios are not to be quoted: time them on a quiet machine"
-    return f"{words}."
+def _background_load(cores: float | None) -> str:
+    load = "" if cores is None else f"; other processes kept {cores:.2f} cores busy"
+    if cores is not None and cores > CROWDED:
+        load += ", so do not quote times and ratios: measure again on an idle machine"
+    return f"The stages were timed interleaved in one run{load}."
 
 
-def _kept_and_cost(stage: Stage) -> Sequence[object]:
+def _agreement_and_cost(stage: Stage) -> Sequence[object]:
     metrics = stage.metrics
-    flipped = 1 - metrics.teacher_agreement
+    changed = 1 - metrics.teacher_agreement
     return (
         stage.name,
         stage.precision,
-        f"{_percent(flipped)} ({round(flipped * metrics.images)})",
+        f"{changed:.1%} ({round(changed * metrics.images)})",
         f"{metrics.logit_correlation:.4f}",
         f"{metrics.teacher_divergence:.4f}",
         f"{metrics.saliency_cosine:.3f}",
-        *_costs(stage),
+        *_size(stage),
         _ms(stage.p50_ms),
         _NONE if stage.speedup is None else f"{stage.speedup:.1f}×",
     )
 
 
-def _retreat(report: CompressionReport) -> list[str]:
-    retreat = report.retreat
-    assert retreat is not None
-    names = ", ".join(f"`{layer}`" for layer in retreat.layers)
+def _float_fallback(report: CompressionReport) -> list[str]:
+    fallback = report.float_fallback
+    assert fallback is not None
+    names = ", ".join(f"`{layer}`" for layer in fallback.layers)
     return [
-        "## Retreat",
-        f"{len(retreat.layers)} layer(s) went back to float, the most sensitive first: {names}. "
+        "## Float fallback",
+        f"{len(fallback.layers)} layer(s) run in float, the most sensitive first: {names}. "
         "The error of the logits (RMSE over standard deviation) went from "
-        f"{retreat.rmse_before:.4f} to {retreat.rmse_after:.4f}, validation macro-F1 went from "
-        f"{retreat.macro_f1_before:.3f} to {retreat.macro_f1_after:.3f}, and p50 from "
-        f"{_ms(retreat.p50_before)} to {_ms(retreat.p50_after)}.",
+        f"{fallback.rmse_before:.4f} to {fallback.rmse_after:.4f}, validation macro-F1 from "
+        f"{fallback.macro_f1_before:.3f} to {fallback.macro_f1_after:.3f}, and p50 from "
+        f"{_ms(fallback.p50_before)} to {_ms(fallback.p50_after)}.",
     ]
 
 
-def _front(report: CompressionReport) -> list[str]:
-    best = pareto(report.candidates)
+def _candidates(report: CompressionReport) -> list[str]:
+    front = pareto_front(report.candidates)
     rows = [
         (
             candidate.student + (" (chosen)" if candidate.chosen else ""),
-            _percent(candidate.pruned),
-            _percent(candidate.accuracy, (candidate.accuracy_low, candidate.accuracy_high)),
+            f"{candidate.pruned:.1%}",
+            f"{candidate.accuracy:.1%} "
+            f"[{100 * candidate.accuracy_low:.1f}, {100 * candidate.accuracy_high:.1f}]",
             f"{candidate.macro_f1:.3f}",
             f"{_ms(candidate.p50_ms)} [{candidate.p50_low:.3f}, {candidate.p50_high:.3f}]",
-            *_costs(candidate),
-            "yes" if candidate in best else "",
+            *_size(candidate),
+            "yes" if candidate in front else "",
         )
         for candidate in sorted(report.candidates, key=lambda c: (c.p50_ms, -c.accuracy))
     ]
@@ -176,73 +167,56 @@ def _front(report: CompressionReport) -> list[str]:
     header = ("student", "channels cut", "accuracy", "macro-F1", "p50")
     return [
         "## Candidates",
-        f"INT8 files on {report.candidates[0].images} {report.data} of the validation part, with "
-        f"{budget}. On the front is what no other candidate beats in both accuracy and p50.",
+        f"INT8 files on {report.candidates[0].images} {report.data} of the validation split, with "
+        f"{budget}. No other candidate beats one on the Pareto front in both accuracy and p50.",
         _table((*header, "file", "MACs", "parameters", "on the front"), rows),
         f"![Accuracy against p50]({FRONT})",
     ]
 
 
 def _trace(report: CompressionReport) -> list[str]:
-    header = ("student", "channels cut", "MACs", "p50", "ratio", "kept", "accuracy", "macro-F1")
+    header = ("student", "channels cut", "MACs", "p50", "ratio", "accepted", "accuracy", "macro-F1")
     return [
         "## Cuts",
-        "A cut is kept only if the measured p50 falls; the next one starts from what was kept. "
-        "Ratio: p50 after over p50 before, timed in turn. Accuracy and macro-F1 are of the "
-        "validation part, after recovery, in float32.",
+        "A cut is accepted only if the measured p50 falls; the next cut starts from the last "
+        "accepted one. Ratio: p50 after over p50 before, timed interleaved. Accuracy and macro-F1 "
+        "are of the validation split, after distilling again, in float32.",
         _table(header, [_cut(step) for step in report.trace]),
-        f"![What each cut was worth]({TRACE})",
+        f"![MACs, p50 and accuracy of each cut]({TRACE})",
     ]
 
 
 def _cut(step: PruneStep) -> Sequence[object]:
     return (
         step.student,
-        _percent(step.share),
+        f"{step.share:.1%}",
         f"{_millions(step.macs_before)} → {_millions(step.macs)}",
         f"{step.p50_before:.3f} → {_ms(step.p50_after)}",
         f"{step.ratio:.3f} [{step.ratio_low:.3f}, {step.ratio_high:.3f}]",
-        "yes" if step.kept else "no",
-        _NONE if step.accuracy is None else _percent(step.accuracy),
+        "yes" if step.accepted else "no",
+        _NONE if step.accuracy is None else f"{step.accuracy:.1%}",
         _NONE if step.macro_f1 is None else f"{step.macro_f1:.3f}",
     )
 
 
 def _engines(report: CompressionReport) -> list[str]:
     rows = [
-        (one.engine, f"not run: {one.skipped}", *3 * [_NONE])
-        if one.skipped
-        else (one.engine, one.images, f"{one.logit_rmse:.4f}", one.label_changes, one.flips)
-        for one in report.agreement
+        (e.engine, f"not run: {e.skipped}", *3 * [_NONE])
+        if e.skipped
+        else (e.engine, e.images, f"{e.logit_rmse:.4f}", e.label_changes, e.decision_flips)
+        for e in report.engine_consistency
     ]
     header = ("engine", "images", "logit RMSE", "labels changed", "clear decisions changed")
     return [
         "## Other engines on the same INT8 file",
-        "Against OpenVINO with every instruction of this processor. RMSE is over the standard "
-        "deviation of the logits; a decision is clear if nothing that decides is near a threshold.",
+        "Compared with OpenVINO using all instructions of this processor. RMSE is over the "
+        "standard deviation of the logits; a decision is clear if no value is near a threshold.",
         _table(header, rows),
     ]
 
 
-def _costs(of: Stage | Candidate) -> tuple[str, str, str]:
+def _size(of: Stage | CandidateRecord) -> tuple[str, str, str]:
     return _megabytes(of.bytes), _millions(of.macs), _millions(of.parameters)
-
-
-def _score(metrics: Metrics, name: str) -> str:
-    """A score with its interval; F1 and calibration error plain, as the gate's limits are."""
-    field, _, label = name.partition(".")
-    value = metrics.recall[label] if label else getattr(metrics, field)
-    if value is None:
-        return _NONE
-    interval = metrics.intervals.get(name)
-    if field in ("macro_f1", "expected_calibration_error"):
-        return f"{value:.3f}" + (f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else "")
-    return _percent(value, interval)
-
-
-def _percent(share: float, interval: tuple[float, float] | None = None) -> str:
-    ends = "" if interval is None else f" [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]"
-    return f"{100 * share:.1f} %{ends}"
 
 
 def _millions(count: int) -> str:
@@ -258,6 +232,5 @@ def _ms(milliseconds: float) -> str:
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    ruler = ["---", *["---:"] * (len(header) - 1)]
-    lines = [[str(cell).replace("|", "\\|") for cell in row] for row in (header, ruler, *rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    """Table whose numbers are aligned right."""
+    return table(header, rows, align="---:")

@@ -1,4 +1,4 @@
-"""The tables of figures in a model card."""
+"""Tables of a model card, and the Markdown table itself."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from orthoedge.runtime.bundles.manifest import Manifest, Metrics
 from orthoedge.runtime.engine import PRECISIONS
 
-_UNMARKED = "not measured: no image has a lesion box"
-_CLOSENESS: tuple[tuple[str, Callable[[Metrics], str]], ...] = (
+_NO_BOXES = "not measured: no image has a lesion box"
+_AGREEMENT: tuple[tuple[str, Callable[[Metrics], str]], ...] = (
     ("images with the teacher's label", lambda m: f"{m.teacher_agreement:.1%}"),
     ("correlation of the logits", lambda m: f"{m.logit_correlation:.3f}"),
     ("divergence of the probabilities, in nats", lambda m: f"{m.teacher_divergence:.3f}"),
@@ -17,74 +17,77 @@ _CLOSENESS: tuple[tuple[str, Callable[[Metrics], str]], ...] = (
 
 
 def scores_table(manifest: Manifest) -> str:
-    """What teacher and student reach on the test part, with intervals."""
+    """Scores of teacher and student on the test split, with intervals."""
     columns = {"teacher fp32": manifest.lineage.teacher_metrics}
     columns |= {f"student {p}": manifest.metrics[p] for p in PRECISIONS}
-    found = columns.values()
-    promised = manifest.calibration["int8"].conformal_coverage
-    held = f"conformal set holds the true label; {promised:.0%} is meant"
-    rows = [(words, *(cell(m, key) for m in found)) for key, words in _scores(manifest)]
-    rows.append((held, *(f"{m.coverage:.1%}" for m in found)))
-    rows.append(("labels in the conformal set, mean", *(f"{m.set_size:.2f}" for m in found)))
-    rows.append(("images", *(str(m.images) for m in found)))
+    metrics = columns.values()
+    target = manifest.calibration["int8"].conformal_coverage
+    coverage = f"conformal set contains the true label; target {target:.0%}"
+    rows = [(name, *(score(m, key) for m in metrics)) for key, name in _scores(manifest)]
+    rows.append((coverage, *(f"{m.coverage:.1%}" for m in metrics)))
+    rows.append(("labels in the conformal set, mean", *(f"{m.set_size:.2f}" for m in metrics)))
+    rows.append(("images", *(str(m.images) for m in metrics)))
     return table(("", *columns), rows)
 
 
 def changes_table(manifest: Manifest) -> str:
-    """The student's scores less the teacher's, in points."""
+    """The student's scores minus the teacher's, in points."""
     teacher, student = manifest.lineage.teacher_metrics, manifest.metrics
     rows = [
-        (words, *(_change(student[p], teacher, key) for p in PRECISIONS))
-        for key, words in _scores(manifest)
+        (name, *(_change(student[p], teacher, key) for p in PRECISIONS))
+        for key, name in _scores(manifest)
     ]
     return table(("", *PRECISIONS), rows)
 
 
-def closeness_table(manifest: Manifest) -> str:
-    """How near the student's answers and maps are to the teacher's, image by image."""
+def agreement_table(manifest: Manifest) -> str:
+    """Agreement of the student's labels, logits and maps with the teacher's on the same images."""
     student = manifest.metrics
-    rows = [(words, *(shown(student[p]) for p in PRECISIONS)) for words, shown in _CLOSENESS]
+    rows = [(name, *(value(student[p]) for p in PRECISIONS)) for name, value in _AGREEMENT]
     return table(("", *PRECISIONS), rows)
 
 
 def thresholds_table(manifest: Manifest) -> str:
     """The numbers that turn logits into a decision."""
-    parts = [manifest.calibration[p] for p in PRECISIONS]
+    calibrations = [manifest.calibration[p] for p in PRECISIONS]
     rows = [
-        ("temperature", [c.temperature for c in parts]),
-        ("conformal bar, 1 - quantile", [1 - c.conformal_quantile for c in parts]),
+        ("temperature", [c.temperature for c in calibrations]),
+        ("conformal threshold, 1 - quantile", [1 - c.conformal_quantile for c in calibrations]),
     ]
     for label in manifest.labels:
-        rows.append((f"operating point, {label}", [c.operating_points[label] for c in parts]))
-    distances = [c.out_of_distribution.threshold for c in parts]
-    rows.append(("out-of-distribution threshold", distances))
-    shown = [(words, *(f"{value:.4f}" for value in values)) for words, values in rows]
-    return table(("", *PRECISIONS), shown)
+        rows.append(
+            (f"operating point, {label}", [c.operating_points[label] for c in calibrations])
+        )
+    scores = [c.out_of_distribution.threshold for c in calibrations]
+    rows.append(("out-of-distribution threshold", scores))
+    return table(
+        ("", *PRECISIONS), [(name, *(f"{v:.4f}" for v in values)) for name, values in rows]
+    )
 
 
-def cell(metrics: Metrics, key: str) -> str:
-    """A score with its interval, or why there is none; `key` as in `Metrics.intervals`."""
+def score(metrics: Metrics, key: str, missing: str = _NO_BOXES) -> str:
+    """Format a score with its interval, or `missing`; `key` as in `Metrics.intervals`."""
     value = _value(metrics, key)
     if value is None:
-        return _UNMARKED
+        return missing
     share = key not in ("macro_f1", "expected_calibration_error")
-    shown = f"{value:.1%}" if share else f"{value:.3f}"
+    text = f"{value:.1%}" if share else f"{value:.3f}"
     if key not in metrics.intervals:
-        return shown
+        return text
     low, high = metrics.intervals[key]
     bounds = f"{100 * low:.1f}, {100 * high:.1f}" if share else f"{low:.3f}, {high:.3f}"
-    return f"{shown} [{bounds}]"
+    return f"{text} [{bounds}]"
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown."""
-    ruler = ["---"] * len(header)
-    lines = [[one.replace("|", "\\|") for one in line] for line in (header, ruler, *rows)]
+def table(header: Sequence[str], rows: Sequence[Sequence[object]], align: str = "---") -> str:
+    """Format a Markdown table; `align` is the ruler of all columns but the first."""
+    ruler = ["---", *[align] * (len(header) - 1)]
+    lines = [[str(cell).replace("|", "\\|") for cell in row] for row in (header, ruler, *rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _scores(manifest: Manifest) -> tuple[tuple[str, str], ...]:
-    """The scores that have intervals: their names there, and in words."""
+    """Scores that have intervals: key in `Metrics.intervals`, and name."""
     return (
         ("accuracy", "accuracy"),
         ("macro_f1", "macro-F1"),
@@ -104,6 +107,6 @@ def _value(metrics: Metrics, key: str) -> float | None:
 def _change(student: Metrics, teacher: Metrics, key: str) -> str:
     after, before = _value(student, key), _value(teacher, key)
     if after is None or before is None:
-        return _UNMARKED
-    points = round(100 * (after - before), 1) or 0.0  # a change of nothing is never -0.0
+        return _NO_BOXES
+    points = round(100 * (after - before), 1) or 0.0  # never -0.0
     return f"{points:+.1f}"

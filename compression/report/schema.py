@@ -1,4 +1,4 @@
-"""What a compression leaves in report.json: the search, the ablation, the retreat and the gate."""
+"""Structure of report.json: the search, the ablation, the float fallback and the gate."""
 
 from __future__ import annotations
 
@@ -6,18 +6,21 @@ from typing import Literal
 
 import msgspec
 
-from orthoedge.compression.evaluation.engine_agreement import EngineAgreement
+from orthoedge.compression.evaluation.engine_agreement import EngineConsistency
 from orthoedge.compression.gate import Check
 from orthoedge.runtime.bundles.manifest import Metrics
 from orthoedge.runtime.engine import Precision
+
+SCHEMA = 2
+"""Files without a number are of version 1."""
 
 
 class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     pass
 
 
-class Candidate(_Record, frozen=True):
-    """One student at one size, as an INT8 file; scores are of the validation part."""
+class CandidateRecord(_Record, frozen=True):
+    """One student at one size, as an INT8 file; scores are of the validation split."""
 
     student: str
     """timm name."""
@@ -35,50 +38,50 @@ class Candidate(_Record, frozen=True):
     p50_low: float
     p50_high: float
     images: int
-    """Of the validation part."""
+    """Of the validation split."""
     accuracy: float
     """With its 95 % interval by bootstrap over groups."""
     accuracy_low: float
     accuracy_high: float
     macro_f1: float
     chosen: bool
-    """Went on to the gate."""
+    """This candidate went on to the gate."""
 
 
 class PruneStep(_Record, frozen=True):
-    """One cut and what it was worth."""
+    """One cut, with its speed and accuracy."""
 
     student: str
     """timm name."""
     share: float
     """Of the whole network's channels."""
     macs_before: int
-    """Multiply-accumulates of one image, of what was cut."""
+    """Multiply-accumulates of one image before the cut."""
     macs: int
-    """The same of what was left."""
+    """Multiply-accumulates of one image after the cut."""
     p50_before: float
-    """Milliseconds of one INT8 inference on the target; both were timed in turn, in one run."""
+    """Milliseconds of one INT8 inference on the target, timed interleaved with `p50_after`."""
     p50_after: float
     ratio: float
     """`p50_after` over `p50_before`, with its 95 % interval; below 1 is faster."""
     ratio_low: float
     ratio_high: float
-    kept: bool
-    """The measured p50 fell; a cut that was not kept is not built upon."""
+    accepted: bool
+    """The measured p50 fell. The next cut starts from the last accepted one."""
     accuracy: float | None
-    """Of the validation part, after recovery, in float32; None: the cut was not kept."""
+    """Of the validation split, after distilling again, in float32; None: the cut was rejected."""
     macro_f1: float | None
     """The same."""
 
 
 class Stage(_Record, frozen=True):
-    """A row of the ablation: the teacher, or a student with one more thing added or taken away."""
+    """A row of the ablation: the teacher, or the student with one more step applied."""
 
     name: str
     """Such as "teacher", "student, labels alone", "+ logits", "+ INT8"."""
     precision: Precision
     metrics: Metrics
-    """On the test part."""
+    """On the test split."""
     bytes: int
     """Size of the ONNX file."""
     macs: int
@@ -87,11 +90,11 @@ class Stage(_Record, frozen=True):
     p50_ms: float
     """Median of one inference on the target."""
     speedup: float | None
-    """The teacher's p50 over this, from one run; None: was not timed beside it."""
+    """The teacher's p50 over this one, from one run; None for the teacher itself."""
 
 
-class Retreat(_Record, frozen=True):
-    """Layers of the INT8 file that went back to float, and what that cost and won."""
+class FloatFallback(_Record, frozen=True):
+    """Layers of the INT8 file that run in float, with the error and speed before and after."""
 
     layers: tuple[str, ...]
     """Node names, the most sensitive first."""
@@ -99,7 +102,7 @@ class Retreat(_Record, frozen=True):
     """RMSE of the INT8 file's logits from the float file's, over their standard deviation."""
     rmse_after: float
     macro_f1_before: float
-    """Of the validation part."""
+    """Of the validation split."""
     macro_f1_after: float
     p50_before: float
     """Milliseconds of one inference on the target."""
@@ -107,14 +110,16 @@ class Retreat(_Record, frozen=True):
 
 
 class CompressionReport(_Record, frozen=True):
-    """report.json. What was not reached is empty."""
+    """report.json; steps that were not reached are empty."""
 
+    schema: int
+    """Version of this structure: `SCHEMA`."""
     recipe: str
-    """Its name."""
+    """Name of the recipe."""
     target: str
-    """Where everything was timed."""
+    """Engine on which everything was timed."""
     threads: int
-    """Of the engine."""
+    """Threads of the engine."""
     machine: str
     """Processor and cores, as `orthoedge.benchmarks.machine` names them."""
     teacher: tuple[str, ...]
@@ -123,19 +128,19 @@ class CompressionReport(_Record, frozen=True):
     """Labels whose recall the ablation shows."""
     data: Literal["phantoms", "radiographs"]
     budget_ms: float
-    """Largest p50 that was asked for; 0: none."""
-    candidates: tuple[Candidate, ...]
+    """Largest p50 allowed; 0: no budget."""
+    candidates: tuple[CandidateRecord, ...]
     """In the order in which they were measured."""
     trace: tuple[PruneStep, ...]
     """The same."""
     stages: tuple[Stage, ...]
-    """The teacher first, what is shipped last."""
-    bystanders: float | None
-    """Cores kept busy by other processes while the stages were timed; None: not known."""
-    retreat: Retreat | None
-    """None: every layer that can be INT8 is."""
-    agreement: tuple[EngineAgreement, ...]
-    """Of other engines and instruction sets with the reference, on the INT8 file."""
+    """The teacher first, the shipped model last."""
+    background_load: float | None
+    """Cores that other processes kept busy while the stages were timed; None: unknown."""
+    float_fallback: FloatFallback | None
+    """None: every layer that can run in INT8 does."""
+    engine_consistency: tuple[EngineConsistency, ...]
+    """Other engines and instruction sets compared with the reference, on the INT8 file."""
     gate: tuple[Check, ...]
     bundle: str | None
     """Folder of the bundle; None: none was written."""

@@ -1,4 +1,4 @@
-"""The exported graph gives the network's own answers and explains itself."""
+"""The exported graph gives the network's own outputs and explains itself."""
 
 import json
 
@@ -8,7 +8,8 @@ import onnxruntime
 import pytest
 import torch
 
-from orthoedge.compression.export import OUTPUTS, explain_nodes, export
+from orthoedge.compression.export import export
+from orthoedge.compression.quantization.onnx_rules import OUTPUTS, explain_nodes
 from orthoedge.runtime.preprocess import Preprocess
 from orthoedge.training.model.ensemble import Ensemble
 

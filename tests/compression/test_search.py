@@ -1,4 +1,4 @@
-"""The search: students and cuts become candidates, and a killed one ends in the same front."""
+"""Students and cuts become candidates, and a killed search ends in the same Pareto front."""
 
 import json
 import os
@@ -11,47 +11,44 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from orthoedge.compression import search as module
-from orthoedge.compression.data_splits import read_parts
-from orthoedge.compression.distillation.stages import open_school
-from orthoedge.compression.evaluation.evaluator import balanced
-from orthoedge.compression.report.schema import Candidate
-from orthoedge.compression.search import Search
-from orthoedge.compression.search_results import measure_trials
-from orthoedge.compression.selection import pareto
+from orthoedge.compression import candidates as module
+from orthoedge.compression.candidates import measure_candidates
+from orthoedge.compression.context import Sources, prepare_context
+from orthoedge.compression.distillation.stages import initial_student
+from orthoedge.compression.report.schema import CandidateRecord
+from orthoedge.compression.search import prune_and_distil, search_candidates
+from orthoedge.compression.selection import pareto_front
 from orthoedge.training.run_folder import load_run
 
 
 @pytest.fixture(scope="module")
-def found(tiny_run, tmp_path_factory):
-    """A search over one student and one cut, and what it found."""
+def searched(tiny_run, tmp_path_factory):
+    """Context, candidates and trace of a search over one student and two cuts."""
     run = load_run(tiny_run)
-    settings = msgspec.structs.replace(run.recipe.compress, epochs=1, prune=(0.25, 0.5))
-    recipe = msgspec.structs.replace(run.recipe, compress=settings)
-    parts = read_parts(run, recipe, None, None, None)
-    work = tmp_path_factory.mktemp("search")
-    school = open_school(run, recipe, "x86", parts.train, parts.val, work)
-    chosen = balanced(parts.train, 16, 0)
-    search = Search(
-        run, recipe, school, parts.train.images[chosen, None], tuple(chosen), parts.val, "x86", None
+    settings = msgspec.structs.replace(
+        run.recipe.compress, epochs=1, prune=(0.25, 0.5), calibration_images=16
     )
+    recipe = msgspec.structs.replace(run.recipe, compress=settings)
+    sources = Sources(None, None, None, None, "not stated")
+    context = prepare_context(run, recipe, "x86", sources, tmp_path_factory.mktemp("search"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_ROUNDS", 3)
-        return search, *search.trials()
+        return context, *search_candidates(context)
 
 
-def test_every_cut_is_traced_and_only_faster_ones_are_built_upon(found):
-    _, trials, trace = found
+def test_every_cut_is_traced_and_only_faster_ones_are_built_upon(searched):
+    _, candidates, trace = searched
     assert [step.share for step in trace] == [0.25, 0.5]
-    assert [t.share for t in trials] == [0.0, *(step.share for step in trace if step.kept)]
+    accepted = [step.share for step in trace if step.accepted]
+    assert [candidate.share for candidate in candidates] == [0.0, *accepted]
     for step in trace:
-        assert step.kept == (step.ratio < 1)
+        assert step.accepted == (step.ratio < 1)
         assert step.macs < step.macs_before
-        assert (step.macro_f1 is None) == (not step.kept)
+        assert (step.macro_f1 is None) == (not step.accepted)
 
 
-def test_a_second_call_teaches_times_and_quantizes_nothing_again(found, monkeypatch):
-    search, trials, trace = found
+def test_a_second_call_trains_times_and_quantizes_nothing_again(searched, monkeypatch):
+    context, candidates, trace = searched
 
     def forbid(*arguments, **options):
         raise AssertionError("done before")
@@ -61,27 +58,28 @@ def test_a_second_call_teaches_times_and_quantizes_nothing_again(found, monkeypa
     monkeypatch.setattr(
         "orthoedge.compression.distillation.train_student.distillation_loss", forbid
     )
-    again, traced = search.trials()
-    assert traced == trace
-    assert [(t.name, t.fp32, t.int8) for t in again] == [(t.name, t.fp32, t.int8) for t in trials]
+    again, trace_again = search_candidates(context)
+    assert trace_again == trace
+    assert [(c.name, c.fp32, c.int8) for c in again] == [
+        (c.name, c.fp32, c.int8) for c in candidates
+    ]
 
 
-def test_candidates_are_timed_once(found, monkeypatch):
-    search, trials, _ = found
-    arguments = search.recipe, search.val, "x86", search.school.work
+def test_candidates_are_timed_once(searched, monkeypatch):
+    context, candidates, _ = searched
     monkeypatch.setattr(module, "_ROUNDS", 3)
-    first = measure_trials(trials, *arguments)
-    assert measure_trials(trials, *arguments) == first
-    for candidate, trial in zip(first, trials, strict=True):
-        assert (candidate.student, candidate.pruned) == (trial.student, trial.share)
-        assert candidate.bytes == len(trial.int8)
-        assert candidate.accuracy_low <= candidate.accuracy <= candidate.accuracy_high
-        assert candidate.p50_low <= candidate.p50_ms <= candidate.p50_high
+    first = measure_candidates(context, candidates)
+    assert measure_candidates(context, candidates) == first
+    for record, candidate in zip(first, candidates, strict=True):
+        assert (record.student, record.pruned) == (candidate.student, candidate.share)
+        assert record.bytes == len(candidate.int8)
+        assert record.accuracy_low <= record.accuracy <= record.accuracy_high
+        assert record.p50_low <= record.p50_ms <= record.p50_high
 
 
-def test_a_cut_that_is_not_faster_is_not_kept(found, tmp_path, monkeypatch):
+def test_a_cut_that_is_not_faster_is_rejected(searched, tmp_path, monkeypatch):
     """The clock is the only thing replaced: the cut network is timed as slower."""
-    search, trials, _ = found
+    context, candidates, _ = searched
 
     def slower(candidates, **settings):
         times = real(candidates, **settings)
@@ -91,18 +89,17 @@ def test_a_cut_that_is_not_faster_is_not_kept(found, tmp_path, monkeypatch):
     real = module.interleaved
     monkeypatch.setattr(module, "_ROUNDS", 3)
     monkeypatch.setattr(module, "interleaved", slower)
-    school = replace(search.school, work=tmp_path)
-    step, smaller = replace(search, school=school)._prune(trials[0], 1, 0.25)
-    assert not step.kept
+    step, smaller = prune_and_distil(replace(context, work=tmp_path), candidates[0], 1, 0.25)
+    assert not step.accepted
     assert step.ratio == pytest.approx(1.01)
     assert smaller is None
 
 
-def test_students_start_alike_whatever_was_tried_before(found):
-    search, *_ = found
-    first, _ = search.start("test_efficientnet")
-    search.start("test_resnet")
-    again, _ = search.start("test_efficientnet")
+def test_students_start_alike_whatever_was_tried_before(searched):
+    context, *_ = searched
+    first, _ = initial_student(context, "test_efficientnet")
+    initial_student(context, "test_resnet")
+    again, _ = initial_student(context, "test_efficientnet")
     for name, tensor in first.state_dict().items():
         assert tensor.equal(again.state_dict()[name]), name
 
@@ -116,32 +113,32 @@ def test_a_search_that_is_killed_ends_in_the_same_front(tiny_run, tmp_path):
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     work = tmp_path / "bundle.work"
     kept = {}
-    for pattern in ("test_efficientnet-whole.pt", "cut-*.json", "candidates-*.json"):
+    for pattern in ("test_efficientnet-whole.pt", "pruning-*.json", "candidates-*.json"):
         with subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment) as process:
             deadline = time.monotonic() + 300
             while not list(work.glob(pattern)) and time.monotonic() < deadline:
                 time.sleep(0.01)
             process.send_signal(signal.SIGKILL)
         assert list(work.glob(pattern)), pattern
-        now = {path.name: path.read_bytes() for path in work.glob("c*.json")}
+        now = {path.name: path.read_bytes() for path in work.glob("*.json")}
         assert kept.items() <= now.items(), "what was decided stays decided"
         kept = now
     (measured,) = (content for name, content in kept.items() if name.startswith("candidates"))
-    before = msgspec.convert(json.loads(measured)["candidates"], list[Candidate])
+    before = msgspec.convert(json.loads(measured)["candidates"], list[CandidateRecord])
     ended = subprocess.run(command, stderr=subprocess.PIPE, text=True, env=environment, check=False)
     assert ended.returncode == 0, ended.stderr
     report = json.loads((tmp_path / "bundle.report/report.json").read_text())
     after = [
         msgspec.structs.replace(candidate, chosen=False)
-        for candidate in msgspec.convert(report["candidates"], list[Candidate])
+        for candidate in msgspec.convert(report["candidates"], list[CandidateRecord])
     ]
     assert after == before
-    assert pareto(after) == pareto(before)
+    assert pareto_front(after) == pareto_front(before)
 
     other = [part.replace(str(out), str(tmp_path / "other")) for part in command]
     assert subprocess.run(other, env=environment, check=False).returncode == 0
     report = json.loads((tmp_path / "other.report/report.json").read_text())
-    straight = msgspec.convert(report["candidates"], list[Candidate])
+    straight = msgspec.convert(report["candidates"], list[CandidateRecord])
     # Which cuts are faster is a measurement; what is learned must be the same to the last bit.
     learned = {(c.student, c.pruned): (c.macs, c.bytes, c.accuracy, c.macro_f1) for c in after}
     for c in straight:

@@ -1,4 +1,4 @@
-"""Which candidates are on the front, and which one a recipe takes."""
+"""The Pareto front of the candidates, and the choice of one."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import random
 
 import pytest
 
-from orthoedge.compression.report.schema import Candidate
-from orthoedge.compression.selection import choose, pareto
+from orthoedge.compression.report.schema import CandidateRecord
+from orthoedge.compression.selection import choose, pareto_front
 from orthoedge.runtime.errors import ConfigError
 
 
 def candidate(p50, accuracy, macro_f1=0.9, student="net", size=1_000_000, pruned=0.0):
-    return Candidate(
+    return CandidateRecord(
         student=student,
         pruned=pruned,
         step=0,
@@ -34,53 +34,57 @@ def candidate(p50, accuracy, macro_f1=0.9, student="net", size=1_000_000, pruned
 def test_the_front_is_what_nothing_beats_whatever_the_order():
     rng = random.Random(0)
     for _ in range(200):  # a coarse grid, so that ties are frequent
-        found = [
+        candidates = [
             candidate(rng.randint(1, 5), rng.randint(1, 5), student=str(number), size=number // 2)
             for number in range(rng.randint(1, 12))
         ]
-        front = pareto(found)
+        front = pareto_front(candidates)
         best = {
             (c.p50_ms, c.accuracy)
-            for c in found
+            for c in candidates
             if not any(
                 o.p50_ms <= c.p50_ms
                 and o.accuracy >= c.accuracy
                 and (o.p50_ms, o.accuracy) != (c.p50_ms, c.accuracy)
-                for o in found
+                for o in candidates
             )
         }
         assert [(c.p50_ms, c.accuracy) for c in front] == sorted(best)
-        for one in front:  # of equals, the smallest file
-            equals = [c for c in found if (c.p50_ms, c.accuracy) == (one.p50_ms, one.accuracy)]
-            assert one.bytes == min(c.bytes for c in equals)
-        assert pareto(rng.sample(found, len(found))) == front
+        for member in front:  # of equals, the smallest file
+            equals = [
+                c for c in candidates if (c.p50_ms, c.accuracy) == (member.p50_ms, member.accuracy)
+            ]
+            assert member.bytes == min(c.bytes for c in equals)
+        assert pareto_front(rng.sample(candidates, len(candidates))) == front
 
 
 def test_with_a_budget_the_most_accurate_within_it_is_taken():
     slow, edge, fast = candidate(0.9, 0.95), candidate(0.5, 0.93), candidate(0.3, 0.91)
-    found = [slow, edge, fast]
-    assert choose(found, 0.5, 0.99, 0.0) is edge  # the teacher's macro-F1 has no say
-    assert choose(found, 0.49, 0.0, 1.0) is fast
-    assert choose(found, 5, 0.0, 1.0) is slow
+    candidates = [slow, edge, fast]
+    assert choose(candidates, 0.5, 0.99, 0.0) is edge  # the teacher's macro-F1 has no say
+    assert choose(candidates, 0.49, 0.0, 1.0) is fast
+    assert choose(candidates, 5, 0.0, 1.0) is slow
     quicker = candidate(0.4, 0.93)
-    assert choose([*found, quicker], 0.5, 0.9, 0.1) is quicker  # as accurate, and faster
+    assert choose([*candidates, quicker], 0.5, 0.9, 0.1) is quicker  # as accurate, and faster
     with pytest.raises(ConfigError, match=r"within 0\.2 ms; the fastest, .*takes 0\.300 ms"):
-        choose(found, 0.2, 0.9, 0.1)
+        choose(candidates, 0.2, 0.9, 0.1)
 
 
 def test_without_a_budget_the_fastest_within_the_gates_limit_is_taken_else_the_most_accurate():
     slow = candidate(0.9, 0.95, macro_f1=0.94)
     edge = candidate(0.5, 0.93, macro_f1=0.945)
     fast = candidate(0.3, 0.91, macro_f1=0.90)
-    found = [slow, edge, fast]
+    candidates = [slow, edge, fast]
     # 0.95 - 0.945 is a little more than 0.005 in floating point; the gate forgives it too.
-    assert choose(found, 0, 0.95, 0.005) is edge
-    assert choose(found, 0, 0.95, 0.05) is fast
-    assert choose(found, 0, 0.95, 0.001) is slow
+    assert choose(candidates, 0, 0.95, 0.005) is edge
+    assert choose(candidates, 0, 0.95, 0.05) is fast
+    assert choose(candidates, 0, 0.95, 0.001) is slow
 
 
 def test_of_equal_candidates_the_order_of_measuring_takes_none():
-    found = [candidate(0.5, 0.9, student=name, size=size) for name, size in [("b", 2), ("a", 2)]]
-    for order in (found, found[::-1]):
+    candidates = [
+        candidate(0.5, 0.9, student=name, size=size) for name, size in [("b", 2), ("a", 2)]
+    ]
+    for order in (candidates, candidates[::-1]):
         assert choose(order, 1, 0.9, 0.1).student == "a"
         assert choose(order, 0, 0.9, 0.1).student == "a"

@@ -14,15 +14,15 @@ def test_a_damaged_state_of_a_student_is_refused_in_words(tmp_path, content):
     network = torch.nn.Linear(2, 2)
     state = tmp_path / "student-whole.pt"
     state.write_bytes(content)
-    with pytest.raises(DataError, match=r"student-whole\.pt: damaged; remove .*") as told:
+    with pytest.raises(DataError, match=r"student-whole\.pt: damaged; remove .*") as refused:
         _resume(state, network, torch.optim.Adam(network.parameters()), "identity")
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(refused.value)
 
 
 def test_no_state_is_a_start(tmp_path):
     network = torch.nn.Linear(2, 2)
-    found = _resume(tmp_path / "none.pt", network, torch.optim.Adam(network.parameters()), "")
-    assert found == (0, -1.0, {})
+    resumed = _resume(tmp_path / "none.pt", network, torch.optim.Adam(network.parameters()), "")
+    assert resumed == (0, -1.0, {})
 
 
 def test_a_bundle_appears_after_its_report_and_not_without_it(small_bundle, tmp_path):

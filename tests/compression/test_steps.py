@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from orthoedge.compression.distillation.teacher_cache import Lesson
+from orthoedge.compression.distillation.teacher_cache import DistillationBatch
 from orthoedge.compression.distillation.train_student import distillation_loss
 from orthoedge.compression.prune import check_prunable, cut
 from orthoedge.runtime.errors import ConfigError
@@ -22,25 +22,25 @@ def explained():
     return ModelOutput(torch.randn(6, 4), torch.rand(6, 4, 2, 2), torch.randn(6, 8))
 
 
-def lesson(explained, maps=None):
-    """A teacher that answers as this student does, but for its maps."""
+def batch_of(explained, maps=None):
+    """A batch whose teacher outputs are the student's own, except for given maps."""
     maps = explained.saliency_map if maps is None else maps
     truth = explained.logits.argmax(1)
-    return Lesson(torch.empty(0), truth, explained.logits, maps)
+    return DistillationBatch(torch.empty(0), truth, explained.logits, maps)
 
 
 def test_a_student_that_agrees_pays_only_for_the_labels(explained):
     truth = explained.logits.argmax(1)
-    loss = distillation_loss(explained, lesson(explained), SETTINGS)
+    loss = distillation_loss(explained, batch_of(explained), SETTINGS)
     labels = torch.nn.functional.cross_entropy(explained.logits, truth)
     assert float(loss) == pytest.approx((1 - SETTINGS.soft_weight) * float(labels), rel=1e-4)
 
 
 def test_another_map_costs_and_its_gradient_reaches_the_map(explained):
     moved = explained.saliency_map.flip(3)
-    same = distillation_loss(explained, lesson(explained), SETTINGS)
+    same = distillation_loss(explained, batch_of(explained), SETTINGS)
     student = explained._replace(saliency_map=moved.requires_grad_())
-    loss = distillation_loss(student, lesson(explained), SETTINGS)
+    loss = distillation_loss(student, batch_of(explained), SETTINGS)
     assert loss > same
     loss.backward()
     assert moved.grad.abs().sum() > 0
@@ -48,7 +48,7 @@ def test_another_map_costs_and_its_gradient_reaches_the_map(explained):
 
 def test_maps_of_two_sizes_are_compared(explained):
     larger = torch.rand(6, 4, 4, 4)
-    loss = distillation_loss(explained, lesson(explained, larger), SETTINGS)
+    loss = distillation_loss(explained, batch_of(explained, larger), SETTINGS)
     assert torch.isfinite(loss)
 
 

@@ -1,4 +1,4 @@
-"""A small convolutional network as an ONNX file with the common face, written node by node."""
+"""A small convolutional network as an ONNX file with the common interface, written node by node."""
 
 import numpy as np
 import onnx
@@ -16,7 +16,7 @@ def conv_model(spread=1.0):
 
     Args:
         spread: how much larger than its neighbours one channel is that the layer `pointwise`
-            reads; its weights undo it, so float32 answers are the same for every spread. In INT8
+            reads; its weights undo it, so float32 outputs are the same for every spread. In INT8
             the other channels are left with fewer steps of the range the larger it is.
     """
     rng = np.random.default_rng(0)
@@ -112,19 +112,19 @@ def pictures(count, seed=0):
     return image.astype(np.uint8)[:, None]
 
 
-def answers(model, images):
-    """Logits of the reference engine, (n, C); it does not ask what the file is."""
+def logits_of(model, images):
+    """Logits of the reference engine, (n, C); any precision."""
     return open_model(model, images.shape[-1], "portable", "int8").run(images).logits
 
 
 def error(model, reference, images):
     """Root mean square of the logits' difference over their standard deviation."""
-    wanted = answers(reference, images)
-    return float(np.sqrt(((answers(model, images) - wanted) ** 2).mean()) / wanted.std())
+    expected = logits_of(reference, images)
+    return float(np.sqrt(((logits_of(model, images) - expected) ** 2).mean()) / expected.std())
 
 
 def parser_warnings(model):
-    """What TensorRT's parser says about a file that it accepts; fails where it refuses it."""
+    """Warnings of TensorRT's parser about a file; fails if the parser refuses it."""
     import tensorrt_rtx as trt
 
     class Recorder(trt.ILogger):

@@ -48,8 +48,8 @@ def test_the_operating_point_is_the_highest_that_keeps_the_sensitivity():
 def test_the_quantile_is_the_score_of_the_rank_that_the_theorem_names(coverage, rank):
     own = np.random.default_rng(3).permutation(np.arange(1, 100) / 100)  # 99 images
     probabilities = np.stack([own, 1 - own], axis=1)
-    found = conformal_quantile(probabilities, np.zeros(99, int), coverage)
-    assert found == pytest.approx(rank / 100)
+    quantile = conformal_quantile(probabilities, np.zeros(99, int), coverage)
+    assert quantile == pytest.approx(rank / 100)
 
 
 def test_coverage_and_sensitivity_are_those_asked_for():

@@ -54,9 +54,9 @@ def test_held_out_images_score_about_0_and_other_pictures_above_the_threshold(
     assert np.sort(own)[-2] < 1 < np.sort(own)[-1]
     assert statistics.reject >= 1
     others = draw_outliers(PREPROCESS, 24, 2)
-    found = run_batched(engine, others[:, None]).feature_vector
+    features = run_batched(engine, others[:, None]).feature_vector
     scores = np.array(
-        [distance(f, image_statistics(s)) for f, s in zip(found, others, strict=True)]
+        [distance(f, image_statistics(s)) for f, s in zip(features, others, strict=True)]
     )
-    # By chance a half; eight random features and the look of 32 pixels see this much and more.
+    # Chance is a half; eight random features and statistics of 32 pixels reach this and more.
     assert np.mean(scores[:, None] > own) > 0.8

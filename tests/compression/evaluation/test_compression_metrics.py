@@ -1,4 +1,4 @@
-"""What a network's outputs are worth, against other implementations of each figure."""
+"""Each metric against an independent implementation."""
 
 from dataclasses import replace
 
@@ -41,7 +41,7 @@ def data(phantoms):
     return radiographs(read_index(phantoms))
 
 
-def answers_to(data, seed, side=4):
+def outputs_for(data, seed, side=4):
     """Outputs that are often right, whose maps have no relation to the image."""
     rng = np.random.default_rng(seed)
     count = len(data)
@@ -61,36 +61,36 @@ def test_every_figure_is_what_another_implementation_gives(data):
     from scipy.stats import entropy, pearsonr
     from sklearn import metrics as sklearn
 
-    student, teacher = answers_to(data, 0), answers_to(data, 1)
+    student, teacher = outputs_for(data, 0), outputs_for(data, 1)
     metrics = measured(student, teacher, data)
-    said, taught = student.logits.argmax(1), teacher.logits.argmax(1)
+    predicted, by_teacher = student.logits.argmax(1), teacher.logits.argmax(1)
     probabilities = softmax(student.logits, 2.0)
     centred = [one.logits - one.logits.mean(1, keepdims=True) for one in (student, teacher)]
-    top = [one.saliency_map[np.arange(len(data)), taught] for one in (student, teacher)]
+    top = [one.saliency_map[np.arange(len(data)), by_teacher] for one in (student, teacher)]
     cosines = torch.cosine_similarity(*(torch.tensor(maps).flatten(1) for maps in top))
     sets = [np.flatnonzero(row >= 1 - 0.8) for row in probabilities]
     assert metrics.images == len(data)
     expected = {
-        "accuracy": sklearn.accuracy_score(data.labels, said),
-        "macro_f1": sklearn.f1_score(data.labels, said, average="macro"),
+        "accuracy": sklearn.accuracy_score(data.labels, predicted),
+        "macro_f1": sklearn.f1_score(data.labels, predicted, average="macro"),
         "expected_calibration_error": expected_calibration_error(probabilities, data.labels),
         "coverage": np.mean([true in one for true, one in zip(data.labels, sets, strict=True)]),
         "set_size": np.mean([len(one) for one in sets]),
-        "teacher_agreement": np.mean(said == taught),
+        "teacher_agreement": np.mean(predicted == by_teacher),
         "logit_correlation": pearsonr(centred[0].ravel(), centred[1].ravel()).statistic,
         "teacher_divergence": entropy(softmax(teacher.logits, 1.5), probabilities, axis=1).mean(),
         "saliency_cosine": float(cosines.mean()),
     }
     # Some of the others work in float32.
     assert {name: getattr(metrics, name) for name in expected} == pytest.approx(expected, rel=1e-5)
-    recalls = sklearn.recall_score(data.labels, said, average=None)
+    recalls = sklearn.recall_score(data.labels, predicted, average=None)
     assert metrics.recall == pytest.approx(dict(zip(LABELS, recalls, strict=True)))
 
 
 def test_a_map_that_peaks_in_the_lesion_wins_the_pointing_game(data):
     marked = np.array([bool(boxes) for boxes in data.boxes])
     assert 0 < marked.sum() < len(data)  # phantoms without a lesion do not take part
-    teacher = answers_to(data, 1)
+    teacher = outputs_for(data, 1)
     pointing, blind = (np.zeros((len(data), 4, 8, 8), np.float32) for _ in range(2))
     for image, boxes in enumerate(data.boxes):
         for x0, y0, x1, y1 in boxes:
@@ -102,7 +102,7 @@ def test_a_map_that_peaks_in_the_lesion_wins_the_pointing_game(data):
 
 
 def test_the_teacher_agrees_with_itself_entirely(data):
-    teacher = answers_to(data, 1)
+    teacher = outputs_for(data, 1)
     itself = measure(teacher, teacher, data, LABELS, CALIBRATION, CALIBRATION.temperature)
     assert itself.teacher_agreement == 1
     assert itself.teacher_divergence == 0
@@ -111,7 +111,7 @@ def test_the_teacher_agrees_with_itself_entirely(data):
 
 
 def test_what_is_added_to_all_logits_of_an_image_counts_for_nothing(data):
-    student, teacher = answers_to(data, 0), answers_to(data, 1)
+    student, teacher = outputs_for(data, 0), outputs_for(data, 1)
     added = np.linspace(-30, 30, len(data), dtype=np.float32)[:, None]
     before = measured(student, teacher, data)
     after = measured(replace(student, logits=student.logits + added), teacher, data)
@@ -126,13 +126,13 @@ def test_certain_answers_that_differ_have_a_finite_divergence():
 
 
 def test_constant_logits_correlate_with_nothing(data):
-    teacher = answers_to(data, 1)
+    teacher = outputs_for(data, 1)
     constant = replace(teacher, logits=np.ones_like(teacher.logits))
     assert measured(constant, teacher, data).logit_correlation == 0
 
 
 def test_a_finer_map_of_the_same_picture_agrees_with_the_teachers(data):
-    teacher = answers_to(data, 1)
+    teacher = outputs_for(data, 1)
     # Four equal cells in place of each: bilinear resizing back to one averages them.
     finer = replace(teacher, saliency_map=teacher.saliency_map.repeat(2, axis=2).repeat(2, axis=3))
     assert saliency_cosine(finer, teacher) == pytest.approx(1, abs=1e-6)
@@ -141,18 +141,18 @@ def test_a_finer_map_of_the_same_picture_agrees_with_the_teachers(data):
 
 
 def test_a_resized_map_is_what_distillation_compares_with(data):
-    student, teacher = answers_to(data, 0, side=3), answers_to(data, 1, side=7)
-    rows, taught = np.arange(len(data)), teacher.logits.argmax(1)
-    small = torch.from_numpy(student.saliency_map[rows, taught])[:, None]
+    student, teacher = outputs_for(data, 0, side=3), outputs_for(data, 1, side=7)
+    rows, by_teacher = np.arange(len(data)), teacher.logits.argmax(1)
+    small = torch.from_numpy(student.saliency_map[rows, by_teacher])[:, None]
     large = torch.nn.functional.interpolate(small, (7, 7), mode="bilinear", align_corners=False)
-    wanted = torch.from_numpy(teacher.saliency_map[rows, taught])
+    wanted = torch.from_numpy(teacher.saliency_map[rows, by_teacher])
     expected = torch.cosine_similarity(large.flatten(1), wanted.flatten(1)).mean()
     # OpenCV's and torch's bilinear weights differ in the last float32 digits.
     assert saliency_cosine(student, teacher) == pytest.approx(float(expected), abs=1e-5)
 
 
 def test_intervals_hold_the_value_and_know_of_groups(data):
-    student, teacher = answers_to(data, 0), answers_to(data, 1)
+    student, teacher = outputs_for(data, 0), outputs_for(data, 1)
     metrics = measured(student, teacher, data)
     values = {f"recall.{label}": value for label, value in metrics.recall.items()}
     for name in ("accuracy", "macro_f1", "pointing_game"):
@@ -173,7 +173,7 @@ def test_intervals_hold_the_value_and_know_of_groups(data):
 
 def in_few_groups(data):
     """The same images as ten patients', each of whom is answered much the same."""
-    right = answers_to(data, 0).logits.argmax(1) == data.labels
+    right = outputs_for(data, 0).logits.argmax(1) == data.labels
     rank = np.argsort(np.argsort(right, kind="stable"))
     pairs = zip(data.records, rank, strict=True)
     return radiographs([replace(study, patient_id=f"P{number // 16}") for study, number in pairs])
@@ -181,7 +181,7 @@ def in_few_groups(data):
 
 def test_without_boxes_there_is_no_pointing_game_and_the_record_can_be_read_back(data):
     unmarked = radiographs([replace(study, boxes=()) for study in data.records])
-    metrics = measured(answers_to(data, 0), answers_to(data, 1), unmarked)
+    metrics = measured(outputs_for(data, 0), outputs_for(data, 1), unmarked)
     assert metrics.pointing_game is None
     assert "pointing_game" not in metrics.intervals
     read = msgspec.json.decode(msgspec.json.encode(metrics), type=type(metrics))
@@ -190,7 +190,7 @@ def test_without_boxes_there_is_no_pointing_game_and_the_record_can_be_read_back
 
 def test_a_label_without_an_image_is_refused_by_name(data):
     part = radiographs([study for study in data.records if study.label != "tumor-benign"])
-    outputs = answers_to(part, 0)
+    outputs = outputs_for(part, 0)
     with pytest.raises(DataError, match="label tumor-benign: none of the"):
         measured(outputs, outputs, part)
 

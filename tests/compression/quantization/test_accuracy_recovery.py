@@ -1,4 +1,4 @@
-"""INT8 that fails where float32 passes: layers go back to float, then weights are tuned."""
+"""INT8 that fails where float32 passes: layers fall back to float, then weights are trained."""
 
 import copy
 from dataclasses import replace
@@ -9,13 +9,12 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from orthoedge.compression import search as timing
-from orthoedge.compression.data_splits import read_parts
-from orthoedge.compression.distillation.stages import open_school
-from orthoedge.compression.evaluation.evaluator import Judge
-from orthoedge.compression.export import export
-from orthoedge.compression.quantization.accuracy_recovery import harden
-from orthoedge.compression.search import Search
+from orthoedge.compression import candidates as timing
+from orthoedge.compression.candidates import make_candidate
+from orthoedge.compression.context import Sources, prepare_context
+from orthoedge.compression.distillation.stages import distil, initial_student
+from orthoedge.compression.evaluation.evaluator import Evaluator
+from orthoedge.compression.quantization.accuracy_recovery import recover_accuracy
 from orthoedge.training.run_folder import load_run
 
 FREE = {
@@ -31,21 +30,18 @@ FREE = {
 
 
 @pytest.fixture(scope="module")
-def taught(tiny_run, tmp_path_factory):
-    """Search, parts, teacher, and a student whose INT8 range of the image is a small part of it."""
+def prepared(tiny_run, tmp_path_factory):
+    """Context, and a student whose INT8 range of the image is a small part of the real range."""
     run = load_run(tiny_run)
-    whole = msgspec.structs.replace(run.recipe.augment, crop=0)
-    recipe = msgspec.structs.replace(run.recipe, augment=whole)
-    parts, work = read_parts(run, recipe, None, None, None), tmp_path_factory.mktemp("work")
-    school = open_school(run, recipe, "x86", parts.train, parts.val, work)
-    few = parts.train.images[:16, None]
-    search = Search(run, recipe, school, few, tuple(range(16)), parts.val, "x86", None)
+    compress = msgspec.structs.replace(run.recipe.compress, calibration_images=16)
+    recipe = msgspec.structs.replace(run.recipe, compress=compress)
+    sources = Sources(None, None, None, None, "not stated")
+    context = prepare_context(run, recipe, "x86", sources, tmp_path_factory.mktemp("work"))
     name = recipe.compress.students[0]
-    network, start = search.start(name)
-    network = school.teach(network, start, name, 0, recipe.compress.epochs)
-    trial = search.trial(name, 0.0, 0, network)
-    teacher = export(run.model, recipe.labels, recipe.preprocess)
-    return search, parts, teacher, replace(trial, int8=clipping(trial.int8))
+    network, start = initial_student(context, name)
+    network = distil(context, network, start, name, 0, recipe.compress.epochs)
+    candidate = make_candidate(context, name, 0.0, 0, network)
+    return context, replace(candidate, int8=clipping(candidate.int8))
 
 
 def clipping(int8):
@@ -60,22 +56,23 @@ def clipping(int8):
 
 
 @pytest.fixture
-def spoiled(taught, monkeypatch):
-    """A function: limits of INT8 and settings in; search, judge and the student out."""
+def spoiled(prepared, monkeypatch):
+    """A function: limits of INT8 and settings in; context, evaluator and the student out."""
     monkeypatch.setattr(timing, "_ROUNDS", 3)
-    search, parts, teacher, trial = taught
+    context, candidate = prepared
 
     def build(limits, **settings):
-        old = search.recipe.compress
+        old = context.recipe.compress
         gate = msgspec.structs.replace(
             old.gate,
             fp32=msgspec.structs.replace(old.gate.fp32, **FREE),
             int8=msgspec.structs.replace(old.gate.int8, **(FREE | limits)),
         )
         compress = msgspec.structs.replace(old, gate=gate, **settings)
-        recipe = msgspec.structs.replace(search.recipe, compress=compress)
-        own = replace(trial, network=copy.deepcopy(trial.network))
-        return replace(search, recipe=recipe), Judge(teacher, parts, recipe, "x86"), own
+        recipe = msgspec.structs.replace(context.recipe, compress=compress)
+        changed = replace(context, recipe=recipe)
+        own = replace(candidate, network=copy.deepcopy(candidate.network))
+        return changed, Evaluator(changed), own
 
     return build
 
@@ -90,44 +87,46 @@ def figures(metrics):
 
 
 def test_what_passes_is_left_alone(spoiled):
-    search, judge, trial = spoiled({})
-    hardened = harden(trial, search, judge)
-    assert hardened.trial is trial
-    assert (hardened.retreat, hardened.tuned) == (None, False)
+    context, evaluator, candidate = spoiled({})
+    recovered = recover_accuracy(context, evaluator, candidate)
+    assert recovered.candidate is candidate
+    assert (recovered.float_fallback, recovered.qat) == (None, False)
 
 
-def test_layers_go_back_to_float_until_int8_passes(spoiled, capsys):
-    """A part of what the ranges cost is won back, in whichever figure they cost most."""
-    search, judge, trial = spoiled({})
-    exact = figures(judge.judge(trial.fp32, "fp32", "val").metrics)
-    before = figures(judge.judge(trial.int8, "int8", "val").metrics)
+def test_layers_fall_back_to_float_until_int8_passes(spoiled, capsys):
+    """A part of the loss is recovered, in the figure that the narrow range damages most."""
+    context, evaluator, candidate = spoiled({})
+    exact = figures(evaluator.evaluate(candidate.fp32, "fp32", "val").metrics)
+    before = figures(evaluator.evaluate(candidate.int8, "int8", "val").metrics)
     name = max(exact, key=lambda figure: exact[figure] - before[figure])
     gap = exact[name] - before[name]
-    assert gap > 0.01, "the ranges were meant to be useless"
-    wanted = before[name] + gap / 4
-    limit = -wanted if name == "max_ece" else wanted
-    search, judge, trial = spoiled({name: limit}, float_layers=3)
-    hardened = harden(trial, search, judge)
-    after = figures(judge.judge(hardened.trial.int8, "int8", "val").metrics)
-    assert after[name] >= wanted
-    assert hardened.retreat is not None
-    assert hardened.retreat.rmse_after < hardened.retreat.rmse_before
-    assert hardened.trial.fp32 == trial.fp32
-    assert not hardened.tuned
+    assert gap > 0.01, "the narrow range must do damage"
+    target = before[name] + gap / 4
+    limit = -target if name == "max_ece" else target
+    context, evaluator, candidate = spoiled({name: limit}, float_layers=3)
+    recovered = recover_accuracy(context, evaluator, candidate)
+    after = figures(evaluator.evaluate(recovered.candidate.int8, "int8", "val").metrics)
+    assert after[name] >= target
+    assert recovered.float_fallback is not None
+    assert recovered.float_fallback.rmse_after < recovered.float_fallback.rmse_before
+    assert recovered.candidate.fp32 == candidate.fp32
+    assert not recovered.qat
     assert "INT8 passes" in capsys.readouterr().err
 
 
-def test_where_the_layers_are_not_enough_the_weights_are_tuned(spoiled, capsys):
-    search, judge, trial = spoiled({"min_teacher_cosine": 1.0}, float_layers=1, qat_epochs=1)
-    hardened = harden(trial, search, judge)
-    assert hardened.tuned
-    assert hardened.trial.fp32 != trial.fp32
-    assert len(hardened.retreat.layers) == 1
-    assert "fine-tuning under simulated quantization" in capsys.readouterr().err
+def test_where_the_layers_are_not_enough_the_weights_are_trained(spoiled, capsys):
+    context, evaluator, candidate = spoiled(
+        {"min_teacher_cosine": 1.0}, float_layers=1, qat_epochs=1
+    )
+    recovered = recover_accuracy(context, evaluator, candidate)
+    assert recovered.qat
+    assert recovered.candidate.fp32 != candidate.fp32
+    assert len(recovered.float_fallback.layers) == 1
+    assert "quantization-aware training" in capsys.readouterr().err
 
 
 def test_engines_that_disagree_are_a_failure_too(spoiled, capsys):
-    search, judge, trial = spoiled({"max_engine_rmse": 0.0}, float_layers=1, qat_epochs=0)
-    hardened = harden(trial, search, judge)
-    assert len(hardened.retreat.layers) == 1
+    context, evaluator, candidate = spoiled({"max_engine_rmse": 0.0}, float_layers=1, qat_epochs=0)
+    recovered = recover_accuracy(context, evaluator, candidate)
+    assert len(recovered.float_fallback.layers) == 1
     assert "logit RMSE between engines" in capsys.readouterr().err

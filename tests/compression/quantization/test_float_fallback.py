@@ -1,4 +1,4 @@
-"""Layers return to float one by one, and the worst of them is found."""
+"""Layers fall back to float one by one, the most sensitive first."""
 
 import platform
 import sys
@@ -6,7 +6,7 @@ import sys
 import onnx
 import pytest
 
-from orthoedge.compression.quantization.float_fallback import layers, retreat, sensitivity
+from orthoedge.compression.quantization.float_fallback import layers, restore_float, sensitivity
 from orthoedge.compression.quantization.int8 import quantize
 from orthoedge.runtime.errors import ModelError
 from tests.helpers.conv_model import LAYERS, conv_model, error, parser_warnings, pictures
@@ -50,14 +50,14 @@ def test_the_spoiled_layer_is_named_first_and_wins_the_error_back(int8, fp32, im
     assert sorted(falls) == sorted(LAYERS)
     assert list(falls.values()) == sorted(falls.values(), reverse=True)
     assert next(iter(falls)) == "pointwise"
-    after = error(retreat(int8, fp32, ["pointwise"]), fp32, images)
+    after = error(restore_float(int8, fp32, ["pointwise"]), fp32, images)
     assert after < before / 5
     assert falls["pointwise"] == pytest.approx(before - after, rel=1e-3)
 
 
 def test_a_layer_in_float_reads_no_rounded_value(int8, fp32):
     """The tensor before max pooling is rounded for the residual sum, so the pooling has a twin."""
-    got = graph(retreat(int8, fp32, ["wide"]))
+    got = graph(restore_float(int8, fp32, ["wide"]))
     made = {out: node for node in got.node for out in node.output}
     constants = {tensor.name: tensor.raw_data for tensor in got.initializer}
     original = {tensor.name: tensor.raw_data for tensor in graph(fp32).initializer}
@@ -70,7 +70,7 @@ def test_a_layer_in_float_reads_no_rounded_value(int8, fp32):
 
 
 def test_the_rest_keeps_its_bytes(int8, fp32):
-    smaller = retreat(int8, fp32, ["pointwise"])
+    smaller = restore_float(int8, fp32, ["pointwise"])
     before, after = nodes(int8), nodes(smaller)
     gone = before.keys() - after.keys()
     assert {name.split("_")[0] for name in gone} == {"QuantizeLinear", "DequantizeLinear"}
@@ -83,29 +83,29 @@ def test_the_rest_keeps_its_bytes(int8, fp32):
 
 
 def test_all_layers_but_one_still_make_an_int8_file(int8, fp32, images):
-    model = retreat(int8, fp32, LAYERS[1:])
+    model = restore_float(int8, fp32, LAYERS[1:])
     assert layers(model) == LAYERS[:1]
     assert error(model, fp32, images) < error(int8, fp32, images)
 
 
 def test_a_file_of_float_layers_alone_is_no_int8_file(int8, fp32):
     with pytest.raises(ModelError, match="holds no Q/DQ pair"):
-        retreat(int8, fp32, LAYERS)
+        restore_float(int8, fp32, LAYERS)
 
 
 def test_a_layer_that_is_none_is_named(int8, fp32):
-    with pytest.raises(ValueError, match="explain/map: no quantized layer"):
-        retreat(int8, fp32, ["wide", "explain/map"])
+    with pytest.raises(ValueError, match="explain/map: not a quantized layer"):
+        restore_float(int8, fp32, ["wide", "explain/map"])
 
 
 def test_a_broken_file_does_not_pass(int8, fp32):
     broken = onnx.load_from_string(int8)
     broken.graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
     with pytest.raises(ModelError, match="int8 model: logits: not FLOAT"):
-        retreat(broken.SerializeToString(), fp32, ["wide"])
+        restore_float(broken.SerializeToString(), fp32, ["wide"])
 
 
 @needs_rtx
 @pytest.mark.parametrize("names", [("wide",), ("stem", "pointwise"), LAYERS[1:]])
 def test_tensorrt_takes_it_without_a_warning(int8, fp32, names):
-    assert parser_warnings(retreat(int8, fp32, names)) == []
+    assert parser_warnings(restore_float(int8, fp32, names)) == []

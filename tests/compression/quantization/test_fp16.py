@@ -1,4 +1,4 @@
-"""The half-precision file: its types, its answers, what it refuses, and its place in a bundle."""
+"""The half-precision file: its types, its outputs, what it refuses, and its place in a bundle."""
 
 import platform
 import sys
@@ -10,9 +10,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from orthoedge.compression.build_bundle import add_half
+from orthoedge.compression.build_bundle import add_fp16
 from orthoedge.compression.bundle_writer import write_bundle
-from orthoedge.compression.quantization.fp16 import half_answers, to_half
+from orthoedge.compression.quantization.fp16 import fp16_outputs, to_fp16
 from orthoedge.compression.quantization.onnx_rules import check, lint
 from orthoedge.compression.report.model_card import model_card
 from orthoedge.runtime.bundles.bundle import EMBEDDED, read_bundle
@@ -29,7 +29,7 @@ def embedded():
 
 @pytest.fixture(scope="module")
 def half(embedded):
-    return to_half(embedded.model("fp32"))
+    return to_fp16(embedded.model("fp32"))
 
 
 def test_the_embedded_half_is_what_its_float32_file_gives(embedded, half):
@@ -69,12 +69,12 @@ def test_the_backbone_is_in_half_precision_and_the_head_and_map_in_float32(half)
 
 
 def test_its_answers_are_those_of_float32_but_for_rounding(embedded, half):
-    found = half_answers(half, embedded.golden_images())
+    outputs = fp16_outputs(half, embedded.golden_images())
     expected = embedded.golden_outputs("fp32")
     # Half precision keeps 11 bits, 5e-4; a dropped layer moves the logits by whole deviations.
-    assert 1e-4 < deviation(found.logits, expected.logits) < 5e-3
-    assert deviation(found.saliency_map, expected.saliency_map) < 0.05
-    assert deviation(found.feature_vector, expected.feature_vector) < 0.02
+    assert 1e-4 < deviation(outputs.logits, expected.logits) < 5e-3
+    assert deviation(outputs.saliency_map, expected.saliency_map) < 0.05
+    assert deviation(outputs.feature_vector, expected.feature_vector) < 0.02
 
 
 @pytest.mark.skipif(
@@ -92,8 +92,8 @@ def test_a_constant_beyond_half_precision_is_refused_by_name(embedded):
         values = next(numpy_helper.to_array(t) for t in graph.initializer if t.name == bias)
         set_constant(graph, bias, np.full_like(values, 7e4))
 
-    with pytest.raises(ModelError, match=f"fp16 model: {bias}: beyond 65504"):
-        to_half(changed(embedded.model("fp32"), enlarge))
+    with pytest.raises(ModelError, match=f"fp16 model: {bias}: exceeds 65504"):
+        to_fp16(changed(embedded.model("fp32"), enlarge))
 
 
 def test_an_activation_beyond_half_precision_is_refused_by_name(embedded, half):
@@ -102,8 +102,8 @@ def test_an_activation_beyond_half_precision_is_refused_by_name(embedded, half):
     def enlarge(graph):
         set_constant(graph, multiply.input[1], np.asarray(6e4, np.float16))
 
-    with pytest.raises(ModelError, match=f"fp16 model: {multiply.output[0]}: beyond 65504"):
-        half_answers(changed(half, enlarge), embedded.golden_images()[:1])
+    with pytest.raises(ModelError, match=f"fp16 model: {multiply.output[0]}: exceeds 65504"):
+        fp16_outputs(changed(half, enlarge), embedded.golden_images()[:1])
 
 
 def test_a_network_that_half_precision_changes_ships_without_it_and_says_why(embedded, capsys):
@@ -116,12 +116,12 @@ def test_a_network_that_half_precision_changes_ships_without_it_and_says_why(emb
         values = next(numpy_helper.to_array(t) for t in graph.initializer if t.name == bias)
         set_constant(graph, bias, np.full_like(values, 7e4))
 
-    for model, answers, why in (
-        (fp32, others, "its logits are off by 0.1 of"),
-        (changed(fp32, enlarge), expected, "beyond 65504"),
+    for model, golden, why in (
+        (fp32, others, "its logits differ by 0.1 standard deviations"),
+        (changed(fp32, enlarge), expected, "exceeds 65504"),
     ):
         models, tolerance = {"fp32": model}, {}
-        add_half(models, tolerance, images, answers)
+        add_fp16(models, tolerance, images, golden)
         assert "fp16" not in models.keys() | tolerance.keys()
         assert why in "".join(capsys.readouterr())
 
@@ -147,12 +147,12 @@ def half_head(graph):
 
 FAULTS = {
     float32_weight: "not FLOAT16 in the fp16 model",
-    half_head: "rounded: half precision where float32 is promised",
+    half_head: "rounded: half precision where float32 is required",
 }
 
 
 @pytest.mark.parametrize("spoil", FAULTS, ids=lambda f: f.__name__)
-def test_a_fault_of_a_half_precision_file_is_told(half, spoil):
+def test_a_fault_of_a_half_precision_file_is_named(half, spoil):
     broken = changed(half, spoil)
     with pytest.raises(ModelError):
         check(broken, "fp16")
@@ -170,7 +170,7 @@ def test_a_bundle_holds_it_with_a_tolerance_of_its_own(embedded, tmp_path):
     golden = {precision: embedded.golden_outputs(precision) for precision in PRECISIONS}
     models = {precision: embedded.model(precision) for precision in PRECISIONS}
     limits = {precision: manifest.golden.tolerance[precision] for precision in PRECISIONS}
-    add_half(models, limits, images, golden["fp32"])
+    add_fp16(models, limits, images, golden["fp32"])
     manifest = msgspec.structs.replace(
         manifest, golden=msgspec.structs.replace(manifest.golden, tolerance=limits)
     )

@@ -1,4 +1,4 @@
-"""One INT8 file: most layers in integers, head and map in float32, answers near the float ones."""
+"""One INT8 file: most layers in integers, head and map in float32, outputs near the float ones."""
 
 import numpy as np
 import onnx
@@ -11,10 +11,10 @@ from orthoedge.runtime.errors import ModelError
 from orthoedge.targets import open_model
 from tests.helpers.conv_model import (
     LAYERS,
-    answers,
     constant,
     conv_model,
     error,
+    logits_of,
     pictures,
     weight_codes,
 )
@@ -58,7 +58,7 @@ def test_the_features_give_the_logits_as_in_float(int8, images):
     """The head is not quantized: W and b of the float model explain the INT8 logits exactly."""
     features = open_model(int8, images.shape[-1], "portable", "int8").run(images).feature_vector
     expected = features @ constant(int8, "head") + constant(int8, "bias")
-    np.testing.assert_allclose(answers(int8, images), expected, atol=1e-5)
+    np.testing.assert_allclose(logits_of(int8, images), expected, atol=1e-5)
 
 
 def test_a_file_with_another_face_is_refused_before_the_work(fp32, images):

@@ -1,4 +1,4 @@
-"""The bundle in the package keeps each rule of a model file, and a file that breaks one is told.
+"""The bundle in the package keeps each rule of a model file, and a file that breaks one is refused.
 
 The files are the embedded bundle's own, changed in one place. What other engines say to a broken
 file is in tests/targets/jetson/test_broken_models.py, and most rules with it.
@@ -88,7 +88,7 @@ def unmarked_head(model):
 
 INT8_FAULTS = {
     eight_bits: "weights beyond 7 bits",
-    unmarked_head: "logits: not made by the head and map",
+    unmarked_head: "logits: not computed by the head and map",
 }
 
 
@@ -128,7 +128,7 @@ FAULTS = {
     free_side: "expected a free batch and fixed sizes",
     fewer_maps: "expected (N, C), (N, C, h, w), (N, K)",
     without_shape: "logits: []",
-    unread: "forgotten: a constant that nothing reads",
+    unread: "forgotten: unused constant",
 }
 
 

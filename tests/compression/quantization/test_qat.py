@@ -10,7 +10,7 @@ from orthoedge.compression.quantization.qat import fake_quantized
 from orthoedge.runtime.preprocess import Preprocess
 from orthoedge.training.model.batch_norm import start_running_statistics
 from orthoedge.training.model.ensemble import Ensemble, normalise
-from tests.helpers.conv_model import answers, constant, conv_model, pictures, weight_codes
+from tests.helpers.conv_model import constant, conv_model, logits_of, pictures, weight_codes
 
 LABELS = ("a", "b", "c")
 
@@ -185,4 +185,4 @@ def int8_error(student, teacher):
         size=64, collimated_field="keep", clahe_stage="after", clahe_clip=2.0, clahe_tiles=8
     )
     int8 = quantize(export(student, LABELS, preprocess), images().numpy())
-    return far_from(answers(int8, images().numpy()), teacher.numpy())
+    return far_from(logits_of(int8, images().numpy()), teacher.numpy())

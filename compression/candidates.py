@@ -1,0 +1,156 @@
+"""Candidates: students at one size, exported, quantized, and measured as they would be shipped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import safetensors.torch
+
+from orthoedge.benchmarks.metrics.bootstrap import mean_intervals
+from orthoedge.benchmarks.metrics.classification import confusion, macro_f1
+from orthoedge.benchmarks.timing.latency import Timings, interleaved, median_interval
+from orthoedge.compression.context import CompressionContext
+from orthoedge.compression.export import export
+from orthoedge.compression.quantization.int8 import quantize
+from orthoedge.compression.report.schema import CandidateRecord
+from orthoedge.runtime.atomic_files import sha256, write_atomic
+from orthoedge.runtime.engine import Engine
+from orthoedge.targets import open_model
+from orthoedge.targets.engine_utils import run_batched
+from orthoedge.training.data.index import list_sha256
+from orthoedge.training.model.ensemble import Ensemble
+from orthoedge.training.model.flops import count_macs
+from orthoedge.training.progress import log_progress
+from orthoedge.training.run_folder import read_record
+
+_ROUNDS = 200  # of every timing: the median's interval is then about 1 % wide on an idle machine
+_WARMUP = 20
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A student at one size."""
+
+    student: str
+    """timm name."""
+    share: float
+    """Share of the whole network's channels that was cut."""
+    step: int
+    """0: whole; n: after the n-th cut of the recipe."""
+    network: Ensemble
+    fp32: bytes
+    """ONNX."""
+    int8: bytes
+    """ONNX."""
+
+    @property
+    def name(self) -> str:
+        """For messages and file names."""
+        return f"{self.student}-{self.share:.0%}" if self.share else self.student
+
+
+class _Measured(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    candidates: tuple[CandidateRecord, ...]
+
+
+def make_candidate(
+    context: CompressionContext, student: str, share: float, step: int, network: Ensemble
+) -> Candidate:
+    """Export a network and quantize it."""
+    fp32 = export(network, context.recipe.labels, context.recipe.preprocess)
+    int8 = quantize_cached(context, fp32, context.quantization_images)
+    return Candidate(student, share, step, network, fp32, int8)
+
+
+def quantize_cached(
+    context: CompressionContext, fp32: bytes, images: npt.NDArray[np.uint8]
+) -> bytes:
+    """Quantize a model, or read the result of a killed call from the work folder."""
+    key = sha256(fp32 + sha256(np.ascontiguousarray(images).tobytes()).encode())
+    cached = context.work / f"int8-{key[:32]}.onnx"
+    if not cached.is_file():
+        write_atomic(cached, quantize(fp32, images))
+    return cached.read_bytes()
+
+
+def measure_candidates(
+    context: CompressionContext, candidates: Sequence[Candidate]
+) -> tuple[CandidateRecord, ...]:
+    """Time all INT8 files interleaved in one run, and score them on the validation split.
+
+    The work folder keeps the result, so a resumed search has the same Pareto front.
+
+    Args:
+        context: target, validation split and work folder.
+        candidates: one or more.
+    """
+    val = context.splits.val
+    models = [sha256(candidate.int8) for candidate in candidates]
+    key = sha256(f"{context.target} {list_sha256(val.records)} {models}".encode())
+    cached = context.work / f"candidates-{key[:32]}.json"
+    if cached.is_file():
+        return read_record(cached, _Measured).candidates
+    engines = {
+        candidate.name: open_model(candidate.int8, context.size, context.target, "int8")
+        for candidate in candidates
+    }
+    times = time_engines(engines, val.images[:1, None])
+    records = []
+    for candidate in candidates:
+        predicted = run_batched(engines[candidate.name], val.images[:, None]).logits.argmax(1)
+        records.append(_record(context, candidate, predicted, times[candidate.name]))
+    write_atomic(cached, msgspec.json.encode(_Measured(tuple(records))))
+    return tuple(records)
+
+
+def time_engines(engines: Mapping[str, Engine], image: npt.NDArray[np.uint8]) -> dict[str, Timings]:
+    """Time engines interleaved on one image, uint8 (1, 1, S, S)."""
+    calls = {name: partial(engine.run, image) for name, engine in engines.items()}
+    return interleaved(calls, rounds=_ROUNDS, warmup=_WARMUP)
+
+
+def weights_sha256(network: Ensemble) -> str:
+    """SHA-256 of a network's weights and running statistics."""
+    state = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    return sha256(safetensors.torch.save(state))
+
+
+def _record(
+    context: CompressionContext,
+    candidate: Candidate,
+    predicted: npt.NDArray[np.int64],
+    times: Timings,
+) -> CandidateRecord:
+    recipe, val = context.recipe, context.splits.val
+    macs, parameters = count_macs(candidate.network, context.size)
+    hits = (predicted == val.labels).astype(np.float64)
+    groups = [record.patient_id for record in val.records]
+    (accuracy,) = mean_intervals(hits[None], groups, val.labels, recipe.seed)
+    assert accuracy is not None  # hits are never NaN
+    low, high = median_interval(times)
+    log_progress(
+        f"{candidate.name}: {macs / 1e6:.1f} M MACs, {len(candidate.int8) / 1e6:.2f} MB, INT8 p50 "
+        f"{times.p50:.3f} ms, accuracy {accuracy.value:.3f} on {len(val)} validation images"
+    )
+    return CandidateRecord(
+        student=candidate.student,
+        pruned=candidate.share,
+        step=candidate.step,
+        macs=macs,
+        parameters=parameters,
+        bytes=len(candidate.int8),
+        p50_ms=times.p50,
+        p50_low=low,
+        p50_high=high,
+        images=len(val),
+        accuracy=accuracy.value,
+        accuracy_low=accuracy.low,
+        accuracy_high=accuracy.high,
+        macro_f1=macro_f1(confusion(val.labels, predicted, len(recipe.labels))),
+        chosen=False,
+    )
