@@ -186,7 +186,7 @@ def _lineage(manifest: Manifest) -> tuple[str, ...]:
         (
             "preprocessing",
             f"field: {preprocess.collimated_field}; fitted to {preprocess.size} × {preprocess.size}; "
-            f"CLAHE: {preprocess.clahe_stage}, clip {preprocess.clahe_clip:g}, "
+            f"CLAHE {preprocess.clahe_stage}, clip {preprocess.clahe_clip:g}, "
             f"{preprocess.clahe_tiles} tiles per side",
         ),
         ("features; ONNX operator set", f"{graph.features}; {graph.opset}"),

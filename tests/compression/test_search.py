@@ -26,7 +26,7 @@ def searched(tiny_run, tmp_path_factory):
     """Context, candidates and trace of a search over one student and two cuts."""
     run = load_run(tiny_run)
     settings = msgspec.structs.replace(
-        run.recipe.compress, epochs=1, prune=(0.25, 0.5), calibration_images=16
+        run.recipe.compress, epochs=1, prune=(0.25, 0.5), quantization_images=16
     )
     recipe = msgspec.structs.replace(run.recipe, compress=settings)
     sources = Sources(None, None, None, None, "not stated")

@@ -33,7 +33,7 @@ FREE = {
 def prepared(tiny_run, tmp_path_factory):
     """Context, and a student whose INT8 range of the image is a small part of the real range."""
     run = load_run(tiny_run)
-    compress = msgspec.structs.replace(run.recipe.compress, calibration_images=16)
+    compress = msgspec.structs.replace(run.recipe.compress, quantization_images=16)
     recipe = msgspec.structs.replace(run.recipe, compress=compress)
     sources = Sources(None, None, None, None, "not stated")
     context = prepare_context(run, recipe, "x86", sources, tmp_path_factory.mktemp("work"))
