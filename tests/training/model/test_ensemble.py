@@ -107,7 +107,7 @@ def test_one_sigmoid_is_a_softmax_over_two_opposite_logits():
     assert torch.allclose(logits.softmax(1)[:, 1:], z.sigmoid(), atol=1e-6)
     assert torch.allclose(explained.logits, logits, atol=1e-5)
     assert explained.saliency_map.shape == (3, 2, 2, 2)
-    with pytest.raises(ConfigError, match="two labels apart"):
+    with pytest.raises(ConfigError, match="needs exactly two labels, got 3"):
         Ensemble(("plain_cnn_2",), 3, head="sigmoid")
 
 
@@ -218,7 +218,10 @@ def test_branches_with_maps_of_two_sizes_and_unknown_names_are_refused():
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("vit_tiny_patch16_224", "any size of image"), ("test_vit4", r"not a map \(B, K, h, w\)")],
+    [
+        ("vit_tiny_patch16_224", "needs a fixed image size"),
+        ("test_vit4", r"not a map \(B, K, h, w\)"),
+    ],
 )
 def test_a_backbone_without_a_map_is_refused(name, message):
     with pytest.raises(ConfigError, match=message):
