@@ -174,7 +174,7 @@ def _run(
     alone, whole = timed(lambda: engine.run(next(squares))), timed(lambda: pipeline(pixels))
     where = f"{engine.name} {engine.precision}"
     for name, times in (("engine alone", alone), ("pipeline", whole)):
-        busy = (times.others_cores or 0) > machine.CROWDED
+        busy = (times.others_cores or 0) > machine.BUSY_CORES
         rest = "; other work was running, so not to be quoted" if busy else ""
         say(f"time  {where} {name}: p50 {times.p50_ms:.3g} ms, p99.9 {times.p999_ms:.3g} ms{rest}")
     return Ran(
@@ -206,7 +206,7 @@ def _time(calls: int, seconds: float, root: Path, call: Callable[[], object]) ->
         begun = perf_counter()
         while not parts or perf_counter() - begun < seconds:
             # Nothing takes turns here: the sensors could not tell whose power they see.
-            part = latency.interleaved({"": call}, rounds=calls, warmup=0, settle=0)
+            part = latency.interleaved({"": call}, rounds=calls, warmup=0, warmup_calls=0)
             parts.append(part[""].samples_ms)
     samples = np.concatenate(parts)
     p50, p90, p99, p999, highest = np.percentile(samples, (50, 90, 99, 99.9, 100)).round(4)

@@ -19,7 +19,7 @@ VERBS = {
     "compress": "distil, prune, quantize, calibrate and bundle a trained run",
     "verify": "check a bundle: hashes, golden answers, invariants",
     "predict": "predict radiographs, with a heat map beside every answer",
-    "benchmark": "measure latency per target, like for like",
+    "benchmark": "measure latency, accuracy and footprint per target; check the claims",
     "bundle": "sign a bundle, check who signed it, make keys",
     "build": "build an engine plan on the device itself",
     "doctor": "say what this machine has, what will be used and why",
@@ -52,6 +52,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if name == verb:
             module = importlib.import_module(f"orthoedge.cli.commands.{name}")
             module.add_arguments(subparser)
+            if name == "benchmark":
+                after = arguments.index(name) + 1
+                try:
+                    arguments[after:] = module.rewrite_arguments(arguments[after:])
+                except OrthoEdgeError as error:
+                    return _fail(error, 2)
             subparser.set_defaults(handler=module.run)
     parsed = parser.parse_args(arguments)
     if parsed.version:

@@ -2,6 +2,12 @@
 
 tests/golden/frozen/ was recorded before the redesign. `python tests/test_frozen_interface.py`
 records it again; do so only in a change that says what moved and still reads the old form.
+
+Since then `benchmark` has the actions run, compare, claims and training in place of --compare,
+--ratios and --training; --baseline and --external are the former --seeds and --peer, and
+--cpu-quota has gone. The former options are still understood, see tests/cli/commands/benchmark.
+The benchmark's report has schema orthoedge-benchmark-2; old/benchmark-report-1.json is still read.
+ratios.json is no longer written: its figures are in the report.
 """
 
 import argparse
@@ -29,7 +35,6 @@ FORMATS = {
     "comparison.json": "orthoedge.training.comparison_report.Comparison",
     "compression report.json": "orthoedge.compression.report.schema.CompressionReport",
     "benchmark report.json": "orthoedge.benchmarks.schema.Report",
-    "ratios.json": "orthoedge.benchmarks.ratio_rows.Ratios",
     "device record": "orthoedge.benchmarks.device_record_schema.Record",
 }
 """Files that a user keeps, and the structure that reads and writes each."""

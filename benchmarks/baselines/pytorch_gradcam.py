@@ -22,7 +22,7 @@ _MEAN = np.array((0.485, 0.456, 0.406), np.float32)  # ImageNet's, as the networ
 _STD = np.array((0.229, 0.224, 0.225), np.float32)
 
 
-class SeedsPipeline:
+class PyTorchGradCamBaseline:
     """CLAHE, resize, two forward passes, fusion, then Grad-CAM++ of the fused label on both.
 
     The networks are run for the label first and once more inside each Grad-CAM++, because the

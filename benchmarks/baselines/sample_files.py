@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from orthoedge.benchmarks.schema import Missing
+from orthoedge.benchmarks.schema import Skipped
 from orthoedge.runtime.errors import MissingDependency
 from orthoedge.runtime.overlay.overlay import to_png
 from orthoedge.runtime.preprocess import Pixels
@@ -26,13 +26,13 @@ class Sources:
     images: tuple[Pixels, ...]
     files: dict[str, tuple[Path, ...]]
     """By `png`, `jpeg` and, with pydicom, `dicom`; as many as images, in their order."""
-    missing: tuple[Missing, ...]
+    skipped: tuple[Skipped, ...]
 
 
 def write_sources(images: Sequence[Pixels], folder: Path) -> Sources:
     """Write uint8 (H, W) radiographs as 8-bit PNG, JPEG, and uncompressed 14-bit DICOM files."""
     files: dict[str, tuple[Path, ...]] = {}
-    missing: tuple[Missing, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
     writers = {"png": _write_png, "jpeg": _write_jpeg, "dicom": write_dicom}
     for kind, write in writers.items():
         paths = tuple(folder / f"{number:04}.{kind}" for number in range(len(images)))
@@ -40,10 +40,10 @@ def write_sources(images: Sequence[Pixels], folder: Path) -> Sources:
             for path, pixels in zip(paths, images, strict=True):
                 write(path, pixels)
         except MissingDependency as error:
-            missing += (Missing(what=f"read {kind}, from {kind}", why=str(error)),)
+            skipped += (Skipped(name=f"read {kind}, from {kind}", reason=str(error)),)
         else:
             files[kind] = paths
-    return Sources(tuple(images), files, missing)
+    return Sources(tuple(images), files, skipped)
 
 
 def write_dicom(path: Path, pixels: Pixels) -> None:

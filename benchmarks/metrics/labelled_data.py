@@ -25,7 +25,7 @@ from orthoedge.targets.cpu import available_cores
 class LabelledSet:
     """Radiographs and what is known of them, N of each."""
 
-    what: str
+    description: str
     """What they are, for the reader, such as `600 phantoms of seed 41`."""
     images: tuple[Path | Pixels, ...]
     """Files, or radiographs uint8 (H, W)."""
@@ -41,13 +41,13 @@ class LabelledSet:
 class Prepared:
     """The same as a network sees them."""
 
-    what: str
-    """As `Labelled.what`."""
-    squares: Pixels
+    description: str
+    """As `Labelled.description`."""
+    model_inputs: Pixels
     """uint8 (N, S, S)."""
-    looks: npt.NDArray[np.float32]
+    statistics: npt.NDArray[np.float32]
     """float32 (N, L)."""
-    faults: tuple[tuple[QualityIssue, ...], ...]
+    quality_issues: tuple[tuple[QualityIssue, ...], ...]
     """What intake found wrong with each."""
     truth: npt.NDArray[np.int64]
     """(N,) indices into the bundle's labels."""
@@ -63,7 +63,7 @@ class _One:
 
     square: Pixels
     statistics: npt.NDArray[np.float32]
-    faults: tuple[QualityIssue, ...]
+    quality_issues: tuple[QualityIssue, ...]
     boxes: tuple[Box, ...]
 
 
@@ -81,10 +81,10 @@ def prepare(bundle: Bundle, labelled: LabelledSet) -> Prepared:
     with ThreadPoolExecutor(available_cores(), "orthoedge") as pool:
         ready = list(pool.map(read, labelled.images, labelled.boxes))
     return Prepared(
-        what=labelled.what,
-        squares=np.stack([one.square for one in ready]),
-        looks=np.stack([one.statistics for one in ready]),
-        faults=tuple(one.faults for one in ready),
+        description=labelled.description,
+        model_inputs=np.stack([one.square for one in ready]),
+        statistics=np.stack([one.statistics for one in ready]),
+        quality_issues=tuple(one.quality_issues for one in ready),
         truth=np.array([labels.index(label) for label in labelled.labels], np.int64),
         boxes=tuple(one.boxes for one in ready),
         groups=labelled.groups,
@@ -113,16 +113,18 @@ def draw_sample(labels: Sequence[str], count: int, seed: int) -> list[int]:
 
 def _check_labels(labelled: LabelledSet, labels: tuple[str, ...]) -> None:
     if not labelled.images:
-        raise DataError(f"{labelled.what}: no radiograph to judge on")
+        raise DataError(f"{labelled.description}: no radiograph")
     for label in labelled.labels:
         if label not in labels:
             raise DataError(
-                f"{labelled.what}: label {label} is not one of the bundle's: {', '.join(labels)}"
+                f"{labelled.description}: label {label} is not one of the bundle's: "
+                f"{', '.join(labels)}"
             )
     for label in labels:
         if label not in labelled.labels:
             raise DataError(
-                f"{labelled.what}: none has the bundle's label {label}, which could not be judged"
+                f"{labelled.description}: none has the bundle's label {label}, so its recall is "
+                "undefined"
             )
 
 
@@ -139,6 +141,6 @@ def _prepare_one(preprocess: Preprocess, image: Path | Pixels, boxes: tuple[Box,
     return _One(
         square=square,
         statistics=image_statistics(square),
-        faults=check_image_quality(pixels, placement, preprocess.size),
+        quality_issues=check_image_quality(pixels, placement, preprocess.size),
         boxes=boxes_in_input(boxes, pixels.shape, placement, preprocess.size),
     )

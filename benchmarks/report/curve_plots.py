@@ -16,7 +16,7 @@ from orthoedge.benchmarks.report.svg import (
     legend_below,
 )
 from orthoedge.benchmarks.scaling.power_law import upper_half
-from orthoedge.benchmarks.schema import Accuracy, Growth, Report
+from orthoedge.benchmarks.schema import Accuracy, Report, ScalingCurve
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,7 +55,7 @@ def reliability(report: Report) -> str:
     return draw("Reliability", 5.2, fill, (3.0, 1.0))
 
 
-def growth(found: Growth, number: int) -> str:
+def scaling(found: ScalingCurve, number: int) -> str:
     """One curve, and the power that was fitted to its upper half.
 
     Args:
@@ -82,7 +82,9 @@ def growth(found: Growth, number: int) -> str:
             axis.legend(loc="upper left")
         _scale(axis, found, y)
 
-    return draw(f"Curve {number}: {found.of}, {found.unit} by {found.by}", 2.9, fill, width=_SMALL)
+    return draw(
+        f"Curve {number}: {found.name}, {found.unit} by {found.by}", 2.9, fill, width=_SMALL
+    )
 
 
 def _line(axis: Axes, one: Accuracy, colour: str, marker: str) -> None:
@@ -96,7 +98,7 @@ def _line(axis: Axes, one: Accuracy, colour: str, marker: str) -> None:
     axis.scatter(x, y, sizes, color=colour, marker=marker, label=f"{one.target} {one.precision}")
 
 
-def _scale(axis: Axes, found: Growth, y: Sequence[float]) -> None:
+def _scale(axis: Axes, found: ScalingCurve, y: Sequence[float]) -> None:
     """Powers are straight on two logarithms; what does not grow is drawn from zero."""
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 

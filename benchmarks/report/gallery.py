@@ -59,7 +59,7 @@ def draw_gallery(
     wanted = None if reference is None else reference.logits.argmax(axis=1)
     shown = []
     for index in _chosen(prepared.truth, said)[:count]:
-        square, boxes = prepared.squares[index], prepared.boxes[index]
+        square, boxes = prepared.model_inputs[index], prepared.boxes[index]
         shown.append(
             GalleryItem(
                 truth=labels[prepared.truth[index]],

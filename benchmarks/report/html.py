@@ -29,7 +29,7 @@ from orthoedge.benchmarks.report.html_parts import (
     tiles,
 )
 from orthoedge.benchmarks.report.style import CSS
-from orthoedge.benchmarks.schema import Accuracy, Growth, Report
+from orthoedge.benchmarks.schema import Accuracy, Report, ScalingCurve
 
 # The browser itself is told to load nothing.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -53,8 +53,8 @@ def to_html(report: Report, gallery: Sequence[GalleryItem] = ()) -> str:
         ("Answers", _answers(report)),
         ("What the maps show", _gallery(gallery)),
         ("Footprint", table(tables.footprint(report))),
-        ("Growth", _growth(report)),
-        ("Not measured", table(tables.missing(report))),
+        ("Scaling", _scaling(report)),
+        ("Not measured", table(tables.skipped(report))),
         ("Machine", _machine(report)),
         ("How it was measured", _how(report)),
     ]
@@ -147,19 +147,19 @@ def _gallery(gallery: Sequence[GalleryItem]) -> str:
     return f'<p class="note">{note}</p><div class="grid">{cards}</div>'
 
 
-def _growth(report: Report) -> str:
+def _scaling(report: Report) -> str:
     cards = [
         card(
-            f"{one.of}: {one.unit} by {one.by}",
-            f"{one.where} {_exponent(one)}",
-            curve_plots.growth(one, number),
+            f"{one.name}: {one.unit} by {one.by}",
+            f"{one.explanation} {_exponent(one)}",
+            curve_plots.scaling(one, number),
         )
-        for number, one in enumerate(report.growth)
+        for number, one in enumerate(report.scaling)
     ]
     return f'<div class="grid small">{"".join(cards)}</div>' if cards else ""
 
 
-def _exponent(one: Growth) -> str:
+def _exponent(one: ScalingCurve) -> str:
     if one.exponent is None:
         return "It grows as no power."
     return f"Exponent {interval(one.exponent)} over the upper half."

@@ -11,7 +11,6 @@ from orthoedge.benchmarks.report.formatting import (
     ENSEMBLE,
     accuracy_of,
     ensemble_f1,
-    is_pipeline,
 )
 from orthoedge.benchmarks.report.svg import (
     INK,
@@ -36,19 +35,19 @@ _HOLDS = 0.99  # MLPerf's share of the reference
 
 def pareto(report: Report) -> str:
     """Macro-F1 over median latency of the models alone; empty where none has both."""
-    alone = [one for one in report.candidates if not is_pipeline(one)]
+    alone = [one for one in report.candidates if one.scope == "model"]
     points = [(c, a.macro_f1) for c in alone if (a := accuracy_of(report, c)) is not None]
     if not points:
         return ""
     if (teacher := ensemble_f1(report)) is not None:
         known = Interval(value=teacher, low=teacher, high=teacher)  # the report has no interval
         points += [(one, known) for one in alone if one.name.startswith(ENSEMBLE)]
-    looks = _looks(report.candidates)
+    styles = _styles(report.candidates)
 
     def fill(figure: Figure, axes: list[Axes]) -> None:
         axis = axes[0]
         for candidate, worth in points:
-            _point(axis, candidate, worth, looks[candidate.name])
+            _point(axis, candidate, worth, styles[candidate.name])
         front = _front([(one.latency.p50, worth.value) for one, worth in points])
         # Between two of its points the better one is out of reach: hence steps, not slopes.
         axis.step(*zip(*front, strict=True), where="post", color=MUTED, ls="--", lw=1, zorder=1)
@@ -69,7 +68,7 @@ def percentiles(report: Report, names: Sequence[str], title: str) -> str:
     chosen = [one for one in enough if one.name in names]
     if not chosen:
         return ""
-    looks = _looks(report.candidates)
+    styles = _styles(report.candidates)
 
     def fill(figure: Figure, axes: list[Axes]) -> None:
         axis = axes[0]
@@ -77,7 +76,7 @@ def percentiles(report: Report, names: Sequence[str], title: str) -> str:
             times = one.latency
             shares = [*range(100), *([99.9] if times.p999 else [])]
             curve = [*times.curve[:100], *([times.p999] if times.p999 else [])]
-            colour, dashes, *_ = looks[one.name]
+            colour, dashes, *_ = styles[one.name]
             axis.plot(_nines(shares), curve, color=colour, ls=dashes, lw=1.8, label=one.name)
         ticks = [0, 50, 90, 99, *([99.9] if any(one.latency.p999 for one in chosen) else [])]
         axis.set_xticks(_nines(ticks), [f"{tick:g}" for tick in ticks])
@@ -92,12 +91,12 @@ def ratios(report: Report) -> str:
     """Every candidate's ratio to the reference with its interval; empty without candidates."""
     if not report.candidates:
         return ""
-    looks = _looks(report.candidates)
+    styles = _styles(report.candidates)
 
     def fill(_: Figure, axes: list[Axes]) -> None:
         axis = axes[0]
         for row, one in enumerate(report.candidates):
-            colour, _, marker, inside = looks[one.name]
+            colour, _, marker, inside = styles[one.name]
             ratio = one.ratio
             axis.plot([ratio.low, ratio.high], [row, row], color=colour, lw=2)
             axis.plot(ratio.value, row, marker, ms=6, mfc=inside, mec=colour, mew=1.6)
@@ -108,19 +107,19 @@ def ratios(report: Report) -> str:
     return draw("Ratios with 95 % intervals", 1.0 + 0.3 * len(report.candidates), fill)
 
 
-def _looks(candidates: Sequence[Candidate]) -> dict[str, tuple[str, Any, str, str]]:
+def _styles(candidates: Sequence[Candidate]) -> dict[str, tuple[str, Any, str, str]]:
     """Of each candidate colour, which tells the target, dashes, marker and the marker's fill."""
     families = list(dict.fromkeys(map(_family, candidates)))
-    looks: dict[str, tuple[str, Any, str, str]] = {}
+    styles: dict[str, tuple[str, Any, str, str]] = {}
     for one in candidates:
         colour = SERIES[families.index(_family(one)) % len(SERIES)]
         if one.name.startswith(ENSEMBLE):
-            looks[one.name] = (colour, (0, (1, 1.4)), "D", colour)
+            styles[one.name] = (colour, (0, (1, 1.4)), "D", colour)
         else:
             hollow = one.precision != "int8"
             dashes = (0, (4, 1.6)) if hollow else "-"
-            looks[one.name] = (colour, dashes, "o", PAPER if hollow else colour)
-    return looks
+            styles[one.name] = (colour, dashes, "o", PAPER if hollow else colour)
+    return styles
 
 
 def _family(one: Candidate) -> str:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-_PARTS = ("preprocess", "look and faults", "engine", "decision")
+_PARTS = ("preprocess", "image checks", "engine", "decision")
 _WAYS = ("from memory", "from png", "from jpeg", "from dicom")
 _PART_COLOURS = (5, 4, 2, 3)  # not those that stand for targets elsewhere
 

@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 
 from orthoedge.benchmarks.scaling.power_law import curve
-from orthoedge.benchmarks.scaling.settings import Found, Given
+from orthoedge.benchmarks.scaling.settings import Found, ScalingSetup
 from orthoedge.benchmarks.scaling.wording import parts_words
 from orthoedge.benchmarks.timing.latency import Samples
-from orthoedge.benchmarks.timing.worker import take_turns
+from orthoedge.benchmarks.timing.worker import interleave
 from orthoedge.runtime.image_io.reader import read_image
 from orthoedge.runtime.image_io.windowing import apply_table
 from orthoedge.runtime.pipeline import Pipeline
@@ -26,7 +26,7 @@ _WARMUP, _FINDINGS = 1, 5
 _GIVEN = "given its bytes"
 
 
-def time_by_pixels(given: Given) -> Found:
+def time_by_pixels(given: ScalingSetup) -> Found:
     """Curves of milliseconds, all of them and all sizes in turn with each other."""
     shapes = given.scope.shapes
     engine = open_engine(given.bundle, given.target, given.precision, given.threads)
@@ -38,7 +38,7 @@ def time_by_pixels(given: Given) -> Found:
     for number in (1, len(shapes)):
         for name, parts in _parts(given, number).items():
             calls |= _prefixed(f"{number} {name}: ", parts)
-    *_, taken = take_turns(calls, _WARMUP, given.scope.rounds, given.scope.seconds)
+    *_, taken = interleave(calls, _WARMUP, given.scope.rounds, given.scope.seconds)
     rounds = {name: np.median(times, axis=1) for name, times in taken.items()}
     found = []
     for name in _wholes(pipeline, given, 1):
@@ -53,10 +53,10 @@ def time_by_pixels(given: Given) -> Found:
         }
         of = f"{given.name}, {name}" if name.startswith("from ") else name
         found.append(curve(of, "pixels", "ms", times, parts_words(ends)))
-    return found, list(given.sources.missing)
+    return found, list(given.sources.skipped)
 
 
-def _wholes(pipeline: Pipeline, given: Given, number: int) -> _Calls:
+def _wholes(pipeline: Pipeline, given: ScalingSetup, number: int) -> _Calls:
     """What is drawn as a curve, on one of the sources."""
     pixels, files = given.sources.images[number], given.sources.files
     prepare = given.bundle.manifest.preprocess.prepare
@@ -68,7 +68,7 @@ def _wholes(pipeline: Pipeline, given: Given, number: int) -> _Calls:
     }
 
 
-def _parts(given: Given, number: int) -> dict[str, _Calls]:
+def _parts(given: ScalingSetup, number: int) -> dict[str, _Calls]:
     """Of each curve what it is made of, as far as that can be called by itself."""
     pixels = given.sources.images[number]
     parts = {"preprocess": _of_preprocess(given, pixels)}
@@ -78,7 +78,7 @@ def _parts(given: Given, number: int) -> dict[str, _Calls]:
     return parts
 
 
-def _of_preprocess(given: Given, pixels: Pixels) -> _Calls:
+def _of_preprocess(given: ScalingSetup, pixels: Pixels) -> _Calls:
     settings = given.bundle.manifest.preprocess
     halved = halve if settings.field == "keep" else find_collimated_field
     parts: _Calls = {"halving it": lambda _: halved(pixels)}
@@ -117,7 +117,7 @@ def _spent(name: str, rounds: Mapping[str, Samples]) -> dict[str, float]:
     return parts
 
 
-def _stages(pipeline: Pipeline, given: Given, name: str, number: int) -> dict[str, float]:
+def _stages(pipeline: Pipeline, given: ScalingSetup, name: str, number: int) -> dict[str, float]:
     """Stages of the whole pipeline, ms, as its findings tell them."""
     sources = given.sources
     source = sources.images[number] if name == "from memory" else sources.files["png"][number]

@@ -11,16 +11,16 @@ import numpy as np
 from orthoedge.benchmarks.scaling.memory import EngineJob, ask
 from orthoedge.benchmarks.scaling.more_classes import widen
 from orthoedge.benchmarks.scaling.power_law import curve
-from orthoedge.benchmarks.scaling.settings import Found, Given
+from orthoedge.benchmarks.scaling.settings import Found, ScalingSetup
 from orthoedge.benchmarks.scaling.wording import (
     batch_words,
     classes_words,
     risen_words,
     threads_words,
 )
-from orthoedge.benchmarks.schema import Missing
+from orthoedge.benchmarks.schema import Skipped
 from orthoedge.benchmarks.timing.latency import Samples
-from orthoedge.benchmarks.timing.worker import take_turns
+from orthoedge.benchmarks.timing.worker import interleave
 from orthoedge.runtime.atomic_files import write_atomic
 from orthoedge.runtime.engine import Engine
 from orthoedge.runtime.errors import EngineError, OrthoEdgeError
@@ -41,7 +41,7 @@ class _Variant:
     batch: int = 1
 
 
-def time_by_batch(given: Given) -> Found:
+def time_by_batch(given: ScalingSetup) -> Found:
     """Milliseconds of a run of N images, uint8 (N, 1, S, S)."""
     model = given.bundle.model(given.precision)
     engine = _opened(given, _Variant(model, given.threads))
@@ -52,7 +52,7 @@ def time_by_batch(given: Given) -> Found:
     return [curve(f"{given.name} engine", BATCH, "ms", times, where)], []
 
 
-def time_by_classes(given: Given) -> Found:
+def time_by_classes(given: ScalingSetup) -> Found:
     """Milliseconds of one image, with head and map repeated.
 
     Raises:
@@ -65,7 +65,7 @@ def time_by_classes(given: Given) -> Found:
     return [curve(f"{given.name} engine", CLASSES, "ms", times, where)], []
 
 
-def time_by_threads(given: Given) -> Found:
+def time_by_threads(given: ScalingSetup) -> Found:
     """Milliseconds of one image, by threads up to one per core."""
     engines = {n: _opened(given, one) for n, one in _by_threads(given).items()}
     times = _timed(given, {n: _running(engine, given.square) for n, engine in engines.items()})
@@ -74,7 +74,7 @@ def time_by_threads(given: Given) -> Found:
     return [curve(f"{given.name} engine", THREADS, "ms", times, where)], []
 
 
-def engine_memory(given: Given) -> Found:
+def engine_memory(given: ScalingSetup) -> Found:
     """MB that opening an engine and one run take, by each of the three."""
     model = given.bundle.model(given.precision)
     makers: dict[str, Callable[[], Mapping[int, _Variant]]] = {
@@ -82,21 +82,21 @@ def engine_memory(given: Given) -> Found:
         CLASSES: lambda: _by_classes(given),
         THREADS: lambda: _by_threads(given),
     }
-    found, missing = [], []
+    found, skipped = [], []
     for by, make in makers.items():
         try:
             taken = {n: _peak_mb(given, one) for n, one in make().items()}
         except OrthoEdgeError as error:
-            missing.append(Missing(what=f"memory by {by}", why=str(error)))
+            skipped.append(Skipped(name=f"memory by {by}", reason=str(error)))
             continue
         samples = {float(n): np.array([size]) for n, size in taken.items()}
         (few, few_mb), (many, many_mb) = _ends(samples)
         where = risen_words(few, few_mb, many, many_mb, by)
         found.append(curve(f"{given.name} engine", by, "MB", samples, where))
-    return found, missing
+    return found, skipped
 
 
-def _by_classes(given: Given) -> dict[int, _Variant]:
+def _by_classes(given: ScalingSetup) -> dict[int, _Variant]:
     if given.target == "jetson":
         raise EngineError("each number of classes would be a plan, which takes minutes to build")
     model, classes = given.bundle.model(given.precision), given.bundle.manifest.graph.classes
@@ -106,7 +106,7 @@ def _by_classes(given: Given) -> dict[int, _Variant]:
     }
 
 
-def _by_threads(given: Given) -> dict[int, _Variant]:
+def _by_threads(given: ScalingSetup) -> dict[int, _Variant]:
     if given.target == "jetson":
         raise EngineError("its GPU has no number of threads to choose")
     cores = available_cores()
@@ -117,7 +117,7 @@ def _by_threads(given: Given) -> dict[int, _Variant]:
     return {threads: _Variant(model, threads) for threads in counts}
 
 
-def _opened(given: Given, one: _Variant) -> Engine:
+def _opened(given: ScalingSetup, one: _Variant) -> Engine:
     size = given.bundle.manifest.graph.size
     return open_model(one.model, size, given.target, given.precision, one.threads)
 
@@ -128,10 +128,12 @@ def _running(
     return lambda _: engine.run(images)
 
 
-def _timed(given: Given, calls: Mapping[int, Callable[[int], object]]) -> dict[float, Samples]:
+def _timed(
+    given: ScalingSetup, calls: Mapping[int, Callable[[int], object]]
+) -> dict[float, Samples]:
     """(rounds,) ms of each, in turn with the others."""
     named = {str(n): call for n, call in calls.items()}
-    *_, taken = take_turns(named, _WARMUP, given.scope.rounds, given.scope.seconds)
+    *_, taken = interleave(named, _WARMUP, given.scope.rounds, given.scope.seconds)
     return {float(n): np.median(taken[str(n)], axis=1) for n in calls}
 
 
@@ -141,7 +143,7 @@ def _ends(samples: Mapping[float, Samples]) -> tuple[tuple[float, float], tuple[
     return points[0], points[-1]
 
 
-def _peak_mb(given: Given, one: _Variant) -> float:
+def _peak_mb(given: ScalingSetup, one: _Variant) -> float:
     file: Path = given.folder / "model.onnx"
     write_atomic(file, one.model)
     job = EngineJob(

@@ -11,9 +11,9 @@ import numpy as np
 
 from orthoedge.benchmarks.baselines.folder_throughput import write_pngs
 from orthoedge.benchmarks.scaling.power_law import curve
-from orthoedge.benchmarks.scaling.settings import Found, Given
+from orthoedge.benchmarks.scaling.settings import Found, ScalingSetup
 from orthoedge.benchmarks.scaling.wording import files_words, risen_words
-from orthoedge.benchmarks.timing.startup import Child
+from orthoedge.benchmarks.timing.startup import PythonProcess
 from orthoedge.runtime.errors import EngineError
 from orthoedge.targets.cpu import available_cores
 
@@ -30,12 +30,12 @@ sys.exit(failed)
 """
 
 
-def by_files(given: Given) -> Found:
+def by_files(given: ScalingSetup) -> Found:
     """Milliseconds and MB of one process, by files of 224×224."""
     return _measured(given, jobs=1)
 
 
-def by_files_in_jobs(given: Given) -> Found:
+def by_files_in_jobs(given: ScalingSetup) -> Found:
     """Milliseconds with as many processes as there are cores.
 
     Raises:
@@ -46,7 +46,7 @@ def by_files_in_jobs(given: Given) -> Found:
     return _measured(given, jobs=available_cores())
 
 
-def _measured(given: Given, jobs: int) -> Found:
+def _measured(given: ScalingSetup, jobs: int) -> Found:
     folders = {count: _folder(given, count) for count in given.scope.files}
     taken: dict[int, list[tuple[float, float]]] = {count: [] for count in folders}
     for _ in range(given.scope.commands):
@@ -65,7 +65,7 @@ def _measured(given: Given, jobs: int) -> Found:
     return found, []
 
 
-def _folder(given: Given, count: int) -> Path:
+def _folder(given: ScalingSetup, count: int) -> Path:
     folder = given.folder / f"files-{count}"
     if not folder.is_dir():
         folder.mkdir()
@@ -73,7 +73,7 @@ def _folder(given: Given, count: int) -> Path:
     return folder
 
 
-def _run(given: Given, folder: Path, jobs: int) -> tuple[float, float]:
+def _run(given: ScalingSetup, folder: Path, jobs: int) -> tuple[float, float]:
     """Milliseconds of a whole command, and the peak MB of its first process; 0: not counted here.
 
     Raises:
@@ -84,9 +84,9 @@ def _run(given: Given, folder: Path, jobs: int) -> tuple[float, float]:
         *("--precision", given.precision, "--jobs", jobs),
         *("--threads", max(1, given.threads // jobs)),
     )
-    child = Child(_PROGRAM, dict(os.environ), "predict", folder, *options)
+    process = PythonProcess(_PROGRAM, dict(os.environ), "predict", folder, *options)
     begun = time.perf_counter()
-    peak = child.last_line()
+    peak = process.last_line()
     return (time.perf_counter() - begun) * 1e3, int(peak) * 1024 / 1e6
 
 

@@ -17,9 +17,9 @@ import msgspec
 import numpy as np
 
 from orthoedge.benchmarks.scaling.power_law import curve
-from orthoedge.benchmarks.scaling.settings import Found, Given
+from orthoedge.benchmarks.scaling.settings import Found, ScalingSetup
 from orthoedge.benchmarks.scaling.wording import bytes_words
-from orthoedge.benchmarks.timing.startup import Child
+from orthoedge.benchmarks.timing.startup import PythonProcess
 from orthoedge.runtime.bundles.bundle import read_bundle
 from orthoedge.runtime.engine import Precision
 from orthoedge.runtime.errors import EngineError
@@ -60,7 +60,7 @@ class EngineJob(
     batch: int
 
 
-def memory_by_pixels(given: Given) -> Found:
+def memory_by_pixels(given: ScalingSetup) -> Found:
     """Curves of MB: one process for each size, which does one thing after another."""
     files = given.sources.files
     taken: dict[str, dict[float, float]] = {}
@@ -85,7 +85,7 @@ def memory_by_pixels(given: Given) -> Found:
     return found, []
 
 
-def _held(given: Given, name: str) -> dict[str, float]:
+def _held(given: ScalingSetup, name: str) -> dict[str, float]:
     """Bytes that are certainly in memory at the end of reading the largest image."""
     kind = name.split()[-1]
     if kind not in given.sources.files:
@@ -105,8 +105,8 @@ def ask(job: ReadJob | EngineJob, folder: Path) -> dict[str, float]:
     """
     file = folder / "job.json"
     file.write_bytes(msgspec.json.encode(job))
-    child = Child(_PROGRAM, os.environ | _GIVE_BACK, file)
-    return msgspec.json.decode(child.last_line(), type=dict[str, float])
+    process = PythonProcess(_PROGRAM, os.environ | _GIVE_BACK, file)
+    return msgspec.json.decode(process.last_line(), type=dict[str, float])
 
 
 def answer() -> None:

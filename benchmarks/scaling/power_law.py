@@ -8,11 +8,11 @@ from typing import Literal, TypeVar
 import numpy as np
 
 from orthoedge.benchmarks.metrics.bootstrap import interval
-from orthoedge.benchmarks.schema import Growth, Interval
+from orthoedge.benchmarks.schema import Interval, ScalingCurve
 from orthoedge.benchmarks.timing.latency import Samples
 
 _RESAMPLES = 1000
-_FLAT = 0.02  # twice the size is then 1.4 % more, which nobody would call growth
+_FLAT = 0.02  # twice the size is then 1.4 % more, which nobody would call scaling
 _Any = TypeVar("_Any")
 
 
@@ -22,19 +22,30 @@ def upper_half(points: Sequence[_Any]) -> Sequence[_Any]:
 
 
 def curve(
-    of: str, by: str, unit: Literal["ms", "MB"], samples: Mapping[float, Samples], where: str
-) -> Growth:
+    name: str,
+    by: str,
+    unit: Literal["ms", "MB"],
+    samples: Mapping[float, Samples],
+    explanation: str,
+) -> ScalingCurve:
     """A curve through the medians.
 
     Args:
-        of: what grows.
-        by: with what.
+        name: of the curve.
+        by: the quantity that varies.
         unit: of the samples.
         samples: (n,) at each size, sizes rising.
-        where: where the cost is, in a sentence.
+        explanation: the part that dominates, in a sentence.
     """
     points = tuple((float(size), float(np.median(found))) for size, found in samples.items())
-    return Growth(of=of, by=by, unit=unit, points=points, exponent=exponent(samples), where=where)
+    return ScalingCurve(
+        name=name,
+        by=by,
+        unit=unit,
+        points=points,
+        exponent=exponent(samples),
+        explanation=explanation,
+    )
 
 
 def exponent(samples: Mapping[float, Samples], seed: int = 0) -> Interval | None:

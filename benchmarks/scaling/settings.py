@@ -1,4 +1,4 @@
-"""What is measured of growth, and how long, by mode."""
+"""What is measured of scaling, and how long, by mode."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from orthoedge.benchmarks.baselines.folder_throughput import sample
 from orthoedge.benchmarks.baselines.sample_files import Sources, write_sources
 from orthoedge.benchmarks.run_settings import Mode
 from orthoedge.benchmarks.scaling.wording import Shape
-from orthoedge.benchmarks.schema import Growth, Missing
+from orthoedge.benchmarks.schema import ScalingCurve, Skipped
 from orthoedge.runtime.bundles.bundle import Bundle
 from orthoedge.runtime.engine import Precision
 from orthoedge.runtime.preprocess import Pixels
 
-Found = tuple[list[Growth], list[Missing]]
+Found = tuple[list[ScalingCurve], list[Skipped]]
 
 TINY: Shape = (32, 32)
 """The smallest that is read: what does not grow with the image."""
@@ -57,8 +57,8 @@ SCOPES: dict[Mode, Scope] = {
 
 
 @dataclass(frozen=True)
-class Given:
-    """What growth is measured of."""
+class ScalingSetup:
+    """What scaling is measured of."""
 
     bundle: Bundle
     target: str

@@ -1,4 +1,4 @@
-"""What it takes to carry and to start a target: sizes, starts, memory."""
+"""Footprint of a target: sizes, start-up times and memory."""
 
 from __future__ import annotations
 
@@ -16,14 +16,21 @@ import numpy as np
 from orthoedge.benchmarks.schema import (
     Footprint,
     Interval,
-    Missing,
     Quantiles,
+    Skipped,
 )
-from orthoedge.benchmarks.timing.latency import quantiles, ratio_over_processes
+from orthoedge.benchmarks.timing.latency import (
+    Samples,
+    difference_over_processes,
+    median_over_processes,
+    quantiles,
+    ratio_over_processes,
+)
 from orthoedge.benchmarks.timing.startup import (
     IMPORT_BASE,
-    Child,
-    first_findings,
+    IMPORT_OURS,
+    PythonProcess,
+    first_finding_processes,
     installed,
 )
 from orthoedge.runtime.bundles.bundle import Bundle
@@ -31,43 +38,47 @@ from orthoedge.runtime.engine import Precision
 from orthoedge.runtime.errors import EngineError, MissingDependency
 
 _MB = 1e6
-_YARDSTICK = "numpy and OpenCV"
+_BASE, _RUNTIME = "numpy and OpenCV", "and the runtime"
+_COLD, _CACHED = "compiled", "from the cache"
 
 
 def footprint(
     bundle: Bundle, target: str, precision: Precision, radiograph: Path, threads: int, starts: int
-) -> tuple[Footprint, tuple[Missing, ...]]:
-    """Sizes, starts in fresh processes, and peak memory of one target and precision.
+) -> tuple[Footprint, tuple[Skipped, ...]]:
+    """Measure sizes, starts in fresh processes, and peak memory of one target and precision.
 
-    Starts find Python's bytecode compiled and files in the system's memory, as on a device that
-    has been started before. A process that imports numpy and OpenCV takes turns with them: how long
-    a start takes drifts with the machine, and their ratio far less. Peak memory is VmHWM after the
-    first finding, the median over starts.
+    Starts find Python's bytecode compiled and files in the page cache, as on a device that has been
+    started before. They are interleaved with a process that imports numpy and OpenCV, because the
+    time of a start drifts with the machine and their ratio far less; and with one that imports the
+    runtime too. Peak memory is VmHWM after the first finding, the median over starts.
 
     Args:
         bundle: what to start.
         target: see `open_engine`.
         precision: see `open_engine`.
-        radiograph: file that a start is to find something on.
+        radiograph: file that each start predicts.
         threads: inference threads.
-        starts: how many processes; as many again with a compile cache.
+        starts: number of processes; the same number again with a compile cache.
     """
-    missing = []
-    environment, peak = None, None
-    times: dict[str, list[float]] = {}
+    skipped = []
+    environment = None
+    times: dict[str, Samples] = {}
+    peaks: dict[str, Samples] = {}
     try:
         environment = environment_bytes(target) / _MB
     except (EngineError, MissingDependency) as error:
-        missing.append(Missing(what=f"{target} {precision}: environment", why=str(error)))
+        skipped.append(Skipped(name=f"{target} {precision}: environment", reason=str(error)))
     try:
         with (
             installed() as variables,
-            first_findings(bundle.path, radiograph, threads, target, precision) as children,
+            first_finding_processes(
+                bundle.path, radiograph, threads, target, precision
+            ) as processes,
         ):
-            yardstick = Child(IMPORT_BASE, variables)
-            times, peak = _start({_YARDSTICK: yardstick, **children}, starts)
+            base, runtime = (PythonProcess(c, variables) for c in (IMPORT_BASE, IMPORT_OURS))
+            times, peaks = _start({_BASE: base, _RUNTIME: runtime, **processes}, starts)
     except EngineError as error:
-        missing.append(Missing(what=f"{target} {precision}: starts", why=str(error)))
+        skipped.append(Skipped(name=f"{target} {precision}: starts", reason=str(error)))
     return (
         Footprint(
             target=target,
@@ -76,35 +87,53 @@ def footprint(
             bundle_mb=_size(bundle.path) / _MB,
             wheel_mb=wheel_bytes() / _MB,
             environment_mb=environment,
-            cold_start_ms=_quantiles(times, "compiled"),
-            cached_start_ms=_quantiles(times, "from the cache"),
-            cold_start_ratio=_ratio(times, "compiled"),
-            cached_start_ratio=_ratio(times, "from the cache"),
-            peak_rss_mb=peak,
+            cold_start_ms=_quantiles(times, _COLD),
+            cached_start_ms=_quantiles(times, _CACHED),
+            cold_peak_rss_mb=_median(peaks, _COLD),
+            cached_peak_rss_mb=_median(peaks, _CACHED),
+            cold_start_ratio=_ratio(times, _COLD),
+            cached_start_ratio=_ratio(times, _CACHED),
+            import_ms=_import(times),
         ),
-        tuple(missing),
+        tuple(skipped),
     )
 
 
-def _start(children: dict[str, Child], starts: int) -> tuple[dict[str, list[float]], float]:
-    """Times in ms, all in turn, and the median peak memory without a cache in MB."""
-    for child in children.values():
-        child.run()  # compiles bytecode and fills the cache
-    runs = [{name: child.run() for name, child in children.items()} for _ in range(starts)]
-    peaks = [int(run["compiled"][1]) * 1024 / _MB for run in runs]
-    return {name: [run[name][0] for run in runs] for name in children}, float(np.median(peaks))
+def _start(
+    processes: dict[str, PythonProcess], starts: int
+) -> tuple[dict[str, Samples], dict[str, Samples]]:
+    """Times in ms, interleaved, (starts, 1, 1) of each; and peak memory in MB, (starts, 1)."""
+    for process in processes.values():
+        process.run()  # compiles bytecode and fills the cache
+    runs = [{name: one.run() for name, one in processes.items()} for _ in range(starts)]
+    times = {name: np.array([[[run[name][0]]] for run in runs]) for name in processes}
+    peaks = {
+        name: np.array([[int(run[name][1]) * 1024 / _MB] for run in runs])
+        for name in (_COLD, _CACHED)
+        if name in processes
+    }
+    return times, peaks
 
 
-def _quantiles(times: dict[str, list[float]], name: str) -> Quantiles | None:
-    return quantiles(np.array(times[name])) if name in times else None
-
-
-def _ratio(times: dict[str, list[float]], name: str) -> Interval | None:
-    """To the yardstick; every start is a process of its own."""
+def _quantiles(times: dict[str, Samples], name: str) -> Quantiles | None:
     if name not in times:
         return None
-    pair = [[np.array([[taken]]) for taken in times[one]] for one in (name, _YARDSTICK)]
-    return ratio_over_processes(*pair)
+    return quantiles(times[name].ravel(), list(times[name][:, 0]))
+
+
+def _median(peaks: dict[str, Samples], name: str) -> Interval | None:
+    return median_over_processes(list(peaks[name])) if name in peaks else None
+
+
+def _ratio(times: dict[str, Samples], name: str) -> Interval | None:
+    """To importing numpy and OpenCV; every start is a process of its own."""
+    return ratio_over_processes(list(times[name]), list(times[_BASE])) if name in times else None
+
+
+def _import(times: dict[str, Samples]) -> Interval | None:
+    if not times:
+        return None
+    return difference_over_processes(list(times[_RUNTIME]), list(times[_BASE]))
 
 
 def _size(path: Path) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from orthoedge.benchmarks.machine import CROWDED
+from orthoedge.benchmarks.machine import BUSY_CORES
 from orthoedge.compression.report.schema import (
     Candidate,
     CompressionReport,
@@ -128,7 +128,7 @@ def _quiet(bystanders: float | None) -> str:
     if bystanders is None:
         return f"{words}."
     words += f"; other processes kept {bystanders:.2f} cores busy meanwhile"
-    if bystanders > CROWDED:
+    if bystanders > BUSY_CORES:
         words += ", so times and ratios are not to be quoted: time them on a quiet machine"
     return f"{words}."
 

@@ -8,13 +8,18 @@ import pytest
 
 from orthoedge.benchmarks.machine import describe_machine
 from orthoedge.benchmarks.metrics.labelled_data import LabelledSet, prepare
-from orthoedge.benchmarks.run import in_step, measure
+from orthoedge.benchmarks.run import alternate, measure
 from orthoedge.benchmarks.run_settings import PLANS, ReferenceModel, RunSettings
-from orthoedge.benchmarks.schema import Growth, Missing, Report
+from orthoedge.benchmarks.schema import Report, ScalingCurve, Skipped
 from orthoedge.runtime.bundles.bundle import SAMPLES
 
-CURVE = Growth(
-    of="preprocess", by="pixels", unit="ms", points=((1, 1), (2, 2)), exponent=None, where="here"
+CURVE = ScalingCurve(
+    name="preprocess",
+    by="pixels",
+    unit="ms",
+    points=((1, 1), (2, 2)),
+    exponent=None,
+    explanation="here",
 )
 
 
@@ -23,9 +28,9 @@ def grown(monkeypatch):
     """Curves take longer than all else, and have tests of their own."""
 
     def parts(*given):
-        yield [CURVE], [Missing(what=f"growth: {given[1]} {given[2]}", why="a stand-in")]
+        yield [CURVE], [Skipped(name=f"scaling: {given[1]} {given[2]}", reason="a stand-in")]
 
-    monkeypatch.setattr("orthoedge.benchmarks.run.growth_parts", parts)
+    monkeypatch.setattr("orthoedge.benchmarks.run.scaling_curves", parts)
 
 
 @pytest.fixture
@@ -34,7 +39,7 @@ def setting(small_bundle, moment):
     images = tuple(rng.integers(0, 256, (60 + i, 50), dtype=np.uint8) for i in range(6))
     labels = small_bundle.manifest.labels * 2
     groups = tuple(map(str, range(6)))
-    labelled = LabelledSet("six squares of noise", images, labels, ((),) * 6, groups)
+    labelled = LabelledSet("six images of noise", images, labels, ((),) * 6, groups)
     return RunSettings(
         machine=describe_machine(),
         mode="quick",
@@ -42,11 +47,10 @@ def setting(small_bundle, moment):
         command="orthoedge benchmark",
         targets=("portable", "jetson"),
         threads=1,
-        seeds=False,
-        isa_cap="",
-        cpu_quota=None,
+        baseline=False,
+        isa_limit="",
         images=images,
-        data="six squares of noise",
+        data="six images of noise",
         radiograph=min(SAMPLES.glob("*.png")),
         prepared=prepare(small_bundle, labelled),
         ensemble=ReferenceModel(small_bundle.model("fp32"), "itself", trained=True),
@@ -73,17 +77,17 @@ def test_every_part_is_in_the_report_and_what_cannot_run_is_a_row(small_bundle, 
     judged = {row.precision: row for row in report.accuracy}
     assert judged["fp32"].agreement.value == 1  # the reference is the very model
     assert [row.precision for row in report.footprint] == ["int8"]
-    whats = {row.name: row.what for row in report.candidates}
+    whats = {row.name: row.description for row in report.candidates}
     assert whats["ensemble portable"].endswith("; itself")
-    assert report.growth == (CURVE,)
-    missing = {row.what: row.why for row in report.missing}
-    assert missing["growth: portable int8"] == "a stand-in"
-    assert {"jetson int8", "jetson fp32", "ensemble jetson", "floor"} <= set(missing)
-    assert "tensorrt" in missing["jetson int8"]
+    assert report.scaling == (CURVE,)
+    skipped = {row.name: row.reason for row in report.skipped}
+    assert skipped["scaling: portable int8"] == "a stand-in"
+    assert {"jetson int8", "jetson fp32", "ensemble jetson", "benchmark_app"} <= set(skipped)
+    assert "tensorrt" in skipped["jetson int8"]
     assert len(gallery) == 6
     assert not any(report.complete for report in kept)
     assert kept[-1] == msgspec.structs.replace(
-        report, complete=False, others_cores=kept[-1].others_cores
+        report, complete=False, background_load=kept[-1].background_load
     )
     assert msgspec.json.decode(msgspec.json.encode(report), type=Report) == report
     assert "timing: process 2 of 2" in said
@@ -100,7 +104,7 @@ def test_the_timing_is_spread_over_the_run():
 
     timing, others = steps("t", 3, 10), steps("o", 7, 4)
     # The second knows enough after two steps of the first.
-    taken = list(in_step(timing, others, lambda: len(done) > 1, lambda: now[0]))
+    taken = list(alternate(timing, others, lambda: len(done) > 1, lambda: now[0]))
     assert done == ["t0", "t1", "o0", "o1", "o2", "t2", "o3", "o4", "o5", "o6"]
     assert len(taken) == len(done)
 
@@ -124,13 +128,18 @@ def test_a_target_of_which_nothing_runs_leaves_a_report_of_reasons(small_bundle,
     nothing = replace(
         setting,
         targets=("jetson",),
-        prepared=Missing(what="accuracy", why="no labels"),
-        ensemble=Missing(what="ensemble", why="not asked for"),
+        prepared=Skipped(name="accuracy", reason="no labels"),
+        ensemble=Skipped(name="ensemble", reason="not asked for"),
     )
     report, _ = measure(small_bundle, nothing, lambda _: None, lambda _: None)
     assert report.complete
     assert report.candidates == ()
-    assert {row.what for row in report.missing} >= {"jetson int8", "accuracy", "ensemble", "floor"}
+    assert {row.name for row in report.skipped} >= {
+        "jetson int8",
+        "accuracy",
+        "ensemble",
+        "benchmark_app",
+    }
 
 
 def test_a_longer_mode_measures_no_less():

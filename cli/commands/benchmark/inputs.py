@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from orthoedge.benchmarks.metrics.labelled_data import LabelledSet
 if TYPE_CHECKING:
     from orthoedge.benchmarks.run_settings import ReferenceModel
-    from orthoedge.benchmarks.schema import Missing
+    from orthoedge.benchmarks.schema import Skipped
     from orthoedge.runtime.bundles.bundle import Bundle
 
 
@@ -91,7 +91,7 @@ def _read(source: Path, count: int, what: str) -> LabelledSet:
     chosen = [studies[index] for index in draw_sample([s.label for s in studies], count, SEED)]
     few = f"{len(chosen)} of {len(studies)}" if len(chosen) < len(studies) else f"{len(chosen)}"
     return LabelledSet(
-        what=f"{few} {what}",
+        description=f"{few} {what}",
         images=tuple(study.path for study in chosen),
         labels=tuple(study.label for study in chosen),
         boxes=tuple(study.boxes for study in chosen),
@@ -124,10 +124,10 @@ def open_reference(path: Path, bundle: Bundle) -> ReferenceModel:
     return ReferenceModel(model, f"the ensemble of {path}", trained=True)
 
 
-def random_ensemble(bundle: Bundle) -> ReferenceModel | Missing:
+def random_ensemble(bundle: Bundle) -> ReferenceModel | Skipped:
     """The ensemble that the bundle says it came from, with random weights: its time is the same."""
     from orthoedge.benchmarks.run_settings import ReferenceModel
-    from orthoedge.benchmarks.schema import Missing
+    from orthoedge.benchmarks.schema import Skipped
     from orthoedge.runtime.errors import MissingDependency, OrthoEdgeError
 
     manifest = bundle.manifest
@@ -141,8 +141,8 @@ def random_ensemble(bundle: Bundle) -> ReferenceModel | Missing:
         exported = export(model, manifest.labels, manifest.preprocess)
     except ModuleNotFoundError as error:
         lacking = MissingDependency(error.name or "onnx", "compress", "the float32 ensemble")
-        return Missing(what=NAME, why=str(lacking))
+        return Skipped(name=NAME, reason=str(lacking))
     except OrthoEdgeError as error:
-        return Missing(what=NAME, why=str(error))
+        return Skipped(name=NAME, reason=str(error))
     what = f"{' and '.join(teacher)} with random weights, for their time only"
     return ReferenceModel(exported, what, trained=False)
