@@ -20,13 +20,15 @@ from orthoedge.benchmarks.metrics.bootstrap import (
 )
 from orthoedge.benchmarks.metrics.bootstrap_scores import (
     Predictions,
-    calibration_errors,
-    confusions,
-    macro_f1s,
     predictions_of,
     reliability,
 )
-from orthoedge.benchmarks.metrics.classification import confusion
+from orthoedge.benchmarks.metrics.classification import (
+    calibration_errors,
+    confusion,
+    confusions,
+    macro_f1s,
+)
 from orthoedge.benchmarks.metrics.labelled_data import Prepared
 from orthoedge.benchmarks.schema import (
     Accuracy,
@@ -190,7 +192,16 @@ def _whole_figures(
         if reference_labels is not None:
             whole = macro_f1s(confusions(predictions.truth, reference_labels, classes, weights))
             share = ratio(macro_f1, whole)
-        return np.stack([macro_f1, calibration_errors(predictions, weights), share], axis=1)
+        return np.stack(
+            [
+                macro_f1,
+                calibration_errors(
+                    predictions.probabilities, predictions.predicted, predictions.truth, weights
+                ),
+                share,
+            ],
+            axis=1,
+        )
 
     point = score(np.ones((1, len(predictions.truth))))[0]
     drawn = np.concatenate(
