@@ -36,7 +36,7 @@ def tables(report: Report) -> list[Table]:
         comparisons(report),
         stages(report),
         scenarios(report),
-        answers(report),
+        scores(report),
         footprint(report),
         scaling(report),
         skipped(report),
@@ -147,7 +147,7 @@ def scenarios(report: Report) -> Table:
     return _table("Scenarios, after MLPerf Inference's edge rules", head, rows, note)
 
 
-def answers(report: Report) -> Table:
+def scores(report: Report) -> Table:
     """Calibration, maps and decisions of each target and precision on labelled radiographs."""
     head: tuple[str, ...] = (
         "",
@@ -156,7 +156,7 @@ def answers(report: Report) -> Table:
         "map points at the lesion",
         "reported",
     )
-    head += ("accuracy of those", "labels as the ensemble", "share of its macro-F1")
+    head += ("accuracy of those", "same labels as the ensemble", "share of its macro-F1")
     rows = [
         (
             f"{one.target} {one.precision}",

@@ -87,7 +87,7 @@ def test_every_candidate_figure_and_reason_is_on_the_page(text):
     assert report.machine.kernel in words
     assert text.count("<img ") == 24
     assert "wrong: fracture" in words
-    assert words.count("said, of each true label") == len(report.accuracy)
+    assert words.count("predicted, of each true label") == len(report.accuracy)
 
 
 def test_an_interrupted_run_is_a_page_too():
