@@ -44,8 +44,8 @@ class Result:
             return "not measured"
         if limit is None:
             return "–"
-        above = figure.value >= limit if self.claim.direction == "at least" else None
-        kept = figure.value <= limit if above is None else above
+        at_least = self.claim.direction == "at least"
+        kept = figure.value >= limit if at_least else figure.value <= limit
         verdict = "kept" if kept else "MISSED"
         inside = figure.low < limit < figure.high
         return f"{verdict}, limit inside the interval" if inside else verdict

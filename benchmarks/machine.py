@@ -54,7 +54,7 @@ class BackgroundLoad:
         self._others = _seconds_of_others()
 
     def cores(self) -> float | None:
-        """Cores that others kept busy since this object was made; None: psutil is not installed.
+        """Cores that others kept busy since the start; None: psutil is not installed.
 
         Time that a hypervisor took counts as others'. Children count as this process's own once
         they were waited for.

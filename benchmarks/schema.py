@@ -325,21 +325,21 @@ def _upgrade(old: dict[str, Any]) -> dict[str, Any]:
     settings = dict(old["settings"])
     limit, quota = settings.pop("isa_cap"), settings.pop("cpu_quota")
     settings["isa_limit"] = limit if quota is None else f"{limit} {quota:g} cores' time".strip()
-    candidates = [_moved(one, what="description") for one in old["candidates"]]
-    for one in candidates:
-        whole = one["name"] in (f"{one['target']} {one['precision']}", "seeds")
-        one["scope"] = "pipeline" if whole else "model"
-    footprint = [_moved(one, peak_rss_mb="cold_peak_rss_mb") for one in old["footprint"]]
-    for one in footprint:  # one number was kept: an interval of no width
-        peak = one["cold_peak_rss_mb"]
+    candidates = [_moved(entry, what="description") for entry in old["candidates"]]
+    for entry in candidates:
+        whole = entry["name"] in (f"{entry['target']} {entry['precision']}", "seeds")
+        entry["scope"] = "pipeline" if whole else "model"
+    footprint = [_moved(entry, peak_rss_mb="cold_peak_rss_mb") for entry in old["footprint"]]
+    for entry in footprint:  # one number was kept: an interval of no width
+        peak = entry["cold_peak_rss_mb"]
         if peak is not None:
-            one["cold_peak_rss_mb"] = {"value": peak, "low": peak, "high": peak}
-    curves = [_moved(one, of="name", where="explanation") for one in old["growth"]]
-    skipped = [_moved(one, what="name", why="reason") for one in old["missing"]]
-    for one in skipped:
-        one["name"] = one["name"].replace("growth: ", "scaling: ")
-    for one in (*candidates, *(stages := [dict(stage) for stage in old["stages"]]), *skipped):
-        one["name"] = _RENAMED.get(one["name"], one["name"])
+            entry["cold_peak_rss_mb"] = {"value": peak, "low": peak, "high": peak}
+    curves = [_moved(entry, of="name", where="explanation") for entry in old["growth"]]
+    skipped = [_moved(entry, what="name", why="reason") for entry in old["missing"]]
+    for entry in skipped:
+        entry["name"] = entry["name"].replace("growth: ", "scaling: ")
+    for entry in (*candidates, *(stages := [dict(stage) for stage in old["stages"]]), *skipped):
+        entry["name"] = _RENAMED.get(entry["name"], entry["name"])
     return new | {
         "schema": SCHEMA,
         "settings": settings,
@@ -348,7 +348,7 @@ def _upgrade(old: dict[str, Any]) -> dict[str, Any]:
         "candidates": candidates,
         "comparisons": [],
         "stages": stages,
-        "scenarios": [_moved(one, why="violations") for one in old["scenarios"]],
+        "scenarios": [_moved(entry, why="violations") for entry in old["scenarios"]],
         "footprint": footprint,
         "scaling": curves,
         "skipped": skipped,

@@ -15,8 +15,8 @@ from orthoedge.runtime.overlay.overlay import to_png
 from orthoedge.runtime.preprocess import Pixels
 
 BITS = 14
-"""Stored in a DICOM sample."""
-_QUALITY = 95  # what exports of radiographs use; OpenCV's default too
+"""Stored per pixel in a DICOM file."""
+_QUALITY = 95  # usual for exported radiographs, and OpenCV's default
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Sources:
 
     images: tuple[Pixels, ...]
     files: dict[str, tuple[Path, ...]]
-    """By `png`, `jpeg` and, with pydicom, `dicom`; as many as images, in their order."""
+    """By `png`, `jpeg` and, with pydicom, `dicom`; in the order of the images."""
     skipped: tuple[Skipped, ...]
 
 

@@ -46,11 +46,18 @@ def tables(report: Report) -> list[Table]:
 
 def findings(report: Report) -> Table:
     """Pipelines from radiograph to finding: latency and accuracy in the same row."""
-    recalls = list(dict.fromkeys(label for one in report.accuracy for label in one.alert_recall))
+    recalls = list(
+        dict.fromkeys(label for scores in report.accuracy for label in scores.alert_recall)
+    )
     rows = [
-        (one.name, *_times(one), *_scores(accuracy_of(report, one), recalls), one.description)
-        for one in report.candidates
-        if one.scope == "pipeline"
+        (
+            candidate.name,
+            *_times(candidate),
+            *_scores(accuracy_of(report, candidate), recalls),
+            candidate.description,
+        )
+        for candidate in report.candidates
+        if candidate.scope == "pipeline"
     ]
     head = (
         *_timed(report),
@@ -70,15 +77,15 @@ def models(report: Report) -> Table:
     """Engines and ensembles on prepared inputs, and OpenVINO's own benchmark program."""
     rows = [
         (
-            one.name,
-            *_times(one),
-            _macro_f1(report, one),
-            f"{one.engine} {one.version}",
-            one.isa or NONE,
-            one.description,
+            candidate.name,
+            *_times(candidate),
+            _macro_f1(report, candidate),
+            f"{candidate.engine} {candidate.version}",
+            candidate.isa or NONE,
+            candidate.description,
         )
-        for one in report.candidates
-        if one.scope == "model"
+        for candidate in report.candidates
+        if candidate.scope == "model"
     ]
     head = (*_timed(report), "engine", "instruction set", "a call")
     return _table("The model alone", head, rows)
@@ -104,13 +111,18 @@ def comparisons(report: Report) -> Table:
 
 def stages(report: Report) -> Table:
     """Medians of each stage, a column for each target and precision."""
-    columns = list(dict.fromkeys((one.target, one.precision) for one in report.stages))
-    names = dict.fromkeys(one.name for one in report.stages)
-    found = {(one.name, one.target, one.precision): one.latency for one in report.stages}
+    columns = list(dict.fromkeys((stage.target, stage.precision) for stage in report.stages))
+    names = dict.fromkeys(stage.name for stage in report.stages)
+    latencies = {
+        (stage.name, stage.target, stage.precision): stage.latency for stage in report.stages
+    }
     rows = [
         (
             name,
-            *(figure(found[(name, *at)].p50) if (name, *at) in found else NONE for at in columns),
+            *(
+                figure(latencies[(name, *at)].p50) if (name, *at) in latencies else NONE
+                for at in columns
+            ),
         )
         for name in names
     ]
@@ -123,15 +135,15 @@ def scenarios(report: Report) -> Table:
     """MLPerf Inference's edge scenarios."""
     rows = [
         (
-            f"{one.name}, {one.target} {one.precision}",
-            one.quoted,
-            *milliseconds(one.latency),
-            figure(one.images_per_s),
-            f"{one.queries:,} × {one.images_per_query:,}",
-            figure(one.seconds),
-            "yes" if one.valid else f"no: {one.violations}",
+            f"{scenario.name}, {scenario.target} {scenario.precision}",
+            scenario.quoted,
+            *milliseconds(scenario.latency),
+            figure(scenario.images_per_s),
+            f"{scenario.queries:,} × {scenario.images_per_query:,}",
+            figure(scenario.seconds),
+            "yes" if scenario.valid else f"no: {scenario.violations}",
         )
-        for one in report.scenarios
+        for scenario in report.scenarios
     ]
     head: tuple[str, ...] = (
         "scenario",
@@ -159,12 +171,12 @@ def scores(report: Report) -> Table:
     head += ("accuracy of those", "same labels as the ensemble", "share of its macro-F1")
     rows = [
         (
-            f"{one.target} {one.precision}",
-            f"{one.images:,}",
-            *map(share, (one.ece, one.pointing, one.coverage, one.accuracy_reported)),
-            *map(share, (one.agreement, one.share_of_reference)),
+            f"{row.target} {row.precision}",
+            f"{row.images:,}",
+            *map(share, (row.ece, row.pointing, row.coverage, row.accuracy_reported)),
+            *map(share, (row.agreement, row.share_of_reference)),
         )
-        for one in report.accuracy
+        for row in report.accuracy
     ]
     return _table("Calibration, maps and decisions", head, rows)
 
@@ -173,14 +185,14 @@ def footprint(report: Report) -> Table:
     """Sizes, start-up times and memory."""
     rows = [
         (
-            f"{one.target} {one.precision}",
-            *map(_size, (one.model_mb, one.bundle_mb, one.wheel_mb, one.environment_mb)),
-            milliseconds(one.cold_start_ms)[0],
-            interval(one.cold_start_ratio) if one.cold_start_ratio else NONE,
-            milliseconds(one.cached_start_ms)[0],
-            _peak(one.cold_peak_rss_mb),
+            f"{row.target} {row.precision}",
+            *map(_size, (row.model_mb, row.bundle_mb, row.wheel_mb, row.environment_mb)),
+            milliseconds(row.cold_start_ms)[0],
+            interval(row.cold_start_ratio) if row.cold_start_ratio else NONE,
+            milliseconds(row.cached_start_ms)[0],
+            _peak(row.cold_peak_rss_mb),
         )
-        for one in report.footprint
+        for row in report.footprint
     ]
     head: tuple[str, ...] = ("", "model MB", "bundle MB", "wheel MB", "environment MB", "start ms")
     note = (
@@ -194,15 +206,15 @@ def footprint(report: Report) -> Table:
 def scaling(report: Report) -> Table:
     """Time and memory over one quantity each."""
     rows = []
-    for one in report.scaling:
-        (small, first), (large, last) = one.points[0], one.points[-1]
+    for curve in report.scaling:
+        (small, first), (large, last) = curve.points[0], curve.points[-1]
         rows.append(
             (
-                f"{one.name}, {one.unit} by {one.by}",
+                f"{curve.name}, {curve.unit} by {curve.by}",
                 f"{figure(first)} at {small:,.0f}",
                 f"{figure(last)} at {large:,.0f}",
-                interval(one.exponent),
-                one.explanation,
+                interval(curve.exponent),
+                curve.explanation,
             )
         )
     head: tuple[str, ...] = ("", "from", "to", "exponent", "dominant part")
@@ -213,35 +225,35 @@ def scaling(report: Report) -> Table:
 
 def skipped(report: Report) -> Table:
     """Measurements that were requested and could not be made."""
-    rows = [(one.name, one.reason) for one in report.skipped]
+    rows = [(skip.name, skip.reason) for skip in report.skipped]
     return _table("Not measured", ("measurement", "reason"), rows)
 
 
 def _table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]], note: str = "") -> Table:
     """A table without columns that are empty in every row."""
     rows = list(rows)
-    keep = [i for i in range(len(head)) if i == 0 or any(row[i] != NONE for row in rows)]
-    kept = tuple(tuple(row[i] for i in keep) for row in rows)
-    return Table(title, tuple(head[i] for i in keep), kept, note)
+    columns = [i for i in range(len(head)) if i == 0 or any(row[i] != NONE for row in rows)]
+    trimmed = tuple(tuple(row[i] for i in columns) for row in rows)
+    return Table(title, tuple(head[i] for i in columns), trimmed, note)
 
 
-def _times(one: Candidate) -> tuple[str, ...]:
-    p50, p90, p99, _ = milliseconds(one.latency)
-    return p50, p90, p99, interval(one.ratio), _size(one.energy_mj)
+def _times(candidate: Candidate) -> tuple[str, ...]:
+    p50, p90, p99, _ = milliseconds(candidate.latency)
+    return p50, p90, p99, interval(candidate.ratio), _size(candidate.energy_mj)
 
 
-def _scores(one: Accuracy | None, recalls: Sequence[str]) -> tuple[str, ...]:
-    if one is None:
+def _scores(accuracy: Accuracy | None, recalls: Sequence[str]) -> tuple[str, ...]:
+    if accuracy is None:
         return (NONE,) * (3 + len(recalls))
-    alerts = (share(one.alert_recall.get(label)) for label in recalls)
-    return share(one.macro_f1), share(one.accuracy), *alerts, one.holds_99 or NONE
+    alerts = (share(accuracy.alert_recall.get(label)) for label in recalls)
+    return share(accuracy.macro_f1), share(accuracy.accuracy), *alerts, accuracy.holds_99 or NONE
 
 
-def _macro_f1(report: Report, one: Candidate) -> str:
-    if (worth := accuracy_of(report, one)) is not None:
+def _macro_f1(report: Report, candidate: Candidate) -> str:
+    if (worth := accuracy_of(report, candidate)) is not None:
         return share(worth.macro_f1)
     teacher = ensemble_f1(report)
-    return f"{teacher:.3f}" if teacher and one.name.startswith(ENSEMBLE) else NONE
+    return f"{teacher:.3f}" if teacher and candidate.name.startswith(ENSEMBLE) else NONE
 
 
 def _peak(value: Interval | None) -> str:

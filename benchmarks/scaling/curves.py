@@ -1,4 +1,4 @@
-"""How time and memory grow: with the image, the batch, the classes, the threads, the files."""
+"""Curves of time and memory over image size, batch, classes, threads and files."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from orthoedge.benchmarks.scaling.engine import (
 )
 from orthoedge.benchmarks.scaling.files import by_files, by_files_in_jobs
 from orthoedge.benchmarks.scaling.memory import memory_by_pixels
-from orthoedge.benchmarks.scaling.settings import SCOPES, Found, ScalingSetup
+from orthoedge.benchmarks.scaling.settings import SCOPES, Curves, ScalingSetup
 from orthoedge.benchmarks.schema import Skipped
 from orthoedge.runtime.bundles.bundle import Bundle
 from orthoedge.runtime.engine import Precision
 from orthoedge.runtime.errors import OrthoEdgeError
 
-PARTS: dict[str, Callable[[ScalingSetup], Found]] = {
+PARTS: dict[str, Callable[[ScalingSetup], Curves]] = {
     "time by pixels": time_by_pixels,
     "time by classes": time_by_classes,
     "time by images at once": time_by_batch,
@@ -42,8 +42,8 @@ def scaling_curves(
     precision: Precision,
     threads: int,
     mode: Mode,
-    clock: Callable[[], float] = time.monotonic,
-) -> Iterator[Found]:
+    _clock: Callable[[], float] = time.monotonic,
+) -> Iterator[Curves]:
     """Measure part by part.
 
     Args:
@@ -51,32 +51,31 @@ def scaling_curves(
         target: see `open_engine`.
         precision: see `open_engine`.
         threads: of the engine.
-        mode: how much, and for how long; no part is begun after the time that the mode has for it.
-        clock: returns seconds.
+        mode: how much, and for how long; no part begins after the mode's time limit.
 
     Yields:
-        The curves of a part, and what of it could not be had.
+        The curves of a part, and those that were skipped.
     """
     scope = SCOPES[mode]
-    until = clock() + scope.limit_s
+    until = _clock() + scope.limit_s
     with tempfile.TemporaryDirectory(prefix="orthoedge-") as name:
-        given = ScalingSetup(bundle, target, precision, threads, scope, Path(name))
+        setup = ScalingSetup(bundle, target, precision, threads, scope, Path(name))
         for part, measure in PARTS.items():
-            why = ""
+            reason = ""
             if part in _LONG and not scope.everything:
-                why = f"takes too long for --{mode}"
-            elif clock() > until:
-                why = f"scaling has {scope.limit_s:g} s, which were over"
-            yield ([], [_lacking(part, why)]) if why else _measured(part, measure, given)
+                reason = f"takes too long for --{mode}"
+            elif _clock() > until:
+                reason = f"the time limit of {scope.limit_s:g} s for scaling was over"
+            yield ([], [_skipped(part, reason)]) if reason else _measured(part, measure, setup)
 
 
-def _measured(part: str, measure: Callable[[ScalingSetup], Found], given: ScalingSetup) -> Found:
+def _measured(part: str, measure: Callable[[ScalingSetup], Curves], setup: ScalingSetup) -> Curves:
     try:
-        found, skipped = measure(given)
+        curves, skipped = measure(setup)
     except OrthoEdgeError as error:
-        return [], [_lacking(part, str(error))]
-    return found, [_lacking(one.name, one.reason) for one in skipped]
+        return [], [_skipped(part, str(error))]
+    return curves, [_skipped(skip.name, skip.reason) for skip in skipped]
 
 
-def _lacking(what: str, why: str) -> Skipped:
-    return Skipped(name=f"scaling: {what}", reason=why)
+def _skipped(name: str, reason: str) -> Skipped:
+    return Skipped(name=f"scaling: {name}", reason=reason)

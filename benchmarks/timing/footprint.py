@@ -105,7 +105,7 @@ def _start(
     """Times in ms, interleaved, (starts, 1, 1) of each; and peak memory in MB, (starts, 1)."""
     for process in processes.values():
         process.run()  # compiles bytecode and fills the cache
-    runs = [{name: one.run() for name, one in processes.items()} for _ in range(starts)]
+    runs = [{name: process.run() for name, process in processes.items()} for _ in range(starts)]
     times = {name: np.array([[[run[name][0]]] for run in runs]) for name in processes}
     peaks = {
         name: np.array([[int(run[name][1]) * 1024 / _MB] for run in runs])
@@ -151,7 +151,7 @@ _EXTRA = re.compile(r"extra\s*==\s*['\"]([^'\"]+)['\"]")
 
 @cache
 def wheel_bytes() -> int:
-    """Size of our files deflated as a wheel deflates them; its few lines of metadata not among."""
+    """Size of our files compressed as in a wheel, without its few lines of metadata."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         for folder, file in _our_files():
@@ -161,33 +161,33 @@ def wheel_bytes() -> int:
 
 @cache
 def environment_bytes(target: str) -> int:
-    """Size of all files that `pip install orthoedge[TARGET]` brings, compiled bytecode not among.
+    """Size of all files that `pip install orthoedge[TARGET]` brings, without compiled bytecode.
 
-    They are those of the packages that are installed here. Python itself is not counted.
+    The size is that of the packages installed here, without Python itself.
 
     Raises:
         MissingDependency: a package of the target is not installed, or orthoedge is not, so that
-            what it needs is not on record.
-        EngineError: nothing is on record of the target's engine.
+            its requirements are unknown.
+        EngineError: the size of the target's engine is unknown.
     """
     if target == "jetson":
-        raise EngineError("TensorRT comes with JetPack, which keeps no record of its size")
-    found: dict[str, metadata.Distribution] = {}
+        raise EngineError("TensorRT comes with JetPack, which does not record its size")
+    distributions: dict[str, metadata.Distribution] = {}
     waiting = list(_required(_distribution(_OURS, target), target))
     while waiting:
         name, certain = waiting.pop()
         key = re.sub(r"[-_.]+", "-", name).lower()
-        if key in found:
+        if key in distributions:
             continue
         try:
-            found[key] = _distribution(name, target)
+            distributions[key] = _distribution(name, target)
         except MissingDependency:
             if certain:
                 raise
             continue  # needed by other systems or by other versions of Python
-        waiting += _required(found[key], "")
+        waiting += _required(distributions[key], "")
     ours = sum(file.stat().st_size for _, file in _our_files())
-    return ours + sum(map(_recorded_bytes, found.values()))
+    return ours + sum(map(_recorded_bytes, distributions.values()))
 
 
 def _distribution(name: str, target: str) -> metadata.Distribution:
@@ -198,7 +198,7 @@ def _distribution(name: str, target: str) -> metadata.Distribution:
 
 
 def _required(distribution: metadata.Distribution, extra: str) -> Iterator[tuple[str, bool]]:
-    """Names of what it needs, with one extra, and whether it needs them everywhere."""
+    """Names of its requirements with one extra, and whether every system needs them."""
     for line in distribution.requires or ():
         requirement, _, marker = line.partition(";")
         asked = _EXTRA.search(marker)

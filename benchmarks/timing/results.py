@@ -209,8 +209,8 @@ def _same_rounds(workers: Sequence[WorkerSamples], *names: str) -> list[list[Sam
         samples = [worker.samples[name] for name in names]
         timed = ~np.any([np.isnan(times[:, 0]) for times in samples], axis=0)
         if timed.any():
-            for one, times in zip(together, samples, strict=True):
-                one.append(times[timed])
+            for collected, times in zip(together, samples, strict=True):
+                collected.append(times[timed])
     return together
 
 

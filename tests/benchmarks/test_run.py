@@ -1,11 +1,14 @@
 """A whole run on a bundle of two convolutions: every part is real, and each takes a moment."""
 
+import shlex
+import sys
 from dataclasses import replace
 
 import msgspec
 import numpy as np
 import pytest
 
+from orthoedge.benchmarks.claims import evaluate, unmeasured
 from orthoedge.benchmarks.machine import describe_machine
 from orthoedge.benchmarks.metrics.labelled_data import LabelledSet, prepare
 from orthoedge.benchmarks.run import alternate, measure
@@ -145,3 +148,43 @@ def test_a_target_of_which_nothing_runs_leaves_a_report_of_reasons(small_bundle,
 def test_a_longer_mode_measures_no_less():
     for shorter, longer in zip(PLANS.values(), list(PLANS.values())[1:], strict=False):
         assert all(a <= b for a, b in zip(shorter, longer, strict=True))
+
+
+def test_the_claims_parts_are_measured_on_x86(small_bundle, setting, monkeypatch):
+    pytest.importorskip("openvino")
+    pytest.importorskip("pydicom")
+    monkeypatch.setattr("orthoedge.benchmarks.run._MAP_FILES", 4)
+    monkeypatch.setattr("orthoedge.benchmarks.run.FOLDER_FILES", 2)
+    program = "print('ready', flush=True)\nwhile input() == '': print({}, flush=True)"
+    external = {
+        name: shlex.join([sys.executable, "-c", program.format(milliseconds)])
+        for name, milliseconds in (("theirs", 2000), ("theirs-bare", 1500))
+    }
+    reduced = replace(
+        setting,
+        targets=("x86",),
+        plan=setting.plan._replace(folder_processes=1),
+        parts=frozenset({"timing", "footprint", "folder"}),
+        external=external | {"gone": f"{sys.executable} -c \"raise SystemExit('no licence')\""},
+    )
+    report, _ = measure(small_bundle, reduced, lambda _: None, lambda _: None)
+    figures = {comparison.name: comparison for comparison in report.comparisons}
+    assert set(figures) == {
+        *("minimal_pipeline", "saliency_map", "dicom", "onnxruntime_by_hand"),
+        *("external theirs", "external theirs-bare", "external theirs overhead"),
+        *("folder_queue", "folder_jobs"),
+    }
+    assert figures["external theirs"].numerator_ms == 2000
+    assert figures["external theirs overhead"].denominator_ms == 500
+    assert figures["external theirs overhead"].figure.value < 0
+    for comparison in figures.values():
+        assert comparison.figure.low <= comparison.figure.value <= comparison.figure.high
+        assert comparison.numerator_ms > 0
+    (reason,) = (skip.reason for skip in report.skipped if skip.name == "external gone")
+    assert reason == "external program gone: ended with status 1: no licence"
+    results = {result.claim.name: result.figure for result in evaluate(report)}
+    assert {name for name, figure in results.items() if figure is None} == {"baseline"}
+    assert unmeasured(report, ["baseline", "dicom"], list(reduced.external)) == [
+        "baseline",
+        "external gone",
+    ]

@@ -21,6 +21,7 @@ _OLD_CLAIMS = {
     "folder": "folder_queue,folder_jobs",
     "peers": "onnxruntime_by_hand,external",
 }
+_WITH_VALUE = ("--out", "--threads", "--rounds", "--external")
 _OLD_OPTIONS = {"--seeds": "--baseline", "--no-seeds": "--no-baseline", "--peer": "--external"}
 
 
@@ -80,7 +81,7 @@ def _old_claims(before: list[str], after: list[str]) -> list[str]:
     rest = iter([*before, *after])
     for argument in rest:
         if argument.startswith("-"):
-            options += [argument, *([next(rest, "")] if "=" not in argument else [])]
+            options += [argument, *([next(rest, "")] if argument in _WITH_VALUE else [])]
         else:
             bundle += ["--bundle", argument]
     return [*",".join(names).split(","), *bundle, *options] if names else [*bundle, *options]

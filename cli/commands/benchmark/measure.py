@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orthoedge.cli.commands.benchmark.inputs import NAME as ENSEMBLE
-from orthoedge.cli.commands.benchmark.inputs import open_reference, random_ensemble
+from orthoedge.cli.commands.benchmark.inputs import ENSEMBLE, open_reference, random_ensemble
 
 if TYPE_CHECKING:
     from orthoedge.benchmarks.metrics.labelled_data import Prepared

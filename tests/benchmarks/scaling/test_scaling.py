@@ -75,25 +75,27 @@ def test_the_upper_half_has_two_points_where_there_are_two():
 
 def test_sentences_say_what_was_measured_and_nothing_else():
     small, large = (256, 256), (3000, 2500)
-    words = wording.parts_words({small: {"a": 3, "b": 1}, large: {"a": 1, "b": 9}})
+    words = wording.parts_sentence({small: {"a": 3, "b": 1}, large: {"a": 1, "b": 9}})
     assert words == "At 2500×3000 b takes most, 90% of the time; at 256×256 a, 75%."
-    words = wording.parts_words({small: {"a": 3, "b": 1}, large: {"a": 9, "b": 1}})
+    words = wording.parts_sentence({small: {"a": 3, "b": 1}, large: {"a": 9, "b": 1}})
     assert words == "At 256×256 as at 2500×3000 a takes most: 75% of the time, and 90%."
-    assert wording.batch_words(16, 1, 8).endswith("a batch saves 50%.")
-    assert wording.batch_words(16, 1, 24).endswith("a batch costs 50% more.")
-    assert wording.batch_words(16, 1, 16.2).endswith("a batch saves nothing.")
-    assert wording.classes_words(4, 1, 1024, 1.01) == "1,024 classes take no longer than 4."
-    assert "each adds 1 µs" in wording.classes_words(4, 1, 1004, 2)
-    assert wording.threads_words(2, 1, 0.5).startswith("2 threads take 0.50 of the time")
-    assert "as if 100%" in wording.threads_words(2, 1, 0.5)
-    assert wording.threads_words(2, 1, 1.3) == "2 threads make one inference no faster here."
-    words = wording.files_words(1, 502, 101, 702)
+    assert wording.batch_sentence(16, 1, 8).endswith("a batch saves 50%.")
+    assert wording.batch_sentence(16, 1, 24).endswith("a batch costs 50% more.")
+    assert wording.batch_sentence(16, 1, 16.2).endswith("a batch saves nothing.")
+    assert wording.classes_sentence(4, 1, 1024, 1.01) == "1,024 classes take no longer than 4."
+    assert "each adds 1 µs" in wording.classes_sentence(4, 1, 1004, 2)
+    assert wording.threads_sentence(2, 1, 0.5).startswith("2 threads take 0.50 of the time")
+    assert "as if 100%" in wording.threads_sentence(2, 1, 0.5)
+    assert wording.threads_sentence(2, 1, 1.3) == "2 threads make one inference no faster here."
+    words = wording.files_sentence(1, 502, 101, 702)
     assert words == (
         "Starting takes 0.50 s and each file 2 ms: up to 250 files the start is the larger part."
     )
-    assert wording.risen_words(1, 80, 101, 80.02, "files").endswith("0.2 kB for each of the files.")
-    assert wording.risen_words(1, 80, 2, 79.9, "threads").endswith("no rise.")
-    assert wording.files_words(1, 502, 101, 500) == "1 files take 502 ms, 101 take 500 ms."
+    assert wording.risen_sentence(1, 80, 101, 80.02, "files").endswith(
+        "0.2 kB for each of the files."
+    )
+    assert wording.risen_sentence(1, 80, 2, 79.9, "threads").endswith("no rise.")
+    assert wording.files_sentence(1, 502, 101, 500) == "1 files take 502 ms, 101 take 500 ms."
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
@@ -136,8 +138,8 @@ def test_the_sentence_names_the_part_that_was_planted(small_bundle, monkeypatch,
         yield {name: np.full((2, 1), planted.get(name, 1.0)) for name in calls}
 
     monkeypatch.setattr(by_size, "interleave", planted_times)
-    given = ScalingSetup(small_bundle, "portable", "int8", 1, SMALL, tmp_path)
-    found, skipped = by_size.time_by_pixels(given)
+    setup = ScalingSetup(small_bundle, "portable", "int8", 1, SMALL, tmp_path)
+    found, skipped = by_size.time_by_pixels(setup)
     where = {curve.name: curve.explanation for curve in found}
     assert skipped == []
     assert "At 128×96 fetching the file takes most, 70% of the time" in where["read dicom"]
@@ -190,12 +192,12 @@ def test_the_longer_curves_too(small_bundle, monkeypatch):
 
 
 def test_no_part_begins_after_its_time_and_one_that_fails_is_a_reason(small_bundle, monkeypatch):
-    def refuse(given):
+    def refuse(setup):
         raise EngineError("no such engine")
 
-    def folder_of(given):
-        folders.append(given.folder)
-        assert given.folder.is_dir()
+    def folder_of(setup):
+        folders.append(setup.folder)
+        assert setup.folder.is_dir()
         return [], []
 
     folders: list[Path] = []
@@ -206,7 +208,7 @@ def test_no_part_begins_after_its_time_and_one_that_fails_is_a_reason(small_bund
     skipped = [one for _, some in yielded for one in some]
     assert [(one.name, one.reason) for one in skipped] == [
         ("scaling: first", "no such engine"),
-        ("scaling: third", "scaling has 15 s, which were over"),
+        ("scaling: third", "the time limit of 15 s for scaling was over"),
     ]
     assert len(folders) == 1
     assert not folders[0].exists()

@@ -122,3 +122,24 @@ def test_the_command_in_the_report_says_what_was_asked_for():
     )
     asked = parser.parse_args(shlex.split(words))
     assert parser.parse_args(shlex.split(command_of(asked))[2:]) == asked
+
+
+def test_claims_are_measured_printed_and_written_with_their_report(
+    monkeypatch, moment, small_bundle, tmp_path, capsys
+):
+    pytest.importorskip("openvino")
+    monkeypatch.setitem(run_settings.PLANS, "quick", moment)
+    arguments = ["claims", "minimal_pipeline", "saliency_map", "--bundle", str(small_bundle.path)]
+    options = ["--quick", "--threads", "1", "--rounds", "2", "--out", str(tmp_path / "out")]
+    assert main(["benchmark", *arguments, *options]) == 0
+    printed = capsys.readouterr().out
+    table = (tmp_path / "out" / "claims.md").read_text()
+    assert table in printed
+    report = read(tmp_path / "out")
+    for comparison in report.comparisons[:2]:
+        figure = comparison.figure
+        assert f"{figure.value:.3g} ({figure.low:.3g} to {figure.high:.3g}) ×" in table
+    again = str(tmp_path / "out" / "report.json")
+    assert main(["benchmark", "claims", again, "minimal_pipeline,saliency_map"]) == 0
+    assert capsys.readouterr().out.strip() == printed.strip()
+    assert main(["benchmark", "claims", again, "baseline"]) == 1

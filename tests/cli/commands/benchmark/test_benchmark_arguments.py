@@ -22,6 +22,7 @@ from orthoedge.cli.main import main
         ("--ratios bare,map --rounds 400", "claims minimal_pipeline saliency_map --rounds 400"),
         ("--ratios=start", "claims start cached_start"),
         ("BUNDLE --ratios dicom --threads 1", "claims dicom --bundle BUNDLE --threads 1"),
+        ("--quick B --ratios map --out o", "claims saliency_map --bundle B --quick --out o"),
         ("--threads=2 --ratios --out o B", "claims --bundle B --threads=2 --out o"),
         (
             "--ratios peers --peer a=b",
