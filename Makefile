@@ -73,7 +73,7 @@ bench-compare: $(VENV)/.installed  ## time the stages again and compare; exit 1 
 		{ echo "no baseline: run make bench-baseline first" >&2; exit 2; }
 	$(BENCH_STAGES) --benchmark-autosave \
 		--benchmark-compare=$$(ls -t $(BENCH_STORE)/*/*_baseline.json | head -1 | xargs basename | cut -d_ -f1) \
-		--benchmark-compare-fail=median:10% --benchmark-compare-fail=min:10%
+		--benchmark-compare-fail median:10% min:10%
 
 bench-claims: $(VENV)/.installed  ## measure the published claims about speed and memory
 	$(VENV)/bin/orthoedge benchmark claims --out $(BENCH_OUT) $(BENCH_ARGS)
