@@ -26,7 +26,7 @@ SBOM_VENV := .venv-sbom
 
 .DELETE_ON_ERROR:
 .PHONY: help demo test test-slow robustness coverage-jetson aarch64 lint format bench bench-baseline bench-compare \
-	bench-ratios bench-training licences lock sbom clean
+	bench-claims bench-ratios bench-training licences lock sbom clean
 
 help:  ## list the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -62,23 +62,26 @@ format: $(VENV)/.installed  ## let ruff rewrite what it can
 	$(VENV)/bin/ruff format .
 
 bench: $(VENV)/.installed  ## latency of the embedded bundle, and of each stage of the runtime
-	$(VENV)/bin/orthoedge benchmark --out $(BENCH_OUT) $(BENCH_ARGS)
+	$(VENV)/bin/orthoedge benchmark run --out $(BENCH_OUT) $(BENCH_ARGS)
 	$(BENCH_STAGES) --benchmark-autosave
 
-bench-baseline: $(VENV)/.installed  ## the stages alone, kept as what bench-compare compares with
+bench-baseline: $(VENV)/.installed  ## time the stages alone and save them for bench-compare
 	$(BENCH_STAGES) --benchmark-save=baseline
 
-bench-compare: $(VENV)/.installed  ## the stages again, each beside the baseline; exit 1 if one is slower
+bench-compare: $(VENV)/.installed  ## time the stages again and compare; exit 1 if one is more than 10 % slower
 	@ls $(BENCH_STORE)/*/*_baseline.json >/dev/null 2>&1 || \
 		{ echo "no baseline: run make bench-baseline first" >&2; exit 2; }
-	$(BENCH_STAGES) --benchmark-autosave --benchmark-quiet
-	$(VENV)/bin/python -m orthoedge.benchmarks.baseline $(BENCH_STORE)
+	$(BENCH_STAGES) --benchmark-autosave \
+		--benchmark-compare=$$(ls -t $(BENCH_STORE)/*/*_baseline.json | head -1 | xargs basename | cut -d_ -f1) \
+		--benchmark-compare-fail median:10% min:10%
 
-bench-ratios: $(VENV)/.installed  ## the promises about speed, each beside what it is compared with
-	$(VENV)/bin/orthoedge benchmark --ratios --out $(BENCH_OUT) $(BENCH_ARGS)
+bench-claims: $(VENV)/.installed  ## measure the published claims about speed and memory
+	$(VENV)/bin/orthoedge benchmark claims --out $(BENCH_OUT) $(BENCH_ARGS)
 
-bench-training: $(VENV)/.installed  ## training throughput against the bare step
-	$(VENV)/bin/orthoedge benchmark --training orthovision $(BENCH_ARGS)
+bench-ratios: bench-claims
+
+bench-training: $(VENV)/.installed  ## throughput of the training loop and of the step alone
+	$(VENV)/bin/orthoedge benchmark training orthovision $(BENCH_ARGS)
 
 aarch64: $(VENV)/.installed  ## the portable target on an emulated aarch64 processor: for function alone
 	.ci/aarch64.sh

@@ -46,14 +46,14 @@ def engine_of(target: str, precision: Precision) -> Engine:
     except MissingDependency as error:
         pytest.skip(str(error))
     except EngineError as error:
-        if target != "jetson":  # of the others an engine that is installed must open
+        if target != "jetson":  # every other installed engine must open
             raise
         pytest.skip(str(error))
 
 
 @pytest.fixture(scope="module")
-def answered() -> dict[Shape, tuple[Radiograph, Finding]]:
-    """A radiograph of each shape, and what the reference engine finds."""
+def predicted() -> dict[Shape, tuple[Radiograph, Finding]]:
+    """A radiograph of each shape with its finding."""
     pipeline = Pipeline(BUNDLE, engine_of("portable", "fp32"))
     return {shape: pipeline.predict_with_image(radiograph(shape)) for shape in (SMALL, DETECTOR)}
 
@@ -93,12 +93,12 @@ def bench_clahe(benchmark: BenchmarkFixture, shape: Shape) -> None:
     benchmark(cv2.createCLAHE(2.0, (8, 8)).apply, radiograph(shape))
 
 
-def bench_look(benchmark: BenchmarkFixture) -> None:
+def bench_image_statistics(benchmark: BenchmarkFixture) -> None:
     benchmark(image_statistics, STANDARD(radiograph(SMALL)))
 
 
 @every_shape
-def bench_faults(benchmark: BenchmarkFixture, shape: Shape) -> None:
+def bench_image_quality(benchmark: BenchmarkFixture, shape: Shape) -> None:
     pixels = radiograph(shape)
     benchmark(check_image_quality, pixels, STANDARD.prepare(pixels)[1], STANDARD.size)
 
@@ -110,19 +110,19 @@ def bench_engine(benchmark: BenchmarkFixture, target: str, precision: Precision)
 
 
 def bench_decide(benchmark: BenchmarkFixture) -> None:
-    engine, square = engine_of("portable", "fp32"), STANDARD(radiograph(SMALL))
-    ran, outputs = ActiveEngine.for_bundle(BUNDLE, engine), engine.run(square[None, None])
-    labels, alert, glance = (
+    engine, model_input = engine_of("portable", "fp32"), STANDARD(radiograph(SMALL))
+    active, outputs = ActiveEngine.for_bundle(BUNDLE, engine), engine.run(model_input[None, None])
+    labels, alert, statistics = (
         BUNDLE.manifest.labels,
         BUNDLE.manifest.alert_labels,
-        image_statistics(square),
+        image_statistics(model_input),
     )
 
-    def conclude() -> None:
-        distance = ran.ood_score(outputs.feature_vector[0], glance)
-        decide(outputs.logits[0], distance, (), labels, alert, ran.calibration)
+    def decide_once() -> None:
+        distance = active.ood_score(outputs.feature_vector[0], statistics)
+        decide(outputs.logits[0], distance, (), labels, alert, active.calibration)
 
-    benchmark(conclude)
+    benchmark(decide_once)
 
 
 @every_engine
@@ -132,29 +132,29 @@ def bench_pipeline(benchmark: BenchmarkFixture, target: str, precision: Precisio
 
 @every_shape
 def bench_overlay(
-    benchmark: BenchmarkFixture, shape: Shape, answered: dict[Shape, tuple[Radiograph, Finding]]
+    benchmark: BenchmarkFixture, shape: Shape, predicted: dict[Shape, tuple[Radiograph, Finding]]
 ) -> None:
-    benchmark(overlay, *answered[shape])
+    benchmark(overlay, *predicted[shape])
 
 
 @every_shape
 def bench_side_by_side(
-    benchmark: BenchmarkFixture, shape: Shape, answered: dict[Shape, tuple[Radiograph, Finding]]
+    benchmark: BenchmarkFixture, shape: Shape, predicted: dict[Shape, tuple[Radiograph, Finding]]
 ) -> None:
-    benchmark(side_by_side, *answered[shape])
+    benchmark(side_by_side, *predicted[shape])
 
 
 @every_shape
 def bench_overlay_to_png(
-    benchmark: BenchmarkFixture, shape: Shape, answered: dict[Shape, tuple[Radiograph, Finding]]
+    benchmark: BenchmarkFixture, shape: Shape, predicted: dict[Shape, tuple[Radiograph, Finding]]
 ) -> None:
-    benchmark(to_png, overlay(*answered[shape]))
+    benchmark(to_png, overlay(*predicted[shape]))
 
 
 def bench_to_json(
-    benchmark: BenchmarkFixture, answered: dict[Shape, tuple[Radiograph, Finding]]
+    benchmark: BenchmarkFixture, predicted: dict[Shape, tuple[Radiograph, Finding]]
 ) -> None:
-    benchmark(answered[SMALL][1].to_json)
+    benchmark(predicted[SMALL][1].to_json)
 
 
 @pytest.mark.parametrize("form", ["folder", "zip"])

@@ -1,6 +1,6 @@
-"""One target on one machine, on record: does it answer rightly, how fast, and at what power.
+"""A record of one target on one machine: checks of its outputs, latency and power.
 
-The record is the same for every target, so that a board can be held against a server.
+The record is the same for every target, so that a board can be compared with a server.
 """
 
 from __future__ import annotations
@@ -49,30 +49,26 @@ def make_record(
     *,
     say: Callable[[str], object],
     cache: Path | None = None,
-    modules: Modules = JETPACK,
-    root: Path = ROOT,
-    calls: int = _CALLS,
-    seconds: float = _SECONDS,
+    _modules: Modules = JETPACK,
+    _root: Path = ROOT,
+    _calls: int = _CALLS,
+    _seconds: float = _SECONDS,
 ) -> Record:
-    """Open every precision, check it, time it, and write down all that the figures depend on.
+    """Open every precision, check it, time it, and record everything that the figures depend on.
 
     Args:
         bundle: a bundle whose hashes were checked.
         target: see `open_engine`.
-        precisions: which to run, in turn.
-        say: takes one line for each check and each time, as they come.
+        precisions: to run.
+        say: receives one line for each check and each time.
         cache: as for `open_engine`.
-        modules: which modules stand behind TensorRT and CUDA.
-        root: folder in place of `/` for all that a board's files say.
-        calls: timed calls of each stretch, at least.
-        seconds: of each stretch, at least.
 
     Raises:
-        UnknownTarget: no such target. All else that fails is in the record.
+        UnknownTarget: no such target. All other failures are in the record.
     """
     if target not in TARGETS:
-        check_target(target)  # raises, naming those that there are
-    described, before = machine.describe_machine(), read_board(root)
+        check_target(target)  # raises, and names the known targets
+    described, before = machine.describe_machine(), read_board(_root)
     sample = min(SAMPLES.glob("*.png"))
     pixels = read_image(sample).pixels
     ran, missing = [], []
@@ -83,22 +79,22 @@ def make_record(
 
     device = None
     try:
-        device = _find_device(target, modules)
+        device = _find_device(target, _modules)
     except OrthoEdgeError as error:
         fail(target, error)
         precisions = ()
     for precision in precisions:
         try:
-            engine, plan = _open(bundle, target, precision, device, cache, modules)
+            engine, plan = _open(bundle, target, precision, device, cache, _modules)
             ran.append(
-                _run(bundle, engine, plan, pixels, say, partial(_time, calls, seconds, root))
+                _run(bundle, engine, plan, pixels, say, partial(_time, _calls, _seconds, _root))
             )
         except OrthoEdgeError as error:
             fail(f"{target} {precision}", error)
     return Record(
         schema=SCHEMA,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        passed=not missing and all(check.passed for one in ran for check in one.checks),
+        passed=not missing and all(check.passed for run in ran for check in run.checks),
         target=target,
         bundle=bundle.manifest.name,
         bundle_version=bundle.manifest.version,
@@ -107,14 +103,14 @@ def make_record(
         machine=described,
         device=device,
         before=before,
-        after=read_board(root),
+        after=read_board(_root),
         ran=tuple(ran),
         missing=tuple(missing),
     )
 
 
 def write_record(record: Record, path: Path) -> None:
-    """Write it as JSON: the whole of it or nothing."""
+    """Write a record as JSON, atomically."""
     write_atomic(path, msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n")
 
 
@@ -162,13 +158,13 @@ def _run(
     checks = check_engine(bundle, engine)
     for check in checks:
         say(str(check))
-    squares = itertools.cycle(bundle.golden_images()[:, None])
+    inputs = itertools.cycle(bundle.golden_images()[:, None])
     pipeline = Pipeline(bundle, engine)
-    alone, whole = timed(lambda: engine.run(next(squares))), timed(lambda: pipeline(pixels))
+    alone, whole = timed(lambda: engine.run(next(inputs))), timed(lambda: pipeline(pixels))
     where = f"{engine.name} {engine.precision}"
     for name, times in (("engine alone", alone), ("pipeline", whole)):
-        busy = (times.others_cores or 0) > machine.CROWDED
-        rest = "; other work was running, so not to be quoted" if busy else ""
+        busy = (times.others_cores or 0) > machine.BUSY_CORES
+        rest = "; other programs were running: do not quote" if busy else ""
         say(f"time  {where} {name}: p50 {times.p50_ms:.3g} ms, p99.9 {times.p999_ms:.3g} ms{rest}")
     return Ran(
         precision=engine.precision,
@@ -190,16 +186,16 @@ def _check(check: ParityCheck) -> Check:
 
 
 def _time(calls: int, seconds: float, root: Path, call: Callable[[], object]) -> Timed:
-    """Call for `seconds`, and `calls` times at least, with an eye on the sensors."""
+    """Call for `seconds`, and at least `calls` times, while the sensors are read."""
     for _ in range(_WARMUP):
         call()
-    bystanders = machine.BackgroundLoad()
+    load = machine.BackgroundLoad()
     parts: list[npt.NDArray[np.float64]] = []
     with PowerMeter(root) as meter:
         begun = perf_counter()
         while not parts or perf_counter() - begun < seconds:
-            # Nothing takes turns here: the sensors could not tell whose power they see.
-            part = latency.interleaved({"": call}, rounds=calls, warmup=0, settle=0)
+            # Not interleaved: the sensors cannot attribute power to one of several candidates.
+            part = latency.interleaved({"": call}, rounds=calls, warmup=0, warmup_calls=0)
             parts.append(part[""].samples_ms)
     samples = np.concatenate(parts)
     p50, p90, p99, p999, highest = np.percentile(samples, (50, 90, 99, 99.9, 100)).round(4)
@@ -214,5 +210,5 @@ def _time(calls: int, seconds: float, root: Path, call: Callable[[], object]) ->
         gpu_clocks=read_clocks(root, []),
         power=meter.power,
         no_power=meter.absent,
-        others_cores=bystanders.cores(),
+        others_cores=load.cores(),
     )

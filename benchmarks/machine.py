@@ -1,4 +1,4 @@
-"""What a figure was measured on."""
+"""The machine that a figure was measured on, and the load of other processes."""
 
 from __future__ import annotations
 
@@ -38,32 +38,31 @@ _VECTORS = (
 )
 _GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 
-QUIET = 0.5
-"""Load above which a run is not to be quoted: PyTorch's threads wait spinning, so other work slows
-the seeds' way far more than the lean engines, and the ratio flatters them."""
+IDLE_LOAD = 0.5
+"""Load average above which a run should not be quoted: PyTorch's threads spin while they wait, so
+other work slows the PyTorch baseline far more than the lean engines, and flatters their ratio."""
 
-
-CROWDED = 0.1
-"""Cores kept busy by other processes above which one timing run is not to be quoted."""
+BUSY_CORES = 0.1
+"""Cores kept busy by other processes above which a measurement should not be quoted."""
 
 
 class BackgroundLoad:
-    """What the rest of the machine does while something of this process is timed."""
+    """Processor time that other processes use while this object exists; needs psutil."""
 
     def __init__(self) -> None:
-        self._begun = time.monotonic()
-        self._others = _others_seconds()
+        self._start = time.monotonic()
+        self._others = _seconds_of_others()
 
     def cores(self) -> float | None:
-        """Cores kept busy by others since this object was made; None: the system does not say.
+        """Cores that others kept busy since the start; None: psutil is not installed.
 
-        Time that a hypervisor took counts as others'. Children are this process's own once they
-        were waited for.
+        Time that a hypervisor took counts as others'. Children count as this process's own once
+        they were waited for.
         """
-        others = _others_seconds()
+        others = _seconds_of_others()
         if others is None or self._others is None:
             return None
-        return max(0.0, others - self._others) / max(time.monotonic() - self._begun, 1e-9)
+        return max(0.0, others - self._others) / max(time.monotonic() - self._start, 1e-9)
 
 
 class Machine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -74,15 +73,15 @@ class Machine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     cores: int
     """Logical cores this process may use."""
     isa: tuple[str, ...]
-    """Its instruction sets for vectors and matrices, as Linux names them; empty: not told."""
+    """Its instruction sets for vectors and matrices, as Linux names them; empty: not known."""
     governor: str
     """Of the first core's clock; empty: the system does not show one."""
     memory_mb: float
-    """That the system has, in 10^6 bytes."""
+    """Of the system, in 10^6 bytes."""
     kernel: str
     python: str
     load: float
-    """Runnable processes over the minute before the run; above QUIET, others were at work."""
+    """Runnable processes over the minute before the run; above IDLE_LOAD, others were busy."""
     packages: dict[str, str]
     """Version of each package that is installed."""
 
@@ -102,16 +101,17 @@ def describe_machine() -> Machine:
     )
 
 
-def _others_seconds() -> float | None:
-    """Processor time of all but this process and its ended children, as Linux counts it."""
+def _seconds_of_others() -> float | None:
+    """Processor time of all processes but this one and its ended children."""
     try:
-        first = Path("/proc/stat").read_text().splitlines()[0].split()
-    except OSError:
+        import psutil
+    except ModuleNotFoundError:
         return None
-    user, nice, system, _, _, irq, softirq, steal = map(int, first[1:9])
-    busy = (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
-    own = os.times()
-    return busy - sum(own[:4])  # user and system time, its own and that of its children
+    total = psutil.cpu_times()
+    busy = ("user", "nice", "system", "irq", "softirq", "steal")  # some systems lack the last ones
+    used = sum(getattr(total, name, 0.0) for name in busy)
+    # os.times has the kernel's exact clock ticks; children are those that were waited for.
+    return float(used - sum(os.times()[:4]))
 
 
 def _cpu_model() -> str:

@@ -1,66 +1,46 @@
-"""What changed between two reports, and whether it is more than noise.
+"""Compare two reports: which figures changed by more than noise.
 
 A ratio changed by more than noise where the two 95 % intervals do not overlap and it moved by more
 than `DRIFT`. Where nothing changed, chance alone keeps two such intervals apart about 6 times in
-1,000 (Schenker & Gentleman, The American Statistician 55, 2001), so that a report's many
-comparisons seldom raise a false alarm.
+1,000 (Schenker & Gentleman, The American Statistician 55, 2001), so the many
+comparisons of a report rarely raise a false alarm.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-
-import msgspec
 
 from orthoedge.benchmarks.regression_caveats import caveats
 from orthoedge.benchmarks.report.formatting import figure, interval, share
-from orthoedge.benchmarks.schema import SCHEMA, Accuracy, Candidate, Footprint, Interval, Report
+from orthoedge.benchmarks.schema import Accuracy, Candidate, Footprint, Interval, Report
 from orthoedge.runtime.errors import DataError
 
 DRIFT = 0.02
-"""Share by which a ratio may move from run to run for reasons that lie outside both."""
-_STAGE = 0.05  # share from which a stage's median is worth a look
+"""Relative change of a ratio that the machine alone may cause from run to run."""
+_STAGE = 0.05  # relative change from which a stage is named as a hint
 _SIZES = {"model_mb": 0.001, "bundle_mb": 0.001, "wheel_mb": 0.001, "environment_mb": 0.001}
-_SIZES |= {"peak_rss_mb": 0.05}  # shares from which another size is another
-_START = 0.1  # share by which the system's own state moves a start's ratio
-_STARTS = 6  # so few of one run lie all above those of another once in 500 times
+_SIZES |= {"cold_peak_rss_mb": 0.05}  # relative changes from which a size differs
+_START = 0.1  # relative change of a start's ratio that the state of the system may cause
+_STARTS = 6  # 6 starts of one run all lie above 6 of another by chance once in 500 times
 _SHARES = ("accuracy", "macro_f1", "ece", "pointing", "coverage", "accuracy_reported", "agreement")
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two reports beside each other."""
+    """Differences of two reports."""
 
     lines: tuple[str, ...]
-    """Verdict first, then what changed, then what is to be known about the comparison."""
+    """The verdict, the changes, then what limits the comparison."""
     changed: bool
     """Whether anything changed by more than noise."""
-
-
-def read_report(path: Path) -> Report:
-    """Read a report.json.
-
-    Raises:
-        DataError: no such file, or not a report of this schema.
-    """
-    try:
-        found = msgspec.json.decode(path.read_bytes(), type=Report)
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror}") from error
-    except msgspec.MsgspecError as error:
-        raise DataError(f"{path}: not a benchmark's report.json of {SCHEMA}: {error}") from error
-    if found.schema != SCHEMA:
-        raise DataError(f"{path}: expected {SCHEMA}, got {found.schema}")
-    return found
 
 
 def compare(before: Report, after: Report) -> Comparison:
     """Compare two runs of the benchmark.
 
     Raises:
-        DataError: they cannot be compared: other labels, or ratios to another candidate.
+        DataError: they cannot be compared: different labels or reference candidates.
     """
     for name, first, second in (
         ("labels", ", ".join(before.labels), ", ".join(after.labels)),
@@ -69,22 +49,22 @@ def compare(before: Report, after: Report) -> Comparison:
         if first != second:
             raise DataError(f"the reports cannot be compared: {name}: {first} and {second}")
     changes = [*_ratios(before, after), *_accuracy(before, after), *_sizes(before, after)]
-    looked = [*_seen(before, after), *caveats(before, after)]
+    notes = [*_detectable(before, after), *caveats(before, after)]
     if changes:
         verdict = f"Changed by more than noise: {len(changes)} figures."
         if len(changes) == 1:
             verdict = "Changed by more than noise: one figure."
     else:
         verdict = "No difference."
-    return Comparison((verdict, *changes, *_reference(before, after), *looked), bool(changes))
+    return Comparison((verdict, *changes, *_reference(before, after), *notes), bool(changes))
 
 
 def _pairs(before: Report, after: Report) -> Iterator[tuple[Candidate, Candidate]]:
-    """What both timed, without the reference, whose ratio is 1."""
-    later = {one.name: one for one in after.candidates}
-    for one in before.candidates:
-        if one.name in later and one.name != before.reference:
-            yield one, later[one.name]
+    """Candidates of both reports without the reference, whose ratio is 1."""
+    later = {candidate.name: candidate for candidate in after.candidates}
+    for candidate in before.candidates:
+        if candidate.name in later and candidate.name != before.reference:
+            yield candidate, later[candidate.name]
 
 
 def _ratios(before: Report, after: Report) -> Iterator[str]:
@@ -93,7 +73,7 @@ def _ratios(before: Report, after: Report) -> Iterator[str]:
             change = 100 * (new.ratio.value / old.ratio.value - 1)
             yield (
                 f"{old.name}: {figure(abs(change))} % {'slower' if change > 0 else 'faster'}: "
-                f"{interval(old.ratio)}, now {interval(new.ratio)} times as long as "
+                f"{interval(old.ratio)}, now {interval(new.ratio)} times the time of "
                 f"{before.reference}{_stages(before, after, old)}"
             )
 
@@ -119,7 +99,7 @@ def _stages(before: Report, after: Report, of: Candidate) -> str:
 
 
 def _reference(before: Report, after: Report) -> list[str]:
-    """If all ratios moved the same way, what they are ratios to moved the other way."""
+    """If all ratios moved the same way, their reference moved the other way."""
     pairs = list(_pairs(before, after))
     moved = [
         new.ratio.value / old.ratio.value > 1 for old, new in pairs if _moved(old.ratio, new.ratio)
@@ -127,31 +107,31 @@ def _reference(before: Report, after: Report) -> list[str]:
     if len(pairs) < 3 or len(moved) < 0.8 * len(pairs) or len(set(moved)) > 1:
         return []
     p50 = [
-        next(one.latency.p50 for one in report.candidates if one.name == report.reference)
+        next(c.latency.p50 for c in report.candidates if c.name == report.reference)
         for report in (before, after)
     ]
     return [
-        f"Nearly all ratios moved the same way, so look at what they are to: {before.reference} "
-        f"took {figure(p50[0])} ms and takes {figure(p50[1])}."
+        f"Nearly all ratios moved the same way, so check their reference: {before.reference} "
+        f"took {figure(p50[0])} ms and now takes {figure(p50[1])}."
     ]
 
 
 def _accuracy(before: Report, after: Report) -> Iterator[str]:
     if before.settings.labelled != after.settings.labelled:
         return
-    later = {(one.target, one.precision): one for one in after.accuracy}
+    later = {scores.key: scores for scores in after.accuracy}
     exact = before.bundle_sha256 == after.bundle_sha256
     for old in before.accuracy:
-        new = later.get((old.target, old.precision))
+        new = later.get(old.key)
         if new is None:
             continue
         for name, first, second in _shares(old, new):
             apart = first.high < second.low or second.high < first.low
-            # One bundle on the same images has no noise: what prints differently did change.
+            # The same bundle on the same images has no noise: any visible difference is a change.
             if apart or (exact and f"{first.value:.3f}" != f"{second.value:.3f}"):
                 yield (
-                    f"{old.target} {old.precision}: {name} {share(first)}, now {share(second)}"
-                    f"{', of one bundle on the same images' if exact else ''}"
+                    f"{old.key}: {name} {share(first)}, now {share(second)}"
+                    f"{', for the same bundle on the same images' if exact else ''}"
                 )
 
 
@@ -166,36 +146,39 @@ def _shares(old: Accuracy, new: Accuracy) -> Iterator[tuple[str, Interval, Inter
 
 
 def _sizes(before: Report, after: Report) -> Iterator[str]:
-    later = {(one.target, one.precision): one for one in after.footprint}
+    later = {footprint.key: footprint for footprint in after.footprint}
     for old in before.footprint:
-        new = later.get((old.target, old.precision))
+        new = later.get(old.key)
         for name in _SIZES if new is not None else ():
-            first, second = getattr(old, name), getattr(new, name)
+            first, second = _megabytes(old, name), _megabytes(new, name)
             if first and second and abs(second / first - 1) > _SIZES[name]:
-                yield (
-                    f"{old.target} {old.precision}: {name.removesuffix('_mb').replace('_', ' ')} "
-                    f"{figure(first)} MB, now {figure(second)} MB"
-                )
+                words = name.removeprefix("cold_").removesuffix("_mb").replace("_", " ")
+                yield (f"{old.key}: {words} {figure(first)} MB, now {figure(second)} MB")
         if new is not None:
             yield from _starts(old, new)
 
 
+def _megabytes(footprint: Footprint | None, name: str) -> float | None:
+    size: Interval | float | None = getattr(footprint, name)
+    return size.value if isinstance(size, Interval) else size
+
+
 def _starts(old: Footprint, new: Footprint) -> Iterator[str]:
     for name in ("cold_start", "cached_start"):
-        first, second = (getattr(one, f"{name}_ratio") for one in (old, new))
-        times = [getattr(one, f"{name}_ms") for one in (old, new)]
-        if first is None or second is None or min(one.count for one in times) < _STARTS:
+        first, second = (getattr(row, f"{name}_ratio") for row in (old, new))
+        times = [getattr(row, f"{name}_ms") for row in (old, new)]
+        if first is None or second is None or min(taken.count for taken in times) < _STARTS:
             continue
         if _moved(first, second, _START):
-            words = " ".join((old.target, old.precision, *name.split("_")))
+            words = " ".join((old.key, *name.split("_")))
             yield (
-                f"{words}: {interval(first)}, now {interval(second)} times as long as importing "
+                f"{words}: {interval(first)}, now {interval(second)} times the time of importing "
                 f"numpy and OpenCV (medians {figure(times[0].p50)} and {figure(times[1].p50)} ms)"
             )
 
 
-def _seen(before: Report, after: Report) -> list[str]:
-    """What change of a ratio these two could have told from noise."""
+def _detectable(before: Report, after: Report) -> list[str]:
+    """The change of a ratio that these two reports would detect."""
     needed = [
         max(DRIFT, (old.ratio.high / old.ratio.value) * (new.ratio.value / new.ratio.low) - 1)
         for old, new in _pairs(before, after)
@@ -204,4 +187,4 @@ def _seen(before: Report, after: Report) -> list[str]:
         return []
     least, most = (f"{figure(100 * end)} %" for end in (min(needed), max(needed)))
     span = least if least == most else f"{least} to {most}, by candidate,"
-    return [f"Of {len(needed)} ratios, a change of {span} or more would have been seen."]
+    return [f"Of {len(needed)} ratios, a change of {span} or more would have been detected."]

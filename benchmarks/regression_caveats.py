@@ -1,34 +1,34 @@
-"""What a reader must know before two reports are compared."""
+"""Differences in how two reports were measured, and reasons not to quote one."""
 
 from __future__ import annotations
 
-from orthoedge.benchmarks.machine import CROWDED
+from orthoedge.benchmarks.machine import BUSY_CORES
 from orthoedge.benchmarks.schema import Report
 
-_SETTINGS = ("mode", "threads", "isa_cap", "cpu_quota", "seed", "data")
+_SETTINGS = ("mode", "threads", "isa_limit", "seed", "data")
 
 
 def caveats(before: Report, after: Report) -> list[str]:
-    """A line for each thing that differs, or that keeps a report from being quoted."""
-    found = []
+    """A line for each difference, and for each reason not to quote a report."""
+    lines = []
     if before.bundle_sha256 != after.bundle_sha256:
-        found.append(f"Two bundles: {_bundle(before)} and {_bundle(after)}.")
+        lines.append(f"Different bundles: {_bundle(before)} and {_bundle(after)}.")
     for name in _SETTINGS:
         first, second = getattr(before.settings, name), getattr(after.settings, name)
         if first != second:
-            found.append(f"Measured otherwise: {name} {_said(first)} and {_said(second)}.")
+            lines.append(f"Different settings: {name} {_written(first)} and {_written(second)}.")
     for name in ("cpu", "cores", "kernel", "governor", "python"):
         first, second = getattr(before.machine, name), getattr(after.machine, name)
         if first != second:
-            found.append(f"Another machine: {name} {_said(first)} and {_said(second)}.")
-    found += _versions(before.machine.packages, after.machine.packages)
+            lines.append(f"Different machines: {name} {_written(first)} and {_written(second)}.")
+    lines += _versions(before.machine.packages, after.machine.packages)
     if before.settings.labelled != after.settings.labelled:
-        found.append(
+        lines.append(
             "Accuracy is not compared: it was measured on "
-            f"{_said(before.settings.labelled)} and on {_said(after.settings.labelled)}."
+            f"{_written(before.settings.labelled)} and on {_written(after.settings.labelled)}."
         )
-    found += _one_sided(before, after)
-    return found + _quality("first", before) + _quality("second", after)
+    lines += _one_sided(before, after)
+    return lines + _quality("first", before) + _quality("second", after)
 
 
 def _versions(before: dict[str, str], after: dict[str, str]) -> list[str]:
@@ -36,28 +36,30 @@ def _versions(before: dict[str, str], after: dict[str, str]) -> list[str]:
     if not names:
         return []
     each = (f"{name} {before.get(name, 'none')} and {after.get(name, 'none')}" for name in names)
-    return [f"Other versions: {', '.join(each)}."]
+    return [f"Different versions: {', '.join(each)}."]
 
 
 def _one_sided(before: Report, after: Report) -> list[str]:
-    """What only one of them timed."""
-    first, second = ([one.name for one in report.candidates] for report in (before, after))
-    found = [f"Only in the first: {name}." for name in first if name not in second]
-    return found + [f"Only in the second: {name}." for name in second if name not in first]
+    """Candidates that only one report has."""
+    first, second = ([c.name for c in report.candidates] for report in (before, after))
+    lines = [f"Only in the first: {name}." for name in first if name not in second]
+    return lines + [f"Only in the second: {name}." for name in second if name not in first]
 
 
 def _quality(which: str, report: Report) -> list[str]:
-    found = []
+    lines = []
     if not report.complete:
-        found.append(f"The {which} was interrupted.")
-    if report.others_cores is not None and report.others_cores > CROWDED:
-        found.append(f"During the {which}, others kept {report.others_cores:.2f} cores busy.")
-    return found
+        lines.append(f"The {which} was interrupted.")
+    if report.background_load is not None and report.background_load > BUSY_CORES:
+        lines.append(
+            f"During the {which}, other programs kept {report.background_load:.2f} cores busy."
+        )
+    return lines
 
 
 def _bundle(report: Report) -> str:
     return f"{report.bundle} {report.bundle_version} ({report.bundle_sha256[:12]})"
 
 
-def _said(value: object) -> str:
+def _written(value: object) -> str:
     return "none" if value in (None, "") else str(value)

@@ -1,4 +1,4 @@
-"""One run of the benchmark, part by part; what was measured is handed on after each."""
+"""One run of the benchmark, part by part; the report so far is handed on after each step."""
 
 from __future__ import annotations
 
@@ -8,23 +8,29 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from orthoedge.benchmarks.baselines.benchmark_app import floor_runs
+from orthoedge.benchmarks.baselines.benchmark_app import run_benchmark_app
+from orthoedge.benchmarks.baselines.folder_throughput import predict_folder, write_pngs
 from orthoedge.benchmarks.baselines.sample_files import Sources, write_sources
-from orthoedge.benchmarks.metrics.accuracy import ask, judge
+from orthoedge.benchmarks.metrics.accuracy import evaluate, predict
 from orthoedge.benchmarks.report.gallery import GalleryItem, draw_gallery
-from orthoedge.benchmarks.run_settings import SEED, BenchmarkRun, RunSettings
-from orthoedge.benchmarks.scaling import growth_parts
-from orthoedge.benchmarks.schema import Missing, Report, Stage
-from orthoedge.benchmarks.timing.candidates import wanted
+from orthoedge.benchmarks.run_settings import FOLDER_FILES, SEED, BenchmarkRun, Part, RunSettings
+from orthoedge.benchmarks.scaling.curves import scaling_curves
+from orthoedge.benchmarks.schema import Report, Skipped, Stage
+from orthoedge.benchmarks.timing.candidates import (
+    CandidateSpec,
+    candidate_specs,
+    compared_precision,
+)
 from orthoedge.benchmarks.timing.footprint import footprint
 from orthoedge.benchmarks.timing.latency import quantiles
-from orthoedge.benchmarks.timing.mlperf import NAMES, askers, run_scenario, scenario_record
-from orthoedge.benchmarks.timing.stages import stages_of
+from orthoedge.benchmarks.timing.mlperf import NAMES, predictors, run_scenario, scenario_record
+from orthoedge.benchmarks.timing.stages import stage_calls
 from orthoedge.benchmarks.timing.worker import (
     Job,
+    WorkerSamples,
+    interleave,
     read_samples,
-    run_process,
-    take_turns,
+    run_worker,
     write_images,
 )
 from orthoedge.runtime.atomic_files import write_atomic
@@ -34,159 +40,171 @@ from orthoedge.runtime.errors import EngineError, OrthoEdgeError
 from orthoedge.runtime.pipeline import Pipeline
 from orthoedge.targets import EngineOptions, open_engine, open_model
 
-Say = Callable[[str], object]
+Log = Callable[[str], object]
 
-_ENDED = object()
+_LONG_CALL_INTERVAL = 4  # a call of more than 40 ms takes as long as all other candidates together
+_MAP_FILES, _SIDE = 400, 224
+_EXHAUSTED = object()
 
 
 def measure(
-    bundle: Bundle, setting: RunSettings, keep: Callable[[Report], object], say: Say
+    bundle: Bundle, settings: RunSettings, save: Callable[[Report], object], log: Log
 ) -> tuple[Report, tuple[GalleryItem, ...]]:
-    """Measure everything that can be had here; interrupted, what there is by then.
+    """Run every measurement this machine supports. On Ctrl-C, return the partial report.
 
     Args:
-        bundle: whose hashes were checked.
-        setting: what to measure, and how long.
-        keep: is given the report so far after each part.
-        say: is given a line before each part.
+        bundle: with verified hashes.
+        settings: what to measure, and how long.
+        save: receives the report so far after each step.
+        log: receives a line before each step.
 
     Returns:
-        The report, not `complete` where Ctrl-C ended it, and radiographs under their maps.
+        The report, not `complete` after Ctrl-C, and radiographs under their maps.
     """
-    draft = BenchmarkRun(bundle, setting)
+    run = BenchmarkRun(bundle, settings)
     gallery: list[GalleryItem] = []
-    timing = _each(draft, say, {"timing": _time(draft, say)})
-    others = {
-        "floor": _floor(draft),
-        "stages": _stages(draft, say),
-        "scenarios": _scenarios(draft, say),
-        "accuracy": _accuracy(draft, say, gallery),
-        "footprint": _footprint(draft, say),
-        "growth": _growth(draft),
+    parts: dict[Part, Iterator[None]] = {
+        "benchmark_app": _benchmark_app(run),
+        "stages": _stages(run, log),
+        "scenarios": _scenarios(run, log),
+        "accuracy": _accuracy(run, log, gallery),
+        "footprint": _footprint(run, log),
+        "folder": _folder(run, log),
+        "scaling": _scaling(run),
     }
+    chosen = {name: part for name, part in parts.items() if name in settings.parts}
+    timing = _each(run, log, {"timing": _time(run, log)})
     try:
-        for _ in in_step(timing, _each(draft, say, others), lambda: bool(draft.timed)):
-            keep(draft.report(complete=False))
-        return draft.report(complete=True), tuple(gallery)
+        for _ in alternate(timing, _each(run, log, chosen), lambda: bool(run.workers)):
+            save(run.report(complete=False))
+        return run.report(complete=True), tuple(gallery)
     except KeyboardInterrupt:
-        return draft.report(complete=False), tuple(gallery)
+        return run.report(complete=False), tuple(gallery)
 
 
-def in_step(
+def alternate(
     first: Iterator[None],
     second: Iterator[None],
     may_begin: Callable[[], bool],
-    clock: Callable[[], float] = time.monotonic,
+    _clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[None]:
-    """Go on with both: after each step of `first`, with `second` for as long as that step took.
+    """Run both: after each step of `first`, steps of `second` for as long as that step took.
 
-    So the processes that time are spread over the run, and what the machine does in minutes is
-    within the intervals of their ratios.
+    The worker processes are thus spread over the whole run, and the intervals of their ratios
+    include changes of the machine that take minutes.
 
     Args:
-        first: goes first.
-        second: goes on alone once the first has ended.
-        may_begin: whether `second` knows enough.
-        clock: seconds.
+        first: begins.
+        second: continues alone once the first has ended.
+        may_begin: whether `second` has what it needs.
     """
-    begun = clock()
+    start = _clock()
     for _ in first:
         yield
-        until = clock() + (clock() - begun)
-        while may_begin() and clock() < until and next(second, _ENDED) is not _ENDED:
+        until = _clock() + (_clock() - start)
+        while may_begin() and _clock() < until and next(second, _EXHAUSTED) is not _EXHAUSTED:
             yield
-        begun = clock()
+        start = _clock()
     yield from second
 
 
-def _each(draft: BenchmarkRun, say: Say, parts: dict[str, Iterator[None]]) -> Iterator[None]:
-    """Part after part; one that cannot be measured is a line that says why."""
+def _each(run: BenchmarkRun, log: Log, parts: dict[Part, Iterator[None]]) -> Iterator[None]:
+    """All parts; the reason of one that cannot be measured goes to the report."""
     for name, part in parts.items():
-        say(name)
+        log(name)
         try:
             yield from part
         except OrthoEdgeError as error:
-            draft.missing.append(Missing(what=name, why=str(error)))
+            run.skipped.append(Skipped(name=name, reason=str(error)))
 
 
-def _time(draft: BenchmarkRun, say: Say) -> Iterator[None]:
-    """Fresh processes that time all candidates in turn."""
-    setting, plan = draft.setting, draft.setting.plan
+def _time(run: BenchmarkRun, log: Log) -> Iterator[None]:
+    """Fresh processes, each of which times all candidates interleaved."""
+    settings, plan = run.settings, run.settings.plan
     with tempfile.TemporaryDirectory(prefix="orthoedge-") as name:
         folder = Path(name)
         images, ensemble = folder / "images.npz", folder / "ensemble.onnx"
-        write_images(setting.images, images)
-        if not isinstance(setting.ensemble, Missing):
-            write_atomic(ensemble, setting.ensemble.model)
+        write_images(settings.images, images)
+        if not isinstance(settings.ensemble, Skipped):
+            write_atomic(ensemble, settings.ensemble.model)
+        specs = candidate_specs(
+            run.bundle,
+            settings.targets,
+            ensemble=ensemble.is_file(),
+            baseline=settings.baseline,
+            comparisons=True,
+            external=settings.external,
+        )
         for number in range(plan.processes):
-            say(f"timing: process {number + 1} of {plan.processes}")
+            log(f"timing: process {number + 1} of {plan.processes}")
             job = Job(
                 number=number,
-                bundle=str(draft.bundle.path),
-                wanted=wanted(
-                    draft.bundle,
-                    setting.targets,
-                    ensemble=ensemble.is_file(),
-                    seeds=setting.seeds,
-                ),
+                bundle=str(run.bundle.path),
+                specs=specs,
                 images=str(images),
                 ensemble=str(ensemble) if ensemble.is_file() else "",
-                threads=setting.threads,
+                folder=str(folder),
+                threads=settings.threads,
                 warmup=plan.warmup,
                 seconds=plan.seconds,
                 rounds=plan.rounds,
+                long_call_interval=_LONG_CALL_INTERVAL,
                 energy_s=plan.energy_s if number == 0 else 0,
                 seed=SEED,
                 samples=str(folder / f"samples-{number}.npz"),
                 parent=os.getpid(),
             )
-            _run(draft, job, folder)
+            _run_job(run, job, folder, run.workers)
             yield
 
 
-def _run(draft: BenchmarkRun, job: Job, folder: Path) -> None:
+def _run_job(run: BenchmarkRun, job: Job, folder: Path, workers: list[WorkerSamples]) -> None:
     try:
-        run_process(job, folder)
+        run_worker(job, folder)
     except EngineError as error:
-        draft.missing.append(Missing(what=f"process {job.number + 1}", why=str(error)))
-    finally:  # what an ended process left counts too
-        timed = read_samples(Path(job.samples))
-        if timed is not None:
-            draft.timed.append(timed)
+        run.skipped.append(Skipped(name=f"process {job.number + 1}", reason=str(error)))
+    finally:  # an interrupted worker leaves what it has measured
+        samples = read_samples(Path(job.samples))
+        if samples is not None:
+            workers.append(samples)
 
 
-def _floor(draft: BenchmarkRun) -> Iterator[None]:
+def _benchmark_app(run: BenchmarkRun) -> Iterator[None]:
     """OpenVINO's own benchmark application."""
-    setting, plan = draft.setting, draft.setting.plan
-    if "x86" not in setting.targets:
+    settings, plan = run.settings, run.settings.plan
+    if "x86" not in settings.targets:
         raise EngineError("benchmark_app is OpenVINO's, and x86 is not among the targets")
-    for run in floor_runs(
-        draft.bundle, "int8", setting.threads, runs=plan.floor_runs, seconds=plan.floor_s
+    for pair in run_benchmark_app(
+        run.bundle,
+        "int8",
+        settings.threads,
+        runs=plan.benchmark_app_runs,
+        seconds=plan.benchmark_app_s,
     ):
-        draft.floors.append(run)
+        run.benchmark_app_runs.append(pair)
         yield
 
 
-def _stages(draft: BenchmarkRun, say: Say) -> Iterator[None]:
+def _stages(run: BenchmarkRun, log: Log) -> Iterator[None]:
     with tempfile.TemporaryDirectory(prefix="orthoedge-") as name:
-        sources = write_sources(draft.setting.images, Path(name))
-        draft.missing += sources.missing
-        for target, precision in draft.chosen:
-            say(f"stages: {target} {precision}")
-            draft.stages += _stages_of(draft, sources, target, precision)
+        sources = write_sources(run.settings.images, Path(name))
+        run.skipped += sources.skipped
+        for target, precision in run.detailed:
+            log(f"stages: {target} {precision}")
+            run.stages += _stages_of(run, sources, target, precision)
             yield
 
 
 def _stages_of(
-    draft: BenchmarkRun, sources: Sources, target: str, precision: Precision
+    run: BenchmarkRun, sources: Sources, target: str, precision: Precision
 ) -> list[Stage]:
-    setting, plan = draft.setting, draft.setting.plan
+    settings, plan = run.settings, run.settings.plan
     engine = open_engine(
-        draft.bundle, target, precision, options=EngineOptions(threads=setting.threads)
+        run.bundle, target, precision, options=EngineOptions(threads=settings.threads)
     )
-    stages = stages_of(Pipeline(draft.bundle, engine), sources, target)
-    draft.missing += stages.missing
-    *_, samples = take_turns(stages.calls, plan.warmup, plan.rounds, plan.stages_s)
+    stages = stage_calls(Pipeline(run.bundle, engine), sources, target)
+    run.skipped += stages.skipped
+    *_, samples = interleave(stages.calls, plan.warmup, plan.rounds, plan.stages_s)
     return [
         Stage(
             name=name, target=target, precision=precision, latency=quantiles(samples[name].ravel())
@@ -195,90 +213,124 @@ def _stages_of(
     ]
 
 
-def _scenarios(draft: BenchmarkRun, say: Say) -> Iterator[None]:
-    setting = draft.setting
-    for target, precision in draft.chosen:
+def _scenarios(run: BenchmarkRun, log: Log) -> Iterator[None]:
+    settings = run.settings
+    for target, precision in run.detailed:
         for name in NAMES:
-            say(f"scenarios: {target} {precision} {name}")
-            # One image at a time, or as many as there are threads, each on one.
-            streams = 1 if name == "SingleStream" else setting.threads
+            log(f"scenarios: {target} {precision} {name}")
+            # One image at a time on all threads, or one image per thread.
+            streams = 1 if name == "SingleStream" else settings.threads
             engine = open_engine(
-                draft.bundle,
+                run.bundle,
                 target,
                 precision,
-                options=EngineOptions(threads=setting.threads, streams=streams),
+                options=EngineOptions(threads=settings.threads, streams=streams),
             )
-            askers_of = askers(Pipeline(draft.bundle, engine), streams)
-            ran = run_scenario(name, askers_of[name], setting.images, setting.mode, seed=SEED)
-            draft.scenarios.append(scenario_record(ran, target, precision))
+            predict_query = predictors(Pipeline(run.bundle, engine), streams)[name]
+            result = run_scenario(name, predict_query, settings.images, settings.mode, seed=SEED)
+            run.scenarios.append(scenario_record(result, target, precision))
             yield
 
 
-def _accuracy(draft: BenchmarkRun, say: Say, gallery: list[GalleryItem]) -> Iterator[None]:
-    setting, bundle = draft.setting, draft.bundle
-    if isinstance(setting.prepared, Missing):
+def _accuracy(run: BenchmarkRun, log: Log, gallery: list[GalleryItem]) -> Iterator[None]:
+    settings, bundle = run.settings, run.bundle
+    if isinstance(settings.prepared, Skipped):
         return
-    reference = _reference(draft, say)
-    for target, precision in draft.students:
-        say(f"accuracy: {target} {precision}")
+    reference = _reference_outputs(run, log)
+    for target, precision in run.pipelines:
+        log(f"accuracy: {target} {precision}")
         engine = open_engine(
-            bundle, target, precision, options=EngineOptions(threads=setting.threads)
+            bundle, target, precision, options=EngineOptions(threads=settings.threads)
         )
-        outputs = ask(engine, setting.prepared)
-        found = judge(bundle, target, precision, outputs, setting.prepared, reference)
-        draft.accuracy.append(found)
+        outputs = predict(engine, settings.prepared)
+        run.accuracy.append(
+            evaluate(bundle, target, precision, outputs, settings.prepared, reference)
+        )
         if not gallery:
-            gallery += draw_gallery(bundle, setting.prepared, outputs, reference)
+            gallery += draw_gallery(bundle, settings.prepared, outputs, reference)
         yield
 
 
-def _reference(draft: BenchmarkRun, say: Say) -> Outputs | None:
-    """The float32 ensemble's answers, by the first target that runs; None: no such ensemble."""
-    ensemble, prepared = draft.setting.ensemble, draft.setting.prepared
-    if isinstance(ensemble, Missing) or isinstance(prepared, Missing) or not draft.students:
+def _reference_outputs(run: BenchmarkRun, log: Log) -> Outputs | None:
+    """Outputs of the float32 ensemble on the first target that runs; None: no such ensemble."""
+    ensemble, prepared = run.settings.ensemble, run.settings.prepared
+    if isinstance(ensemble, Skipped) or isinstance(prepared, Skipped) or not run.pipelines:
         return None
     if not ensemble.trained:
-        why = f"{ensemble.what}; --reference names a trained one"
-        draft.missing.append(Missing(what="agreement and 99 % verdict", why=why))
+        reason = f"{ensemble.description}; --reference names a trained one"
+        run.skipped.append(Skipped(name="agreement and 99 % verdict", reason=reason))
         return None
-    say("accuracy: the float32 ensemble")
-    size, (target, _) = draft.bundle.manifest.graph.size, draft.students[0]
-    return ask(
-        open_model(
-            ensemble.model,
-            size,
-            target,
-            "fp32",
-            options=EngineOptions(threads=draft.setting.threads),
-        ),
-        prepared,
+    log("accuracy: the float32 ensemble")
+    size, (target, _) = run.bundle.manifest.graph.size, run.pipelines[0]
+    engine = open_model(
+        ensemble.model, size, target, "fp32", options=EngineOptions(threads=run.settings.threads)
     )
+    return predict(engine, prepared)
 
 
-def _footprint(draft: BenchmarkRun, say: Say) -> Iterator[None]:
-    setting = draft.setting
-    for target, precision in draft.chosen:
-        say(f"footprint: {target} {precision}")
-        found, missing = footprint(
-            draft.bundle,
+def _footprint(run: BenchmarkRun, log: Log) -> Iterator[None]:
+    settings = run.settings
+    for target, precision in run.detailed:
+        log(f"footprint: {target} {precision}")
+        measured, skipped = footprint(
+            run.bundle,
             target,
             precision,
-            setting.radiograph,
-            setting.threads,
-            setting.plan.starts,
+            settings.radiograph,
+            settings.threads,
+            settings.plan.starts,
         )
-        draft.footprint.append(found)
-        draft.missing += missing
+        run.footprint.append(measured)
+        run.skipped += skipped
         yield
 
 
-def _growth(draft: BenchmarkRun) -> Iterator[None]:
-    """Of the first pipeline that runs."""
-    setting = draft.setting
-    for target, precision in draft.students[:1]:
-        for found, missing in growth_parts(
-            draft.bundle, target, precision, setting.threads, setting.mode
+def _folder(run: BenchmarkRun, log: Log) -> Iterator[None]:
+    """Passes over a folder in fresh processes, and whole commands with one and two processes."""
+    settings, plan = run.settings, run.settings.plan
+    if "x86" not in settings.targets:
+        raise EngineError("the engine's own queue is OpenVINO's, and x86 is not among the targets")
+    if not plan.folder_processes:
+        raise EngineError(f"takes too long for --{settings.mode}")
+    with tempfile.TemporaryDirectory(prefix="orthoedge-") as name:
+        small, large = Path(name) / "small", Path(name) / "large"
+        for folder, files in ((small, _MAP_FILES), (large, FOLDER_FILES)):
+            folder.mkdir()
+            write_pngs(folder, files, _SIDE)
+        write_images(settings.images[:1], Path(name) / "images.npz")
+        spec = CandidateSpec(kind="folder", target="x86", precision=compared_precision(run.bundle))
+        for number in range(plan.folder_processes):
+            log(f"folder: process {number + 1} of {plan.folder_processes}")
+            job = Job(
+                number=number,
+                bundle=str(run.bundle.path),
+                specs=(spec,),
+                images=str(Path(name) / "images.npz"),
+                ensemble="",
+                folder=str(small),
+                threads=settings.threads,
+                warmup=1,
+                seconds=plan.folder_s,
+                rounds=1,
+                long_call_interval=1,
+                energy_s=0,
+                seed=SEED,
+                samples=str(Path(name) / f"samples-{number}.npz"),
+                parent=os.getpid(),
+            )
+            _run_job(run, job, Path(name), run.folder_workers)
+            single, double = (predict_folder(run.bundle.path, large, jobs) for jobs in (1, 2))
+            run.folder_jobs_ms.append((single, double))
+            yield
+
+
+def _scaling(run: BenchmarkRun) -> Iterator[None]:
+    """Curves of the first pipeline that runs."""
+    settings = run.settings
+    for target, precision in run.pipelines[:1]:
+        for curves, skipped in scaling_curves(
+            run.bundle, target, precision, settings.threads, settings.mode
         ):
-            draft.growth += found
-            draft.missing += missing
+            run.scaling += curves
+            run.skipped += skipped
             yield

@@ -1,216 +1,84 @@
-"""A report in the making: what a run was asked for, and what it has measured so far."""
+"""The settings of a run, and the state of a run in progress, which becomes its report."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import msgspec
 
-from orthoedge.benchmarks.baselines.benchmark_app import FloorRun
+from orthoedge.benchmarks.baselines.benchmark_app import BenchmarkAppRun
 from orthoedge.benchmarks.machine import BackgroundLoad, Machine
 from orthoedge.benchmarks.metrics.labelled_data import Prepared
 from orthoedge.benchmarks.schema import (
     SCHEMA,
     Accuracy,
     Candidate,
+    Comparison,
     Footprint,
-    Growth,
-    Missing,
     Report,
+    ScalingCurve,
     Scenario,
     Settings,
+    Skipped,
     Stage,
 )
-from orthoedge.benchmarks.timing.candidates import engine_name, ensemble_name
+from orthoedge.benchmarks.timing.candidates import compared_precision, engine_name, ensemble_name
 from orthoedge.benchmarks.timing.latency import timer_ns
 from orthoedge.benchmarks.timing.results import (
-    candidate_rows,
-    floor_row,
-    missing_rows,
+    benchmark_app_candidate,
+    candidates_of,
+    comparisons_of,
+    folder_comparisons,
     reference_of,
+    skipped_of,
 )
-from orthoedge.benchmarks.timing.worker import Timed
+from orthoedge.benchmarks.timing.worker import WorkerSamples
 from orthoedge.runtime.bundles.bundle import Bundle
 from orthoedge.runtime.engine import Precision
 from orthoedge.runtime.preprocess import Pixels
 
 SEED = 0
-"""Of everything that is drawn."""
+"""Of everything that is drawn at random."""
+FOLDER_FILES = 2000
+"""PNG files of a folder for `orthoedge predict FOLDER`."""
 
-
-@dataclass(frozen=True)
-class ReferenceModel:
-    """The float32 network that the student came from, or one of its shape."""
-
-    model: bytes
-    """ONNX file with the common face and the bundle's input."""
-    what: str
-    """For the reader: where it is from."""
-    trained: bool
-    """Whether its answers mean something; else it is timed and no more."""
-
-
-@dataclass(frozen=True)
-class RunSettings:
-    """What a run was asked for, and where."""
-
-    machine: Machine
-    """Described before anything was prepared: exporting an ensemble is load of its own."""
-    mode: Mode
-    plan: Plan
-    command: str
-    """As it can be typed again."""
-    targets: tuple[str, ...]
-    threads: int
-    """Of every engine."""
-    seeds: bool
-    """Whether the seeds' way takes part."""
-    isa_cap: str
-    cpu_quota: float | None
-    images: tuple[Pixels, ...]
-    """uint8 (H, W) each: what is timed."""
-    data: str
-    """What they are, for the reader."""
-    radiograph: Path
-    """The file that a start is timed on."""
-    prepared: Prepared | Missing
-    """What accuracy is measured on."""
-    ensemble: ReferenceModel | Missing
-    left_out: tuple[Missing, ...] = ()
-    """What is known beforehand not to be measured."""
-
-
-@dataclass
-class BenchmarkRun:
-    """What has been measured so far."""
-
-    bundle: Bundle
-    setting: RunSettings
-    bystanders: BackgroundLoad = field(default_factory=BackgroundLoad)
-    timer_ns: float = field(default_factory=timer_ns)
-    timed: list[Timed] = field(default_factory=list)
-    floors: list[FloorRun] = field(default_factory=list)
-    stages: list[Stage] = field(default_factory=list)
-    scenarios: list[Scenario] = field(default_factory=list)
-    accuracy: list[Accuracy] = field(default_factory=list)
-    footprint: list[Footprint] = field(default_factory=list)
-    growth: list[Growth] = field(default_factory=list)
-    missing: list[Missing] = field(default_factory=list)
-    _rows: tuple[int, tuple[Candidate, ...]] = (0, ())
-
-    def __post_init__(self) -> None:
-        asked = (self.setting.prepared, self.setting.ensemble)
-        self.missing += [
-            *self.setting.left_out,
-            *(one for one in asked if isinstance(one, Missing)),
-        ]
-
-    @property
-    def students(self) -> tuple[tuple[str, Precision], ...]:
-        """Target and precision of every pipeline that runs here, known once they were timed."""
-        opened = {about.name: about for timed in self.timed for about in timed.told.opened}
-        runs: list[tuple[str, Precision]] = [
-            (about.target, precision)
-            for about in opened.values()
-            for precision in ("int8", "fp16", "fp32")
-            if about.name == f"{about.target} {precision}"
-        ]
-        return tuple(sorted(runs, key=lambda run: self.setting.targets.index(run[0])))
-
-    @property
-    def chosen(self) -> tuple[tuple[str, Precision], ...]:
-        """Those of them that the plan measures by stage, scenario and footprint."""
-        if self.setting.plan.every_precision:
-            return self.students
-        first = dict(reversed(self.students))
-        return tuple(run for run in self.students if first[run[0]] == run[1])
-
-    def report(self, *, complete: bool) -> Report:
-        """All of it; parts that were not measured are empty."""
-        manifest, setting = self.bundle.manifest, self.setting
-        reference = reference_of(self.timed, engine_name(setting.targets[0], "int8"))
-        candidates = self._candidates(reference)
-        if self.floors:
-            candidates += (floor_row(self.floors, "int8", setting.threads),)
-        return Report(
-            schema=SCHEMA,
-            bundle=manifest.name,
-            bundle_version=manifest.version,
-            bundle_sha256=self.bundle.sha256,
-            labels=manifest.labels,
-            machine=self.setting.machine,
-            settings=self._settings(),
-            others_cores=self.bystanders.cores(),
-            reference=reference,
-            candidates=candidates,
-            stages=tuple(self.stages),
-            scenarios=tuple(self.scenarios),
-            accuracy=tuple(self.accuracy),
-            footprint=tuple(self.footprint),
-            growth=tuple(self.growth),
-            missing=(*missing_rows(self.timed), *self.missing),
-            complete=complete,
-        )
-
-    def _candidates(self, reference: str) -> tuple[Candidate, ...]:
-        count, rows = self._rows  # the bootstrap takes seconds
-        if count != len(self.timed):
-            rows = tuple(map(self._explained, candidate_rows(self.timed, reference)))
-            self._rows = (len(self.timed), rows)
-        return rows
-
-    def _explained(self, row: Candidate) -> Candidate:
-        """An ensemble's row says where the ensemble is from."""
-        ensemble = self.setting.ensemble
-        if isinstance(ensemble, Missing) or row.name != ensemble_name(row.target):
-            return row
-        return msgspec.structs.replace(row, what=f"{row.what}; {ensemble.what}")
-
-    def _settings(self) -> Settings:
-        setting = self.setting
-        rounds = [len(next(iter(timed.samples.values()), ())) for timed in self.timed]
-        return Settings(
-            mode=setting.mode,
-            command=setting.command,
-            processes=len(self.timed),
-            rounds=sum(rounds),
-            warmup=setting.plan.warmup,
-            threads=setting.threads,
-            isa_cap=setting.isa_cap,
-            cpu_quota=setting.cpu_quota,
-            seed=SEED,
-            data=setting.data,
-            labelled="" if isinstance(setting.prepared, Missing) else setting.prepared.what,
-            timer_ns=self.timer_ns,
-        )
-
-
+Part = Literal[
+    "timing", "benchmark_app", "stages", "scenarios", "accuracy", "footprint", "folder", "scaling"
+]
+PARTS: frozenset[Part] = frozenset(
+    ("timing", "benchmark_app", "stages", "scenarios", "accuracy", "footprint", "folder", "scaling")
+)
 Mode = Literal["quick", "standard", "full"]
 
 
 class Plan(NamedTuple):
-    """Counts and seconds; of turns, what is said is the least."""
+    """Counts and durations per mode. Rounds and seconds of interleaved timing are minimums."""
 
     processes: int
-    """Fresh ones that time all candidates."""
+    """Fresh processes, each of which times all candidates."""
     seconds: float
-    """Of turns in each."""
+    """Of timing in each process."""
     rounds: int
-    """In each, at least."""
+    """In each process."""
     warmup: int
-    """Untimed calls of each candidate in each."""
-    floor_runs: int
-    floor_s: int
+    """Untimed calls of each candidate in each process."""
+    benchmark_app_runs: int
+    benchmark_app_s: int
     stages_s: float
     """Of each target and precision."""
     starts: int
-    """Processes from their start to a finding, of each target and precision."""
+    """Processes timed from their start to a finding, of each target and precision."""
     energy_s: float
     """Of each candidate, in the first process."""
+    folder_processes: int
+    """Fresh processes that time passes over a folder; and runs of `orthoedge predict FOLDER`."""
+    folder_s: float
+    """Of passes in each of these processes."""
     every_precision: bool
-    """Whether stages and footprint are measured of all precisions, or of INT8 alone."""
+    """Measure stages and footprint of every precision, or of the first of each target."""
 
 
 PLANS: dict[Mode, Plan] = {
@@ -219,11 +87,13 @@ PLANS: dict[Mode, Plan] = {
         seconds=5,
         rounds=5,
         warmup=3,
-        floor_runs=3,
-        floor_s=1,
+        benchmark_app_runs=3,
+        benchmark_app_s=1,
         stages_s=2,
         starts=3,
         energy_s=1,
+        folder_processes=0,
+        folder_s=0,
         every_precision=False,
     ),
     "standard": Plan(
@@ -231,11 +101,13 @@ PLANS: dict[Mode, Plan] = {
         seconds=10,
         rounds=10,
         warmup=5,
-        floor_runs=6,
-        floor_s=3,
+        benchmark_app_runs=6,
+        benchmark_app_s=3,
         stages_s=8,
         starts=10,
         energy_s=5,
+        folder_processes=4,
+        folder_s=4,
         every_precision=True,
     ),
     "full": Plan(
@@ -243,11 +115,172 @@ PLANS: dict[Mode, Plan] = {
         seconds=30,
         rounds=20,
         warmup=10,
-        floor_runs=12,
-        floor_s=10,
+        benchmark_app_runs=12,
+        benchmark_app_s=10,
         stages_s=30,
         starts=20,
         energy_s=20,
+        folder_processes=8,
+        folder_s=20,
         every_precision=True,
     ),
 }
+
+
+@dataclass(frozen=True)
+class ReferenceModel:
+    """The float32 ensemble that the student was distilled from, or one of the same architecture."""
+
+    model: bytes
+    """ONNX file with the bundle's input and outputs."""
+    description: str
+    """Its origin, for the report."""
+    trained: bool
+    """An untrained ensemble is only timed."""
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What a run should measure."""
+
+    machine: Machine
+    """Described before anything is prepared: exporting an ensemble is load, too."""
+    mode: Mode
+    plan: Plan
+    command: str
+    """That repeats the run."""
+    targets: tuple[str, ...]
+    threads: int
+    """Of every engine."""
+    baseline: bool
+    """Time the PyTorch baseline."""
+    isa_limit: str
+    images: tuple[Pixels, ...]
+    """uint8 (H, W) each: the radiographs to time."""
+    data: str
+    """Their description, for the report."""
+    radiograph: Path
+    """The file that each start predicts."""
+    prepared: Prepared | Skipped
+    """The labelled radiographs to measure accuracy on."""
+    ensemble: ReferenceModel | Skipped
+    external: Mapping[str, str] = field(default_factory=dict)
+    """Command line of each external program, by name."""
+    parts: frozenset[Part] = PARTS
+    skipped: tuple[Skipped, ...] = ()
+    """Known beforehand."""
+
+
+@dataclass
+class BenchmarkRun:
+    """The results of a run so far."""
+
+    bundle: Bundle
+    settings: RunSettings
+    load: BackgroundLoad = field(default_factory=BackgroundLoad)
+    timer_ns: float = field(default_factory=timer_ns)
+    workers: list[WorkerSamples] = field(default_factory=list)
+    benchmark_app_runs: list[BenchmarkAppRun] = field(default_factory=list)
+    stages: list[Stage] = field(default_factory=list)
+    scenarios: list[Scenario] = field(default_factory=list)
+    accuracy: list[Accuracy] = field(default_factory=list)
+    footprint: list[Footprint] = field(default_factory=list)
+    folder_workers: list[WorkerSamples] = field(default_factory=list)
+    folder_jobs_ms: list[tuple[float, float]] = field(default_factory=list)
+    scaling: list[ScalingCurve] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    _timed: tuple[int, tuple[Candidate, ...], tuple[Comparison, ...]] = (0, (), ())
+
+    def __post_init__(self) -> None:
+        inputs = (self.settings.prepared, self.settings.ensemble)
+        self.skipped += [
+            *self.settings.skipped,
+            *(value for value in inputs if isinstance(value, Skipped)),
+        ]
+
+    @property
+    def pipelines(self) -> tuple[tuple[str, Precision], ...]:
+        """Target and precision of every pipeline that runs here, known once they were timed."""
+        loaded = {info.name: info for worker in self.workers for info in worker.result.loaded}
+        runs: list[tuple[str, Precision]] = [
+            (info.target, precision)
+            for info in loaded.values()
+            for precision in ("int8", "fp16", "fp32")
+            if info.name == f"{info.target} {precision}"
+        ]
+        return tuple(sorted(runs, key=lambda run: self.settings.targets.index(run[0])))
+
+    @property
+    def detailed(self) -> tuple[tuple[str, Precision], ...]:
+        """The pipelines whose stages, scenarios and footprint are measured."""
+        if self.settings.plan.every_precision:
+            return self.pipelines
+        first = dict(reversed(self.pipelines))
+        return tuple(run for run in self.pipelines if first[run[0]] == run[1])
+
+    def report(self, *, complete: bool) -> Report:
+        """The report so far; parts that were not measured are empty."""
+        manifest, settings = self.bundle.manifest, self.settings
+        reference = reference_of(self.workers, engine_name(settings.targets[0], "int8"))
+        candidates, comparisons = self._timing(reference)
+        if self.benchmark_app_runs:
+            candidates += (
+                benchmark_app_candidate(self.benchmark_app_runs, "int8", settings.threads),
+            )
+        comparisons += folder_comparisons(self.folder_workers, self.folder_jobs_ms, FOLDER_FILES)
+        return Report(
+            schema=SCHEMA,
+            bundle=manifest.name,
+            bundle_version=manifest.version,
+            bundle_sha256=self.bundle.sha256,
+            labels=manifest.labels,
+            machine=settings.machine,
+            settings=self._settings(),
+            background_load=self.load.cores(),
+            reference=reference,
+            candidates=candidates,
+            comparisons=comparisons,
+            stages=tuple(self.stages),
+            scenarios=tuple(self.scenarios),
+            accuracy=tuple(self.accuracy),
+            footprint=tuple(self.footprint),
+            scaling=tuple(self.scaling),
+            skipped=(*skipped_of([*self.workers, *self.folder_workers]), *self.skipped),
+            complete=complete,
+        )
+
+    def _timing(self, reference: str) -> tuple[tuple[Candidate, ...], tuple[Comparison, ...]]:
+        count, candidates, comparisons = self._timed  # the bootstrap takes seconds
+        if count != len(self.workers):
+            candidates = tuple(map(self._explained, candidates_of(self.workers, reference)))
+            pipeline = f"x86 {compared_precision(self.bundle)}"
+            comparisons = comparisons_of(self.workers, pipeline)
+            self._timed = (len(self.workers), candidates, comparisons)
+        return candidates, comparisons
+
+    def _explained(self, row: Candidate) -> Candidate:
+        """Add the origin of an ensemble to its description."""
+        ensemble = self.settings.ensemble
+        if isinstance(ensemble, Skipped) or row.name != ensemble_name(row.target):
+            return row
+        return msgspec.structs.replace(
+            row, description=f"{row.description}; {ensemble.description}"
+        )
+
+    def _settings(self) -> Settings:
+        settings = self.settings
+        rounds = [len(next(iter(worker.samples.values()), ())) for worker in self.workers]
+        labelled = settings.prepared
+        return Settings(
+            mode=settings.mode,
+            command=settings.command,
+            processes=len(self.workers),
+            rounds=sum(rounds),
+            warmup=settings.plan.warmup,
+            threads=settings.threads,
+            isa_limit=settings.isa_limit,
+            seed=SEED,
+            data=settings.data,
+            labelled="" if isinstance(labelled, Skipped) else labelled.description,
+            timer_ns=self.timer_ns,
+        )

@@ -1,20 +1,26 @@
-"""What `orthoedge benchmark` leaves in report.json. docs/benchmarks.md explains it to a reader.
+"""The structure of report.json, which docs/benchmarks.md explains.
 
-Times are milliseconds, memory and sizes MB (10^6 bytes), energy millijoules; each says so in its
-name. A value that could not be had is None, and `missing` says why.
+Times are milliseconds, memory and sizes MB (10^6 bytes), energy millijoules; each field's name ends
+in its unit. A value that could not be measured is None, and `skipped` has the reason.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
 from orthoedge.benchmarks.machine import Machine
 from orthoedge.runtime.atomic_files import write_atomic
+from orthoedge.runtime.errors import DataError
 
-SCHEMA = "orthoedge-benchmark-1"
+SCHEMA = "orthoedge-benchmark-2"
+PREVIOUS_SCHEMA = "orthoedge-benchmark-1"
+"""Still read: `read_report` upgrades it."""
+
+BASELINE, BENCHMARK_APP = "baseline", "benchmark_app"
+"""Names of candidates that are no network of ours."""
 
 Verdict = Literal["holds", "does not hold", "cannot tell"]
 
@@ -31,15 +37,15 @@ class Interval(_Record, frozen=True):
     high: float
 
 
-class Missing(_Record, frozen=True):
-    """Something that was asked for and could not be measured."""
+class Skipped(_Record, frozen=True):
+    """A measurement that was requested and could not be made."""
 
-    what: str
-    why: str
+    name: str
+    reason: str
 
 
 class Quantiles(_Record, frozen=True):
-    """Of one candidate's times, all processes together; ms."""
+    """Distribution of the times of one candidate, over all processes; ms."""
 
     count: int
     mean: float
@@ -49,19 +55,23 @@ class Quantiles(_Record, frozen=True):
     """None: fewer than 100 samples. Likewise p99.9 under 1,000."""
     p999: float | None
     curve: tuple[float, ...]
-    """Percentiles 0, 1, 2, … 100, to draw."""
+    """Percentiles 0, 1, 2, … 100, for plots."""
+    p50_interval: Interval | None = None
+    """The median with its interval over processes; None: measured in a single process."""
 
 
 class Candidate(_Record, frozen=True):
-    """One thing that was timed in turn with the others, on the same radiographs."""
+    """One candidate of the interleaved timing, on the same radiographs as the others."""
 
     name: str
-    """Unique in a report: `x86 int8` is a pipeline, `x86 int8 engine` its bare engine,
-    `ensemble x86` the float32 ensemble's engine; `seeds`, `floor`."""
-    what: str
-    """What a call does, in words."""
+    """Unique in a report: `x86 int8` is a pipeline, `x86 int8 engine` its engine alone,
+    `ensemble x86` the float32 ensemble's engine; `baseline`, `minimal pipeline`, …"""
+    description: str
+    """The work of one call."""
+    scope: Literal["pipeline", "model", "comparison"]
+    """From a radiograph to a finding, a model alone, or timed for `comparisons` only."""
     target: str
-    """`x86`, `portable`, `jetson`; empty for a peer of another kind."""
+    """`x86`, `portable`, `jetson`; empty where the candidate belongs to no target."""
     engine: str
     version: str
     precision: str
@@ -69,20 +79,53 @@ class Candidate(_Record, frozen=True):
     threads: int
     latency: Quantiles
     ratio: Interval
-    """How many times as long its turn takes as that of `Report.reference` in the same round of the
-    same process: median of the rounds. Not quite the quotient of the two p50."""
+    """Time over that of `Report.reference` in the same round of the same process: median of the
+    rounds. Not quite the quotient of the two p50."""
     energy_mj: float | None
-    """Of one call; None: no sensor, or nothing that could be told apart from noise."""
+    """Of one call; None: no sensor, or not distinguishable from noise."""
+
+    @property
+    def key(self) -> str:
+        """Selects this entry in a path such as `candidates[x86 int8].latency.p90`."""
+        return self.name
+
+
+class Comparison(_Record, frozen=True):
+    """Two things compared round by round, in the same processes."""
+
+    name: str
+    """Such as `minimal_pipeline` or `external ultralytics`."""
+    description: str
+    numerator: str
+    """A candidate's name, or what was timed in place of one."""
+    denominator: str
+    numerator_ms: float
+    """Median."""
+    denominator_ms: float
+    unit: Literal["×", "ms"]
+    """`×`: the figure is numerator over denominator; `ms`: numerator minus denominator."""
+    figure: Interval
+    """Median over rounds with its interval over processes."""
+
+    @property
+    def key(self) -> str:
+        """See `Candidate.key`."""
+        return self.name
 
 
 class Stage(_Record, frozen=True):
-    """One stage of the pipeline, or one way in, of one target and precision; same run."""
+    """One stage of the pipeline, or the pipeline from one kind of input, all in one process."""
 
     name: str
-    """`read png`, `preprocess`, `engine`, `engine, logits alone`, `decision`, `from memory`, …"""
+    """`read png`, `preprocess`, `engine`, `minimal inference`, `decision`, `from memory`, …"""
     target: str
     precision: str
     latency: Quantiles
+
+    @property
+    def key(self) -> str:
+        """See `Candidate.key`."""
+        return f"{self.name} {self.target} {self.precision}"
 
 
 class Scenario(_Record, frozen=True):
@@ -98,11 +141,16 @@ class Scenario(_Record, frozen=True):
     """Of a query, from when it was due; None for Offline."""
     images_per_s: float
     quoted: str
-    """The scenario's own figure in words, such as `p90 1.42 ms`."""
+    """The scenario's own metric, such as `p90 1.42 ms`."""
     valid: bool
-    """Whether the rules on count and duration were kept."""
-    why: str
-    """Which were not; empty where all were."""
+    """Whether the run keeps MLPerf's rules on count and duration."""
+    violations: str
+    """Which rules it breaks; empty where it breaks none."""
+
+    @property
+    def key(self) -> str:
+        """See `Candidate.key`."""
+        return f"{self.name} {self.target} {self.precision}"
 
 
 class Confidence(_Record, frozen=True):
@@ -116,7 +164,7 @@ class Confidence(_Record, frozen=True):
 
 
 class Accuracy(_Record, frozen=True):
-    """What one target and precision is worth on labelled radiographs."""
+    """Scores of one target and precision on labelled radiographs."""
 
     target: str
     precision: str
@@ -127,23 +175,28 @@ class Accuracy(_Record, frozen=True):
     """Recall of each alert label, such as tumor-malignant."""
     ece: Interval
     pointing: Interval | None
-    """Share of the lesions that the map peaks in; None: no boxes."""
+    """Share of the lesions that contain the map's peak; None: no boxes."""
     coverage: Interval
     """Share of the images that are reported, neither referred nor rejected."""
     accuracy_reported: Interval | None
-    """Of those that are; None: none is."""
+    """Accuracy on the reported images; None: none is reported."""
     agreement: Interval | None
-    """Share of labels that the float32 ensemble gives too; None: no reference."""
+    """Share of images with the same label as the float32 ensemble; None: no reference."""
     confusion: tuple[tuple[int, ...], ...]
-    """Row: true label, column: said."""
+    """Row: true label, column: predicted label."""
     reliability: tuple[Confidence, ...]
     holds_99: Verdict | None
-    """Macro-F1 of at least 99 % of the reference's on the same images, after MLPerf's rule."""
+    """Whether macro-F1 is at least 99 % of the reference's on the same images (MLPerf's rule)."""
     share_of_reference: Interval | None
+
+    @property
+    def key(self) -> str:
+        """See `Candidate.key`."""
+        return f"{self.target} {self.precision}"
 
 
 class Footprint(_Record, frozen=True):
-    """What it takes to carry and to start."""
+    """Sizes, start-up times and memory of one target and precision."""
 
     target: str
     precision: str
@@ -156,16 +209,25 @@ class Footprint(_Record, frozen=True):
     """From the creation of the process to its first finding."""
     cached_start_ms: Quantiles | None
     """The same with a compile cache."""
-    peak_rss_mb: float | None
+    cold_peak_rss_mb: Interval | None
+    """Peak resident memory until the first finding, median over processes."""
+    cached_peak_rss_mb: Interval | None = None
     cold_start_ratio: Interval | None = None
-    """To a process that imports numpy and OpenCV, in turn with it; older reports have none."""
+    """Over a process that imports numpy and OpenCV, interleaved with it."""
     cached_start_ratio: Interval | None = None
+    import_ms: Interval | None = None
+    """Time that importing the runtime adds to importing numpy and OpenCV."""
+
+    @property
+    def key(self) -> str:
+        """See `Candidate.key`."""
+        return f"{self.target} {self.precision}"
 
 
-class Growth(_Record, frozen=True):
-    """How time or memory grows with one thing."""
+class ScalingCurve(_Record, frozen=True):
+    """Time or memory as a function of one quantity."""
 
-    of: str
+    name: str
     """Such as `preprocess` or `predict FOLDER`."""
     by: str
     """Such as `pixels` or `files`."""
@@ -173,38 +235,41 @@ class Growth(_Record, frozen=True):
     points: tuple[tuple[float, float], ...]
     exponent: Interval | None
     """k of a·x^k fitted to the upper half of the points; None: it does not grow as a power."""
-    where: str
-    """Where the cost is, in a sentence."""
+    explanation: str
+    """The part that dominates, in a sentence."""
+
+    @property
+    def key(self) -> str:
+        """See `Candidate.key`."""
+        return f"{self.name} {self.unit} by {self.by}"
 
 
 class Settings(_Record, frozen=True):
-    """How it was measured."""
+    """How the report was measured."""
 
     mode: Literal["quick", "standard", "full"]
     command: str
     processes: int
-    """Fresh processes that each timed all candidates in turn."""
+    """Fresh processes, each of which timed all candidates."""
     rounds: int
-    """In all of them together; in each a candidate has a turn of one call or several, slow ones
-    in every fourth."""
+    """In all processes together. A candidate is called once or several times in each round, one
+    that takes more than 40 ms in every fourth."""
     warmup: int
-    """Untimed calls of each candidate before the first turn of a process."""
+    """Untimed calls of each candidate before the first round of a process."""
     threads: int
-    isa_cap: str
-    """Instruction set that the engine was kept to; empty: all that the processor has."""
-    cpu_quota: float | None
-    """Cores that the system let it use; None: all."""
+    isa_limit: str
+    """Instruction set that the engine was limited to; empty: all that the processor has."""
     seed: int
     data: str
-    """What was timed: how many radiographs, of what size."""
+    """The radiographs that were timed: how many, of what size."""
     labelled: str
-    """What accuracy was measured on; empty: nothing."""
+    """The radiographs that accuracy was measured on; empty: none."""
     timer_ns: float
-    """What reading the clock twice costs, in nanoseconds."""
+    """Cost of reading the clock twice, in nanoseconds."""
 
 
 class Report(_Record, frozen=True):
-    """A run of the benchmark of one bundle."""
+    """One run of the benchmark on one bundle."""
 
     schema: str
     bundle: str
@@ -213,19 +278,85 @@ class Report(_Record, frozen=True):
     labels: tuple[str, ...]
     machine: Machine
     settings: Settings
-    others_cores: float | None
-    """Cores that other programs kept busy meanwhile; None: the system does not say."""
+    background_load: float | None
+    """Cores that other programs kept busy during the run; None: not known on this system."""
     reference: str
-    """Name of the candidate that every ratio is to."""
+    """Name of the candidate that every ratio refers to."""
     candidates: tuple[Candidate, ...]
+    comparisons: tuple[Comparison, ...]
     stages: tuple[Stage, ...]
     scenarios: tuple[Scenario, ...]
     accuracy: tuple[Accuracy, ...]
     footprint: tuple[Footprint, ...]
-    growth: tuple[Growth, ...]
-    missing: tuple[Missing, ...]
+    scaling: tuple[ScalingCurve, ...]
+    skipped: tuple[Skipped, ...]
     complete: bool
-    """False: it was interrupted; what had been measured is here."""
+    """False: the run was interrupted, and holds the results up to then."""
+
+
+def read_report(path: Path) -> Report:
+    """Read a report.json of this schema or of the previous one.
+
+    Raises:
+        DataError: no such file, or not a report of either schema.
+    """
+    try:
+        tree = msgspec.json.decode(path.read_bytes())
+        if isinstance(tree, dict) and tree.get("schema") == PREVIOUS_SCHEMA:
+            tree = _upgrade(tree)
+        report = msgspec.convert(tree, type=Report)
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}") from error
+    except (msgspec.MsgspecError, LookupError, TypeError, AttributeError) as error:
+        raise DataError(f"{path}: not a benchmark's report.json of {SCHEMA}: {error}") from error
+    if report.schema != SCHEMA:
+        raise DataError(f"{path}: expected {SCHEMA}, got {report.schema}")
+    return report
+
+
+_RENAMED = {"seeds": BASELINE, "floor": BENCHMARK_APP, "look and faults": "image checks"}
+_RENAMED |= {"bare engine": "minimal inference"}
+_RENAMED |= {"bare engine, logits alone": "minimal inference, logits only"}
+
+
+def _upgrade(old: dict[str, Any]) -> dict[str, Any]:
+    """A report of the previous schema in the form of this one."""
+    new = {name: value for name, value in old.items() if name not in ("growth", "missing")}
+    settings = dict(old["settings"])
+    limit, quota = settings.pop("isa_cap"), settings.pop("cpu_quota")
+    settings["isa_limit"] = limit if quota is None else f"{limit} {quota:g} cores' time".strip()
+    candidates = [_moved(entry, what="description") for entry in old["candidates"]]
+    for entry in candidates:
+        whole = entry["name"] in (f"{entry['target']} {entry['precision']}", "seeds")
+        entry["scope"] = "pipeline" if whole else "model"
+    footprint = [_moved(entry, peak_rss_mb="cold_peak_rss_mb") for entry in old["footprint"]]
+    for entry in footprint:  # one number was kept: an interval of no width
+        peak = entry["cold_peak_rss_mb"]
+        if peak is not None:
+            entry["cold_peak_rss_mb"] = {"value": peak, "low": peak, "high": peak}
+    curves = [_moved(entry, of="name", where="explanation") for entry in old["growth"]]
+    skipped = [_moved(entry, what="name", why="reason") for entry in old["missing"]]
+    for entry in skipped:
+        entry["name"] = entry["name"].replace("growth: ", "scaling: ")
+    for entry in (*candidates, *(stages := [dict(stage) for stage in old["stages"]]), *skipped):
+        entry["name"] = _RENAMED.get(entry["name"], entry["name"])
+    return new | {
+        "schema": SCHEMA,
+        "settings": settings,
+        "background_load": new.pop("others_cores"),
+        "reference": _RENAMED.get(old["reference"], old["reference"]),
+        "candidates": candidates,
+        "comparisons": [],
+        "stages": stages,
+        "scenarios": [_moved(entry, why="violations") for entry in old["scenarios"]],
+        "footprint": footprint,
+        "scaling": curves,
+        "skipped": skipped,
+    }
+
+
+def _moved(record: dict[str, Any], **names: str) -> dict[str, Any]:
+    return {names.get(name, name): value for name, value in record.items()}
 
 
 def write_both(record: msgspec.Struct, markdown: str, folder: Path, name: str) -> None:

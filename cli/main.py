@@ -20,7 +20,7 @@ VERBS = {
     "compress": "distil, prune, quantize and calibrate a trained run into a bundle",
     "verify": "check a bundle: hashes, golden outputs, invariants",
     "predict": "predict radiographs, with a heat map for each",
-    "benchmark": "measure latency and accuracy per target",
+    "benchmark": "measure latency, accuracy and footprint per target; check the claims",
     "bundle": "make keys, sign a bundle, verify a signature",
     "build": "build a TensorRT engine plan on the device itself",
     "doctor": "report what this machine has, which targets run, and why",
@@ -84,6 +84,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if name == verb:
             module = importlib.import_module(f"orthoedge.cli.commands.{name}")
             module.add_arguments(subparser)
+            if name == "benchmark":
+                after = arguments.index(name) + 1
+                try:
+                    arguments[after:] = module.rewrite_arguments(arguments[after:])
+                except OrthoEdgeError as error:
+                    return _fail(error, 2)
             subparser.set_defaults(handler=module.run)
     parsed = parser.parse_args(arguments)
     if parsed.version:

@@ -100,11 +100,13 @@ def moment():
         seconds=0,
         rounds=2,
         warmup=1,
-        floor_runs=1,
-        floor_s=1,
+        benchmark_app_runs=1,
+        benchmark_app_s=1,
         stages_s=0,
         starts=1,
         energy_s=0,
+        folder_processes=0,
+        folder_s=0,
         every_precision=False,
     )
 

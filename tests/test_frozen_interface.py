@@ -15,6 +15,12 @@ tests/runtime/bundles/test_schema_3.py reads; tests/training/test_recipe.py read
 
 Added since: `--min-version` of predict, verify and bundle verify (`--oldest` stays, hidden), and
 `compress --student`, which was an abbreviation.
+
+Since then `benchmark` has the actions run, compare, claims and training in place of --compare,
+--ratios and --training; --baseline and --external are the former --seeds and --peer, and
+--cpu-quota has gone. The former options are still understood, see tests/cli/commands/benchmark.
+The benchmark's report has schema orthoedge-benchmark-2; old/benchmark-report-1.json is still read.
+ratios.json is no longer written: its figures are in the report.
 """
 
 import argparse
@@ -42,7 +48,6 @@ FORMATS = {
     "comparison.json": "orthoedge.training.comparison_report.Comparison",
     "compression report.json": "orthoedge.compression.report.schema.CompressionReport",
     "benchmark report.json": "orthoedge.benchmarks.schema.Report",
-    "ratios.json": "orthoedge.benchmarks.ratio_rows.Ratios",
     "device record": "orthoedge.benchmarks.device_record_schema.Record",
 }
 """Files that a user keeps, and the structure that reads and writes each."""

@@ -91,7 +91,7 @@ def throughput(recipe: Recipe, steps: int, rounds: int) -> Throughput:
             plain.optimizer.step()
         sync()
 
-    times = interleaved({"loop": loop, "bare": bare}, rounds=rounds, warmup=1, settle=0)
+    times = interleaved({"loop": loop, "bare": bare}, rounds=rounds, warmup=1, warmup_calls=0)
     share = ratio(times["bare"], times["loop"])
     return Throughput(steps * recipe.batch, times["loop"], times["bare"], share)
 

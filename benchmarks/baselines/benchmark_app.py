@@ -1,7 +1,7 @@
-"""The floor: OpenVINO's own benchmark application, beside our bare engine under its conditions.
+"""OpenVINO's benchmark_app, and our minimal inference under the same conditions.
 
-Both run alone, back to back, in fresh processes, with nothing in turn: a bare engine that takes
-turns with other candidates finds cold caches, and the application never does.
+Both run alone, in fresh processes, one after the other. They are not interleaved with the other
+candidates: a candidate that is finds cold caches, which benchmark_app never does.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from orthoedge.benchmarks.timing.startup import Child
+from orthoedge.benchmarks.timing.startup import PythonProcess
 from orthoedge.runtime.bundles.bundle import Bundle
 from orthoedge.runtime.engine import Precision
 from orthoedge.runtime.errors import EngineError, MissingDependency
@@ -24,94 +24,83 @@ from orthoedge.runtime.subprocesses import code_command
 
 _APPLICATION = "openvino.tools.benchmark.main"
 _LOADING_S = 120
-_BARE = """
-import json, statistics, sys, time
+_MINIMAL = """
+import statistics, sys, time
 from pathlib import Path
-from orthoedge.benchmarks.bare import BareInference
-from orthoedge.targets.x86.build import compile_model
+from orthoedge.benchmarks.baselines.minimal_pipeline import MinimalInference
+from orthoedge.targets.x86.compile import compile_model
 model, size, threads, seconds = sys.argv[1], *map(int, sys.argv[2:])
-infer = BareInference(compile_model(Path(model).read_bytes(), size, threads, None), size)
+infer = MinimalInference(compile_model(Path(model).read_bytes(), size, threads, None), size)
 infer()
 times, begun = [], time.perf_counter_ns()
 while not times or time.perf_counter_ns() - begun < seconds * 1e9:
     start = time.perf_counter_ns()
     infer()
     times.append((time.perf_counter_ns() - start) / 1e6)
-print(json.dumps([statistics.median(times), statistics.mean(times), len(times)]))
+print(statistics.median(times))
 """
 
 
 class _Results(msgspec.Struct, frozen=True):
-    # The application writes its numbers as text.
+    # benchmark_app writes its numbers as text.
     median_ms: str = msgspec.field(name="latency (ms)")
-    mean_ms: str = msgspec.field(name="avg latency")
-    count: str = msgspec.field(name="total number of iterations")
 
 
-class _Told(msgspec.Struct, frozen=True):
+class _BenchmarkReport(msgspec.Struct, frozen=True):
     execution_results: _Results
 
 
 @dataclass(frozen=True)
-class FloorRun:
-    """A run of the application, and one of our bare engine right after it, each alone."""
+class BenchmarkAppRun:
+    """A run of benchmark_app, and one of our minimal inference right after it, each alone."""
 
     application_ms: float
-    """Median latency as the application says, to 0.01 ms."""
-    application_mean_ms: float
-    application_count: int
-    bare_ms: float
-    """Median of our bare engine in a fresh process, back to back, as the application does it."""
-    bare_mean_ms: float
-    bare_count: int
+    """Median latency that benchmark_app reports, to 0.01 ms."""
+    minimal_ms: float
+    """Median latency of our minimal inference in a fresh process, call after call."""
 
 
-def floor_runs(
+def run_benchmark_app(
     bundle: Bundle, precision: Precision, threads: int, *, runs: int, seconds: int
-) -> Iterator[FloorRun]:
-    """Run the application and our bare engine in turn, each in a fresh process.
+) -> Iterator[BenchmarkAppRun]:
+    """Run benchmark_app and our minimal inference alternately, each in a fresh process.
 
-    Same model, one image, one request, synchronous, same threads, no pinning. The application
-    fills its input with random numbers once; ours stays as it is too.
+    Same model, one image, one request, synchronous, same threads, no pinning. Both keep the same
+    input for all calls.
 
     Args:
-        bundle: has the model.
-        precision: which of its models.
+        bundle: the model.
+        precision: of the model.
         threads: inference threads of both.
         runs: pairs of runs.
-        seconds: of each of the two in a pair, loading not counted.
+        seconds: of each run, without loading.
 
     Yields:
-        Each pair once it is done.
+        Each pair of runs.
 
     Raises:
-        MissingDependency: OpenVINO or its application is not installed.
-        EngineError: it failed, or its report is not what it was.
+        MissingDependency: OpenVINO or benchmark_app is not installed.
+        EngineError: benchmark_app failed, or its report has an unknown form.
     """
-    # Asked of the package itself: looking for the module would import the package.
+    # find_spec of a submodule would import OpenVINO.
     package = importlib.util.find_spec("openvino")
     places = (package.submodule_search_locations or ()) if package else ()
     if not any((Path(place) / "tools/benchmark/main.py").is_file() for place in places):
-        raise MissingDependency("openvino", "x86", "its benchmark application, the floor")
+        raise MissingDependency("openvino", "x86", "its benchmark_app")
     size = bundle.manifest.graph.size
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         model = folder / "model.onnx"
         model.write_bytes(bundle.model(precision))
-        bare = Child(_BARE, dict(os.environ), model, size, threads, seconds)
+        minimal = PythonProcess(_MINIMAL, dict(os.environ), model, size, threads, seconds)
         for _ in range(runs):
-            told = _ask_application(folder, size, threads, seconds)
-            median, mean, count = msgspec.json.decode(
-                bare.last_line(), type=tuple[float, float, int]
-            )
-            yield FloorRun(*told, median, mean, count)
+            application_ms = _run_application(folder, size, threads, seconds)
+            yield BenchmarkAppRun(application_ms, float(minimal.last_line()))
 
 
-def _ask_application(
-    folder: Path, size: int, threads: int, seconds: int
-) -> tuple[float, float, int]:
-    """Median and mean in ms, and how many inferences they are of."""
-    # Without the hint "none" the application refuses to be given threads; sync asks for latency.
+def _run_application(folder: Path, size: int, threads: int, seconds: int) -> float:
+    """Median latency in ms."""
+    # Without the hint "none" benchmark_app refuses a number of threads.
     options = f"-d CPU -hint none -nstreams 1 -nireq 1 -api sync -nthreads {threads} -pin NO"
     options += f" -infer_precision f32 -shape [1,1,{size},{size}] -t {seconds} -json_stats"
     command = [*code_command(f"from {_APPLICATION} import main; main()"), *options.split()]
@@ -131,10 +120,10 @@ def _ask_application(
     except subprocess.TimeoutExpired as error:
         raise EngineError(f"benchmark_app did not end within {seconds + _LOADING_S} s") from error
     if ended.returncode != 0 or not report.is_file():
-        said = (ended.stderr.strip() or ended.stdout.strip()).splitlines() or ["no word"]
-        raise EngineError(f"benchmark_app failed: {said[-1]}")
+        output = (ended.stderr.strip() or ended.stdout.strip()).splitlines() or ["no output"]
+        raise EngineError(f"benchmark_app failed: {output[-1]}")
     try:
-        found = msgspec.json.decode(report.read_bytes(), type=_Told).execution_results
-        return float(found.median_ms), float(found.mean_ms), int(found.count)
+        decoded = msgspec.json.decode(report.read_bytes(), type=_BenchmarkReport)
+        return float(decoded.execution_results.median_ms)
     except (msgspec.MsgspecError, ValueError) as error:
-        raise EngineError(f"benchmark_app wrote a report of another form: {error}") from error
+        raise EngineError(f"benchmark_app wrote a report of an unknown form: {error}") from error

@@ -1,16 +1,17 @@
-"""Folders of small radiographs: what a pass over one takes, and what the engine alone takes."""
+"""Throughput of folders of small radiographs: the pipeline, the engine alone, the command."""
 
 from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 
+from orthoedge.benchmarks.baselines.minimal_pipeline import native_model
 from orthoedge.runtime.atomic_files import write_atomic
 from orthoedge.runtime.bundles.bundle import SAMPLES
 from orthoedge.runtime.errors import DataError, EngineError
@@ -53,14 +54,14 @@ def sample_images(side: int) -> tuple[Pixels, ...]:
 
 
 def write_pngs(folder: Path, count: int, side: int) -> list[Path]:
-    """Write `count` PNG files of 8-bit phantoms, side × side; every turn and flip of the samples.
+    """Write `count` PNG files of phantoms, side × side: all rotations and flips of the samples.
 
-    Beyond those, files are hard links to others: each is opened and read all the same.
+    Further files are hard links to these; each is still opened and read.
 
     Raises:
         DataError: no sample in this installation.
     """
-    turned = [
+    variants = [
         np.ascontiguousarray(np.rot90(flipped, turns))
         for path in samples()
         for whole in [_resized(path, side)]
@@ -69,73 +70,70 @@ def write_pngs(folder: Path, count: int, side: int) -> list[Path]:
     ]
     paths = [folder / f"{number:05}.png" for number in range(count)]
     for number, path in enumerate(paths):
-        if number < len(turned):
-            write_atomic(path, to_png(turned[number]))
+        if number < len(variants):
+            write_atomic(path, to_png(variants[number]))
         else:
-            os.link(paths[number % len(turned)], path)
+            os.link(paths[number % len(variants)], path)
     return paths
 
 
-class AsynchronousEngine:
-    """The engine's own queue on a compiled model: images in memory, answers left where they are.
+def folder_passes(
+    pipeline: Pipeline, paths: Sequence[Path], workers: int
+) -> tuple[Callable[[], None], Callable[[], None]]:
+    """A pass of `Pipeline.map` over files, and one of OpenVINO's queue over prepared inputs.
+
+    The queue infers inputs that are in memory already, and nothing reads its outputs. It runs the
+    pipeline's own compiled model, which chooses the number of requests.
 
     Args:
-        compiled: what `compile_model` returned; it says itself how many requests it wants.
-    """
-
-    def __init__(self, compiled: Any) -> None:
-        self._queue = load_openvino().AsyncInferQueue(compiled, 0)
-
-    def __call__(self, images: Sequence[Any]) -> None:
-        """Infer tensors of uint8 (1, 1, S, S), and wait for the last."""
-        for image in images:
-            self._queue.start_async({0: image}, None)
-        self._queue.wait_all()
-
-
-def as_tensors(squares: Sequence[Pixels]) -> list[Any]:
-    """The engine's view of uint8 (S, S) squares; no copy is made when they are inferred."""
-    return [load_openvino().Tensor(square[None, None], shared_memory=True) for square in squares]
-
-
-def map_all(pipeline: Pipeline, paths: Sequence[Path], workers: int) -> Callable[[], None]:
-    """A pass of `Pipeline.map` over files.
+        pipeline: on x86.
+        paths: radiographs.
+        workers: threads of `Pipeline.map`.
 
     Raises:
-        EngineError: when called, if a file had no finding: the pass would be too short.
+        EngineError: when the first is called, a file has no finding: the pass would be too short.
     """
+    openvino, prepare = load_openvino(), pipeline.bundle.manifest.preprocess
+    inputs = [prepare(read_image(path).pixels)[None, None] for path in paths]
+    tensors = [openvino.Tensor(model_input, shared_memory=True) for model_input in inputs]
+    queue = openvino.AsyncInferQueue(native_model(pipeline), 0)
 
-    def call() -> None:
-        for path, found in zip(paths, pipeline.map_results(paths, workers), strict=True):
-            if isinstance(found, Exception):
-                raise EngineError(f"{path.name}: {found}")
+    def map_files() -> None:
+        for path, finding in zip(paths, pipeline.map(paths, workers), strict=True):
+            if isinstance(finding, Exception):
+                raise EngineError(f"{path.name}: {finding}")
 
-    return call
+    def run_queue() -> None:
+        for tensor in tensors:
+            queue.start_async({0: tensor}, None)
+        queue.wait_all()
+
+    return map_files, run_queue
 
 
-def predict_folder(bundle: Path, folder: Path, jobs: int) -> Callable[[], None]:
-    """A run of `orthoedge predict FOLDER --jobs N`, from its start to its end.
+def predict_folder(bundle: Path, folder: Path, jobs: int) -> float:
+    """Milliseconds of `orthoedge predict FOLDER --jobs N`, from its start to its end.
 
     Raises:
-        EngineError: when called, if the command failed.
+        EngineError: the command failed.
     """
     command = [*module_command("orthoedge.cli.main"), "predict", str(folder), "--json"]
     command += ["--bundle", str(bundle), "--jobs", str(jobs)]
 
-    def call() -> None:
-        done = subprocess.run(
-            command,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            check=False,
-        )
-        if done.returncode != 0:
-            reason = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-            raise EngineError(f"orthoedge predict --jobs {jobs} failed: {reason}")
-
-    return call
+    start = time.perf_counter()
+    ended = subprocess.run(
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    elapsed = time.perf_counter() - start
+    if ended.returncode != 0:
+        reason = (ended.stderr.strip().splitlines() or [f"exit status {ended.returncode}"])[-1]
+        raise EngineError(f"orthoedge predict --jobs {jobs} failed: {reason}")
+    return elapsed * 1e3
 
 
 def _resized(path: Path, side: int) -> Pixels:

@@ -1,7 +1,7 @@
-"""Instruction-set classes: this processor kept to the instructions of a lesser one.
+"""Instruction-set classes: this processor limited to the instructions of a smaller one.
 
-Clock, cache and memory stay this machine's, so what is measured belongs to a class of instruction
-sets and to no product.
+Clock, cache and memory stay this machine's, so the figures belong to a class of instruction sets
+and to no product.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from orthoedge.runtime.bundles.bundle import Bundle
 from orthoedge.runtime.errors import EngineError
 from orthoedge.targets.isa_limit import ISA_LIMITS, run_with_isa_limit
 
-# OpenCV's names: what it is to leave unused, and what its IPP is to use (no less than SSE4.2).
+# OpenCV's names: features to disable, and the limit of its IPP (at least SSE4.2).
 _OPENCV = {
     "AVX512_CORE_VNNI": ("", ""),
     "AVX2_VNNI": ("AVX512-SKX", "avx2"),
@@ -21,27 +21,27 @@ _OPENCV = {
 }
 
 
-def limited_environment(cap: str, bundle: Bundle) -> dict[str, str]:
-    """Variables of a process in which OpenVINO and OpenCV use no wider instructions than `cap`.
+def limited_environment(limit: str, bundle: Bundle) -> dict[str, str]:
+    """Variables of a process in which OpenVINO and OpenCV use no wider instructions than `limit`.
 
-    They are read once, when the libraries are loaded. ONNX Runtime has no such cap.
+    The libraries read them once, when they are loaded. ONNX Runtime has no such limit.
 
     Raises:
-        EngineError: no such cap, this processor has not those instructions, or the cap has no
-            effect on the bundle's model; the reason is in it.
+        EngineError: the limit is unknown, not available on this processor, or has no effect on
+            the bundle's model.
     """
-    if cap not in ISA_LIMITS:
-        raise EngineError(f"--isa {cap} is unknown: choose one of {', '.join(ISA_LIMITS)}")
+    if limit not in ISA_LIMITS:
+        raise EngineError(f"--isa {limit} is unknown: choose one of {', '.join(ISA_LIMITS)}")
     size = bundle.manifest.graph.size
-    # A short run: oneDNN takes another set without a word where it cannot keep to this one.
-    run_with_isa_limit(bundle.model("fp32"), size, "fp32", bundle.golden_images()[:1], cap)
-    unused, ipp = _OPENCV[cap]
+    # A short run, because oneDNN silently uses another set if it does not know this one.
+    run_with_isa_limit(bundle.model("fp32"), size, "fp32", bundle.golden_images()[:1], limit)
+    unused, ipp = _OPENCV[limit]
     opencv = {"OPENCV_CPU_DISABLE": unused, "OPENCV_IPP": ipp} if unused else {}
-    return os.environ | {"ONEDNN_MAX_CPU_ISA": cap} | opencv
+    return os.environ | {"ONEDNN_MAX_CPU_ISA": limit} | opencv
 
 
 def why_not_limited(target: str) -> str:
-    """Why a target cannot be kept to a class; empty where it can."""
+    """The reason why a target cannot be limited to a class; empty if it can."""
     if target == "x86":
         return ""
-    return f"target {target}: its engine cannot be kept to an instruction set"
+    return f"target {target}: its engine cannot be limited to an instruction set"

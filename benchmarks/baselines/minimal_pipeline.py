@@ -1,11 +1,12 @@
-"""The least that could be done in place of our pipeline, written as fast as Python lets it be.
+"""Minimal reference implementations, as fast as Python allows: the pipeline is compared with them.
 
-Nothing here is checked, explained or decided. It is what the pipeline's time is divided by, so
-whatever could be left out or reused is: buffers, placement, the object that applies CLAHE.
+They check and decide nothing, and reuse whatever can be reused: buffers, the letterbox geometry,
+the object that applies CLAHE.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +23,16 @@ from orthoedge.targets.x86.openvino_module import load_openvino
 _LOGITS = "logits"
 
 
-class BareSquare:
-    """Halving, resizing and CLAHE of radiographs of one shape and one collimated field.
+class MinimalPreprocess:
+    """Halve, resize and apply CLAHE to radiographs of one shape and one collimated field.
 
     Args:
         settings: the bundle's preprocessing, with CLAHE after resizing.
-        pixels: uint8 (H, W); the field is looked for on this one and never again.
+        pixels: uint8 (H, W), the only radiograph that the field is searched on.
         out: uint8 (S, S) that every call fills.
 
     Raises:
-        EngineError: the settings ask for something that is not written out here.
+        EngineError: the settings ask for a step that is not implemented here.
     """
 
     def __init__(self, settings: Preprocess, pixels: Pixels, out: Pixels) -> None:
@@ -45,15 +46,17 @@ class BareSquare:
         while max(width, height) >= 2 * settings.size and min(width, height) >= 2:
             width, height = width // 2, height // 2
             self._halvings.append((width, height, np.empty((height, width), np.uint8)))
-        self._square = np.zeros((settings.size, settings.size), np.uint8)
-        self._content = self._square[top:bottom, left:right]
+        self._enlarged = np.zeros((settings.size, settings.size), np.uint8)
+        self._content = self._enlarged[top:bottom, left:right]
         self._clahe = cv2.createCLAHE(
             settings.clahe_clip, (settings.clahe_tiles, settings.clahe_tiles)
         )
         self._out = out
         self(pixels)
         if not np.array_equal(out, expected):
-            raise EngineError("the bare calls do not give the bundle's square: CLAHE comes last")
+            raise EngineError(
+                "the minimal calls apply CLAHE last, which is not the bundle's preprocessing"
+            )
 
     def __call__(self, pixels: Pixels) -> None:
         """Fill `out` from uint8 (H, W)."""
@@ -62,10 +65,10 @@ class BareSquare:
             even = part[: 2 * height, : 2 * width]
             part = cv2.resize(even, (width, height), half, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
         cv2.resize(part, self._fitted, self._content, interpolation=cv2.INTER_LINEAR)
-        self._clahe.apply(self._square, self._out)
+        self._clahe.apply(self._enlarged, self._out)
 
 
-class BareInference:
+class MinimalInference:
     """One request of a compiled OpenVINO model, its input and output memory reused.
 
     Args:
@@ -78,37 +81,41 @@ class BareInference:
         self._request = compiled.create_infer_request()
         self._request.set_input_tensor(load_openvino().Tensor(self.image, shared_memory=True))
         self.logits = self._request.get_tensor(_LOGITS).data
-        """float32 (1, C); the next call overwrites it."""
+        """float32 (1, C); overwritten by the next call."""
 
     def __call__(self) -> None:
-        """Infer what `image` holds."""
-        # The quickest of the binding's ways: infer() builds a dictionary of the outputs.
+        """Infer the content of `image`."""
+        # infer() is slower: it builds a dictionary of the outputs.
         self._request.start_async({}, None)
         self._request.wait()
 
 
-class BareWay:
-    """An 8-bit radiograph in memory to logits, map and features, by the bare calls alone."""
+class MinimalPipeline:
+    """Radiographs in memory, 8 bits, to logits, map and features."""
 
-    def __init__(self, pipeline: Pipeline, pixels: Pixels) -> None:
+    def __init__(self, pipeline: Pipeline, images: Sequence[Pixels]) -> None:
         manifest = pipeline.bundle.manifest
-        self.infer = BareInference(compiled_of(pipeline), manifest.graph.size)
-        self._prepare = BareSquare(manifest.preprocess, pixels, self.infer.image[0, 0])
-        self._pixels = pixels
+        self.infer = MinimalInference(native_model(pipeline), manifest.graph.size)
+        model_input = self.infer.image[0, 0]
+        self._images = [
+            (MinimalPreprocess(manifest.preprocess, pixels, model_input), pixels)
+            for pixels in images
+        ]
 
-    def __call__(self) -> None:
-        """Prepare and infer."""
-        self._prepare(self._pixels)
+    def __call__(self, number: int) -> None:
+        """Prepare and infer the radiograph of that number, modulo their count."""
+        prepare, pixels = self._images[number % len(self._images)]
+        prepare(pixels)
         self.infer()
 
 
-def compiled_of(pipeline: Pipeline) -> Any:
-    """The very model that an x86 pipeline runs: another would bring threads of its own."""
+def native_model(pipeline: Pipeline) -> Any:
+    """The compiled model of an x86 pipeline; a second one would bring threads of its own."""
     return pipeline.engine.native
 
 
 def logits_only(bundle: Bundle, precision: Precision) -> bytes:
-    """A bundle's model cut down to its logits: no map, no features.
+    """Cut a bundle's model down to its logits, without map and features.
 
     Raises:
         MissingDependency: onnx is not installed.
@@ -123,8 +130,8 @@ def logits_only(bundle: Bundle, precision: Precision) -> bytes:
     return bytes(cut.SerializeToString())
 
 
-def read_dicom_bare(path: Path) -> Pixels:
-    """An uncompressed 16-bit grey DICOM file with a window to uint8 (H, W), nothing checked."""
+def read_dicom_minimal(path: Path) -> Pixels:
+    """Read an uncompressed 16-bit grey DICOM file with a window as uint8 (H, W), unchecked."""
     import pydicom
 
     dataset = pydicom.dcmread(path)
@@ -132,7 +139,7 @@ def read_dicom_bare(path: Path) -> Pixels:
     centre, width = float(dataset.WindowCenter), float(dataset.WindowWidth)
     scale = 255 / (width - 1)
     low = centre - 0.5 - (width - 1) / 2
-    # OpenCV's quickest way to scale, shift and clip; a table of 65,536 values takes longer.
+    # OpenCV's fastest way to scale, shift and clip; a table of 65,536 values takes longer.
     least, most, _, _ = cv2.minMaxLoc(stored)
     ends = (least - low) * scale, (most - low) * scale
     return cv2.normalize(stored, None, *ends, cv2.NORM_MINMAX, cv2.CV_8U)  # type: ignore[call-overload,no-any-return]

@@ -1,7 +1,7 @@
-"""The way this project started from, kept as the baseline that every speed-up is measured against.
+"""The PyTorch baseline: the original pipeline of this project, which speed-ups refer to.
 
 Two networks in eager PyTorch, logits fused 0.4 / 0.6, and Grad-CAM++ by the pytorch-grad-cam
-package on both. Only its time is meant: the weights are random, so label and map mean nothing.
+package on both. Only its time counts: the weights are random, so label and map are meaningless.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _MEAN = np.array((0.485, 0.456, 0.406), np.float32)  # ImageNet's, as the networ
 _STD = np.array((0.229, 0.224, 0.225), np.float32)
 
 
-class SeedsPipeline:
+class PyTorchGradCamBaseline:
     """CLAHE, resize, two forward passes, fusion, then Grad-CAM++ of the fused label on both.
 
-    The networks are run for the label first and once more inside each Grad-CAM++, because the
-    label to explain is known only after fusion; that is how the package is used with ensembles.
+    The networks run first for the label and once more inside each Grad-CAM++, because the label to
+    explain is known only after fusion. This is how the package is used with ensembles.
 
     Args:
         threads: intra-op threads of PyTorch. The setting holds for the whole process.
@@ -43,7 +43,7 @@ class SeedsPipeline:
             from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
         except ImportError as error:
             package = {"pytorch_grad_cam": "grad-cam"}.get(error.name or "", error.name or "torch")
-            raise MissingDependency(package, "dev", "the seeds' pipeline") from error
+            raise MissingDependency(package, "dev", "the PyTorch baseline") from error
         torch.set_num_threads(threads)
         self._torch = torch
         self._target = ClassifierOutputTarget

@@ -9,14 +9,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from orthoedge.benchmarks.schema import Missing
+from orthoedge.benchmarks.schema import Skipped
 from orthoedge.runtime.errors import MissingDependency
 from orthoedge.runtime.overlay.overlay import to_png
 from orthoedge.runtime.preprocess import Pixels
 
 BITS = 14
-"""Stored in a DICOM sample."""
-_QUALITY = 95  # what exports of radiographs use; OpenCV's default too
+"""Stored per pixel in a DICOM file."""
+_QUALITY = 95  # usual for exported radiographs, and OpenCV's default
 
 
 @dataclass(frozen=True)
@@ -25,14 +25,14 @@ class Sources:
 
     images: tuple[Pixels, ...]
     files: dict[str, tuple[Path, ...]]
-    """By `png`, `jpeg` and, with pydicom, `dicom`; as many as images, in their order."""
-    missing: tuple[Missing, ...]
+    """By `png`, `jpeg` and, with pydicom, `dicom`; in the order of the images."""
+    skipped: tuple[Skipped, ...]
 
 
 def write_sources(images: Sequence[Pixels], folder: Path) -> Sources:
     """Write uint8 (H, W) radiographs as 8-bit PNG, JPEG, and uncompressed 14-bit DICOM files."""
     files: dict[str, tuple[Path, ...]] = {}
-    missing: tuple[Missing, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
     writers = {"png": _write_png, "jpeg": _write_jpeg, "dicom": write_dicom}
     for kind, write in writers.items():
         paths = tuple(folder / f"{number:04}.{kind}" for number in range(len(images)))
@@ -40,10 +40,10 @@ def write_sources(images: Sequence[Pixels], folder: Path) -> Sources:
             for path, pixels in zip(paths, images, strict=True):
                 write(path, pixels)
         except MissingDependency as error:
-            missing += (Missing(what=f"read {kind}, from {kind}", why=str(error)),)
+            skipped += (Skipped(name=f"read {kind}, from {kind}", reason=str(error)),)
         else:
             files[kind] = paths
-    return Sources(tuple(images), files, missing)
+    return Sources(tuple(images), files, skipped)
 
 
 def write_dicom(path: Path, pixels: Pixels) -> None:

@@ -1,7 +1,7 @@
-"""What a bundle is worth on labelled radiographs, beside the float32 ensemble it came from.
+"""Accuracy of a bundle on labelled radiographs, and relative to the float32 ensemble.
 
-Intervals are those of a bootstrap over whole groups; every engine and the reference meet the same
-resamples, so that what they share does not count as difference.
+Intervals come from a bootstrap over whole patients. All engines and the reference share the same
+resamples, so that errors they have in common do not count as a difference.
 """
 
 from __future__ import annotations
@@ -12,15 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from orthoedge.benchmarks.metrics.bootstrap import Array, interval, mean_intervals, ratio, resamples
-from orthoedge.benchmarks.metrics.bootstrap_scores import (
-    Predictions,
+from orthoedge.benchmarks.metrics.bootstrap_scores import Predictions, predictions_of, reliability
+from orthoedge.benchmarks.metrics.classification import (
     calibration_errors,
+    confusion,
     confusions,
     macro_f1s,
-    predictions_of,
-    reliability,
 )
-from orthoedge.benchmarks.metrics.classification import confusion
 from orthoedge.benchmarks.metrics.labelled_data import Prepared
 from orthoedge.benchmarks.schema import Accuracy, Confidence, Interval, Verdict
 from orthoedge.runtime.bundles.bundle import Bundle
@@ -29,22 +27,20 @@ from orthoedge.runtime.engine import Engine, Outputs, Precision
 from orthoedge.runtime.errors import DataError
 from orthoedge.targets.engine_utils import run_batched
 
-_SEED = 0  # of the bootstrap: the same answers, the same intervals
-_KEPT = 0.99  # of the reference: MLPerf Inference's usual target of its closed division
+_SEED = 0  # of the bootstrap: the same outputs, the same intervals
+_TARGET_SHARE = 0.99  # of the reference: MLPerf Inference's usual target of its closed division
 
 
-def ask(engine: Engine, prepared: Prepared) -> Outputs:
-    """An engine's answers to all N radiographs.
-
-    Of the bundle's engines as of the reference's, whose ONNX file has the same face.
+def predict(engine: Engine, prepared: Prepared) -> Outputs:
+    """Run an engine on all N radiographs; the reference has the same inputs and outputs.
 
     Raises:
-        EngineError: the engine takes squares of another size, failed, or a logit is not finite.
+        EngineError: the engine takes inputs of another size, failed, or a logit is not finite.
     """
-    return run_batched(engine, prepared.squares[:, None])
+    return run_batched(engine, prepared.model_inputs[:, None])
 
 
-def judge(
+def evaluate(
     bundle: Bundle,
     target: str,
     precision: Precision,
@@ -52,44 +48,44 @@ def judge(
     prepared: Prepared,
     reference: Outputs | None = None,
 ) -> Accuracy:
-    """Score an engine's answers.
+    """Score an engine's outputs.
 
     Args:
         bundle: labels, and the calibration that decides.
         target: of the record.
-        precision: that answered; its calibration is taken.
-        outputs: of `ask`, on `prepared`.
+        precision: of the engine, whose calibration is used.
+        outputs: of `predict`, on `prepared`.
         prepared: of `prepare`, with this bundle.
-        reference: the float32 ensemble's answers to the same radiographs, its labels in the
-            bundle's order; None: there is none, and agreement and verdict stay open.
+        reference: the float32 ensemble's outputs on the same radiographs, its labels in the
+            bundle's order; None: agreement and verdict are left out.
 
     Raises:
-        DataError: the reference knows another number of labels.
+        DataError: the reference has a different number of labels.
     """
     manifest, truth = bundle.manifest, prepared.truth
     labels, alerts = manifest.labels, manifest.alert_labels
     temperature = manifest.calibration_for(precision).temperature
-    answers = predictions_of(outputs, truth, prepared.boxes, temperature)
-    wanted = None if reference is None else _labels_of(reference, len(labels))
-    right = (answers.predicted == truth).astype(np.float64)
+    predictions = predictions_of(outputs, truth, prepared.boxes, temperature)
+    reference_labels = None if reference is None else _labels_of(reference, len(labels))
+    right = (predictions.predicted == truth).astype(np.float64)
     reported = _reported(bundle, precision, outputs, prepared)
     unknown = np.full(len(truth), np.nan)
     accuracy, pointing, coverage, accuracy_reported, agreement, *recalls = _shares(
         [
             right,
-            answers.pointed,
+            predictions.pointed,
             reported,
             np.where(reported, right, np.nan),
-            unknown if wanted is None else answers.predicted == wanted,
+            unknown if reference_labels is None else predictions.predicted == reference_labels,
             *(np.where(truth == labels.index(label), right, np.nan) for label in alerts),
         ],
         prepared,
     )
-    macro_f1, ece, share = _whole_figures(answers, wanted, prepared, len(labels))
+    macro_f1, ece, share = _whole_figures(predictions, reference_labels, prepared, len(labels))
     if share is not None and agreement is not None and share.low == share.high:
-        # No answer differed. As many as the agreement leaves open may, on other radiographs.
-        open_ = 1 - agreement.low
-        share = Interval(value=share.value, low=share.low - open_, high=share.high + open_)
+        # No label differed. On other radiographs, as many may as the agreement leaves open.
+        margin = 1 - agreement.low
+        share = Interval(value=share.value, low=share.low - margin, high=share.high + margin)
     return Accuracy(
         target=target,
         precision=precision,
@@ -102,16 +98,16 @@ def judge(
         coverage=_known(coverage),
         accuracy_reported=accuracy_reported,
         agreement=agreement,
-        confusion=tuple(map(tuple, confusion(truth, answers.predicted, len(labels)).tolist())),
+        confusion=tuple(map(tuple, confusion(truth, predictions.predicted, len(labels)).tolist())),
         reliability=tuple(
             Confidence(
-                low=one.low,
-                high=one.high,
-                count=one.images,
-                confidence=one.confidence,
-                accuracy=one.accuracy,
+                low=reliability_bin.low,
+                high=reliability_bin.high,
+                count=reliability_bin.images,
+                confidence=reliability_bin.confidence,
+                accuracy=reliability_bin.accuracy,
             )
-            for one in reliability(answers)
+            for reliability_bin in reliability(predictions)
         ),
         holds_99=None if share is None else verdict(share),
         share_of_reference=share,
@@ -119,70 +115,86 @@ def judge(
 
 
 def verdict(share: Interval) -> Verdict:
-    """Whether the share of the reference's macro-F1 is 99 % or more, as far as its interval tells.
+    """Compare the share of the reference's macro-F1 with 99 %, taking its interval into account.
 
-    MLPerf Inference's closed division asks for 99 % of the float32 model's accuracy, of the plain
-    figures; here the whole interval must lie on one side.
+    MLPerf Inference's closed division requires 99 % of the float32 model's accuracy by point
+    estimate; here the whole interval must lie on one side.
     """
-    if share.low >= _KEPT:
+    if share.low >= _TARGET_SHARE:
         return "holds"
-    return "does not hold" if share.high < _KEPT else "cannot tell"
+    return "does not hold" if share.high < _TARGET_SHARE else "cannot tell"
 
 
 def _labels_of(reference: Outputs, classes: int) -> npt.NDArray[np.int64]:
-    """The labels (N,) that the reference gives."""
+    """The labels (N,) that the reference predicts."""
     if reference.logits.shape[1] != classes:
         raise DataError(
-            f"the reference answers with {reference.logits.shape[1]} labels, the bundle with "
-            f"{classes}: give the ensemble that it was made from"
+            f"the reference has {reference.logits.shape[1]} labels, the bundle {classes}: give the "
+            "ensemble that it was distilled from"
         )
-    said: npt.NDArray[np.int64] = reference.logits.argmax(axis=1)
-    return said
+    labels: npt.NDArray[np.int64] = reference.logits.argmax(axis=1)
+    return labels
 
 
 def _reported(
     bundle: Bundle, precision: Precision, outputs: Outputs, prepared: Prepared
 ) -> npt.NDArray[np.bool_]:
-    """Which answers (N,) a finding would report, neither referred nor rejected."""
+    """Images (N,) that a finding would report, neither refer nor reject."""
     manifest = bundle.manifest
     calibration = manifest.calibration_for(precision)
     distance = OodScore(calibration.out_of_distribution)
-    decided = (
+    verdicts = (
         decide(
             logits,
-            distance(features, look),
-            faults,
+            distance(features, statistics),
+            quality_issues,
             manifest.labels,
             manifest.alert_labels,
             calibration,
         )
-        for logits, features, look, faults in zip(
-            outputs.logits, outputs.feature_vector, prepared.looks, prepared.faults, strict=True
+        for logits, features, statistics, quality_issues in zip(
+            outputs.logits,
+            outputs.feature_vector,
+            prepared.statistics,
+            prepared.quality_issues,
+            strict=True,
         )
     )
-    return np.array([said.decision == "report" for said in decided])
+    return np.array([decided.decision == "report" for decided in verdicts])
 
 
 def _whole_figures(
-    answers: Predictions, wanted: npt.NDArray[np.int64] | None, prepared: Prepared, classes: int
+    predictions: Predictions,
+    reference_labels: npt.NDArray[np.int64] | None,
+    prepared: Prepared,
+    classes: int,
 ) -> tuple[Interval, Interval, Interval | None]:
-    """Macro-F1, calibration error, and macro-F1 as a share of the reference's labels `wanted`."""
+    """Macro-F1, calibration error, and macro-F1 as a share of the reference's."""
 
     def score(weights: Array) -> Array:  # (R, N) -> (R, 3)
-        macro_f1 = macro_f1s(confusions(answers.truth, answers.predicted, classes, weights))
+        macro_f1 = macro_f1s(confusions(predictions.truth, predictions.predicted, classes, weights))
         share = np.full_like(macro_f1, np.nan)
-        if wanted is not None:
-            whole = macro_f1s(confusions(answers.truth, wanted, classes, weights))
+        if reference_labels is not None:
+            whole = macro_f1s(confusions(predictions.truth, reference_labels, classes, weights))
             share = ratio(macro_f1, whole)
-        return np.stack([macro_f1, calibration_errors(answers, weights), share], axis=1)
+        return np.stack(
+            [
+                macro_f1,
+                calibration_errors(
+                    predictions.probabilities, predictions.predicted, predictions.truth, weights
+                ),
+                share,
+            ],
+            axis=1,
+        )
 
-    point = score(np.ones((1, len(answers.truth))))[0]
+    point = score(np.ones((1, len(predictions.truth))))[0]
     drawn = np.concatenate(
-        [score(weights) for weights in resamples(prepared.groups, answers.truth, _SEED)]
+        [score(weights) for weights in resamples(prepared.groups, predictions.truth, _SEED)]
     )
     macro_f1, ece, share = (interval(point[k], drawn[:, k]) for k in range(3))
     ece = _known(ece)
-    # Resamples repeat images, which moves bins further off: their errors can all be larger.
+    # Resamples repeat images, which moves bins further away: their errors can all be larger.
     ece = Interval(value=ece.value, low=min(ece.low, ece.value), high=ece.high)
     return _known(macro_f1), ece, share
 
@@ -192,21 +204,21 @@ def _shares(
 ) -> list[Interval | None]:
     """The mean of each measure, (N,) of 0 or 1, NaN where an image does not count.
 
-    None where no image counts. Where all that count are alike no resample differs, and the interval
-    is the exact one instead, each group counting as one trial (Clopper and Pearson, Biometrika 26,
+    None where no image counts. If all that count are equal, no resample differs, and the interval
+    is the exact one with each patient as one trial (Clopper and Pearson, Biometrika 26,
     1934).
     """
     values = np.array(measures, np.float64)
     groups = np.asarray(prepared.groups)
-    found = list(mean_intervals(values, prepared.groups, prepared.truth, _SEED))
-    for k, one in enumerate(found):
-        if one is not None and one.low == one.high:
-            open_ = 1 - 0.025 ** (1 / len(np.unique(groups[~np.isnan(values[k])])))
-            low, high = max(0.0, one.value - open_), min(1.0, one.value + open_)
-            found[k] = Interval(value=one.value, low=low, high=high)
-    return found
+    intervals = list(mean_intervals(values, prepared.groups, prepared.truth, _SEED))
+    for k, mean in enumerate(intervals):
+        if mean is not None and mean.low == mean.high:
+            margin = 1 - 0.025 ** (1 / len(np.unique(groups[~np.isnan(values[k])])))
+            low, high = max(0.0, mean.value - margin), min(1.0, mean.value + margin)
+            intervals[k] = Interval(value=mean.value, low=low, high=high)
+    return intervals
 
 
-def _known(found: Interval | None) -> Interval:
-    assert found is not None  # there is an image of every label, so each such figure has a value
-    return found
+def _known(interval: Interval | None) -> Interval:
+    assert interval is not None  # every label has an image, so these figures have a value
+    return interval

@@ -1,6 +1,6 @@
 """Resamples of labelled images, and the intervals that come from them.
 
-A resample is nothing but a whole-number weight per image: how often it was drawn.
+A resample is a whole-number weight per image: how often it was drawn.
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ def resamples(groups: Sequence[str], truth: Ints, seed: int) -> Iterator[Array]:
     even = np.full(len(names), 1 / len(names))
     rng = np.random.default_rng(seed)
     for start in range(0, RESAMPLES, _CHUNK):
-        wanted = min(_CHUNK, RESAMPLES - start)
-        kept = np.empty((0, len(names)))
+        count = min(_CHUNK, RESAMPLES - start)
+        accepted = np.empty((0, len(names)))
         for _ in range(_TRIES):
             drawn = rng.multinomial(len(names), even, size=_CHUNK)
-            kept = np.vstack([kept, drawn[((drawn @ has) > 0).all(1)]])
-            if len(kept) >= wanted:
+            accepted = np.vstack([accepted, drawn[((drawn @ has) > 0).all(1)]])
+            if len(accepted) >= count:
                 break
         else:  # many classes of a group or two: nearly every draw misses one
-            full = np.ones((wanted - len(kept), len(names)))
-            kept = np.vstack([kept, full])
-        yield kept[:wanted][:, group]
+            full = np.ones((count - len(accepted), len(names)))
+            accepted = np.vstack([accepted, full])
+        yield accepted[:count][:, group]
 
 
 def interval(value: float, drawn: Array) -> Interval | None:

@@ -15,36 +15,39 @@ import numpy.typing as npt
 
 from orthoedge.benchmarks.metrics.bootstrap import Array, mean_of_known, ratio, resamples
 from orthoedge.benchmarks.metrics.classification import (
+    BINS,
     Box,
     Floats,
     Ints,
+    bins_of,
+    calibration_errors,
+    confusions,
     log_softmax,
+    macro_f1s,
     points_at,
     softmax,
 )
 from orthoedge.runtime.engine import Outputs
 
-BINS = 15  # of confidence, as in the project's other calibration errors
-
 
 class ReliabilityBin(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Answers of about one confidence."""
+    """Images of similar confidence."""
 
     low: float
     """Lower edge of the confidence, inclusive."""
     high: float
     """Upper edge, exclusive but for the last bin."""
     images: int
-    """Answers in the bin."""
+    """Images in the bin."""
     confidence: float | None
-    """Their mean confidence; None: no answer."""
+    """Their mean confidence; None: no image."""
     accuracy: float | None
-    """The share of them that is right; None: no answer."""
+    """The share of them that is right; None: no image."""
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """What is known of each image and of the answer to it."""
+    """Truth and prediction of each image."""
 
     truth: npt.NDArray[np.int64]
     """(N,) class indices."""
@@ -64,7 +67,7 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores for R weightings; NaN where one has no meaning, such as precision of no answer."""
+    """Scores for R weightings; NaN if undefined, as the precision of a class never predicted."""
 
     accuracy: Array
     """(R,) like all that is not per class."""
@@ -90,14 +93,14 @@ class Scores:
 def predictions_of(
     outputs: Outputs, truth: Ints, boxes: Sequence[Sequence[Box]], temperature: float
 ) -> Predictions:
-    """The answers that N outputs amount to; nothing is known of masks.
+    """Predictions from N outputs, without masks.
 
     Args:
         outputs: of N images.
         truth: (N,) class indices.
-        boxes: lesions of each, as fractions of the square; empty: none marked. The map of the true
-            class is held against them.
-        temperature: that the logits are divided by.
+        boxes: lesions of each, as fractions of the input; empty: none marked. They are
+            compared with the map of the true class.
+        temperature: divides the logits.
     """
     rows, unknown = np.arange(len(truth)), np.full(len(truth), np.nan)
     log_probabilities = log_softmax(outputs.logits / temperature)
@@ -116,56 +119,50 @@ def predictions_of(
     )
 
 
-def scores(answers: Predictions, weights: Array) -> Scores:
-    """Score the same answers under each of R weightings (R, N)."""
-    classes = answers.probabilities.shape[1]
-    tables = confusions(answers.truth, answers.predicted, classes, weights)
+def scores(predictions: Predictions, weights: Array) -> Scores:
+    """Score the same predictions under each of R weightings (R, N)."""
+    classes = predictions.probabilities.shape[1]
+    tables = confusions(predictions.truth, predictions.predicted, classes, weights)
     hits = np.diagonal(tables, axis1=1, axis2=2)  # (R, C)
-    true, said = tables.sum(2), tables.sum(1)
+    true, predicted = tables.sum(2), tables.sum(1)
     total = weights.sum(1)
     auc = np.stack(
-        [area(answers.probabilities[:, c], answers.truth == c, weights) for c in range(classes)], 1
+        [
+            area(predictions.probabilities[:, c], predictions.truth == c, weights)
+            for c in range(classes)
+        ],
+        1,
     )
     recall = ratio(hits, true)
-    maps = mean_of_known(np.stack([answers.pointed, answers.in_mask, answers.in_box]), weights)
+    maps = mean_of_known(
+        np.stack([predictions.pointed, predictions.in_mask, predictions.in_box]), weights
+    )
     return Scores(
         accuracy=hits.sum(1) / total,
         balanced_accuracy=recall.mean(1),
         macro_f1=macro_f1s(tables),
         macro_auc=auc.mean(1),
-        loss=weights @ answers.loss / total,
-        expected_calibration_error=calibration_errors(answers, weights),
+        loss=weights @ predictions.loss / total,
+        expected_calibration_error=calibration_errors(
+            predictions.probabilities, predictions.predicted, predictions.truth, weights
+        ),
         pointing_game=maps[:, 0],
         energy_in_mask=maps[:, 1],
         energy_in_box=maps[:, 2],
-        precision=ratio(hits, said),
+        precision=ratio(hits, predicted),
         recall=recall,
-        specificity=ratio(total[:, None] - true - said + hits, total[:, None] - true),
-        f1=ratio(2 * hits, true + said),
+        specificity=ratio(total[:, None] - true - predicted + hits, total[:, None] - true),
+        f1=ratio(2 * hits, true + predicted),
         auc=auc,
     )
 
 
-def bootstrap(answers: Predictions, groups: Sequence[str], seed: int) -> tuple[Scores, Scores]:
+def bootstrap(predictions: Predictions, groups: Sequence[str], seed: int) -> tuple[Scores, Scores]:
     """Scores on the images as they are (R = 1), and on `RESAMPLES` resamples of their groups."""
-    drawn = [scores(answers, w) for w in resamples(groups, answers.truth, seed)]
+    drawn = [scores(predictions, w) for w in resamples(groups, predictions.truth, seed)]
     names = [field.name for field in fields(Scores)]
     joined = {name: np.concatenate([getattr(part, name) for part in drawn]) for name in names}
-    return scores(answers, np.ones((1, len(answers.truth)))), Scores(**joined)
-
-
-def confusions(truth: Ints, predicted: Ints, classes: int, weights: Array) -> Array:
-    """Confusion matrices (R, C, C) of weightings (R, N): row = true, column = predicted."""
-    cells = np.eye(classes * classes)[truth * classes + predicted]  # (N, C²)
-    tables: Array = (weights @ cells).reshape(len(weights), classes, classes)
-    return tables
-
-
-def macro_f1s(tables: Array) -> Array:
-    """Macro-F1 (R,) of confusion matrices (R, C, C); a class never true nor predicted counts 0."""
-    hits = 2 * np.diagonal(tables, axis1=1, axis2=2)
-    means: Array = np.nan_to_num(ratio(hits, tables.sum(1) + tables.sum(2))).mean(1)
-    return means
+    return scores(predictions, np.ones((1, len(predictions.truth)))), Scores(**joined)
 
 
 def area(score: Floats, positive: npt.NDArray[np.bool_], weights: Array) -> Array:
@@ -179,17 +176,11 @@ def area(score: Floats, positive: npt.NDArray[np.bool_], weights: Array) -> Arra
     return ratio((above * beaten).sum(1), above.sum(1) * below.sum(1))
 
 
-def bins_of(probabilities: Floats) -> npt.NDArray[np.int64]:
-    """The bin (N,) of each answer's confidence, of `BINS` equally wide ones."""
-    bins: Ints = (probabilities.max(axis=1) * BINS).astype(np.int64)
-    return np.minimum(bins, BINS - 1).astype(np.int64, copy=False)
-
-
-def reliability(answers: Predictions) -> tuple[ReliabilityBin, ...]:
+def reliability(predictions: Predictions) -> tuple[ReliabilityBin, ...]:
     """The bins of a reliability diagram."""
-    where = bins_of(answers.probabilities)
-    confidence = answers.probabilities.max(axis=1)
-    right = answers.predicted == answers.truth
+    where = bins_of(predictions.probabilities)
+    confidence = predictions.probabilities.max(axis=1)
+    right = predictions.predicted == predictions.truth
     return tuple(
         ReliabilityBin(
             low=number / BINS,
@@ -200,11 +191,3 @@ def reliability(answers: Predictions) -> tuple[ReliabilityBin, ...]:
         )
         for number in range(BINS)
     )
-
-
-def calibration_errors(answers: Predictions, weights: Array) -> Array:
-    """Expected calibration error (R,) (Guo et al., ICML 2017)."""
-    gap = answers.probabilities.max(axis=1) - (answers.predicted == answers.truth)
-    cells = np.eye(BINS)[bins_of(answers.probabilities)] * gap[:, None]  # (N, bins)
-    errors: Array = np.abs(weights @ cells).sum(1) / weights.sum(1)
-    return errors

@@ -1,4 +1,4 @@
-"""What a classifier and its maps are worth, from plain arrays."""
+"""Scores of a classifier and of its maps, from plain arrays."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from orthoedge.runtime.preprocess import LetterboxTransform
 Floats = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.integer]
 Box = tuple[float, float, float, float]
-"""x0, y0, x1, y1 as fractions of the square that the network sees."""
+"""x0, y0, x1, y1 as fractions of the network's input."""
+BINS = 15
+"""Of confidence."""
 
 
 def softmax(logits: Floats, temperature: float = 1.0) -> npt.NDArray[np.float64]:
@@ -35,9 +37,17 @@ def log_softmax(logits: Floats) -> npt.NDArray[np.float64]:
 
 def confusion(truth: Ints, predicted: Ints, classes: int) -> npt.NDArray[np.int64]:
     """Counts (C, C): row = true class, column = predicted class."""
-    table: npt.NDArray[np.int64] = np.zeros((classes, classes), np.int64)
-    np.add.at(table, (truth, predicted), 1)
-    return table
+    table = confusions(truth, predicted, classes, np.ones((1, len(truth))))[0]
+    return np.asarray(table, np.int64)
+
+
+def confusions(
+    truth: Ints, predicted: Ints, classes: int, weights: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Confusion matrices (R, C, C) of weightings (R, N): row = true, column = predicted."""
+    cells = np.eye(classes * classes)[truth * classes + predicted]  # (N, C²)
+    tables: npt.NDArray[np.float64] = (weights @ cells).reshape(len(weights), classes, classes)
+    return tables
 
 
 def recalls(table: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
@@ -48,20 +58,46 @@ def recalls(table: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
 
 
 def macro_f1(table: npt.NDArray[np.int64]) -> float:
-    """Unweighted mean of the classes' F1; a class never predicted and never true counts 0."""
-    hits = 2.0 * np.diag(table)
-    total = table.sum(axis=0) + table.sum(axis=1)
-    return float(np.mean(np.divide(hits, total, out=np.zeros(len(table)), where=total > 0)))
+    """Unweighted mean of the classes' F1; see `macro_f1s`."""
+    return float(macro_f1s(table[None])[0])
 
 
-def expected_calibration_error(probabilities: Floats, truth: Ints, bins: int = 15) -> float:
-    """Expected calibration error over equal-width bins of confidence (Guo et al., ICML 2017)."""
-    confidence = probabilities.max(axis=1)
-    correct = probabilities.argmax(axis=1) == truth
-    index = np.minimum((confidence * bins).astype(int), bins - 1)
-    count = np.bincount(index, minlength=bins)
-    gap = np.bincount(index, confidence, bins) - np.bincount(index, correct, bins)
-    return float(np.abs(gap).sum() / max(1, count.sum()))
+def macro_f1s(tables: npt.NDArray[np.number]) -> npt.NDArray[np.float64]:
+    """Macro-F1 (R,) of confusion matrices (R, C, C); a class never true nor predicted counts 0."""
+    hits = 2.0 * np.diagonal(tables, axis1=1, axis2=2)
+    total = tables.sum(1) + tables.sum(2)
+    scores = np.divide(hits, total, out=np.zeros_like(hits), where=total > 0)
+    means: npt.NDArray[np.float64] = scores.mean(1)
+    return means
+
+
+def expected_calibration_error(probabilities: Floats, truth: Ints) -> float:
+    """Expected calibration error of probabilities (N, C); see `calibration_errors`."""
+    predicted = probabilities.argmax(axis=1)
+    return float(calibration_errors(probabilities, predicted, truth, np.ones((1, len(truth))))[0])
+
+
+def calibration_errors(
+    probabilities: Floats, predicted: Ints, truth: Ints, weights: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Expected calibration errors (R,) over bins of confidence (Guo et al., ICML 2017).
+
+    Args:
+        probabilities: (N, C).
+        predicted: (N,) class indices.
+        truth: (N,) class indices.
+        weights: (R, N).
+    """
+    gap = probabilities.max(axis=1) - (predicted == truth)
+    cells = np.eye(BINS)[bins_of(probabilities)] * gap[:, None]  # (N, bins)
+    errors: npt.NDArray[np.float64] = np.abs(weights @ cells).sum(1) / weights.sum(1)
+    return errors
+
+
+def bins_of(probabilities: Floats) -> npt.NDArray[np.int64]:
+    """The bin (N,) of each image's confidence, of `BINS` bins of equal width."""
+    bins = (probabilities.max(axis=1) * BINS).astype(np.int64)
+    return np.asarray(np.minimum(bins, BINS - 1), np.int64)
 
 
 def points_at(saliency: Floats, boxes: Sequence[Box]) -> bool:
@@ -69,7 +105,7 @@ def points_at(saliency: Floats, boxes: Sequence[Box]) -> bool:
 
     Args:
         saliency: (h, w), one class. A map that is zero everywhere points nowhere.
-        boxes: lesion boxes as fractions of the square that the map covers.
+        boxes: lesion boxes as fractions of the area that the map covers.
 
     The cell (32 px of 224 for a stride-32 backbone) takes the place of the game's usual 15 px of
     tolerance: a peak can be no more precise than its cell.
@@ -90,7 +126,7 @@ def points_at(saliency: Floats, boxes: Sequence[Box]) -> bool:
 def boxes_in_input(
     boxes: Sequence[Box], shape: Sequence[int], placement: LetterboxTransform, size: int
 ) -> tuple[Box, ...]:
-    """Map boxes from fractions of the radiograph (H, W) to fractions of the network's square.
+    """Map boxes from fractions of the radiograph (H, W) to fractions of the network's input.
 
     They are clipped to the field; a box that lies outside of it is dropped.
     """

@@ -1,4 +1,4 @@
-"""Labelled radiographs, read and prepared once for all engines that are judged on them."""
+"""Labelled radiographs, read and prepared once for all engines."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from orthoedge.targets.cpu import available_cores
 
 @dataclass(frozen=True)
 class LabelledSet:
-    """Radiographs and what is known of them, N of each."""
+    """N radiographs with their labels, lesions and patients."""
 
-    what: str
-    """What they are, for the reader, such as `600 phantoms of seed 41`."""
+    description: str
+    """Their description, such as `600 phantoms of seed 41`."""
     images: tuple[Path | Pixels, ...]
     """Files, or radiographs uint8 (H, W)."""
     labels: tuple[str, ...]
@@ -39,40 +39,40 @@ class LabelledSet:
 
 @dataclass(frozen=True)
 class Prepared:
-    """The same as a network sees them."""
+    """The radiographs of a set as network inputs."""
 
-    what: str
-    """As `Labelled.what`."""
-    squares: Pixels
+    description: str
+    """As `LabelledSet.description`."""
+    model_inputs: Pixels
     """uint8 (N, S, S)."""
-    looks: npt.NDArray[np.float32]
+    statistics: npt.NDArray[np.float32]
     """float32 (N, L)."""
-    faults: tuple[tuple[QualityIssue, ...], ...]
-    """What intake found wrong with each."""
+    quality_issues: tuple[tuple[QualityIssue, ...], ...]
+    """Quality issues of each."""
     truth: npt.NDArray[np.int64]
     """(N,) indices into the bundle's labels."""
     boxes: tuple[tuple[Box, ...], ...]
-    """Lesions of each, as fractions of the square; those outside the field are left out."""
+    """Lesions of each, as fractions of the input; those outside the field are left out."""
     groups: tuple[str, ...]
-    """As `Labelled.groups`."""
+    """As `LabelledSet.groups`."""
 
 
 @dataclass(frozen=True)
-class _One:
-    """One radiograph as a network sees it."""
+class _PreparedImage:
+    """One radiograph as a network input."""
 
-    square: Pixels
+    model_input: Pixels
     statistics: npt.NDArray[np.float32]
-    faults: tuple[QualityIssue, ...]
+    quality_issues: tuple[QualityIssue, ...]
     boxes: tuple[Box, ...]
 
 
 def prepare(bundle: Bundle, labelled: LabelledSet) -> Prepared:
-    """Take radiographs through the runtime's own intake and preprocessing.
+    """Read and preprocess radiographs with the runtime's own functions.
 
     Raises:
-        DataError: no radiograph, a label that the bundle does not know, or a label of the bundle
-            that no radiograph has.
+        DataError: no radiograph, a label that is not one of the bundle's, or a label of the bundle
+            without a radiograph.
         InputError: a file is not a radiograph; the message names it.
     """
     labels = bundle.manifest.labels
@@ -81,12 +81,12 @@ def prepare(bundle: Bundle, labelled: LabelledSet) -> Prepared:
     with ThreadPoolExecutor(available_cores(), "orthoedge") as pool:
         ready = list(pool.map(read, labelled.images, labelled.boxes))
     return Prepared(
-        what=labelled.what,
-        squares=np.stack([one.square for one in ready]),
-        looks=np.stack([one.statistics for one in ready]),
-        faults=tuple(one.faults for one in ready),
+        description=labelled.description,
+        model_inputs=np.stack([image.model_input for image in ready]),
+        statistics=np.stack([image.statistics for image in ready]),
+        quality_issues=tuple(image.quality_issues for image in ready),
         truth=np.array([labels.index(label) for label in labelled.labels], np.int64),
-        boxes=tuple(one.boxes for one in ready),
+        boxes=tuple(image.boxes for image in ready),
         groups=labelled.groups,
     )
 
@@ -113,20 +113,24 @@ def draw_sample(labels: Sequence[str], count: int, seed: int) -> list[int]:
 
 def _check_labels(labelled: LabelledSet, labels: tuple[str, ...]) -> None:
     if not labelled.images:
-        raise DataError(f"{labelled.what}: no radiograph to judge on")
+        raise DataError(f"{labelled.description}: no radiograph")
     for label in labelled.labels:
         if label not in labels:
             raise DataError(
-                f"{labelled.what}: label {label} is not one of the bundle's: {', '.join(labels)}"
+                f"{labelled.description}: label {label} is not one of the bundle's: "
+                f"{', '.join(labels)}"
             )
     for label in labels:
         if label not in labelled.labels:
             raise DataError(
-                f"{labelled.what}: none has the bundle's label {label}, which could not be judged"
+                f"{labelled.description}: none has the bundle's label {label}, so its recall is "
+                "undefined"
             )
 
 
-def _prepare_one(preprocess: Preprocess, image: Path | Pixels, boxes: tuple[Box, ...]) -> _One:
+def _prepare_one(
+    preprocess: Preprocess, image: Path | Pixels, boxes: tuple[Box, ...]
+) -> _PreparedImage:
     """The stages before inference, as `runtime/pipeline.py` calls them."""
     if isinstance(image, np.ndarray):
         pixels = image
@@ -135,10 +139,10 @@ def _prepare_one(preprocess: Preprocess, image: Path | Pixels, boxes: tuple[Box,
             pixels = read_image(image).pixels
         except InputError as error:
             raise InputError(f"{image}: {error}") from error
-    square, placement = preprocess.prepare(pixels)
-    return _One(
-        square=square,
-        statistics=image_statistics(square),
-        faults=check_image_quality(pixels, placement, preprocess.size),
-        boxes=boxes_in_input(boxes, pixels.shape, placement, preprocess.size),
+    model_input, transform = preprocess.prepare(pixels)
+    return _PreparedImage(
+        model_input=model_input,
+        statistics=image_statistics(model_input),
+        quality_issues=check_image_quality(pixels, transform, preprocess.size),
+        boxes=boxes_in_input(boxes, pixels.shape, transform, preprocess.size),
     )

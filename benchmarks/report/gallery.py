@@ -1,4 +1,4 @@
-"""Radiographs under the maps of the student and of its teacher, for the benchmark's page."""
+"""Radiographs under the maps of student and teacher, for the benchmark's page."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class GalleryItem:
     truth: str
     """Its label."""
     student: str
-    """What the student says."""
+    """The label that the student predicts."""
     teacher: str
-    """What the reference says; empty: there is none."""
+    """The label that the reference predicts; empty: there is none."""
     plain: bytes
-    """What both see."""
+    """The input of both."""
     student_map: bytes
-    """The same under the student's map of the label it says."""
+    """The same under the student's map of its predicted label."""
     teacher_map: bytes | None
     """The same under the reference's."""
 
@@ -45,50 +45,50 @@ def draw_gallery(
     reference: Outputs | None,
     count: int = 8,
 ) -> tuple[GalleryItem, ...]:
-    """Draw radiographs by chance: a right answer of each label, then a wrong one, and so on.
+    """Draw radiographs at random: a right prediction of each label, then a wrong one, and so on.
 
     Args:
         bundle: names of the labels.
         prepared: of `prepare`.
-        student: its answers to them.
-        reference: the float32 ensemble's; None: there is none.
-        count: how many, where there are so many.
+        student: its outputs.
+        reference: outputs of the float32 ensemble; None: there is none.
+        count: at most.
     """
     labels = bundle.manifest.labels
-    said = student.logits.argmax(axis=1)
-    wanted = None if reference is None else reference.logits.argmax(axis=1)
+    predicted = student.logits.argmax(axis=1)
+    reference_labels = None if reference is None else reference.logits.argmax(axis=1)
     shown = []
-    for index in _chosen(prepared.truth, said)[:count]:
-        square, boxes = prepared.squares[index], prepared.boxes[index]
+    for index in _chosen(prepared.truth, predicted)[:count]:
+        model_input, boxes = prepared.model_inputs[index], prepared.boxes[index]
         shown.append(
             GalleryItem(
                 truth=labels[prepared.truth[index]],
-                student=labels[said[index]],
-                teacher="" if wanted is None else labels[wanted[index]],
-                plain=_marked(square.copy(), boxes),
-                student_map=_under_map(square, student, index, boxes),
+                student=labels[predicted[index]],
+                teacher="" if reference_labels is None else labels[reference_labels[index]],
+                plain=_marked(model_input.copy(), boxes),
+                student_map=_under_map(model_input, student, index, boxes),
                 teacher_map=None
                 if reference is None
-                else _under_map(square, reference, index, boxes),
+                else _under_map(model_input, reference, index, boxes),
             )
         )
     return tuple(shown)
 
 
-def _chosen(truth: npt.NDArray[np.int64], said: npt.NDArray[np.int64]) -> list[int]:
-    """All images: of each label one that is right, then of each one that is wrong, in turns."""
+def _chosen(truth: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64]) -> list[int]:
+    """All images: a right one of each label, then a wrong one of each, and so on."""
     shuffled = np.random.default_rng(_SEED).permutation(len(truth))
     queues = [
-        shuffled[(truth[shuffled] == label) & ((said == truth)[shuffled] == right)].tolist()
+        shuffled[(truth[shuffled] == label) & ((predicted == truth)[shuffled] == right)].tolist()
         for right in (True, False)
         for label in np.unique(truth)
     ]
-    return [index for turn in zip_longest(*queues) for index in turn if index is not None]
+    return [index for group in zip_longest(*queues) for index in group if index is not None]
 
 
-def _under_map(square: Pixels, outputs: Outputs, index: int, boxes: tuple[Box, ...]) -> bytes:
+def _under_map(model_input: Pixels, outputs: Outputs, index: int, boxes: tuple[Box, ...]) -> bytes:
     label = int(outputs.logits[index].argmax())
-    return _marked(draw_heat_map(square, outputs.saliency_map[index, label]), boxes)
+    return _marked(draw_heat_map(model_input, outputs.saliency_map[index, label]), boxes)
 
 
 def _marked(picture: npt.NDArray[np.uint8], boxes: tuple[Box, ...]) -> bytes:

@@ -3,174 +3,208 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
+from dataclasses import dataclass
+from importlib.resources import files
 
 from orthoedge.benchmarks.report import curve_plots, plots, stage_plots, tables
 from orthoedge.benchmarks.report.formatting import cautions, headline, how, interval, machine_rows
 from orthoedge.benchmarks.report.gallery import GalleryItem
 from orthoedge.benchmarks.report.html_parts import (
-    card,
-    confusion,
-    listed,
-    radiograph,
-    section,
-    table,
-    tiles,
+    Matrix,
+    PageTable,
+    Radiograph,
+    matrix_of,
+    radiograph_of,
+    table_of,
+    tiles_of,
 )
-from orthoedge.benchmarks.report.style import CSS
-from orthoedge.benchmarks.schema import Accuracy, Growth, Report
+from orthoedge.benchmarks.schema import Report, ScalingCurve
+from orthoedge.runtime.errors import MissingDependency
 
-# The browser itself is told to load nothing.
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+_GRID, _SMALL_GRID = "grid", "grid small"
+
+
+@dataclass(frozen=True)
+class Card:
+    """A drawing, or a confusion matrix, under its title."""
+
+    title: str
+    caption: str
+    drawing: str = ""
+    """SVG element; empty: there is nothing to draw."""
+    matrix: Matrix | None = None
+    style: str = ""
+    """`tall` is as high as two other cards."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page, which the list of contents links to."""
+
+    title: str
+    name: str = ""
+    table: PageTable | None = None
+    table_last: bool = False
+    """Below the cards."""
+    cards: tuple[Card, ...] = ()
+    grid: str = _GRID
+    radiographs: tuple[Radiograph, ...] = ()
+    note: str = ""
+    facts: tuple[tuple[str, str], ...] = ()
+    command: str = ""
+    sentences: tuple[str, ...] = ()
+
+    @property
+    def has_content(self) -> bool:
+        """Whether there is anything to show."""
+        return bool(self.table or self.cards or self.radiographs or self.facts or self.command)
 
 
 def to_html(report: Report, gallery: Sequence[GalleryItem] = ()) -> str:
-    """The report as a page.
+    """Render the report as a page.
 
     Args:
-        report: complete or interrupted; a part that was not measured is left out or says why.
+        report: complete or interrupted; a part that was not measured is left out.
         gallery: radiographs to show; none leaves that section out.
 
     Raises:
-        MissingDependency: matplotlib, which draws the plots, is not installed.
+        MissingDependency: jinja2, or matplotlib, which draws the plots, is not installed.
     """
-    parts = [
-        ("Speed and accuracy", _speed(report)),
-        ("The model alone", _models(report)),
-        ("Where the time goes", _stages(report)),
-        ("Scenarios", table(tables.scenarios(report))),
-        ("Answers", _answers(report)),
-        ("What the maps show", _gallery(gallery)),
-        ("Footprint", table(tables.footprint(report))),
-        ("Growth", _growth(report)),
-        ("Not measured", table(tables.missing(report))),
-        ("Machine", _machine(report)),
-        ("How it was measured", _how(report)),
-    ]
-    parts = [(title, inside) for title, inside in parts if inside]
-    title = f"{escape(report.bundle)} {escape(report.bundle_version)}"
-    links = "".join(f'<a href="#s{n}">{name}</a>' for n, (name, _) in enumerate(parts))
-    sections = "".join(section(f"s{n}", name, inside) for n, (name, inside) in enumerate(parts))
-    body = (
-        f'<header><h1>{title}</h1><p class="verdict">{escape(headline(report))}</p>'
-        f"{tiles(report)}{listed(cautions(report), 'cautions')}<nav>{links}</nav></header>"
-        f"{sections}<footer>{_footer(report)}</footer>"
-    ).replace(" %", "\u00a0%")  # a percent sign never begins a line
+    try:
+        from jinja2 import Environment, StrictUndefined
+        from markupsafe import Markup
+    except ModuleNotFoundError as error:
+        raise MissingDependency("jinja2", "bench", "the report's page") from error
+    package = files("orthoedge.benchmarks.report")
+    environment = Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
+    )
+    environment.filters["markup"] = Markup
+    template = environment.from_string(package.joinpath("page.html.jinja").read_text("utf-8"))
+    page = template.render(
+        title=f"{report.bundle} {report.bundle_version}",
+        css=Markup(package.joinpath("style.css").read_text("utf-8")),
+        headline=headline(report),
+        tiles=tiles_of(report),
+        cautions=cautions(report),
+        sections=[section for section in _sections(report, gallery) if section.has_content],
+        footer=f"Bundle {report.bundle_sha256}. Labels: {', '.join(report.labels)}. "
+        f"{report.schema}.",
+    )
+    return page.replace(" %", "\u00a0%")  # a percent sign never begins a line
+
+
+def _sections(report: Report, gallery: Sequence[GalleryItem]) -> tuple[Section, ...]:
     return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
-        f"<title>{title}: benchmark</title><style>{CSS}</style></head>"
-        f"<body><main>{body}</main></body></html>\n"
+        _speed(report),
+        _models(report),
+        Section("Comparisons", table=table_of(tables.comparisons(report))),
+        _stages(report),
+        Section("Scenarios", table=table_of(tables.scenarios(report))),
+        _accuracy(report),
+        Section(
+            "What the maps show",
+            radiographs=tuple(map(radiograph_of, gallery)),
+            note="Drawn at random: a right prediction of each label, then a wrong one of each. "
+            "Each map is that of the predicted label; white boxes are the lesions.",
+        ),
+        Section("Footprint", table=table_of(tables.footprint(report))),
+        Section(
+            "Scaling",
+            cards=tuple(
+                Card(
+                    f"{curve.name}: {curve.unit} by {curve.by}",
+                    f"{curve.explanation} {_exponent(curve)}",
+                    curve_plots.scaling(curve, number),
+                )
+                for number, curve in enumerate(report.scaling)
+            ),
+            grid=_SMALL_GRID,
+        ),
+        Section("Not measured", table=table_of(tables.skipped(report))),
+        Section("Machine", name="machine", facts=tuple(machine_rows(report.machine))),
+        Section(
+            "How it was measured",
+            command=report.settings.command,
+            sentences=tuple(how(report)),
+        ),
     )
 
 
-def _speed(report: Report) -> str:
+def _speed(report: Report) -> Section:
     rows = tables.findings(report)
     names = [row[0] for row in rows.rows]
-    return table(rows) + _cards(
-        (
-            "Accuracy over time, the models alone",
-            "Left and up is better. Bars: 95 % intervals. Dashed: what no quicker one equals.",
-            plots.pareto(report),
-        ),
-        (
-            "Radiograph to finding, by percentile",
-            "How long the slow ones take.",
-            plots.percentiles(report, names, "Radiograph to finding by percentile"),
+    return Section(
+        "Speed and accuracy",
+        table=table_of(rows),
+        cards=_drawn(
+            Card(
+                "Accuracy over time, the models alone",
+                "Left and up is better. Bars: 95 % intervals. Dashed: the Pareto front.",
+                plots.pareto(report),
+            ),
+            Card(
+                "Radiograph to finding, by percentile",
+                "How long the slow ones take.",
+                plots.percentiles(report, names, "Radiograph to finding by percentile"),
+            ),
         ),
     )
 
 
-def _models(report: Report) -> str:
+def _models(report: Report) -> Section:
     rows = tables.models(report)
     names = [row[0] for row in rows.rows]
     curves = plots.percentiles(report, names, "The model alone by percentile")
-    return table(rows) + _cards(
-        ("The model alone, by percentile", "", curves),
-        (
-            "Everything, over the same reference",
-            "Lines: 95 % intervals.",
-            plots.ratios(report),
+    return Section(
+        "The model alone",
+        table=table_of(rows),
+        cards=_drawn(
+            Card("The model alone, by percentile", "", curves),
+            Card(
+                "All candidates over the reference", "Lines: 95 % intervals.", plots.ratios(report)
+            ),
         ),
     )
 
 
-def _stages(report: Report) -> str:
-    plots = _cards(
-        (
-            "From memory to finding",
-            "Each part timed alone; the line is the whole.",
-            stage_plots.breakdown(report),
+def _stages(report: Report) -> Section:
+    return Section(
+        "Where the time goes",
+        table=table_of(tables.stages(report)),
+        table_last=True,
+        cards=_drawn(
+            Card(
+                "From memory to finding",
+                "Each stage timed alone; the line is the whole.",
+                stage_plots.breakdown(report),
+            ),
+            Card("From a file to a finding", "", stage_plots.ways_in(report)),
         ),
-        ("From a file to a finding", "", stage_plots.ways_in(report)),
     )
-    return plots + table(tables.stages(report))
 
 
-def _answers(report: Report) -> str:
+def _accuracy(report: Report) -> Section:
     if not report.accuracy:
-        return ""
-    words = (
-        "On the dotted line, of answers given with 80 % confidence 80 % are right. Large dots hold "
-        "most answers."
+        return Section("Accuracy")
+    caption = (
+        "On the dotted line, 80 % of the predictions with 80 % confidence are right. Large dots "
+        "hold most images."
     )
-    cards = [card("Reliability", words, curve_plots.reliability(report), "tall")]
-    cards += [_matrix(one, report.labels) for one in report.accuracy]
-    return table(tables.answers(report)) + f'<div class="grid">{"".join(cards)}</div>'
-
-
-def _matrix(one: Accuracy, labels: Sequence[str]) -> str:
-    title = f"{one.target} {one.precision}: said, of each true label"
-    return card(title, "", confusion(one.confusion, labels))
-
-
-def _gallery(gallery: Sequence[GalleryItem]) -> str:
-    if not gallery:
-        return ""
-    note = (
-        "Drawn by chance: a right answer of each label, then a wrong one of each. Each map is of "
-        "the label that its network says; white boxes are the lesions."
-    )
-    cards = "".join(radiograph(one) for one in gallery)
-    return f'<p class="note">{note}</p><div class="grid">{cards}</div>'
-
-
-def _growth(report: Report) -> str:
-    cards = [
-        card(
-            f"{one.of}: {one.unit} by {one.by}",
-            f"{one.where} {_exponent(one)}",
-            curve_plots.growth(one, number),
-        )
-        for number, one in enumerate(report.growth)
+    cards = [Card("Reliability", caption, curve_plots.reliability(report), style="tall")]
+    cards += [
+        Card(f"{row.key}: predicted, of each true label", "", matrix=matrix_of(row, report.labels))
+        for row in report.accuracy
     ]
-    return f'<div class="grid small">{"".join(cards)}</div>' if cards else ""
+    return Section("Accuracy", table=table_of(tables.scores(report)), cards=tuple(cards))
 
 
-def _exponent(one: Growth) -> str:
-    if one.exponent is None:
-        return "It grows as no power."
-    return f"Exponent {interval(one.exponent)} over the upper half."
+def _exponent(curve: ScalingCurve) -> str:
+    if curve.exponent is None:
+        return "It does not grow as a power."
+    return f"Exponent {interval(curve.exponent)} over the upper half."
 
 
-def _machine(report: Report) -> str:
-    facts = machine_rows(report.machine)
-    inside = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts)
-    return f"<dl>{inside}</dl>"
-
-
-def _how(report: Report) -> str:
-    command = f'<pre class="card"><code>{escape(report.settings.command)}</code></pre>'
-    return command + listed(how(report), "plain")
-
-
-def _footer(report: Report) -> str:
-    labels = escape(", ".join(report.labels))
-    return f"Bundle {escape(report.bundle_sha256)}. Labels: {labels}. {escape(report.schema)}."
-
-
-def _cards(*cards: tuple[str, str, str]) -> str:
-    """Title, caption and drawing of each; those without a drawing are left out."""
-    drawn = "".join(card(*one) for one in cards if one[2])
-    return f'<div class="grid">{drawn}</div>' if drawn else ""
+def _drawn(*cards: Card) -> tuple[Card, ...]:
+    """The cards with a drawing."""
+    return tuple(card for card in cards if card.drawing)

@@ -1,11 +1,11 @@
-"""The pieces that a benchmark's page is put together from."""
+"""The contents of a benchmark's page: what its template shows as tables, tiles and pictures."""
 
 from __future__ import annotations
 
 import base64
 import re
 from collections.abc import Sequence
-from html import escape
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,130 +13,177 @@ from orthoedge.benchmarks.report.formatting import (
     NONE,
     accuracy_of,
     candidate_of,
-    faster_than_seeds,
     figure,
     own,
+    speedup_over_baseline,
 )
 from orthoedge.benchmarks.report.gallery import GalleryItem
 from orthoedge.benchmarks.report.tables import Table
-from orthoedge.benchmarks.schema import Report
+from orthoedge.benchmarks.schema import Accuracy, Report
 
 _FIGURE = re.compile(r"(\S+) \((\S+) to (\S+)\)")
-_LONG = 18  # letters from which a cell has a narrow page's whole width
-_NARROW = 5  # columns that a narrow page has room for
-_CLASSES = {NONE: "none", "holds": "good", "does not hold": "bad", "cannot tell": "warn"}
+_LONG = 18  # letters from which a cell takes a narrow page's whole width
+_NARROW = 5  # columns that fit on a narrow page
+_STYLES = {NONE: "none", "holds": "good", "does not hold": "bad", "cannot tell": "warn"}
+_DESCRIPTIONS = ("a call", "what is compared")
 
 
-def section(name: str, title: str, inside: str) -> str:
-    """A part of the page that the list of contents links to."""
-    return f'<section id="{name}"><h2>{escape(title)}</h2>{inside}</section>'
+@dataclass(frozen=True)
+class Cell:
+    """A cell of a table."""
+
+    column: str
+    style: str
+    text: str
+    interval: str
 
 
-def card(title: str, caption: str, drawing: str, style: str = "") -> str:
-    """A drawing with what it is above it; `tall` is as high as two others."""
-    words = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
-    return f'<figure class="card {style}"><h3>{escape(title)}</h3>{words}{drawing}</figure>'
+@dataclass(frozen=True)
+class Row:
+    """A row of a table, which becomes a block on a narrow page."""
+
+    name: str
+    about: str
+    cells: tuple[Cell, ...]
 
 
-def listed(sentences: Sequence[str], style: str) -> str:
-    """A list; empty where there is nothing to say."""
-    items = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
-    return f'<ul class="{style}">{items}</ul>' if items else ""
+@dataclass(frozen=True)
+class PageTable:
+    """A table of the page."""
+
+    head: tuple[str, ...]
+    rows: tuple[Row, ...]
+    note: str
+
+    @property
+    def wide(self) -> bool:
+        """Whether it has more columns than a narrow page."""
+        return len(self.head) > _NARROW
 
 
-def table(content: Table) -> str:
-    """A table, each row of which becomes a block on a narrow page; empty without rows."""
+@dataclass(frozen=True)
+class MatrixCell:
+    """A count of a confusion matrix, with its share of the true label."""
+
+    count: int
+    share: str
+    shade: str
+
+
+@dataclass(frozen=True)
+class MatrixRow:
+    """One true label."""
+
+    label: str
+    cells: tuple[MatrixCell, ...]
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A confusion matrix."""
+
+    labels: tuple[str, ...]
+    rows: tuple[MatrixRow, ...]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A PNG, encoded in base64, and the predicted label; empty: none."""
+
+    name: str
+    png: str
+    predicted: str
+
+
+@dataclass(frozen=True)
+class Radiograph:
+    """A radiograph of the gallery: plain, and under the maps of teacher and student."""
+
+    truth: str
+    pictures: tuple[Picture, ...]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One of the figures at the head of the page."""
+
+    value: str
+    label: str
+
+
+def table_of(content: Table) -> PageTable | None:
+    """The contents of a table; None without rows."""
     if not content.rows:
-        return ""
+        return None
     head, rows = content.head, content.rows
     about = [""] * len(rows)
-    if head[-1] == "a call":  # a sentence is better read below the name than at the end
+    if head[-1] in _DESCRIPTIONS:  # a sentence is easier to read below the name than at the end
         about = [row[-1] for row in rows]
         head, rows = head[:-1], tuple(row[:-1] for row in rows)
-    titles = "".join(f'<th scope="col">{escape(one)}</th>' for one in head)
-    body = "".join(_row(head, row, words) for row, words in zip(rows, about, strict=True))
-    style = ' class="wide"' if len(head) > _NARROW else ""
-    note = f'<p class="note">{escape(content.note)}</p>' if content.note else ""
-    return (
-        f'<div class="card scroll"><table{style}><thead><tr>{titles}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>{note}"
+    return PageTable(
+        head,
+        tuple(
+            Row(row[0], text, tuple(map(_cell, head[1:], row[1:])))
+            for row, text in zip(rows, about, strict=True)
+        ),
+        content.note,
     )
 
 
-def confusion(counts: Sequence[Sequence[int]], labels: Sequence[str]) -> str:
-    """Counts (C, C), shaded by the share of the true label."""
-    shares = np.array(counts) / np.maximum(np.sum(counts, axis=1, keepdims=True), 1)
-    head = "".join(f'<th scope="col">{escape(label)}</th>' for label in labels)
-    rows = ""
-    for label, row, shade in zip(labels, counts, shares, strict=True):
-        cells = "".join(
-            f'<td style="--a:{0.06 + 0.5 * a:.2f}">{n}<small>{a:.0%}</small></td>'
-            for n, a in zip(row, shade, strict=True)
+def matrix_of(scores: Accuracy, labels: Sequence[str]) -> Matrix:
+    """The confusion matrix, shaded by the share of the true label."""
+    counts = np.array(scores.confusion)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    rows = [
+        MatrixRow(
+            label,
+            tuple(
+                MatrixCell(int(n), f"{share:.0%}", f"{0.06 + 0.5 * share:.2f}")
+                for n, share in zip(row, share_of_row, strict=True)
+            ),
         )
-        rows += f'<tr><th scope="row">{escape(label)}</th>{cells}</tr>'
-    return (
-        '<div class="scroll"><table class="confusion">'
-        f'<thead><tr><td style="--a:0"></td>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
-    )
+        for label, row, share_of_row in zip(labels, counts, shares, strict=True)
+    ]
+    return Matrix(tuple(labels), tuple(rows))
 
 
-def radiograph(shown: GalleryItem) -> str:
-    """A radiograph of the gallery: plain, and under the maps of teacher and student."""
-    pictures = [_picture(shown.plain, "radiograph", "", shown.truth)]
+def radiograph_of(shown: GalleryItem) -> Radiograph:
+    """The pictures of one radiograph."""
+    pictures = [_picture("radiograph", shown.plain, "")]
     if shown.teacher_map is not None:
-        pictures.append(_picture(shown.teacher_map, "ensemble", shown.teacher, shown.truth))
-    pictures.append(_picture(shown.student_map, "student", shown.student, shown.truth))
-    inside = "".join(pictures)
-    return f'<div class="card radiograph"><h3>{escape(shown.truth)}</h3>{inside}</div>'
+        pictures.append(_picture("ensemble", shown.teacher_map, shown.teacher))
+    pictures.append(_picture("student", shown.student_map, shown.student))
+    return Radiograph(shown.truth, tuple(pictures))
 
 
-def tiles(report: Report) -> str:
-    """The four figures that most readers come for."""
-    target, precision = own(report)
-    pipeline = candidate_of(report, f"{target} {precision}")
+def tiles_of(report: Report) -> tuple[Tile, ...]:
+    """The four most important figures."""
+    key = " ".join(own(report))
+    pipeline = candidate_of(report, key)
     if pipeline is None:
-        return ""
+        return ()
     times = pipeline.latency
-    made = [_tile(f"{figure(times.p50)} ms", f"{pipeline.name}, median; p90 {figure(times.p90)}")]
-    if (quicker := faster_than_seeds(report, pipeline)) is not None:
-        ends = f"{figure(quicker.low)} to {figure(quicker.high)}"
-        made.append(_tile(f"{figure(quicker.value)} ×", f"as fast as the seeds' way, {ends}"))
-    if (worth := accuracy_of(report, pipeline)) is not None:
-        f1 = worth.macro_f1
-        made.append(_tile(f"{f1.value:.3f}", f"macro-F1, {f1.low:.3f} to {f1.high:.3f}"))
-    for one in report.footprint:
-        if (one.target, one.precision) == (target, precision):
-            made.append(_tile(f"{figure(one.bundle_mb)} MB", "the whole bundle"))
-    return f'<div class="tiles">{"".join(made)}</div>'
+    tiles = [Tile(f"{figure(times.p50)} ms", f"{key}, median; p90 {figure(times.p90)}")]
+    if (speedup := speedup_over_baseline(report, pipeline)) is not None:
+        ends = f"{figure(speedup.low)} to {figure(speedup.high)}"
+        tiles.append(Tile(f"{figure(speedup.value)} ×", f"as fast as the PyTorch baseline, {ends}"))
+    if (scores := accuracy_of(report, pipeline)) is not None:
+        f1 = scores.macro_f1
+        tiles.append(Tile(f"{f1.value:.3f}", f"macro-F1, {f1.low:.3f} to {f1.high:.3f}"))
+    tiles += [
+        Tile(f"{figure(row.bundle_mb)} MB", "the whole bundle")
+        for row in report.footprint
+        if row.key == key
+    ]
+    return tuple(tiles)
 
 
-def _tile(value: str, of: str) -> str:
-    return f'<div class="tile"><strong>{escape(value)}</strong><span>{escape(of)}</span></div>'
+def _cell(column: str, text: str) -> Cell:
+    match = _FIGURE.fullmatch(text)
+    if match:
+        return Cell(column, "", match[1], f"{match[2]} – {match[3]}")
+    return Cell(column, _STYLES.get(text, "long" if len(text) > _LONG else ""), text, "")
 
 
-def _row(head: Sequence[str], row: Sequence[str], about: str) -> str:
-    words = f"<small>{escape(about)}</small>" if about else ""
-    cells = "".join(_cell(of, text) for of, text in zip(head[1:], row[1:], strict=True))
-    return f'<tr><th scope="row">{escape(row[0])}{words}</th>{cells}</tr>'
-
-
-def _cell(of: str, text: str) -> str:
-    found = _FIGURE.fullmatch(text)
-    if found:
-        style, inside = "", f"{found[1]}<small>{found[2]} – {found[3]}</small>"
-    else:
-        style, inside = _CLASSES.get(text, "long" if len(text) > _LONG else ""), escape(text)
-    return f'<td data-of="{escape(of)}"{style and f" class={style}"}>{inside}</td>'
-
-
-def _picture(png: bytes, of: str, said: str, truth: str) -> str:
-    words = escape(of)
-    if said:
-        style = "good" if said == truth else "bad"
-        verdict = "right" if said == truth else "wrong"
-        words += f'<br><span class="{style}">{verdict}: {escape(said)}</span>'
-    data = base64.b64encode(png).decode()
-    return (
-        f'<figure><img alt="{escape(of)}" src="data:image/png;base64,{data}">'
-        f"<figcaption>{words}</figcaption></figure>"
-    )
+def _picture(name: str, png: bytes, predicted: str) -> Picture:
+    return Picture(name, base64.b64encode(png).decode(), predicted)

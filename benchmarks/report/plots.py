@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from orthoedge.benchmarks.report.formatting import ENSEMBLE, accuracy_of, ensemble_f1, is_pipeline
+from orthoedge.benchmarks.report.formatting import ENSEMBLE, accuracy_of, ensemble_f1
 from orthoedge.benchmarks.report.svg import INK, MUTED, PAPER, SERIES, draw, legend_below
 from orthoedge.benchmarks.schema import Candidate, Interval, Report
 
@@ -24,20 +24,20 @@ _HOLDS = 0.99  # MLPerf's share of the reference
 
 def pareto(report: Report) -> str:
     """Macro-F1 over median latency of the models alone; empty where none has both."""
-    alone = [one for one in report.candidates if not is_pipeline(one)]
+    alone = [candidate for candidate in report.candidates if candidate.scope == "model"]
     points = [(c, a.macro_f1) for c in alone if (a := accuracy_of(report, c)) is not None]
     if not points:
         return ""
     if (teacher := ensemble_f1(report)) is not None:
         known = Interval(value=teacher, low=teacher, high=teacher)  # the report has no interval
-        points += [(one, known) for one in alone if one.name.startswith(ENSEMBLE)]
-    looks = _looks(report.candidates)
+        points += [(candidate, known) for candidate in alone if candidate.name.startswith(ENSEMBLE)]
+    styles = _styles(report.candidates)
 
     def fill(figure: Figure, axes: list[Axes]) -> None:
         axis = axes[0]
         for candidate, worth in points:
-            _point(axis, candidate, worth, looks[candidate.name])
-        front = _front([(one.latency.p50, worth.value) for one, worth in points])
+            _point(axis, candidate, worth, styles[candidate.name])
+        front = _front([(candidate.latency.p50, worth.value) for candidate, worth in points])
         # Between two of its points the better one is out of reach: hence steps, not slopes.
         axis.step(*zip(*front, strict=True), where="post", color=MUTED, ls="--", lw=1, zorder=1)
         if teacher is not None:
@@ -53,21 +53,27 @@ def pareto(report: Report) -> str:
 
 def percentiles(report: Report, names: Sequence[str], title: str) -> str:
     """Latency over percentile, the tail spread out; empty where nothing has enough samples."""
-    enough = [one for one in report.candidates if one.latency.count >= _ENOUGH]
-    chosen = [one for one in enough if one.name in names]
+    enough = [candidate for candidate in report.candidates if candidate.latency.count >= _ENOUGH]
+    chosen = [candidate for candidate in enough if candidate.name in names]
     if not chosen:
         return ""
-    looks = _looks(report.candidates)
+    styles = _styles(report.candidates)
 
     def fill(figure: Figure, axes: list[Axes]) -> None:
         axis = axes[0]
-        for one in chosen:
-            times = one.latency
+        for candidate in chosen:
+            times = candidate.latency
             shares = [*range(100), *([99.9] if times.p999 else [])]
             curve = [*times.curve[:100], *([times.p999] if times.p999 else [])]
-            colour, dashes, *_ = looks[one.name]
-            axis.plot(_nines(shares), curve, color=colour, ls=dashes, lw=1.8, label=one.name)
-        ticks = [0, 50, 90, 99, *([99.9] if any(one.latency.p999 for one in chosen) else [])]
+            colour, dashes, *_ = styles[candidate.name]
+            axis.plot(_nines(shares), curve, color=colour, ls=dashes, lw=1.8, label=candidate.name)
+        ticks = [
+            0,
+            50,
+            90,
+            99,
+            *([99.9] if any(candidate.latency.p999 for candidate in chosen) else []),
+        ]
         axis.set_xticks(_nines(ticks), [f"{tick:g}" for tick in ticks])
         axis.set_xlabel("percentile, the slow ones stretched")
         _milliseconds(axis, "y", "ms")
@@ -80,47 +86,49 @@ def ratios(report: Report) -> str:
     """Every candidate's ratio to the reference with its interval; empty without candidates."""
     if not report.candidates:
         return ""
-    looks = _looks(report.candidates)
+    styles = _styles(report.candidates)
 
     def fill(_: Figure, axes: list[Axes]) -> None:
         axis = axes[0]
-        for row, one in enumerate(report.candidates):
-            colour, _, marker, inside = looks[one.name]
-            ratio = one.ratio
+        for row, candidate in enumerate(report.candidates):
+            colour, _, marker, inside = styles[candidate.name]
+            ratio = candidate.ratio
             axis.plot([ratio.low, ratio.high], [row, row], color=colour, lw=2)
             axis.plot(ratio.value, row, marker, ms=6, mfc=inside, mec=colour, mew=1.6)
-        axis.set_yticks(range(len(report.candidates)), [one.name for one in report.candidates])
+        axis.set_yticks(
+            range(len(report.candidates)), [candidate.name for candidate in report.candidates]
+        )
         axis.invert_yaxis()
         _milliseconds(axis, "x", f"times as long as {report.reference}")
 
     return draw("Ratios with 95 % intervals", 1.0 + 0.3 * len(report.candidates), fill)
 
 
-def _looks(candidates: Sequence[Candidate]) -> dict[str, tuple[str, Any, str, str]]:
+def _styles(candidates: Sequence[Candidate]) -> dict[str, tuple[str, Any, str, str]]:
     """Of each candidate colour, which tells the target, dashes, marker and the marker's fill."""
     families = list(dict.fromkeys(map(_family, candidates)))
-    looks: dict[str, tuple[str, Any, str, str]] = {}
-    for one in candidates:
-        colour = SERIES[families.index(_family(one)) % len(SERIES)]
-        if one.name.startswith(ENSEMBLE):
-            looks[one.name] = (colour, (0, (1, 1.4)), "D", colour)
+    styles: dict[str, tuple[str, Any, str, str]] = {}
+    for candidate in candidates:
+        colour = SERIES[families.index(_family(candidate)) % len(SERIES)]
+        if candidate.name.startswith(ENSEMBLE):
+            styles[candidate.name] = (colour, (0, (1, 1.4)), "D", colour)
         else:
-            hollow = one.precision != "int8"
+            hollow = candidate.precision != "int8"
             dashes = (0, (4, 1.6)) if hollow else "-"
-            looks[one.name] = (colour, dashes, "o", PAPER if hollow else colour)
-    return looks
+            styles[candidate.name] = (colour, dashes, "o", PAPER if hollow else colour)
+    return styles
 
 
-def _family(one: Candidate) -> str:
+def _family(candidate: Candidate) -> str:
     """Its target, or what it is where it is no network of ours on a target."""
-    ours = one.name.startswith((f"{one.target} ", f"{ENSEMBLE} ")) and one.target
-    return one.target if ours else one.name
+    ours = candidate.name.startswith((f"{candidate.target} ", f"{ENSEMBLE} ")) and candidate.target
+    return candidate.target if ours else candidate.name
 
 
 def _point(
-    axis: Axes, candidate: Candidate, worth: Interval, look: tuple[str, Any, str, str]
+    axis: Axes, candidate: Candidate, worth: Interval, style: tuple[str, Any, str, str]
 ) -> None:
-    colour, _, marker, inside = look
+    colour, _, marker, inside = style
     # A percentile interval need not hold the value itself.
     reach = [[max(0.0, worth.value - worth.low)], [max(0.0, worth.high - worth.value)]]
     axis.errorbar(

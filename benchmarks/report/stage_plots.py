@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-_PARTS = ("preprocess", "look and faults", "engine", "decision")
+_PARTS = ("preprocess", "image checks", "engine", "decision")
 _WAYS = ("from memory", "from png", "from jpeg", "from dicom")
 _PART_COLOURS = (5, 4, 2, 3)  # not those that stand for targets elsewhere
 
 
 def breakdown(report: Report) -> str:
-    """The stages on top of each other, beside the whole as it was timed."""
-    columns = list(dict.fromkeys((one.target, one.precision) for one in report.stages))
+    """The stages stacked, next to the time of the whole."""
+    columns = list(dict.fromkeys((stage.target, stage.precision) for stage in report.stages))
     p50 = {(s.name, s.target, s.precision): s.latency.p50 for s in report.stages}
     parts = [part for part in _PARTS if any((part, *at) in p50 for at in columns)]
     if not parts:
@@ -65,15 +65,15 @@ def breakdown(report: Report) -> str:
 
 def ways_in(report: Report) -> str:
     """Median, and p90 as a whisker, of each way in, for the reference's target and precision."""
-    found = {s.name: s.latency for s in report.stages if (s.target, s.precision) == own(report)}
-    ways = [way for way in _WAYS if way in found]
+    latencies = {s.name: s.latency for s in report.stages if (s.target, s.precision) == own(report)}
+    ways = [way for way in _WAYS if way in latencies]
     if not ways:
         return ""
 
     def fill(figure: Figure, axes: list[Axes]) -> None:
         axis = axes[0]
         for row, way in enumerate(ways):
-            times = found[way]
+            times = latencies[way]
             axis.barh(row, times.p50, 0.55, color=SERIES[0])
             axis.plot([times.p50, times.p90], [row, row], color=INK, lw=1.5)
             axis.annotate(
@@ -86,7 +86,7 @@ def ways_in(report: Report) -> str:
             )
         axis.set_yticks(range(len(ways)), ways)
         axis.invert_yaxis()
-        axis.set_xlim(0, 1.25 * max(found[way].p90 for way in ways))
+        axis.set_xlim(0, 1.25 * max(latencies[way].p90 for way in ways))
         axis.set_xlabel("median, whisker to p90, ms")
         axis.grid(axis="x")
 

@@ -23,7 +23,7 @@ _NAMES = {INK: "ink", MUTED: "muted", RULE: "rule", PAPER: "paper"}
 _NAMES |= {colour: f"c{number}" for number, colour in enumerate(SERIES)}
 WIDTH = 4.8  # inches of 72 units: on a phone a unit is then about a pixel, and letters have 11
 _STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",  # words stay words: they are found, read aloud and sharp
+    "svg.fonttype": "none",  # text stays text: searchable, readable by screen readers, sharp
     "text.parse_math": False,  # a label may hold a dollar sign
     "font.size": 11,
     "axes.edgecolor": RULE,

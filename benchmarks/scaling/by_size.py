@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 
 from orthoedge.benchmarks.scaling.power_law import curve
-from orthoedge.benchmarks.scaling.settings import Found, Given
-from orthoedge.benchmarks.scaling.wording import parts_words
+from orthoedge.benchmarks.scaling.settings import Curves, ScalingSetup
+from orthoedge.benchmarks.scaling.wording import parts_sentence
 from orthoedge.benchmarks.timing.latency import Samples
-from orthoedge.benchmarks.timing.worker import take_turns
+from orthoedge.benchmarks.timing.worker import interleave
 from orthoedge.runtime.image_io.reader import read_image
 from orthoedge.runtime.image_io.windowing import apply_table
 from orthoedge.runtime.pipeline import Pipeline
@@ -20,48 +20,48 @@ from orthoedge.runtime.preprocess import Pixels, find_collimated_field, halve
 from orthoedge.targets import EngineOptions, open_engine
 
 _Calls = dict[str, Callable[[int], object]]
-"""Each takes a number that means nothing here."""
+"""Each takes a number, which is ignored."""
 
 _WARMUP, _FINDINGS = 1, 5
 _GIVEN = "given its bytes"
 
 
-def time_by_pixels(given: Given) -> Found:
-    """Curves of milliseconds, all of them and all sizes in turn with each other."""
-    shapes = given.scope.shapes
+def time_by_pixels(setup: ScalingSetup) -> Curves:
+    """Curves of milliseconds; all of them and all sizes are interleaved."""
+    shapes = setup.scope.shapes
     engine = open_engine(
-        given.bundle, given.target, given.precision, options=EngineOptions(threads=given.threads)
+        setup.bundle, setup.target, setup.precision, options=EngineOptions(threads=setup.threads)
     )
-    pipeline = Pipeline(given.bundle, engine)
+    pipeline = Pipeline(setup.bundle, engine)
     numbers = range(1, len(shapes) + 1)  # of the sources; the first of them is tiny
     calls: _Calls = {}
     for number in numbers:
-        calls |= _prefixed(f"{number} ", _wholes(pipeline, given, number))
+        calls |= _prefixed(f"{number} ", _curve_calls(pipeline, setup, number))
     for number in (1, len(shapes)):
-        for name, parts in _parts(given, number).items():
+        for name, parts in _parts(setup, number).items():
             calls |= _prefixed(f"{number} {name}: ", parts)
-    *_, taken = take_turns(calls, _WARMUP, given.scope.rounds, given.scope.seconds)
-    rounds = {name: np.median(times, axis=1) for name, times in taken.items()}
-    found = []
-    for name in _wholes(pipeline, given, 1):
+    *_, samples = interleave(calls, _WARMUP, setup.scope.rounds, setup.scope.seconds)
+    rounds = {name: np.median(times, axis=1) for name, times in samples.items()}
+    curves = []
+    for name in _curve_calls(pipeline, setup, 1):
         times = {
             float(rows * columns): rounds[f"{number} {name}"]
             for number, (rows, columns) in zip(numbers, shapes, strict=True)
         }
         ends = {
             shapes[number - 1]: _spent(f"{number} {name}", rounds)
-            or _stages(pipeline, given, name, number)
+            or _stages(pipeline, setup, name, number)
             for number in (1, len(shapes))
         }
-        of = f"{given.name}, {name}" if name.startswith("from ") else name
-        found.append(curve(of, "pixels", "ms", times, parts_words(ends)))
-    return found, list(given.sources.missing)
+        of = f"{setup.name}, {name}" if name.startswith("from ") else name
+        curves.append(curve(of, "pixels", "ms", times, parts_sentence(ends)))
+    return curves, list(setup.sources.skipped)
 
 
-def _wholes(pipeline: Pipeline, given: Given, number: int) -> _Calls:
-    """What is drawn as a curve, on one of the sources."""
-    pixels, files = given.sources.images[number], given.sources.files
-    prepare = given.bundle.manifest.preprocess.prepare
+def _curve_calls(pipeline: Pipeline, setup: ScalingSetup, number: int) -> _Calls:
+    """The calls that become curves, on one of the sources."""
+    pixels, files = setup.sources.images[number], setup.sources.files
+    prepare = setup.bundle.manifest.preprocess.prepare
     calls: _Calls = {f"read {kind}": _reader(paths[number]) for kind, paths in files.items()}
     return calls | {
         "preprocess": lambda _: prepare(pixels),
@@ -70,30 +70,30 @@ def _wholes(pipeline: Pipeline, given: Given, number: int) -> _Calls:
     }
 
 
-def _parts(given: Given, number: int) -> dict[str, _Calls]:
-    """Of each curve what it is made of, as far as that can be called by itself."""
-    pixels = given.sources.images[number]
-    parts = {"preprocess": _of_preprocess(given, pixels)}
-    for kind, paths in given.sources.files.items():
+def _parts(setup: ScalingSetup, number: int) -> dict[str, _Calls]:
+    """The parts of each curve's call that can be called separately."""
+    pixels = setup.sources.images[number]
+    parts = {"preprocess": _of_preprocess(setup, pixels)}
+    for kind, paths in setup.sources.files.items():
         decode = _of_dicom(paths[0], pixels) if kind == "dicom" else _of_picture(paths[number])
         parts[f"read {kind}"] = decode | {_GIVEN: _reader(paths[number].read_bytes())}
     return parts
 
 
-def _of_preprocess(given: Given, pixels: Pixels) -> _Calls:
-    settings = given.bundle.manifest.preprocess
-    halved = halve if settings.collimated_field == "keep" else find_collimated_field
+def _of_preprocess(setup: ScalingSetup, pixels: Pixels) -> _Calls:
+    settings = setup.bundle.manifest.preprocess
+    halved = halve if settings.field == "keep" else find_collimated_field
     parts: _Calls = {"halving it": lambda _: halved(pixels)}
     if settings.clahe_stage == "after":
         clahe = cv2.createCLAHE(settings.clahe_clip, (settings.clahe_tiles, settings.clahe_tiles))
-        parts["CLAHE"] = lambda _: clahe.apply(given.square[0, 0])
+        parts["CLAHE"] = lambda _: clahe.apply(setup.model_input[0, 0])
     return parts
 
 
 def _of_dicom(tiny: Path, pixels: Pixels) -> _Calls:
     stored, table = pixels.astype(np.uint16), np.zeros(2**16, np.uint8)
     return {
-        "header and tables": _reader(tiny),  # nothing else is in so small a file
+        "header and tables": _reader(tiny),  # a file this small has nothing else
         "looking each pixel up": lambda _: apply_table(stored, table),
     }
 
@@ -104,7 +104,7 @@ def _of_picture(path: Path) -> _Calls:
 
 
 def _spent(name: str, rounds: Mapping[str, Samples]) -> dict[str, float]:
-    """Median ms of each part of a call, what they leave of it among them; empty: none is known."""
+    """Median ms of each part of a call, the remainder included; empty: no part is known."""
     begins = f"{name}: "
     parts = {
         part.removeprefix(begins): float(np.median(times))
@@ -119,16 +119,16 @@ def _spent(name: str, rounds: Mapping[str, Samples]) -> dict[str, float]:
     return parts
 
 
-def _stages(pipeline: Pipeline, given: Given, name: str, number: int) -> dict[str, float]:
-    """Stages of the whole pipeline, ms, as its findings tell them."""
-    sources = given.sources
+def _stages(pipeline: Pipeline, setup: ScalingSetup, name: str, number: int) -> dict[str, float]:
+    """Stages of the whole pipeline, ms, from the timing of its findings."""
+    sources = setup.sources
     source = sources.images[number] if name == "from memory" else sources.files["png"][number]
-    told = [pipeline(source).timing_ms for _ in range(_FINDINGS)]
+    timings = [pipeline(source).timing_ms for _ in range(_FINDINGS)]
     return {
-        "reading": float(np.median([one.read for one in told])),
-        "preprocessing": float(np.median([one.preprocess for one in told])),
-        "inference": float(np.median([one.inference for one in told])),
-        "the decision": float(np.median([one.decide for one in told])),
+        "reading": float(np.median([timing.read for timing in timings])),
+        "preprocessing": float(np.median([timing.preprocess for timing in timings])),
+        "inference": float(np.median([timing.inference for timing in timings])),
+        "the decision": float(np.median([timing.decide for timing in timings])),
     }
 
 

@@ -8,19 +8,19 @@ from pathlib import Path
 
 import numpy as np
 
-from orthoedge.benchmarks.scaling.memory import EngineJob, ask
+from orthoedge.benchmarks.scaling.memory import EngineJob, run_job
 from orthoedge.benchmarks.scaling.more_classes import widen
 from orthoedge.benchmarks.scaling.power_law import curve
-from orthoedge.benchmarks.scaling.settings import Found, Given
+from orthoedge.benchmarks.scaling.settings import Curves, ScalingSetup
 from orthoedge.benchmarks.scaling.wording import (
-    batch_words,
-    classes_words,
-    risen_words,
-    threads_words,
+    batch_sentence,
+    classes_sentence,
+    risen_sentence,
+    threads_sentence,
 )
-from orthoedge.benchmarks.schema import Missing
+from orthoedge.benchmarks.schema import Skipped
 from orthoedge.benchmarks.timing.latency import Samples
-from orthoedge.benchmarks.timing.worker import take_turns
+from orthoedge.benchmarks.timing.worker import interleave
 from orthoedge.runtime.atomic_files import write_atomic
 from orthoedge.runtime.engine import Engine
 from orthoedge.runtime.errors import EngineError, OrthoEdgeError
@@ -34,93 +34,99 @@ BATCH, CLASSES, THREADS = "images at once", "classes", "threads"
 
 @dataclass(frozen=True)
 class _Variant:
-    """An engine, and what it is given."""
+    """An engine, and what it is setup."""
 
     model: bytes
     threads: int
     batch: int = 1
 
 
-def time_by_batch(given: Given) -> Found:
+def time_by_batch(setup: ScalingSetup) -> Curves:
     """Milliseconds of a run of N images, uint8 (N, 1, S, S)."""
-    model = given.bundle.model(given.precision)
-    engine = _opened(given, _Variant(model, given.threads))
-    images = {n: np.repeat(given.square, n, axis=0) for n in given.scope.batches}
-    times = _timed(given, {n: _running(engine, held) for n, held in images.items()})
+    model = setup.bundle.model(setup.precision)
+    engine = _opened(setup, _Variant(model, setup.threads))
+    images = {n: np.repeat(setup.model_input, n, axis=0) for n in setup.scope.batches}
+    times = _timed(setup, {n: _running(engine, held) for n, held in images.items()})
     (_, alone), (many, together) = _ends(times)
-    where = batch_words(many, alone, together)
-    return [curve(f"{given.name} engine", BATCH, "ms", times, where)], []
+    explanation = batch_sentence(many, alone, together)
+    return [curve(f"{setup.name} engine", BATCH, "ms", times, explanation)], []
 
 
-def time_by_classes(given: Given) -> Found:
-    """Milliseconds of one image, with head and map repeated.
+def time_by_classes(setup: ScalingSetup) -> Curves:
+    """Milliseconds of one image, with a repeated head and map.
 
     Raises:
         MissingDependency: onnx is not installed.
     """
-    engines = {n: _opened(given, one) for n, one in _by_classes(given).items()}
-    times = _timed(given, {n: _running(engine, given.square) for n, engine in engines.items()})
+    engines = {n: _opened(setup, variant) for n, variant in _by_classes(setup).items()}
+    times = _timed(setup, {n: _running(engine, setup.model_input) for n, engine in engines.items()})
     (few, few_ms), (many, many_ms) = _ends(times)
-    where = classes_words(few, few_ms, many, many_ms)
-    return [curve(f"{given.name} engine", CLASSES, "ms", times, where)], []
+    explanation = classes_sentence(few, few_ms, many, many_ms)
+    return [curve(f"{setup.name} engine", CLASSES, "ms", times, explanation)], []
 
 
-def time_by_threads(given: Given) -> Found:
+def time_by_threads(setup: ScalingSetup) -> Curves:
     """Milliseconds of one image, by threads up to one per core."""
-    engines = {n: _opened(given, one) for n, one in _by_threads(given).items()}
-    times = _timed(given, {n: _running(engine, given.square) for n, engine in engines.items()})
+    engines = {n: _opened(setup, variant) for n, variant in _by_threads(setup).items()}
+    times = _timed(setup, {n: _running(engine, setup.model_input) for n, engine in engines.items()})
     (_, one_ms), (all_threads, all_ms) = _ends(times)
-    where = threads_words(all_threads, one_ms, all_ms)
-    return [curve(f"{given.name} engine", THREADS, "ms", times, where)], []
+    explanation = threads_sentence(all_threads, one_ms, all_ms)
+    return [curve(f"{setup.name} engine", THREADS, "ms", times, explanation)], []
 
 
-def engine_memory(given: Given) -> Found:
+def engine_memory(setup: ScalingSetup) -> Curves:
     """MB that opening an engine and one run take, by each of the three."""
-    model = given.bundle.model(given.precision)
+    model = setup.bundle.model(setup.precision)
     makers: dict[str, Callable[[], Mapping[int, _Variant]]] = {
-        BATCH: lambda: {n: _Variant(model, given.threads, n) for n in given.scope.batches},
-        CLASSES: lambda: _by_classes(given),
-        THREADS: lambda: _by_threads(given),
+        BATCH: lambda: {n: _Variant(model, setup.threads, n) for n in setup.scope.batches},
+        CLASSES: lambda: _by_classes(setup),
+        THREADS: lambda: _by_threads(setup),
     }
-    found, missing = [], []
+    curves, skipped = [], []
     for by, make in makers.items():
         try:
-            taken = {n: _peak_mb(given, one) for n, one in make().items()}
+            taken = {n: _peak_mb(setup, variant) for n, variant in make().items()}
         except OrthoEdgeError as error:
-            missing.append(Missing(what=f"memory by {by}", why=str(error)))
+            skipped.append(Skipped(name=f"memory by {by}", reason=str(error)))
             continue
         samples = {float(n): np.array([size]) for n, size in taken.items()}
         (few, few_mb), (many, many_mb) = _ends(samples)
-        where = risen_words(few, few_mb, many, many_mb, by)
-        found.append(curve(f"{given.name} engine", by, "MB", samples, where))
-    return found, missing
+        explanation = risen_sentence(few, few_mb, many, many_mb, by)
+        curves.append(curve(f"{setup.name} engine", by, "MB", samples, explanation))
+    return curves, skipped
 
 
-def _by_classes(given: Given) -> dict[int, _Variant]:
-    if given.target == "jetson":
-        raise EngineError("each number of classes would be a plan, which takes minutes to build")
-    model, classes = given.bundle.model(given.precision), given.bundle.manifest.graph.classes
+def _by_classes(setup: ScalingSetup) -> dict[int, _Variant]:
+    if setup.target == "jetson":
+        raise EngineError(
+            "each number of classes needs a plan of its own, which takes minutes to build"
+        )
+    model, classes = setup.bundle.model(setup.precision), setup.bundle.manifest.graph.classes
     return {
-        classes * times: _Variant(widen(model, classes, times), given.threads)
-        for times in given.scope.widths
+        classes * times: _Variant(widen(model, classes, times), setup.threads)
+        for times in setup.scope.widths
     }
 
 
-def _by_threads(given: Given) -> dict[int, _Variant]:
-    if given.target == "jetson":
-        raise EngineError("its GPU has no number of threads to choose")
+def _by_threads(setup: ScalingSetup) -> dict[int, _Variant]:
+    if setup.target == "jetson":
+        raise EngineError("the number of threads of its GPU cannot be chosen")
     cores = available_cores()
     counts = sorted({cores, *(2**k for k in range(cores.bit_length()) if 2**k < cores)})
     if len(counts) < 2:
         raise EngineError("there is one core")
-    model = given.bundle.model(given.precision)
+    model = setup.bundle.model(setup.precision)
     return {threads: _Variant(model, threads) for threads in counts}
 
 
-def _opened(given: Given, one: _Variant) -> Engine:
-    size = given.bundle.manifest.graph.size
+def _opened(setup: ScalingSetup, variant: _Variant) -> Engine:
+    size = setup.bundle.manifest.graph.size
     return open_model(
-        one.model, size, given.target, given.precision, options=EngineOptions(threads=one.threads)
+        variant.model,
+        size,
+        setup.target,
+        setup.precision,
+        options=EngineOptions(threads=variant.threads),
     )
 
 
@@ -130,28 +136,30 @@ def _running(
     return lambda _: engine.run(images)
 
 
-def _timed(given: Given, calls: Mapping[int, Callable[[int], object]]) -> dict[float, Samples]:
-    """(rounds,) ms of each, in turn with the others."""
+def _timed(
+    setup: ScalingSetup, calls: Mapping[int, Callable[[int], object]]
+) -> dict[float, Samples]:
+    """(rounds,) ms of each, interleaved with the others."""
     named = {str(n): call for n, call in calls.items()}
-    *_, taken = take_turns(named, _WARMUP, given.scope.rounds, given.scope.seconds)
+    *_, taken = interleave(named, _WARMUP, setup.scope.rounds, setup.scope.seconds)
     return {float(n): np.median(taken[str(n)], axis=1) for n in calls}
 
 
 def _ends(samples: Mapping[float, Samples]) -> tuple[tuple[float, float], tuple[float, float]]:
     """Size and median at the smallest and at the largest."""
-    points = [(size, float(np.median(found))) for size, found in samples.items()]
+    points = [(size, float(np.median(curves))) for size, curves in samples.items()]
     return points[0], points[-1]
 
 
-def _peak_mb(given: Given, one: _Variant) -> float:
-    file: Path = given.folder / "model.onnx"
-    write_atomic(file, one.model)
+def _peak_mb(setup: ScalingSetup, variant: _Variant) -> float:
+    file: Path = setup.folder / "model.onnx"
+    write_atomic(file, variant.model)
     job = EngineJob(
         model=str(file),
-        size=given.bundle.manifest.graph.size,
-        target=given.target,
-        precision=given.precision,
-        threads=one.threads,
-        batch=one.batch,
+        size=setup.bundle.manifest.graph.size,
+        target=setup.target,
+        precision=setup.precision,
+        threads=variant.threads,
+        batch=variant.batch,
     )
-    return ask(job, given.folder)["engine"] / 1e6
+    return run_job(job, setup.folder)["engine"] / 1e6

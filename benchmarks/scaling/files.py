@@ -11,9 +11,9 @@ import numpy as np
 
 from orthoedge.benchmarks.baselines.folder_throughput import write_pngs
 from orthoedge.benchmarks.scaling.power_law import curve
-from orthoedge.benchmarks.scaling.settings import Found, Given
-from orthoedge.benchmarks.scaling.wording import files_words, risen_words
-from orthoedge.benchmarks.timing.startup import Child
+from orthoedge.benchmarks.scaling.settings import Curves, ScalingSetup
+from orthoedge.benchmarks.scaling.wording import files_sentence, risen_sentence
+from orthoedge.benchmarks.timing.startup import PythonProcess
 from orthoedge.runtime.errors import EngineError
 from orthoedge.targets.cpu import available_cores
 
@@ -30,12 +30,12 @@ sys.exit(failed)
 """
 
 
-def by_files(given: Given) -> Found:
+def by_files(setup: ScalingSetup) -> Curves:
     """Milliseconds and MB of one process, by files of 224×224."""
-    return _measured(given, jobs=1)
+    return _measured(setup, jobs=1)
 
 
-def by_files_in_jobs(given: Given) -> Found:
+def by_files_in_jobs(setup: ScalingSetup) -> Curves:
     """Milliseconds with as many processes as there are cores.
 
     Raises:
@@ -43,50 +43,50 @@ def by_files_in_jobs(given: Given) -> Found:
     """
     if available_cores() < 2:
         raise EngineError("there is one core")
-    return _measured(given, jobs=available_cores())
+    return _measured(setup, jobs=available_cores())
 
 
-def _measured(given: Given, jobs: int) -> Found:
-    folders = {count: _folder(given, count) for count in given.scope.files}
+def _measured(setup: ScalingSetup, jobs: int) -> Curves:
+    folders = {count: _folder(setup, count) for count in setup.scope.files}
     taken: dict[int, list[tuple[float, float]]] = {count: [] for count in folders}
-    for _ in range(given.scope.commands):
+    for _ in range(setup.scope.commands):
         for count, folder in folders.items():
-            taken[count].append(_run(given, folder, jobs))
+            taken[count].append(_run(setup, folder, jobs))
     runs = {float(count): np.array(pairs) for count, pairs in taken.items()}
     times = {count: pairs[:, 0] for count, pairs in runs.items()}
     of = "predict FOLDER" if jobs == 1 else f"predict FOLDER --jobs {jobs}"
-    few, many = given.scope.files[0], given.scope.files[-1]
-    where = files_words(few, _median(times[few]), many, _median(times[many]))
-    found = [curve(of, "files", "ms", times, where)]
+    few, many = setup.scope.files[0], setup.scope.files[-1]
+    explanation = files_sentence(few, _median(times[few]), many, _median(times[many]))
+    curves = [curve(of, "files", "ms", times, explanation)]
     if jobs == 1 and all(pairs[:, 1].min() > 0 for pairs in runs.values()):
         peaks = {count: pairs[:, 1] for count, pairs in runs.items()}
-        rise = risen_words(few, _median(peaks[few]), many, _median(peaks[many]), "files")
-        found.append(curve(of, "files", "MB", peaks, rise))
-    return found, []
+        rise = risen_sentence(few, _median(peaks[few]), many, _median(peaks[many]), "files")
+        curves.append(curve(of, "files", "MB", peaks, rise))
+    return curves, []
 
 
-def _folder(given: Given, count: int) -> Path:
-    folder = given.folder / f"files-{count}"
+def _folder(setup: ScalingSetup, count: int) -> Path:
+    folder = setup.folder / f"files-{count}"
     if not folder.is_dir():
         folder.mkdir()
         write_pngs(folder, count, _SIDE)
     return folder
 
 
-def _run(given: Given, folder: Path, jobs: int) -> tuple[float, float]:
+def _run(setup: ScalingSetup, folder: Path, jobs: int) -> tuple[float, float]:
     """Milliseconds of a whole command, and the peak MB of its first process; 0: not counted here.
 
     Raises:
         EngineError: the command failed.
     """
     options: Sequence[object] = (
-        *("--json", "--bundle", given.bundle.path, "--target", given.target),
-        *("--precision", given.precision, "--jobs", jobs),
-        *("--threads", max(1, given.threads // jobs)),
+        *("--json", "--bundle", setup.bundle.path, "--target", setup.target),
+        *("--precision", setup.precision, "--jobs", jobs),
+        *("--threads", max(1, setup.threads // jobs)),
     )
-    child = Child(_PROGRAM, dict(os.environ), "predict", folder, *options)
+    process = PythonProcess(_PROGRAM, dict(os.environ), "predict", folder, *options)
     begun = time.perf_counter()
-    peak = child.last_line()
+    peak = process.last_line()
     return (time.perf_counter() - begun) * 1e3, int(peak) * 1024 / 1e6
 
 

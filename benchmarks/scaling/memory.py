@@ -17,9 +17,9 @@ import msgspec
 import numpy as np
 
 from orthoedge.benchmarks.scaling.power_law import curve
-from orthoedge.benchmarks.scaling.settings import Found, Given
-from orthoedge.benchmarks.scaling.wording import bytes_words
-from orthoedge.benchmarks.timing.startup import Child
+from orthoedge.benchmarks.scaling.settings import Curves, ScalingSetup
+from orthoedge.benchmarks.scaling.wording import bytes_sentence
+from orthoedge.benchmarks.timing.startup import PythonProcess
 from orthoedge.runtime.bundles.bundle import read_bundle
 from orthoedge.runtime.engine import Precision
 from orthoedge.runtime.errors import EngineError
@@ -28,20 +28,20 @@ from orthoedge.runtime.pipeline import Pipeline
 from orthoedge.targets import EngineOptions, open_engine, open_model
 
 _MB = 1e6
-_PROGRAM = "from orthoedge.benchmarks.scaling.memory import answer\nanswer()"
-# Large blocks go back to the system at once; malloc would keep those of one call for the next.
+_PROGRAM = "from orthoedge.benchmarks.scaling.memory import serve\nserve()"
+# Return large blocks to the system at once; malloc would reuse those of one call for the next.
 _GIVE_BACK = {"MALLOC_MMAP_THRESHOLD_": "131072"}
 
 
 class ReadJob(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="read"):
-    """What reading, preprocessing and the whole pipeline take."""
+    """Peak memory of reading, preprocessing and the whole pipeline."""
 
     bundle: str
     target: str
     precision: Precision
     threads: int
     tiny: dict[str, str]
-    """File by kind, for a first call that brings in what is kept from then on."""
+    """File by kind, for a first call that loads what stays in memory."""
     large: dict[str, str]
     """File by kind, for the call that counts."""
 
@@ -49,10 +49,10 @@ class ReadJob(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 class EngineJob(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="engine"
 ):
-    """What opening an engine and one run take."""
+    """Peak memory of opening an engine and one run."""
 
     model: str
-    """ONNX file with the common face."""
+    """ONNX file with a bundle's inputs and outputs."""
     size: int
     target: str
     precision: Precision
@@ -60,44 +60,44 @@ class EngineJob(
     batch: int
 
 
-def memory_by_pixels(given: Given) -> Found:
+def memory_by_pixels(setup: ScalingSetup) -> Curves:
     """Curves of MB: one process for each size, which does one thing after another."""
-    files = given.sources.files
+    files = setup.sources.files
     taken: dict[str, dict[float, float]] = {}
-    for number, (rows, columns) in enumerate(given.scope.shapes, 1):
+    for number, (rows, columns) in enumerate(setup.scope.shapes, 1):
         job = ReadJob(
-            bundle=str(given.bundle.path),
-            target=given.target,
-            precision=given.precision,
-            threads=given.threads,
+            bundle=str(setup.bundle.path),
+            target=setup.target,
+            precision=setup.precision,
+            threads=setup.threads,
             tiny={kind: str(paths[0]) for kind, paths in files.items()},
             large={kind: str(paths[number]) for kind, paths in files.items()},
         )
-        for name, size in ask(job, given.folder).items():
+        for name, size in run_job(job, setup.folder).items():
             taken.setdefault(name, {})[float(rows * columns)] = size
-    found = []
+    curves = []
     for name, sizes in taken.items():
         last = list(sizes.values())[-1]
-        where = bytes_words(given.scope.shapes[-1], last, _held(given, name))
-        of = f"{given.name}, {name}" if name.startswith("from ") else name
+        explanation = bytes_sentence(setup.scope.shapes[-1], last, _held(setup, name))
+        of = f"{setup.name}, {name}" if name.startswith("from ") else name
         samples = {pixels: np.array([size / _MB]) for pixels, size in sizes.items()}
-        found.append(curve(of, "pixels", "MB", samples, where))
-    return found, []
+        curves.append(curve(of, "pixels", "MB", samples, explanation))
+    return curves, []
 
 
-def _held(given: Given, name: str) -> dict[str, float]:
+def _held(setup: ScalingSetup, name: str) -> dict[str, float]:
     """Bytes that are certainly in memory at the end of reading the largest image."""
     kind = name.split()[-1]
-    if kind not in given.sources.files:
+    if kind not in setup.sources.files:
         return {}
-    image, path = given.sources.images[-1], given.sources.files[kind][-1]
+    image, path = setup.sources.images[-1], setup.sources.files[kind][-1]
     held = {"the radiograph itself": float(image.size)}
     if kind == "dicom":  # uncompressed, so it is fetched a few rows at a time
         return held
     return held | {"its file": float(path.stat().st_size)}
 
 
-def ask(job: ReadJob | EngineJob, folder: Path) -> dict[str, float]:
+def run_job(job: ReadJob | EngineJob, folder: Path) -> dict[str, float]:
     """Bytes by name, from a fresh process.
 
     Raises:
@@ -105,15 +105,15 @@ def ask(job: ReadJob | EngineJob, folder: Path) -> dict[str, float]:
     """
     file = folder / "job.json"
     file.write_bytes(msgspec.json.encode(job))
-    child = Child(_PROGRAM, os.environ | _GIVE_BACK, file)
-    return msgspec.json.decode(child.last_line(), type=dict[str, float])
+    process = PythonProcess(_PROGRAM, os.environ | _GIVE_BACK, file)
+    return msgspec.json.decode(process.last_line(), type=dict[str, float])
 
 
-def answer() -> None:
-    """In the process: measure what the file named by the first argument asks for, and print it."""
+def serve() -> None:
+    """Child process: run the job in the file of the first argument, and print its result."""
     job = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=ReadJob | EngineJob)
-    found = _read(job) if isinstance(job, ReadJob) else {"engine": _open(job)}
-    print(msgspec.json.encode(found).decode())
+    curves = _read(job) if isinstance(job, ReadJob) else {"engine": _open(job)}
+    print(msgspec.json.encode(curves).decode())
 
 
 def peak_bytes(call: Callable[[], object]) -> int:
@@ -145,18 +145,18 @@ def _read(job: ReadJob) -> dict[str, int]:
         bundle,
         open_engine(bundle, job.target, job.precision, options=EngineOptions(threads=job.threads)),
     )
-    found = {}
+    curves = {}
     for kind in job.tiny:
         read_image(job.tiny[kind])
-        found[f"read {kind}"] = peak_bytes(partial(read_image, job.large[kind]))
+        curves[f"read {kind}"] = peak_bytes(partial(read_image, job.large[kind]))
     prepare = bundle.manifest.preprocess.prepare
     prepare(read_image(job.tiny["png"]).pixels)
     pixels = read_image(job.large["png"]).pixels
-    found["preprocess"] = peak_bytes(partial(prepare, pixels))
+    curves["preprocess"] = peak_bytes(partial(prepare, pixels))
     del pixels
     pipeline(job.tiny["png"])
-    found["from png"] = peak_bytes(partial(pipeline, job.large["png"]))
-    return found
+    curves["from png"] = peak_bytes(partial(pipeline, job.large["png"]))
+    return curves
 
 
 def _open(job: EngineJob) -> int:

@@ -1,4 +1,4 @@
-"""A bundle's model with more classes, to see what a class costs; its answers mean nothing new."""
+"""A bundle's model with more classes, to measure the cost of a class."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ _FEATURES, _BY_CLASS = "feature_vector", {"logits", "saliency_map"}
 
 
 def widen(model: bytes, classes: int, times: int) -> bytes:
-    """Repeat head and map, so that the logits of C classes come `times` times.
+    """Repeat head and map, so that the logits of C classes appear `times` times.
 
-    What comes after the pooled features, and does not lead to them, is head and map: every
-    constant of theirs is repeated along its axis of C entries.
+    Head and map are the nodes that the pooled features do not depend on. Each of their constants is
+    repeated along its axis of C entries.
 
     Args:
-        model: ONNX file with the common face.
+        model: ONNX file with a bundle's inputs and outputs.
         classes: C.
         times: 1 or more.
 
     Raises:
         MissingDependency: onnx is not installed.
-        EngineError: as many features as classes, so that the axes cannot be told apart.
+        EngineError: as many features as classes, so that the axes cannot be distinguished.
     """
     try:
         import onnx
@@ -36,9 +36,9 @@ def widen(model: bytes, classes: int, times: int) -> bytes:
         raise MissingDependency("onnx", "compress", "a model with more classes") from error
     whole = onnx.load_model_from_string(model)
     head = _head(whole)
-    features = next(one for one in whole.graph.output if one.name == _FEATURES)
+    features = next(output for output in whole.graph.output if output.name == _FEATURES)
     if features.type.tensor_type.shape.dim[1].dim_value == classes:
-        raise EngineError(f"{classes} classes and as many features cannot be told apart")
+        raise EngineError(f"{classes} classes and as many features cannot be distinguished")
     used = {name for node in head for name in node.input}
     shapes = {node.input[1] for node in head if node.op_type == "Reshape"}
     for constant in whole.graph.initializer:
@@ -73,7 +73,7 @@ def _repeated(array: Any, classes: int, times: int) -> Any:
 
 
 def _other_shape(shape: Any, classes: int, times: int) -> Any:
-    """What a reshape makes: (N, C, h, w) of the map; 1 of its entries is C, and it comes second."""
+    """The target shape of the map's reshape, (N, C, h, w), with more classes."""
     changed = shape.copy()
     if len(changed) > 1 and changed[1] == classes:
         changed[1] = classes * times

@@ -1,4 +1,4 @@
-"""From samples at several sizes to a curve: points, and the power that its upper half follows."""
+"""From samples at several sizes to a curve: its points, and the power law of its upper half."""
 
 from __future__ import annotations
 
@@ -7,74 +7,72 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
-from orthoedge.benchmarks.metrics.bootstrap import interval
-from orthoedge.benchmarks.schema import Growth, Interval
+from orthoedge.benchmarks.schema import Interval, ScalingCurve
 from orthoedge.benchmarks.timing.latency import Samples
+from orthoedge.runtime.errors import MissingDependency
 
-_RESAMPLES = 1000
-_FLAT = 0.02  # twice the size is then 1.4 % more, which nobody would call growth
-_Any = TypeVar("_Any")
+_FLAT = 0.02  # doubling the size then adds 1.4 %
+_Point = TypeVar("_Point")
 
 
-def upper_half(points: Sequence[_Any]) -> Sequence[_Any]:
-    """Those that the power is fitted to, two at least: at the small end a constant hides it."""
+def upper_half(points: Sequence[_Point]) -> Sequence[_Point]:
+    """The points of the fit, at least two: at small sizes a constant hides the power law."""
     return points[max(0, min(len(points) // 2, len(points) - 2)) :]
 
 
 def curve(
-    of: str, by: str, unit: Literal["ms", "MB"], samples: Mapping[float, Samples], where: str
-) -> Growth:
+    name: str,
+    by: str,
+    unit: Literal["ms", "MB"],
+    samples: Mapping[float, Samples],
+    explanation: str,
+) -> ScalingCurve:
     """A curve through the medians.
 
     Args:
-        of: what grows.
-        by: with what.
+        name: of the curve.
+        by: the quantity that varies.
         unit: of the samples.
         samples: (n,) at each size, sizes rising.
-        where: where the cost is, in a sentence.
+        explanation: the part that dominates, in a sentence.
     """
-    points = tuple((float(size), float(np.median(found))) for size, found in samples.items())
-    return Growth(of=of, by=by, unit=unit, points=points, exponent=exponent(samples), where=where)
+    points = tuple((float(size), float(np.median(times))) for size, times in samples.items())
+    return ScalingCurve(
+        name=name,
+        by=by,
+        unit=unit,
+        points=points,
+        exponent=exponent(samples),
+        explanation=explanation,
+    )
 
 
-def exponent(samples: Mapping[float, Samples], seed: int = 0) -> Interval | None:
-    """The k of a·x^k, least squares on both logarithms over the upper half, and its interval.
-
-    Each draw takes new samples at each size and adds, for a curve that is no straight line, one of
-    the fit's own residuals (Davison & Hinkley, Bootstrap Methods and their Application, 1997,
-    chapter 6), which are widened by √(n / (n - 2)) as n points have left n - 2 of them free.
+def exponent(samples: Mapping[float, Samples]) -> Interval | None:
+    """The k of a·x^k by least squares on both logarithms over the upper half, with its t interval.
 
     Args:
         samples: (n,) at each size, sizes rising.
-        seed: the same seed, the same draws.
 
     Returns:
-        None where it does not grow as a power, as the interval holds 0 or all but 0; and where
-        there is nothing to take an interval from: a median that is not above 0, one size, or two
-        with one sample.
+        None where it does not grow as a power, because the interval contains 0 or k is close to it;
+        and where there is no interval: a median that is not above 0, one size, or two samples.
+
+    Raises:
+        MissingDependency: scipy is not installed.
     """
-    upper = upper_half(list(samples.items()))
-    medians = np.array([np.median(found) for _, found in upper])
-    spread = len(upper) > 2 or min(len(found) for _, found in upper) > 1
-    if len(upper) < 2 or medians.min() <= 0 or not spread:
+    upper = [(size, times[times > 0]) for size, times in upper_half(list(samples.items()))]
+    medians = [np.median(times) for _, times in upper_half(list(samples.items()))]
+    count = sum(len(times) for _, times in upper)
+    if len(upper) < 2 or min(medians) <= 0 or count < 3:
         return None
-    x, y = np.log([size for size, _ in upper]), np.log(medians)
-    weights = (x - x.mean()) / ((x - x.mean()) ** 2).sum()
-    value = float(y @ weights)
-    left = y - y.mean() - value * (x - x.mean())
-    if len(x) > 2:
-        left = left * np.sqrt(len(x) / (len(x) - 2))
-    rng = np.random.default_rng(seed)
-    drawn = np.stack([_medians(found, rng) for _, found in upper], axis=1)
-    with np.errstate(divide="ignore", invalid="ignore"):  # a sample of memory may be 0
-        slopes = (np.log(drawn) + rng.choice(left, drawn.shape)) @ weights
-    found = interval(value, slopes[np.isfinite(slopes)])
-    if found is None or found.low <= 0 <= found.high or abs(value) < _FLAT:
+    try:
+        from scipy import stats
+    except ModuleNotFoundError as error:
+        raise MissingDependency("scipy", "bench", "the exponents of curves") from error
+    sizes = np.concatenate([np.full(len(times), size) for size, times in upper])
+    fit = stats.linregress(np.log(sizes), np.log(np.concatenate([times for _, times in upper])))
+    margin = float(stats.t.ppf(0.975, count - 2) * fit.stderr)
+    slope = float(fit.slope)
+    if abs(slope) <= max(margin, _FLAT):
         return None
-    return found
-
-
-def _medians(samples: Samples, rng: np.random.Generator) -> Samples:
-    """(R,) medians of resamples of (n,)."""
-    drawn = rng.integers(0, len(samples), (_RESAMPLES, len(samples)))
-    return np.asarray(np.median(samples[drawn], axis=1), np.float64)
+    return Interval(value=slope, low=slope - margin, high=slope + margin)

@@ -1,4 +1,4 @@
-"""What is measured of growth, and how long, by mode."""
+"""Sizes and durations of the scaling measurements, by mode."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ from orthoedge.benchmarks.baselines.folder_throughput import sample
 from orthoedge.benchmarks.baselines.sample_files import Sources, write_sources
 from orthoedge.benchmarks.run_settings import Mode
 from orthoedge.benchmarks.scaling.wording import Shape
-from orthoedge.benchmarks.schema import Growth, Missing
+from orthoedge.benchmarks.schema import ScalingCurve, Skipped
 from orthoedge.runtime.bundles.bundle import Bundle
 from orthoedge.runtime.engine import Precision
 from orthoedge.runtime.preprocess import Pixels
 
-Found = tuple[list[Growth], list[Missing]]
+Curves = tuple[list[ScalingCurve], list[Skipped]]
 
 TINY: Shape = (32, 32)
-"""The smallest that is read: what does not grow with the image."""
-_NOISE = 2  # grey levels; a phantom that is only enlarged would be compressed too well
+"""The smallest image: its time is what does not grow with the image."""
+_NOISE = 2  # grey levels; an enlarged phantom without noise compresses too well
 
 
 class Scope(NamedTuple):
-    """Counts and seconds; rounds and seconds are the least."""
+    """Counts and durations; rounds and seconds are minimums."""
 
     limit_s: float
-    """No part is begun after this."""
+    """No part begins after this."""
     shapes: tuple[Shape, ...]
     rounds: int
     seconds: float
-    """Of the turns of one part."""
+    """Of the timing of one part."""
     batches: tuple[int, ...]
     widths: tuple[int, ...]
-    """Times the bundle's number of classes."""
+    """Multiples of the bundle's number of classes."""
     files: tuple[int, ...]
     commands: int
     """Runs of `orthoedge predict` on each folder."""
     everything: bool
-    """Whether memory and folders are measured too."""
+    """Measure memory and folders too."""
 
 
 _QUICK = ((256, 256), (512, 512), (1024, 1024), (2048, 2048), (3000, 2500))
@@ -57,8 +57,8 @@ SCOPES: dict[Mode, Scope] = {
 
 
 @dataclass(frozen=True)
-class Given:
-    """What growth is measured of."""
+class ScalingSetup:
+    """The pipeline to measure, and how."""
 
     bundle: Bundle
     target: str
@@ -66,7 +66,7 @@ class Given:
     threads: int
     scope: Scope
     folder: Path
-    """For files; emptied by whoever made it."""
+    """For temporary files."""
 
     @property
     def name(self) -> str:
@@ -74,7 +74,7 @@ class Given:
         return f"{self.target} {self.precision}"
 
     @cached_property
-    def square(self) -> Pixels:
+    def model_input(self) -> Pixels:
         """A prepared radiograph, uint8 (1, 1, S, S)."""
         return self.bundle.manifest.preprocess(sample(512))[None, None]
 
@@ -86,7 +86,7 @@ class Given:
 
 
 def radiograph(shape: Shape) -> Pixels:
-    """A phantom with noise as a detector has it, uint8 (H, W)."""
+    """A phantom with the noise of a detector, uint8 (H, W)."""
     resized = cv2.resize(sample(512), shape[::-1], interpolation=cv2.INTER_LINEAR)
     noise = np.random.default_rng(0).integers(-_NOISE, _NOISE + 1, shape, dtype=np.int16)
     noisy: Pixels = np.clip(resized + noise, 0, 255).astype(np.uint8)

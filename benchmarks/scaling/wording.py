@@ -1,4 +1,4 @@
-"""Where the cost of a curve is, in a sentence that says no more than the figures it is given."""
+"""The dominant part of a curve as a sentence, made from the figures alone."""
 
 from __future__ import annotations
 
@@ -10,47 +10,47 @@ Shape = tuple[int, int]
 _NOISE = 0.05  # of a time; a smaller difference is not called one
 
 
-def size_words(shape: Shape) -> str:
+def size_text(shape: Shape) -> str:
     """Columns × rows, as a detector's size is written."""
     return f"{shape[1]}×{shape[0]}"
 
 
-def parts_words(ends: Mapping[Shape, Mapping[str, float]]) -> str:
-    """What takes most at the smallest and at the largest image.
+def parts_sentence(ends: Mapping[Shape, Mapping[str, float]]) -> str:
+    """The part that takes most time at the smallest and at the largest image.
 
     Args:
-        ends: of both, in this order, the time of each part that the whole consists of.
+        ends: time of each part, of the smallest image and then of the largest.
     """
     (small, few), (large, many) = ends.items()
     name, other = max(few, key=few.__getitem__), max(many, key=many.__getitem__)
     share, other_share = few[name] / sum(few.values()), many[other] / sum(many.values())
     if name == other:
         return (
-            f"At {size_words(small)} as at {size_words(large)} {name} takes most: {share:.0%} of "
-            f"the time, and {other_share:.0%}."
+            f"At {size_text(small)} as at {size_text(large)} {name} takes most: {share:.0%} of the "
+            f"time, and {other_share:.0%}."
         )
     return (
-        f"At {size_words(large)} {other} takes most, {other_share:.0%} of the time; at "
-        f"{size_words(small)} {name}, {share:.0%}."
+        f"At {size_text(large)} {other} takes most, {other_share:.0%} of the time; at "
+        f"{size_text(small)} {name}, {share:.0%}."
     )
 
 
-def bytes_words(shape: Shape, peak_bytes: float, held: Mapping[str, float]) -> str:
-    """How many bytes each pixel takes at the peak, and which of them are known.
+def bytes_sentence(shape: Shape, peak_bytes: float, held: Mapping[str, float]) -> str:
+    """Bytes per pixel at the peak, and those that are accounted for.
 
     Args:
         shape: of the largest image.
         peak_bytes: above the baseline.
-        held: what is surely in memory then, in bytes.
+        held: bytes that are certainly in memory then, by name.
     """
     pixels = shape[0] * shape[1]
     known = " and ".join(f"{size / pixels:.1f} are {name}" for name, size in held.items())
-    line = f"At {size_words(shape)} each pixel takes {peak_bytes / pixels:.1f} bytes at the peak"
+    line = f"At {size_text(shape)} each pixel takes {peak_bytes / pixels:.1f} bytes at the peak"
     return f"{line}, of which {known}." if known else f"{line}."
 
 
-def batch_words(images: float, alone_ms: float, together_ms: float) -> str:
-    """What a batch saves."""
+def batch_sentence(images: float, alone_ms: float, together_ms: float) -> str:
+    """Time that a batch saves."""
     each = together_ms / images
     line = f"An image among {images:.0f} takes {each:.2f} ms, alone {alone_ms:.2f} ms"
     if each < (1 - _NOISE) * alone_ms:
@@ -60,8 +60,8 @@ def batch_words(images: float, alone_ms: float, together_ms: float) -> str:
     return f"{line}: a batch saves nothing."
 
 
-def classes_words(few: float, few_ms: float, many: float, many_ms: float) -> str:
-    """What a class costs, and the bundle's own."""
+def classes_sentence(few: float, few_ms: float, many: float, many_ms: float) -> str:
+    """Time per class, and the share of the bundle's own classes."""
     if many_ms < (1 + _NOISE) * few_ms:
         return f"{many:,.0f} classes take no longer than {few:,.0f}."
     each = (many_ms - few_ms) / (many - few)
@@ -72,8 +72,8 @@ def classes_words(few: float, few_ms: float, many: float, many_ms: float) -> str
     )
 
 
-def threads_words(threads: float, one_ms: float, all_ms: float) -> str:
-    """How much of an inference is shared among threads (Amdahl, AFIPS 1967)."""
+def threads_sentence(threads: float, one_ms: float, all_ms: float) -> str:
+    """Parallel share of an inference (Amdahl, AFIPS 1967)."""
     ratio = all_ms / one_ms
     if ratio > 1 - _NOISE:
         return f"{threads:.0f} threads make one inference no faster here."
@@ -84,8 +84,8 @@ def threads_words(threads: float, one_ms: float, all_ms: float) -> str:
     )
 
 
-def files_words(few: float, few_ms: float, many: float, many_ms: float) -> str:
-    """What starting takes, and what a file adds."""
+def files_sentence(few: float, few_ms: float, many: float, many_ms: float) -> str:
+    """Time of the start, and time per file."""
     each = (many_ms - few_ms) / (many - few)
     start = few_ms - few * each
     if each <= 0 or start <= 0:
@@ -96,8 +96,8 @@ def files_words(few: float, few_ms: float, many: float, many_ms: float) -> str:
     )
 
 
-def risen_words(few: float, few_mb: float, many: float, many_mb: float, noun: str) -> str:
-    """How much the peak rose, and for each of what it grows with."""
+def risen_sentence(few: float, few_mb: float, many: float, many_mb: float, noun: str) -> str:
+    """Rise of the peak, in total and per unit."""
     each = (many_mb - few_mb) * 1e3 / (many - few)
     line = f"{few_mb:.1f} MB with {few:,.0f} and {many_mb:.1f} MB with {many:,.0f}"
     if each <= 0:

@@ -1,14 +1,35 @@
-"""What takes turns in the timing: the bundle on each target, the seeds' way, the ensemble."""
+"""The candidates of the interleaved timing: what can be loaded, and how one call of each is made.
+
+They are the bundle on every target, the float32 ensemble, the PyTorch baseline, and the reference
+implementations that the published claims compare the pipeline with.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
 from typing import Literal
 
+import cv2
 import msgspec
+import numpy as np
 
-from orthoedge.benchmarks.baselines.pytorch_gradcam import SeedsPipeline
+from orthoedge.benchmarks.baselines.external import ExternalProgram, OnnxRuntimeByHand
+from orthoedge.benchmarks.baselines.folder_throughput import folder_passes
+from orthoedge.benchmarks.baselines.minimal_pipeline import (
+    MinimalInference,
+    MinimalPipeline,
+    logits_only,
+    read_dicom_minimal,
+)
+from orthoedge.benchmarks.baselines.pytorch_gradcam import PyTorchGradCamBaseline
+from orthoedge.benchmarks.baselines.sample_files import write_dicom
+from orthoedge.benchmarks.schema import BASELINE
+from orthoedge.benchmarks.timing.latency import SelfTimed
 from orthoedge.runtime.bundles.bundle import Bundle
 from orthoedge.runtime.engine import Engine, Precision
 from orthoedge.runtime.errors import EngineError, MissingDependency, UnknownTarget
@@ -16,32 +37,58 @@ from orthoedge.runtime.pipeline import Pipeline
 from orthoedge.runtime.preprocess import Pixels
 from orthoedge.targets import EngineOptions, open_engine, open_model, precisions_of
 
-SEEDS = "seeds"
+MINIMAL_PIPELINE, MINIMAL_INFERENCE = "minimal pipeline", "minimal inference"
+LOGITS_ONLY = "logits only"
+DICOM, DICOM_BY_HAND = "dicom", "dicom by hand"
+ONNXRUNTIME_BY_HAND = "onnxruntime by hand"
+EXTERNAL = "external "
+"""Before an external program's name, so that it cannot be the name of a candidate of ours."""
+FOLDER_MAP, FOLDER_QUEUE = "Pipeline.map", "asynchronous queue"
 
-_ORDER = ("int8", "fp16", "fp32")  # of the rows of one target
+Kind = Literal[
+    "pipeline",
+    "ensemble",
+    "baseline",
+    "minimal_pipeline",
+    "saliency_map",
+    "dicom",
+    "onnxruntime_by_hand",
+    "external",
+    "folder",
+]
+
+_ORDER = ("int8", "fp16", "fp32")  # of one target's precisions in tables
+_DETECTOR = (2500, 3000)  # columns and rows of the large DICOM file
 
 
-class Wanted(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A network to open, in a process that is told so."""
+class CandidateSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a worker process should load."""
 
-    kind: Literal["student", "ensemble", "seeds"]
-    target: str
-    """Empty for the seeds' way."""
-    precision: Precision
+    kind: Kind
+    target: str = ""
+    """Empty where the candidate belongs to no target."""
+    precision: Precision = "fp32"
+    program: str = ""
+    """Name of an external program."""
+    command: str = ""
+    """Its command line."""
 
     @property
     def name(self) -> str:
-        """Of what is opened; a student's bare engine adds `engine` to it."""
-        if self.kind == "student":
+        """Name of the candidate, or of what it is loaded for."""
+        if self.kind == "pipeline":
             return f"{self.target} {self.precision}"
-        return SEEDS if self.kind == "seeds" else ensemble_name(self.target)
+        if self.kind == "ensemble":
+            return ensemble_name(self.target)
+        return EXTERNAL + self.program if self.kind == "external" else self.kind
 
 
-class About(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What runs, as `Candidate` in the report says it."""
+class CandidateInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What was loaded; the fields are those of `schema.Candidate`."""
 
     name: str
-    what: str
+    description: str
+    scope: Literal["pipeline", "model", "comparison"]
     target: str
     engine: str
     version: str
@@ -51,16 +98,16 @@ class About(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 
 @dataclass(frozen=True)
-class Opened:
+class LoadedCandidate:
     """A candidate, ready to be timed."""
 
-    about: About
+    info: CandidateInfo
     call: Callable[[int], object]
-    """Takes the number of a radiograph; numbers go round."""
+    """Takes the number of a radiograph, modulo their count."""
 
 
 def engine_name(target: str, precision: Precision) -> str:
-    """Name of a student's bare engine among the candidates."""
+    """Name of a pipeline's engine among the candidates."""
     return f"{target} {precision} engine"
 
 
@@ -69,104 +116,316 @@ def ensemble_name(target: str) -> str:
     return f"ensemble {target}"
 
 
-def wanted(
-    bundle: Bundle, targets: Sequence[str], *, ensemble: bool, seeds: bool
-) -> tuple[Wanted, ...]:
-    """All that is compared; what cannot run is found out where it is opened."""
-    found = [
-        Wanted(kind="student", target=target, precision=precision)
+def candidate_specs(
+    bundle: Bundle,
+    targets: Sequence[str],
+    *,
+    ensemble: bool,
+    baseline: bool,
+    comparisons: bool = False,
+    external: Mapping[str, str] | None = None,
+) -> tuple[CandidateSpec, ...]:
+    """All candidates of a run; whether one can run is known only once it is loaded.
+
+    Args:
+        bundle: the student.
+        targets: to run it on.
+        ensemble: include the float32 ensemble.
+        baseline: include the PyTorch baseline.
+        comparisons: include the reference implementations, which compare with the bundle on x86.
+        external: command line of each external program, by name.
+    """
+    specs = [
+        CandidateSpec(kind="pipeline", target=target, precision=precision)
         for target in targets
         for precision in sorted(precisions_of(bundle, target), key=_ORDER.index)
     ]
     if ensemble:
-        found += [Wanted(kind="ensemble", target=t, precision="fp32") for t in targets]
-    if seeds:
-        found.append(Wanted(kind="seeds", target="", precision="fp32"))
-    return tuple(found)
+        specs += [CandidateSpec(kind="ensemble", target=t) for t in targets]
+    if baseline:
+        specs.append(CandidateSpec(kind="baseline"))
+    if comparisons and "x86" in targets:
+        kinds: tuple[Kind, ...] = (
+            "minimal_pipeline",
+            "saliency_map",
+            "dicom",
+            "onnxruntime_by_hand",
+        )
+        precision = compared_precision(bundle)
+        specs += [CandidateSpec(kind=k, target="x86", precision=precision) for k in kinds]
+    for name, command in (external or {}).items():
+        specs.append(CandidateSpec(kind="external", program=name, command=command))
+    return tuple(specs)
 
 
-def open_candidates(
-    one: Wanted, bundle: Bundle, images: Sequence[Pixels], ensemble: bytes, threads: int
-) -> Iterator[Opened]:
-    """Open a network and yield what of it is timed; a student is its pipeline and its bare engine.
+def compared_precision(bundle: Bundle) -> Precision:
+    """Precision of the x86 pipeline in the comparisons: INT8, or the first that the bundle has."""
+    return min(precisions_of(bundle, "x86"), key=_ORDER.index)
+
+
+class CandidateLoader:
+    """Loads candidates into this process; external programs end with the context.
 
     Args:
-        one: the network.
         bundle: the student.
         images: uint8 (H, W) each, in memory.
+        threads: of every engine.
+        folder: for files that candidates read; shared with other processes, which may have
+            written them already.
         ensemble: ONNX file of the float32 ensemble, with the bundle's input.
-        threads: of the engine.
-
-    Raises:
-        EngineError: the target cannot run here, or the engine refused the model.
-        MissingDependency: a package is not installed.
     """
-    if one.kind == "seeds":
-        yield _seeds(bundle, images, threads)
-        return
-    squares = [bundle.manifest.preprocess(image)[None, None] for image in images]
-    if one.kind == "ensemble":
-        size = bundle.manifest.graph.size
-        engine = open_model(
-            ensemble, size, one.target, one.precision, options=EngineOptions(threads=threads)
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        images: Sequence[Pixels],
+        threads: int,
+        folder: Path,
+        ensemble: bytes = b"",
+    ) -> None:
+        self._bundle, self._images, self._threads = bundle, images, threads
+        self._folder, self._ensemble = folder, ensemble
+        self._pipelines: dict[str, Pipeline] = {}
+        self._programs = ExitStack()
+
+    def __enter__(self) -> CandidateLoader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._programs.close()
+
+    def try_to_load(self, spec: CandidateSpec) -> tuple[list[LoadedCandidate], str]:
+        """Load a candidate and call it once; if it cannot run here, return the reason instead.
+
+        Raises:
+            UnknownTarget: no such target.
+        """
+        try:
+            loaded = list(self._load(spec))
+            for candidate in loaded:
+                candidate.call(0)
+            return loaded, ""
+        except UnknownTarget:
+            raise
+        except (EngineError, MissingDependency) as error:
+            return [], str(error)
+
+    def _load(self, spec: CandidateSpec) -> Iterator[LoadedCandidate]:
+        loaders: dict[Kind, Callable[[CandidateSpec], Iterator[LoadedCandidate]]] = {
+            "pipeline": self._load_pipeline,
+            "ensemble": self._load_ensemble,
+            "baseline": self._load_baseline,
+            "minimal_pipeline": self._load_minimal_pipeline,
+            "saliency_map": self._load_logits_only,
+            "dicom": self._load_dicom,
+            "onnxruntime_by_hand": self._load_onnxruntime_by_hand,
+            "external": self._load_external,
+            "folder": self._load_folder,
+        }
+        return loaders[spec.kind](spec)
+
+    def _load_pipeline(self, spec: CandidateSpec) -> Iterator[LoadedCandidate]:
+        """The pipeline, and its engine alone."""
+        pipeline = self._pipeline(spec)
+        engine, images, inputs = pipeline.engine, self._images, self._inputs
+        info = _info(
+            spec, spec.name, "a radiograph in memory to decision and map", "pipeline", engine
         )
-        about = _about(one.name, "a prepared square to logits, maps and features", one, engine)
-        yield Opened(about, lambda number: engine.run(squares[number % len(squares)]))
-        return
-    engine = open_engine(bundle, one.target, one.precision, options=EngineOptions(threads=threads))
-    pipeline = Pipeline(bundle, engine)
-    about = _about(one.name, "a radiograph in memory to decision and map", one, engine)
-    yield Opened(about, lambda number: pipeline(images[number % len(images)]))
-    name = engine_name(one.target, one.precision)
-    about = _about(name, "a prepared square to logits, maps and features", one, engine)
-    yield Opened(about, lambda number: engine.run(squares[number % len(squares)]))
+        yield LoadedCandidate(info, lambda number: pipeline(images[number % len(images)]))
+        name = engine_name(spec.target, spec.precision)
+        info = _info(spec, name, "a prepared input to logits, maps and features", "model", engine)
+        yield LoadedCandidate(info, lambda number: engine.run(inputs[number % len(inputs)]))
+
+    def _load_ensemble(self, spec: CandidateSpec) -> Iterator[LoadedCandidate]:
+        size, inputs = self._bundle.manifest.graph.size, self._inputs
+        engine = open_model(
+            self._ensemble,
+            size,
+            spec.target,
+            spec.precision,
+            options=EngineOptions(threads=self._threads),
+        )
+        info = _info(
+            spec, spec.name, "a prepared input to logits, maps and features", "model", engine
+        )
+        yield LoadedCandidate(info, lambda number: engine.run(inputs[number % len(inputs)]))
+
+    def _load_baseline(self, spec: CandidateSpec) -> Iterator[LoadedCandidate]:
+        images = self._images
+        baseline = PyTorchGradCamBaseline(self._threads, self._bundle.manifest.graph.classes)
+        import torch
+
+        info = CandidateInfo(
+            name=BASELINE,
+            description="a radiograph in memory to label and map: two networks in eager PyTorch "
+            "with random weights, pytorch-grad-cam on both",
+            scope="pipeline",
+            target="",
+            engine="torch",
+            version=str(torch.__version__),
+            precision=spec.precision,
+            isa="not reported",
+            threads=self._threads,
+        )
+        yield LoadedCandidate(info, lambda number: baseline(images[number % len(images)]))
+
+    def _load_minimal_pipeline(self, spec: CandidateSpec) -> Iterator[LoadedCandidate]:
+        """The OpenCV and OpenVINO calls that the pipeline cannot do without."""
+        pipeline = self._pipeline(spec)
+        minimal = MinimalPipeline(pipeline, self._images)
+        info = _info(
+            spec,
+            MINIMAL_PIPELINE,
+            "a radiograph in memory to logits, map and features: halving, resizing and CLAHE into "
+            "a reused request of the same compiled model; nothing is checked or decided",
+            "comparison",
+            pipeline.engine,
+        )
+        yield LoadedCandidate(info, minimal)
+        description = "one reused request of the same compiled model on one prepared input"
+        info = _info(spec, MINIMAL_INFERENCE, description, "comparison", pipeline.engine)
+        yield LoadedCandidate(info, lambda _: minimal.infer())
+
+    def _load_logits_only(self, spec: CandidateSpec) -> Iterator[LoadedCandidate]:
+        """The model cut down to its logits, as `minimal inference` runs the whole model."""
+        from orthoedge.targets.x86.compile import compile_model
+
+        manifest = self._bundle.manifest
+        cut = logits_only(self._bundle, spec.precision)
+        compiled = compile_model(cut, manifest.graph.size, self._threads, None)
+        inference = MinimalInference(compiled, manifest.graph.size)
+        inference.image[0, 0] = manifest.preprocess(self._images[0])
+        info = _info(
+            spec,
+            LOGITS_ONLY,
+            "one reused request of the same model cut down to its logits",
+            "comparison",
+            self._pipeline(spec).engine,
+        )
+        yield LoadedCandidate(info, lambda _: inference())
+
+    def _load_dicom(self, spec: CandidateSpec) -> Iterator[LoadedCandidate]:
+        """A large DICOM file to a finding, and its pixels and window by hand."""
+        pipeline, path = self._pipeline(spec), self._folder / "detector.dcm"
+        if not path.is_file():
+            large = cv2.resize(self._images[0], _DETECTOR, interpolation=cv2.INTER_LINEAR)
+            write_dicom(path, np.asarray(large, np.uint8))
+        description = f"a DICOM file of {_DETECTOR[1]}×{_DETECTOR[0]}, 14 bits, to decision and map"
+        info = _info(spec, DICOM, description, "comparison", pipeline.engine)
+        yield LoadedCandidate(info, lambda _: pipeline(path))
+        info = CandidateInfo(
+            name=DICOM_BY_HAND,
+            description="the same file read by pydicom and windowed by OpenCV; no inference",
+            scope="comparison",
+            target="",
+            engine="pydicom",
+            version=metadata.version("pydicom"),
+            precision="",
+            isa="not reported",
+            threads=1,
+        )
+        yield LoadedCandidate(info, lambda _: read_dicom_minimal(path))
+
+    def _load_onnxruntime_by_hand(self, spec: CandidateSpec) -> Iterator[LoadedCandidate]:
+        info = CandidateInfo(
+            name=ONNXRUNTIME_BY_HAND,
+            description="a radiograph in memory to label, probability and map by ONNX Runtime and "
+            "OpenCV calls",
+            scope="comparison",
+            target="",
+            engine="onnxruntime",
+            version=_version("onnxruntime"),
+            precision=spec.precision,
+            isa="not reported",
+            threads=self._threads,
+        )
+        model = self._bundle.model(spec.precision)
+        yield LoadedCandidate(
+            info, OnnxRuntimeByHand(self._bundle, model, self._images, self._threads)
+        )
+
+    def _load_external(self, spec: CandidateSpec) -> Iterator[LoadedCandidate]:
+        """Another program, which measures its own time."""
+        image = self._folder / "radiograph.npy"
+        if not image.is_file():
+            np.save(image, self._images[0], allow_pickle=False)
+        program = ExternalProgram(spec.program, spec.command, image)
+        self._programs.callback(program.close)
+        info = CandidateInfo(
+            name=spec.name,
+            description="a program of its own on one radiograph; it measures its own time",
+            scope="comparison",
+            target="",
+            engine=spec.program,
+            version="",
+            precision="",
+            isa="not reported",
+            threads=self._threads,
+        )
+        yield LoadedCandidate(info, SelfTimed(lambda _: program.predict()))
+
+    def _load_folder(self, spec: CandidateSpec) -> Iterator[LoadedCandidate]:
+        """A pass over the PNG files of the folder, and the engine's queue on prepared inputs."""
+        paths = sorted(self._folder.glob("*.png"))
+        engine = open_engine(
+            self._bundle,
+            spec.target,
+            spec.precision,
+            options=EngineOptions(threads=self._threads, streams=self._threads),
+        )
+        passes = folder_passes(Pipeline(self._bundle, engine), paths, self._threads)
+        descriptions = (f"{len(paths)} PNG files", f"{len(paths)} prepared inputs in memory")
+        names = zip((FOLDER_MAP, FOLDER_QUEUE), descriptions, passes, strict=True)
+        for name, description, one_pass in names:
+            info = _info(spec, name, description, "comparison", engine)
+            yield LoadedCandidate(info, _ignoring_number(one_pass))
+
+    def _pipeline(self, spec: CandidateSpec) -> Pipeline:
+        """The pipeline of a target and precision; a second one would bring threads of its own."""
+        key = f"{spec.target} {spec.precision}"
+        if key not in self._pipelines:
+            engine = open_engine(
+                self._bundle,
+                spec.target,
+                spec.precision,
+                options=EngineOptions(threads=self._threads),
+            )
+            self._pipelines[key] = Pipeline(self._bundle, engine)
+        return self._pipelines[key]
+
+    @cached_property
+    def _inputs(self) -> list[Pixels]:
+        """Prepared radiographs, uint8 (1, 1, S, S) each."""
+        preprocess = self._bundle.manifest.preprocess
+        return [preprocess(image)[None, None] for image in self._images]
 
 
-def try_to_open(
-    one: Wanted, bundle: Bundle, images: Sequence[Pixels], ensemble: bytes, threads: int
-) -> tuple[list[Opened], str]:
-    """As `open_candidates`, each called once; what cannot run here is a reason in their place.
-
-    Raises:
-        UnknownTarget: no such target.
-    """
-    try:
-        found = list(open_candidates(one, bundle, images, ensemble, threads))
-        for candidate in found:
-            candidate.call(0)
-        return found, ""
-    except UnknownTarget:
-        raise
-    except (EngineError, MissingDependency) as error:
-        return [], str(error)
+def _ignoring_number(call: Callable[[], object]) -> Callable[[int], object]:
+    return lambda _: call()
 
 
-def _seeds(bundle: Bundle, images: Sequence[Pixels], threads: int) -> Opened:
-    way = SeedsPipeline(threads, bundle.manifest.graph.classes)
-    import torch
-
-    about = About(
-        name=SEEDS,
-        what="a radiograph in memory to label and map: two networks in eager PyTorch with random "
-        "weights, pytorch-grad-cam on both",
-        target="",
-        engine="torch",
-        version=str(torch.__version__),
-        precision="fp32",
-        isa="not reported",
-        threads=threads,
-    )
-    return Opened(about, lambda number: way(images[number % len(images)]))
-
-
-def _about(name: str, what: str, one: Wanted, engine: Engine) -> About:
-    return About(
+def _info(
+    spec: CandidateSpec,
+    name: str,
+    description: str,
+    scope: Literal["pipeline", "model", "comparison"],
+    engine: Engine,
+) -> CandidateInfo:
+    return CandidateInfo(
         name=name,
-        what=what,
-        target=one.target,
+        description=description,
+        scope=scope,
+        target=spec.target,
         engine=engine.name,
         version=engine.version,
         precision=engine.precision,
         isa=engine.isa,
         threads=engine.threads,
     )
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""

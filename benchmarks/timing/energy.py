@@ -1,7 +1,7 @@
 """Energy of a call, by the processor's own counters (RAPL) or a Jetson's power sensors (INA3221).
 
 Source: the kernel's page "Power Capping Framework": energy_uj counts up to max_energy_range_uj and
-begins anew. The zones package-N hold cores and what is around them, dram is counted apart.
+wraps around. The zones package-N include the cores; dram is counted separately.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _WHOLE = "VDD_IN"  # the rail that feeds all others of an Orin module
 
 
 class Sensor(Protocol):
-    """Something that tells the energy of a stretch of time."""
+    """A sensor that measures the energy used during an action."""
 
     def joules(self, action: Callable[[], None]) -> float:
         """Energy of the machine while `action` runs.
@@ -39,17 +39,17 @@ class _Zone(NamedTuple):
 
 
 class Rapl:
-    """The processor's counters.
+    """The processor's RAPL counters.
 
     Args:
-        zones: those to add up.
+        zones: to add up.
     """
 
     def __init__(self, zones: list[_Zone]) -> None:
         self._zones = zones
 
     def joules(self, action: Callable[[], None]) -> float:
-        """Energy of all zones; a counter may begin anew once meanwhile."""
+        """Energy of all zones; a counter may wrap around once."""
         before = [_number(zone.counter) for zone in self._zones]
         action()
         after = [_number(zone.counter) for zone in self._zones]
@@ -73,20 +73,17 @@ class Rails:
             action()
         if meter.power is None:
             raise EngineError(meter.absent)
-        found = {rail.name: rail.joules for rail in meter.power.rails}
-        return found[_WHOLE] if _WHOLE in found else sum(found.values())
+        joules = {rail.name: rail.joules for rail in meter.power.rails}
+        return joules[_WHOLE] if _WHOLE in joules else sum(joules.values())
 
 
-def find_sensor(root: Path = ROOT) -> Sensor:
+def find_sensor(_root: Path = ROOT) -> Sensor:
     """The machine's energy sensor.
 
-    Args:
-        root: folder in place of `/`.
-
     Raises:
-        EngineError: there is none, or it may not be read; the reason is in it.
+        EngineError: there is none, or it is not readable.
     """
-    folder = root / "sys/class/powercap"
+    folder = _root / "sys/class/powercap"
     zones = [
         _Zone(zone / "energy_uj", _number(zone / "max_energy_range_uj"))
         for zone in sorted(folder.glob("intel-rapl:*"))  # AMD's processors have this name too
@@ -95,9 +92,9 @@ def find_sensor(root: Path = ROOT) -> Sensor:
     if zones:
         _number(zones[0].counter)
         return Rapl(zones)
-    if find_rails(root):
-        return Rails(root)
-    raise EngineError(f"no RAPL counter below {folder}, and {no_rails(root)}")
+    if find_rails(_root):
+        return Rails(_root)
+    raise EngineError(f"no RAPL counter below {folder}, and {no_rails(_root)}")
 
 
 def energy_mj(
@@ -105,37 +102,35 @@ def energy_mj(
     sensor: Sensor,
     *,
     seconds: float,
-    sleep: Callable[[float], None] = time.sleep,
-    clock: Callable[[], float] = time.perf_counter,
+    _sleep: Callable[[float], None] = time.sleep,
+    _clock: Callable[[], float] = time.perf_counter,
 ) -> float | None:
-    """Millijoules of one call beyond what the idle machine takes; None: lost in the noise.
+    """Millijoules of one call above the idle machine; None: not distinguishable from noise.
 
-    Work and idleness take turns in eight blocks, so that drift of either hits both.
+    Work and idling alternate in eight blocks, so that drift affects both.
 
     Args:
-        call: what is measured, back to back.
+        call: repeated without a pause.
         sensor: from `find_sensor`.
-        seconds: of work in all; as long again is spent idle.
-        sleep: waits.
-        clock: returns seconds.
+        seconds: of work in all; the same time is spent idle.
 
     Raises:
         EngineError: the sensor gave no number.
     """
     block = seconds / _BLOCKS
-    found = []
+    energies = []
     for _ in range(_BLOCKS):
-        begun = clock()
-        idle_w = sensor.joules(lambda: sleep(block)) / (clock() - begun)
-        work = _Work(call, block, clock)
+        begun = _clock()
+        idle_w = sensor.joules(lambda: _sleep(block)) / (_clock() - begun)
+        work = _Work(call, block, _clock)
         joules = sensor.joules(work)
-        found.append((joules - idle_w * work.taken) / work.calls * 1e3)
-    mean, error = np.mean(found), np.std(found, ddof=1) / np.sqrt(_BLOCKS)
+        energies.append((joules - idle_w * work.taken) / work.calls * 1e3)
+    mean, error = np.mean(energies), np.std(energies, ddof=1) / np.sqrt(_BLOCKS)
     return float(mean) if mean > _CLEAR * error else None
 
 
 class _Work:
-    """Calls back to back for a while."""
+    """Repeated calls for a given time."""
 
     def __init__(
         self, call: Callable[[], object], seconds: float, clock: Callable[[], float]
@@ -152,10 +147,10 @@ class _Work:
 
 
 def _number(path: Path) -> int:
-    """A number that the kernel tells.
+    """A number in a file of the kernel.
 
     Raises:
-        EngineError: it may not be read.
+        EngineError: it is not readable.
     """
     try:
         return int(path.read_text())

@@ -1,4 +1,4 @@
-"""What it takes to carry and to start a target: sizes, starts, memory."""
+"""Footprint of a target: sizes, start-up times and memory."""
 
 from __future__ import annotations
 
@@ -13,51 +13,67 @@ from pathlib import Path
 
 import numpy as np
 
-from orthoedge.benchmarks.schema import Footprint, Interval, Missing, Quantiles
-from orthoedge.benchmarks.timing.latency import quantiles, ratio_over_processes
-from orthoedge.benchmarks.timing.startup import IMPORT_BASE, Child, first_findings, installed
+from orthoedge.benchmarks.schema import Footprint, Interval, Quantiles, Skipped
+from orthoedge.benchmarks.timing.latency import (
+    Samples,
+    difference_over_processes,
+    median_over_processes,
+    quantiles,
+    ratio_over_processes,
+)
+from orthoedge.benchmarks.timing.startup import (
+    IMPORT_BASE,
+    IMPORT_OURS,
+    PythonProcess,
+    first_finding_processes,
+    installed,
+)
 from orthoedge.runtime.bundles.bundle import Bundle
 from orthoedge.runtime.engine import Precision
 from orthoedge.runtime.errors import EngineError, MissingDependency
 
 _MB = 1e6
-_YARDSTICK = "numpy and OpenCV"
+_BASE, _RUNTIME = "numpy and OpenCV", "and the runtime"
+_COLD, _CACHED = "compiled", "from the cache"
 
 
 def footprint(
     bundle: Bundle, target: str, precision: Precision, radiograph: Path, threads: int, starts: int
-) -> tuple[Footprint, tuple[Missing, ...]]:
-    """Sizes, starts in fresh processes, and peak memory of one target and precision.
+) -> tuple[Footprint, tuple[Skipped, ...]]:
+    """Measure sizes, starts in fresh processes, and peak memory of one target and precision.
 
-    Starts find Python's bytecode compiled and files in the system's memory, as on a device that
-    has been started before. A process that imports numpy and OpenCV takes turns with them: how long
-    a start takes drifts with the machine, and their ratio far less. Peak memory is VmHWM after the
-    first finding, the median over starts.
+    Starts find Python's bytecode compiled and files in the page cache, as on a device that has been
+    started before. They are interleaved with a process that imports numpy and OpenCV, because the
+    time of a start drifts with the machine and their ratio far less; and with one that imports the
+    runtime too. Peak memory is VmHWM after the first finding, the median over starts.
 
     Args:
         bundle: what to start.
         target: see `open_engine`.
         precision: see `open_engine`.
-        radiograph: file that a start is to find something on.
+        radiograph: file that each start predicts.
         threads: inference threads.
-        starts: how many processes; as many again with a compile cache.
+        starts: number of processes; the same number again with a compile cache.
     """
-    missing = []
-    environment, peak = None, None
-    times: dict[str, list[float]] = {}
+    skipped = []
+    environment = None
+    times: dict[str, Samples] = {}
+    peaks: dict[str, Samples] = {}
     try:
         environment = environment_bytes(target) / _MB
     except (EngineError, MissingDependency) as error:
-        missing.append(Missing(what=f"{target} {precision}: environment", why=str(error)))
+        skipped.append(Skipped(name=f"{target} {precision}: environment", reason=str(error)))
     try:
         with (
             installed() as variables,
-            first_findings(bundle.path, radiograph, threads, target, precision) as children,
+            first_finding_processes(
+                bundle.path, radiograph, threads, target, precision
+            ) as processes,
         ):
-            yardstick = Child(IMPORT_BASE, variables)
-            times, peak = _start({_YARDSTICK: yardstick, **children}, starts)
+            base, runtime = (PythonProcess(c, variables) for c in (IMPORT_BASE, IMPORT_OURS))
+            times, peaks = _start({_BASE: base, _RUNTIME: runtime, **processes}, starts)
     except EngineError as error:
-        missing.append(Missing(what=f"{target} {precision}: starts", why=str(error)))
+        skipped.append(Skipped(name=f"{target} {precision}: starts", reason=str(error)))
     return (
         Footprint(
             target=target,
@@ -66,35 +82,53 @@ def footprint(
             bundle_mb=_size(bundle.path) / _MB,
             wheel_mb=wheel_bytes() / _MB,
             environment_mb=environment,
-            cold_start_ms=_quantiles(times, "compiled"),
-            cached_start_ms=_quantiles(times, "from the cache"),
-            cold_start_ratio=_ratio(times, "compiled"),
-            cached_start_ratio=_ratio(times, "from the cache"),
-            peak_rss_mb=peak,
+            cold_start_ms=_quantiles(times, _COLD),
+            cached_start_ms=_quantiles(times, _CACHED),
+            cold_peak_rss_mb=_median(peaks, _COLD),
+            cached_peak_rss_mb=_median(peaks, _CACHED),
+            cold_start_ratio=_ratio(times, _COLD),
+            cached_start_ratio=_ratio(times, _CACHED),
+            import_ms=_import(times),
         ),
-        tuple(missing),
+        tuple(skipped),
     )
 
 
-def _start(children: dict[str, Child], starts: int) -> tuple[dict[str, list[float]], float]:
-    """Times in ms, all in turn, and the median peak memory without a cache in MB."""
-    for child in children.values():
-        child.run()  # compiles bytecode and fills the cache
-    runs = [{name: child.run() for name, child in children.items()} for _ in range(starts)]
-    peaks = [int(run["compiled"][1]) * 1024 / _MB for run in runs]
-    return {name: [run[name][0] for run in runs] for name in children}, float(np.median(peaks))
+def _start(
+    processes: dict[str, PythonProcess], starts: int
+) -> tuple[dict[str, Samples], dict[str, Samples]]:
+    """Times in ms, interleaved, (starts, 1, 1) of each; and peak memory in MB, (starts, 1)."""
+    for process in processes.values():
+        process.run()  # compiles bytecode and fills the cache
+    runs = [{name: process.run() for name, process in processes.items()} for _ in range(starts)]
+    times = {name: np.array([[[run[name][0]]] for run in runs]) for name in processes}
+    peaks = {
+        name: np.array([[int(run[name][1]) * 1024 / _MB] for run in runs])
+        for name in (_COLD, _CACHED)
+        if name in processes
+    }
+    return times, peaks
 
 
-def _quantiles(times: dict[str, list[float]], name: str) -> Quantiles | None:
-    return quantiles(np.array(times[name])) if name in times else None
-
-
-def _ratio(times: dict[str, list[float]], name: str) -> Interval | None:
-    """To the yardstick; every start is a process of its own."""
+def _quantiles(times: dict[str, Samples], name: str) -> Quantiles | None:
     if name not in times:
         return None
-    pair = [[np.array([[taken]]) for taken in times[one]] for one in (name, _YARDSTICK)]
-    return ratio_over_processes(*pair)
+    return quantiles(times[name].ravel(), list(times[name][:, 0]))
+
+
+def _median(peaks: dict[str, Samples], name: str) -> Interval | None:
+    return median_over_processes(list(peaks[name])) if name in peaks else None
+
+
+def _ratio(times: dict[str, Samples], name: str) -> Interval | None:
+    """To importing numpy and OpenCV; every start is a process of its own."""
+    return ratio_over_processes(list(times[name]), list(times[_BASE])) if name in times else None
+
+
+def _import(times: dict[str, Samples]) -> Interval | None:
+    if not times:
+        return None
+    return difference_over_processes(list(times[_RUNTIME]), list(times[_BASE]))
 
 
 def _size(path: Path) -> int:
@@ -112,7 +146,7 @@ _EXTRA = re.compile(r"extra\s*==\s*['\"]([^'\"]+)['\"]")
 
 @cache
 def wheel_bytes() -> int:
-    """Size of our files deflated as a wheel deflates them; its few lines of metadata not among."""
+    """Size of our files compressed as in a wheel, without its few lines of metadata."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         for folder, file in _our_files():
@@ -122,33 +156,33 @@ def wheel_bytes() -> int:
 
 @cache
 def environment_bytes(target: str) -> int:
-    """Size of all files that `pip install orthoedge[TARGET]` brings, compiled bytecode not among.
+    """Size of all files that `pip install orthoedge[TARGET]` brings, without compiled bytecode.
 
-    They are those of the packages that are installed here. Python itself is not counted.
+    The size is that of the packages installed here, without Python itself.
 
     Raises:
         MissingDependency: a package of the target is not installed, or orthoedge is not, so that
-            what it needs is not on record.
-        EngineError: nothing is on record of the target's engine.
+            its requirements are unknown.
+        EngineError: the size of the target's engine is unknown.
     """
     if target == "jetson":
-        raise EngineError("TensorRT comes with JetPack, which keeps no record of its size")
-    found: dict[str, metadata.Distribution] = {}
+        raise EngineError("TensorRT comes with JetPack, which does not record its size")
+    distributions: dict[str, metadata.Distribution] = {}
     waiting = list(_required(_distribution(_OURS, target), target))
     while waiting:
         name, certain = waiting.pop()
         key = re.sub(r"[-_.]+", "-", name).lower()
-        if key in found:
+        if key in distributions:
             continue
         try:
-            found[key] = _distribution(name, target)
+            distributions[key] = _distribution(name, target)
         except MissingDependency:
             if certain:
                 raise
             continue  # needed by other systems or by other versions of Python
-        waiting += _required(found[key], "")
+        waiting += _required(distributions[key], "")
     ours = sum(file.stat().st_size for _, file in _our_files())
-    return ours + sum(map(_recorded_bytes, found.values()))
+    return ours + sum(map(_recorded_bytes, distributions.values()))
 
 
 def _distribution(name: str, target: str) -> metadata.Distribution:
@@ -159,7 +193,7 @@ def _distribution(name: str, target: str) -> metadata.Distribution:
 
 
 def _required(distribution: metadata.Distribution, extra: str) -> Iterator[tuple[str, bool]]:
-    """Names of what it needs, with one extra, and whether it needs them everywhere."""
+    """Names of its requirements with one extra, and whether every system needs them."""
     for line in distribution.requires or ():
         requirement, _, marker = line.partition(";")
         asked = _EXTRA.search(marker)

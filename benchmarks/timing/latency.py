@@ -1,4 +1,7 @@
-"""Timing that survives a noisy machine: candidates take turns, and are compared round by round."""
+"""Interleaved timing: candidates are called in rounds and compared round by round.
+
+A slow spell of the machine then affects all candidates alike.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from orthoedge.benchmarks.schema import Interval, Quantiles
+from orthoedge.runtime.errors import MissingDependency
 
 Samples = npt.NDArray[np.float64]
 
-_T = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.20, 2.18, 2.16, 2.14, 2.13)
-"""97.5th percentiles of Student's t for 1, 2, 3, … degrees of freedom."""
-_NORMAL = 1.96
+_RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
@@ -43,10 +45,10 @@ class Timings:
 
 @dataclass(frozen=True)
 class Ratio:
-    """How many times as long one candidate takes as another."""
+    """Time of one candidate over that of another, with its interval."""
 
     p50: float
-    """Median of the one over median of the other."""
+    """Median of the first over median of the second."""
     low: float
     """Lower end of the 95 % bootstrap interval."""
     high: float
@@ -54,47 +56,60 @@ class Ratio:
 
 
 @dataclass(frozen=True)
-class Turn:
-    """What a candidate does when its turn comes."""
+class CallCounts:
+    """Number of calls of a candidate in one round."""
 
-    settle: int
-    """Untimed calls first. What ran before left its worker threads spinning and its data in the
-    caches; without these, whoever comes after the heaviest candidate pays for it."""
+    warmup_calls: int
+    """Untimed calls. The previous candidate leaves spinning worker threads and its own data in the
+    caches; warm-up calls keep that cost out of the next candidate's times."""
     calls: int
-    """Timed calls after them."""
+    """Timed calls."""
 
 
-def in_turns(
+class SelfTimed:
+    """A call that reports its own milliseconds, such as a request to another program."""
+
+    def __init__(self, call: Callable[[int], float]) -> None:
+        self._call = call
+
+    def __call__(self, number: int) -> float:
+        """Milliseconds of one call on the radiograph of that number."""
+        return self._call(number)
+
+
+def run_rounds(
     candidates: Mapping[str, Callable[[int], object]],
-    turns: Mapping[str, Turn],
+    counts: Mapping[str, CallCounts],
     *,
     rounds: int,
     first: int = 0,
-    clock: Callable[[], int] = perf_counter_ns,
+    _clock: Callable[[], int] = perf_counter_ns,
 ) -> dict[str, Samples]:
-    """Time the candidates in turn, A B C A B C, so that drift of the machine hits all alike.
+    """Time the candidates round by round: A B C A B C.
 
     Args:
         candidates: by name; called in the mapping's order with the number of a radiograph, which
-            grows by one from round to round and from timed call to timed call.
-        turns: of each candidate.
-        rounds: how often each has its turn.
+            grows by one from round to round and from timed call to timed call. The result of a
+            `SelfTimed` candidate is its time.
+        counts: calls of each candidate in a round.
+        rounds: number of rounds.
         first: number of the first radiograph.
-        clock: returns nanoseconds.
 
     Returns:
         Of each candidate float64 (rounds, calls), in ms.
     """
-    samples = {name: np.empty((rounds, turns[name].calls)) for name in candidates}
+    samples = {name: np.empty((rounds, counts[name].calls)) for name in candidates}
     for i in range(rounds):
         for name, call in candidates.items():
             number, times = first + i, samples[name][i]
-            for _ in range(turns[name].settle):
+            for _ in range(counts[name].warmup_calls):
                 call(number)
             for j in range(len(times)):
-                start = clock()
-                call(number + j)
-                times[j] = (clock() - start) / 1e6
+                start = _clock()
+                result = call(number + j)
+                times[j] = (_clock() - start) / 1e6
+                if isinstance(call, SelfTimed):
+                    times[j] = result
     return samples
 
 
@@ -103,34 +118,32 @@ def interleaved(
     *,
     rounds: int,
     warmup: int,
-    settle: int | Mapping[str, int] = 1,
-    clock: Callable[[], int] = perf_counter_ns,
+    warmup_calls: int = 1,
+    _clock: Callable[[], int] = perf_counter_ns,
 ) -> dict[str, Timings]:
-    """Time one call of each candidate in turn.
+    """Time one call of each candidate per round.
 
     Args:
         candidates: by name; called in the mapping's order.
         rounds: timed calls of each.
         warmup: untimed rounds before, in the same order.
-        settle: untimed calls of a candidate right before each of its timed ones, of all or of each;
-            see `Turn`.
-        clock: returns nanoseconds.
+        warmup_calls: untimed calls of a candidate right before each of its timed ones; see
+            `CallCounts`.
 
     Raises:
-        ValueError: no rounds, or a negative warm-up or settling.
+        ValueError: no rounds, or a negative number of warm-up rounds or calls.
     """
-    if not isinstance(settle, Mapping):
-        settle = dict.fromkeys(candidates, settle)
-    if rounds < 1 or min(warmup, *settle.values()) < 0:
+    if rounds < 1 or min(warmup, warmup_calls) < 0:
         raise ValueError(
-            f"expected rounds >= 1, warmup >= 0, settle >= 0; got {rounds}, {warmup}, {settle}"
+            "expected rounds >= 1, warmup >= 0, warmup_calls >= 0; "
+            f"got {rounds}, {warmup}, {warmup_calls}"
         )
     for _ in range(warmup):
         for call in candidates.values():
             call()
     numbered = {name: _unnumbered(call) for name, call in candidates.items()}
-    turns = {name: Turn(settle[name], calls=1) for name in candidates}
-    samples = in_turns(numbered, turns, rounds=rounds, clock=clock)
+    counts = {name: CallCounts(warmup_calls, calls=1) for name in candidates}
+    samples = run_rounds(numbered, counts, rounds=rounds, _clock=_clock)
     return {name: Timings(times[:, 0]) for name, times in samples.items()}
 
 
@@ -145,8 +158,8 @@ def median_interval(times: Timings, *, resamples: int = 2000, seed: int = 0) -> 
 def ratio(first: Timings, second: Timings, *, resamples: int = 2000, seed: int = 0) -> Ratio:
     """Median of `first` over median of `second`, with a paired bootstrap interval.
 
-    Rounds are drawn with replacement, the same rounds for both, so a slow spell that both went
-    through widens neither (Efron & Tibshirani, An Introduction to the Bootstrap, 1993, ch. 13).
+    Rounds are drawn with replacement, the same rounds for both, so that a slow spell of both does
+    not widen the interval (Efron & Tibshirani, An Introduction to the Bootstrap, 1993, ch. 13).
 
     Raises:
         ValueError: the two do not come from the same rounds.
@@ -161,64 +174,100 @@ def ratio(first: Timings, second: Timings, *, resamples: int = 2000, seed: int =
 
 
 def ratio_over_processes(
-    first: Sequence[Samples],
-    second: Sequence[Samples],
-    *,
-    resamples: int = 1000,
-    seed: int = 0,
+    numerator: Sequence[Samples], denominator: Sequence[Samples], *, resamples: int = _RESAMPLES
 ) -> Interval:
-    """How many times as long `first` takes as `second`, as far as another run would find it again.
+    """Time of one candidate over that of another, with an interval that another run reproduces.
 
-    The two are compared round by round, median of a turn over median of a turn, so that a slow
-    spell hits both; the median of the rounds is the ratio. Processes differ, by where their memory
-    and threads lie, by more than their rounds do. So processes are drawn with replacement, and
-    within each its rounds (bootstrap of clusters: Davison & Hinkley, Bootstrap Methods and their
-    Application, 1997, section 3.8). Drawn from few, processes vary too little: the interval is
-    widened, on the ratio's logarithm, by Student's t over the normal's quantile and by the square
-    root of P / (P - 1).
+    The two are compared round by round, median of a round's calls over median of a round's calls,
+    so that a slow spell affects both. The median of the rounds is the ratio; its interval is that
+    of `median_over_processes`, taken on the logarithm.
 
     Args:
-        first: of each of P processes (rounds, calls), in ms.
-        second: the same of the other candidate; the same rounds, any number of calls.
-        resamples: how many are drawn.
-        seed: the same seed, the same draws.
+        numerator: of each of P processes (rounds, calls), in ms.
+        denominator: the same of the other candidate; the same rounds, any number of calls.
+        resamples: number of bootstrap draws.
 
     Raises:
         ValueError: no process, or the two do not come from the same rounds.
     """
-    counts = [len(samples) for samples in first]
-    if not counts or counts != [len(samples) for samples in second]:
+    pairs = _paired(numerator, denominator)
+    logs = median_over_processes([np.log(a / b) for a, b in pairs], resamples=resamples)
+    value, low, high = np.exp((logs.value, logs.low, logs.high)).tolist()
+    return Interval(value=value, low=low, high=high)
+
+
+def difference_over_processes(
+    minuend: Sequence[Samples], subtrahend: Sequence[Samples]
+) -> Interval:
+    """Time of one candidate minus that of another, ms; otherwise as `ratio_over_processes`."""
+    return median_over_processes([a - b for a, b in _paired(minuend, subtrahend)])
+
+
+def median_over_processes(
+    values: Sequence[Samples], *, resamples: int = _RESAMPLES, seed: int = 0
+) -> Interval:
+    """Median of the rounds of all processes, with its interval.
+
+    Processes differ, by where their memory and threads lie, by more than their rounds do. So
+    processes are drawn with replacement, and within each its rounds (bootstrap of clusters: Davison
+    & Hinkley, Bootstrap Methods and their Application, 1997, section 3.8). A small number of
+    processes varies too little: the interval is widened by Student's t over the normal's quantile
+    and by the square root of P / (P - 1).
+
+    Args:
+        values: (rounds,) of each of P processes.
+        resamples: number of bootstrap draws.
+        seed: the same seed, the same draws.
+
+    Raises:
+        ValueError: no process.
+    """
+    if not values:
+        raise ValueError("expected samples of one process or more")
+    rng, counts = np.random.default_rng(seed), [len(rounds) for rounds in values]
+    processes = rng.integers(0, len(values), (resamples, len(values)))
+    drawn = np.full((*processes.shape, max(counts)), np.nan)
+    for process, rounds in enumerate(values):
+        chosen = processes == process
+        drawn[chosen, : len(rounds)] = rng.choice(rounds, (int(chosen.sum()), len(rounds)))
+    medians = np.nanmedian(drawn.reshape(resamples, -1), axis=1)
+    value = np.median(np.concatenate(values))
+    ends = np.percentile(medians, (2.5, 97.5))
+    low, high = value + (ends - value) * _widening(len(values))
+    return Interval(value=float(value), low=float(low), high=float(high))
+
+
+def _paired(first: Sequence[Samples], second: Sequence[Samples]) -> list[tuple[Samples, Samples]]:
+    """Median of each round's calls, (rounds,) of both in each process."""
+    if not first or [len(a) for a in first] != [len(b) for b in second]:
         raise ValueError("expected samples of the same rounds of one process or more")
-    rng = np.random.default_rng(seed)
-    logs = [
-        np.log(np.median(a, axis=1) / np.median(b, axis=1))
-        for a, b in zip(first, second, strict=True)
+    return [
+        (np.median(a, axis=1), np.median(b, axis=1)) for a, b in zip(first, second, strict=True)
     ]
-    value = np.median(np.concatenate(logs))
-    drawn = np.empty(resamples)
-    for i in range(resamples):
-        processes = rng.integers(0, len(logs), len(logs))
-        rounds = [rng.choice(logs[process], counts[process]) for process in processes]
-        drawn[i] = np.median(np.concatenate(rounds))
-    ends = np.percentile(drawn, (2.5, 97.5))
-    low, high = np.exp(value + (ends - value) * _widening(len(logs)))
-    return Interval(value=float(np.exp(value)), low=float(low), high=float(high))
 
 
 def _widening(processes: int) -> float:
-    """How much wider than the bootstrap's an interval is; one process tells nothing of others."""
+    """Factor on the bootstrap's interval; a single process says nothing about others."""
     if processes == 1:
         return 1.0
-    t = _T[min(processes - 1, len(_T)) - 1]
-    return float(t / _NORMAL * np.sqrt(processes / (processes - 1)))
+    try:
+        from scipy import stats
+    except ModuleNotFoundError as error:
+        raise MissingDependency("scipy", "bench", "intervals over processes") from error
+    quantile = stats.t.ppf(0.975, processes - 1) / stats.norm.ppf(0.975)
+    return float(quantile * np.sqrt(processes / (processes - 1)))
 
 
 def _unnumbered(call: Callable[[], object]) -> Callable[[int], object]:
     return lambda _: call()
 
 
-def quantiles(samples_ms: npt.NDArray[np.float64]) -> Quantiles:
+def quantiles(samples_ms: npt.NDArray[np.float64], processes: Sequence[Samples] = ()) -> Quantiles:
     """Percentiles of milliseconds (n,), in any order; p99 from 100 of them on, p99.9 from 1,000.
+
+    Args:
+        samples_ms: of all processes.
+        processes: (rounds,) of each process, for the interval of the median; none leaves it out.
 
     Raises:
         ValueError: there are none.
@@ -235,16 +284,17 @@ def quantiles(samples_ms: npt.NDArray[np.float64]) -> Quantiles:
         p99=float(curve[99]) if count >= 100 else None,
         p999=float(np.percentile(samples_ms, 99.9)) if count >= 1000 else None,
         curve=tuple(map(float, curve)),
+        p50_interval=median_over_processes(processes) if len(processes) > 1 else None,
     )
 
 
 _PAIRS = 10_001
 
 
-def timer_ns(clock: Callable[[], int] = perf_counter_ns) -> float:
-    """Nanoseconds between two readings of the clock with nothing in between; median of many."""
+def timer_ns(_clock: Callable[[], int] = perf_counter_ns) -> float:
+    """Nanoseconds between two consecutive readings of the clock; median of many."""
     gaps = np.empty(_PAIRS)
     for i in range(_PAIRS):
-        begun = clock()
-        gaps[i] = clock() - begun
+        begun = _clock()
+        gaps[i] = _clock() - begun
     return float(np.median(gaps))

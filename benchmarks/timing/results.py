@@ -1,46 +1,134 @@
-"""From what the processes left to the candidates of the report."""
+"""From the samples of the worker processes to the candidates and comparisons of the report."""
 
 from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Sequence
 
+import msgspec
 import numpy as np
 
-from orthoedge.benchmarks.baselines.benchmark_app import FloorRun
-from orthoedge.benchmarks.schema import Candidate, Missing
-from orthoedge.benchmarks.timing.candidates import About
-from orthoedge.benchmarks.timing.latency import Samples, quantiles, ratio_over_processes
-from orthoedge.benchmarks.timing.worker import Timed
+from orthoedge.benchmarks.baselines.benchmark_app import BenchmarkAppRun
+from orthoedge.benchmarks.schema import BASELINE, BENCHMARK_APP, Candidate, Comparison, Skipped
+from orthoedge.benchmarks.timing.candidates import (
+    DICOM,
+    DICOM_BY_HAND,
+    EXTERNAL,
+    FOLDER_MAP,
+    FOLDER_QUEUE,
+    LOGITS_ONLY,
+    MINIMAL_INFERENCE,
+    MINIMAL_PIPELINE,
+    ONNXRUNTIME_BY_HAND,
+    CandidateInfo,
+)
+from orthoedge.benchmarks.timing.latency import (
+    Samples,
+    difference_over_processes,
+    quantiles,
+    ratio_over_processes,
+)
+from orthoedge.benchmarks.timing.worker import WorkerSamples
 from orthoedge.runtime.engine import Precision
 
-FLOOR = "floor"
+_MINIMAL = "-bare"
+"""Ends the name of an external program that runs another's inference alone."""
 
 
-def reference_of(found: Sequence[Timed], preferred: str) -> str:
-    """The candidate that all ratios are to: `preferred`, or the first that could be timed."""
-    names = [about.name for about in _abouts(found)]
+def reference_of(workers: Sequence[WorkerSamples], preferred: str) -> str:
+    """The candidate that all ratios refer to: `preferred`, or the first that could be timed."""
+    names = [info.name for info in _infos(workers)]
     return preferred if preferred in names else next(iter(names), "")
 
 
-def candidate_rows(found: Sequence[Timed], reference: str) -> tuple[Candidate, ...]:
-    """A row for each candidate, with its ratio to `reference` over the processes that have both."""
-    return tuple(_row(about, found, reference) for about in _abouts(found))
+def candidates_of(workers: Sequence[WorkerSamples], reference: str) -> tuple[Candidate, ...]:
+    """Every candidate, with its ratio to `reference` over the processes that timed both."""
+    return tuple(_candidate(info, workers, reference) for info in _infos(workers))
 
 
-def missing_rows(found: Sequence[Timed]) -> tuple[Missing, ...]:
-    """What could not be opened, once and not once for each process."""
-    return tuple({one.what: one for timed in found for one in timed.told.missing}.values())
+def skipped_of(workers: Sequence[WorkerSamples]) -> tuple[Skipped, ...]:
+    """Candidates that could not be loaded, once and not once for each process."""
+    skipped_by_name = {skip.name: skip for worker in workers for skip in worker.result.skipped}
+    return tuple(skipped_by_name.values())
 
 
-def floor_row(runs: Sequence[FloorRun], precision: Precision, threads: int) -> Candidate:
-    """OpenVINO's benchmark application; its ratio is to the bare engine in processes of its own."""
+def comparisons_of(workers: Sequence[WorkerSamples], pipeline: str) -> tuple[Comparison, ...]:
+    """The pipeline of that name against the reference implementations that were timed."""
+    specs = [
+        ("baseline", "time of the PyTorch baseline over the pipeline's", BASELINE, pipeline),
+        (
+            "minimal_pipeline",
+            "time of the pipeline over that of the calls it cannot do without",
+            pipeline,
+            MINIMAL_PIPELINE,
+        ),
+        (
+            "saliency_map",
+            "inference of the whole model over inference of its logits",
+            MINIMAL_INFERENCE,
+            LOGITS_ONLY,
+        ),
+        ("dicom", "a DICOM file to a finding over reading it by hand", DICOM, DICOM_BY_HAND),
+        (
+            "onnxruntime_by_hand",
+            "time of ONNX Runtime by hand over the pipeline's",
+            ONNXRUNTIME_BY_HAND,
+            pipeline,
+        ),
+    ]
+    names = [info.name for info in _infos(workers) if info.name.startswith(EXTERNAL)]
+    specs += [(name, "time of the program over the pipeline's", name, pipeline) for name in names]
+    comparisons = [_ratio(workers, *spec) for spec in specs]
+    comparisons += [
+        _overhead(workers, pipeline, name) for name in names if name + _MINIMAL in names
+    ]
+    return tuple(comparison for comparison in comparisons if comparison is not None)
+
+
+def folder_comparisons(
+    workers: Sequence[WorkerSamples], jobs_ms: Sequence[tuple[float, float]], images: int
+) -> tuple[Comparison, ...]:
+    """Throughput of folders; times are per pass.
+
+    Args:
+        workers: passes of `Pipeline.map` and of the engine's queue.
+        jobs_ms: times of `orthoedge predict FOLDER` with one and with two processes.
+        images: files of the latter.
+    """
+    comparisons = []
+    description = "images per second of Pipeline.map over those of the engine's own queue"
+    queue = _ratio(workers, "folder_queue", description, FOLDER_QUEUE, FOLDER_MAP)
+    if queue is not None:
+        comparisons.append(queue)
+    if jobs_ms:
+        single, double = ([np.array([[pair[i]]]) for pair in jobs_ms] for i in (0, 1))
+        comparisons.append(
+            Comparison(
+                name="folder_jobs",
+                description=f"images per second of two processes over those of one, {images} PNG "
+                "files, whole commands",
+                numerator="predict FOLDER --jobs 1",
+                denominator="predict FOLDER --jobs 2",
+                numerator_ms=float(np.median(single)),
+                denominator_ms=float(np.median(double)),
+                unit="×",
+                figure=ratio_over_processes(single, double),
+            )
+        )
+    return tuple(comparisons)
+
+
+def benchmark_app_candidate(
+    runs: Sequence[BenchmarkAppRun], precision: Precision, threads: int
+) -> Candidate:
+    """OpenVINO's benchmark_app; its ratio is to the minimal inference in processes of its own."""
     application = [np.array([[run.application_ms]]) for run in runs]
-    bare = [np.array([[run.bare_ms]]) for run in runs]
+    minimal = [np.array([[run.minimal_ms]]) for run in runs]
     return Candidate(
-        name=FLOOR,
-        what=f"OpenVINO's benchmark_app, alone: medians of {len(runs)} runs; the ratio is to the "
-        "bare engine, alone too, in a fresh process right after each",
+        name=BENCHMARK_APP,
+        description=f"OpenVINO's benchmark_app, alone: medians of {len(runs)} runs; the ratio is "
+        "to the minimal inference, alone too, in a fresh process right after each",
+        scope="model",
         target="x86",
         engine="benchmark_app",
         version=importlib.metadata.version("openvino"),
@@ -48,35 +136,88 @@ def floor_row(runs: Sequence[FloorRun], precision: Precision, threads: int) -> C
         isa="not reported",
         threads=threads,
         latency=quantiles(np.concatenate(application).ravel()),
-        ratio=ratio_over_processes(application, bare),
+        ratio=ratio_over_processes(application, minimal),
         energy_mj=None,
     )
 
 
-def _abouts(found: Sequence[Timed]) -> list[About]:
-    """Each candidate once, students before what they are compared with."""
-    abouts = {about.name: about for timed in found for about in timed.told.opened}
-    return list(abouts.values())
+def _infos(workers: Sequence[WorkerSamples]) -> list[CandidateInfo]:
+    """Each candidate once, pipelines before what they are compared with."""
+    infos = {info.name: info for worker in workers for info in worker.result.loaded}
+    return list(infos.values())
 
 
-def _row(about: About, found: Sequence[Timed], reference: str) -> Candidate:
-    both = [timed.samples for timed in found if {about.name, reference} <= set(timed.samples)]
-    had = [~np.isnan(samples[about.name][:, 0]) for samples in both]  # rounds with a turn
-    own: list[Samples] = [
-        samples[about.name][rounds] for samples, rounds in zip(both, had, strict=True)
-    ]
-    beside = [samples[reference][rounds] for samples, rounds in zip(both, had, strict=True)]
-    energies = [timed.told.energy_mj.get(about.name) for timed in found]
+def _candidate(info: CandidateInfo, workers: Sequence[WorkerSamples], reference: str) -> Candidate:
+    own, other = _same_rounds(workers, info.name, reference)
+    energies = [worker.result.energy_mj.get(info.name) for worker in workers]
     return Candidate(
-        name=about.name,
-        what=about.what,
-        target=about.target,
-        engine=about.engine,
-        version=about.version,
-        precision=about.precision,
-        isa=about.isa,
-        threads=about.threads,
-        latency=quantiles(np.concatenate([samples.ravel() for samples in own])),
-        ratio=ratio_over_processes(own, beside),
+        **msgspec.structs.asdict(info),
+        latency=quantiles(
+            np.concatenate([samples.ravel() for samples in own]),
+            [np.median(samples, axis=1) for samples in own],
+        ),
+        ratio=ratio_over_processes(own, other),
         energy_mj=next((energy for energy in energies if energy is not None), None),
     )
+
+
+def _ratio(
+    workers: Sequence[WorkerSamples], name: str, description: str, numerator: str, denominator: str
+) -> Comparison | None:
+    over, under = _same_rounds(workers, numerator, denominator)
+    if not over:
+        return None
+    return Comparison(
+        name=name,
+        description=description,
+        numerator=numerator,
+        denominator=denominator,
+        numerator_ms=_median(over),
+        denominator_ms=_median(under),
+        unit="×",
+        figure=ratio_over_processes(over, under),
+    )
+
+
+def _overhead(workers: Sequence[WorkerSamples], pipeline: str, program: str) -> Comparison | None:
+    """Time that each pipeline adds to the minimal inference of its own model."""
+    names = (pipeline, MINIMAL_INFERENCE, program, program + _MINIMAL)
+    whole, minimal, theirs, theirs_minimal = _same_rounds(workers, *names)
+    if not whole:
+        return None
+    ours = [_medians(a) - _medians(b) for a, b in zip(whole, minimal, strict=True)]
+    other = [_medians(a) - _medians(b) for a, b in zip(theirs, theirs_minimal, strict=True)]
+    return Comparison(
+        name=f"{program} overhead",
+        description="time that the pipeline adds to its minimal inference, minus what the program "
+        "adds to its own",
+        numerator=f"{pipeline} minus {MINIMAL_INFERENCE}",
+        denominator=f"{program} minus {program}{_MINIMAL}",
+        numerator_ms=_median(ours),
+        denominator_ms=_median(other),
+        unit="ms",
+        figure=difference_over_processes(ours, other),
+    )
+
+
+def _same_rounds(workers: Sequence[WorkerSamples], *names: str) -> list[list[Samples]]:
+    """Samples of each name in the processes and the rounds that timed all of them."""
+    together: list[list[Samples]] = [[] for _ in names]
+    for worker in workers:
+        if not set(names) <= set(worker.samples):
+            continue
+        samples = [worker.samples[name] for name in names]
+        timed = ~np.any([np.isnan(times[:, 0]) for times in samples], axis=0)
+        if timed.any():
+            for collected, times in zip(together, samples, strict=True):
+                collected.append(times[timed])
+    return together
+
+
+def _medians(samples: Samples) -> Samples:
+    """(rounds, 1)."""
+    return np.asarray(np.median(samples, axis=1, keepdims=True), np.float64)
+
+
+def _median(samples: Sequence[Samples]) -> float:
+    return float(np.median(np.concatenate([times.ravel() for times in samples])))

@@ -1,4 +1,4 @@
-"""The stages of the pipeline as calls, to be timed in turn with each other."""
+"""The stages of the pipeline as calls, to be timed interleaved with each other."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from orthoedge.benchmarks.baselines.minimal_pipeline import BareInference, compiled_of, logits_only
+from orthoedge.benchmarks.baselines.minimal_pipeline import (
+    MinimalInference,
+    logits_only,
+    native_model,
+)
 from orthoedge.benchmarks.baselines.sample_files import Sources
-from orthoedge.benchmarks.schema import Missing
+from orthoedge.benchmarks.schema import Skipped
 from orthoedge.runtime.bundles.bundle import Bundle
 from orthoedge.runtime.decision import Verdict, decide
 from orthoedge.runtime.errors import MissingDependency
@@ -23,10 +27,10 @@ STAGES = (
     "read jpeg",
     "read dicom",
     "preprocess",
-    "look and faults",
+    "image checks",
     "engine",
-    "bare engine",
-    "bare engine, logits alone",
+    "minimal inference",
+    "minimal inference, logits only",
     "decision",
     "from memory",
     "from png",
@@ -34,25 +38,25 @@ STAGES = (
     "from dicom",
 )
 
-_Given = TypeVar("_Given")
+_Input = TypeVar("_Input")
 _Calls = dict[str, Callable[[int], object]]
 
 
 @dataclass(frozen=True)
 class Stages:
-    """What can be timed of one pipeline, and what cannot."""
+    """The stages of one pipeline that can be timed, and those that cannot."""
 
     calls: dict[str, Callable[[int], object]]
-    """By name, in the order of `STAGES`; each takes the number of a radiograph, and numbers go
-    round."""
-    missing: tuple[Missing, ...]
+    """By name, in the order of `STAGES`; each takes the number of a radiograph, modulo their
+    count."""
+    skipped: tuple[Skipped, ...]
 
 
-def stages_of(pipeline: Pipeline, sources: Sources, target: str) -> Stages:
-    """The stages of a pipeline on these radiographs.
+def stage_calls(pipeline: Pipeline, sources: Sources, target: str) -> Stages:
+    """Prepare the stages of a pipeline on these radiographs.
 
-    `bare engine` is one inference with no checks and no copies of the outputs; `bare engine,
-    logits alone` is the same with map and features cut off, so what lies between is their price.
+    `minimal inference` is one inference without checks and copies of the outputs. `minimal
+    inference, logits only` runs the model without map and features: the difference is their cost.
 
     Args:
         pipeline: opened on `target`.
@@ -63,100 +67,102 @@ def stages_of(pipeline: Pipeline, sources: Sources, target: str) -> Stages:
     for kind, paths in sources.files.items():
         calls[f"read {kind}"] = _numbered(read_image, paths)
         calls[f"from {kind}"] = _numbered(pipeline, paths)
-    squares = [pipeline.bundle.manifest.preprocess(pixels) for pixels in sources.images]
-    calls |= _within(pipeline, sources.images, squares)
-    bare, missing = _bare(pipeline, squares, target)
-    calls |= bare
-    return Stages({name: calls[name] for name in STAGES if name in calls}, missing)
+    model_inputs = [pipeline.bundle.manifest.preprocess(pixels) for pixels in sources.images]
+    calls |= _within(pipeline, sources.images, model_inputs)
+    minimal, skipped = _minimal(pipeline, model_inputs, target)
+    calls |= minimal
+    return Stages({name: calls[name] for name in STAGES if name in calls}, skipped)
 
 
-def _within(pipeline: Pipeline, images: Sequence[Pixels], squares: Sequence[Pixels]) -> _Calls:
-    """What a call does one after another, each given what the one before it made."""
+def _within(pipeline: Pipeline, images: Sequence[Pixels], model_inputs: Sequence[Pixels]) -> _Calls:
+    """The steps of one call, each on the output of the step before."""
     bundle, engine = pipeline.bundle, pipeline.engine
     manifest = bundle.manifest
     size, labels, alert = manifest.graph.size, manifest.labels, manifest.alert_labels
-    placements = [manifest.preprocess.prepare(pixels)[1] for pixels in images]
-    ran = ActiveEngine.for_bundle(bundle, engine)
-    glances = [image_statistics(square) for square in squares]
-    answers = [engine.run(square[None, None]) for square in squares]
-    faults = [check_image_quality(*pair, size) for pair in zip(images, placements, strict=True)]
+    transforms = [manifest.preprocess.prepare(pixels)[1] for pixels in images]
+    active = ActiveEngine.for_bundle(bundle, engine)
+    statistics = [image_statistics(model_input) for model_input in model_inputs]
+    outputs = [engine.run(model_input[None, None]) for model_input in model_inputs]
+    issues = [check_image_quality(*pair, size) for pair in zip(images, transforms, strict=True)]
 
-    def glance(number: int) -> None:
-        check_image_quality(images[number], placements[number], size)
-        image_statistics(squares[number])
+    def check(number: int) -> None:
+        check_image_quality(images[number], transforms[number], size)
+        image_statistics(model_inputs[number])
 
     def conclude(number: int) -> Verdict:
-        answer = answers[number]
-        distance = ran.ood_score(answer.feature_vector[0], glances[number])
-        return decide(answer.logits[0], distance, faults[number], labels, alert, ran.calibration)
+        output = outputs[number]
+        distance = active.ood_score(output.feature_vector[0], statistics[number])
+        return decide(output.logits[0], distance, issues[number], labels, alert, active.calibration)
 
     numbers = range(len(images))
     return {
         "preprocess": _numbered(manifest.preprocess.prepare, images),
-        "look and faults": _numbered(glance, numbers),
-        "engine": _numbered(engine.run, [square[None, None] for square in squares]),
+        "image checks": _numbered(check, numbers),
+        "engine": _numbered(engine.run, [model_input[None, None] for model_input in model_inputs]),
         "decision": _numbered(conclude, numbers),
     }
 
 
-def _bare(
-    pipeline: Pipeline, squares: Sequence[Pixels], target: str
-) -> tuple[_Calls, tuple[Missing, ...]]:
-    makers = {"x86": (_openvino, _openvino_cut), "portable": (_onnxruntime, _onnxruntime_cut)}
+def _minimal(
+    pipeline: Pipeline, model_inputs: Sequence[Pixels], target: str
+) -> tuple[_Calls, tuple[Skipped, ...]]:
+    makers = {"x86": (_openvino, _openvino_logits), "portable": (_onnxruntime, _onnxruntime_logits)}
     if target not in makers:
-        why = f"target {target}: its engine is timed as a whole"
-        return {}, tuple(_missing(pipeline, target, name, why) for name in STAGES[6:8])
+        reason = f"target {target}: its engine can only be timed as a whole"
+        return {}, tuple(_skipped(pipeline, target, name, reason) for name in STAGES[6:8])
     whole, cut = makers[target]
-    calls: _Calls = {"bare engine": _numbered(whole(pipeline), squares)}
-    name = "bare engine, logits alone"
+    calls: _Calls = {"minimal inference": _numbered(whole(pipeline), model_inputs)}
+    name = "minimal inference, logits only"
     try:
         model = logits_only(pipeline.bundle, pipeline.engine.precision)
     except MissingDependency as error:
-        return calls, (_missing(pipeline, target, name, str(error)),)
-    return calls | {name: _numbered(cut(pipeline, model), squares)}, ()
+        return calls, (_skipped(pipeline, target, name, str(error)),)
+    return calls | {name: _numbered(cut(pipeline, model), model_inputs)}, ()
 
 
-def _missing(pipeline: Pipeline, target: str, name: str, why: str) -> Missing:
-    return Missing(what=f"{target} {pipeline.engine.precision}: {name}", why=why)
+def _skipped(pipeline: Pipeline, target: str, name: str, reason: str) -> Skipped:
+    return Skipped(name=f"{target} {pipeline.engine.precision}: {name}", reason=reason)
 
 
 def _openvino(pipeline: Pipeline) -> Callable[[Pixels], None]:
-    return _fill_and_infer(BareInference(compiled_of(pipeline), _size(pipeline.bundle)))
+    return _fill_and_infer(MinimalInference(native_model(pipeline), _size(pipeline.bundle)))
 
 
-def _openvino_cut(pipeline: Pipeline, model: bytes) -> Callable[[Pixels], None]:
+def _openvino_logits(pipeline: Pipeline, model: bytes) -> Callable[[Pixels], None]:
     from orthoedge.targets.x86.compile import compile_model
 
     size = _size(pipeline.bundle)
     compiled = compile_model(model, size, pipeline.engine.threads, None)
-    return _fill_and_infer(BareInference(compiled, size))
+    return _fill_and_infer(MinimalInference(compiled, size))
 
 
-def _fill_and_infer(inference: BareInference) -> Callable[[Pixels], None]:
-    def call(square: Pixels) -> None:
-        inference.image[0, 0] = square
+def _fill_and_infer(inference: MinimalInference) -> Callable[[Pixels], None]:
+    def call(model_input: Pixels) -> None:
+        inference.image[0, 0] = model_input
         inference()
 
     return call
 
 
 def _onnxruntime(pipeline: Pipeline) -> Callable[[Pixels], object]:
-    session = pipeline.engine.native
-    return lambda square: session.run(None, {"image": square[None, None]})
+    session = pipeline.engine.native  # type: ignore[attr-defined]
+    return lambda model_input: session.run(None, {"image": model_input[None, None]})
 
 
-def _onnxruntime_cut(pipeline: Pipeline, model: bytes) -> Callable[[Pixels], object]:
+def _onnxruntime_logits(pipeline: Pipeline, model: bytes) -> Callable[[Pixels], object]:
     from orthoedge.targets.portable.engine import OnnxRuntimeEngine
 
     engine = pipeline.engine
     cut = OnnxRuntimeEngine(model, _size(pipeline.bundle), engine.precision, engine.threads)
-    session = cut.native
-    return lambda square: session.run(None, {"image": square[None, None]})
+    session = cut._session
+    return lambda model_input: session.run(None, {"image": model_input[None, None]})
 
 
 def _size(bundle: Bundle) -> int:
     return bundle.manifest.graph.size
 
 
-def _numbered(call: Callable[[_Given], object], given: Sequence[_Given]) -> Callable[[int], object]:
-    return lambda number: call(given[number % len(given)])
+def _numbered(
+    call: Callable[[_Input], object], inputs: Sequence[_Input]
+) -> Callable[[int], object]:
+    return lambda number: call(inputs[number % len(inputs)])

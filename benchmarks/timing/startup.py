@@ -1,4 +1,4 @@
-"""Starts: each round is a process of its own, timed from its creation to its first line."""
+"""Start-up: fresh Python processes, timed from their creation to their first line of output."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from orthoedge.runtime.subprocesses import code_command
 _FIRST_FINDING = """
 import sys
 from pathlib import Path
-from orthoedge.runtime.bundles import read_bundle
+from orthoedge.runtime.bundles.bundle import read_bundle
 from orthoedge.runtime.pipeline import Pipeline
 from orthoedge.targets import open_engine
 bundle, radiograph, threads, target, precision, folder = sys.argv[1:]
@@ -30,8 +30,8 @@ IMPORT_BASE = "import numpy, cv2\nprint(flush=True)"
 IMPORT_OURS = "import numpy, cv2, orthoedge.runtime.pipeline\nprint(flush=True)"
 
 
-class Child:
-    """A program for Python that says something once it is ready; every call starts it anew.
+class PythonProcess:
+    """A Python program that prints a line once it is ready; each run is a fresh process.
 
     Args:
         code: the program.
@@ -49,43 +49,39 @@ class Child:
         Raises:
             EngineError: the program failed.
         """
-        # Not through communicate(): it leaves out what readline() has read ahead.
-        with tempfile.TemporaryFile() as said:
+        # communicate() would lose what readline() has read ahead.
+        with tempfile.TemporaryFile() as errors:
             begun = time.perf_counter()
             process = subprocess.Popen(
                 self._command,
                 env=self._environment,
                 stdout=subprocess.PIPE,
-                stderr=said,
+                stderr=errors,
                 text=True,
                 errors="replace",
             )
             with process:
-                assert process.stdout is not None  # it was asked for
+                assert process.stdout is not None  # opened above
                 first = process.stdout.readline()
                 taken = time.perf_counter() - begun
                 printed = first + process.stdout.read()
             if process.returncode != 0 or not printed:
-                said.seek(0)
-                lines = said.read().decode(errors="replace").strip().splitlines()
+                errors.seek(0)
+                lines = errors.read().decode(errors="replace").strip().splitlines()
                 reason = (lines or [f"exit status {process.returncode}"])[-1]
                 raise EngineError(f"a fresh Python process failed: {reason}")
         return taken * 1e3, printed.splitlines()[-1]
 
-    def to_first_line(self) -> float:
-        """The first part of `run`."""
-        return self.run()[0]
-
     def last_line(self) -> str:
-        """The second part of `run`."""
+        """The last line that the program prints."""
         return self.run()[1]
 
 
 @contextmanager
 def installed() -> Iterator[dict[str, str]]:
-    """Variables of a process that finds its bytecode compiled, as after an installation.
+    """Environment of a process that finds its bytecode compiled, as after an installation.
 
-    The first start fills the folder, so it belongs to no measurement.
+    The first start fills the cache, so it is never measured.
     """
     with tempfile.TemporaryDirectory() as bytecode:
         environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
@@ -93,18 +89,19 @@ def installed() -> Iterator[dict[str, str]]:
 
 
 @contextmanager
-def first_findings(
+def first_finding_processes(
     bundle: Path, radiograph: Path, threads: int, target: str = "x86", precision: str = "auto"
-) -> Iterator[dict[str, Child]]:
+) -> Iterator[dict[str, PythonProcess]]:
     """Processes that open a pipeline and print the label of one radiograph.
 
-    One compiles its model; the other, where the target can keep what it compiled, finds it in a
-    cache, which its first start fills. Each prints its peak resident memory last, in KiB as Linux
-    counts it.
+    One compiles its model. The other, on a target with a compile cache, reads it from a cache that
+    its first start fills. Each prints its peak resident memory last, in KiB as Linux counts it.
     """
     with installed() as environment, tempfile.TemporaryDirectory() as cache:
         arguments = (bundle, radiograph, threads, target, precision)
-        children = {"compiled": Child(_FIRST_FINDING, environment, *arguments, "")}
+        children = {"compiled": PythonProcess(_FIRST_FINDING, environment, *arguments, "")}
         if target != "portable":
-            children["from the cache"] = Child(_FIRST_FINDING, environment, *arguments, cache)
+            children["from the cache"] = PythonProcess(
+                _FIRST_FINDING, environment, *arguments, cache
+            )
         yield children

@@ -1,9 +1,9 @@
-"""Fresh processes that each open all candidates and time them in turn.
+"""Worker processes: each loads all candidates afresh and times them interleaved.
 
-Where memory and threads happen to lie differs from process to process, and moves a ratio more than
-another thousand calls in one process would tell. A process gets a JSON file with
-`python -m orthoedge.benchmarks.timing.worker JOB` and keeps writing what it has measured to an .npz
-file, so that a process that was ended leaves what it had.
+Where memory and threads lie differs from process to process, and shifts a ratio by more than
+another thousand calls in one process would reveal. The parent runs
+`python -m orthoedge.benchmarks.timing.worker JOB` with a JSON file. The worker keeps updating an
+.npz file with its samples, so that a worker that is killed leaves what it has measured.
 """
 
 from __future__ import annotations
@@ -22,79 +22,87 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from orthoedge.benchmarks.schema import Missing
-from orthoedge.benchmarks.timing.candidates import About, Opened, Wanted, try_to_open
+from orthoedge.benchmarks.schema import Skipped
+from orthoedge.benchmarks.timing.candidates import (
+    CandidateInfo,
+    CandidateLoader,
+    CandidateSpec,
+    LoadedCandidate,
+)
 from orthoedge.benchmarks.timing.energy import energy_mj, find_sensor
-from orthoedge.benchmarks.timing.latency import Samples, Turn, in_turns
+from orthoedge.benchmarks.timing.latency import CallCounts, Samples, run_rounds
 from orthoedge.runtime.atomic_files import write_atomic
-from orthoedge.runtime.bundles.bundle import Bundle, read_bundle
+from orthoedge.runtime.bundles.bundle import read_bundle
 from orthoedge.runtime.errors import EngineError, OrthoEdgeError
 from orthoedge.runtime.preprocess import Pixels
 from orthoedge.runtime.subprocesses import module_command
 
-SETTLE_MS, TURN_MS = 5.0, 15.0
-"""Untimed and timed calls of a turn take about so long together: worker threads of ONNX Runtime and
-OpenMP wait spinning for milliseconds, and the engine's own program finds its caches warm."""
-_LONG_MS = 40.0  # a call of this length needs no settling
-_SELDOM = 4  # rounds between the turns of such calls, which take as long as all the others
-_MOST = 16  # calls, timed or untimed, of a turn
-_KEEP_S = 1.0
-_TOLD = "told"  # name of the array that holds JSON
+WARMUP_MS, TIMED_MS = 5.0, 15.0
+"""Duration of a candidate's untimed and timed calls in one round. Worker threads of ONNX Runtime
+and OpenMP keep spinning for milliseconds, and the engine needs its data back in the caches."""
+_LONG_CALL_MS = 40.0  # a call of this length needs no warm-up calls
+_MAX_CALLS = 16  # timed or untimed, in one round
+_WRITE_INTERVAL_S = 1.0
+_RESULT = "result"  # name of the array that holds JSON
 
 
 class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a process is to do."""
+    """The task of one worker process."""
 
     number: int
-    """From 0; with `seed` it sets the orders of the candidates."""
+    """From 0; with `seed` it determines the orders of the candidates."""
     bundle: str
-    wanted: tuple[Wanted, ...]
+    specs: tuple[CandidateSpec, ...]
     images: str
     """An .npz file of radiographs, uint8 (H, W) each."""
     ensemble: str
     """ONNX file of the float32 ensemble; empty: there is none."""
+    folder: str
+    """For files that candidates read, see `CandidateLoader`."""
     threads: int
     warmup: int
     seconds: float
-    """Of turns, after opening and warm-up; a round that has begun is ended."""
+    """Of timing, after loading and warm-up; a round that has begun is finished."""
     rounds: int
     """At least."""
+    long_call_interval: int
+    """Rounds from one timing of a call of more than 40 ms to the next; 1 is every round."""
     energy_s: float
-    """Seconds that each candidate is run alone beside an energy sensor; 0 for not at all."""
+    """Seconds that each candidate runs alone with an energy sensor; 0 for not at all."""
     seed: int
     samples: str
     """The .npz file to write."""
     parent: int
-    """Process id; once it has ended, so does this process."""
+    """Process id; the worker ends once this process has ended."""
 
 
-class Told(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """What a process found out beside times."""
+class WorkerResult(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """What a worker reports besides samples."""
 
-    opened: tuple[About, ...]
-    missing: list[Missing]
+    loaded: tuple[CandidateInfo, ...]
+    skipped: list[Skipped]
     energy_mj: dict[str, float | None]
 
 
 @dataclass(frozen=True)
-class Timed:
-    """What a process left."""
+class WorkerSamples:
+    """The output of one worker."""
 
-    told: Told
+    result: WorkerResult
     samples: dict[str, Samples]
-    """By candidate (rounds, calls), in ms; NaN in a round where it had no turn."""
+    """By candidate (rounds, calls), in ms; NaN in a round in which it was not timed."""
 
 
-def run_process(job: Job, folder: Path) -> None:
-    """Run a job in a fresh process; what it leaves is for `read_samples`.
+def run_worker(job: Job, folder: Path) -> None:
+    """Run a job in a fresh process; `read_samples` reads its output.
 
     Args:
-        job: what to do.
+        job: the task.
         folder: for the job's file.
 
     Raises:
         EngineError: the process failed.
-        KeyboardInterrupt: so it was ended.
+        KeyboardInterrupt: the process was ended too.
     """
     file = folder / f"job-{job.number}.json"
     write_atomic(file, msgspec.json.encode(job))
@@ -105,26 +113,26 @@ def run_process(job: Job, folder: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
         errors="replace",
-        start_new_session=True,  # so that Ctrl-C is the parent's alone
+        start_new_session=True,  # Ctrl-C goes to the parent alone
     )
     try:
-        said = process.communicate()[1]
+        stderr = process.communicate()[1]
     except BaseException:
         process.kill()
         process.communicate()
         raise
     if process.returncode != 0:
-        lines = said.strip().splitlines() or [f"exit status {process.returncode}"]
-        raise EngineError(f"a process of the benchmark failed: {lines[-1]}")
+        lines = stderr.strip().splitlines() or [f"exit status {process.returncode}"]
+        raise EngineError(f"a worker process of the benchmark failed: {lines[-1]}")
 
 
-def read_samples(path: Path) -> Timed | None:
-    """What a process left; None if it was ended before its first round."""
+def read_samples(path: Path) -> WorkerSamples | None:
+    """Read the output of a worker; None if it ended before its first round."""
     if not path.is_file():
         return None
     with np.load(path, allow_pickle=False) as arrays:
-        told = msgspec.json.decode(arrays[_TOLD].tobytes(), type=Told)
-        return Timed(told, {about.name: arrays[about.name] for about in told.opened})
+        result = msgspec.json.decode(arrays[_RESULT].tobytes(), type=WorkerResult)
+        return WorkerSamples(result, {info.name: arrays[info.name] for info in result.loaded})
 
 
 def write_images(images: Sequence[Pixels], path: Path) -> None:
@@ -135,113 +143,124 @@ def write_images(images: Sequence[Pixels], path: Path) -> None:
                 np.lib.format.write_array(file, image, allow_pickle=False)
 
 
-def turn_of(call_ms: float) -> Turn:
-    """What a turn of a candidate consists of whose call takes so long."""
-    settle = 0 if call_ms > _LONG_MS else min(_MOST, max(1, round(SETTLE_MS / call_ms)))
-    return Turn(settle, calls=min(_MOST, max(1, round(TURN_MS / call_ms))))
+def call_counts(call_ms: float) -> CallCounts:
+    """Calls in one round of a candidate whose call takes `call_ms`."""
+    if call_ms > _LONG_CALL_MS:
+        return CallCounts(0, calls=1)
+    warmup_calls = min(_MAX_CALLS, max(1, round(WARMUP_MS / call_ms)))
+    return CallCounts(warmup_calls, calls=min(_MAX_CALLS, max(1, round(TIMED_MS / call_ms))))
 
 
-def take_turns(
+def interleave(
     calls: Mapping[str, Callable[[int], object]],
     warmup: int,
     rounds: int,
     seconds: float,
     seed: int | tuple[int, int] = 0,
-    seldom: int = 1,
+    long_call_interval: int = 1,
 ) -> Iterator[dict[str, Samples]]:
-    """Warm up, then take turns until time is up, in another order in each round.
+    """Warm up, then time the candidates in rounds, in a new random order in each round.
 
-    Who comes after the heaviest candidate pays for it; if that were always the same one, its ratio
-    would say so, in each process about another.
+    The candidate after the heaviest one pays for it. In a fixed order that would always be the same
+    candidate, a different one in each process.
 
     Args:
-        calls: by name; see `in_turns`.
-        warmup: untimed calls of each; how long one takes is known after them.
+        calls: by name; see `run_rounds`.
+        warmup: untimed calls of each, which also tell how long a call takes.
         rounds: at least.
-        seconds: at least; a round that has begun is ended.
+        seconds: at least; a round that has begun is finished.
         seed: of the orders.
-        seldom: rounds from one turn of a call of more than 40 ms to its next; 1 is every round.
+        long_call_interval: see `Job`.
 
     Yields:
         After each round all times so far: of each candidate (rounds, calls), in ms; NaN in a round
-        where it had no turn.
+        in which it was not timed.
     """
-    warm = in_turns(calls, dict.fromkeys(calls, Turn(settle=0, calls=warmup)), rounds=1)
-    turns = {name: turn_of(float(times.min())) for name, times in warm.items()}
+    warm = run_rounds(calls, dict.fromkeys(calls, CallCounts(0, calls=warmup)), rounds=1)
+    counts = {name: call_counts(float(times.min())) for name, times in warm.items()}
     parts: list[dict[str, Samples]] = []
     until = time.monotonic() + seconds
     rng, order = np.random.default_rng(seed), list(calls)
     while len(parts) < rounds or time.monotonic() < until:
         rng.shuffle(order)
-        every = len(parts) % seldom == 0
-        due = {name: calls[name] for name in order if every or turns[name].settle}
-        had = in_turns(due, turns, rounds=1, first=len(parts))
-        none = {name: np.full((1, turns[name].calls), np.nan) for name in calls if name not in due}
-        parts.append({**had, **none})
+        every = len(parts) % long_call_interval == 0
+        due = {name: calls[name] for name in order if every or counts[name].warmup_calls}
+        timed = run_rounds(due, counts, rounds=1, first=len(parts))
+        absent = set(calls) - set(due)
+        parts.append(timed | {name: np.full((1, counts[name].calls), np.nan) for name in absent})
         yield {name: np.concatenate([part[name] for part in parts]) for name in calls}
 
 
-def work(job: Job, opened: Sequence[Opened], told: Told, orphaned: Callable[[], bool]) -> None:
-    """Warm up, take turns until time is up, and keep writing what was measured.
+def work(
+    job: Job,
+    candidates: Sequence[LoadedCandidate],
+    result: WorkerResult,
+    orphaned: Callable[[], bool],
+) -> None:
+    """Warm up, time all candidates, and keep updating the job's output.
 
     Args:
         job: how long.
-        opened: what takes turns.
-        told: goes beside the samples.
-        orphaned: whether nobody waits any more.
+        candidates: to time.
+        result: written with the samples.
+        orphaned: whether the parent has ended.
     """
-    calls = {one.about.name: one.call for one in opened}
+    calls = {candidate.info.name: candidate.call for candidate in candidates}
     samples: dict[str, Samples] = {}
-    kept = time.monotonic()
+    written = time.monotonic()
     orders = (job.seed, job.number)
-    for samples in take_turns(calls, job.warmup, job.rounds, job.seconds, orders, _SELDOM):
+    for samples in interleave(
+        calls, job.warmup, job.rounds, job.seconds, orders, job.long_call_interval
+    ):
         if orphaned():
             return
-        if time.monotonic() - kept > _KEEP_S:
-            _write(Path(job.samples), told, samples)
-            kept = time.monotonic()
+        if time.monotonic() - written > _WRITE_INTERVAL_S:
+            _write(Path(job.samples), result, samples)
+            written = time.monotonic()
     if job.energy_s:
-        _measure_energy(job.energy_s, opened, told)
-    _write(Path(job.samples), told, samples)
+        _measure_energy(job.energy_s, candidates, result)
+    _write(Path(job.samples), result, samples)
 
 
-def _measure_energy(seconds: float, opened: Sequence[Opened], told: Told) -> None:
+def _measure_energy(
+    seconds: float, candidates: Sequence[LoadedCandidate], result: WorkerResult
+) -> None:
     try:
         sensor = find_sensor()
-        for one in opened:
-            call = partial(one.call, 0)
-            told.energy_mj[one.about.name] = energy_mj(call, sensor, seconds=seconds)
+        for candidate in candidates:
+            if candidate.info.scope != "comparison":
+                call = partial(candidate.call, 0)
+                result.energy_mj[candidate.info.name] = energy_mj(call, sensor, seconds=seconds)
     except EngineError as error:
-        told.missing.append(Missing(what="energy", why=str(error)))
+        result.skipped.append(Skipped(name="energy", reason=str(error)))
 
 
-def _write(path: Path, told: Told, samples: Mapping[str, Samples]) -> None:
+def _write(path: Path, result: WorkerResult, samples: Mapping[str, Samples]) -> None:
     content = BytesIO()
-    words = np.frombuffer(msgspec.json.encode(told), np.uint8)
-    np.savez(content, **{_TOLD: words}, **samples)  # type: ignore[arg-type]
+    encoded = np.frombuffer(msgspec.json.encode(result), np.uint8)
+    np.savez(content, **{_RESULT: encoded}, **samples)  # type: ignore[arg-type]
     write_atomic(path, content.getvalue())
 
 
-def _open_all(job: Job, bundle: Bundle) -> Iterator[tuple[Wanted, list[Opened], str]]:
+def _main(job: Job) -> None:
     with np.load(job.images, allow_pickle=False) as arrays:
         images = [arrays[name] for name in sorted(arrays.files)]
     ensemble = Path(job.ensemble).read_bytes() if job.ensemble else b""
-    for one in job.wanted:
-        yield one, *try_to_open(one, bundle, images, ensemble, job.threads)
-
-
-def _main(job: Job) -> None:
-    opened: list[Opened] = []
-    missing = []
-    for one, found, why in _open_all(job, read_bundle(Path(job.bundle))):
-        opened += found
-        if why:
-            missing.append(Missing(what=one.name, why=why))
-    told = Told(opened=tuple(one.about for one in opened), missing=missing, energy_mj={})
-    if not opened:
-        _write(Path(job.samples), told, {})
-        return
-    work(job, opened, told, lambda: os.getppid() != job.parent)
+    bundle = read_bundle(Path(job.bundle))
+    with CandidateLoader(bundle, images, job.threads, Path(job.folder), ensemble) as loader:
+        candidates: list[LoadedCandidate] = []
+        skipped = []
+        for spec in job.specs:
+            loaded, reason = loader.try_to_load(spec)
+            candidates += loaded
+            if reason:
+                skipped.append(Skipped(name=spec.name, reason=reason))
+        infos = tuple(candidate.info for candidate in candidates)
+        result = WorkerResult(loaded=infos, skipped=skipped, energy_mj={})
+        if candidates:
+            work(job, candidates, result, lambda: os.getppid() != job.parent)
+        else:
+            _write(Path(job.samples), result, {})
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from orthoedge.benchmarks.machine import CROWDED
+from orthoedge.benchmarks.machine import BUSY_CORES
 from orthoedge.compression.report.model_card_tables import score, table
 from orthoedge.compression.report.schema import CandidateRecord, CompressionReport, PruneStep, Stage
 from orthoedge.compression.selection import pareto_front
@@ -113,7 +113,7 @@ def _stages(report: CompressionReport) -> list[str]:
 
 def _background_load(cores: float | None) -> str:
     load = "" if cores is None else f"; other processes kept {cores:.2f} cores busy"
-    if cores is not None and cores > CROWDED:
+    if cores is not None and cores > BUSY_CORES:
         load += ", so do not quote times and ratios: measure again on an idle machine"
     return f"The stages were timed interleaved in one run{load}."
 

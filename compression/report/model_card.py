@@ -185,8 +185,8 @@ def _lineage(manifest: Manifest) -> tuple[str, ...]:
         ("INT8", lineage.int8),
         (
             "preprocessing",
-            f"field: {preprocess.collimated_field}; fitted to {preprocess.size} × {preprocess.size}; "
-            f"CLAHE {preprocess.clahe_stage}, clip {preprocess.clahe_clip:g}, "
+            f"field: {preprocess.collimated_field}; fitted to {preprocess.size} × {preprocess.size}"
+            f"; CLAHE {preprocess.clahe_stage}, clip {preprocess.clahe_clip:g}, "
             f"{preprocess.clahe_tiles} tiles per side",
         ),
         ("features; ONNX operator set", f"{graph.features}; {graph.opset}"),

@@ -14,13 +14,13 @@ from orthoedge.runtime.engine import Outputs
 from orthoedge.runtime.errors import UnknownTarget
 from orthoedge.targets import open_engine
 
-quick = partial(make_record, calls=30, seconds=0)
+quick = partial(make_record, _calls=30, _seconds=0)
 
 
 @pytest.mark.parametrize("target", ["x86", "portable"])
 def test_a_target_without_a_gpu_has_the_same_record(small_bundle, target, tmp_path):
     said = []
-    made = quick(small_bundle, target, ("fp32", "int8"), say=said.append, root=tmp_path)
+    made = quick(small_bundle, target, ("fp32", "int8"), say=said.append, _root=tmp_path)
     write_record(made, tmp_path / "record.json")
     record = msgspec.json.decode((tmp_path / "record.json").read_bytes(), type=Record)
     assert record == made
@@ -50,7 +50,7 @@ def test_a_target_without_a_gpu_has_the_same_record(small_bundle, target, tmp_pa
 def test_a_stretch_lasts_as_long_as_it_must(small_bundle, tmp_path):
     """As many calls as fit into it, in whole rounds."""
     record = make_record(
-        small_bundle, "portable", ("fp32",), say=len, root=tmp_path, calls=5, seconds=0.2
+        small_bundle, "portable", ("fp32",), say=len, _root=tmp_path, _calls=5, _seconds=0.2
     )
     assert record.ran[0].engine_alone.calls > 5
     assert record.ran[0].engine_alone.calls % 5 == 0
@@ -73,7 +73,7 @@ class Damaged:
 def test_an_answer_that_is_not_the_bundles_fails(small_bundle, tmp_path, monkeypatch):
     damaged = Damaged(open_engine(small_bundle, "portable", "fp32"))
     monkeypatch.setattr(recording, "open_engine", lambda *given, **named: damaged)
-    record = quick(small_bundle, "portable", ("fp32",), say=len, root=tmp_path)
+    record = quick(small_bundle, "portable", ("fp32",), say=len, _root=tmp_path)
     assert not record.passed
     assert record.missing == ()
     failed = {check.name: check.measured for check in record.ran[0].checks if not check.passed}
@@ -85,7 +85,7 @@ def test_an_answer_that_is_not_the_bundles_fails(small_bundle, tmp_path, monkeyp
 
 def test_one_precision_that_cannot_run_leaves_the_others(small_bundle, tmp_path):
     said = []
-    record = quick(small_bundle, "portable", ("fp16", "int8"), say=said.append, root=tmp_path)
+    record = quick(small_bundle, "portable", ("fp16", "int8"), say=said.append, _root=tmp_path)
     assert not record.passed
     assert [ran.precision for ran in record.ran] == ["int8"]
     (missing,) = record.missing
@@ -97,7 +97,7 @@ def test_a_target_that_is_not_installed_is_on_record_with_the_reason(
     small_bundle, tmp_path, monkeypatch
 ):
     monkeypatch.setattr("importlib.util.find_spec", lambda name, *rest: None)
-    record = quick(small_bundle, "x86", ("fp32", "int8"), say=len, root=tmp_path)
+    record = quick(small_bundle, "x86", ("fp32", "int8"), say=len, _root=tmp_path)
     assert not record.passed
     assert record.ran == ()
     (missing,) = record.missing

@@ -1,12 +1,19 @@
+import json
+from pathlib import Path
+
 import msgspec
 import pytest
 
-from orthoedge.benchmarks.regression import compare, read_report
+from orthoedge.benchmarks.regression import compare
+from orthoedge.benchmarks.report.markdown import to_markdown
+from orthoedge.benchmarks.schema import SCHEMA, read_report
 from orthoedge.runtime.errors import DataError
 from tests.helpers.report_example import REFERENCE, example, settings
 from tests.helpers.report_example_parts import between
 
 replace = msgspec.structs.replace
+OLD = Path(__file__).parents[1] / "golden/frozen/old/benchmark-report-1.json"
+PIPELINES = ("x86 int8", "x86 fp32", "portable int8", "portable fp32")
 
 
 def again(seed, slower=None):
@@ -20,7 +27,7 @@ def test_runs_of_the_same_do_not_differ():
         found = compare(first, again(seed))
         assert not found.changed, found.lines
         assert found.lines[0] == "No difference."
-        assert "11 ratios, a change of 4.18 % or more would have been seen" in found.lines[1]
+        assert "11 ratios, a change of 4.18 % or more would have been detected" in found.lines[1]
 
 
 def test_a_tenth_more_time_is_found_and_named():
@@ -48,10 +55,10 @@ def test_a_stage_that_moved_is_pointed_at():
 
 def test_a_slower_reference_is_not_taken_for_faster_others():
     lines = compare(example(), again(1, {REFERENCE: 1.1})).lines
-    assert any(f"{REFERENCE} took 0.940 ms and takes 1.03" in line for line in lines)
+    assert any(f"{REFERENCE} took 0.940 ms and now takes 1.03" in line for line in lines)
     names = [one.name for one in example().candidates if one.name != REFERENCE]
     both_ways = {name: 1.1 if number % 2 else 0.9 for number, name in enumerate(names)}
-    for slower in ({"seeds": 1.1}, both_ways):
+    for slower in ({"baseline": 1.1}, both_ways):
         lines = compare(example(), again(1, slower)).lines
         assert lines[0].startswith("Changed")
         assert not any("took" in line for line in lines)
@@ -80,7 +87,7 @@ def test_one_bundle_on_the_same_images_has_no_noise_and_two_bundles_have():
     assert f"x86 int8: macro_f1 {was:.3f}" in found.lines[1]
     other = compare(first, replace(second, bundle_sha256="0" * 64))
     assert not other.changed
-    assert any(line.startswith("Two bundles") for line in other.lines)
+    assert any(line.startswith("Different bundles") for line in other.lines)
     worse = replace(lower, alert_recall={"tumor-malignant": between(0.8, 0.03)})
     found = compare(first, replace(second, bundle_sha256="0" * 64, accuracy=(worse,)))
     assert "recall of tumor-malignant 0.961" in found.lines[1]
@@ -108,14 +115,16 @@ def test_sizes_and_starts_are_compared():
         assert not compare(first, replace(first, footprint=(noise,))).changed
     older = replace(slow, cold_start_ratio=None)
     assert not compare(replace(first, footprint=(older,)), first).changed
-    assert not compare(first, replace(first, footprint=(replace(row, peak_rss_mb=153.0),))).changed
+    assert not compare(
+        first, replace(first, footprint=(replace(row, cold_peak_rss_mb=between(153.0, 1.0)),))
+    ).changed
 
 
 def test_reports_of_other_things_are_refused():
     with pytest.raises(DataError, match="labels"):
         compare(example(), example(labels=("a", "b", "c", "d")))
-    with pytest.raises(DataError, match="reference of the ratios: x86 int8 engine and seeds"):
-        compare(example(), example(reference="seeds"))
+    with pytest.raises(DataError, match="reference of the ratios: x86 int8 engine and baseline"):
+        compare(example(), example(reference="baseline"))
 
 
 @pytest.mark.parametrize(
@@ -123,15 +132,15 @@ def test_reports_of_other_things_are_refused():
     [
         ({"settings": settings(mode="quick")}, "mode standard and quick"),
         ({"settings": settings(threads=1)}, "threads 2 and 1"),
-        ({"settings": settings(isa_cap="AVX2")}, "isa_cap none and AVX2"),
+        ({"settings": settings(isa_limit="AVX2")}, "isa_limit none and AVX2"),
         ({"complete": False}, "second was interrupted"),
-        ({"others_cores": 0.7}, "others kept 0.70 cores busy"),
+        ({"background_load": 0.7}, "other programs kept 0.70 cores busy"),
         ({"machine": replace(example().machine, cpu="B")}, "cpu A processor and B"),
         (
             {"machine": replace(example().machine, packages={"numpy": "0"})},
             "numpy",
         ),
-        ({"candidates": example().candidates[:-1]}, "Only in the first: floor"),
+        ({"candidates": example().candidates[:-1]}, "Only in the first: benchmark_app"),
     ],
 )
 def test_what_makes_a_comparison_doubtful_is_said(changes, words):
@@ -152,3 +161,32 @@ def test_a_report_reads_back_and_anything_else_is_refused(tmp_path):
         read_report(path)
     with pytest.raises(DataError, match="No such file"):
         read_report(tmp_path / "absent.json")
+
+
+def test_a_report_of_the_previous_schema_is_read_with_the_same_figures():
+    old = json.loads(OLD.read_text())
+    report = read_report(OLD)
+    assert report.schema == SCHEMA
+    names = {"seeds": "baseline", "floor": "benchmark_app"}
+    for was, now in zip(old["candidates"], report.candidates, strict=True):
+        assert now.name == names.get(was["name"], was["name"])
+        assert now.latency.p50 == was["latency"]["p50"]
+        assert now.ratio.value == was["ratio"]["value"]
+        assert (now.scope == "pipeline") == (was["name"] in ("seeds", *PIPELINES))
+    assert report.background_load == old["others_cores"]
+    assert report.footprint[0].cold_peak_rss_mb.value == old["footprint"][0]["peak_rss_mb"]
+    assert [curve.name for curve in report.scaling] == [one["of"] for one in old["growth"]]
+    assert {stage.name for stage in report.stages} >= {"image checks", "minimal inference"}
+    assert [skip.reason for skip in report.skipped] == [one["why"] for one in old["missing"]]
+    assert report.accuracy[0].macro_f1.value == old["accuracy"][0]["macro_f1"]["value"]
+    assert not compare(report, report).changed
+    page = to_markdown(report)
+    assert f"{report.candidates[0].latency.p50:#.3g}" in page
+
+
+def test_a_processor_quota_of_the_previous_schema_still_marks_the_report(tmp_path):
+    old = json.loads(OLD.read_text())
+    old["settings"] |= {"isa_cap": "AVX2", "cpu_quota": 0.5}
+    path = tmp_path / "report.json"
+    path.write_text(json.dumps(old))
+    assert read_report(path).settings.isa_limit == "AVX2 0.5 cores' time"

@@ -8,19 +8,20 @@ from orthoedge.benchmarks.schema import (
     SCHEMA,
     Accuracy,
     Candidate,
+    Comparison,
     Confidence,
     Interval,
-    Missing,
     Report,
     Settings,
+    Skipped,
 )
 from tests.helpers.report_example_parts import (
     LABELS,
     STUDENTS,
     between,
     footprint,
-    growth,
     quantiles,
+    scaling,
     scenarios,
     stages,
 )
@@ -39,8 +40,8 @@ TIMED = (
     ("portable fp32", "portable", "onnxruntime", "fp32", 2.2),
     ("ensemble x86", "x86", "openvino", "fp32", 17.9),
     ("ensemble portable", "portable", "onnxruntime", "fp32", 21.0),
-    ("seeds", "", "torch", "fp32", 205.0),
-    ("floor", "", "benchmark_app", "int8", 0.97),
+    ("baseline", "", "torch", "fp32", 205.0),
+    ("benchmark_app", "", "benchmark_app", "int8", 0.97),
 )
 
 
@@ -55,17 +56,18 @@ def example(slower: dict[str, float] | None = None, seed: int = 0, **changes) ->
         labels=LABELS,
         machine=msgspec.structs.replace(machine.describe_machine(), cpu="A processor", load=0.05),
         settings=settings(),
-        others_cores=0.02,
+        background_load=0.02,
         reference=REFERENCE,
         candidates=candidates(slower or {}, rng),
+        comparisons=comparisons(),
         stages=stages(rng),
         scenarios=scenarios(rng),
         accuracy=tuple(accuracy(t, p, rng) for t, p in STUDENTS),
         footprint=tuple(footprint(t, p, rng) for t, p in STUDENTS),
-        growth=growth(),
-        missing=(
-            Missing(what="jetson", why="tensorrt is not installed: it comes with JetPack"),
-            Missing(what="energy", why="/sys/class/powercap: no sensor for the package here"),
+        scaling=scaling(),
+        skipped=(
+            Skipped(name="jetson", reason="tensorrt is not installed: it comes with JetPack"),
+            Skipped(name="energy", reason="/sys/class/powercap: no sensor for the package here"),
         ),
         complete=True,
     )
@@ -75,19 +77,42 @@ def example(slower: dict[str, float] | None = None, seed: int = 0, **changes) ->
 def settings(**changes) -> Settings:
     made = Settings(
         mode="standard",
-        command="orthoedge benchmark --data phantoms --reference runs/orthovision --out bench-out",
+        command="orthoedge benchmark run --reference runs/orthovision --out bench-out",
         processes=8,
         rounds=60,
         warmup=10,
         threads=2,
-        isa_cap="",
-        cpu_quota=None,
+        isa_limit="",
         seed=0,
         data="16 phantoms, 512×512",
         labelled="600 phantoms of seed 2026",
         timer_ns=78.0,
     )
     return msgspec.structs.replace(made, **changes)
+
+
+def scope_of(name, target, precision):
+    return "pipeline" if name in (f"{target} {precision}", "baseline") else "model"
+
+
+def comparisons() -> tuple[Comparison, ...]:
+    pairs = {
+        "minimal_pipeline": ("x86 int8", "minimal pipeline", 1.4),
+        "external ultralytics": ("external ultralytics", "x86 int8", 3.4),
+    }
+    return tuple(
+        Comparison(
+            name=name,
+            description="what is compared",
+            numerator=numerator,
+            denominator=denominator,
+            numerator_ms=1.5 * value,
+            denominator_ms=1.5,
+            unit="×",
+            figure=between(value, 0.05),
+        )
+        for name, (numerator, denominator, value) in pairs.items()
+    )
 
 
 def candidates(slower, rng) -> tuple[Candidate, ...]:
@@ -99,7 +124,8 @@ def candidates(slower, rng) -> tuple[Candidate, ...]:
         made.append(
             Candidate(
                 name=name,
-                what="what a call does",
+                description="the work of one call",
+                scope=scope_of(name, target, precision),
                 target=target,
                 engine=engine,
                 version="2026.1",

@@ -1,10 +1,18 @@
 """Parts of the made-up report of report_example.py."""
 
 import cv2
+import msgspec
 import numpy as np
 
 from orthoedge.benchmarks.report.gallery import GalleryItem
-from orthoedge.benchmarks.schema import Footprint, Growth, Interval, Quantiles, Scenario, Stage
+from orthoedge.benchmarks.schema import (
+    Footprint,
+    Interval,
+    Quantiles,
+    ScalingCurve,
+    Scenario,
+    Stage,
+)
 
 LABELS = ("fracture", "non-affected", "tumor-benign", "tumor-malignant")
 STUDENTS = tuple((t, p) for t in ("x86", "portable") for p in ("int8", "fp32"))
@@ -35,10 +43,10 @@ def stages(rng) -> tuple[Stage, ...]:
         "read jpeg": 0.9,
         "read dicom": 5.6,
         "preprocess": 0.21,
-        "look and faults": 0.14,
+        "image checks": 0.14,
         "engine": 0.94,
-        "bare engine": 0.93,
-        "bare engine, logits alone": 0.92,
+        "minimal inference": 0.93,
+        "minimal inference, logits only": 0.92,
         "decision": 0.05,
         "from memory": 1.5,
         "from png": 2.6,
@@ -53,7 +61,7 @@ def stages(rng) -> tuple[Stage, ...]:
             precision=precision,
             latency=quantiles(
                 ms + (engines[target, precision] - 1) * 0.94
-                if name.startswith(("engine", "bare", "from"))
+                if name.startswith(("engine", "minimal", "from"))
                 else ms,
                 rng,
             ),
@@ -68,7 +76,7 @@ def scenarios(rng) -> tuple[Scenario, ...]:
     made = []
     for target, precision in STUDENTS[:2]:
         single, multi = quantiles(1.55, rng, 3000), quantiles(9.8, rng, 700)
-        common = {"target": target, "precision": precision, "valid": False, "why": short}
+        common = {"target": target, "precision": precision, "valid": False, "violations": short}
         made += [
             Scenario(
                 name="SingleStream",
@@ -112,40 +120,43 @@ def footprint(target: str, precision: str, rng) -> Footprint:
         bundle_mb=3.9,
         wheel_mb=4.4,
         environment_mb=310.0 if target == "x86" else 240.0,
-        cold_start_ms=quantiles(590, rng, 12),
+        cold_start_ms=msgspec.structs.replace(
+            quantiles(590, rng, 12), p50_interval=between(590, 30)
+        ),
         cached_start_ms=quantiles(320, rng, 12) if target == "x86" else None,
-        peak_rss_mb=151.0,
+        cold_peak_rss_mb=between(151.0, 1.0),
         cold_start_ratio=between(4.9, 0.2),
         cached_start_ratio=between(2.7, 0.1) if target == "x86" else None,
+        import_ms=between(34.0, 4.0),
     )
 
 
-def growth() -> tuple[Growth, ...]:
+def scaling() -> tuple[ScalingCurve, ...]:
     sides = (256, 512, 1024, 2048, 3072)
     return (
-        Growth(
-            of="preprocess",
+        ScalingCurve(
+            name="preprocess",
             by="pixels",
             unit="ms",
             points=tuple((float(s * s), 0.1 + 4e-7 * s * s) for s in sides),
             exponent=between(0.96, 0.04),
-            where="Above a megapixel nearly all of it is the reduction to 224×224.",
+            explanation="Above a megapixel nearly all of it is the reduction to 224×224.",
         ),
-        Growth(
-            of="predict FOLDER",
+        ScalingCurve(
+            name="predict FOLDER",
             by="files",
             unit="ms",
             points=tuple((float(n), 300 + 2.5 * n) for n in (1, 10, 100, 1000, 10000)),
             exponent=between(0.99, 0.02),
-            where="Below 100 files it is the start of the process.",
+            explanation="Below 100 files it is the start of the process.",
         ),
-        Growth(
-            of="predict FOLDER",
+        ScalingCurve(
+            name="predict FOLDER",
             by="files",
             unit="MB",
             points=tuple((float(n), 151.0 + 0.0001 * n) for n in (1, 10, 100, 1000, 10000)),
             exponent=None,
-            where="Memory does not grow: files are read one by one.",
+            explanation="Memory does not grow: files are read one by one.",
         ),
     )
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from orthoedge.benchmarks.metrics import classification as measure
 from orthoedge.benchmarks.metrics.bootstrap import Array, interval, resamples
-from orthoedge.benchmarks.metrics.bootstrap_scores import confusions, macro_f1s
+from orthoedge.benchmarks.metrics.classification import confusions, macro_f1s
 from orthoedge.benchmarks.schema import Interval
 from orthoedge.training.evaluation.predictions import Evaluation
 

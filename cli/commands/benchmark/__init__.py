@@ -1,71 +1,118 @@
-"""`orthoedge benchmark`: a bundle measured here, its ratios, or throughput of training."""
+"""`orthoedge benchmark run|compare|claims|training`."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
-from orthoedge.cli.options import above_zero, let_threads_sleep, positive
+from orthoedge.cli.options import let_threads_sleep, positive
 from orthoedge.runtime.errors import ConfigError
 
-ROUNDS = 200
-STRETCHES, STEPS = 10, 20  # a stretch is a small epoch: what begins it weighs a twentieth
+EPOCHS, STEPS = 10, 20  # a timed stretch of steps includes the start of an epoch
 
-_RUN = "bundles target quick full data reference out threads isa cpu_quota fail_if no_seeds"
-_GOES_WITH = {
-    "": _RUN.split(),
-    "compare": [],
-    "ratios": ["bundles", "out", "threads", "rounds", "peer"],
-    "training": ["rounds", "set"],
+_ACTIONS = ("run", "compare", "claims", "training")
+_OLD_CLAIMS = {
+    "seeds": "baseline",
+    "bare": "minimal_pipeline",
+    "map": "saliency_map",
+    "start": "start,cached_start",
+    "memory": "memory,cached_memory",
+    "folder": "folder_queue,folder_jobs",
+    "peers": "onnxruntime_by_hand,external",
 }
-"""Options that mean something to a run of the benchmark, and to what is done instead."""
-_KNOWN = {name for names in _GOES_WITH.values() for name in names}
+_WITH_VALUE = ("--out", "--threads", "--rounds", "--external")
+_OLD_OPTIONS = {"--seeds": "--baseline", "--no-seeds": "--no-baseline", "--peer": "--external"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's arguments to its parser."""
+    """Add the actions to the command's parser."""
+    actions = parser.add_subparsers(metavar="ACTION", dest="action", required=True)
+    for name, add, summary in (
+        ("run", _add_run, "measure bundles: latency, accuracy, footprint, on every target"),
+        ("compare", _add_compare, "compare two reports; exit with 1 if a figure changed"),
+        ("claims", _add_claims, "check the published limits on speed and memory"),
+        ("training", _add_training, "images per second of the training loop"),
+    ):
+        add(actions.add_parser(name, help=summary, description=summary))
+
+
+def rewrite_arguments(arguments: Sequence[str]) -> list[str]:
+    """Translate the options of earlier versions, given after `benchmark`, to actions.
+
+    Raises:
+        ConfigError: --cpu-quota, which has been removed.
+    """
+    given = list(arguments)
+    if any(argument.split("=")[0] == "--cpu-quota" for argument in given):
+        raise ConfigError(
+            "--cpu-quota has been removed: run the benchmark under systemd-run --user --scope "
+            "-p CPUQuota=50% orthoedge benchmark run"
+        )
+    if given and given[0] in (*_ACTIONS, "-h", "--help"):
+        return given
+    given = [
+        _OLD_OPTIONS.get(name, name) + sign + value
+        for name, sign, value in (argument.partition("=") for argument in given)
+    ]
+    if "--compare" in given:
+        given.remove("--compare")
+        return ["compare", *given]
+    for option, action in (("--training", "training"), ("--ratios", "claims")):
+        for place, argument in enumerate(given):
+            if argument.split("=")[0] == option:
+                attached = argument.partition("=")[2]
+                before, after = given[:place], given[place + 1 :]
+                if attached:
+                    after = [attached, *after]
+                if action == "training":
+                    return [action, *after, *before]
+                return [action, *_old_claims(before, after)]
+    return ["run", *given]
+
+
+def _old_claims(before: list[str], after: list[str]) -> list[str]:
+    """`[BUNDLE] --ratios [NAMES]` as a choice of claims of one bundle."""
+    names = []
+    if after and not after[0].startswith("-"):
+        names = [_OLD_CLAIMS.get(name, name) for name in after.pop(0).split(",")]
+    options: list[str] = []
+    bundle: list[str] = []
+    rest = iter([*before, *after])
+    for argument in rest:
+        if argument.startswith("-"):
+            options += [argument, *([next(rest, "")] if argument in _WITH_VALUE else [])]
+        else:
+            bundle += ["--bundle", argument]
+    return [*",".join(names).split(","), *bundle, *options] if names else [*bundle, *options]
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "bundles", metavar="BUNDLE", nargs="*", type=Path, help="default: the embedded bundle"
     )
     parser.add_argument(
         "--target", action="append", metavar="T", help="repeatable; default: x86 and portable"
     )
-    length = parser.add_mutually_exclusive_group()
-    length.add_argument("--quick", action="store_true", help="under 2 minutes, wider intervals")
-    length.add_argument("--full", action="store_true", help="by MLPerf's rules on durations: hours")
+    _add_mode(parser)
     parser.add_argument(
         "--data",
         type=Path,
         metavar="DIR",
-        help="radiographs to time on, and with labels to judge on; default: phantoms",
+        help="radiographs to time, and with labels to measure accuracy on; default: phantoms",
     )
     parser.add_argument(
         "--reference",
         type=Path,
         metavar="RUN_OR_ONNX",
-        help="the float32 ensemble: a training run, or an ONNX file; default: random weights, for "
-        "its time only",
+        help="the float32 ensemble: a training run or an ONNX file; default: random weights, which "
+        "are only timed",
     )
-    parser.add_argument(
-        "--out",
-        type=Path,
-        metavar="DIR",
-        help="write report.json, report.md and report.html; with --ratios ratios.json and "
-        "ratios.md",
-    )
-    parser.add_argument(
-        "--threads", type=positive, metavar="N", help="of every engine; default: one per core"
-    )
+    _add_common(parser, "write report.json, report.md and report.html")
     parser.add_argument(
         "--isa",
-        metavar="CAP",
-        help="as on a processor with no wider instructions, such as AVX2; x86 only",
-    )
-    parser.add_argument(
-        "--cpu-quota",
-        type=above_zero,
-        metavar="CORES",
-        help="keep to so many cores' time, by a control group",
+        metavar="LIMIT",
+        help="limit x86 to an instruction set, such as AVX2",
     )
     parser.add_argument(
         "--fail-if",
@@ -73,153 +120,117 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="extend",
         default=[],
         metavar="EXPR",
-        help="exit with 1 where one holds, such as 'p90_ms>2' or 'macro_f1<0.93'",
+        help="exit with 1 if a condition holds, such as 'p90_ms>2' or "
+        "'accuracy[x86 int8].macro_f1<0.93'",
+    )
+
+
+def _add_compare(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("before", metavar="A", type=Path, help="a report.json")
+    parser.add_argument("after", metavar="B", type=Path, help="a later report.json")
+
+
+def _add_claims(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "given",
+        metavar="REPORT_OR_NAME",
+        nargs="*",
+        help="a report.json of `run`, and names of claims; default: measure, all claims",
     )
     parser.add_argument(
-        "--seeds",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="also time the two-network PyTorch pipeline with pytorch-grad-cam; needs the dev "
-        "extra",
+        "--bundle", type=Path, metavar="BUNDLE", help="to measure; default: the embedded bundle"
     )
+    _add_mode(parser)
     parser.add_argument(
-        "--compare",
-        nargs=2,
-        type=Path,
-        metavar=("A", "B"),
-        help="instead: what changed from one report.json to another; exit with 1 if anything did "
-        "by more than noise",
+        "--rounds", type=positive, metavar="N", help="in each process, in place of a duration"
     )
-    parser.add_argument(
-        "--training",
-        metavar="RECIPE",
-        help=f"instead: images per second of {STEPS} steps of the training loop, beside the bare "
-        "forward-backward step",
-    )
-    parser.add_argument(
-        "--ratios",
-        nargs="?",
-        const="",
-        type=_names,
-        metavar="NAME[,NAME...]",
-        help="instead: the promises about speed, each beside what it is compared with and its "
-        "limit: seeds, bare, map, dicom, start, memory, import, folder, peers; default: all",
-    )
+    _add_common(parser, "write claims.md, and the report that was measured")
+
+
+def _add_training(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("recipe", metavar="RECIPE", help="a recipe's name or file")
     parser.add_argument(
         "--rounds",
         type=positive,
         metavar="N",
-        help=f"with --ratios, default {ROUNDS}: what takes long is called less often; with "
-        f"--training, default {STRETCHES}",
-    )
-    parser.add_argument(
-        "--peer",
-        type=_peer,
-        action="append",
-        default=[],
-        metavar="NAME=COMMAND",
-        help="with --ratios: a peer's program, as docs/peers.md describes it; may be repeated",
+        default=EPOCHS,
+        help=f"timed stretches of {STEPS} steps; default {EPOCHS}",
     )
     parser.add_argument(
         "--set",
         metavar="K=V",
         action="append",
         default=[],
-        help="with --training: change one setting of the recipe; may be repeated",
+        help="change one setting of the recipe; repeatable",
+    )
+
+
+def _add_mode(parser: argparse.ArgumentParser) -> None:
+    mode = parser.add_mutually_exclusive_group()
+    mode.add_argument("--quick", action="store_true", help="under 2 minutes, wider intervals")
+    mode.add_argument("--full", action="store_true", help="MLPerf's own durations: hours")
+
+
+def _add_common(parser: argparse.ArgumentParser, out: str) -> None:
+    parser.add_argument("--out", type=Path, metavar="DIR", help=out)
+    parser.add_argument(
+        "--threads", type=positive, metavar="N", help="of every engine; default: one per core"
+    )
+    parser.add_argument(
+        "--baseline",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="time the two-network PyTorch pipeline with pytorch-grad-cam; needs the dev extra",
+    )
+    parser.add_argument(
+        "--external",
+        type=_external,
+        action="append",
+        default=[],
+        metavar="NAME=COMMAND",
+        help="also time another program, as docs/peers.md describes; repeatable",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure, or do what is to be done instead.
+    """Carry out an action.
 
     Returns:
-        0; 1 if what was named could not be measured, a condition of --fail-if holds, or --compare
-        found a change; 130 if it was interrupted.
-
-    Raises:
-        RecipeError: options that exclude each other.
+        0; 1 if a named target, claim or program could not be measured, a condition of --fail-if
+        holds, or the compared reports differ; 130 if interrupted.
     """
-    _check_alone(args)
-    if args.compare is not None:
-        return _compare(*args.compare)
-    if args.ratios is not None:
-        return _measure_ratios(args)
-    if args.training is not None:
+    if args.action == "compare":
+        return _compare(args.before, args.after)
+    if args.action == "training":
         return _time_training(args)
-    from orthoedge.cli.commands.benchmark.run import measure_bundles
+    from orthoedge.cli.commands.benchmark.measure import check_claims, measure_bundles
 
-    return measure_bundles(args)
-
-
-def _check_alone(args: argparse.Namespace) -> None:
-    """Refuse options that mean nothing to what was asked for."""
-    instead = [n for n in ("compare", "ratios", "training") if getattr(args, n) is not None]
-    if len(instead) > 1:
-        raise ConfigError(f"--{instead[0]} and --{instead[1]} exclude each other")
-    doing = instead[0] if instead else ""
-    given = [name for name in vars(args) if name in _KNOWN and getattr(args, name)]
-    given += [] if args.seeds else ["no_seeds"]
-    for name in given:
-        if name not in _GOES_WITH[doing]:
-            option = "BUNDLE" if name == "bundles" else f"--{name.replace('_', '-')}"
-            what = f"--{doing}" if doing else "a run of the benchmark"
-            raise ConfigError(f"{option} does not go with {what}")
+    return check_claims(args) if args.action == "claims" else measure_bundles(args)
 
 
 def _compare(before: Path, after: Path) -> int:
-    from orthoedge.benchmarks.regression import compare, read_report
+    from orthoedge.benchmarks.regression import compare
+    from orthoedge.benchmarks.schema import read_report
 
-    found = compare(read_report(before), read_report(after))
-    print("\n".join(found.lines))
-    return int(found.changed)
-
-
-def _measure_ratios(args: argparse.Namespace) -> int:
-    from orthoedge.benchmarks.ratio_rows import to_markdown, write_ratios
-    from orthoedge.benchmarks.ratios import NAMES, measure
-    from orthoedge.runtime.bundles.bundle import EMBEDDED, read_bundle
-
-    if len(args.bundles) > 1:
-        raise ConfigError("--ratios takes one bundle")
-    peers = dict(args.peer)
-    if len(peers) < len(args.peer):
-        raise ConfigError("--peer: two peers of one name")
-    if peers and "peers" not in (args.ratios or NAMES):
-        raise ConfigError("--peer: peers is not among the names of --ratios")
-    bundle = read_bundle(args.bundles[0] if args.bundles else EMBEDDED)
-    found = measure(bundle, args.ratios or NAMES, args.rounds or ROUNDS, args.threads, peers)
-    print(to_markdown(found))
-    if args.out is not None:
-        write_ratios(found, args.out)
-    asked = {*args.ratios, *(f"peer {name}" for name in peers), *(["peers"] if peers else [])}
-    return int(any(missing.what in asked for missing in found.missing))
+    comparison = compare(read_report(before), read_report(after))
+    print("\n".join(comparison.lines))
+    return int(comparison.changed)
 
 
 def _time_training(args: argparse.Namespace) -> int:
     let_threads_sleep()
     from orthoedge.training.recipe_file import load_recipe
 
-    recipe = load_recipe(args.training, args.set)
+    recipe = load_recipe(args.recipe, args.set)
 
     from orthoedge.training.throughput import throughput
 
-    found = throughput(recipe, STEPS, args.rounds or STRETCHES)
-    print(f"{recipe.name}, batch {recipe.batch} at {recipe.preprocess.size} px: {found.line()}")
+    result = throughput(recipe, STEPS, args.rounds)
+    print(f"{recipe.name}, batch {recipe.batch} at {recipe.preprocess.size} px: {result.line()}")
     return 0
 
 
-def _names(text: str) -> tuple[str, ...]:
-    """Names of ratios; none for all."""
-    from orthoedge.benchmarks.ratios import NAMES
-
-    names = tuple(text.split(",")) if text else ()
-    for name in names:
-        if name not in NAMES:
-            raise argparse.ArgumentTypeError(f"{name!r} is unknown: choose of {', '.join(NAMES)}")
-    return names
-
-
-def _peer(text: str) -> tuple[str, str]:
+def _external(text: str) -> tuple[str, str]:
     name, sign, command = text.partition("=")
     if not (name and sign and command.strip()):
         raise argparse.ArgumentTypeError(f"expected NAME=COMMAND, got {text!r}")

@@ -1,4 +1,4 @@
-"""The labelled radiographs of `orthoedge benchmark`: a set of one's own, or phantoms."""
+"""Inputs of `orthoedge benchmark run`: labelled radiographs or phantoms, and the ensemble."""
 
 from __future__ import annotations
 
@@ -9,25 +9,24 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from orthoedge.benchmarks.metrics.labelled_data import LabelledSet
-if TYPE_CHECKING:
     from orthoedge.benchmarks.run_settings import ReferenceModel
-    from orthoedge.benchmarks.schema import Missing
+    from orthoedge.benchmarks.schema import Skipped
     from orthoedge.runtime.bundles.bundle import Bundle
 
 
 COUNTS = {"quick": 120, "standard": 600, "full": 2000}
-"""Radiographs that accuracy is measured on, by mode; fewer where --data holds fewer."""
+"""Radiographs that accuracy is measured on, by mode; fewer if --data has fewer."""
 
 SEED = 41
-"""Of the phantoms: no recipe and no document trains, calibrates or chooses on it."""
+"""Of the phantoms: no recipe or document trains, calibrates or selects on it."""
 
-_PER_PROCESS = 60  # phantoms: fewer are rendered sooner than another process starts
+_PER_PROCESS = 60  # phantoms: fewer take less time than the start of another process
 
 
 def has_labels(data: Path) -> bool:
-    """Whether --data names labels: a CSV file, a folder with index.csv, or one with sub-folders.
+    """Whether --data has labels: a CSV file, a folder with index.csv, or one with sub-folders.
 
-    A folder with nothing but radiographs serves to time, not to judge.
+    A folder with only radiographs is timed, without accuracy.
     """
     if not data.is_dir():
         return data.is_file()
@@ -36,15 +35,15 @@ def has_labels(data: Path) -> bool:
 
 @contextmanager
 def open_labelled(data: Path | None, labels: Sequence[str], count: int) -> Iterator[LabelledSet]:
-    """Labelled radiographs of --data, or phantoms of a seed that nothing was trained on.
+    """Labelled radiographs of --data, or phantoms of a seed that no model was trained on.
 
-    Phantoms are rendered into a temporary folder, with a progress bar on a terminal, and are gone
-    when the context ends: `prepare` them within.
+    Phantoms are rendered into a temporary folder, with a progress bar on a terminal. The folder is
+    removed when the context ends: call `prepare` within.
 
     Args:
         data: as `has_labels` accepts it; None: phantoms.
         labels: of the bundle.
-        count: at most so many, of `COUNTS`; drawn in the proportions of the labels.
+        count: at most, of `COUNTS`; drawn in the proportions of the labels.
 
     Raises:
         DataError: the index cannot be read, or phantoms do not have the bundle's labels.
@@ -83,15 +82,15 @@ def _render(folder: Path, count: int) -> None:
         )
 
 
-def _read(source: Path, count: int, what: str) -> LabelledSet:
+def _read(source: Path, count: int, origin: str) -> LabelledSet:
     from orthoedge.benchmarks.metrics.labelled_data import LabelledSet, draw_sample
     from orthoedge.training.data.index import read_index
 
     studies = read_index(source)
     chosen = [studies[index] for index in draw_sample([s.label for s in studies], count, SEED)]
-    few = f"{len(chosen)} of {len(studies)}" if len(chosen) < len(studies) else f"{len(chosen)}"
+    number = f"{len(chosen)} of {len(studies)}" if len(chosen) < len(studies) else f"{len(chosen)}"
     return LabelledSet(
-        what=f"{few} {what}",
+        description=f"{number} {origin}",
         images=tuple(study.path for study in chosen),
         labels=tuple(study.label for study in chosen),
         boxes=tuple(study.boxes for study in chosen),
@@ -99,14 +98,14 @@ def _read(source: Path, count: int, what: str) -> LabelledSet:
     )
 
 
-NAME = "ensemble"
+ENSEMBLE = "ensemble"
 
 
 def open_reference(path: Path, bundle: Bundle) -> ReferenceModel:
     """The ensemble of --reference: a run folder, which is exported, or an ONNX file.
 
     Raises:
-        DataError: neither, or a network of other labels or another preprocessing than the bundle's.
+        DataError: neither, or its labels or preprocessing differ from the bundle's.
     """
     from orthoedge.benchmarks.run_settings import ReferenceModel
     from orthoedge.runtime.errors import DataError
@@ -124,10 +123,10 @@ def open_reference(path: Path, bundle: Bundle) -> ReferenceModel:
     return ReferenceModel(model, f"the ensemble of {path}", trained=True)
 
 
-def random_ensemble(bundle: Bundle) -> ReferenceModel | Missing:
-    """The ensemble that the bundle says it came from, with random weights: its time is the same."""
+def random_ensemble(bundle: Bundle) -> ReferenceModel | Skipped:
+    """The ensemble that the bundle came from, with random weights: its time is the same."""
     from orthoedge.benchmarks.run_settings import ReferenceModel
-    from orthoedge.benchmarks.schema import Missing
+    from orthoedge.benchmarks.schema import Skipped
     from orthoedge.runtime.errors import MissingDependency, OrthoEdgeError
 
     manifest = bundle.manifest
@@ -141,8 +140,8 @@ def random_ensemble(bundle: Bundle) -> ReferenceModel | Missing:
         exported = export(model, manifest.labels, manifest.preprocess)
     except ModuleNotFoundError as error:
         lacking = MissingDependency(error.name or "onnx", "compress", "the float32 ensemble")
-        return Missing(what=NAME, why=str(lacking))
+        return Skipped(name=ENSEMBLE, reason=str(lacking))
     except OrthoEdgeError as error:
-        return Missing(what=NAME, why=str(error))
-    what = f"{' and '.join(teacher)} with random weights, for their time only"
-    return ReferenceModel(exported, what, trained=False)
+        return Skipped(name=ENSEMBLE, reason=str(error))
+    description = f"{' and '.join(teacher)} with random weights, for their time only"
+    return ReferenceModel(exported, description, trained=False)

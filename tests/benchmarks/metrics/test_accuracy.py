@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from orthoedge.benchmarks.metrics.accuracy import ask, judge, verdict
+from orthoedge.benchmarks.metrics.accuracy import evaluate, predict, verdict
 from orthoedge.benchmarks.metrics.classification import confusion, expected_calibration_error
 from orthoedge.benchmarks.metrics.labelled_data import LabelledSet, Prepared, prepare
 from orthoedge.benchmarks.schema import Interval
@@ -26,10 +26,10 @@ def blank(truth, boxes=None, groups=None):
     """Radiographs of which only the labels matter."""
     images = len(truth)
     return Prepared(
-        what="",
-        squares=np.zeros((images, 8, 8), np.uint8),
-        looks=np.zeros((images, 22), np.float32),
-        faults=((),) * images,
+        description="",
+        model_inputs=np.zeros((images, 8, 8), np.uint8),
+        statistics=np.zeros((images, 22), np.float32),
+        quality_issues=((),) * images,
         truth=np.asarray(truth),
         boxes=((),) * images if boxes is None else boxes,
         groups=tuple(map(str, range(images))) if groups is None else groups,
@@ -63,7 +63,7 @@ def test_the_figures_are_those_of_the_pipelines_findings(bundle, target, precisi
     noise = np.random.default_rng(0).integers(0, 256, (300, 300), dtype=np.uint8)
     turned = [255 - read_image(path).pixels for path in paths[:4]]
     labelled = LabelledSet(
-        what="",
+        description="",
         images=(*paths, noise, *turned),
         labels=(*truth, labels[0], *truth[:4]),
         boxes=((),) * 13,
@@ -73,7 +73,7 @@ def test_the_figures_are_those_of_the_pipelines_findings(bundle, target, precisi
     pipeline = Pipeline(bundle, engine)
     findings = [pipeline(image) for image in labelled.images]
     prepared = prepare(bundle, labelled)
-    found = judge(bundle, target, precision, ask(engine, prepared), prepared)
+    found = evaluate(bundle, target, precision, predict(engine, prepared), prepared)
 
     said = np.array([labels.index(finding.label) for finding in findings])
     reported = np.array([finding.decision == "report" for finding in findings])
@@ -99,7 +99,7 @@ def test_agreement_and_share_are_paired_with_the_reference(bundle):
     reference = saying(bundle, wrong_in(truth, missed))
     # The student misses what its teacher misses, and four more.
     student = saying(bundle, wrong_in(truth, [*missed, *np.setdiff1d(range(800), missed)[:4]]))
-    found = judge(bundle, "x86", "int8", student, blank(truth), reference)
+    found = evaluate(bundle, "x86", "int8", student, blank(truth), reference)
     assert found.agreement.value == pytest.approx(796 / 800)
     assert found.share_of_reference.value == pytest.approx(716 / 720, abs=0.002)
     # Unpaired, it could not be known better than the macro-F1 itself.
@@ -115,7 +115,7 @@ def test_the_verdict_holds_only_where_the_images_suffice(bundle):
     def verdict_of(truth, missed):
         same = saying(bundle, truth)
         student = saying(bundle, wrong_in(truth, missed))
-        return judge(bundle, "x86", "int8", student, blank(truth), same).holds_99
+        return evaluate(bundle, "x86", "int8", student, blank(truth), same).holds_99
 
     few, many = np.arange(120) % 4, np.arange(1200) % 4
     assert verdict_of(many, []) == "holds"
@@ -128,11 +128,11 @@ def test_the_verdict_holds_only_where_the_images_suffice(bundle):
 
 def test_where_all_are_right_the_interval_is_the_exact_one(bundle):
     truth = np.arange(30) % 4
-    alone = judge(bundle, "x86", "int8", saying(bundle, truth), blank(truth))
+    alone = evaluate(bundle, "x86", "int8", saying(bundle, truth), blank(truth))
     assert (alone.accuracy.value, alone.accuracy.high) == (1, 1)
     assert alone.accuracy.low == pytest.approx(0.8843, abs=1e-4)  # 30 of 30, from the tables
     pairs = tuple(str(i // 2) for i in range(30))
-    together = judge(bundle, "x86", "int8", saying(bundle, truth), blank(truth, groups=pairs))
+    together = evaluate(bundle, "x86", "int8", saying(bundle, truth), blank(truth, groups=pairs))
     assert together.accuracy.low == pytest.approx(0.7820, abs=1e-4)  # 15 of 15
 
 
@@ -145,7 +145,7 @@ def test_the_map_of_the_true_label_is_held_against_the_box(bundle):
     corner, far = ((0.0, 0.0, 0.1, 0.1),), ((0.6, 0.6, 0.7, 0.7),)
     boxes = (corner, (), corner, corner, far)
     outputs = saying(bundle, (truth + 1) % 4, maps=maps)
-    found = judge(bundle, "x86", "int8", outputs, blank(truth, boxes))
+    found = evaluate(bundle, "x86", "int8", outputs, blank(truth, boxes))
     assert found.pointing.value == 0.75
     assert found.accuracy.value == 0
 
@@ -157,7 +157,7 @@ def test_a_calibration_error_lies_within_its_interval(bundle):
     # Said with 0.9 and right in 0.9 of each label.
     sure = temperature * np.log(0.9 / (0.1 / 3))
     outputs = saying(bundle, wrong_in(truth, range(40)), sure)
-    found = judge(bundle, "x86", "fp32", outputs, blank(truth)).ece
+    found = evaluate(bundle, "x86", "fp32", outputs, blank(truth)).ece
     assert found.value == pytest.approx(0, abs=1e-6)
     assert found.low <= found.value <= found.high
 
@@ -166,5 +166,5 @@ def test_a_reference_of_other_labels_is_refused(bundle):
     truth = np.arange(8) % 4
     other = saying(bundle, truth)
     other = replace(other, logits=other.logits[:, :3])
-    with pytest.raises(DataError, match="answers with 3 labels, the bundle with 4"):
-        judge(bundle, "x86", "int8", saying(bundle, truth), blank(truth), other)
+    with pytest.raises(DataError, match="has 3 labels, the bundle 4"):
+        evaluate(bundle, "x86", "int8", saying(bundle, truth), blank(truth), other)

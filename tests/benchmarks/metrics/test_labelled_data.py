@@ -21,7 +21,7 @@ def samples(labels):
     paths = tuple(sorted(SAMPLES.glob("*.png")))
     said = tuple(next(label for label in labels if label in path.name) for path in paths)
     return LabelledSet(
-        what="8 samples",
+        description="8 samples",
         images=paths,
         labels=said,
         boxes=tuple(((0.25, 0.25, 0.5, 0.5),) for _ in paths),
@@ -35,9 +35,9 @@ def test_files_and_arrays_are_prepared_alike_and_as_the_bundle_says(bundle):
     pixels = tuple(read_image(path).pixels for path in files.images)
     by_file, by_array = prepare(bundle, files), prepare(bundle, replace(files, images=pixels))
     expected = np.stack([preprocess(image) for image in pixels])
-    np.testing.assert_array_equal(by_file.squares, expected)
-    np.testing.assert_array_equal(by_array.squares, expected)
-    np.testing.assert_array_equal(by_file.looks, by_array.looks)
+    np.testing.assert_array_equal(by_file.model_inputs, expected)
+    np.testing.assert_array_equal(by_array.model_inputs, expected)
+    np.testing.assert_array_equal(by_file.statistics, by_array.statistics)
     assert [labels[c] for c in by_file.truth] == list(files.labels)
 
 
@@ -55,8 +55,8 @@ def test_boxes_move_with_the_field_and_faults_are_found(bundle):
     ready = prepare(bundle, wide)
     # The margin's edge is found on a coarse copy, to a few pixels of the radiograph.
     assert ready.boxes[0][0] == pytest.approx((0.4, 0.4, 0.6, 0.6), abs=0.03)
-    assert ready.faults[0] == ()
-    assert any(fault.decision == "reject" for fault in ready.faults[1])
+    assert ready.quality_issues[0] == ()
+    assert any(fault.decision == "reject" for fault in ready.quality_issues[1])
 
 
 @pytest.mark.parametrize(

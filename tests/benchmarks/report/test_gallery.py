@@ -18,10 +18,10 @@ def bundle():
 def grey(truth):
     count = len(truth)
     return Prepared(
-        what="",
-        squares=np.full((count, SIZE, SIZE), 90, np.uint8),
-        looks=np.zeros((count, 22), np.float32),
-        faults=((),) * count,
+        description="",
+        model_inputs=np.full((count, SIZE, SIZE), 90, np.uint8),
+        statistics=np.zeros((count, 22), np.float32),
+        quality_issues=((),) * count,
         truth=truth,
         boxes=(((0.25, 0.25, 0.75, 0.75),),) * count,
         groups=tuple(map(str, range(count))),

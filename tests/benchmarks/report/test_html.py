@@ -5,7 +5,7 @@ import msgspec
 import pytest
 
 from orthoedge.benchmarks.report.html import to_html
-from orthoedge.benchmarks.schema import Missing
+from orthoedge.benchmarks.schema import Skipped
 from tests.helpers.report_example import REFERENCE, example, settings
 from tests.helpers.report_example_parts import gallery
 
@@ -78,16 +78,16 @@ def test_every_candidate_figure_and_reason_is_on_the_page(text):
     words = " ".join(Page(text).words.split())
     for one in report.candidates:
         assert one.name in words
-    for row in report.growth:
-        assert row.where in words
-    for row in report.missing:
-        assert row.what in words
-        assert row.why in words
+    for row in report.scaling:
+        assert row.explanation in words
+    for row in report.skipped:
+        assert row.name in words
+        assert row.reason in words
     assert report.settings.command in words
     assert report.machine.kernel in words
     assert text.count("<img ") == 24
     assert "wrong: fracture" in words
-    assert words.count("said, of each true label") == len(report.accuracy)
+    assert words.count("predicted, of each true label") == len(report.accuracy)
 
 
 def test_an_interrupted_run_is_a_page_too():
@@ -97,31 +97,31 @@ def test_an_interrupted_run_is_a_page_too():
         scenarios=(),
         accuracy=(),
         footprint=(),
-        growth=(),
+        scaling=(),
         reference="",
         complete=False,
-        missing=(Missing(what="x86", why="no engine"),),
+        skipped=(Skipped(name="x86", reason="no engine"),),
     )
     words = Page(to_html(nothing)).words
     assert "was interrupted" in words
     assert "no engine" in words
-    assert "Growth" not in words
+    assert "Scaling" not in words
 
 
 def test_a_run_of_bare_engines_alone_draws_what_it_has():
     report = example()
     kept = tuple(one for one in report.candidates if one.name == REFERENCE)
     page = to_html(example(candidates=kept, accuracy=(), stages=(), footprint=()))
-    assert page.count("<svg") == 2 + len(report.growth)
+    assert page.count("<svg") == 2 + len(report.scaling)
 
 
 def test_words_from_outside_cannot_become_markup():
     report = example(
         labels=("<script>", "a & b", "c", "d"),
         settings=settings(command="orthoedge benchmark 'a <b>'"),
-        missing=(Missing(what="<img>", why="x > y & z"),),
+        skipped=(Skipped(name="<img>", reason="x > y & z"),),
     )
-    first = msgspec.structs.replace(report.candidates[1], what="<i>a call</i>")
+    first = msgspec.structs.replace(report.candidates[1], description="<i>a call</i>")
     report = msgspec.structs.replace(report, candidates=(first, *report.candidates[2:]))
     page = Page(to_html(report))
     assert not {"script", "b", "i", "img"} & set(page.tags)

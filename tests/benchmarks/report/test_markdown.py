@@ -3,7 +3,7 @@ import pytest
 
 from orthoedge.benchmarks.report.formatting import cautions, figure, headline
 from orthoedge.benchmarks.report.markdown import to_markdown
-from orthoedge.benchmarks.schema import Missing
+from orthoedge.benchmarks.schema import Skipped
 from tests.helpers.report_example import example, settings
 
 
@@ -52,7 +52,7 @@ def test_a_column_that_nothing_is_known_of_is_left_out():
 
 
 def test_what_was_not_measured_says_why_and_cannot_break_its_table():
-    text = to_markdown(example(missing=(Missing(what="jetson", why="no | such\nthing"),)))
+    text = to_markdown(example(skipped=(Skipped(name="jetson", reason="no | such\nthing"),)))
     assert "| jetson | no \\| such thing |" in text
 
 
@@ -72,19 +72,19 @@ def test_the_headline_says_the_verdict_and_how_much_faster(verdict, words):
     assert words in line
     quicker = report.candidates[10].ratio.value / report.candidates[1].ratio.value
     assert f", {quicker:.0f} (" in line
-    assert ") times as fast as the seeds' way" in line
-    without = tuple(one for one in report.candidates if one.name != "seeds")
-    assert "seeds" not in headline(msgspec.structs.replace(report, candidates=without))
+    assert ") times as fast as the PyTorch baseline" in line
+    without = tuple(one for one in report.candidates if one.name != "baseline")
+    assert "baseline" not in headline(msgspec.structs.replace(report, candidates=without))
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({"complete": False}, "interrupted"),
-        ({"others_cores": 0.4}, "Other programs kept 0.400 cores busy"),
+        ({"background_load": 0.4}, "Other programs kept 0.400 cores busy"),
         ({"settings": settings(mode="quick", labelled="")}, "quick run"),
-        ({"settings": settings(isa_cap="AVX2", labelled="")}, "latency of no product"),
-        ({"settings": settings(cpu_quota=0.5, labelled="")}, "latency of no product"),
+        ({"settings": settings(isa_limit="AVX2", labelled="")}, "latency of no product"),
+        ({"settings": settings(isa_limit="SSE41", labelled="")}, "latency of no product"),
         ({"settings": settings(labelled="30 phantoms")}, "nothing about patients"),
     ],
 )

@@ -1,17 +1,16 @@
-"""Curves of growth: the fit, the sentences, the widened model, and every part on a small bundle."""
+"""Curves of scaling: the fit, the sentences, the model with more classes, and every part."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from orthoedge.benchmarks import scaling
 from orthoedge.benchmarks.run_settings import PLANS
-from orthoedge.benchmarks.scaling import by_size, wording
+from orthoedge.benchmarks.scaling import by_size, curves, wording
 from orthoedge.benchmarks.scaling.memory import peak_bytes
 from orthoedge.benchmarks.scaling.more_classes import widen
 from orthoedge.benchmarks.scaling.power_law import exponent, upper_half
-from orthoedge.benchmarks.scaling.settings import SCOPES, Given, Scope
+from orthoedge.benchmarks.scaling.settings import SCOPES, ScalingSetup, Scope
 from orthoedge.runtime.bundles.bundle import EMBEDDED, read_bundle
 from orthoedge.runtime.errors import EngineError
 from orthoedge.targets import EngineOptions, open_model
@@ -76,25 +75,27 @@ def test_the_upper_half_has_two_points_where_there_are_two():
 
 def test_sentences_say_what_was_measured_and_nothing_else():
     small, large = (256, 256), (3000, 2500)
-    words = wording.parts_words({small: {"a": 3, "b": 1}, large: {"a": 1, "b": 9}})
+    words = wording.parts_sentence({small: {"a": 3, "b": 1}, large: {"a": 1, "b": 9}})
     assert words == "At 2500×3000 b takes most, 90% of the time; at 256×256 a, 75%."
-    words = wording.parts_words({small: {"a": 3, "b": 1}, large: {"a": 9, "b": 1}})
+    words = wording.parts_sentence({small: {"a": 3, "b": 1}, large: {"a": 9, "b": 1}})
     assert words == "At 256×256 as at 2500×3000 a takes most: 75% of the time, and 90%."
-    assert wording.batch_words(16, 1, 8).endswith("a batch saves 50%.")
-    assert wording.batch_words(16, 1, 24).endswith("a batch costs 50% more.")
-    assert wording.batch_words(16, 1, 16.2).endswith("a batch saves nothing.")
-    assert wording.classes_words(4, 1, 1024, 1.01) == "1,024 classes take no longer than 4."
-    assert "each adds 1 µs" in wording.classes_words(4, 1, 1004, 2)
-    assert wording.threads_words(2, 1, 0.5).startswith("2 threads take 0.50 of the time")
-    assert "as if 100%" in wording.threads_words(2, 1, 0.5)
-    assert wording.threads_words(2, 1, 1.3) == "2 threads make one inference no faster here."
-    words = wording.files_words(1, 502, 101, 702)
+    assert wording.batch_sentence(16, 1, 8).endswith("a batch saves 50%.")
+    assert wording.batch_sentence(16, 1, 24).endswith("a batch costs 50% more.")
+    assert wording.batch_sentence(16, 1, 16.2).endswith("a batch saves nothing.")
+    assert wording.classes_sentence(4, 1, 1024, 1.01) == "1,024 classes take no longer than 4."
+    assert "each adds 1 µs" in wording.classes_sentence(4, 1, 1004, 2)
+    assert wording.threads_sentence(2, 1, 0.5).startswith("2 threads take 0.50 of the time")
+    assert "as if 100%" in wording.threads_sentence(2, 1, 0.5)
+    assert wording.threads_sentence(2, 1, 1.3) == "2 threads make one inference no faster here."
+    words = wording.files_sentence(1, 502, 101, 702)
     assert words == (
         "Starting takes 0.50 s and each file 2 ms: up to 250 files the start is the larger part."
     )
-    assert wording.risen_words(1, 80, 101, 80.02, "files").endswith("0.2 kB for each of the files.")
-    assert wording.risen_words(1, 80, 2, 79.9, "threads").endswith("no rise.")
-    assert wording.files_words(1, 502, 101, 500) == "1 files take 502 ms, 101 take 500 ms."
+    assert wording.risen_sentence(1, 80, 101, 80.02, "files").endswith(
+        "0.2 kB for each of the files."
+    )
+    assert wording.risen_sentence(1, 80, 2, 79.9, "threads").endswith("no rise.")
+    assert wording.files_sentence(1, 502, 101, 500) == "1 files take 502 ms, 101 take 500 ms."
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
@@ -134,16 +135,16 @@ def test_the_sentence_names_the_part_that_was_planted(small_bundle, monkeypatch,
     planted = {"2 read dicom": 10, "2 read dicom: given its bytes": 3, "2 read png": 10}
     planted |= {"2 read png: OpenCV's decoder": 8, "2 read png: given its bytes": 9}
 
-    def turns(calls, warmup, rounds, seconds):
+    def planted_times(calls, warmup, rounds, seconds):
         for call in calls.values():
             call(0)
         yield {name: np.full((2, 1), planted.get(name, 1.0)) for name in calls}
 
-    monkeypatch.setattr(by_size, "take_turns", turns)
-    given = Given(small_bundle, "portable", "int8", 1, SMALL, tmp_path)
-    found, missing = by_size.time_by_pixels(given)
-    where = {curve.of: curve.where for curve in found}
-    assert missing == []
+    monkeypatch.setattr(by_size, "interleave", planted_times)
+    setup = ScalingSetup(small_bundle, "portable", "int8", 1, SMALL, tmp_path)
+    found, skipped = by_size.time_by_pixels(setup)
+    where = {curve.name: curve.explanation for curve in found}
+    assert skipped == []
     assert "At 128×96 fetching the file takes most, 70% of the time" in where["read dicom"]
     assert where["read png"].endswith("OpenCV's decoder takes most: 100% of the time, and 80%.")
     assert dict(found[0].points) == {64.0 * 64: 1.0, 96.0 * 128: 10.0}
@@ -152,27 +153,29 @@ def test_the_sentence_names_the_part_that_was_planted(small_bundle, monkeypatch,
 
 def curves_of(bundle, monkeypatch, scope):
     monkeypatch.setitem(SCOPES, "quick", scope)
-    parts = list(scaling.growth_parts(bundle, "portable", "int8", 1, "quick"))
-    found, missing = ([one for part in parts for one in part[i]] for i in (0, 1))
+    parts = list(curves.scaling_curves(bundle, "portable", "int8", 1, "quick"))
+    found, skipped = ([one for part in parts for one in part[i]] for i in (0, 1))
     for curve in found:
         sizes = [size for size, _ in curve.points]
-        assert sizes == sorted(set(sizes)), curve.of
-        assert curve.where.endswith(".")
+        assert sizes == sorted(set(sizes)), curve.name
+        assert curve.explanation.endswith(".")
         assert min(value for _, value in curve.points) >= 0
-    return {(curve.of, curve.by, curve.unit) for curve in found}, {m.what: m.why for m in missing}
+    return {(curve.name, curve.by, curve.unit) for curve in found}, {
+        m.name: m.reason for m in skipped
+    }
 
 
 def test_every_quick_curve_is_measured_on_a_real_engine(small_bundle, monkeypatch):
     pytest.importorskip("pydicom")
-    found, missing = curves_of(small_bundle, monkeypatch, SMALL)
+    found, skipped = curves_of(small_bundle, monkeypatch, SMALL)
     engine, pixels = "portable int8 engine", ("preprocess", "read png", "read jpeg", "read dicom")
     assert {(of, "pixels", "ms") for of in (*pixels, "portable int8, from png")} <= found
     assert {(engine, "images at once", "ms"), (engine, "classes", "ms")} <= found
     assert {unit for _, _, unit in found} == {"ms"}
     for left_out in ("memory by pixels", "predict FOLDER", "predict FOLDER --jobs"):
-        assert missing[f"growth: {left_out}"] == "takes too long for --quick"
+        assert skipped[f"scaling: {left_out}"] == "takes too long for --quick"
     if available_cores() == 1:
-        assert missing["growth: time by threads"] == "there is one core"
+        assert skipped["scaling: time by threads"] == "there is one core"
     else:
         assert (engine, "threads", "ms") in found
 
@@ -181,34 +184,34 @@ def test_every_quick_curve_is_measured_on_a_real_engine(small_bundle, monkeypatc
 @pytest.mark.skipif(available_cores() == 1, reason="one core has no curve of threads and jobs")
 def test_the_longer_curves_too(small_bundle, monkeypatch):
     pytest.importorskip("pydicom")
-    found, missing = curves_of(small_bundle, monkeypatch, SMALL._replace(everything=True))
+    found, skipped = curves_of(small_bundle, monkeypatch, SMALL._replace(everything=True))
     by = {"images at once", "classes", "threads"}
     assert {("portable int8 engine", one, "MB") for one in by} <= found
     pixels = ("preprocess", "read png", "read jpeg", "read dicom", "portable int8, from png")
     assert {(of, "pixels", "MB") for of in pixels} <= found
     assert {("predict FOLDER", "files", unit) for unit in ("ms", "MB")} <= found
     assert (f"predict FOLDER --jobs {available_cores()}", "files", "ms") in found
-    assert missing == {}
+    assert skipped == {}
 
 
 def test_no_part_begins_after_its_time_and_one_that_fails_is_a_reason(small_bundle, monkeypatch):
-    def refuse(given):
+    def refuse(setup):
         raise EngineError("no such engine")
 
-    def folder_of(given):
-        folders.append(given.folder)
-        assert given.folder.is_dir()
+    def folder_of(setup):
+        folders.append(setup.folder)
+        assert setup.folder.is_dir()
         return [], []
 
     folders: list[Path] = []
     parts = {"first": refuse, "second": folder_of, "third": folder_of}
-    monkeypatch.setattr(scaling, "PARTS", parts)
+    monkeypatch.setattr(curves, "PARTS", parts)
     times = iter([0, 1, 10, 16])  # of the start and of each part; --quick has 15 s
-    yielded = scaling.growth_parts(small_bundle, "x86", "int8", 1, "quick", lambda: next(times))
-    missing = [one for _, some in yielded for one in some]
-    assert [(one.what, one.why) for one in missing] == [
-        ("growth: first", "no such engine"),
-        ("growth: third", "growth has 15 s, which were over"),
+    yielded = curves.scaling_curves(small_bundle, "x86", "int8", 1, "quick", lambda: next(times))
+    skipped = [one for _, some in yielded for one in some]
+    assert [(one.name, one.reason) for one in skipped] == [
+        ("scaling: first", "no such engine"),
+        ("scaling: third", "the time limit of 15 s for scaling was over"),
     ]
     assert len(folders) == 1
     assert not folders[0].exists()

@@ -103,7 +103,7 @@ class Machine:
         return self.used - before + (self.noise.pop() if self.noise else 0)
 
     def measure(self):
-        return energy_mj(self.call, self, seconds=0.8, sleep=self.spend, clock=lambda: self.now)
+        return energy_mj(self.call, self, seconds=0.8, _sleep=self.spend, _clock=lambda: self.now)
 
 
 def test_energy_of_a_call_is_what_it_takes_beyond_idleness():

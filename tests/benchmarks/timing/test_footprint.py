@@ -7,7 +7,7 @@ import pytest
 from orthoedge.benchmarks.baselines.folder_throughput import samples
 from orthoedge.benchmarks.timing import footprint as footprint_module
 from orthoedge.benchmarks.timing.footprint import footprint
-from orthoedge.benchmarks.timing.startup import Child
+from orthoedge.benchmarks.timing.startup import PythonProcess
 from orthoedge.runtime.errors import EngineError, MissingDependency
 
 
@@ -20,7 +20,9 @@ def test_sizes_starts_and_memory_of_a_target(small_bundle):
     assert 1 < found.wheel_mb < 12  # MB; the packaging test keeps the second
     assert found.cold_start_ms.count == 2
     assert found.cached_start_ms is None  # it has nothing to keep
-    assert 30 < found.peak_rss_mb < 1000  # numpy and OpenCV alone take more than the first
+    assert (
+        30 < found.cold_peak_rss_mb.value < 1000
+    )  # numpy and OpenCV alone take more than the first
 
 
 def test_a_compile_cache_is_used_where_there_is_one(small_bundle):
@@ -31,11 +33,11 @@ def test_a_compile_cache_is_used_where_there_is_one(small_bundle):
 
 def test_a_target_that_cannot_start_has_its_reason_and_its_sizes(small_bundle, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    found, missing = footprint(small_bundle, "jetson", "int8", samples()[0], threads=1, starts=1)
-    assert found.cold_start_ms is found.peak_rss_mb is found.environment_mb is None
+    found, skipped = footprint(small_bundle, "jetson", "int8", samples()[0], threads=1, starts=1)
+    assert found.cold_start_ms is found.cold_peak_rss_mb is found.environment_mb is None
     assert found.model_mb > 0
-    assert [one.what for one in missing] == ["jetson int8: environment", "jetson int8: starts"]
-    assert "JetPack" in missing[0].why
+    assert [one.name for one in skipped] == ["jetson int8: environment", "jetson int8: starts"]
+    assert "JetPack" in skipped[0].reason
 
 
 class Located:
@@ -98,7 +100,7 @@ def test_what_is_not_installed_has_no_size(packages):
 
 
 def test_a_child_that_says_all_at_once_is_heard_to_the_end():
-    child = Child("print('first\\nsecond\\nlast')", {})
+    child = PythonProcess("print('first\\nsecond\\nlast')", {})
     taken, last = child.run()
     assert taken > 0
     assert last == "last"

@@ -6,27 +6,27 @@ import pytest
 
 from orthoedge.benchmarks.timing import worker as module
 from orthoedge.benchmarks.timing.latency import (
+    CallCounts,
     Timings,
-    Turn,
-    in_turns,
     interleaved,
     ratio,
     ratio_over_processes,
+    run_rounds,
 )
 
 
-@pytest.mark.parametrize(("settle", "turn"), [(0, "ABC"), (1, "AABBCC")])
-def test_candidates_take_turns_and_warmup_is_not_timed(settle, turn):
+@pytest.mark.parametrize(("warmup_calls", "calls_of_a_round"), [(0, "ABC"), (1, "AABBCC")])
+def test_candidates_take_turns_and_warmup_is_not_timed(warmup_calls, calls_of_a_round):
     calls = []
     ticks = count(0, 1_000_000)
     timings = interleaved(
         {name: lambda name=name: calls.append(name) for name in "ABC"},
         rounds=3,
         warmup=2,
-        settle=settle,
-        clock=lambda: next(ticks),
+        warmup_calls=warmup_calls,
+        _clock=lambda: next(ticks),
     )
-    assert "".join(calls) == "ABC" * 2 + turn * 3
+    assert "".join(calls) == "ABC" * 2 + calls_of_a_round * 3
     assert list(timings) == ["A", "B", "C"]
     for each in timings.values():
         np.testing.assert_array_equal(each.samples_ms, [1.0, 1.0, 1.0])
@@ -44,16 +44,16 @@ def test_a_sample_is_the_time_of_its_own_call_in_milliseconds():
         {"slow": lambda: advance(next(lasting)), "fast": lambda: advance(0.5)},
         rounds=3,
         warmup=1,
-        clock=lambda: now,
+        _clock=lambda: now,
     )
     np.testing.assert_array_equal(timings["slow"].samples_ms, [1, 2, 3])
     np.testing.assert_array_equal(timings["fast"].samples_ms, [0.5, 0.5, 0.5])
 
 
-@pytest.mark.parametrize(("rounds", "warmup", "settle"), [(0, 0, 0), (1, -1, 0), (1, 0, -1)])
-def test_no_rounds_are_refused(rounds, warmup, settle):
+@pytest.mark.parametrize(("rounds", "warmup", "warmup_calls"), [(0, 0, 0), (1, -1, 0), (1, 0, -1)])
+def test_no_rounds_are_refused(rounds, warmup, warmup_calls):
     with pytest.raises(ValueError, match="rounds >= 1"):
-        interleaved({"a": lambda: None}, rounds=rounds, warmup=warmup, settle=settle)
+        interleaved({"a": lambda: None}, rounds=rounds, warmup=warmup, warmup_calls=warmup_calls)
 
 
 def test_percentiles_are_those_of_the_samples_whatever_their_order():
@@ -99,8 +99,8 @@ def test_samples_of_different_runs_are_refused():
 
 def test_a_turn_settles_on_the_radiograph_that_it_times_first():
     seen = {"a": [], "b": []}
-    turns = {"a": Turn(settle=2, calls=1), "b": Turn(settle=0, calls=3)}
-    samples = in_turns({n: c.append for n, c in seen.items()}, turns, rounds=2, first=7)
+    turns = {"a": CallCounts(warmup_calls=2, calls=1), "b": CallCounts(warmup_calls=0, calls=3)}
+    samples = run_rounds({n: c.append for n, c in seen.items()}, turns, rounds=2, first=7)
     assert seen == {"a": [7, 7, 7, 8, 8, 8], "b": [7, 8, 9, 8, 9, 10]}
     assert {name: times.shape for name, times in samples.items()} == {"a": (2, 1), "b": (2, 3)}
 
@@ -141,13 +141,13 @@ def test_processes_of_different_rounds_are_refused():
 def test_orders_change_and_slow_calls_have_a_turn_in_every_fourth_round(monkeypatch):
     def spy(candidates, turns, **settings):
         orders.append("".join(candidates))
-        return in_turns(candidates, turns, **settings)
+        return run_rounds(candidates, turns, **settings)
 
     orders = []
-    monkeypatch.setattr(module, "in_turns", spy)
+    monkeypatch.setattr(module, "run_rounds", spy)
     # Past 40 ms, which makes a call slow, by any clock.
     calls = {"s": lambda _: time.sleep(0.05), "a": lambda _: None, "b": lambda _: None}
-    *_, samples = module.take_turns(calls, warmup=1, rounds=9, seconds=0, seldom=4)
+    *_, samples = module.interleave(calls, warmup=1, rounds=9, seconds=0, long_call_interval=4)
     had = {name: (~np.isnan(times[:, 0])).nonzero()[0].tolist() for name, times in samples.items()}
     assert had == {"s": [0, 4, 8], "a": list(range(9)), "b": list(range(9))}
     assert {order.replace("s", "") for order in orders[1:]} == {"ab", "ba"}

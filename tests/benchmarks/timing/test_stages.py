@@ -8,7 +8,7 @@ import pytest
 from orthoedge.benchmarks.baselines import minimal_pipeline
 from orthoedge.benchmarks.baselines.folder_throughput import sample
 from orthoedge.benchmarks.baselines.sample_files import write_sources
-from orthoedge.benchmarks.timing.stages import STAGES, stages_of
+from orthoedge.benchmarks.timing.stages import STAGES, stage_calls
 from orthoedge.runtime.image_io.reader import read_image
 from orthoedge.targets import EngineOptions, open_pipeline
 
@@ -35,8 +35,8 @@ def test_every_stage_can_be_called_for_every_radiograph(target, sources, small_b
     pipeline = open_pipeline(
         small_bundle, target=target, precision="int8", engine=EngineOptions(threads=1)
     )
-    found = stages_of(pipeline, sources, target)
-    assert found.missing == ()
+    found = stage_calls(pipeline, sources, target)
+    assert found.skipped == ()
     assert tuple(found.calls) == STAGES
     for call in found.calls.values():
         call(0)
@@ -47,7 +47,7 @@ def test_stages_give_what_the_pipeline_gives(sources, small_bundle):
     pipeline = open_pipeline(
         small_bundle, target="portable", precision="fp32", engine=EngineOptions(threads=1)
     )
-    calls = stages_of(pipeline, sources, "portable").calls
+    calls = stage_calls(pipeline, sources, "portable").calls
     pixels = sources.images[1]
     square = small_bundle.manifest.preprocess(pixels)
     expected = pipeline.engine.run(square[None, None])
@@ -57,7 +57,7 @@ def test_stages_give_what_the_pipeline_gives(sources, small_bundle):
     np.testing.assert_array_equal(calls["preprocess"](1)[0], square)
     np.testing.assert_array_equal(calls["engine"](1).logits, expected.logits)
     assert calls["decision"](1) == pipeline(pixels).verdict
-    whole, alone = calls["bare engine"](1), calls["bare engine, logits alone"](1)
+    whole, alone = calls["minimal inference"](1), calls["minimal inference, logits only"](1)
     assert len(whole) == 3
     assert len(alone) == 1
     np.testing.assert_array_equal(alone[0], expected.logits)
@@ -66,21 +66,23 @@ def test_stages_give_what_the_pipeline_gives(sources, small_bundle):
 def test_the_bare_engine_on_x86_infers_what_it_is_given(sources, small_bundle, monkeypatch):
     inferred = []
 
-    class Told(minimal_pipeline.BareInference):
+    class Recorded(minimal_pipeline.MinimalInference):
         def __call__(self):
             super().__call__()
             inferred.append(self.logits.copy())
 
-    monkeypatch.setattr("orthoedge.benchmarks.timing.stages.BareInference", Told)
+    monkeypatch.setattr("orthoedge.benchmarks.timing.stages.MinimalInference", Recorded)
     pipeline = open_pipeline(
         small_bundle, target="x86", precision="fp32", engine=EngineOptions(threads=1)
     )
-    calls = stages_of(pipeline, sources, "x86").calls
-    for name in ("bare engine", "bare engine, logits alone"):
+    calls = stage_calls(pipeline, sources, "x86").calls
+    for name in ("minimal inference", "minimal inference, logits only"):
         for number in (0, 1):
             calls[name](number)
-    squares = [small_bundle.manifest.preprocess(pixels)[None, None] for pixels in sources.images]
-    expected = [pipeline.engine.run(square).logits for square in squares]
+    model_inputs = [
+        small_bundle.manifest.preprocess(pixels)[None, None] for pixels in sources.images
+    ]
+    expected = [pipeline.engine.run(square).logits for square in model_inputs]
     np.testing.assert_allclose(inferred, expected * 2, rtol=1e-5)  # the cut graph may fuse anew
 
 
@@ -88,18 +90,18 @@ def test_what_cannot_be_timed_is_named_with_its_reason(small_bundle, tmp_path, m
     monkeypatch.setitem(sys.modules, "pydicom.dataset", None)
     monkeypatch.setitem(sys.modules, "onnx", None)
     sources = write_sources([sample(96)], tmp_path)
-    (missing,) = sources.missing
-    assert missing.what == "read dicom, from dicom"
-    assert "pip install 'orthoedge[dicom]'" in missing.why
+    (skipped,) = sources.skipped
+    assert skipped.name == "read dicom, from dicom"
+    assert "pip install 'orthoedge[dicom]'" in skipped.reason
     pipeline = open_pipeline(
         small_bundle, target="portable", precision="fp32", engine=EngineOptions(threads=1)
     )
-    found = stages_of(pipeline, sources, "portable")
-    (missing,) = found.missing
-    assert missing.what == "portable fp32: bare engine, logits alone"
-    assert "onnx is not installed" in missing.why
-    absent = {"read dicom", "from dicom", "bare engine, logits alone"}
+    found = stage_calls(pipeline, sources, "portable")
+    (skipped,) = found.skipped
+    assert skipped.name == "portable fp32: minimal inference, logits only"
+    assert "onnx is not installed" in skipped.reason
+    absent = {"read dicom", "from dicom", "minimal inference, logits only"}
     assert set(found.calls) == set(STAGES) - absent
-    elsewhere = stages_of(pipeline, sources, "jetson")
-    assert len(elsewhere.missing) == 2
-    assert "bare engine" not in elsewhere.calls
+    elsewhere = stage_calls(pipeline, sources, "jetson")
+    assert len(elsewhere.skipped) == 2
+    assert "minimal inference" not in elsewhere.calls

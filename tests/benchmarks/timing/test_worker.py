@@ -10,15 +10,20 @@ import msgspec
 import numpy as np
 import pytest
 
-from orthoedge.benchmarks.timing.candidates import About, Opened, wanted
-from orthoedge.benchmarks.timing.results import candidate_rows, missing_rows, reference_of
+from orthoedge.benchmarks.timing.candidates import CandidateInfo, LoadedCandidate, candidate_specs
+from orthoedge.benchmarks.timing.results import (
+    candidates_of,
+    comparisons_of,
+    reference_of,
+    skipped_of,
+)
 from orthoedge.benchmarks.timing.worker import (
     Job,
-    Timed,
-    Told,
+    WorkerResult,
+    WorkerSamples,
+    call_counts,
     read_samples,
-    run_process,
-    turn_of,
+    run_worker,
     work,
     write_images,
 )
@@ -33,13 +38,15 @@ def job(small_bundle, tmp_path):
     return Job(
         number=0,
         bundle=str(small_bundle.path),
-        wanted=wanted(small_bundle, ("portable", "jetson"), ensemble=False, seeds=False),
+        specs=candidate_specs(small_bundle, ("portable", "jetson"), ensemble=False, baseline=False),
         images=str(tmp_path / "images.npz"),
         ensemble="",
+        folder=str(tmp_path),
         threads=1,
         warmup=1,
         seconds=0,
         rounds=3,
+        long_call_interval=4,
         energy_s=0,
         seed=0,
         samples=str(tmp_path / "samples.npz"),
@@ -48,7 +55,7 @@ def job(small_bundle, tmp_path):
 
 
 def test_a_process_times_the_same_rounds_of_each_and_says_what_it_lacks(job, tmp_path):
-    run_process(job, tmp_path)
+    run_worker(job, tmp_path)
     timed = read_samples(tmp_path / "samples.npz")
     assert set(timed.samples) == {
         "portable int8",
@@ -59,15 +66,17 @@ def test_a_process_times_the_same_rounds_of_each_and_says_what_it_lacks(job, tmp
     for samples in timed.samples.values():
         assert samples.shape[0] == 3
         assert (samples > 0).all()
-    engines = {(about.engine, about.threads) for about in timed.told.opened}
+    engines = {(about.engine, about.threads) for about in timed.result.loaded}
     assert engines == {("onnxruntime", 1)}
-    assert {one.what for one in timed.told.missing} == {"jetson int8", "jetson fp32"}
+    assert {one.name for one in timed.result.skipped} == {"jetson int8", "jetson fp32"}
 
 
 def test_a_process_that_fails_is_one_line(job, tmp_path):
     broken = msgspec.structs.replace(job, bundle=str(tmp_path / "absent"))
-    with pytest.raises(EngineError, match=r"a process of the benchmark failed: .*no such bundle"):
-        run_process(broken, tmp_path)
+    with pytest.raises(
+        EngineError, match=r"a worker process of the benchmark failed: .*no such bundle"
+    ):
+        run_worker(broken, tmp_path)
     assert read_samples(tmp_path / "samples.npz") is None
 
 
@@ -90,37 +99,57 @@ def test_a_process_that_is_killed_leaves_what_it_had(job, tmp_path):
 
 def test_a_process_whose_parent_has_ended_stops(job, tmp_path):
     calls = []
-    about = About(
-        name="a", what="", target="", engine="", version="", precision="", isa="", threads=1
+    about = CandidateInfo(
+        name="a",
+        description="",
+        scope="model",
+        target="",
+        engine="",
+        version="",
+        precision="",
+        isa="",
+        threads=1,
     )
-    told = Told(opened=(about,), missing=[], energy_mj={})
+    result = WorkerResult(loaded=(about,), skipped=[], energy_mj={})
     endless = msgspec.structs.replace(job, seconds=600)
-    work(endless, [Opened(about, calls.append)], told, orphaned=lambda: len(calls) > 100)
+    work(endless, [LoadedCandidate(about, calls.append)], result, orphaned=lambda: len(calls) > 100)
     assert not (tmp_path / "samples.npz").exists()
 
 
 @pytest.mark.parametrize(
-    ("call_ms", "settle", "calls"), [(0.01, 16, 16), (1.0, 5, 15), (10, 1, 2), (300, 0, 1)]
+    ("call_ms", "warmup_calls", "calls"), [(0.01, 16, 16), (1.0, 5, 15), (10, 1, 2), (300, 0, 1)]
 )
-def test_a_turn_is_about_as_long_whatever_the_call(call_ms, settle, calls):
-    turn = turn_of(call_ms)
-    assert (turn.settle, turn.calls) == (settle, calls)
+def test_a_candidates_share_of_a_round_is_about_as_long_whatever_the_call(
+    call_ms, warmup_calls, calls
+):
+    counts = call_counts(call_ms)
+    assert (counts.warmup_calls, counts.calls) == (warmup_calls, calls)
 
 
-def left(number, factors, missing=()):
+def left(number, factors, skipped=()):
     """What a process leaves whose candidates take so many times a drifting millisecond."""
     drift = np.random.default_rng(number).uniform(1, 2, (20, 1))
     abouts = tuple(
-        About(name=n, what="", target="", engine="", version="", precision="", isa="", threads=1)
+        CandidateInfo(
+            name=n,
+            description="",
+            scope="model",
+            target="",
+            engine="",
+            version="",
+            precision="",
+            isa="",
+            threads=1,
+        )
         for n in factors
     )
-    told = Told(opened=abouts, missing=list(missing), energy_mj={})
-    return Timed(told, {name: factor * drift for name, factor in factors.items()})
+    result = WorkerResult(loaded=abouts, skipped=list(skipped), energy_mj={})
+    return WorkerSamples(result, {name: factor * drift for name, factor in factors.items()})
 
 
 def test_rows_are_ratios_over_the_processes_that_have_both():
     found = [left(0, {"ours": 1, "slow": 3}), left(1, {"ours": 1}), left(2, {"ours": 1, "slow": 3})]
-    rows = {row.name: row for row in candidate_rows(found, "ours")}
+    rows = {row.name: row for row in candidates_of(found, "ours")}
     assert rows["ours"].latency.count == 60
     assert rows["slow"].latency.count == 40
     assert rows["slow"].ratio.value == pytest.approx(3)
@@ -132,4 +161,26 @@ def test_the_reference_is_the_first_that_ran_where_the_preferred_did_not():
     assert reference_of(found, "second") == "second"
     assert reference_of(found, "x86 int8 engine") == "first"
     assert reference_of([], "x86 int8 engine") == ""
-    assert missing_rows(found) == ()
+    assert skipped_of(found) == ()
+
+
+def test_comparisons_are_made_in_the_rounds_that_have_both():
+    workers = [left(number, {"x86 int8": 2, "minimal pipeline": 1.6}) for number in range(3)]
+    workers[1].samples["minimal pipeline"][::4] = np.nan
+    (comparison,) = comparisons_of(workers, "x86 int8")
+    assert comparison.name == "minimal_pipeline"
+    assert comparison.figure.value == pytest.approx(1.25)
+    assert comparison.figure.low == pytest.approx(1.25)
+    assert (comparison.numerator, comparison.denominator) == ("x86 int8", "minimal pipeline")
+
+
+def test_an_external_program_is_compared_with_the_pipeline_and_by_what_it_adds():
+    factors = {"x86 int8": 2, "minimal inference": 1, "external a": 9, "external a-bare": 2}
+    comparisons = comparisons_of([left(number, factors) for number in range(3)], "x86 int8")
+    figures = {comparison.name: comparison for comparison in comparisons}
+    assert figures["external a"].figure.value == pytest.approx(4.5)
+    overhead = figures["external a overhead"]
+    assert overhead.unit == "ms"
+    assert overhead.numerator_ms * 7 == pytest.approx(overhead.denominator_ms)
+    assert overhead.figure.high < 0
+    assert "external a-bare overhead" not in figures

@@ -118,7 +118,7 @@ def test_images_of_another_class_are_refused_by_name(bundle, tmp_path, capsys):
 
 
 def test_a_record_is_written_beside_the_same_checks(small_bundle, tmp_path, capsys, monkeypatch):
-    quick = partial(device_record.make_record, calls=5, seconds=0)
+    quick = partial(device_record.make_record, _calls=5, _seconds=0)
     monkeypatch.setattr(device_record, "make_record", quick)
     given = ["verify", str(small_bundle.path), "--target", "portable"]
     assert main(given) == 0

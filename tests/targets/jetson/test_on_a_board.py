@@ -28,7 +28,7 @@ def board(jetpack, tmp_path, monkeypatch):
     root = board_files.write_orin(tmp_path / "root")
     commands = board_files.write_commands(tmp_path / "bin")
     monkeypatch.setenv("PATH", os.pathsep.join([str(commands), os.environ["PATH"]]))
-    short = partial(recording.make_record, root=root, calls=20, seconds=0)
+    short = partial(recording.make_record, _root=root, _calls=20, _seconds=0)
     monkeypatch.setattr(recording, "make_record", short)
     monkeypatch.setattr(telemetry, "read_board", partial(telemetry.read_board, root))
     return root

@@ -11,8 +11,8 @@ import pytest
 from orthoedge.benchmarks import run_settings
 from orthoedge.benchmarks.schema import Report
 from orthoedge.cli.commands import benchmark
-from orthoedge.cli.commands.benchmark import run
-from orthoedge.cli.commands.benchmark.run import command_of
+from orthoedge.cli.commands.benchmark import measure
+from orthoedge.cli.commands.benchmark.measure import command_of
 from orthoedge.cli.main import main
 
 
@@ -33,10 +33,10 @@ def quick(monkeypatch, moment, small_bundle, radiographs, tmp_path):
     """Arguments of a run that takes seconds."""
     monkeypatch.setitem(run_settings.PLANS, "quick", moment)
     # Curves take longer than all else, and have tests of their own.
-    monkeypatch.setattr("orthoedge.benchmarks.run.growth_parts", lambda *_: iter(()))
-    options = ["--quick", "--no-seeds", "--threads", "1", "--data", str(radiographs)]
+    monkeypatch.setattr("orthoedge.benchmarks.run.scaling_curves", lambda *_: iter(()))
+    options = ["--quick", "--no-baseline", "--threads", "1", "--data", str(radiographs)]
     out = ["--out", str(tmp_path / "out")]
-    return ["benchmark", str(small_bundle.path), "--target", "portable", *options, *out]
+    return ["benchmark", "run", str(small_bundle.path), "--target", "portable", *options, *out]
 
 
 def read(folder):
@@ -65,8 +65,8 @@ def test_the_load_is_that_of_before_and_not_of_preparing(quick, tmp_path, monkey
         monkeypatch.setattr("os.getloadavg", lambda: (9.0, 9.0, 9.0))
         return real(*arguments)
 
-    real = run._ensemble
-    monkeypatch.setattr(run, "_ensemble", busy)
+    real = measure._ensemble
+    monkeypatch.setattr(measure, "_ensemble", busy)
     monkeypatch.setattr("os.getloadavg", lambda: (0.25, 9.0, 9.0))
     assert main(quick) == 0
     assert read(tmp_path / "out").machine.load == 0.25
@@ -76,7 +76,7 @@ def test_what_was_named_and_not_measured_is_a_failure(quick, tmp_path):
     assert main([*quick, "--target", "jetson"]) == 1
     report = read(tmp_path / "out")
     assert {row.target for row in report.candidates} == {"portable"}
-    assert any(row.what == "jetson int8" and row.why for row in report.missing)
+    assert any(row.name == "jetson int8" and row.reason for row in report.skipped)
 
 
 def test_an_interrupted_run_ends_with_130_and_its_report(quick, tmp_path, monkeypatch, capsys):
@@ -117,8 +117,29 @@ def test_the_command_in_the_report_says_what_was_asked_for():
     parser = argparse.ArgumentParser()
     benchmark.add_arguments(parser)
     words = (
-        "a b --target x86 --target jetson --full --data 'my data' --reference r.onnx --out o "
-        "--threads 2 --isa AVX2 --cpu-quota 0.5 --no-seeds --fail-if 'p90_ms>2' 'ratio>3'"
+        "run a b --target x86 --target jetson --full --data 'my data' --reference r.onnx --out o "
+        "--threads 2 --isa AVX2 --no-baseline --external 'n=a b' --fail-if 'p90_ms>2' 'ratio>3'"
     )
     asked = parser.parse_args(shlex.split(words))
     assert parser.parse_args(shlex.split(command_of(asked))[2:]) == asked
+
+
+def test_claims_are_measured_printed_and_written_with_their_report(
+    monkeypatch, moment, small_bundle, tmp_path, capsys
+):
+    pytest.importorskip("openvino")
+    monkeypatch.setitem(run_settings.PLANS, "quick", moment)
+    arguments = ["claims", "minimal_pipeline", "saliency_map", "--bundle", str(small_bundle.path)]
+    options = ["--quick", "--threads", "1", "--rounds", "2", "--out", str(tmp_path / "out")]
+    assert main(["benchmark", *arguments, *options]) == 0
+    printed = capsys.readouterr().out
+    table = (tmp_path / "out" / "claims.md").read_text()
+    assert table in printed
+    report = read(tmp_path / "out")
+    for comparison in report.comparisons[:2]:
+        figure = comparison.figure
+        assert f"{figure.value:.3g} ({figure.low:.3g} to {figure.high:.3g}) ×" in table
+    again = str(tmp_path / "out" / "report.json")
+    assert main(["benchmark", "claims", again, "minimal_pipeline,saliency_map"]) == 0
+    assert capsys.readouterr().out.strip() == printed.strip()
+    assert main(["benchmark", "claims", again, "baseline"]) == 1

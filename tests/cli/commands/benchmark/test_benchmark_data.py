@@ -22,8 +22,8 @@ def index(folder, labels):
 def test_phantoms_are_rendered_for_the_context_alone(capsys):
     with open_labelled(None, LABELS, 8) as found:
         assert sorted(found.labels) == sorted(LABELS * 2)
-        assert found.what.startswith("8 phantoms of seed ")
-        seed = int(found.what.rsplit(" ", 1)[1])
+        assert found.description.startswith("8 phantoms of seed ")
+        seed = int(found.description.rsplit(" ", 1)[1])
         expected = render(seed, 3).image
         np.testing.assert_array_equal(cv2.imread(str(found.images[3]), 0), expected)
         assert all(
@@ -47,7 +47,7 @@ def test_a_set_is_read_with_groups_and_boxes_and_drawn_from(tmp_path):
         assert found.boxes[:2] == (((0.1, 0.1, 0.5, 0.5),), ())
     with open_labelled(tmp_path / "index.csv", ("a", "b"), 6) as few:
         assert sorted(few.labels) == ["a"] * 3 + ["b"] * 3
-        assert few.what.startswith("6 of 20 radiographs of ")
+        assert few.description.startswith("6 of 20 radiographs of ")
 
 
 def test_only_a_set_with_labels_is_judged_on(tmp_path):

@@ -2,15 +2,15 @@
 
 import pytest
 
-from orthoedge.benchmarks.schema import Missing
+from orthoedge.benchmarks.schema import Skipped
 from orthoedge.cli.commands.benchmark.inputs import open_reference, random_ensemble
 from orthoedge.runtime.errors import DataError
 
 
 def test_a_bundle_that_names_no_known_network_has_a_reason_in_place_of_it(small_bundle):
     found = random_ensemble(small_bundle)
-    assert isinstance(found, Missing)
-    assert "none" in found.why
+    assert isinstance(found, Skipped)
+    assert "none" in found.reason
 
 
 def test_an_onnx_file_is_taken_as_it_is(small_bundle, tmp_path):

@@ -1,0 +1,168 @@
+"""The published limits on speed and memory, checked against a report.json."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from orthoedge.benchmarks import machine
+from orthoedge.benchmarks.run_settings import Part
+from orthoedge.benchmarks.schema import Interval, Report
+from orthoedge.benchmarks.thresholds import resolve
+from orthoedge.benchmarks.timing.candidates import EXTERNAL
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A limit on one figure of a report."""
+
+    name: str
+    path: str
+    """Of the figure, see `thresholds.resolve`."""
+    limit: float | None
+    """None: the figure is published without a limit."""
+    direction: Literal["at least", "at most"]
+    unit: str
+    part: Part
+    """Part of a run that measures it."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """A claim and its figure."""
+
+    claim: Claim
+    figure: Interval | None
+    """None: the report does not have it."""
+
+    @property
+    def verdict(self) -> str:
+        """`kept` or `MISSED` by the figure, and whether the limit lies inside its interval."""
+        limit, figure = self.claim.limit, self.figure
+        if figure is None:
+            return "not measured"
+        if limit is None:
+            return "–"
+        at_least = self.claim.direction == "at least"
+        kept = figure.value >= limit if at_least else figure.value <= limit
+        verdict = "kept" if kept else "MISSED"
+        inside = figure.low < limit < figure.high
+        return f"{verdict}, limit inside the interval" if inside else verdict
+
+
+_FOOTPRINT = "footprint[x86 int8]"
+CLAIMS: tuple[Claim, ...] = (
+    Claim("baseline", "comparisons[baseline].figure", 150, "at least", "×", "timing"),
+    Claim(
+        "minimal_pipeline", "comparisons[minimal_pipeline].figure", 1.10, "at most", "×", "timing"
+    ),
+    Claim("saliency_map", "comparisons[saliency_map].figure", 1.05, "at most", "×", "timing"),
+    Claim("dicom", "comparisons[dicom].figure", 1.25, "at most", "×", "timing"),
+    Claim("start", f"{_FOOTPRINT}.cold_start_ms", 600, "at most", "ms", "footprint"),
+    Claim("cached_start", f"{_FOOTPRINT}.cached_start_ms", 400, "at most", "ms", "footprint"),
+    Claim("memory", f"{_FOOTPRINT}.cold_peak_rss_mb", 160, "at most", "MB", "footprint"),
+    Claim("cached_memory", f"{_FOOTPRINT}.cached_peak_rss_mb", 160, "at most", "MB", "footprint"),
+    Claim("import", f"{_FOOTPRINT}.import_ms", 60, "at most", "ms", "footprint"),
+    Claim("folder_queue", "comparisons[folder_queue].figure", 0.9, "at least", "×", "folder"),
+    Claim("folder_jobs", "comparisons[folder_jobs].figure", None, "at least", "×", "folder"),
+    Claim(
+        "onnxruntime_by_hand",
+        "comparisons[onnxruntime_by_hand].figure",
+        None,
+        "at least",
+        "×",
+        "timing",
+    ),
+)
+EXTERNAL_NAME = "external"
+"""Stands for the claims about every external program of the report."""
+NAMES = (*(claim.name for claim in CLAIMS), EXTERNAL_NAME)
+_EXTERNAL_LIMITS = {"ultralytics": 4.0}
+
+
+def evaluate(report: Report, names: Sequence[str] = NAMES) -> list[Result]:
+    """Check the claims of these names against a report, those of external programs last."""
+    claims = [claim for claim in CLAIMS if claim.name in names]
+    if EXTERNAL_NAME in names:
+        claims += _external_claims(report)
+    return [Result(claim, _figure(report, claim.path)) for claim in claims]
+
+
+def unmeasured(report: Report, names: Sequence[str], external: Sequence[str]) -> list[str]:
+    """Claims and external programs requested by name that the report has no figure of."""
+    lacking = [result.claim.name for result in evaluate(report, names) if result.figure is None]
+    timed = {candidate.name for candidate in report.candidates}
+    return lacking + [EXTERNAL + name for name in external if EXTERNAL + name not in timed]
+
+
+def parts_of(names: Sequence[str]) -> frozenset[Part]:
+    """Parts of a run that measure the claims of these names."""
+    timing: Part = "timing"
+    return frozenset({timing, *(claim.part for claim in CLAIMS if claim.name in names)})
+
+
+def to_markdown(report: Report, results: Sequence[Result]) -> str:
+    """The claims as one table."""
+    described, settings = report.machine, report.settings
+    lines = [
+        f"# Claims of {report.bundle} {report.bundle_version}",
+        "",
+        f"{settings.threads} threads; {described.cpu}, {described.cores} cores, "
+        f"{described.kernel}. Medians with 95 % intervals over {settings.processes} processes.",
+        "",
+        "| claim | compared | figure (95 %) | limit | verdict |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    lines += [_line(report, result) for result in results]
+    load = report.background_load
+    if load is not None and load > machine.BUSY_CORES:
+        lines += ["", f"**Other programs kept {load:.2f} cores busy: do not quote these figures.**"]
+    if report.skipped:
+        lines += ["", *(f"- {skip.name}: not measured. {skip.reason}" for skip in report.skipped)]
+    return "\n".join(lines) + "\n"
+
+
+def _external_claims(report: Report) -> list[Claim]:
+    claims = []
+    for comparison in report.comparisons:
+        if comparison.name.startswith(EXTERNAL):
+            overhead = comparison.unit == "ms"
+            program = comparison.name.removeprefix(EXTERNAL)
+            claims.append(
+                Claim(
+                    comparison.name,
+                    f"comparisons[{comparison.name}].figure",
+                    0.0 if overhead else _EXTERNAL_LIMITS.get(program),
+                    "at most" if overhead else "at least",
+                    comparison.unit,
+                    "timing",
+                )
+            )
+    return claims
+
+
+def _figure(report: Report, path: str) -> Interval | None:
+    value = resolve(report, path)
+    if isinstance(value, float):  # a report of the previous schema has no interval here
+        return Interval(value=value, low=value, high=value)
+    return value
+
+
+def _line(report: Report, result: Result) -> str:
+    claim, figure = result.claim, result.figure
+    compared = next(
+        (c for c in report.comparisons if claim.path.startswith(f"comparisons[{c.key}]")), None
+    )
+    pair = claim.path
+    if compared is not None:
+        pair = (
+            f"{compared.numerator}: {compared.numerator_ms:.3g} ms; {compared.denominator}: "
+            f"{compared.denominator_ms:.3g} ms"
+        )
+    written = "–"
+    if figure is not None:
+        written = f"{figure.value:.3g} ({figure.low:.3g} to {figure.high:.3g}) {claim.unit}"
+    sign = "≥" if claim.direction == "at least" else "≤"
+    limit = "–" if claim.limit is None else f"{sign} {claim.limit:g} {claim.unit}"
+    return f"| {claim.name} | {pair} | {written} | {limit} | {result.verdict} |"

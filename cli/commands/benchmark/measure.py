@@ -1,0 +1,341 @@
+"""`orthoedge benchmark run` and `claims`: prepare the settings, measure, write the reports."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orthoedge.cli.commands.benchmark.inputs import ENSEMBLE, open_reference, random_ensemble
+
+if TYPE_CHECKING:
+    from orthoedge.benchmarks.metrics.labelled_data import Prepared
+    from orthoedge.benchmarks.report.gallery import GalleryItem
+    from orthoedge.benchmarks.run_settings import Mode, Plan, ReferenceModel, RunSettings
+    from orthoedge.benchmarks.schema import Report, Skipped
+    from orthoedge.runtime.bundles.bundle import Bundle
+    from orthoedge.runtime.preprocess import Pixels
+
+
+DEFAULT_TARGETS = ("x86", "portable")
+_SIDE = 512  # pixels of the phantoms that are timed
+_MAX_TIMED = 32  # radiographs of --data that are timed
+
+
+def measure_bundles(args: argparse.Namespace) -> int:
+    """Measure each bundle, print its report, and write it under --out.
+
+    Returns:
+        0; 1 if a named target could not be measured or a condition of --fail-if holds; 130 if
+        interrupted, with the partial report.
+
+    Raises:
+        OrthoEdgeError: a bundle, target, data folder, program or condition is not usable.
+    """
+    from orthoedge.benchmarks.thresholds import failures, parse
+    from orthoedge.runtime.bundles.bundle import EMBEDDED, read_bundle
+    from orthoedge.runtime.errors import DataError, UnknownTarget
+    from orthoedge.targets import TARGETS
+
+    for target in args.target or ():
+        if target not in TARGETS:
+            known = ", ".join(TARGETS)
+            raise UnknownTarget(f"target {target!r} is unknown: choose one of {known}")
+    for option, path in (("--data", args.data), ("--reference", args.reference)):
+        if path is not None and not path.exists():
+            raise DataError(f"{option} {path}: no such file or folder")
+    conditions = [parse(text) for text in args.fail_if]
+    external = _external(args.external)
+    bundles = [read_bundle(path) for path in args.bundles or [EMBEDDED]]
+    if args.isa:
+        _limit_isa(args, bundles[0])
+    status = 0
+    for bundle in bundles:
+        several = len(bundles) > 1
+        out = args.out / bundle.path.stem if args.out and several else args.out
+        settings = _settings(bundle, args, external)
+        report, status_of_run = _measure(bundle, settings, out)
+        if report.complete:
+            failed = failures(report, conditions)
+            for line in failed:
+                print(line)
+            lacking = _lacking(report, bundle, args.target or (), external)
+            status_of_run = int(bool(failed) or lacking)
+        status = max(status, status_of_run)
+        if status == 130:
+            break
+    return status
+
+
+def check_claims(args: argparse.Namespace) -> int:
+    """Print the table of claims of a report, or measure one.
+
+    Returns:
+        0; 1 if a claim or a program that was named has no figure; 130 if interrupted.
+
+    Raises:
+        OrthoEdgeError: a name, a report, a bundle or an option is not usable.
+    """
+    from orthoedge.benchmarks import claims
+    from orthoedge.benchmarks.schema import read_report
+    from orthoedge.runtime.atomic_files import write_atomic
+    from orthoedge.runtime.bundles.bundle import EMBEDDED, read_bundle
+    from orthoedge.runtime.errors import ConfigError
+
+    words = [word for text in args.given for word in text.split(",")]
+    reports = [Path(word) for word in words if word.endswith(".json")]
+    named = [word for word in words if not word.endswith(".json")]
+    for name in named:
+        if name not in claims.NAMES:
+            known = ", ".join(claims.NAMES)
+            raise ConfigError(f"claim {name!r} is unknown: choose of {known}")
+    external = _external(args.external)
+    names = named or claims.NAMES
+    if external and claims.EXTERNAL_NAME not in names:
+        raise ConfigError("--external: external is not among the claims that were named")
+    if len(reports) > 1 or (reports and (args.bundle or external or args.rounds)):
+        raise ConfigError("claims takes one report, or measures one bundle")
+    status = 0
+    if reports:
+        report = read_report(reports[0])
+    else:
+        bundle = read_bundle(args.bundle or EMBEDDED)
+        settings = _claims_settings(args, external, names)
+        report, status = _measure(bundle, settings, args.out, show=False)
+    table = claims.to_markdown(report, claims.evaluate(report, names))
+    print(table)
+    if args.out is not None:
+        write_atomic(args.out / "claims.md", table.encode())
+    asked = [name for name in named if name != claims.EXTERNAL_NAME]
+    return status or int(bool(claims.unmeasured(report, asked, list(external))))
+
+
+def _measure(
+    bundle: Bundle, settings: RunSettings, out: Path | None, *, show: bool = True
+) -> tuple[Report, int]:
+    """Measure one bundle and write its report; 130 with the report if interrupted."""
+    from orthoedge.benchmarks.report.markdown import to_markdown
+    from orthoedge.benchmarks.run import measure
+    from orthoedge.benchmarks.schema import write_both
+
+    def save(report: Report) -> None:
+        if out is not None:
+            write_both(report, to_markdown(report), out, "report")
+
+    report, gallery = measure(bundle, settings, save, _log)
+    if out is not None:
+        report = _write_page(report, gallery, out)
+        save(report)
+    if show:
+        print(to_markdown(report))
+    if report.complete:
+        return report, 0
+    where = "" if out is None else f"; {out} holds the results up to then"
+    _log(f"interrupted{where}")
+    return report, 130
+
+
+def _lacking(
+    report: Report, bundle: Bundle, targets: Sequence[str], external: Mapping[str, str]
+) -> bool:
+    """Whether a precision of a target, or a program, that was named could not be measured."""
+    from orthoedge.benchmarks.timing.candidates import EXTERNAL
+    from orthoedge.targets import precisions_of
+
+    named = {f"{target} {p}" for target in targets for p in precisions_of(bundle, target)}
+    named |= {EXTERNAL + name for name in external}
+    return any(skip.name in named for skip in report.skipped)
+
+
+def _external(given: Sequence[tuple[str, str]]) -> dict[str, str]:
+    from orthoedge.runtime.errors import ConfigError
+
+    programs = dict(given)
+    if len(programs) < len(given):
+        raise ConfigError("--external: two programs have the same name")
+    return programs
+
+
+def _settings(bundle: Bundle, args: argparse.Namespace, external: Mapping[str, str]) -> RunSettings:
+    from orthoedge.benchmarks.baselines.isa_classes import why_not_limited
+    from orthoedge.benchmarks.machine import describe_machine
+    from orthoedge.benchmarks.run_settings import PLANS, RunSettings
+    from orthoedge.benchmarks.schema import Skipped
+    from orthoedge.runtime.errors import ConfigError
+    from orthoedge.targets.cpu import available_cores
+
+    machine = describe_machine()
+    mode = _mode(args)
+    targets = tuple(dict.fromkeys(args.target or DEFAULT_TARGETS))
+    unlimited = {t: reason for t in targets if args.isa and (reason := why_not_limited(t))}
+    if args.target and unlimited:
+        raise ConfigError(f"--isa: {next(iter(unlimited.values()))}")
+    prepared, paths = _prepared(bundle, args.data, mode)
+    images, data, radiograph = _images(args.data, paths)
+    return RunSettings(
+        machine=machine,
+        mode=mode,
+        plan=PLANS[mode],
+        command=command_of(args),
+        targets=tuple(target for target in targets if target not in unlimited),
+        threads=args.threads or available_cores(),
+        baseline=args.baseline,
+        isa_limit=args.isa or "",
+        images=images,
+        data=data,
+        radiograph=radiograph,
+        prepared=prepared,
+        ensemble=_ensemble(bundle, args.reference, mode),
+        external=external,
+        skipped=tuple(Skipped(name=t, reason=reason) for t, reason in unlimited.items()),
+    )
+
+
+def _claims_settings(
+    args: argparse.Namespace, external: Mapping[str, str], names: Sequence[str]
+) -> RunSettings:
+    """The parts of a run on x86 that claims need."""
+    from orthoedge.benchmarks.claims import parts_of
+    from orthoedge.benchmarks.machine import describe_machine
+    from orthoedge.benchmarks.run_settings import PLANS, RunSettings
+    from orthoedge.benchmarks.schema import Skipped
+    from orthoedge.targets.cpu import available_cores
+
+    mode = _mode(args)
+    plan: Plan = PLANS[mode]._replace(every_precision=False)
+    if args.rounds:
+        plan = plan._replace(rounds=args.rounds, seconds=0)
+    images, data, radiograph = _images(None, ())
+    return RunSettings(
+        machine=describe_machine(),
+        mode=mode,
+        plan=plan,
+        command=shlex.join(["orthoedge", "benchmark", "claims", *args.given]),
+        targets=("x86",),
+        threads=args.threads or available_cores(),
+        baseline=args.baseline and "baseline" in names,
+        isa_limit="",
+        images=images,
+        data=data,
+        radiograph=radiograph,
+        prepared=Skipped(name="accuracy", reason="not part of the claims"),
+        ensemble=Skipped(name=ENSEMBLE, reason="not part of the claims"),
+        external=external,
+        parts=parts_of(names),
+    )
+
+
+def _mode(args: argparse.Namespace) -> Mode:
+    return "quick" if args.quick else "full" if args.full else "standard"
+
+
+def _limit_isa(args: argparse.Namespace, bundle: Bundle) -> None:
+    """Restart this process with the limit in its environment: libraries read it once, at load."""
+    from orthoedge.benchmarks.baselines.isa_classes import limited_environment
+    from orthoedge.runtime.subprocesses import module_command
+
+    environment = limited_environment(args.isa, bundle)
+    if environment != dict(os.environ):
+        command = [*module_command("orthoedge.cli.main"), *shlex.split(command_of(args))[1:]]
+        os.execve(sys.executable, command, environment)
+
+
+def command_of(args: argparse.Namespace) -> str:
+    """The command that repeats a run, with every option that affects its figures."""
+    words = ["orthoedge", "benchmark", "run", *map(str, args.bundles)]
+    for target in args.target or ():
+        words += ["--target", target]
+    words += ["--quick"] if args.quick else ["--full"] if args.full else []
+    for name in ("data", "reference", "out", "threads", "isa"):
+        value = getattr(args, name)
+        if value is not None:
+            words += [f"--{name}", str(value)]
+    words += [] if args.baseline else ["--no-baseline"]
+    for name, command in args.external:
+        words += ["--external", f"{name}={command}"]
+    words += ["--fail-if", *args.fail_if] if args.fail_if else []
+    return shlex.join(words)
+
+
+def _images(data: Path | None, paths: Sequence[Path]) -> tuple[tuple[Pixels, ...], str, Path]:
+    """Radiographs to time, their description, and the file of the first."""
+    from orthoedge.benchmarks.baselines.folder_throughput import sample_images, samples
+    from orthoedge.runtime.errors import DataError
+    from orthoedge.runtime.image_io.reader import read_image
+
+    if data is None:
+        images = sample_images(_SIDE)
+        return images, f"{len(images)} phantoms of {_SIDE}×{_SIDE}", samples()[0]
+    if not paths:
+        raise DataError(f"{data}: no radiograph in this folder")
+    paths = paths[:: -(-len(paths) // _MAX_TIMED)]
+    read = tuple(read_image(path).pixels for path in paths)
+    sizes = sorted({image.shape[::-1] for image in read})
+    ends = dict.fromkeys(f"{width}×{height}" for width, height in (sizes[0], sizes[-1]))
+    return read, f"{len(read)} radiographs of {data}, {' to '.join(ends)}", paths[0]
+
+
+def _prepared(
+    bundle: Bundle, data: Path | None, mode: Mode
+) -> tuple[Prepared | Skipped, Sequence[Path]]:
+    """The labelled radiographs to measure accuracy on, and the files of --data.
+
+    A mistake in --data is raised. Phantoms that do not fit the bundle only skip accuracy.
+    """
+    from orthoedge.benchmarks.metrics.labelled_data import prepare
+    from orthoedge.benchmarks.schema import Skipped
+    from orthoedge.cli.commands.benchmark.inputs import COUNTS, has_labels, open_labelled
+    from orthoedge.runtime.errors import DataError, MissingDependency
+    from orthoedge.runtime.image_io.reader import find_images
+
+    if data is not None and not has_labels(data):
+        return Skipped(name="accuracy", reason=f"{data} names no labels"), find_images(data)
+    _log("labelled radiographs")
+    try:
+        with open_labelled(data, bundle.manifest.labels, COUNTS[mode]) as labelled:
+            files = [image for image in labelled.images if isinstance(image, Path)]
+            return prepare(bundle, labelled), files
+    except ModuleNotFoundError as error:
+        if data is not None:
+            raise
+        reason = str(MissingDependency(error.name or "scipy", "train", "rendering phantoms"))
+    except DataError as error:
+        if data is not None:
+            raise
+        reason = str(error)
+    return Skipped(name="accuracy", reason=reason), ()
+
+
+def _ensemble(bundle: Bundle, reference: Path | None, mode: Mode) -> ReferenceModel | Skipped:
+    from orthoedge.benchmarks.schema import Skipped
+
+    if reference is None and mode == "quick":
+        reason = "exporting one takes too long for --quick; --reference names an ONNX file"
+        return Skipped(name=ENSEMBLE, reason=reason)
+    _log("the float32 ensemble")
+    return random_ensemble(bundle) if reference is None else open_reference(reference, bundle)
+
+
+def _write_page(report: Report, gallery: tuple[GalleryItem, ...], folder: Path) -> Report:
+    """Write report.html; return the report, which names the reason if it could not be drawn."""
+    import msgspec
+
+    from orthoedge.benchmarks.report.html import to_html
+    from orthoedge.benchmarks.schema import Skipped
+    from orthoedge.runtime.atomic_files import write_atomic
+    from orthoedge.runtime.errors import MissingDependency
+
+    try:
+        write_atomic(folder / "report.html", to_html(report, gallery).encode())
+    except MissingDependency as error:
+        lacking = Skipped(name="report.html", reason=str(error))
+        return msgspec.structs.replace(report, skipped=(*report.skipped, lacking))
+    return report
+
+
+def _log(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
