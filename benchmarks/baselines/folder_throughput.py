@@ -99,7 +99,7 @@ def folder_passes(
     queue = openvino.AsyncInferQueue(native_model(pipeline), 0)
 
     def map_files() -> None:
-        for path, finding in zip(paths, pipeline.map(paths, workers), strict=True):
+        for path, finding in zip(paths, pipeline.map_results(paths, workers), strict=True):
             if isinstance(finding, Exception):
                 raise EngineError(f"{path.name}: {finding}")
 

@@ -82,7 +82,7 @@ def _parts(setup: ScalingSetup, number: int) -> dict[str, _Calls]:
 
 def _of_preprocess(setup: ScalingSetup, pixels: Pixels) -> _Calls:
     settings = setup.bundle.manifest.preprocess
-    halved = halve if settings.field == "keep" else find_collimated_field
+    halved = halve if settings.collimated_field == "keep" else find_collimated_field
     parts: _Calls = {"halving it": lambda _: halved(pixels)}
     if settings.clahe_stage == "after":
         clahe = cv2.createCLAHE(settings.clahe_clip, (settings.clahe_tiles, settings.clahe_tiles))

@@ -134,7 +134,7 @@ def predictors(
     """
 
     def together(query: Sequence[Pixels]) -> None:
-        for finding in pipeline.map(query, workers):
+        for finding in pipeline.map_results(query, workers):
             if isinstance(finding, OrthoEdgeError):
                 raise finding
 

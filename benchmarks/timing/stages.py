@@ -154,7 +154,7 @@ def _onnxruntime_logits(pipeline: Pipeline, model: bytes) -> Callable[[Pixels], 
 
     engine = pipeline.engine
     cut = OnnxRuntimeEngine(model, _size(pipeline.bundle), engine.precision, engine.threads)
-    session = cut._session
+    session = cut.native
     return lambda model_input: session.run(None, {"image": model_input[None, None]})
 
 
