@@ -43,7 +43,7 @@ test: $(VENV)/.installed  ## all tests but the slow ones, in two processes
 test-slow: $(VENV)/.installed  ## the slow tests, without those of robustness
 	$(VENV)/bin/python -m pytest -m slow --ignore=tests/robustness $(PYTEST_ARGS)
 
-robustness: $(VENV)/.installed  ## the promises of docs/reliability.md at full count, each count printed
+robustness: $(VENV)/.installed  ## the promises of docs/embed/reliability.md at full count, each count printed
 	$(VENV)/bin/python -m pytest -m slow tests/robustness $(PYTEST_ARGS)
 
 coverage-jetson: $(VENV)/.installed  ## lines of targets/jetson that its tests run, and those that they miss

@@ -1,4 +1,4 @@
-"""The structure of report.json, which docs/benchmarks.md explains.
+"""The structure of report.json, which docs/how/benchmarks.md explains.
 
 Times are milliseconds, memory and sizes MB (10^6 bytes), energy millijoules; each field's name ends
 in its unit. A value that could not be measured is None, and `skipped` has the reason.

@@ -94,7 +94,7 @@ class MissingDependency(OrthoEdgeError):
         package, extra, purpose = self.args
         missing = f"{package} is not installed and is needed for {purpose}"
         if extra == "jetson":  # pip must not replace the packages of JetPack
-            return f"{missing}: see docs/jetson.md"
+            return f"{missing}: see docs/embed/jetson.md"
         return f"{missing}: pip install 'orthoedge[{extra}]'"
 
 

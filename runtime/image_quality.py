@@ -1,7 +1,7 @@
 """Input quality checks before inference: exposure, contrast, polarity, size, collimation.
 
 Everything is measured on at most 4,000 pixels of the collimated field. The limits are outside the
-range of phantoms and of real radiographs; `docs/rejects.md` gives the margins.
+range of phantoms and of real radiographs; `docs/use/rejects.md` gives the margins.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ def open_model(
     """Open an engine on the bytes of an ONNX file that is in no bundle; nothing is checked first.
 
     Args:
-        model: an ONNX file with the interface of a bundle's models (docs/embedding.md).
+        model: an ONNX file with the interface of a bundle's models (docs/embed/embedding.md).
         size: side S of its input, in pixels.
         target: `x86` (OpenVINO), `portable` (ONNX Runtime) or `jetson` (TensorRT).
         precision: precision of the file: `int8`, `fp32`, on jetson also `fp16`.

@@ -1,4 +1,4 @@
-"""docs/api.md lists every public name and nothing else, and its Python runs."""
+"""docs/embed/api.md lists every public name and nothing else, and its Python runs."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 from orthoedge import runtime, targets
 
-TEXT = (Path(__file__).parents[1] / "docs" / "api.md").read_text("utf-8")
+TEXT = (Path(__file__).parents[1] / "docs" / "embed" / "api.md").read_text("utf-8")
 TABLES = [line for line in TEXT.splitlines() if line.startswith("| `")]
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", TEXT, re.DOTALL | re.MULTILINE)
 PUBLIC = {*runtime.__all__, *targets.__all__}

@@ -1,4 +1,4 @@
-"""What docs/embedding.md and its unit file tell a reader to type runs as it stands."""
+"""What docs/embed/embedding.md and its unit file tell a reader to type runs as it stands."""
 
 import argparse
 import importlib
@@ -13,9 +13,9 @@ import pytest
 
 from orthoedge.runtime.bundles.bundle import EMBEDDED, SAMPLES
 
-DOCS = Path(__file__).parents[1] / "docs"
+DOCS = Path(__file__).parents[1] / "docs" / "embed"
 TEXT = (DOCS / "embedding.md").read_text()
-UNIT = (DOCS / "embedding" / "orthoedge@.service").read_text()
+UNIT = (DOCS / "cpp" / "orthoedge@.service").read_text()
 
 
 def blocks(language):

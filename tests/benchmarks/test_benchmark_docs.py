@@ -1,4 +1,4 @@
-"""docs/benchmarks.md explains every field, every name of a condition and every option it uses."""
+"""docs/how/benchmarks.md explains every field, name of a condition and option."""
 
 import argparse
 import re
@@ -13,7 +13,7 @@ from orthoedge.benchmarks.regression import DRIFT
 from orthoedge.benchmarks.thresholds import ALIASES
 from orthoedge.cli.commands import benchmark
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = Path(__file__).parents[2] / "docs" / "how"
 TEXT = (DOCS / "benchmarks.md").read_text("utf-8")
 STRUCTS = [
     one

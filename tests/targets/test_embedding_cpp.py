@@ -1,4 +1,4 @@
-"""The C++ example of docs/embedding is compiled and says what the Python pipeline says."""
+"""The C++ example of docs/embed/cpp is compiled and says what the Python pipeline says."""
 
 import json
 import re
@@ -19,7 +19,7 @@ from tests.helpers.damaged_bundles import DAMAGES, changed_bundle, upgrade
 
 pytestmark = pytest.mark.slow
 
-EXAMPLE = Path(__file__).parents[2] / "docs" / "embedding"
+EXAMPLE = Path(__file__).parents[2] / "docs" / "embed" / "cpp"
 
 
 def run(*command):

@@ -1,4 +1,4 @@
-"""What docs/embedding.md promises to whoever embeds the runtime."""
+"""What docs/embed/embedding.md promises to whoever embeds the runtime."""
 
 import asyncio
 import json

@@ -122,7 +122,7 @@ def test_what_is_forbidden_is_noticed(act, tmp_path):
 
 
 LIMIT = 256 * 2**20
-# glibc would keep large pictures for later once they are given back, as docs/embedding.md says.
+# glibc would keep large pictures for later once they are given back, as embedding.md says.
 # BLAS, which is not used, would set aside 32 MB for each of its threads.
 SETTINGS = {"MALLOC_MMAP_THRESHOLD_": "1048576", "OPENBLAS_NUM_THREADS": "1"}
 INSIDE = """

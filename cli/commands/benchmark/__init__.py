@@ -188,7 +188,7 @@ def _add_common(parser: argparse.ArgumentParser, out: str) -> None:
         action="append",
         default=[],
         metavar="NAME=COMMAND",
-        help="also time another program, as docs/peers.md describes; repeatable",
+        help="also time another program, as docs/how/peers.md describes; repeatable",
     )
 
 

@@ -105,7 +105,7 @@ def _train(inputs: Path, folder: Path) -> int:
 def _compress(inputs: Path, folder: Path) -> int:
     from orthoedge.cli.main import main
 
-    # Killed once the bundle was there: docs/reliability.md says what may be left and be removed.
+    # Killed once the bundle was there: reliability.md says what may be left and be removed.
     if (folder / "bundle").exists():
         shutil.rmtree(folder / "bundle.work", ignore_errors=True)
         return 0

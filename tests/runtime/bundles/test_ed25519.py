@@ -132,7 +132,7 @@ def test_r_has_one_form():
 
 
 def test_a_key_that_its_owner_made_half_of_small_order_is_accepted():
-    """docs/reliability.md says so: only the owner of a key can make one, and it is then pinned."""
+    """As reliability.md says: only the owner of a key can make one, and it is then pinned."""
     key = bytes.fromhex("bd714bc26817786bc082589a0814771ac15a981628f57dc7304c30a8d7e29dd7")
     assert verify(
         key,

@@ -1,4 +1,4 @@
-"""What docs/jetson.md owes its reader; that its commands parse is tested with all documents."""
+"""What docs/embed/jetson.md owes its reader; tests/cli/test_documents.py parses its commands."""
 
 import re
 from dataclasses import fields, is_dataclass
@@ -14,7 +14,7 @@ from orthoedge.targets.jetson.plan_builder import Layer
 from orthoedge.targets.jetson.power import Power, RailPower
 from orthoedge.targets.jetson.telemetry import Absent, Board, Clock
 
-TEXT = (Path(__file__).parents[3] / "docs" / "jetson.md").read_text()
+TEXT = (Path(__file__).parents[3] / "docs" / "embed" / "jetson.md").read_text()
 
 
 def test_it_begins_with_what_is_not_known_and_with_the_licence():
