@@ -3,6 +3,7 @@
 import ast
 import graphlib
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -251,3 +252,13 @@ def test_python_is_started_through_subprocesses(path):
     # A child that is started otherwise looks for its modules in the working folder first.
     starts = '[sys.executable, "-' in path.read_text(encoding="utf-8")
     assert starts == (path.name == "subprocesses.py")
+
+
+MOST_FILES = 12  # of Python in a folder: more cannot be taken in at a glance
+
+
+def test_no_folder_has_too_many_python_files():
+    tests = [path for path in (ROOT / "tests").rglob("*.py") if path.is_file()]
+    counts = Counter(path.parent.relative_to(ROOT) for path in (*SOURCES, *tests))
+    crowded = {str(folder): count for folder, count in counts.items() if count > MOST_FILES}
+    assert crowded == {}

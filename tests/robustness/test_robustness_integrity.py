@@ -12,8 +12,8 @@ from orthoedge.targets.jetson.device import Device
 from orthoedge.targets.x86 import compile as x86_compile
 from orthoedge.targets.x86 import precision as x86_precision
 from tests.helpers.hostile.mutations import FORMS, KINDS, contents, damage, mutate, named, write
+from tests.helpers.hostile.signers import KEY, signed
 from tests.helpers.jetson.damaged_plans import damaged
-from tests.helpers.signers import KEY, signed
 
 pytestmark = pytest.mark.slow
 

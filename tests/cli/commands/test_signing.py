@@ -14,7 +14,7 @@ from orthoedge.runtime.bundles.signature import read_key
 from orthoedge.runtime.errors import ConfigError
 from orthoedge.runtime.settings import BundleTrust
 from tests.helpers.hostile.mutations import contents, write
-from tests.helpers.signers import KEY, PRIVATE, signed
+from tests.helpers.hostile.signers import KEY, PRIVATE, signed
 
 ROOT = Path(__file__).parents[3]
 

@@ -11,7 +11,7 @@ from orthoedge.runtime.bundles.signature import check_version, encode_signature
 from orthoedge.runtime.errors import BundleError, ConfigError, IntegrityError
 from orthoedge.targets import BundleTrust, open_pipeline
 from tests.helpers.hostile.mutations import FORMS, KINDS, contents, mutate, named, write
-from tests.helpers.signers import KEY, OTHER, OTHER_KEY, signed
+from tests.helpers.hostile.signers import KEY, OTHER, OTHER_KEY, signed
 
 
 @pytest.fixture
