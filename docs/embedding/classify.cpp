@@ -1,8 +1,8 @@
 // orthoedge-classify BUNDLE int8|fp32 OUT IMAGE.pgm...
 //
 // Checks the bundle, runs its golden images, then prints one line of JSON per radiograph and writes
-// OUT/IMAGE.pgm.map.npy, float32 (C, h, w). Exit code 2: nothing was done, the reason is one line
-// on stderr; 1: an image could not be read, the others were.
+// OUT/IMAGE.pgm.map.npy, float32 (C, h, w). Exit code 1: an image could not be read, the others
+// were; 2: no image was classified. Each error is one line on stderr.
 #include <filesystem>
 #include <iostream>
 #include <sstream>
@@ -50,18 +50,18 @@ void print_start(const Bundle& bundle, const Classifier& classifier) {
             << ",\"feature_vector\":" << golden.feature_vector << "}}" << std::endl;
 }
 
-void print_answer(const std::string& path, const Bundle& bundle, const Answer& answer) {
-  const DecisionInputs inputs = decision_inputs(bundle, answer);
+void print_result(const std::string& path, const Bundle& bundle, const Prediction& prediction) {
+  const DecisionInputs inputs = decision_inputs(bundle, prediction);
   std::cout << "{\"path\":" << quoted(path)
-            << ",\"logits\":" << by_label(bundle, answer.outputs.logits)
+            << ",\"logits\":" << by_label(bundle, prediction.outputs.logits)
             << ",\"probabilities\":" << by_label(bundle, inputs.probabilities)
             << ",\"label_set\":[";
   for (std::size_t i = 0; i < inputs.label_set.size(); ++i)
     std::cout << (i ? "," : "") << quoted(inputs.label_set[i]);
   std::cout.precision(17);
   std::cout << "],\"out_of_distribution\":" << inputs.out_of_distribution
-            << ",\"field\":" << box(answer.prepared.field)
-            << ",\"content\":" << box(answer.prepared.content) << "}" << std::endl;
+            << ",\"field\":" << box(prediction.prepared.field)
+            << ",\"content\":" << box(prediction.prepared.content) << "}" << std::endl;
 }
 
 int run(const std::vector<std::string>& arguments) {
@@ -81,10 +81,10 @@ int run(const std::vector<std::string>& arguments) {
     const std::string& path = arguments[i];
     try {
       const Grey radiograph = read_pgm(path);
-      const Answer answer = classifier(radiograph.view());
+      const Prediction prediction = classifier(radiograph.view());
       const std::string name = std::filesystem::path(path).filename().string();
-      write_file(out / (name + ".map.npy"), to_npy(answer.outputs.saliency_map, shape));
-      print_answer(path, bundle, answer);
+      write_file(out / (name + ".map.npy"), to_npy(prediction.outputs.saliency_map, shape));
+      print_result(path, bundle, prediction);
     } catch (const std::runtime_error& error) {
       std::cerr << "orthoedge-classify: " << path << ": " << error.what() << std::endl;
       status = 1;

@@ -1,4 +1,4 @@
-"""Bundles with one thing wrong, and what the C++ example says of each."""
+"""Damaged bundles, and the error message of the C++ example for each."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ from orthoedge.runtime.bundles.manifest import decode_manifest, encode_manifest
 
 
 def changed_bundle(tmp_path, change):
-    """A copy of the embedded bundle whose manifest `change` was applied to."""
+    """Copy the embedded bundle and apply `change` to its manifest."""
     copy = tmp_path / "bundle"
     shutil.copytree(EMBEDDED, copy)
     manifest = json.loads((copy / "manifest.json").read_text())
@@ -22,7 +22,7 @@ def changed_bundle(tmp_path, change):
 
 
 def record(copy, manifest, name):
-    """Write down a file's new size and hash, so that only what it holds is wrong."""
+    """Update the size and hash of a file in the manifest, so that only its content is wrong."""
     data = (copy / name).read_bytes()
     manifest["files"][name] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
 
@@ -57,7 +57,7 @@ def other_schema(copy, manifest):
 
 
 def put(place, value):
-    """A change that sets one field of the manifest, `place` being its names in order."""
+    """Return a change that sets one field of the manifest; `place` is its path."""
 
     def change(copy, manifest):
         for name in place[:-1]:
@@ -69,7 +69,7 @@ def put(place, value):
 
 
 def upgrade(copy, manifest):
-    """Write the manifest in the schema of today."""
+    """Rewrite the manifest in the current schema."""
     current = encode_manifest(decode_manifest(json.dumps(manifest).encode()))
     manifest.clear()
     manifest.update(json.loads(current))
@@ -86,15 +86,15 @@ def garbage(copy, manifest):
 
 DAMAGES = [
     (flip, "model.int8.onnx is not the file the manifest describes (SHA-256 differs)"),
-    (swap_models, "without integer kernels: the file is not what it says"),
-    (move_golden, "the golden answers do not come back: logits off by"),
-    (swap_labels, "the manifest's labels are not those of the golden answers"),
+    (swap_models, "without integer kernels: model.int8.onnx contains no quantized layers"),
+    (move_golden, "golden outputs are not reproduced: logits off by"),
+    (swap_labels, "the manifest's labels are not those of the golden outputs"),
     (no_temperature, "manifest.json: calibration.int8.temperature is missing"),
     (other_schema, "schema 5, this program reads 3 and 4"),
     (garbage, "openvino refused the model"),
     (put(("labels",), ["a", "a", "b", "c"]), "labels are not two or more distinct names"),
     (put(("labels",), ["a", "b", "c"]), "labels and graph.classes differ"),
-    (put(("alert_labels",), ["else"]), "alert_labels: else is no label"),
+    (put(("alert_labels",), ["else"]), "alert_labels: else is not a label"),
     (put(("preprocess", "size"), 225), "preprocess.size and graph.size differ"),
     (put(("graph", "features"), 0), "graph.features is not 1 or more"),
     (put(("metrics",), {"int8": {}}), "metrics.fp32 is missing"),
@@ -102,7 +102,7 @@ DAMAGES = [
     (put((*INT8, "operating_points", "fracture"), 1.5), "fracture is not 0 to 1"),
     (put((*INT8, "conformal_coverage"), 1.5), "conformal_coverage is not 0 to 1"),
     (put((*INT8, "conformal_quantile"), -0.5), "conformal_quantile is not 0 to 1"),
-    # Of the precision that does not run.
+    # The calibration of the precision that does not run is checked too.
     (put(("calibration", "fp32", "temperature"), 0), "temperature is not above 0"),
     (put((*SCORE, "features"), [0.5]), "features does not hold"),
     (put((*SCORE, "look_centre"), [0.5]), "statistics_mean does not hold 22 numbers"),
