@@ -6,7 +6,7 @@
 
 #include "files.h"
 #include "image_statistics.h"
-#include "json.h"
+#include "json_fields.h"
 
 namespace orthoedge {
 namespace {
@@ -17,16 +17,14 @@ void require(bool holds, const std::string& why) {
   if (!holds) throw std::runtime_error(why);
 }
 
-Json parse(const Bytes& data) { return Json::parse(std::string(data.begin(), data.end())); }
+Json parse(const Bytes& data) { return parse_json(std::string(data.begin(), data.end())); }
 
 // Some fields have a different name in schema 3.
-const Json& renamed(const Json& json, const std::string& name, const std::string& schema_3_name) {
-  for (const auto& [key, value] : json.members())
-    if (key == schema_3_name) return value;
-  return json.at(name);
+Field renamed(const Field& json, const std::string& name, const std::string& schema_3_name) {
+  return json.at(json.has(schema_3_name) ? schema_3_name : name);
 }
 
-Preprocess decode_preprocess(const Json& json) {
+Preprocess decode_preprocess(const Field& json) {
   Preprocess preprocess;
   preprocess.size = json.at("size").integer();
   preprocess.clahe_clip = json.at("clahe_clip").number();
@@ -53,7 +51,7 @@ void require_fraction(double value, const std::string& name) {
   require(value >= 0 && value <= 1, "calibration: " + name + " is not 0 to 1");
 }
 
-OutOfDistribution decode_score(const Json& json, std::size_t features) {
+OutOfDistribution decode_score(const Field& json, std::size_t features) {
   OutOfDistribution score{json.at("features").numbers(),
                           renamed(json, "statistics_mean", "look_centre").numbers(),
                           renamed(json, "statistics_std", "look_spread").numbers(),
@@ -76,7 +74,7 @@ OutOfDistribution decode_score(const Json& json, std::size_t features) {
   return score;
 }
 
-Calibration decode_calibration(const Json& json, const Bundle& bundle) {
+Calibration decode_calibration(const Field& json, const Bundle& bundle) {
   Calibration calibration{json.at("temperature").number(),
                           json.at("conformal_coverage").number(),
                           json.at("conformal_quantile").number(),
@@ -107,7 +105,7 @@ void check_labels(const Bundle& bundle) {
     require(labels.count(label) == 1, "alert_labels: " + label + " is not a label");
 }
 
-void decode_manifest(Bundle& bundle, const Json& json) {
+void decode_manifest(Bundle& bundle, const Field& json) {
   const int schema = json.at("schema").integer();
   require(schema >= kOldestSchema && schema <= kSchema,
           "schema " + std::to_string(schema) + ", this program reads " +
@@ -118,7 +116,7 @@ void decode_manifest(Bundle& bundle, const Json& json) {
   bundle.labels = json.at("labels").texts();
   bundle.alert_labels = json.at("alert_labels").texts();
   bundle.preprocess = decode_preprocess(json.at("preprocess"));
-  const Json& graph = json.at("graph");
+  const Field graph = json.at("graph");
   bundle.graph = {graph.at("size").integer(), graph.at("classes").integer(),
                   graph.at("features").integer(), graph.at("map_height").integer(),
                   graph.at("map_width").integer()};
@@ -130,7 +128,7 @@ void decode_manifest(Bundle& bundle, const Json& json) {
     const Calibration calibration =
         decode_calibration(json.at("calibration").at(precision), bundle);
     json.at("metrics").at(precision).members();
-    const Json& limit = json.at("golden").at("tolerance").at(precision);
+    const Field limit = json.at("golden").at("tolerance").at(precision);
     const Tolerance tolerance{limit.at("logits").number(), limit.at("saliency_map").number(),
                               limit.at("feature_vector").number()};
     if (precision != bundle.precision) continue;
@@ -139,7 +137,7 @@ void decode_manifest(Bundle& bundle, const Json& json) {
   }
 }
 
-void read_files(Bundle& bundle, const std::string& folder, const Json& json) {
+void read_files(Bundle& bundle, const std::string& folder, const Field& json) {
   for (const auto& [name, record] : json.at("files").members()) {
     Bytes content = read_file(folder + "/" + name);
     require(content.size() == record.at("bytes").number() &&
@@ -157,7 +155,7 @@ void read_files(Bundle& bundle, const std::string& folder, const Json& json) {
 
 Preprocess read_preprocess(const std::string& manifest_path) {
   const Json document = parse(read_file(manifest_path));
-  return decode_preprocess(document.at("preprocess"));
+  return decode_preprocess(Field(document).at("preprocess"));
 }
 
 Bundle read_bundle(const std::string& folder, const std::string& precision) {
@@ -171,11 +169,11 @@ Bundle read_bundle(const std::string& folder, const std::string& precision) {
   Json document;
   try {
     document = parse(data);
-    decode_manifest(bundle, document);
+    decode_manifest(bundle, Field(document));
   } catch (const std::exception& error) {
     throw std::runtime_error(path + ": " + error.what());
   }
-  read_files(bundle, folder, document);
+  read_files(bundle, folder, Field(document));
   return bundle;
 }
 

@@ -11,12 +11,15 @@ from orthoedge.runtime.bundles.manifest import decode_manifest, encode_manifest
 
 
 def changed_bundle(tmp_path, change):
-    """Copy the embedded bundle and apply `change` to its manifest."""
+    """Copy the embedded bundle and apply `change` to its manifest.
+
+    `change` edits the decoded manifest in place, or returns the text to write in its place.
+    """
     copy = tmp_path / "bundle"
     shutil.copytree(EMBEDDED, copy)
     manifest = json.loads((copy / "manifest.json").read_text())
-    change(copy, manifest)
-    (copy / "manifest.json").write_text(json.dumps(manifest))
+    text = change(copy, manifest) or json.dumps(manifest)
+    (copy / "manifest.json").write_text(text)
     (copy / "manifest.sha256").unlink()
     return copy
 
@@ -68,6 +71,16 @@ def put(place, value):
     return change
 
 
+def edit(name, edit_text):
+    """Return a change of the manifest's text, for what `json.dumps` cannot write."""
+
+    def change(copy, manifest):
+        return edit_text(json.dumps(manifest))
+
+    change.__name__ = name
+    return change
+
+
 def upgrade(copy, manifest):
     """Rewrite the manifest in the current schema."""
     current = encode_manifest(decode_manifest(json.dumps(manifest).encode()))
@@ -110,4 +123,18 @@ DAMAGES = [
     (put((*SCORE, "look_spread"), [0.5] * 21 + [0]), "statistics_std is not above 0"),
     (put((*SCORE, "threshold"), 0), "threshold is not above 0"),
     (put((*SCORE, "reject"), 0.5), "reject is not 1 or more"),
+    (put(("name",), 1), "manifest.json: name is not a string"),
+    (put(("preprocess",), []), "preprocess is not an object"),
+    (put(("labels",), "a"), "labels is not an array"),
+    (put(("graph", "size"), 224.5), "graph.size is not a whole number"),
+    (put((*INT8, "temperature"), True), "calibration.int8.temperature is not a number"),
+    (put((*INT8, "temperature"), float("nan")), "parse error at line 1"),
+    (edit("infinite", lambda text: text.replace(": 2.0", ": 1e400", 1)), "out_of_range"),
+    (
+        edit("duplicate", lambda text: text.replace("{", '{"schema": 3, ', 1)),
+        "schema is duplicated",
+    ),
+    (edit("trailing", lambda text: text + "}"), "expected end of input"),
+    (edit("nul", lambda text: text + "\0}"), "not JSON: a NUL byte"),
+    (edit("deep", lambda text: "[" * 1_000_000), "nested more than 32 levels deep"),
 ]

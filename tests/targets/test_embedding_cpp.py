@@ -1,6 +1,7 @@
 """The C++ example of docs/embedding compiles and gives the results of the Python pipeline."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -42,6 +43,8 @@ def built(tmp_path_factory):
         ("cmake", "--build", folder, "-j1"),
     ):  # fmt: skip
         done = run(*command)
+        if done.returncode != 0 and "nlohmann_jsonConfig.cmake" in done.stderr:
+            pytest.skip("nlohmann/json is missing: apt install nlohmann-json3-dev")
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return folder
 
@@ -189,3 +192,11 @@ def test_a_cut_image_does_not_stop_the_others(built, tmp_path, radiographs):
     reason = "the file is cut, or longer than its header says"
     assert (done.returncode, done.stderr) == (1, f"orthoedge-classify: {cut}: {reason}\n")
     assert json.loads(done.stdout.splitlines()[-1])["path"] == str(radiographs[1][1])
+
+
+def test_a_file_name_that_is_not_utf8_is_printed_as_json(built, tmp_path, radiographs):
+    path = tmp_path / os.fsdecode(b"\xff.pgm")
+    shutil.copy(radiographs[1][0], path)
+    done = run(built / "orthoedge-classify", EMBEDDED, "int8", tmp_path, path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1])["path"] == str(tmp_path / "\ufffd.pgm")
