@@ -1,4 +1,4 @@
-"""Bundles with one thing wrong, and what the C++ example says of each."""
+"""Damaged bundles, and the error message of the C++ example for each."""
 
 import hashlib
 import json
@@ -11,18 +11,21 @@ from orthoedge.runtime.bundles.manifest import decode_manifest, encode_manifest
 
 
 def changed_bundle(tmp_path, change):
-    """A copy of the embedded bundle whose manifest `change` was applied to."""
+    """Copy the embedded bundle and apply `change` to its manifest.
+
+    `change` edits the decoded manifest in place, or returns the text to write in its place.
+    """
     copy = tmp_path / "bundle"
     shutil.copytree(EMBEDDED, copy)
     manifest = json.loads((copy / "manifest.json").read_text())
-    change(copy, manifest)
-    (copy / "manifest.json").write_text(json.dumps(manifest))
+    text = change(copy, manifest) or json.dumps(manifest)
+    (copy / "manifest.json").write_text(text)
     (copy / "manifest.sha256").unlink()
     return copy
 
 
 def record(copy, manifest, name):
-    """Write down a file's new size and hash, so that only what it holds is wrong."""
+    """Update the size and hash of a file in the manifest, so that only its content is wrong."""
     data = (copy / name).read_bytes()
     manifest["files"][name] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
 
@@ -57,7 +60,7 @@ def other_schema(copy, manifest):
 
 
 def put(place, value):
-    """A change that sets one field of the manifest, `place` being its names in order."""
+    """Return a change that sets one field of the manifest; `place` is its path."""
 
     def change(copy, manifest):
         for name in place[:-1]:
@@ -68,8 +71,18 @@ def put(place, value):
     return change
 
 
+def edit(name, edit_text):
+    """Return a change of the manifest's text, for what `json.dumps` cannot write."""
+
+    def change(copy, manifest):
+        return edit_text(json.dumps(manifest))
+
+    change.__name__ = name
+    return change
+
+
 def upgrade(copy, manifest):
-    """Write the manifest in the schema of today."""
+    """Rewrite the manifest in the current schema."""
     current = encode_manifest(decode_manifest(json.dumps(manifest).encode()))
     manifest.clear()
     manifest.update(json.loads(current))
@@ -87,14 +100,14 @@ def garbage(copy, manifest):
 DAMAGES = [
     (flip, "model.int8.onnx is not the file the manifest describes (SHA-256 differs)"),
     (swap_models, "without integer kernels: model.int8.onnx contains no quantized layers"),
-    (move_golden, "the golden answers do not come back: logits off by"),
-    (swap_labels, "the manifest's labels are not those of the golden answers"),
+    (move_golden, "golden outputs are not reproduced: logits off by"),
+    (swap_labels, "the manifest's labels are not those of the golden outputs"),
     (no_temperature, "manifest.json: calibration.int8.temperature is missing"),
     (other_schema, "schema 5, this program reads 3 and 4"),
     (garbage, "openvino refused the model"),
     (put(("labels",), ["a", "a", "b", "c"]), "labels are not two or more distinct names"),
     (put(("labels",), ["a", "b", "c"]), "labels and graph.classes differ"),
-    (put(("alert_labels",), ["else"]), "alert_labels: else is no label"),
+    (put(("alert_labels",), ["else"]), "alert_labels: else is not a label"),
     (put(("preprocess", "size"), 225), "preprocess.size and graph.size differ"),
     (put(("graph", "features"), 0), "graph.features is not 1 or more"),
     (put(("metrics",), {"int8": {}}), "metrics.fp32 is missing"),
@@ -102,7 +115,7 @@ DAMAGES = [
     (put((*INT8, "operating_points", "fracture"), 1.5), "fracture is not 0 to 1"),
     (put((*INT8, "conformal_coverage"), 1.5), "conformal_coverage is not 0 to 1"),
     (put((*INT8, "conformal_quantile"), -0.5), "conformal_quantile is not 0 to 1"),
-    # Of the precision that does not run.
+    # The calibration of the precision that does not run is checked too.
     (put(("calibration", "fp32", "temperature"), 0), "temperature is not above 0"),
     (put((*SCORE, "features"), [0.5]), "features does not hold"),
     (put((*SCORE, "look_centre"), [0.5]), "statistics_mean does not hold 22 numbers"),
@@ -110,4 +123,18 @@ DAMAGES = [
     (put((*SCORE, "look_spread"), [0.5] * 21 + [0]), "statistics_std is not above 0"),
     (put((*SCORE, "threshold"), 0), "threshold is not above 0"),
     (put((*SCORE, "reject"), 0.5), "reject is not 1 or more"),
+    (put(("name",), 1), "manifest.json: name is not a string"),
+    (put(("preprocess",), []), "preprocess is not an object"),
+    (put(("labels",), "a"), "labels is not an array"),
+    (put(("graph", "size"), 224.5), "graph.size is not a whole number"),
+    (put((*INT8, "temperature"), True), "calibration.int8.temperature is not a number"),
+    (put((*INT8, "temperature"), float("nan")), "parse error at line 1"),
+    (edit("infinite", lambda text: text.replace(": 2.0", ": 1e400", 1)), "out_of_range"),
+    (
+        edit("duplicate", lambda text: text.replace("{", '{"schema": 3, ', 1)),
+        "schema is duplicated",
+    ),
+    (edit("trailing", lambda text: text + "}"), "expected end of input"),
+    (edit("nul", lambda text: text + "\0}"), "not JSON: a NUL byte"),
+    (edit("deep", lambda text: "[" * 1_000_000), "nested more than 32 levels deep"),
 ]

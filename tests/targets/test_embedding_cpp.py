@@ -1,6 +1,7 @@
-"""The C++ example of docs/embed/cpp is compiled and says what the Python pipeline says."""
+"""The C++ example of docs/embed/cpp compiles and gives the results of the Python pipeline."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -23,8 +24,8 @@ EXAMPLE = Path(__file__).parents[2] / "docs" / "embed" / "cpp"
 
 
 def run(*command):
-    words = [str(word) for word in command]
-    return subprocess.run(words, capture_output=True, text=True, check=False, timeout=600)
+    arguments = [str(argument) for argument in command]
+    return subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=600)
 
 
 @pytest.fixture(scope="module")
@@ -42,12 +43,14 @@ def built(tmp_path_factory):
         ("cmake", "--build", folder, "-j1"),
     ):  # fmt: skip
         done = run(*command)
+        if done.returncode != 0 and "nlohmann_jsonConfig.cmake" in done.stderr:
+            pytest.skip("nlohmann/json is missing: apt install nlohmann-json3-dev")
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return folder
 
 
 def radiograph(rng, height, width):
-    """Blobs and noise of a random size, often with collimator margins, some of them askew."""
+    """Draw blobs and noise, often with collimator margins, some of them rotated."""
     coarse = rng.integers(20, 170, (8, 8), dtype=np.uint8)
     pixels = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
     pixels = cv2.add(pixels, rng.integers(0, 30, (height, width), dtype=np.uint8))
@@ -84,7 +87,7 @@ def test_the_preprocessing_gives_the_same_bytes(built, tmp_path, settings, count
         manifest["preprocess"] = msgspec.to_builtins(preprocess)
 
     rng = np.random.default_rng(5)
-    # Any size, then some that shrink by 1, by 2 and by 8, and one of a detector.
+    # Random sizes, then sizes that shrink by 1, 2 and 8, and the size of a detector.
     sides = [*rng.integers(32, 700, (count, 2)), (224, 224), (448, 448), (1792, 896), (2500, 2048)]
     images = [radiograph(rng, int(height), int(width)) for height, width in sides]
     paths = write(tmp_path / "images", images)
@@ -93,17 +96,17 @@ def test_the_preprocessing_gives_the_same_bytes(built, tmp_path, settings, count
     assert done.returncode == 0, done.stderr
     cropped = 0
     for pixels, path, line in zip(images, paths, done.stdout.splitlines(), strict=True):
-        square, placement = preprocess.prepare(pixels)
-        found = cv2.imread(str(out / path.name), cv2.IMREAD_GRAYSCALE)
-        np.testing.assert_array_equal(found, square, err_msg=f"{pixels.shape}")
-        assert tuple(map(int, line.split()[:8])) == placement.field + placement.content
-        cropped += placement.field != (0, 0, *pixels.shape[::-1])
+        model_input, transform = preprocess.prepare(pixels)
+        from_cpp = cv2.imread(str(out / path.name), cv2.IMREAD_GRAYSCALE)
+        np.testing.assert_array_equal(from_cpp, model_input, err_msg=f"{pixels.shape}")
+        assert tuple(map(int, line.split()[:8])) == transform.field + transform.content
+        cropped += transform.field != (0, 0, *pixels.shape[::-1])
     assert (cropped > count / 4) == (preprocess.collimated_field == "crop")
 
 
 @pytest.fixture(scope="module")
 def radiographs(tmp_path_factory):
-    """The samples in sizes of their own, small and large, and their files."""
+    """The samples resized to various sizes, and their files."""
     sizes = [(97, 131), (256, 256), (301, 220), (640, 333), (224, 224), (1200, 777), (450, 99)]
     images = []
     for path, (height, width) in zip(sorted(SAMPLES.glob("*.png")), sizes, strict=False):
@@ -114,7 +117,7 @@ def radiographs(tmp_path_factory):
 
 
 @pytest.mark.parametrize(("precision", "schema"), [("int8", 3), ("fp32", 3), ("int8", 4)])
-def test_answers_are_those_of_the_pipeline(built, tmp_path, radiographs, precision, schema):
+def test_results_are_those_of_the_pipeline(built, tmp_path, radiographs, precision, schema):
     images, paths = radiographs
     bundle = EMBEDDED if schema == 3 else changed_bundle(tmp_path, upgrade)
     assert f'"schema": {schema}' in (bundle / "manifest.json").read_text()
@@ -122,27 +125,27 @@ def test_answers_are_those_of_the_pipeline(built, tmp_path, radiographs, precisi
     manifest = pipeline.bundle.manifest
     done = run(built / "orthoedge-classify", bundle, precision, tmp_path, *paths)
     assert done.returncode == 0, done.stderr
-    start, *answers = map(json.loads, done.stdout.splitlines())
+    start, *results = map(json.loads, done.stdout.splitlines())
     assert start["provenance"]["bundle_sha256"] == pipeline.bundle.sha256
-    for pixels, path, answer in zip(images, paths, answers, strict=True):
+    for pixels, path, result in zip(images, paths, results, strict=True):
         finding = pipeline(pixels)
         outputs = pipeline.engine.run(manifest.preprocess(pixels)[None, None])
-        # The same engine on the same bytes with one thread: nothing is left to differ.
-        logits = np.array([answer["logits"][label] for label in manifest.labels], np.float32)
+        # The same engine on the same bytes with one thread gives the same bits.
+        logits = np.array([result["logits"][label] for label in manifest.labels], np.float32)
         np.testing.assert_array_equal(logits, outputs.logits[0])
         saliency = np.load(tmp_path / f"{path.name}.map.npy")
         np.testing.assert_array_equal(saliency, outputs.saliency_map[0])
-        # Sums of doubles in another order.
-        assert answer["probabilities"] == pytest.approx(finding.probabilities, rel=1e-12)
-        distance = finding.verdict.out_of_distribution
-        assert answer["out_of_distribution"] == pytest.approx(distance, rel=1e-9, abs=1e-9)
-        assert tuple(answer["label_set"]) == finding.verdict.label_set
-        assert tuple(answer["field"]) == finding.placement.field
-        assert tuple(answer["content"]) == finding.placement.content
+        # The programs add doubles in different orders.
+        assert result["probabilities"] == pytest.approx(finding.probabilities, rel=1e-12)
+        ood_score = finding.verdict.out_of_distribution
+        assert result["out_of_distribution"] == pytest.approx(ood_score, rel=1e-9, abs=1e-9)
+        assert tuple(result["label_set"]) == finding.verdict.label_set
+        assert tuple(result["field"]) == finding.placement.field
+        assert tuple(result["content"]) == finding.placement.content
 
 
 @pytest.mark.parametrize("precision", ["int8", "fp32"])
-def test_the_golden_answers_come_back(built, tmp_path, radiographs, precision):
+def test_the_golden_outputs_are_reproduced(built, tmp_path, radiographs, precision):
     pipeline = open_pipeline(precision=precision, engine=EngineOptions(threads=1))
     bundle, limit = pipeline.bundle, pipeline.bundle.manifest.golden.tolerance[precision]
     expected, images = bundle.golden_outputs(precision), bundle.golden_images()
@@ -150,8 +153,8 @@ def test_the_golden_answers_come_back(built, tmp_path, radiographs, precision):
     done = run(built / "orthoedge-classify", EMBEDDED, precision, tmp_path, radiographs[1][0])
     golden = json.loads(done.stdout.splitlines()[0])["golden"]
     for name in ("logits", "saliency_map", "feature_vector"):
-        got = np.concatenate([getattr(single, name) for single in singles])
-        measured = deviation(got, getattr(expected, name))
+        actual = np.concatenate([getattr(single, name) for single in singles])
+        measured = deviation(actual, getattr(expected, name))
         # Python takes the standard deviation in float32, the example in double.
         assert golden[name] == pytest.approx(measured, rel=1e-4)
         assert 0 < golden[name] <= getattr(limit, name)
@@ -189,3 +192,11 @@ def test_a_cut_image_does_not_stop_the_others(built, tmp_path, radiographs):
     reason = "the file is cut, or longer than its header says"
     assert (done.returncode, done.stderr) == (1, f"orthoedge-classify: {cut}: {reason}\n")
     assert json.loads(done.stdout.splitlines()[-1])["path"] == str(radiographs[1][1])
+
+
+def test_a_file_name_that_is_not_utf8_is_printed_as_json(built, tmp_path, radiographs):
+    path = tmp_path / os.fsdecode(b"\xff.pgm")
+    shutil.copy(radiographs[1][0], path)
+    done = run(built / "orthoedge-classify", EMBEDDED, "int8", tmp_path, path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1])["path"] == str(tmp_path / "\ufffd.pgm")

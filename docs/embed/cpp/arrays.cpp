@@ -8,7 +8,7 @@
 namespace orthoedge {
 namespace {
 
-[[noreturn]] void fail() { throw std::runtime_error("no file of arrays"); }
+[[noreturn]] void fail() { throw std::runtime_error("not a valid .npy or .npz file"); }
 
 std::size_t number(const Bytes& data, std::size_t at, int bytes) {
   if (at + static_cast<std::size_t>(bytes) > data.size()) fail();
@@ -24,7 +24,7 @@ Bytes slice(const Bytes& data, std::size_t at, std::size_t count) {
 }
 
 Bytes inflate(Bytes packed, std::size_t size) {
-  Bytes data(size + 1);  // one more, so that content longer than it says is noticed
+  Bytes data(size + 1);  // one byte more, to detect content longer than stated
   z_stream stream{};
   if (inflateInit2(&stream, -MAX_WBITS) != Z_OK) fail();
   stream.next_in = packed.data();
@@ -38,7 +38,7 @@ Bytes inflate(Bytes packed, std::size_t size) {
   return data;
 }
 
-// What follows a key of the header's dictionary, up to one of the letters that end it.
+// The text between `open` and `close` after a key of the header's dictionary.
 std::string entry(const std::string& header, const std::string& key, char open, char close) {
   const std::size_t at = header.find("'" + key + "':");
   const std::size_t from = at == std::string::npos ? at : header.find(open, at + key.size() + 3);
@@ -51,7 +51,7 @@ std::size_t item_size(const std::string& type) {
   if (type == "|u1") return 1;
   if (type == "<f4") return 4;
   if (type.rfind("<U", 0) == 0) return 4 * std::stoul(type.substr(2));
-  throw std::runtime_error("an array of " + type);
+  throw std::runtime_error("an array of unsupported type " + type);
 }
 
 }  // namespace
@@ -77,9 +77,9 @@ Array parse_npy(const Bytes& content) {
 }
 
 std::map<std::string, Array> parse_npz(const Bytes& content) {
-  constexpr std::size_t kEnd = 22, kEntry = 46, kLocal = 30;  // sizes of the ZIP's records
+  constexpr std::size_t kEnd = 22, kEntry = 46, kLocal = 30;  // sizes of the zip records
   if (content.size() < kEnd) fail();
-  const std::size_t end = content.size() - kEnd;  // NumPy writes no comment after it
+  const std::size_t end = content.size() - kEnd;  // NumPy writes no archive comment
   if (number(content, end, 4) != 0x06054b50) fail();
   std::map<std::string, Array> arrays;
   std::size_t at = number(content, end + 16, 4);
@@ -102,24 +102,24 @@ std::map<std::string, Array> parse_npz(const Bytes& content) {
 }
 
 std::vector<float> Array::floats() const {
-  if (type != "<f4") throw std::runtime_error("an array of " + type + " where <f4 was expected");
+  if (type != "<f4") throw std::runtime_error("expected an array of <f4, got " + type);
   std::vector<float> values(data.size() / 4);
   std::memcpy(values.data(), data.data(), data.size());
   return values;
 }
 
 std::vector<std::string> Array::texts() const {
-  if (type.rfind("<U", 0) != 0) throw std::runtime_error("an array of " + type + ", not of text");
-  std::vector<std::string> found;
+  if (type.rfind("<U", 0) != 0) throw std::runtime_error("expected an array of text, got " + type);
+  std::vector<std::string> texts;
   for (std::size_t at = 0; at < data.size(); at += item_size(type)) {
-    found.emplace_back();
+    texts.emplace_back();
     for (std::size_t i = at; i < at + item_size(type); i += 4) {
       const std::size_t code = number(data, i, 4);
-      if (code > 127) throw std::runtime_error("a label that is not ASCII");
-      if (code != 0) found.back() += static_cast<char>(code);
+      if (code > 127) throw std::runtime_error("a label is not ASCII");
+      if (code != 0) texts.back() += static_cast<char>(code);
     }
   }
-  return found;
+  return texts;
 }
 
 Bytes to_npy(const std::vector<float>& values, const std::vector<std::size_t>& shape) {

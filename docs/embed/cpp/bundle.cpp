@@ -5,54 +5,54 @@
 #include <stdexcept>
 
 #include "files.h"
-#include "json.h"
-#include "look.h"
+#include "image_statistics.h"
+#include "json_fields.h"
 
 namespace orthoedge {
 namespace {
 
 constexpr int kOldestSchema = 3, kSchema = 4;
 
-void require(bool kept, const std::string& why) {
-  if (!kept) throw std::runtime_error(why);
+void require(bool holds, const std::string& why) {
+  if (!holds) throw std::runtime_error(why);
 }
 
-Json parse(const Bytes& data) { return Json::parse(std::string(data.begin(), data.end())); }
+Json parse(const Bytes& data) { return parse_json(std::string(data.begin(), data.end())); }
 
-// Some fields have another name in schema 3.
-const Json& renamed(const Json& json, const std::string& name, const std::string& former) {
-  for (const auto& [key, value] : json.members())
-    if (key == former) return value;
-  return json.at(name);
+// Some fields have a different name in schema 3.
+Field renamed(const Field& json, const std::string& name, const std::string& schema_3_name) {
+  return json.at(json.has(schema_3_name) ? schema_3_name : name);
 }
 
-Preprocess preprocess_of(const Json& json) {
-  Preprocess found;
-  found.size = json.at("size").integer();
-  found.clahe_clip = json.at("clahe_clip").number();
-  found.clahe_tiles = json.at("clahe_tiles").integer();
+Preprocess decode_preprocess(const Field& json) {
+  Preprocess preprocess;
+  preprocess.size = json.at("size").integer();
+  preprocess.clahe_clip = json.at("clahe_clip").number();
+  preprocess.clahe_tiles = json.at("clahe_tiles").integer();
   const std::string field = renamed(json, "collimated_field", "field").text();
   const std::string stage = json.at("clahe_stage").text();
   require(field == "crop" || field == "keep",
           "preprocess.collimated_field: " + field + " is unknown");
   require(stage == "after" || stage == "before" || stage == "none",
           "preprocess.clahe_stage: " + stage + " is unknown");
-  found.crop_field = field == "crop";
-  found.clahe_stage = stage == "after"    ? Preprocess::Stage::kAfter
-                      : stage == "before" ? Preprocess::Stage::kBefore
-                                          : Preprocess::Stage::kNone;
-  require(found.size >= 32 && found.size <= 1024, "preprocess.size is not 32 to 1024");
-  require(found.clahe_clip > 0 && found.clahe_clip <= 40, "preprocess.clahe_clip is not 0 to 40");
-  require(found.clahe_tiles >= 1 && found.clahe_tiles <= 32, "preprocess.clahe_tiles not 1 to 32");
-  return found;
+  preprocess.crop_field = field == "crop";
+  preprocess.clahe_stage = stage == "after"    ? Preprocess::Stage::kAfter
+                           : stage == "before" ? Preprocess::Stage::kBefore
+                                               : Preprocess::Stage::kNone;
+  require(preprocess.size >= 32 && preprocess.size <= 1024, "preprocess.size is not 32 to 1024");
+  require(preprocess.clahe_clip > 0 && preprocess.clahe_clip <= 40,
+          "preprocess.clahe_clip is not 0 to 40");
+  require(preprocess.clahe_tiles >= 1 && preprocess.clahe_tiles <= 32,
+          "preprocess.clahe_tiles is not 1 to 32");
+  return preprocess;
 }
 
-void require_share(double value, const std::string& name) {
+void require_fraction(double value, const std::string& name) {
   require(value >= 0 && value <= 1, "calibration: " + name + " is not 0 to 1");
 }
 
-OutOfDistribution score_of(const Json& json, std::size_t features) {
-  OutOfDistribution found{json.at("features").numbers(),
+OutOfDistribution decode_score(const Field& json, std::size_t features) {
+  OutOfDistribution score{json.at("features").numbers(),
                           renamed(json, "statistics_mean", "look_centre").numbers(),
                           renamed(json, "statistics_std", "look_spread").numbers(),
                           renamed(json, "statistics_weights", "look_terms").numbers(),
@@ -63,36 +63,36 @@ OutOfDistribution score_of(const Json& json, std::size_t features) {
     require(values.size() == size, std::string("calibration: out_of_distribution.") + name +
                                        " does not hold " + std::to_string(size) + " numbers");
   };
-  hold(found.features, "features", features);
-  hold(found.statistics_mean, "statistics_mean", kLookSize);
-  hold(found.statistics_std, "statistics_std", kLookSize);
-  hold(found.statistics_weights, "statistics_weights", kLookTerms);
-  require(*std::min_element(found.statistics_std.begin(), found.statistics_std.end()) > 0,
+  hold(score.features, "features", features);
+  hold(score.statistics_mean, "statistics_mean", kStatisticsSize);
+  hold(score.statistics_std, "statistics_std", kStatisticsSize);
+  hold(score.statistics_weights, "statistics_weights", kStatisticsTerms);
+  require(*std::min_element(score.statistics_std.begin(), score.statistics_std.end()) > 0,
           "calibration: out_of_distribution.statistics_std is not above 0");
-  require(found.threshold > 0, "calibration: out_of_distribution.threshold is not above 0");
-  require(found.reject >= 1, "calibration: out_of_distribution.reject is not 1 or more");
-  return found;
+  require(score.threshold > 0, "calibration: out_of_distribution.threshold is not above 0");
+  require(score.reject >= 1, "calibration: out_of_distribution.reject is not 1 or more");
+  return score;
 }
 
-Calibration calibration_of(const Json& json, const Bundle& bundle) {
-  Calibration found{json.at("temperature").number(),
-                    json.at("conformal_coverage").number(),
-                    json.at("conformal_quantile").number(),
-                    {},
-                    score_of(json.at("out_of_distribution"),
-                             static_cast<std::size_t>(bundle.graph.features))};
+Calibration decode_calibration(const Field& json, const Bundle& bundle) {
+  Calibration calibration{json.at("temperature").number(),
+                          json.at("conformal_coverage").number(),
+                          json.at("conformal_quantile").number(),
+                          {},
+                          decode_score(json.at("out_of_distribution"),
+                                       static_cast<std::size_t>(bundle.graph.features))};
   for (const auto& [label, point] : json.at("operating_points").members()) {
-    require_share(point.number(), "operating_points." + label);
-    found.operating_points[label] = point.number();
+    require_fraction(point.number(), "operating_points." + label);
+    calibration.operating_points[label] = point.number();
   }
-  bool named = found.operating_points.size() == bundle.labels.size();
+  bool complete = calibration.operating_points.size() == bundle.labels.size();
   for (const std::string& label : bundle.labels)
-    named = named && found.operating_points.count(label) == 1;
-  require(named, "calibration: operating_points does not name every label");
-  require(found.temperature > 0, "calibration: temperature is not above 0");
-  require_share(found.conformal_coverage, "conformal_coverage");
-  require_share(found.conformal_quantile, "conformal_quantile");
-  return found;
+    complete = complete && calibration.operating_points.count(label) == 1;
+  require(complete, "calibration: operating_points does not name every label");
+  require(calibration.temperature > 0, "calibration: temperature is not above 0");
+  require_fraction(calibration.conformal_coverage, "conformal_coverage");
+  require_fraction(calibration.conformal_quantile, "conformal_quantile");
+  return calibration;
 }
 
 void check_labels(const Bundle& bundle) {
@@ -102,10 +102,10 @@ void check_labels(const Bundle& bundle) {
   require(labels.size() == static_cast<std::size_t>(bundle.graph.classes),
           "labels and graph.classes differ");
   for (const std::string& label : bundle.alert_labels)
-    require(labels.count(label) == 1, "alert_labels: " + label + " is no label");
+    require(labels.count(label) == 1, "alert_labels: " + label + " is not a label");
 }
 
-void describe(Bundle& bundle, const Json& json) {
+void decode_manifest(Bundle& bundle, const Field& json) {
   const int schema = json.at("schema").integer();
   require(schema >= kOldestSchema && schema <= kSchema,
           "schema " + std::to_string(schema) + ", this program reads " +
@@ -115,18 +115,20 @@ void describe(Bundle& bundle, const Json& json) {
   bundle.intended_use = json.at("intended_use").text();
   bundle.labels = json.at("labels").texts();
   bundle.alert_labels = json.at("alert_labels").texts();
-  bundle.preprocess = preprocess_of(json.at("preprocess"));
-  const Json& graph = json.at("graph");
+  bundle.preprocess = decode_preprocess(json.at("preprocess"));
+  const Field graph = json.at("graph");
   bundle.graph = {graph.at("size").integer(), graph.at("classes").integer(),
                   graph.at("features").integer(), graph.at("map_height").integer(),
                   graph.at("map_width").integer()};
   check_labels(bundle);
   require(bundle.preprocess.size == bundle.graph.size, "preprocess.size and graph.size differ");
   require(bundle.graph.features >= 1, "graph.features is not 1 or more");
-  for (const std::string precision : {"fp32", "int8"}) {  // what does not run must be sound too
-    const Calibration calibration = calibration_of(json.at("calibration").at(precision), bundle);
+  // The precision that does not run is validated too.
+  for (const std::string precision : {"fp32", "int8"}) {
+    const Calibration calibration =
+        decode_calibration(json.at("calibration").at(precision), bundle);
     json.at("metrics").at(precision).members();
-    const Json& limit = json.at("golden").at("tolerance").at(precision);
+    const Field limit = json.at("golden").at("tolerance").at(precision);
     const Tolerance tolerance{limit.at("logits").number(), limit.at("saliency_map").number(),
                               limit.at("feature_vector").number()};
     if (precision != bundle.precision) continue;
@@ -135,7 +137,7 @@ void describe(Bundle& bundle, const Json& json) {
   }
 }
 
-void read_files(Bundle& bundle, const std::string& folder, const Json& json) {
+void read_files(Bundle& bundle, const std::string& folder, const Field& json) {
   for (const auto& [name, record] : json.at("files").members()) {
     Bytes content = read_file(folder + "/" + name);
     require(content.size() == record.at("bytes").number() &&
@@ -143,16 +145,17 @@ void read_files(Bundle& bundle, const std::string& folder, const Json& json) {
             folder + ": " + name + " is not the file the manifest describes (SHA-256 differs)");
     bundle.files.emplace(name, std::move(content));
   }
-  for (const std::string& name : {"model." + bundle.precision + ".onnx",
-                                  "golden/" + bundle.precision + ".npz",
-                                  std::string("golden/images.npy")})
+  for (const std::string& name :
+       {"model." + bundle.precision + ".onnx", "golden/" + bundle.precision + ".npz",
+        std::string("golden/images.npy")})
     require(bundle.files.count(name) == 1, folder + ": manifest.json does not list " + name);
 }
 
 }  // namespace
 
 Preprocess read_preprocess(const std::string& manifest_path) {
-  return preprocess_of(parse(read_file(manifest_path)).at("preprocess"));
+  const Json document = parse(read_file(manifest_path));
+  return decode_preprocess(Field(document).at("preprocess"));
 }
 
 Bundle read_bundle(const std::string& folder, const std::string& precision) {
@@ -163,16 +166,14 @@ Bundle read_bundle(const std::string& folder, const std::string& precision) {
   Bundle bundle{};
   bundle.precision = precision;
   bundle.sha256 = sha256(data);
-  const Json json = [&] {
-    try {
-      const Json found = parse(data);
-      describe(bundle, found);
-      return found;
-    } catch (const std::runtime_error& error) {
-      throw std::runtime_error(path + ": " + error.what());
-    }
-  }();
-  read_files(bundle, folder, json);
+  Json document;
+  try {
+    document = parse(data);
+    decode_manifest(bundle, Field(document));
+  } catch (const std::exception& error) {
+    throw std::runtime_error(path + ": " + error.what());
+  }
+  read_files(bundle, folder, Field(document));
   return bundle;
 }
 

@@ -1,4 +1,4 @@
-// A bundle folder: every file that manifest.json lists is hashed before anything is used.
+// Read a bundle folder. Every file that manifest.json lists is hashed before any of it is used.
 #pragma once
 
 #include <map>
@@ -13,7 +13,8 @@ struct Graph {
   int size, classes, features, map_height, map_width;
 };
 
-// Weights of the score: its `threshold` is 1, beyond `reject` an image is no radiograph.
+// Weights of the out-of-distribution score. It is divided by `threshold`; above `reject` the image
+// is not a radiograph.
 struct OutOfDistribution {
   std::vector<double> features, statistics_mean, statistics_std, statistics_weights;
   double offset, threshold, reject;
@@ -38,14 +39,14 @@ struct Bundle {
   Graph graph;
   Calibration calibration;
   Tolerance tolerance;
-  std::map<std::string, Bytes> files;  // held in memory: nothing changes after the check
+  std::map<std::string, Bytes> files;  // in memory, so that nothing changes after the check
 };
 
-// The field `preprocess` of a manifest alone, unchecked otherwise.
+// Reads only the field `preprocess` of a manifest and validates nothing else.
 Preprocess read_preprocess(const std::string& manifest_path);
 
-// precision: "int8" or "fp32". Throws std::runtime_error, one line, where a field is missing or a
-// file is not what the manifest says.
+// precision: "int8" or "fp32". Throws std::runtime_error with one line if a field is missing or
+// invalid, or a file does not match its SHA-256.
 Bundle read_bundle(const std::string& folder, const std::string& precision);
 
 }  // namespace orthoedge

@@ -10,10 +10,10 @@ namespace {
 constexpr int kLevels = 256;
 using Table = std::array<std::uint8_t, kLevels>;
 
-// The source, mirrored at its right and lower edge so that whole tiles cover it.
+// Extends the source at its right and lower edge by reflection, to a multiple of the tile count.
 Grey whole_tiles(View source, int tiles) {
   const bool fits = source.rows % tiles == 0 && source.cols % tiles == 0;
-  // Where one side does not fit, OpenCV adds to the other a full count of lines, not none.
+  // If only one side needs padding, OpenCV pads the other by a full `tiles` lines, not by none.
   const int rows = source.rows + (fits ? 0 : tiles - source.rows % tiles);
   const int cols = source.cols + (fits ? 0 : tiles - source.cols % tiles);
   const auto mirror = [](int at, int count) {
@@ -54,23 +54,23 @@ Table equalize(View tile, double clip) {
   return table;
 }
 
-// The two tiles whose tables are blended at one place, and how.
-struct Blend {
+// The two tiles whose tables are interpolated at a position, and their weights.
+struct Interpolation {
   std::size_t low, high;
   float low_weight, high_weight;
 };
 
-std::vector<Blend> blends(int count, int tile, int tiles) {
-  std::vector<Blend> found;
+std::vector<Interpolation> interpolations(int count, int tile, int tiles) {
+  std::vector<Interpolation> lines;
   const float scale = 1.f / static_cast<float>(tile);
   for (int at = 0; at < count; ++at) {
     const float place = static_cast<float>(at) * scale - 0.5f;
     const int low = static_cast<int>(std::floor(place));
     const float weight = place - static_cast<float>(low);
-    found.push_back({static_cast<std::size_t>(std::max(low, 0)),
+    lines.push_back({static_cast<std::size_t>(std::max(low, 0)),
                      static_cast<std::size_t>(std::min(low + 1, tiles - 1)), 1.f - weight, weight});
   }
-  return found;
+  return lines;
 }
 
 }  // namespace
@@ -81,17 +81,17 @@ Grey clahe(View source, double clip, int tiles) {
   std::vector<Table> tables;
   for (int j = 0; j < tiles; ++j)
     for (int i = 0; i < tiles; ++i)
-      tables.push_back(equalize(
-          whole.view().crop(i * wide, j * high, (i + 1) * wide, (j + 1) * high), clip));
-  const std::vector<Blend> down = blends(source.rows, high, tiles);
-  const std::vector<Blend> across = blends(source.cols, wide, tiles);
+      tables.push_back(
+          equalize(whole.view().crop(i * wide, j * high, (i + 1) * wide, (j + 1) * high), clip));
+  const std::vector<Interpolation> down = interpolations(source.rows, high, tiles);
+  const std::vector<Interpolation> across = interpolations(source.cols, wide, tiles);
   Grey result(source.rows, source.cols);
   for (int y = 0; y < source.rows; ++y) {
-    const Blend& row = down[static_cast<std::size_t>(y)];
+    const Interpolation& row = down[static_cast<std::size_t>(y)];
     const Table* upper = tables.data() + row.low * static_cast<std::size_t>(tiles);
     const Table* lower = tables.data() + row.high * static_cast<std::size_t>(tiles);
     for (int x = 0; x < source.cols; ++x) {
-      const Blend& column = across[static_cast<std::size_t>(x)];
+      const Interpolation& column = across[static_cast<std::size_t>(x)];
       const std::uint8_t level = source.row(y)[x];
       const float above = static_cast<float>(upper[column.low][level]) * column.low_weight +
                           static_cast<float>(upper[column.high][level]) * column.high_weight;

@@ -10,7 +10,7 @@
 namespace orthoedge {
 namespace {
 
-// OpenVINO's messages begin with places in its source; the last line says what is wrong.
+// OpenVINO's messages begin with positions in its source; the last line states the error.
 std::string last_line(std::string text) {
   while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.pop_back();
   const std::size_t at = text.rfind('\n');
@@ -19,20 +19,20 @@ std::string last_line(std::string text) {
 
 std::vector<float> copy(const ov::Tensor& tensor, std::size_t expected, const std::string& name) {
   if (tensor.get_element_type() != ov::element::f32 || tensor.get_size() != expected)
-    throw std::runtime_error("openvino: the shape of " + name + " is not the manifest's");
+    throw std::runtime_error("openvino: the shape of " + name + " differs from the manifest");
   // The next call overwrites the request's tensors.
   return {tensor.data<const float>(), tensor.data<const float>() + expected};
 }
 
-// Largest |difference| over the standard deviation of what is expected, as in orthoedge verify.
-double deviation(const std::vector<float>& got, const std::vector<float>& expected) {
-  if (got.size() != expected.size() || got.empty()) return INFINITY;
+// Largest |difference| over the standard deviation of `expected`, as in orthoedge verify.
+double deviation(const std::vector<float>& actual, const std::vector<float>& expected) {
+  if (actual.size() != expected.size() || actual.empty()) return INFINITY;
   const auto count = static_cast<double>(expected.size());
   const double mean = std::accumulate(expected.begin(), expected.end(), 0.0) / count;
   double largest = 0, square = 0;
-  for (std::size_t i = 0; i < got.size(); ++i) {
-    const double difference = std::abs(static_cast<double>(got[i]) - expected[i]);
-    if (!(difference <= largest)) largest = difference;  // keeps what is not a number
+  for (std::size_t i = 0; i < actual.size(); ++i) {
+    const double difference = std::abs(static_cast<double>(actual[i]) - expected[i]);
+    if (!(difference <= largest)) largest = difference;  // also if it is not a number
     square += (expected[i] - mean) * (expected[i] - mean);
   }
   return largest / std::max(std::sqrt(square / count), 1e-12);
@@ -48,14 +48,13 @@ Classifier::Classifier(const Bundle& bundle, int threads) : bundle_(bundle) {
   const Bytes& model = bundle.files.at("model." + bundle.precision + ".onnx");
   try {
     ov::Core core;
-    // Without the hint "fp32" runs in bf16 on processors that have it.
+    // Without this hint OpenVINO runs "fp32" in bf16 on processors that have it.
     const std::shared_ptr<ov::Model> network =
         core.read_model(std::string(model.begin(), model.end()), ov::Tensor());
     network->reshape(ov::PartialShape{1, 1, bundle.graph.size, bundle.graph.size});
-    compiled_ = core.compile_model(
-        network, "CPU", ov::hint::inference_precision(ov::element::f32),
-        ov::hint::performance_mode(ov::hint::PerformanceMode::LATENCY),
-        ov::inference_num_threads(threads));
+    compiled_ = core.compile_model(network, "CPU", ov::hint::inference_precision(ov::element::f32),
+                                   ov::hint::performance_mode(ov::hint::PerformanceMode::LATENCY),
+                                   ov::inference_num_threads(threads));
     request_ = compiled_.create_infer_request();
   } catch (const ov::Exception& error) {
     throw std::runtime_error("openvino refused the model: " + last_line(error.what()));
@@ -64,20 +63,21 @@ Classifier::Classifier(const Bundle& bundle, int threads) : bundle_(bundle) {
   check_golden();
 }
 
-Answer Classifier::operator()(View radiograph) {
-  Answer answer{prepare(bundle_.preprocess, radiograph), {}};
-  answer.outputs = run(answer.prepared.square.pixels.data());
-  for (const float logit : answer.outputs.logits)
+Prediction Classifier::operator()(View radiograph) {
+  Prediction prediction{prepare(bundle_.preprocess, radiograph), {}};
+  prediction.outputs = run(prediction.prepared.model_input.pixels.data());
+  for (const float logit : prediction.outputs.logits)
     if (!std::isfinite(logit)) throw std::runtime_error("openvino: logits are not finite");
-  return answer;
+  return prediction;
 }
 
-Outputs Classifier::run(const std::uint8_t* square) {
+Outputs Classifier::run(const std::uint8_t* model_input) {
   const Graph& graph = bundle_.graph;
   const auto side = static_cast<std::size_t>(graph.size);
   const auto classes = static_cast<std::size_t>(graph.classes);
-  // OpenVINO only reads from an input; its C++ face takes no pointer to const.
-  const ov::Tensor image(ov::element::u8, {1, 1, side, side}, const_cast<std::uint8_t*>(square));
+  // OpenVINO only reads from an input, but its C++ API takes no pointer to const.
+  const ov::Tensor image(ov::element::u8, {1, 1, side, side},
+                         const_cast<std::uint8_t*>(model_input));
   try {
     request_.set_tensor("image", image);
     request_.infer();
@@ -91,7 +91,7 @@ Outputs Classifier::run(const std::uint8_t* square) {
                "feature_vector")};
 }
 
-// The convolutions are where the time goes; a kernel is named like jit_avx2_1x1_i8.
+// Looks at the convolutions, which take most of the time. A kernel is named like jit_avx2_1x1_i8.
 void Classifier::check_kernels() {
   const std::vector<std::string> widest{"avx512_amx", "avx512", "avx2", "avx", "sse42"};
   std::size_t best = widest.size();
@@ -120,27 +120,28 @@ void Classifier::check_golden() {
   const auto side = static_cast<std::size_t>(bundle_.graph.size);
   if (images.type != "|u1" || images.shape.size() != 4 || images.shape[0] < 1 ||
       images.shape[1] != 1 || images.shape[2] != side || images.shape[3] != side)
-    throw std::runtime_error("golden/images.npy does not hold squares of the manifest's size");
+    throw std::runtime_error("golden/images.npy does not hold model inputs of the manifest's size");
   for (const char* name : {"labels", "logits", "saliency_map", "feature_vector"})
     if (!expected.count(name))
-      throw std::runtime_error("the golden answers lack " + std::string(name));
+      throw std::runtime_error("the golden outputs lack " + std::string(name));
   if (expected.at("labels").texts() != bundle_.labels)
-    throw std::runtime_error("the manifest's labels are not those of the golden answers");
+    throw std::runtime_error("the manifest's labels are not those of the golden outputs");
   Outputs all;
   for (std::size_t i = 0; i < images.shape[0]; ++i) {
-    const Outputs one = run(images.data.data() + i * side * side);
-    append(all.logits, one.logits);
-    append(all.saliency_map, one.saliency_map);
-    append(all.feature_vector, one.feature_vector);
+    const Outputs outputs = run(images.data.data() + i * side * side);
+    append(all.logits, outputs.logits);
+    append(all.saliency_map, outputs.saliency_map);
+    append(all.feature_vector, outputs.feature_vector);
   }
   golden_ = {deviation(all.logits, expected.at("logits").floats()),
              deviation(all.saliency_map, expected.at("saliency_map").floats()),
              deviation(all.feature_vector, expected.at("feature_vector").floats())};
   const Tolerance& limit = bundle_.tolerance;
-  const bool kept = golden_.logits <= limit.logits && golden_.saliency_map <= limit.saliency_map &&
-                    golden_.feature_vector <= limit.feature_vector;
-  if (!kept)
-    throw std::runtime_error("the golden answers do not come back: logits off by " +
+  const bool within_limits = golden_.logits <= limit.logits &&
+                             golden_.saliency_map <= limit.saliency_map &&
+                             golden_.feature_vector <= limit.feature_vector;
+  if (!within_limits)
+    throw std::runtime_error("golden outputs are not reproduced: logits off by " +
                              std::to_string(golden_.logits) + " (limit " +
                              std::to_string(limit.logits) + "), saliency_map by " +
                              std::to_string(golden_.saliency_map) + ", feature_vector by " +

@@ -16,28 +16,28 @@ struct Outputs {
   std::vector<float> feature_vector;  // (K,), pooled features
 };
 
-struct Answer {
+struct Prediction {
   Prepared prepared;
   Outputs outputs;
 };
 
 class Classifier {
  public:
-  // Compiles the model and runs the golden images. Throws std::runtime_error, one line, where
-  // OpenVINO refuses the model or an answer differs by more than the manifest allows.
+  // Compiles the model and runs the golden images. Throws std::runtime_error with one line if
+  // OpenVINO refuses the model or a golden output differs by more than the manifest allows.
   // The bundle must outlive the classifier.
   Classifier(const Bundle& bundle, int threads);
 
-  // A radiograph in memory: 8 bits, bone bright on dark. One thread at a time.
-  Answer operator()(View radiograph);
+  // radiograph: 8 bits, bone bright on dark. Call from one thread at a time.
+  Prediction operator()(View radiograph);
 
-  // What the golden run measured, in the units of the tolerance.
+  // Deviations of the golden outputs, in the units of the tolerance.
   const Tolerance& golden() const { return golden_; }
   const std::string& instruction_set() const { return instruction_set_; }
   static std::string engine_version();
 
  private:
-  Outputs run(const std::uint8_t* square);
+  Outputs run(const std::uint8_t* model_input);
   void check_kernels();
   void check_golden();
 

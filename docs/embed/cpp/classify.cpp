@@ -1,67 +1,60 @@
 // orthoedge-classify BUNDLE int8|fp32 OUT IMAGE.pgm...
 //
 // Checks the bundle, runs its golden images, then prints one line of JSON per radiograph and writes
-// OUT/IMAGE.pgm.map.npy, float32 (C, h, w). Exit code 2: nothing was done, the reason is one line
-// on stderr; 1: an image could not be read, the others were.
+// OUT/IMAGE.pgm.map.npy, float32 (C, h, w). Exit code 1: an image could not be read, the others
+// were; 2: no image was classified. Each error is one line on stderr.
 #include <filesystem>
 #include <iostream>
-#include <sstream>
+#include <nlohmann/json.hpp>
 
 #include "arrays.h"
 #include "classifier.h"
 #include "decision.h"
 #include "files.h"
-#include "json.h"
 
 namespace {
 
 using namespace orthoedge;
+using Json = nlohmann::ordered_json;
+
+// A file name need not be UTF-8, but JSON must be: U+FFFD replaces invalid bytes.
+void print(const Json& line) {
+  std::cout << line.dump(-1, ' ', false, Json::error_handler_t::replace) << std::endl;
+}
 
 template <typename Values>
-std::string by_label(const Bundle& bundle, const Values& values) {
-  std::ostringstream text;
-  text.precision(17);  // enough for a double to come back as it was
-  for (std::size_t i = 0; i < values.size(); ++i)
-    text << (i ? "," : "{") << quoted(bundle.labels[i]) << ":" << values[i];
-  return text.str() + "}";
+Json by_label(const Bundle& bundle, const Values& values) {
+  Json object;
+  for (std::size_t i = 0; i < values.size(); ++i) object[bundle.labels[i]] = values[i];
+  return object;
 }
 
-std::string box(const Box& at) {
-  std::ostringstream text;
-  text << "[" << at[0] << "," << at[1] << "," << at[2] << "," << at[3] << "]";
-  return text.str();
-}
-
-std::string provenance(const Bundle& bundle, const Classifier& classifier) {
-  return "{\"bundle\":" + quoted(bundle.name) + ",\"bundle_version\":" + quoted(bundle.version) +
-         ",\"bundle_sha256\":" + quoted(bundle.sha256) + ",\"engine\":\"openvino\"" +
-         ",\"engine_version\":" + quoted(Classifier::engine_version()) +
-         ",\"precision\":" + quoted(bundle.precision) +
-         ",\"isa\":" + quoted(classifier.instruction_set()) + "}";
-}
-
-void print_start(const Bundle& bundle, const Classifier& classifier) {
+Json start_line(const Bundle& bundle, const Classifier& classifier) {
   const Tolerance& golden = classifier.golden();
-  std::cout.precision(9);
-  std::cout << "{\"provenance\":" << provenance(bundle, classifier)
-            << ",\"notice\":" << quoted(bundle.intended_use)
-            << ",\"golden\":{\"logits\":" << golden.logits
-            << ",\"saliency_map\":" << golden.saliency_map
-            << ",\"feature_vector\":" << golden.feature_vector << "}}" << std::endl;
+  return {{"provenance",
+           {{"bundle", bundle.name},
+            {"bundle_version", bundle.version},
+            {"bundle_sha256", bundle.sha256},
+            {"engine", "openvino"},
+            {"engine_version", Classifier::engine_version()},
+            {"precision", bundle.precision},
+            {"isa", classifier.instruction_set()}}},
+          {"notice", bundle.intended_use},
+          {"golden",
+           {{"logits", golden.logits},
+            {"saliency_map", golden.saliency_map},
+            {"feature_vector", golden.feature_vector}}}};
 }
 
-void print_answer(const std::string& path, const Bundle& bundle, const Answer& answer) {
-  const DecisionInputs inputs = decision_inputs(bundle, answer);
-  std::cout << "{\"path\":" << quoted(path)
-            << ",\"logits\":" << by_label(bundle, answer.outputs.logits)
-            << ",\"probabilities\":" << by_label(bundle, inputs.probabilities)
-            << ",\"label_set\":[";
-  for (std::size_t i = 0; i < inputs.label_set.size(); ++i)
-    std::cout << (i ? "," : "") << quoted(inputs.label_set[i]);
-  std::cout.precision(17);
-  std::cout << "],\"out_of_distribution\":" << inputs.out_of_distribution
-            << ",\"field\":" << box(answer.prepared.field)
-            << ",\"content\":" << box(answer.prepared.content) << "}" << std::endl;
+Json result_line(const std::string& path, const Bundle& bundle, const Prediction& prediction) {
+  const DecisionInputs inputs = decision_inputs(bundle, prediction);
+  return {{"path", path},
+          {"logits", by_label(bundle, prediction.outputs.logits)},
+          {"probabilities", by_label(bundle, inputs.probabilities)},
+          {"label_set", inputs.label_set},
+          {"out_of_distribution", inputs.out_of_distribution},
+          {"field", prediction.prepared.field},
+          {"content", prediction.prepared.content}};
 }
 
 int run(const std::vector<std::string>& arguments) {
@@ -69,7 +62,7 @@ int run(const std::vector<std::string>& arguments) {
     throw std::runtime_error("usage: orthoedge-classify BUNDLE int8|fp32 OUT IMAGE.pgm...");
   const Bundle bundle = read_bundle(arguments[0], arguments[1]);
   Classifier classifier(bundle, 1);
-  print_start(bundle, classifier);
+  print(start_line(bundle, classifier));
   const std::filesystem::path out = arguments[2];
   std::filesystem::create_directories(out);
   const Graph& graph = bundle.graph;
@@ -81,10 +74,10 @@ int run(const std::vector<std::string>& arguments) {
     const std::string& path = arguments[i];
     try {
       const Grey radiograph = read_pgm(path);
-      const Answer answer = classifier(radiograph.view());
+      const Prediction prediction = classifier(radiograph.view());
       const std::string name = std::filesystem::path(path).filename().string();
-      write_file(out / (name + ".map.npy"), to_npy(answer.outputs.saliency_map, shape));
-      print_answer(path, bundle, answer);
+      write_file(out / (name + ".map.npy"), to_npy(prediction.outputs.saliency_map, shape));
+      print(result_line(path, bundle, prediction));
     } catch (const std::runtime_error& error) {
       std::cerr << "orthoedge-classify: " << path << ": " << error.what() << std::endl;
       status = 1;

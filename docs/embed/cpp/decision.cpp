@@ -4,7 +4,7 @@
 #include <cmath>
 #include <numeric>
 
-#include "look.h"
+#include "image_statistics.h"
 
 namespace orthoedge {
 namespace {
@@ -19,40 +19,41 @@ std::vector<double> softmax(const std::vector<float>& logits, double temperature
   return values;
 }
 
-// How unlike the training images: linear in the features, quadratic in the look of the input.
-double distance(const Answer& answer, const OutOfDistribution& score) {
-  const std::vector<float>& features = answer.outputs.feature_vector;
-  const std::vector<double> terms = look_terms(look(answer.prepared.square.view()),
-                                               score.statistics_mean, score.statistics_std);
+// Out-of-distribution score: linear in the features, quadratic in the image statistics.
+double ood_score(const Prediction& prediction, const OutOfDistribution& score) {
+  const std::vector<float>& features = prediction.outputs.feature_vector;
+  const std::vector<double> terms =
+      statistics_terms(image_statistics(prediction.prepared.model_input.view()),
+                       score.statistics_mean, score.statistics_std);
   const double of_features =
       std::inner_product(features.begin(), features.end(), score.features.begin(), 0.0);
-  const double of_look =
+  const double of_statistics =
       std::inner_product(terms.begin(), terms.end(), score.statistics_weights.begin(), 0.0);
-  return (of_features + of_look + score.offset) / score.threshold;
+  return (of_features + of_statistics + score.offset) / score.threshold;
 }
 
 }  // namespace
 
-DecisionInputs decision_inputs(const Bundle& bundle, const Answer& answer) {
+DecisionInputs decision_inputs(const Bundle& bundle, const Prediction& prediction) {
   const Calibration& calibration = bundle.calibration;
-  DecisionInputs found{softmax(answer.outputs.logits, calibration.temperature),
-                       {},
-                       distance(answer, calibration.out_of_distribution)};
+  DecisionInputs inputs{softmax(prediction.outputs.logits, calibration.temperature),
+                        {},
+                        ood_score(prediction, calibration.out_of_distribution)};
   std::vector<std::size_t> ranked(bundle.labels.size());
   std::iota(ranked.begin(), ranked.end(), std::size_t{0});
   std::stable_sort(ranked.begin(), ranked.end(), [&](std::size_t a, std::size_t b) {
-    return found.probabilities[a] > found.probabilities[b];
+    return inputs.probabilities[a] > inputs.probabilities[b];
   });
   for (const std::size_t i : ranked) {
     const std::string& label = bundle.labels[i];
-    const double probability = found.probabilities[i];
+    const double probability = inputs.probabilities[i];
     const auto& alerts = bundle.alert_labels;
     const bool alert = std::find(alerts.begin(), alerts.end(), label) != alerts.end();
     if (i == ranked.front() || probability >= 1 - calibration.conformal_quantile ||
         (alert && probability >= calibration.operating_points.at(label)))
-      found.label_set.push_back(label);
+      inputs.label_set.push_back(label);
   }
-  return found;
+  return inputs;
 }
 
 }  // namespace orthoedge

@@ -1,5 +1,5 @@
-// What runtime/decision.py compares with its thresholds. The decision itself, and the gate that an
-// image passes before it, are the unit's own.
+// The numbers that runtime/decision.py compares with its thresholds. The decision itself, and the
+// image quality checks before it, are left to your program.
 #pragma once
 
 #include <string>
@@ -16,6 +16,6 @@ struct DecisionInputs {
   double out_of_distribution;  // 0 = the median of calibration images, 1 = the threshold to refer
 };
 
-DecisionInputs decision_inputs(const Bundle& bundle, const Answer& answer);
+DecisionInputs decision_inputs(const Bundle& bundle, const Prediction& prediction);
 
 }  // namespace orthoedge

@@ -1,4 +1,4 @@
-// Whole files in and out, and their SHA-256.
+// Reading, writing and hashing whole files.
 #pragma once
 
 #include <string>
@@ -7,7 +7,7 @@
 
 namespace orthoedge {
 
-// Both throw std::runtime_error with the path in it.
+// Both throw std::runtime_error, which names the path.
 Bytes read_file(const std::string& path);
 void write_file(const std::string& path, const Bytes& data);
 

@@ -10,7 +10,7 @@ namespace {
 
 constexpr long kMaxPixels = 64'000'000;
 
-// The next number of a PGM header, past white space and comments.
+// Reads the next number of a PGM header after white space and comments.
 long header_number(const Bytes& data, std::size_t& at) {
   while (at < data.size() && (std::isspace(data[at]) || data[at] == '#')) {
     if (data[at] == '#')
@@ -22,7 +22,7 @@ long header_number(const Bytes& data, std::size_t& at) {
   const std::size_t start = at;
   while (at < data.size() && std::isdigit(data[at]) && value <= kMaxPixels)
     value = value * 10 + (data[at++] - '0');
-  if (at == start) throw std::runtime_error("not a PGM of 8 bits");
+  if (at == start) throw std::runtime_error("not a binary PGM of 8 bits");
   return value;
 }
 
@@ -31,12 +31,12 @@ long header_number(const Bytes& data, std::size_t& at) {
 Grey read_pgm(const std::string& path) {
   const Bytes data = read_file(path);
   if (data.size() < 2 || data[0] != 'P' || data[1] != '5')
-    throw std::runtime_error("not a PGM of 8 bits");
+    throw std::runtime_error("not a binary PGM of 8 bits");
   std::size_t at = 2;
   const long cols = header_number(data, at);
   const long rows = header_number(data, at);
-  if (header_number(data, at) != 255) throw std::runtime_error("not a PGM of 8 bits");
-  ++at;  // the one white space before the pixels
+  if (header_number(data, at) != 255) throw std::runtime_error("not a binary PGM of 8 bits");
+  ++at;  // a single white space precedes the pixels
   if (rows < 1 || cols < 1 || rows > kMaxPixels / cols)
     throw std::runtime_error("empty, or more than 64 million pixels");
   if (data.size() != at + static_cast<std::size_t>(rows * cols))

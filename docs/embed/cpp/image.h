@@ -1,4 +1,4 @@
-// An 8-bit grey image: a view of memory that someone else owns, and one that owns its pixels.
+// 8-bit grey images: a view of memory owned elsewhere, and an image that owns its pixels.
 #pragma once
 
 #include <cstddef>
@@ -31,7 +31,7 @@ struct Grey {
   View view() const { return {pixels.data(), rows, cols, cols}; }
 };
 
-// A binary PGM (P5) of 8 bits. Throws std::runtime_error where the file is anything else, or cut.
+// Reads a binary PGM (P5) of 8 bits. Throws std::runtime_error for any other or truncated file.
 Grey read_pgm(const std::string& path);
 void write_pgm(const std::string& path, const Grey& image);
 

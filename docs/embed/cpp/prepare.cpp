@@ -1,7 +1,7 @@
 // orthoedge-prepare BUNDLE OUT IMAGE.pgm...
 //
-// Writes the network's input of each radiograph as OUT/IMAGE.pgm and prints where it lies: x0, y0,
-// x1, y1 of the field on the radiograph, then inside the square. Nothing is checked or classified.
+// Writes the model input of each radiograph as OUT/IMAGE.pgm and prints its position: x0, y0, x1,
+// y1 of the collimated field on the radiograph, then inside the model input. It checks no hash.
 #include <filesystem>
 #include <iostream>
 
@@ -16,7 +16,7 @@ int main(int count, char** values) {
     for (int i = 3; i < count; ++i) {
       const Prepared prepared = prepare(settings, read_pgm(values[i]).view());
       const std::filesystem::path path = values[i];
-      write_pgm(std::filesystem::path(values[2]) / path.filename(), prepared.square);
+      write_pgm(std::filesystem::path(values[2]) / path.filename(), prepared.model_input);
       for (const Box& box : {prepared.field, prepared.content})
         for (const int edge : box) std::cout << edge << ' ';
       std::cout << path.string() << '\n';

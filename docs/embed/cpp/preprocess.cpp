@@ -14,12 +14,12 @@ constexpr int kCoarse = 128;
 constexpr int kMarginBright = 178, kMarginDark = 6;
 constexpr double kSmallestField = 0.25;
 
-// Halves to even, as Python's round does; never 0.
+// Rounds halves to even, as Python does, and to at least 1.
 int scaled(int length, double scale) {
   return std::max(1, static_cast<int>(std::nearbyint(length * scale)));
 }
 
-// First and one past the last line that belongs to no margin, by what each line holds.
+// The range of lines outside the margins, end exclusive. Each line has `across` pixels.
 std::pair<int, int> inside(const std::vector<int>& white, const std::vector<int>& black,
                            int across) {
   const int count = static_cast<int>(white.size());
@@ -45,11 +45,11 @@ std::pair<int, int> inside(const std::vector<int>& white, const std::vector<int>
     --last;
     if (is_rim(last - 1)) last -= is_rim(last - 2) ? 2 : 1;
   }
-  if (first >= last) return {0, count};  // a sliver that is all rim
+  if (first >= last) return {0, count};  // only rim would remain
   return {first, last};
 }
 
-// Halved while the long side stays at least `least`; also by which power of two.
+// Halves the image while the long side is at least `least`; also returns the factor.
 std::pair<Grey, int> halved(View pixels, int least) {
   Grey result(0, 0);
   View left = pixels;
@@ -80,18 +80,18 @@ Box find_field(View pixels) {
     }
   const auto [x0, x1] = inside(white_cols, black_cols, coarse.rows);
   const auto [y0, y1] = inside(white_rows, black_rows, coarse.cols);
-  // What halving left over at the far sides goes with the last line.
+  // Lines that halving dropped at the far sides belong to the last line.
   return {x0 * factor, y0 * factor, x1 == coarse.cols ? pixels.cols : x1 * factor,
           y1 == coarse.rows ? pixels.rows : y1 * factor};
 }
 
-Box letterbox(View pixels, Grey& square) {
-  const double scale = static_cast<double>(square.rows) / std::max(pixels.rows, pixels.cols);
+Box letterbox(View pixels, Grey& model_input) {
+  const double scale = static_cast<double>(model_input.rows) / std::max(pixels.rows, pixels.cols);
   const int rows = scaled(pixels.rows, scale), cols = scaled(pixels.cols, scale);
-  const Grey fitted = fit(halved(pixels, square.rows).first.view(), rows, cols);
-  const int x0 = (square.cols - cols) / 2, y0 = (square.rows - rows) / 2;
+  const Grey fitted = fit(halved(pixels, model_input.rows).first.view(), rows, cols);
+  const int x0 = (model_input.cols - cols) / 2, y0 = (model_input.rows - rows) / 2;
   for (int y = 0; y < rows; ++y)
-    std::copy_n(fitted.view().row(y), cols, square.row(y0 + y) + x0);
+    std::copy_n(fitted.view().row(y), cols, model_input.row(y0 + y) + x0);
   return {x0, y0, x0 + cols, y0 + rows};
 }
 
@@ -107,10 +107,11 @@ Prepared prepare(const Preprocess& settings, View radiograph) {
     return clahe(pixels, settings.clahe_clip, settings.clahe_tiles);
   };
   if (settings.clahe_stage == Stage::kBefore)
-    result.content = letterbox(equalized(field).view(), result.square);
+    result.content = letterbox(equalized(field).view(), result.model_input);
   else
-    result.content = letterbox(field, result.square);
-  if (settings.clahe_stage == Stage::kAfter) result.square = equalized(result.square.view());
+    result.content = letterbox(field, result.model_input);
+  if (settings.clahe_stage == Stage::kAfter)
+    result.model_input = equalized(result.model_input.view());
   return result;
 }
 

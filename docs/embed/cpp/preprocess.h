@@ -1,4 +1,4 @@
-// runtime/preprocess.py in C++: collimated field, letterbox, CLAHE; the same bytes.
+// runtime/preprocess.py in C++, with the same bytes: collimated field, letterbox, CLAHE.
 #pragma once
 
 #include <array>
@@ -8,7 +8,7 @@
 
 namespace orthoedge {
 
-// Of the manifest's `preprocess`.
+// The manifest's `preprocess`.
 struct Preprocess {
   int size = 0;
   bool crop_field = false;
@@ -20,12 +20,12 @@ struct Preprocess {
 using Box = std::array<int, 4>;  // x0, y0, x1, y1, end exclusive
 
 struct Prepared {
-  Grey square;  // size × size, the network's input
-  Box field;    // of the collimated field on the radiograph
-  Box content;  // of that field inside the square
+  Grey model_input;  // size × size
+  Box field;         // the collimated field on the radiograph
+  Box content;       // that field inside the model input
 };
 
-// The radiograph: 8 bits, bone bright on dark, at least one pixel.
+// radiograph: 8 bits, bone bright on dark, at least one pixel.
 Prepared prepare(const Preprocess& settings, View radiograph);
 
 }  // namespace orthoedge

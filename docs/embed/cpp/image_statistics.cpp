@@ -1,4 +1,4 @@
-#include "look.h"
+#include "image_statistics.h"
 
 #include <algorithm>
 #include <cmath>
@@ -10,9 +10,10 @@
 namespace orthoedge {
 namespace {
 
-constexpr int kHalvings = 5, kDirected = 4;
-constexpr double kRounding = 0.5;
-constexpr double kFar = 4;  // spreads: beyond, how far says nothing any more
+constexpr int kHalvings = 5;
+constexpr int kDirected = 4;       // levels with statistics of edge direction
+constexpr double kRounding = 0.5;  // the log of a smaller difference is only rounding to uint8
+constexpr double kFar = 4;  // standard deviations; beyond it, squares would dominate the score
 
 double mean(View pixels) {
   double sum = 0;
@@ -29,7 +30,7 @@ double variance(View pixels) {
   return std::max(square / pixels.rows / pixels.cols - average * average, 0.0);
 }
 
-// Sum of |differences| between neighbours, `right` or down, over the number of pixels.
+// Sum of |differences| of horizontal (`right`) or vertical neighbours, per pixel.
 double edges(View pixels, bool right) {
   const int down = right ? 0 : 1, across = right ? 1 : 0;
   long sum = 0;
@@ -55,39 +56,41 @@ Grey profile(View pixels, bool columns) {
 
 }  // namespace
 
-std::vector<float> look(View square) {
-  std::vector<Grey> levels{fit(square, square.rows, square.cols)};
+std::vector<float> image_statistics(View model_input) {
+  std::vector<Grey> levels{fit(model_input, model_input.rows, model_input.cols)};
   for (int i = 0; i < kHalvings; ++i) levels.push_back(halve(levels.back().view()));
-  std::vector<double> found, spread;
-  for (const Grey& level : levels) spread.push_back(variance(level.view()));
-  spread.push_back(0);
+  std::vector<double> statistics, variances;
+  for (const Grey& level : levels) variances.push_back(variance(level.view()));
+  variances.push_back(0);
   for (std::size_t i = 0; i < levels.size(); ++i)
-    found.push_back(std::log(std::max(spread[i] - spread[i + 1], 0.0) + kRounding));
+    statistics.push_back(std::log(std::max(variances[i] - variances[i + 1], 0.0) + kRounding));
   for (std::size_t i = 0; i < kDirected; ++i) {
     const double across = edges(levels[i].view(), true), down = edges(levels[i].view(), false);
-    found.push_back(std::log(across + down));
-    found.push_back(std::log(std::min(across, down) / std::max(across, down)));
+    statistics.push_back(std::log(across + down));
+    statistics.push_back(std::log(std::min(across, down) / std::max(across, down)));
   }
   for (const bool columns : {true, false})
-    found.push_back(std::log(variance(profile(levels[1].view(), columns).view()) + kRounding) -
-                    std::log(spread[0] + 1));
+    statistics.push_back(std::log(variance(profile(levels[1].view(), columns).view()) + kRounding) -
+                         std::log(variances[0] + 1));
   const View tiny = levels.back().view();
   const int n = tiny.rows, third = n / 3;
-  for (const View part : {tiny.crop(0, 0, n, 1), tiny.crop(0, n - 1, n, n), tiny.crop(0, 0, 1, n),
-                          tiny.crop(n - 1, 0, n, n), tiny.crop(third, third, n - third, n - third),
-                          square})
-    found.push_back(mean(part) / 255);
-  if (found.size() != kLookSize) throw std::logic_error("look and kLookSize differ");
-  return {found.begin(), found.end()};
+  for (const View part :
+       {tiny.crop(0, 0, n, 1), tiny.crop(0, n - 1, n, n), tiny.crop(0, 0, 1, n),
+        tiny.crop(n - 1, 0, n, n), tiny.crop(third, third, n - third, n - third), model_input})
+    statistics.push_back(mean(part) / 255);
+  if (statistics.size() != kStatisticsSize)
+    throw std::logic_error("the number of statistics is not kStatisticsSize");
+  return {statistics.begin(), statistics.end()};
 }
 
-std::vector<double> look_terms(const std::vector<float>& look, const std::vector<double>& centre,
-                               const std::vector<double>& spread) {
+std::vector<double> statistics_terms(const std::vector<float>& statistics,
+                                     const std::vector<double>& means,
+                                     const std::vector<double>& deviations) {
   std::vector<double> terms;
-  for (std::size_t i = 0; i < kLookSize; ++i)
-    terms.push_back(std::clamp((look.at(i) - centre.at(i)) / spread.at(i), -kFar, kFar));
-  for (std::size_t i = 0; i < kLookSize; ++i)
-    for (std::size_t j = i; j < kLookSize; ++j) terms.push_back(terms[i] * terms[j]);
+  for (std::size_t i = 0; i < kStatisticsSize; ++i)
+    terms.push_back(std::clamp((statistics.at(i) - means.at(i)) / deviations.at(i), -kFar, kFar));
+  for (std::size_t i = 0; i < kStatisticsSize; ++i)
+    for (std::size_t j = i; j < kStatisticsSize; ++j) terms.push_back(terms[i] * terms[j]);
   return terms;
 }
 
