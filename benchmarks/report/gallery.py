@@ -39,11 +39,7 @@ class GalleryItem:
 
 
 def draw_gallery(
-    bundle: Bundle,
-    prepared: Prepared,
-    student: Outputs,
-    reference: Outputs | None,
-    count: int = 8,
+    bundle: Bundle, prepared: Prepared, student: Outputs, reference: Outputs | None, count: int = 8
 ) -> tuple[GalleryItem, ...]:
     """Draw radiographs at random: a right prediction of each label, then a wrong one, and so on.
 

@@ -124,9 +124,7 @@ def _sections(report: Report, gallery: Sequence[GalleryItem]) -> tuple[Section, 
         Section("Not measured", table=table_of(tables.skipped(report))),
         Section("Machine", name="machine", facts=tuple(machine_rows(report.machine))),
         Section(
-            "How it was measured",
-            command=report.settings.command,
-            sentences=tuple(how(report)),
+            "How it was measured", command=report.settings.command, sentences=tuple(how(report))
         ),
     )
 

@@ -110,9 +110,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     )
     _add_common(parser, "write report.json, report.md and report.html")
     parser.add_argument(
-        "--isa",
-        metavar="LIMIT",
-        help="limit x86 to an instruction set, such as AVX2",
+        "--isa", metavar="LIMIT", help="limit x86 to an instruction set, such as AVX2"
     )
     parser.add_argument(
         "--fail-if",
