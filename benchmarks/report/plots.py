@@ -51,10 +51,10 @@ def pareto(report: Report) -> str:
     return draw("Macro-F1 over median latency", 4.6, fill)
 
 
-def percentiles(report: Report, names: Sequence[str], title: str) -> str:
+def percentiles(report: Report, scope: str, title: str) -> str:
     """Latency over percentile, the tail spread out; empty where nothing has enough samples."""
-    enough = [candidate for candidate in report.candidates if candidate.latency.count >= _ENOUGH]
-    chosen = [candidate for candidate in enough if candidate.name in names]
+    scoped = [candidate for candidate in report.candidates if candidate.scope == scope]
+    chosen = [candidate for candidate in scoped if candidate.latency.count >= _ENOUGH]
     if not chosen:
         return ""
     styles = _styles(report.candidates)
