@@ -152,6 +152,7 @@ class OnnxRuntimeByHand:
             onnxruntime = load_onnxruntime()
         except ImportError as error:
             raise MissingDependency("onnxruntime", "portable", "ONNX Runtime by hand") from error
+        self.version = str(onnxruntime.__version__)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         options.intra_op_num_threads = threads

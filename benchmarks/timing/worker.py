@@ -55,24 +55,24 @@ class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     specs: tuple[CandidateSpec, ...]
     images: str
     """An .npz file of radiographs, uint8 (H, W) each."""
-    ensemble: str
+    ensemble: str = ""
     """ONNX file of the float32 ensemble; empty: there is none."""
     folder: str
     """For files that candidates read, see `CandidateLoader`."""
     threads: int
-    warmup: int
+    warmup: int = 1
     seconds: float
     """Of timing, after loading and warm-up; a round that has begun is finished."""
-    rounds: int
+    rounds: int = 1
     """At least."""
-    long_call_interval: int
+    long_call_interval: int = 1
     """Rounds from one timing of a call of more than 40 ms to the next; 1 is every round."""
-    energy_s: float
+    energy_s: float = 0
     """Seconds that each candidate runs alone with an energy sensor; 0 for not at all."""
     seed: int
     samples: str
     """The .npz file to write."""
-    parent: int
+    parent: int = msgspec.field(default_factory=os.getpid)
     """Process id; the worker ends once this process has ended."""
 
 
