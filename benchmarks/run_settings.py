@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import msgspec
 
@@ -48,9 +48,7 @@ FOLDER_FILES = 2000
 Part = Literal[
     "timing", "benchmark_app", "stages", "scenarios", "accuracy", "footprint", "folder", "scaling"
 ]
-PARTS: frozenset[Part] = frozenset(
-    ("timing", "benchmark_app", "stages", "scenarios", "accuracy", "footprint", "folder", "scaling")
-)
+PARTS: frozenset[Part] = frozenset(get_args(Part))
 Mode = Literal["quick", "standard", "full"]
 
 
@@ -81,49 +79,23 @@ class Plan(NamedTuple):
     """Measure stages and footprint of every precision, or of the first of each target."""
 
 
+_PLANS: dict[str, tuple[Any, Any, Any]] = {  # quick, standard, full
+    "processes": (3, 24, 40),
+    "seconds": (5, 10, 30),
+    "rounds": (5, 10, 20),
+    "warmup": (3, 5, 10),
+    "benchmark_app_runs": (3, 6, 12),
+    "benchmark_app_s": (1, 3, 10),
+    "stages_s": (2, 8, 30),
+    "starts": (3, 10, 20),
+    "energy_s": (1, 5, 20),
+    "folder_processes": (0, 4, 8),
+    "folder_s": (0, 4, 20),
+    "every_precision": (False, True, True),
+}
 PLANS: dict[Mode, Plan] = {
-    "quick": Plan(
-        processes=3,
-        seconds=5,
-        rounds=5,
-        warmup=3,
-        benchmark_app_runs=3,
-        benchmark_app_s=1,
-        stages_s=2,
-        starts=3,
-        energy_s=1,
-        folder_processes=0,
-        folder_s=0,
-        every_precision=False,
-    ),
-    "standard": Plan(
-        processes=24,
-        seconds=10,
-        rounds=10,
-        warmup=5,
-        benchmark_app_runs=6,
-        benchmark_app_s=3,
-        stages_s=8,
-        starts=10,
-        energy_s=5,
-        folder_processes=4,
-        folder_s=4,
-        every_precision=True,
-    ),
-    "full": Plan(
-        processes=40,
-        seconds=30,
-        rounds=20,
-        warmup=10,
-        benchmark_app_runs=12,
-        benchmark_app_s=10,
-        stages_s=30,
-        starts=20,
-        energy_s=20,
-        folder_processes=8,
-        folder_s=20,
-        every_precision=True,
-    ),
+    mode: Plan(**{name: values[i] for name, values in _PLANS.items()})
+    for i, mode in enumerate(get_args(Mode))
 }
 
 
@@ -193,10 +165,8 @@ class BenchmarkRun:
 
     def __post_init__(self) -> None:
         inputs = (self.settings.prepared, self.settings.ensemble)
-        self.skipped += [
-            *self.settings.skipped,
-            *(value for value in inputs if isinstance(value, Skipped)),
-        ]
+        self.skipped += self.settings.skipped
+        self.skipped += [value for value in inputs if isinstance(value, Skipped)]
 
     @property
     def pipelines(self) -> tuple[tuple[str, Precision], ...]:
@@ -224,9 +194,8 @@ class BenchmarkRun:
         reference = reference_of(self.workers, engine_name(settings.targets[0], "int8"))
         candidates, comparisons = self._timing(reference)
         if self.benchmark_app_runs:
-            candidates += (
-                benchmark_app_candidate(self.benchmark_app_runs, "int8", settings.threads),
-            )
+            runs = self.benchmark_app_runs
+            candidates += (benchmark_app_candidate(runs, "int8", settings.threads),)
         comparisons += folder_comparisons(self.folder_workers, self.folder_jobs_ms, FOLDER_FILES)
         return Report(
             schema=SCHEMA,
@@ -263,9 +232,8 @@ class BenchmarkRun:
         ensemble = self.settings.ensemble
         if isinstance(ensemble, Skipped) or row.name != ensemble_name(row.target):
             return row
-        return msgspec.structs.replace(
-            row, description=f"{row.description}; {ensemble.description}"
-        )
+        description = f"{row.description}; {ensemble.description}"
+        return msgspec.structs.replace(row, description=description)
 
     def _settings(self) -> Settings:
         settings = self.settings

@@ -63,17 +63,11 @@ def percentiles(report: Report, scope: str, title: str) -> str:
         axis = axes[0]
         for candidate in chosen:
             times = candidate.latency
-            shares = [*range(100), *([99.9] if times.p999 else [])]
-            curve = [*times.curve[:100], *([times.p999] if times.p999 else [])]
+            points = [*enumerate(times.curve[:100]), *([(99.9, times.p999)] if times.p999 else [])]
+            shares, curve = zip(*points, strict=True)
             colour, dashes, *_ = styles[candidate.name]
             axis.plot(_nines(shares), curve, color=colour, ls=dashes, lw=1.8, label=candidate.name)
-        ticks = [
-            0,
-            50,
-            90,
-            99,
-            *([99.9] if any(candidate.latency.p999 for candidate in chosen) else []),
-        ]
+        ticks = [0, 50, 90, 99, *([99.9] if any(c.latency.p999 for c in chosen) else [])]
         axis.set_xticks(_nines(ticks), [f"{tick:g}" for tick in ticks])
         axis.set_xlabel("percentile, the slow ones stretched")
         _milliseconds(axis, "y", "ms")
@@ -95,9 +89,7 @@ def ratios(report: Report) -> str:
             ratio = candidate.ratio
             axis.plot([ratio.low, ratio.high], [row, row], color=colour, lw=2)
             axis.plot(ratio.value, row, marker, ms=6, mfc=inside, mec=colour, mew=1.6)
-        axis.set_yticks(
-            range(len(report.candidates)), [candidate.name for candidate in report.candidates]
-        )
+        axis.set_yticks(range(len(styles)), list(styles))
         axis.invert_yaxis()
         _milliseconds(axis, "x", f"times as long as {report.reference}")
 
@@ -131,21 +123,9 @@ def _point(
     colour, _, marker, inside = style
     # A percentile interval need not hold the value itself.
     reach = [[max(0.0, worth.value - worth.low)], [max(0.0, worth.high - worth.value)]]
-    axis.errorbar(
-        candidate.latency.p50,
-        worth.value,
-        reach,
-        fmt=marker,
-        ms=9,
-        color=colour,
-        mfc=inside,
-        mec=colour,
-        mew=2,
-        elinewidth=1.2,
-        capsize=3,
-        ls="",
-        label=candidate.name,
-    )
+    marks: dict[str, Any] = {"ms": 9, "color": colour, "mfc": inside, "mec": colour, "mew": 2}
+    marks |= {"elinewidth": 1.2, "capsize": 3, "ls": "", "label": candidate.name}
+    axis.errorbar(candidate.latency.p50, worth.value, reach, fmt=marker, **marks)
 
 
 def _front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from orthoedge.runtime.errors import EngineError, MissingDependency
-
-if TYPE_CHECKING:
-    from onnx import ModelProto
-
 
 _FEATURES, _BY_CLASS = "feature_vector", {"logits", "saliency_map"}
 
@@ -54,7 +50,7 @@ def widen(model: bytes, classes: int, times: int) -> bytes:
     return bytes(whole.SerializeToString())
 
 
-def _head(whole: ModelProto) -> list[Any]:
+def _head(whole: Any) -> list[Any]:
     """Nodes that the pooled features do not depend on, in order."""
     makers = {name: node for node in whole.graph.node for name in node.output}
     waiting, backbone = [_FEATURES], set[str]()

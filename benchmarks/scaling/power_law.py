@@ -20,6 +20,12 @@ def upper_half(points: Sequence[_Point]) -> Sequence[_Point]:
     return points[max(0, min(len(points) // 2, len(points) - 2)) :]
 
 
+def ends(samples: Mapping[float, Samples]) -> tuple[float, float, float, float]:
+    """Size and median at the smallest size, then at the largest."""
+    points = [(size, float(np.median(times))) for size, times in samples.items()]
+    return *points[0], *points[-1]
+
+
 def curve(
     name: str,
     by: str,

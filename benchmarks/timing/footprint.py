@@ -88,7 +88,9 @@ def footprint(
             cached_peak_rss_mb=_median(peaks, _CACHED),
             cold_start_ratio=_ratio(times, _COLD),
             cached_start_ratio=_ratio(times, _CACHED),
-            import_ms=_import(times),
+            import_ms=difference_over_processes(list(times[_RUNTIME]), list(times[_BASE]))
+            if times
+            else None,
         ),
         tuple(skipped),
     )
@@ -111,9 +113,7 @@ def _start(
 
 
 def _quantiles(times: dict[str, Samples], name: str) -> Quantiles | None:
-    if name not in times:
-        return None
-    return quantiles(times[name].ravel(), list(times[name][:, 0]))
+    return quantiles(times[name].ravel(), list(times[name][:, 0])) if name in times else None
 
 
 def _median(peaks: dict[str, Samples], name: str) -> Interval | None:
@@ -123,12 +123,6 @@ def _median(peaks: dict[str, Samples], name: str) -> Interval | None:
 def _ratio(times: dict[str, Samples], name: str) -> Interval | None:
     """To importing numpy and OpenCV; every start is a process of its own."""
     return ratio_over_processes(list(times[name]), list(times[_BASE])) if name in times else None
-
-
-def _import(times: dict[str, Samples]) -> Interval | None:
-    if not times:
-        return None
-    return difference_over_processes(list(times[_RUNTIME]), list(times[_BASE]))
 
 
 def _size(path: Path) -> int:
