@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import platform
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -135,8 +136,6 @@ def _governor() -> str:
 def _versions() -> dict[str, str]:
     versions = {}
     for package in _PACKAGES:
-        try:
+        with suppress(importlib.metadata.PackageNotFoundError):
             versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue  # absence is the information: the package is not in the table
     return versions

@@ -50,12 +50,10 @@ def compare(before: Report, after: Report) -> Comparison:
             raise DataError(f"the reports cannot be compared: {name}: {first} and {second}")
     changes = [*_ratios(before, after), *_accuracy(before, after), *_sizes(before, after)]
     notes = [*_detectable(before, after), *caveats(before, after)]
+    verdict = "No difference."
     if changes:
-        verdict = f"Changed by more than noise: {len(changes)} figures."
-        if len(changes) == 1:
-            verdict = "Changed by more than noise: one figure."
-    else:
-        verdict = "No difference."
+        count = "one figure" if len(changes) == 1 else f"{len(changes)} figures"
+        verdict = f"Changed by more than noise: {count}."
     return Comparison((verdict, *changes, *_reference(before, after), *notes), bool(changes))
 
 
@@ -149,32 +147,30 @@ def _sizes(before: Report, after: Report) -> Iterator[str]:
     later = {footprint.key: footprint for footprint in after.footprint}
     for old in before.footprint:
         new = later.get(old.key)
-        for name in _SIZES if new is not None else ():
+        if new is None:
+            continue
+        for name in _SIZES:
             first, second = _megabytes(old, name), _megabytes(new, name)
             if first and second and abs(second / first - 1) > _SIZES[name]:
                 words = name.removeprefix("cold_").removesuffix("_mb").replace("_", " ")
-                yield (f"{old.key}: {words} {figure(first)} MB, now {figure(second)} MB")
-        if new is not None:
-            yield from _starts(old, new)
+                yield f"{old.key}: {words} {figure(first)} MB, now {figure(second)} MB"
+        for name in ("cold_start", "cached_start"):
+            first, second = (getattr(row, f"{name}_ratio") for row in (old, new))
+            times = [getattr(row, f"{name}_ms") for row in (old, new)]
+            if first is None or second is None or min(taken.count for taken in times) < _STARTS:
+                continue
+            if _moved(first, second, _START):
+                words = " ".join((old.key, *name.split("_")))
+                medians = f"{figure(times[0].p50)} and {figure(times[1].p50)} ms"
+                yield (
+                    f"{words}: {interval(first)}, now {interval(second)} times the time of "
+                    f"importing numpy and OpenCV (medians {medians})"
+                )
 
 
-def _megabytes(footprint: Footprint | None, name: str) -> float | None:
+def _megabytes(footprint: Footprint, name: str) -> float | None:
     size: Interval | float | None = getattr(footprint, name)
     return size.value if isinstance(size, Interval) else size
-
-
-def _starts(old: Footprint, new: Footprint) -> Iterator[str]:
-    for name in ("cold_start", "cached_start"):
-        first, second = (getattr(row, f"{name}_ratio") for row in (old, new))
-        times = [getattr(row, f"{name}_ms") for row in (old, new)]
-        if first is None or second is None or min(taken.count for taken in times) < _STARTS:
-            continue
-        if _moved(first, second, _START):
-            words = " ".join((old.key, *name.split("_")))
-            yield (
-                f"{words}: {interval(first)}, now {interval(second)} times the time of importing "
-                f"numpy and OpenCV (medians {figure(times[0].p50)} and {figure(times[1].p50)} ms)"
-            )
 
 
 def _detectable(before: Report, after: Report) -> list[str]:

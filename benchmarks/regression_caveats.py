@@ -27,7 +27,9 @@ def caveats(before: Report, after: Report) -> list[str]:
             "Accuracy is not compared: it was measured on "
             f"{_written(before.settings.labelled)} and on {_written(after.settings.labelled)}."
         )
-    lines += _one_sided(before, after)
+    first, second = ([c.name for c in report.candidates] for report in (before, after))
+    lines += [f"Only in the first: {name}." for name in first if name not in second]
+    lines += [f"Only in the second: {name}." for name in second if name not in first]
     return lines + _quality("first", before) + _quality("second", after)
 
 
@@ -37,13 +39,6 @@ def _versions(before: dict[str, str], after: dict[str, str]) -> list[str]:
         return []
     each = (f"{name} {before.get(name, 'none')} and {after.get(name, 'none')}" for name in names)
     return [f"Different versions: {', '.join(each)}."]
-
-
-def _one_sided(before: Report, after: Report) -> list[str]:
-    """Candidates that only one report has."""
-    first, second = ([c.name for c in report.candidates] for report in (before, after))
-    lines = [f"Only in the first: {name}." for name in first if name not in second]
-    return lines + [f"Only in the second: {name}." for name in second if name not in first]
 
 
 def _quality(which: str, report: Report) -> list[str]:

@@ -11,6 +11,7 @@ from orthoedge.benchmarks.baselines.benchmark_app import run_benchmark_app
 from orthoedge.benchmarks.baselines.folder_throughput import predict_folder, write_pngs
 from orthoedge.benchmarks.baselines.sample_files import write_sources
 from orthoedge.benchmarks.metrics.accuracy import evaluate, predict
+from orthoedge.benchmarks.metrics.labelled_data import Prepared
 from orthoedge.benchmarks.report.gallery import GalleryItem, draw_gallery
 from orthoedge.benchmarks.run_settings import FOLDER_FILES, SEED, BenchmarkRun, Part, RunSettings
 from orthoedge.benchmarks.scaling.curves import scaling_curves
@@ -220,22 +221,21 @@ def _accuracy(run: BenchmarkRun, log: Log, gallery: list[GalleryItem]) -> Iterat
     settings, bundle = run.settings, run.bundle
     if isinstance(settings.prepared, Skipped):
         return
-    reference = _reference_outputs(run, log)
+    reference = _reference_outputs(run, settings.prepared, log)
     for target, precision in run.pipelines:
         log(f"accuracy: {target} {precision}")
         outputs = predict(_engine(run, target, precision), settings.prepared)
-        run.accuracy.append(
-            evaluate(bundle, target, precision, outputs, settings.prepared, reference)
-        )
+        scores = evaluate(bundle, target, precision, outputs, settings.prepared, reference)
+        run.accuracy.append(scores)
         if not gallery:
             gallery += draw_gallery(bundle, settings.prepared, outputs, reference)
         yield
 
 
-def _reference_outputs(run: BenchmarkRun, log: Log) -> Outputs | None:
+def _reference_outputs(run: BenchmarkRun, prepared: Prepared, log: Log) -> Outputs | None:
     """Outputs of the float32 ensemble on the first target that runs; None: no such ensemble."""
-    ensemble, prepared = run.settings.ensemble, run.settings.prepared
-    if isinstance(ensemble, Skipped) or isinstance(prepared, Skipped) or not run.pipelines:
+    ensemble = run.settings.ensemble
+    if isinstance(ensemble, Skipped) or not run.pipelines:
         return None
     if not ensemble.trained:
         reason = f"{ensemble.description}; --reference names a trained one"
@@ -295,9 +295,8 @@ def _scaling(run: BenchmarkRun) -> Iterator[None]:
     """Curves of the first pipeline that runs."""
     settings = run.settings
     for target, precision in run.pipelines[:1]:
-        for curves, skipped in scaling_curves(
-            run.bundle, target, precision, settings.threads, settings.mode
-        ):
+        pipeline = (run.bundle, target, precision, settings.threads)
+        for curves, skipped in scaling_curves(*pipeline, settings.mode):
             run.scaling += curves
             run.skipped += skipped
             yield

@@ -101,11 +101,10 @@ def failures(report: Report, conditions: Sequence[Condition]) -> list[str]:
     """
     lines = []
     for condition in conditions:
-        target, precision = (
-            (condition.target, condition.precision) if condition.target else own(report)
-        )
-        _check_known(report, condition, target, precision)
-        at = f"{target} {precision}".strip()
+        _check_known(report, condition)
+        at = " ".join(own(report)).strip()
+        if condition.target:
+            at = f"{condition.target} {condition.precision}"
         value = resolve(report, condition.path.replace("{}", at))
         number = value.value if isinstance(value, Interval) else value
         where = (at or "nothing was timed") if "{}" in condition.path else condition.path
@@ -164,10 +163,11 @@ def _expected(text: str) -> str:
     )
 
 
-def _check_known(report: Report, condition: Condition, target: str, precision: str) -> None:
+def _check_known(report: Report, condition: Condition) -> None:
     pipelines = [f"{c.target}.{c.precision}" for c in report.candidates if c.target]
     skipped = " ".join(skip.name for skip in report.skipped).split()
-    if condition.target and f"{target}.{precision}" not in pipelines and target not in skipped:
+    at = f"{condition.target}.{condition.precision}"
+    if condition.target and at not in pipelines and condition.target not in skipped:
         known = ", ".join(dict.fromkeys(pipelines)) or "nothing"
         raise ConfigError(f"--fail-if {condition.text!r}: the report has {known}")
 

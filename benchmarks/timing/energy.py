@@ -7,7 +7,8 @@ wraps around. The zones package-N include the cores; dram is counted separately.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -38,38 +39,32 @@ class _Zone(NamedTuple):
     range_uj: int
 
 
+@dataclass(frozen=True)
 class Rapl:
-    """The processor's RAPL counters.
+    """The processor's RAPL counters."""
 
-    Args:
-        zones: to add up.
-    """
-
-    def __init__(self, zones: list[_Zone]) -> None:
-        self._zones = zones
+    zones: Sequence[_Zone]
+    """To add up."""
 
     def joules(self, action: Callable[[], None]) -> float:
         """Energy of all zones; a counter may wrap around once."""
-        before = [_number(zone.counter) for zone in self._zones]
+        before = [_number(zone.counter) for zone in self.zones]
         action()
-        after = [_number(zone.counter) for zone in self._zones]
-        steps = zip(self._zones, before, after, strict=True)
+        after = [_number(zone.counter) for zone in self.zones]
+        steps = zip(self.zones, before, after, strict=True)
         return sum((last - first) % (zone.range_uj + 1) for zone, first, last in steps) / 1e6
 
 
+@dataclass(frozen=True)
 class Rails:
-    """A Jetson's power rails.
+    """A Jetson's power rails."""
 
-    Args:
-        root: folder in place of `/`.
-    """
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    root: Path
+    """Folder in place of `/`."""
 
     def joules(self, action: Callable[[], None]) -> float:
         """Energy of the rail that feeds the module, or of all rails where none does."""
-        with PowerMeter(self._root) as meter:
+        with PowerMeter(self.root) as meter:
             action()
         if meter.power is None:
             raise EngineError(meter.absent)
@@ -118,32 +113,23 @@ def energy_mj(
         EngineError: the sensor gave no number.
     """
     block = seconds / _BLOCKS
-    energies = []
+    energies, calls, taken = [], 0, 0.0
+
+    def work() -> None:
+        nonlocal calls, taken
+        begun, calls, taken = _clock(), 0, 0.0
+        while calls == 0 or taken < block:
+            call()
+            calls += 1
+            taken = _clock() - begun
+
     for _ in range(_BLOCKS):
         begun = _clock()
         idle_w = sensor.joules(lambda: _sleep(block)) / (_clock() - begun)
-        work = _Work(call, block, _clock)
         joules = sensor.joules(work)
-        energies.append((joules - idle_w * work.taken) / work.calls * 1e3)
+        energies.append((joules - idle_w * taken) / calls * 1e3)
     mean, error = np.mean(energies), np.std(energies, ddof=1) / np.sqrt(_BLOCKS)
     return float(mean) if mean > _CLEAR * error else None
-
-
-class _Work:
-    """Repeated calls for a given time."""
-
-    def __init__(
-        self, call: Callable[[], object], seconds: float, clock: Callable[[], float]
-    ) -> None:
-        self._call, self._seconds, self._clock = call, seconds, clock
-        self.calls, self.taken = 0, 0.0
-
-    def __call__(self) -> None:
-        begun = self._clock()
-        while self.calls == 0 or self.taken < self._seconds:
-            self._call()
-            self.calls += 1
-            self.taken = self._clock() - begun
 
 
 def _number(path: Path) -> int:

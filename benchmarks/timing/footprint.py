@@ -55,8 +55,7 @@ def footprint(
         threads: inference threads.
         starts: number of processes; the same number again with a compile cache.
     """
-    skipped = []
-    environment = None
+    skipped, environment = [], None
     times: dict[str, Samples] = {}
     peaks: dict[str, Samples] = {}
     try:

@@ -12,7 +12,6 @@ import os
 import subprocess
 import sys
 import time
-import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -137,10 +136,7 @@ def read_samples(path: Path) -> WorkerSamples | None:
 
 def write_images(images: Sequence[Pixels], path: Path) -> None:
     """Write radiographs for `Job.images`."""
-    with zipfile.ZipFile(path, "w") as archive:
-        for number, image in enumerate(images):
-            with archive.open(f"{number:05}.npy", "w") as file:
-                np.lib.format.write_array(file, image, allow_pickle=False)
+    np.savez(path, **{f"{number:05}": image for number, image in enumerate(images)})  # type: ignore[arg-type]
 
 
 def call_counts(call_ms: float) -> CallCounts:
@@ -218,21 +214,15 @@ def work(
             _write(Path(job.samples), result, samples)
             written = time.monotonic()
     if job.energy_s:
-        _measure_energy(job.energy_s, candidates, result)
+        try:
+            sensor = find_sensor()
+            for info, call in ((candidate.info, candidate.call) for candidate in candidates):
+                if info.scope != "comparison":
+                    energy = energy_mj(partial(call, 0), sensor, seconds=job.energy_s)
+                    result.energy_mj[info.name] = energy
+        except EngineError as error:
+            result.skipped.append(Skipped(name="energy", reason=str(error)))
     _write(Path(job.samples), result, samples)
-
-
-def _measure_energy(
-    seconds: float, candidates: Sequence[LoadedCandidate], result: WorkerResult
-) -> None:
-    try:
-        sensor = find_sensor()
-        for candidate in candidates:
-            if candidate.info.scope != "comparison":
-                call = partial(candidate.call, 0)
-                result.energy_mj[candidate.info.name] = energy_mj(call, sensor, seconds=seconds)
-    except EngineError as error:
-        result.skipped.append(Skipped(name="energy", reason=str(error)))
 
 
 def _write(path: Path, result: WorkerResult, samples: Mapping[str, Samples]) -> None:
