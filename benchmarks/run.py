@@ -16,6 +16,7 @@ from orthoedge.benchmarks.report.gallery import GalleryItem, draw_gallery
 from orthoedge.benchmarks.run_settings import FOLDER_FILES, SEED, BenchmarkRun, Part, RunSettings
 from orthoedge.benchmarks.scaling.curves import scaling_curves
 from orthoedge.benchmarks.schema import Report, Skipped, Stage
+from orthoedge.benchmarks.timing import worker
 from orthoedge.benchmarks.timing.candidates import (
     CandidateSpec,
     candidate_specs,
@@ -25,14 +26,7 @@ from orthoedge.benchmarks.timing.footprint import footprint
 from orthoedge.benchmarks.timing.latency import quantiles
 from orthoedge.benchmarks.timing.mlperf import NAMES, predictors, run_scenario, scenario_record
 from orthoedge.benchmarks.timing.stages import stage_calls
-from orthoedge.benchmarks.timing.worker import (
-    Job,
-    WorkerSamples,
-    interleave,
-    read_samples,
-    run_worker,
-    write_images,
-)
+from orthoedge.benchmarks.timing.worker import interleave
 from orthoedge.runtime.atomic_files import write_atomic
 from orthoedge.runtime.bundles.bundle import Bundle
 from orthoedge.runtime.engine import Engine, Outputs, Precision
@@ -124,7 +118,7 @@ def _time(run: BenchmarkRun, log: Log) -> Iterator[None]:
     with tempfile.TemporaryDirectory(prefix="orthoedge-") as name:
         folder = Path(name)
         images, ensemble = folder / "images.npz", folder / "ensemble.onnx"
-        write_images(settings.images, images)
+        worker.write_images(settings.images, images)
         if not isinstance(settings.ensemble, Skipped):
             write_atomic(ensemble, settings.ensemble.model)
         specs = candidate_specs(
@@ -137,7 +131,7 @@ def _time(run: BenchmarkRun, log: Log) -> Iterator[None]:
         )
         for number in range(plan.processes):
             log(f"timing: process {number + 1} of {plan.processes}")
-            job = Job(
+            job = worker.Job(
                 number=number,
                 bundle=str(run.bundle.path),
                 specs=specs,
@@ -157,13 +151,15 @@ def _time(run: BenchmarkRun, log: Log) -> Iterator[None]:
             yield
 
 
-def _run_job(run: BenchmarkRun, job: Job, folder: Path, workers: list[WorkerSamples]) -> None:
+def _run_job(
+    run: BenchmarkRun, job: worker.Job, folder: Path, workers: list[worker.WorkerSamples]
+) -> None:
     try:
-        run_worker(job, folder)
+        worker.run_worker(job, folder)
     except EngineError as error:
         run.skipped.append(Skipped(name=f"process {job.number + 1}", reason=str(error)))
     finally:  # an interrupted worker leaves what it has measured
-        samples = read_samples(Path(job.samples))
+        samples = worker.read_samples(Path(job.samples))
         if samples is not None:
             workers.append(samples)
 
@@ -270,11 +266,11 @@ def _folder(run: BenchmarkRun, log: Log) -> Iterator[None]:
         for folder, files in ((small, _MAP_FILES), (large, FOLDER_FILES)):
             folder.mkdir()
             write_pngs(folder, files, _SIDE)
-        write_images(settings.images[:1], Path(name) / "images.npz")
+        worker.write_images(settings.images[:1], Path(name) / "images.npz")
         spec = CandidateSpec(kind="folder", target="x86", precision=compared_precision(run.bundle))
         for number in range(plan.folder_processes):
             log(f"folder: process {number + 1} of {plan.folder_processes}")
-            job = Job(
+            job = worker.Job(
                 number=number,
                 bundle=str(run.bundle.path),
                 specs=(spec,),

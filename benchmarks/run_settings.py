@@ -9,32 +9,13 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import msgspec
 
+from orthoedge.benchmarks import schema
 from orthoedge.benchmarks.baselines.benchmark_app import BenchmarkAppRun
 from orthoedge.benchmarks.machine import BackgroundLoad, Machine
 from orthoedge.benchmarks.metrics.labelled_data import Prepared
-from orthoedge.benchmarks.schema import (
-    SCHEMA,
-    Accuracy,
-    Candidate,
-    Comparison,
-    Footprint,
-    Report,
-    ScalingCurve,
-    Scenario,
-    Settings,
-    Skipped,
-    Stage,
-)
+from orthoedge.benchmarks.timing import results
 from orthoedge.benchmarks.timing.candidates import compared_precision, engine_name, ensemble_name
 from orthoedge.benchmarks.timing.latency import timer_ns
-from orthoedge.benchmarks.timing.results import (
-    benchmark_app_candidate,
-    candidates_of,
-    comparisons_of,
-    folder_comparisons,
-    reference_of,
-    skipped_of,
-)
 from orthoedge.benchmarks.timing.worker import WorkerSamples
 from orthoedge.runtime.bundles.bundle import Bundle
 from orthoedge.runtime.engine import Precision
@@ -133,13 +114,13 @@ class RunSettings:
     """Their description, for the report."""
     radiograph: Path
     """The file that each start predicts."""
-    prepared: Prepared | Skipped
+    prepared: Prepared | schema.Skipped
     """The labelled radiographs to measure accuracy on."""
-    ensemble: ReferenceModel | Skipped
+    ensemble: ReferenceModel | schema.Skipped
     external: Mapping[str, str] = field(default_factory=dict)
     """Command line of each external program, by name."""
     parts: frozenset[Part] = PARTS
-    skipped: tuple[Skipped, ...] = ()
+    skipped: tuple[schema.Skipped, ...] = ()
     """Known beforehand."""
 
 
@@ -153,20 +134,20 @@ class BenchmarkRun:
     timer_ns: float = field(default_factory=timer_ns)
     workers: list[WorkerSamples] = field(default_factory=list)
     benchmark_app_runs: list[BenchmarkAppRun] = field(default_factory=list)
-    stages: list[Stage] = field(default_factory=list)
-    scenarios: list[Scenario] = field(default_factory=list)
-    accuracy: list[Accuracy] = field(default_factory=list)
-    footprint: list[Footprint] = field(default_factory=list)
+    stages: list[schema.Stage] = field(default_factory=list)
+    scenarios: list[schema.Scenario] = field(default_factory=list)
+    accuracy: list[schema.Accuracy] = field(default_factory=list)
+    footprint: list[schema.Footprint] = field(default_factory=list)
     folder_workers: list[WorkerSamples] = field(default_factory=list)
     folder_jobs_ms: list[tuple[float, float]] = field(default_factory=list)
-    scaling: list[ScalingCurve] = field(default_factory=list)
-    skipped: list[Skipped] = field(default_factory=list)
-    _timed: tuple[int, tuple[Candidate, ...], tuple[Comparison, ...]] = (0, (), ())
+    scaling: list[schema.ScalingCurve] = field(default_factory=list)
+    skipped: list[schema.Skipped] = field(default_factory=list)
+    _timed: tuple[int, tuple[schema.Candidate, ...], tuple[schema.Comparison, ...]] = (0, (), ())
 
     def __post_init__(self) -> None:
         inputs = (self.settings.prepared, self.settings.ensemble)
         self.skipped += self.settings.skipped
-        self.skipped += [value for value in inputs if isinstance(value, Skipped)]
+        self.skipped += [value for value in inputs if isinstance(value, schema.Skipped)]
 
     @property
     def pipelines(self) -> tuple[tuple[str, Precision], ...]:
@@ -188,17 +169,19 @@ class BenchmarkRun:
         first = dict(reversed(self.pipelines))
         return tuple(run for run in self.pipelines if first[run[0]] == run[1])
 
-    def report(self, *, complete: bool) -> Report:
+    def report(self, *, complete: bool) -> schema.Report:
         """The report so far; parts that were not measured are empty."""
         manifest, settings = self.bundle.manifest, self.settings
-        reference = reference_of(self.workers, engine_name(settings.targets[0], "int8"))
+        reference = results.reference_of(self.workers, engine_name(settings.targets[0], "int8"))
         candidates, comparisons = self._timing(reference)
         if self.benchmark_app_runs:
             runs = self.benchmark_app_runs
-            candidates += (benchmark_app_candidate(runs, "int8", settings.threads),)
-        comparisons += folder_comparisons(self.folder_workers, self.folder_jobs_ms, FOLDER_FILES)
-        return Report(
-            schema=SCHEMA,
+            candidates += (results.benchmark_app_candidate(runs, "int8", settings.threads),)
+        comparisons += results.folder_comparisons(
+            self.folder_workers, self.folder_jobs_ms, FOLDER_FILES
+        )
+        return schema.Report(
+            schema=schema.SCHEMA,
             bundle=manifest.name,
             bundle_version=manifest.version,
             bundle_sha256=self.bundle.sha256,
@@ -214,32 +197,34 @@ class BenchmarkRun:
             accuracy=tuple(self.accuracy),
             footprint=tuple(self.footprint),
             scaling=tuple(self.scaling),
-            skipped=(*skipped_of([*self.workers, *self.folder_workers]), *self.skipped),
+            skipped=(*results.skipped_of([*self.workers, *self.folder_workers]), *self.skipped),
             complete=complete,
         )
 
-    def _timing(self, reference: str) -> tuple[tuple[Candidate, ...], tuple[Comparison, ...]]:
+    def _timing(
+        self, reference: str
+    ) -> tuple[tuple[schema.Candidate, ...], tuple[schema.Comparison, ...]]:
         count, candidates, comparisons = self._timed  # the bootstrap takes seconds
         if count != len(self.workers):
-            candidates = tuple(map(self._explained, candidates_of(self.workers, reference)))
+            candidates = tuple(map(self._explained, results.candidates_of(self.workers, reference)))
             pipeline = f"x86 {compared_precision(self.bundle)}"
-            comparisons = comparisons_of(self.workers, pipeline)
+            comparisons = results.comparisons_of(self.workers, pipeline)
             self._timed = (len(self.workers), candidates, comparisons)
         return candidates, comparisons
 
-    def _explained(self, row: Candidate) -> Candidate:
+    def _explained(self, row: schema.Candidate) -> schema.Candidate:
         """Add the origin of an ensemble to its description."""
         ensemble = self.settings.ensemble
-        if isinstance(ensemble, Skipped) or row.name != ensemble_name(row.target):
+        if isinstance(ensemble, schema.Skipped) or row.name != ensemble_name(row.target):
             return row
         description = f"{row.description}; {ensemble.description}"
         return msgspec.structs.replace(row, description=description)
 
-    def _settings(self) -> Settings:
+    def _settings(self) -> schema.Settings:
         settings = self.settings
         rounds = [len(next(iter(worker.samples.values()), ())) for worker in self.workers]
         labelled = settings.prepared
-        return Settings(
+        return schema.Settings(
             mode=settings.mode,
             command=settings.command,
             processes=len(self.workers),
@@ -249,6 +234,6 @@ class BenchmarkRun:
             isa_limit=settings.isa_limit,
             seed=SEED,
             data=settings.data,
-            labelled="" if isinstance(labelled, Skipped) else labelled.description,
+            labelled="" if isinstance(labelled, schema.Skipped) else labelled.description,
             timer_ns=self.timer_ns,
         )

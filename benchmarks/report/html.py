@@ -10,27 +10,14 @@ from importlib.resources import files
 
 import numpy as np
 
-from orthoedge.benchmarks.report import curve_plots, plots, stage_plots, tables
-from orthoedge.benchmarks.report.formatting import (
-    NONE,
-    accuracy_of,
-    candidate_of,
-    cautions,
-    figure,
-    headline,
-    how,
-    interval,
-    machine_rows,
-    own,
-    speedup_over_baseline,
-)
+from orthoedge.benchmarks.report import curve_plots, formatting, plots, stage_plots, tables
 from orthoedge.benchmarks.report.gallery import GalleryItem
 from orthoedge.benchmarks.schema import Accuracy, Report
 from orthoedge.runtime.errors import MissingDependency
 
 _FIGURE = re.compile(r"(\S+) \((\S+) to (\S+)\)")
 _LONG = 18  # letters from which a cell takes a narrow page's whole width
-_STYLES = {NONE: "none", "holds": "good", "does not hold": "bad", "cannot tell": "warn"}
+_STYLES = {formatting.NONE: "none", "holds": "good", "does not hold": "bad", "cannot tell": "warn"}
 
 _NO_TABLE = tables.Table("", (), ())
 
@@ -100,9 +87,9 @@ def to_html(report: Report, gallery: Sequence[GalleryItem] = ()) -> str:
     page = template.render(
         title=f"{report.bundle} {report.bundle_version}",
         css=Markup(package.joinpath("style.css").read_text("utf-8")),
-        headline=headline(report),
+        headline=formatting.headline(report),
         tiles=_tiles(report),
-        cautions=cautions(report),
+        cautions=formatting.cautions(report),
         sections=[section for section in _sections(report, gallery) if section.has_content],
         labels=report.labels,
         footer=f"Bundle {report.bundle_sha256}. Labels: {', '.join(report.labels)}. "
@@ -143,7 +130,7 @@ def _sections(report: Report, gallery: Sequence[GalleryItem]) -> tuple[Section, 
             + (
                 "It does not grow as a power."
                 if curve.exponent is None
-                else f"Exponent {interval(curve.exponent)} over the upper half."
+                else f"Exponent {formatting.interval(curve.exponent)} over the upper half."
             ),
             curve_plots.scaling(curve, number),
         )
@@ -165,8 +152,10 @@ def _sections(report: Report, gallery: Sequence[GalleryItem]) -> tuple[Section, 
         Section("Footprint", tables.footprint(report)),
         Section("Scaling", cards=curves, grid="grid small"),
         Section("Not measured", tables.skipped(report)),
-        Section("Machine", facts=machine_rows(report.machine)),
-        Section("How it was measured", command=report.settings.command, sentences=how(report)),
+        Section("Machine", facts=formatting.machine_rows(report.machine)),
+        Section(
+            "How it was measured", command=report.settings.command, sentences=formatting.how(report)
+        ),
     )
 
 
@@ -215,17 +204,21 @@ def _matrix(scores: Accuracy, labels: Sequence[str]) -> _Matrix:
 
 def _tiles(report: Report) -> list[tuple[str, str]]:
     """The four most important figures, each with its label."""
-    key = " ".join(own(report))
-    pipeline = candidate_of(report, key)
+    key = " ".join(formatting.own(report))
+    pipeline = formatting.candidate_of(report, key)
     if pipeline is None:
         return []
     times = pipeline.latency
-    tiles = [(f"{figure(times.p50)} ms", f"{key}, median; p90 {figure(times.p90)}")]
-    if (speedup := speedup_over_baseline(report, pipeline)) is not None:
-        ends = f"{figure(speedup.low)} to {figure(speedup.high)}"
-        tiles.append((f"{figure(speedup.value)} ×", f"as fast as the PyTorch baseline, {ends}"))
-    if (scores := accuracy_of(report, pipeline)) is not None:
+    tiles = [
+        (f"{formatting.figure(times.p50)} ms", f"{key}, median; p90 {formatting.figure(times.p90)}")
+    ]
+    if (speedup := formatting.speedup_over_baseline(report, pipeline)) is not None:
+        ends = f"{formatting.figure(speedup.low)} to {formatting.figure(speedup.high)}"
+        tiles.append(
+            (f"{formatting.figure(speedup.value)} ×", f"as fast as the PyTorch baseline, {ends}")
+        )
+    if (scores := formatting.accuracy_of(report, pipeline)) is not None:
         f1 = scores.macro_f1
         tiles.append((f"{f1.value:.3f}", f"macro-F1, {f1.low:.3f} to {f1.high:.3f}"))
     rows = [row for row in report.footprint if row.key == key]
-    return tiles + [(f"{figure(row.bundle_mb)} MB", "the whole bundle") for row in rows]
+    return tiles + [(f"{formatting.figure(row.bundle_mb)} MB", "the whole bundle") for row in rows]

@@ -14,20 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from orthoedge.benchmarks.schema import Footprint, Interval, Quantiles, Skipped
-from orthoedge.benchmarks.timing.latency import (
-    Samples,
-    difference_over_processes,
-    median_over_processes,
-    quantiles,
-    ratio_over_processes,
-)
-from orthoedge.benchmarks.timing.startup import (
-    IMPORT_BASE,
-    IMPORT_OURS,
-    PythonProcess,
-    first_finding_processes,
-    installed,
-)
+from orthoedge.benchmarks.timing import latency, startup
+from orthoedge.benchmarks.timing.latency import Samples
+from orthoedge.benchmarks.timing.startup import PythonProcess
 from orthoedge.runtime.bundles.bundle import Bundle
 from orthoedge.runtime.engine import Precision
 from orthoedge.runtime.errors import EngineError, MissingDependency
@@ -64,12 +53,14 @@ def footprint(
         skipped.append(Skipped(name=f"{target} {precision}: environment", reason=str(error)))
     try:
         with (
-            installed() as variables,
-            first_finding_processes(
+            startup.installed() as variables,
+            startup.first_finding_processes(
                 bundle.path, radiograph, threads, target, precision
             ) as processes,
         ):
-            base, runtime = (PythonProcess(c, variables) for c in (IMPORT_BASE, IMPORT_OURS))
+            base, runtime = (
+                PythonProcess(c, variables) for c in (startup.IMPORT_BASE, startup.IMPORT_OURS)
+            )
             times, peaks = _start({_BASE: base, _RUNTIME: runtime, **processes}, starts)
     except EngineError as error:
         skipped.append(Skipped(name=f"{target} {precision}: starts", reason=str(error)))
@@ -87,7 +78,7 @@ def footprint(
             cached_peak_rss_mb=_median(peaks, _CACHED),
             cold_start_ratio=_ratio(times, _COLD),
             cached_start_ratio=_ratio(times, _CACHED),
-            import_ms=difference_over_processes(list(times[_RUNTIME]), list(times[_BASE]))
+            import_ms=latency.difference_over_processes(list(times[_RUNTIME]), list(times[_BASE]))
             if times
             else None,
         ),
@@ -112,16 +103,22 @@ def _start(
 
 
 def _quantiles(times: dict[str, Samples], name: str) -> Quantiles | None:
-    return quantiles(times[name].ravel(), list(times[name][:, 0])) if name in times else None
+    return (
+        latency.quantiles(times[name].ravel(), list(times[name][:, 0])) if name in times else None
+    )
 
 
 def _median(peaks: dict[str, Samples], name: str) -> Interval | None:
-    return median_over_processes(list(peaks[name])) if name in peaks else None
+    return latency.median_over_processes(list(peaks[name])) if name in peaks else None
 
 
 def _ratio(times: dict[str, Samples], name: str) -> Interval | None:
     """To importing numpy and OpenCV; every start is a process of its own."""
-    return ratio_over_processes(list(times[name]), list(times[_BASE])) if name in times else None
+    return (
+        latency.ratio_over_processes(list(times[name]), list(times[_BASE]))
+        if name in times
+        else None
+    )
 
 
 def _size(path: Path) -> int:

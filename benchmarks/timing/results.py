@@ -11,24 +11,8 @@ import numpy as np
 
 from orthoedge.benchmarks.baselines.benchmark_app import BenchmarkAppRun
 from orthoedge.benchmarks.schema import BASELINE, BENCHMARK_APP, Candidate, Comparison, Skipped
-from orthoedge.benchmarks.timing.candidates import (
-    DICOM,
-    DICOM_BY_HAND,
-    EXTERNAL,
-    FOLDER_MAP,
-    FOLDER_QUEUE,
-    LOGITS_ONLY,
-    MINIMAL_INFERENCE,
-    MINIMAL_PIPELINE,
-    ONNXRUNTIME_BY_HAND,
-    CandidateInfo,
-)
-from orthoedge.benchmarks.timing.latency import (
-    Samples,
-    difference_over_processes,
-    quantiles,
-    ratio_over_processes,
-)
+from orthoedge.benchmarks.timing import candidates, latency
+from orthoedge.benchmarks.timing.latency import Samples
 from orthoedge.benchmarks.timing.worker import WorkerSamples
 from orthoedge.runtime.engine import Precision
 
@@ -60,12 +44,17 @@ def comparisons_of(workers: Sequence[WorkerSamples], pipeline: str) -> tuple[Com
     by_hand = "time of ONNX Runtime by hand over the pipeline's"
     specs = [
         ("baseline", "time of the PyTorch baseline over the pipeline's", BASELINE, pipeline),
-        ("minimal_pipeline", minimal, pipeline, MINIMAL_PIPELINE),
-        ("saliency_map", saliency_map, MINIMAL_INFERENCE, LOGITS_ONLY),
-        ("dicom", "a DICOM file to a finding over reading it by hand", DICOM, DICOM_BY_HAND),
-        ("onnxruntime_by_hand", by_hand, ONNXRUNTIME_BY_HAND, pipeline),
+        ("minimal_pipeline", minimal, pipeline, candidates.MINIMAL_PIPELINE),
+        ("saliency_map", saliency_map, candidates.MINIMAL_INFERENCE, candidates.LOGITS_ONLY),
+        (
+            "dicom",
+            "a DICOM file to a finding over reading it by hand",
+            candidates.DICOM,
+            candidates.DICOM_BY_HAND,
+        ),
+        ("onnxruntime_by_hand", by_hand, candidates.ONNXRUNTIME_BY_HAND, pipeline),
     ]
-    names = [info.name for info in _infos(workers) if info.name.startswith(EXTERNAL)]
+    names = [info.name for info in _infos(workers) if info.name.startswith(candidates.EXTERNAL)]
     specs += [(name, "time of the program over the pipeline's", name, pipeline) for name in names]
     comparisons = [_ratio(workers, *spec) for spec in specs]
     comparisons += [
@@ -85,7 +74,9 @@ def folder_comparisons(
         images: files of the latter.
     """
     description = "images per second of Pipeline.map over those of the engine's own queue"
-    queue = _ratio(workers, "folder_queue", description, FOLDER_QUEUE, FOLDER_MAP)
+    queue = _ratio(
+        workers, "folder_queue", description, candidates.FOLDER_QUEUE, candidates.FOLDER_MAP
+    )
     description = (
         f"images per second of two processes over those of one, {images} PNG files, whole commands"
     )
@@ -112,28 +103,30 @@ def benchmark_app_candidate(
         precision=precision,
         isa="not reported",
         threads=threads,
-        latency=quantiles(np.concatenate(application).ravel()),
-        ratio=ratio_over_processes(application, minimal),
+        latency=latency.quantiles(np.concatenate(application).ravel()),
+        ratio=latency.ratio_over_processes(application, minimal),
         energy_mj=None,
     )
 
 
-def _infos(workers: Sequence[WorkerSamples]) -> list[CandidateInfo]:
+def _infos(workers: Sequence[WorkerSamples]) -> list[candidates.CandidateInfo]:
     """Each candidate once, pipelines before what they are compared with."""
     infos = {info.name: info for worker in workers for info in worker.result.loaded}
     return list(infos.values())
 
 
-def _candidate(info: CandidateInfo, workers: Sequence[WorkerSamples], reference: str) -> Candidate:
+def _candidate(
+    info: candidates.CandidateInfo, workers: Sequence[WorkerSamples], reference: str
+) -> Candidate:
     own, other = _same_rounds(workers, info.name, reference)
     energies = [worker.result.energy_mj.get(info.name) for worker in workers]
     return Candidate(
         **msgspec.structs.asdict(info),
-        latency=quantiles(
+        latency=latency.quantiles(
             np.concatenate([samples.ravel() for samples in own]),
             [np.median(samples, axis=1) for samples in own],
         ),
-        ratio=ratio_over_processes(own, other),
+        ratio=latency.ratio_over_processes(own, other),
         energy_mj=next((energy for energy in energies if energy is not None), None),
     )
 
@@ -147,13 +140,16 @@ def _ratio(
 
 def _overhead(workers: Sequence[WorkerSamples], pipeline: str, program: str) -> Comparison | None:
     """Time that each pipeline adds to the minimal inference of its own model."""
-    names = (pipeline, MINIMAL_INFERENCE, program, program + _MINIMAL)
+    names = (pipeline, candidates.MINIMAL_INFERENCE, program, program + _MINIMAL)
     whole, minimal, theirs, theirs_minimal = _same_rounds(workers, *names)
     return _comparison(
         f"{program} overhead",
         "time that the pipeline adds to its minimal inference, minus what the program adds to its "
         "own",
-        (f"{pipeline} minus {MINIMAL_INFERENCE}", f"{program} minus {program}{_MINIMAL}"),
+        (
+            f"{pipeline} minus {candidates.MINIMAL_INFERENCE}",
+            f"{program} minus {program}{_MINIMAL}",
+        ),
         [_medians(a) - _medians(b) for a, b in zip(whole, minimal, strict=True)],
         [_medians(a) - _medians(b) for a, b in zip(theirs, theirs_minimal, strict=True)],
         "ms",
@@ -171,7 +167,7 @@ def _comparison(
     """Numerator and denominator of each process, (rounds, calls) in ms; None without processes."""
     if not over:
         return None
-    compare = ratio_over_processes if unit == "×" else difference_over_processes
+    compare = latency.ratio_over_processes if unit == "×" else latency.difference_over_processes
     return Comparison(
         name=name,
         description=description,

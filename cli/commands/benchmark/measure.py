@@ -23,14 +23,7 @@ from orthoedge.benchmarks.run_settings import PLANS, Mode, ReferenceModel, RunSe
 from orthoedge.benchmarks.schema import Report, Skipped, read_report, write_both
 from orthoedge.benchmarks.thresholds import failures, parse
 from orthoedge.benchmarks.timing.candidates import EXTERNAL
-from orthoedge.cli.commands.benchmark.inputs import (
-    COUNTS,
-    ENSEMBLE,
-    has_labels,
-    open_labelled,
-    open_reference,
-    random_ensemble,
-)
+from orthoedge.cli.commands.benchmark import inputs
 from orthoedge.runtime.atomic_files import write_atomic
 from orthoedge.runtime.bundles.bundle import EMBEDDED, Bundle, read_bundle
 from orthoedge.runtime.errors import ConfigError, DataError, MissingDependency
@@ -204,7 +197,7 @@ def _claims_settings(
         data=data,
         radiograph=radiograph,
         prepared=Skipped(name="accuracy", reason="not part of the claims"),
-        ensemble=Skipped(name=ENSEMBLE, reason="not part of the claims"),
+        ensemble=Skipped(name=inputs.ENSEMBLE, reason="not part of the claims"),
         external=external,
         parts=claims.parts_of(names),
     )
@@ -260,11 +253,11 @@ def _prepared(
 
     A mistake in --data is raised. Phantoms that do not fit the bundle only skip accuracy.
     """
-    if data is not None and not has_labels(data):
+    if data is not None and not inputs.has_labels(data):
         return Skipped(name="accuracy", reason=f"{data} names no labels"), find_images(data)
     _log("labelled radiographs")
     try:
-        with open_labelled(data, bundle.manifest.labels, COUNTS[mode]) as labelled:
+        with inputs.open_labelled(data, bundle.manifest.labels, inputs.COUNTS[mode]) as labelled:
             files = [image for image in labelled.images if isinstance(image, Path)]
             return prepare(bundle, labelled), files
     except (ModuleNotFoundError, DataError) as error:
@@ -279,9 +272,13 @@ def _prepared(
 def _ensemble(bundle: Bundle, reference: Path | None, mode: Mode) -> ReferenceModel | Skipped:
     if reference is None and mode == "quick":
         reason = "exporting one takes too long for --quick; --reference names an ONNX file"
-        return Skipped(name=ENSEMBLE, reason=reason)
+        return Skipped(name=inputs.ENSEMBLE, reason=reason)
     _log("the float32 ensemble")
-    return random_ensemble(bundle) if reference is None else open_reference(reference, bundle)
+    return (
+        inputs.random_ensemble(bundle)
+        if reference is None
+        else inputs.open_reference(reference, bundle)
+    )
 
 
 def _log(line: str) -> None:
