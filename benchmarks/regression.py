@@ -104,14 +104,12 @@ def _reference(before: Report, after: Report) -> list[str]:
     ]
     if len(pairs) < 3 or len(moved) < 0.8 * len(pairs) or len(set(moved)) > 1:
         return []
-    p50 = [
-        next(c.latency.p50 for c in report.candidates if c.name == report.reference)
-        for report in (before, after)
-    ]
-    return [
-        f"Nearly all ratios moved the same way, so check their reference: {before.reference} "
-        f"took {figure(p50[0])} ms and now takes {figure(p50[1])}."
-    ]
+    name = before.reference
+    first, second = (
+        figure(c.latency.p50) for r in (before, after) for c in r.candidates if c.name == name
+    )
+    remark = "Nearly all ratios moved the same way, so check their reference"
+    return [f"{remark}: {name} took {first} ms and now takes {second}."]
 
 
 def _accuracy(before: Report, after: Report) -> Iterator[str]:

@@ -137,7 +137,7 @@ def _time(run: BenchmarkRun, log: Log) -> Iterator[None]:
                 specs=specs,
                 images=str(images),
                 ensemble=str(ensemble) if ensemble.is_file() else "",
-                folder=str(folder),
+                folder=name,
                 threads=settings.threads,
                 warmup=plan.warmup,
                 seconds=plan.seconds,
@@ -147,21 +147,19 @@ def _time(run: BenchmarkRun, log: Log) -> Iterator[None]:
                 seed=SEED,
                 samples=str(folder / f"samples-{number}.npz"),
             )
-            _run_job(run, job, folder, run.workers)
+            _run_job(run, job, run.workers)
             yield
 
 
-def _run_job(
-    run: BenchmarkRun, job: worker.Job, folder: Path, workers: list[worker.WorkerSamples]
-) -> None:
+def _run_job(run: BenchmarkRun, job: worker.Job, results: list[worker.WorkerSamples]) -> None:
     try:
-        worker.run_worker(job, folder)
+        worker.run_worker(job, Path(job.samples).parent)
     except EngineError as error:
         run.skipped.append(Skipped(name=f"process {job.number + 1}", reason=str(error)))
     finally:  # an interrupted worker leaves what it has measured
         samples = worker.read_samples(Path(job.samples))
         if samples is not None:
-            workers.append(samples)
+            results.append(samples)
 
 
 def _benchmark_app(run: BenchmarkRun) -> Iterator[None]:
@@ -266,7 +264,8 @@ def _folder(run: BenchmarkRun, log: Log) -> Iterator[None]:
         for folder, files in ((small, _MAP_FILES), (large, FOLDER_FILES)):
             folder.mkdir()
             write_pngs(folder, files, _SIDE)
-        worker.write_images(settings.images[:1], Path(name) / "images.npz")
+        images = Path(name) / "images.npz"
+        worker.write_images(settings.images[:1], images)
         spec = CandidateSpec(kind="folder", target="x86", precision=compared_precision(run.bundle))
         for number in range(plan.folder_processes):
             log(f"folder: process {number + 1} of {plan.folder_processes}")
@@ -274,14 +273,14 @@ def _folder(run: BenchmarkRun, log: Log) -> Iterator[None]:
                 number=number,
                 bundle=str(run.bundle.path),
                 specs=(spec,),
-                images=str(Path(name) / "images.npz"),
+                images=str(images),
                 folder=str(small),
                 threads=settings.threads,
                 seconds=plan.folder_s,
                 seed=SEED,
                 samples=str(Path(name) / f"samples-{number}.npz"),
             )
-            _run_job(run, job, Path(name), run.folder_workers)
+            _run_job(run, job, run.folder_workers)
             single, double = (predict_folder(run.bundle.path, large, jobs) for jobs in (1, 2))
             run.folder_jobs_ms.append((single, double))
             yield

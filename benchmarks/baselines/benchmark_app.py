@@ -66,14 +66,7 @@ def run_benchmark_app(
     """Run benchmark_app and our minimal inference alternately, each in a fresh process.
 
     Same model, one image, one request, synchronous, same threads, no pinning. Both keep the same
-    input for all calls.
-
-    Args:
-        bundle: the model.
-        precision: of the model.
-        threads: inference threads of both.
-        runs: pairs of runs.
-        seconds: of each run, without loading.
+    input for all calls, and each run takes so many seconds without loading.
 
     Yields:
         Each pair of runs.

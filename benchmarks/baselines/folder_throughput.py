@@ -83,12 +83,7 @@ def folder_passes(
     """A pass of `Pipeline.map` over files, and one of OpenVINO's queue over prepared inputs.
 
     The queue infers inputs that are in memory already, and nothing reads its outputs. It runs the
-    pipeline's own compiled model, which chooses the number of requests.
-
-    Args:
-        pipeline: on x86.
-        paths: radiographs.
-        workers: threads of `Pipeline.map`.
+    compiled model of the pipeline, which is one on x86 and chooses the number of requests.
 
     Raises:
         EngineError: when the first is called, a file has no finding: the pass would be too short.

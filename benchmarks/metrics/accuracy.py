@@ -127,13 +127,10 @@ def verdict(share: Interval) -> Verdict:
 
 def _labels_of(reference: Outputs, classes: int) -> npt.NDArray[np.int64]:
     """The labels (N,) that the reference predicts."""
-    if reference.logits.shape[1] != classes:
-        raise DataError(
-            f"the reference has {reference.logits.shape[1]} labels, the bundle {classes}: give the "
-            "ensemble that it was distilled from"
-        )
-    labels: npt.NDArray[np.int64] = reference.logits.argmax(axis=1)
-    return labels
+    if (count := reference.logits.shape[1]) != classes:
+        difference = f"the reference has {count} labels, the bundle {classes}"
+        raise DataError(f"{difference}: give the ensemble that it was distilled from")
+    return np.asarray(reference.logits.argmax(axis=1), np.int64)
 
 
 def _reported(

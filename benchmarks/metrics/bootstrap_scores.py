@@ -115,13 +115,8 @@ def scores(predictions: Predictions, weights: Array) -> Scores:
     hits = np.diagonal(tables, axis1=1, axis2=2)  # (R, C)
     true, predicted = tables.sum(2), tables.sum(1)
     total = weights.sum(1)
-    auc = np.stack(
-        [
-            area(predictions.probabilities[:, c], predictions.truth == c, weights)
-            for c in range(classes)
-        ],
-        1,
-    )
+    columns = enumerate(predictions.probabilities.T)
+    auc = np.stack([area(score, predictions.truth == c, weights) for c, score in columns], 1)
     recall = ratio(hits, true)
     maps = mean_of_known(
         np.stack([predictions.pointed, predictions.in_mask, predictions.in_box]), weights

@@ -107,16 +107,12 @@ def _check_labels(labelled: LabelledSet, labels: tuple[str, ...]) -> None:
         raise DataError(f"{labelled.description}: no radiograph")
     for label in labelled.labels:
         if label not in labels:
-            raise DataError(
-                f"{labelled.description}: label {label} is not one of the bundle's: "
-                f"{', '.join(labels)}"
-            )
+            reason = f"label {label} is not one of the bundle's: {', '.join(labels)}"
+            raise DataError(f"{labelled.description}: {reason}")
     for label in labels:
         if label not in labelled.labels:
-            raise DataError(
-                f"{labelled.description}: none has the bundle's label {label}, so its recall is "
-                "undefined"
-            )
+            reason = f"none has the bundle's label {label}, so its recall is undefined"
+            raise DataError(f"{labelled.description}: {reason}")
 
 
 def _prepare_one(

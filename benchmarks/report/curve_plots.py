@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from orthoedge.benchmarks.report.formatting import own
-from orthoedge.benchmarks.report.svg import INK, MUTED, SERIES, draw, legend_below
+from orthoedge.benchmarks.report.svg import INK, MUTED, SERIES, draw, legend_below, logarithmic
 from orthoedge.benchmarks.scaling.power_law import upper_half
 from orthoedge.benchmarks.schema import Accuracy, Report, ScalingCurve
 
@@ -85,7 +85,7 @@ def _line(axis: Axes, scores: Accuracy, colour: str, marker: str) -> None:
 
 def _scale(axis: Axes, curve: ScalingCurve, y: Sequence[float]) -> None:
     """Logarithmic axes for a power law; otherwise an axis from zero."""
-    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+    from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
     axis.set_xscale("log")
     axis.set_xlabel(curve.by)
@@ -94,9 +94,7 @@ def _scale(axis: Axes, curve: ScalingCurve, y: Sequence[float]) -> None:
         axis.set_ylim(0, 1.25 * max(y))
     else:
         axis.set_yscale("log")
-        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axis.yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
-        axis.yaxis.set_minor_formatter(NullFormatter())
+        logarithmic(axis.yaxis)
     axis.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axis.xaxis.set_minor_formatter(NullFormatter())
     axis.grid()

@@ -110,15 +110,12 @@ def cautions(report: Report) -> list[str]:
     if settings.mode == "quick":
         lines.append("A quick run: few calls and wide intervals. Do not quote it.")
     if report.background_load is not None and report.background_load > BUSY_CORES:
-        lines.append(
-            f"Other programs kept {figure(report.background_load)} cores busy. Do not quote "
-            "these figures."
-        )
+        busy = f"Other programs kept {figure(report.background_load)} cores busy."
+        lines.append(f"{busy} Do not quote these figures.")
     elif report.machine.load > IDLE_LOAD:
-        lines.append(
-            f"Other programs were running before the start (load {figure(report.machine.load)}). "
-            "Do not quote these figures."
-        )
+        load = figure(report.machine.load)
+        busy = f"Other programs were running before the start (load {load})."
+        lines.append(f"{busy} Do not quote these figures.")
     if settings.isa_limit:
         lines.append(
             "The processor was limited to an instruction-set class. Its clock, caches and memory "

@@ -78,11 +78,7 @@ def to_html(report: Report, gallery: Sequence[GalleryItem] = ()) -> str:
     environment = Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
     )
-    environment.filters |= {
-        "markup": Markup,
-        "cell": _cell,
-        "base64": lambda png: base64.b64encode(png).decode(),
-    }
+    environment.filters |= {"markup": Markup, "cell": _cell, "base64": base64.b64encode}
     template = environment.from_string(package.joinpath("page.html.jinja").read_text("utf-8"))
     page = template.render(
         title=f"{report.bundle} {report.bundle_version}",
@@ -99,64 +95,49 @@ def to_html(report: Report, gallery: Sequence[GalleryItem] = ()) -> str:
 
 
 def _sections(report: Report, gallery: Sequence[GalleryItem]) -> tuple[Section, ...]:
-    pareto = Card(
-        "Accuracy over time, the models alone",
-        "Left and up is better. Bars: 95 % intervals. Dashed: the Pareto front.",
-        plots.pareto(report),
-    )
-    finding = Card(
-        "Radiograph to finding, by percentile",
-        "How long the slow ones take.",
-        plots.percentiles(report, "pipeline", "Radiograph to finding by percentile"),
-    )
-    model = Card(
-        "The model alone, by percentile",
-        "",
-        plots.percentiles(report, "model", "The model alone by percentile"),
-    )
-    ratios = Card(
-        "All candidates over the reference", "Lines: 95 % intervals.", plots.ratios(report)
-    )
-    breakdown = Card(
-        "From memory to finding",
-        "Each stage timed alone; the line is the whole.",
-        stage_plots.breakdown(report),
-    )
-    ways_in = Card("From a file to a finding", "", stage_plots.ways_in(report))
-    curves = [
-        Card(
-            f"{curve.name}: {curve.unit} by {curve.by}",
-            f"{curve.explanation} "
-            + (
-                "It does not grow as a power."
-                if curve.exponent is None
-                else f"Exponent {formatting.interval(curve.exponent)} over the upper half."
-            ),
-            curve_plots.scaling(curve, number),
-        )
-        for number, curve in enumerate(report.scaling)
+    """In the order of the page; a card without a drawing is left out."""
+    front = "Left and up is better. Bars: 95 % intervals. Dashed: the Pareto front."
+    pipelines = plots.percentiles(report, "pipeline", "Radiograph to finding by percentile")
+    models = plots.percentiles(report, "model", "The model alone by percentile")
+    stages = "Each stage timed alone; the line is the whole."
+    speed = [
+        Card("Accuracy over time, the models alone", front, plots.pareto(report)),
+        Card("Radiograph to finding, by percentile", "How long the slow ones take.", pipelines),
     ]
+    alone = [
+        Card("The model alone, by percentile", "", models),
+        Card("All candidates over the reference", "Lines: 95 % intervals.", plots.ratios(report)),
+    ]
+    times = [
+        Card("From memory to finding", stages, stage_plots.breakdown(report)),
+        Card("From a file to a finding", "", stage_plots.ways_in(report)),
+    ]
+    curves = []
+    for number, curve in enumerate(report.scaling):
+        power = "It does not grow as a power."
+        if curve.exponent is not None:
+            power = f"Exponent {formatting.interval(curve.exponent)} over the upper half."
+        title, caption = f"{curve.name}: {curve.unit} by {curve.by}", f"{curve.explanation} {power}"
+        curves.append(Card(title, caption, curve_plots.scaling(curve, number)))
+    machine, sentences = formatting.machine_rows(report.machine), formatting.how(report)
     return (
-        Section("Speed and accuracy", tables.findings(report), cards=_drawn(pareto, finding)),
-        Section("The model alone", tables.models(report), cards=_drawn(model, ratios)),
+        Section("Speed and accuracy", tables.findings(report), cards=_drawn(speed)),
+        Section("The model alone", tables.models(report), cards=_drawn(alone)),
         Section("Comparisons", tables.comparisons(report)),
-        Section(
-            "Where the time goes",
-            tables.stages(report),
-            table_last=True,
-            cards=_drawn(breakdown, ways_in),
-        ),
+        Section("Where the time goes", tables.stages(report), True, _drawn(times)),
         Section("Scenarios", tables.scenarios(report)),
         Section("Accuracy", tables.scores(report), cards=_accuracy(report)),
         Section("What the maps show", radiographs=gallery),
         Section("Footprint", tables.footprint(report)),
         Section("Scaling", cards=curves, grid="grid small"),
         Section("Not measured", tables.skipped(report)),
-        Section("Machine", facts=formatting.machine_rows(report.machine)),
-        Section(
-            "How it was measured", command=report.settings.command, sentences=formatting.how(report)
-        ),
+        Section("Machine", facts=machine),
+        Section("How it was measured", command=report.settings.command, sentences=sentences),
     )
+
+
+def _drawn(cards: list[Card]) -> list[Card]:
+    return [card for card in cards if card.drawing]
 
 
 def _accuracy(report: Report) -> list[Card]:
@@ -167,15 +148,10 @@ def _accuracy(report: Report) -> list[Card]:
         "hold most images."
     )
     cards = [Card("Reliability", caption, curve_plots.reliability(report), style="tall")]
-    return cards + [
-        Card(f"{row.key}: predicted, of each true label", "", matrix=_matrix(row, report.labels))
-        for row in report.accuracy
-    ]
-
-
-def _drawn(*cards: Card) -> list[Card]:
-    """The cards with a drawing."""
-    return [card for card in cards if card.drawing]
+    for row in report.accuracy:
+        matrix = _matrix(row, report.labels)
+        cards.append(Card(f"{row.key}: predicted, of each true label", "", matrix=matrix))
+    return cards
 
 
 def _cell(text: str) -> tuple[str, str, str]:

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from orthoedge.benchmarks.report.formatting import ENSEMBLE, accuracy_of, ensemble_f1
-from orthoedge.benchmarks.report.svg import INK, MUTED, PAPER, SERIES, draw, legend_below
+from orthoedge.benchmarks.report.svg import (
+    INK,
+    MUTED,
+    PAPER,
+    SERIES,
+    draw,
+    legend_below,
+    logarithmic,
+)
 from orthoedge.benchmarks.schema import Candidate, Interval, Report
 
 if TYPE_CHECKING:
@@ -144,8 +152,6 @@ def _nines(shares: Sequence[float]) -> list[float]:
 
 def _milliseconds(axis: Axes, which: str, label: str) -> None:
     """An axis from 0, or a logarithmic one with plain numbers where the values are far apart."""
-    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
-
     getattr(axis, f"set_{which}label")(label)
     axis.grid()
     low, high = getattr(axis.dataLim, f"interval{which}")
@@ -153,8 +159,4 @@ def _milliseconds(axis: Axes, which: str, label: str) -> None:
         getattr(axis, f"set_{which}lim")(0, 1.1 * high)
         return
     getattr(axis, f"set_{which}scale")("log")
-    scale = getattr(axis, f"{which}axis")
-    subs = (1, 2, 5) if high < _CROWDED * low else (1,)
-    scale.set_major_locator(LogLocator(subs=subs))
-    scale.set_major_formatter(StrMethodFormatter("{x:,g}"))
-    scale.set_minor_formatter(NullFormatter())
+    logarithmic(getattr(axis, f"{which}axis"), (1, 2, 5) if high < _CROWDED * low else (1,))

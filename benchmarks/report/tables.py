@@ -33,18 +33,8 @@ class Table:
 
 def tables(report: Report) -> list[Table]:
     """All tables with rows, in the order of the report."""
-    made = (
-        findings(report),
-        models(report),
-        comparisons(report),
-        stages(report),
-        scenarios(report),
-        scores(report),
-        footprint(report),
-        scaling(report),
-        skipped(report),
-    )
-    return [table for table in made if table.rows]
+    makers = (findings, models, comparisons, stages, scenarios, scores, footprint, scaling, skipped)
+    return [table for make in makers if (table := make(report)).rows]
 
 
 def findings(report: Report) -> Table:

@@ -77,10 +77,8 @@ def _parts(setup: ScalingSetup, number: int) -> dict[str, _Calls]:
         data = paths[number].read_bytes()
         if kind == "dicom":
             stored, table = pixels.astype(np.uint16), np.zeros(2**16, np.uint8)
-            decode: _Calls = {
-                "header and tables": partial(read_image, paths[0]),  # it has nothing else
-                "looking each pixel up": partial(apply_table, stored, table),
-            }
+            decode: _Calls = {"header and tables": partial(read_image, paths[0])}  # it has no more
+            decode["looking each pixel up"] = partial(apply_table, stored, table)
         else:
             encoded = np.frombuffer(data, np.uint8)
             decode = {"OpenCV's decoder": partial(cv2.imdecode, encoded, cv2.IMREAD_UNCHANGED)}

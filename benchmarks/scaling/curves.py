@@ -40,14 +40,7 @@ def scaling_curves(
     mode: Mode,
     _clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Curves]:
-    """Measure part by part.
-
-    Args:
-        bundle: whose hashes were checked.
-        target: see `open_engine`.
-        precision: see `open_engine`.
-        threads: of the engine.
-        mode: how much, and for how long; no part begins after the mode's time limit.
+    """Measure part by part; no part begins after the mode's time limit.
 
     Yields:
         The curves of a part, and those that were skipped.

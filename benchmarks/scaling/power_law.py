@@ -33,15 +33,7 @@ def curve(
     samples: Mapping[float, Samples],
     explanation: str,
 ) -> ScalingCurve:
-    """A curve through the medians.
-
-    Args:
-        name: of the curve.
-        by: the quantity that varies.
-        unit: of the samples.
-        samples: (n,) at each size, sizes rising.
-        explanation: the part that dominates, in a sentence.
-    """
+    """A curve through the medians of samples (n,) at each size, sizes rising."""
     points = tuple((float(size), float(np.median(times))) for size, times in samples.items())
     return ScalingCurve(
         name=name,

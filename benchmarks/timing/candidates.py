@@ -127,13 +127,8 @@ def candidate_specs(
 ) -> tuple[CandidateSpec, ...]:
     """All candidates of a run; whether one can run is known only once it is loaded.
 
-    Args:
-        bundle: the student.
-        targets: to run it on.
-        ensemble: include the float32 ensemble.
-        baseline: include the PyTorch baseline.
-        comparisons: include the reference implementations, which compare with the bundle on x86.
-        external: command line of each external program, by name.
+    `comparisons` includes the reference implementations, which compare with the bundle on x86;
+    `external` has the command line of each external program, by name.
     """
     specs = [
         CandidateSpec(kind="pipeline", target=target, precision=precision)
@@ -146,12 +141,7 @@ def candidate_specs(
         specs.append(CandidateSpec(kind="baseline"))
     if comparisons and "x86" in targets:
         precision = compared_precision(bundle)
-        kinds: tuple[Kind, ...] = (
-            "minimal_pipeline",
-            "saliency_map",
-            "dicom",
-            "onnxruntime_by_hand",
-        )
+        kinds: list[Kind] = ["minimal_pipeline", "saliency_map", "dicom", "onnxruntime_by_hand"]
         specs += [CandidateSpec(kind=k, target="x86", precision=precision) for k in kinds]
     for name, command in (external or {}).items():
         specs.append(CandidateSpec(kind="external", program=name, command=command))

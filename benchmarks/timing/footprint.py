@@ -34,15 +34,8 @@ def footprint(
     Starts find Python's bytecode compiled and files in the page cache, as on a device that has been
     started before. They are interleaved with a process that imports numpy and OpenCV, because the
     time of a start drifts with the machine and their ratio far less; and with one that imports the
-    runtime too. Peak memory is VmHWM after the first finding, the median over starts.
-
-    Args:
-        bundle: what to start.
-        target: see `open_engine`.
-        precision: see `open_engine`.
-        radiograph: file that each start predicts.
-        threads: inference threads.
-        starts: number of processes; the same number again with a compile cache.
+    runtime too. Peak memory is VmHWM after the first finding, the median over starts. Each of
+    `starts` processes predicts `radiograph`; the same number again does with a compile cache.
     """
     skipped, environment = [], None
     times: dict[str, Samples] = {}
@@ -52,12 +45,8 @@ def footprint(
     except (EngineError, MissingDependency) as error:
         skipped.append(Skipped(name=f"{target} {precision}: environment", reason=str(error)))
     try:
-        with (
-            startup.installed() as variables,
-            startup.first_finding_processes(
-                bundle.path, radiograph, threads, target, precision
-            ) as processes,
-        ):
+        start = (bundle.path, radiograph, threads, target, precision)
+        with startup.installed() as variables, startup.first_finding_processes(*start) as processes:
             base, runtime = (
                 PythonProcess(c, variables) for c in (startup.IMPORT_BASE, startup.IMPORT_OURS)
             )
@@ -114,11 +103,9 @@ def _median(peaks: dict[str, Samples], name: str) -> Interval | None:
 
 def _ratio(times: dict[str, Samples], name: str) -> Interval | None:
     """To importing numpy and OpenCV; every start is a process of its own."""
-    return (
-        latency.ratio_over_processes(list(times[name]), list(times[_BASE]))
-        if name in times
-        else None
-    )
+    if name not in times:
+        return None
+    return latency.ratio_over_processes(list(times[name]), list(times[_BASE]))
 
 
 def _size(path: Path) -> int:

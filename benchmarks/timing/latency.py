@@ -147,10 +147,8 @@ def interleaved(
         ValueError: no rounds, or a negative number of warm-up rounds or calls.
     """
     if rounds < 1 or min(warmup, warmup_calls) < 0:
-        raise ValueError(
-            "expected rounds >= 1, warmup >= 0, warmup_calls >= 0; "
-            f"got {rounds}, {warmup}, {warmup_calls}"
-        )
+        got = f"got {rounds}, {warmup}, {warmup_calls}"
+        raise ValueError(f"expected rounds >= 1, warmup >= 0, warmup_calls >= 0; {got}")
     for _ in range(warmup):
         for call in candidates.values():
             call()

@@ -124,9 +124,7 @@ def predictors(
 ) -> dict[Name, Callable[[Sequence[Pixels]], object]]:
     """Functions that process the queries of each scenario with a pipeline.
 
-    Args:
-        pipeline: one call after another in SingleStream, `Pipeline.map` in the others.
-        workers: threads of `Pipeline.map`.
+    One call after another in SingleStream, `Pipeline.map` with `workers` threads in the others.
 
     Raises:
         OrthoEdgeError: when called, a radiograph has no finding.

@@ -54,11 +54,6 @@ def stage_calls(pipeline: Pipeline, sources: Sources, target: str) -> Stages:
 
     `minimal inference` is one inference without checks and copies of the outputs. `minimal
     inference, logits only` runs the model without map and features: the difference is their cost.
-
-    Args:
-        pipeline: opened on `target`.
-        sources: from `write_sources`.
-        target: its name.
     """
     calls: _Calls = {"from memory": numbered(pipeline, sources.images)}
     for kind, paths in sources.files.items():

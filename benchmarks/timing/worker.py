@@ -93,11 +93,7 @@ class WorkerSamples:
 
 
 def run_worker(job: Job, folder: Path) -> None:
-    """Run a job in a fresh process; `read_samples` reads its output.
-
-    Args:
-        job: the task.
-        folder: for the job's file.
+    """Run a job, whose file is written to `folder`, in a fresh process; see `read_samples`.
 
     Raises:
         EngineError: the process failed.
@@ -193,14 +189,7 @@ def work(
     result: WorkerResult,
     orphaned: Callable[[], bool],
 ) -> None:
-    """Warm up, time all candidates, and keep updating the job's output.
-
-    Args:
-        job: how long.
-        candidates: to time.
-        result: written with the samples.
-        orphaned: whether the parent has ended.
-    """
+    """Warm up, time all candidates, and keep updating the job's output, unless orphaned."""
     calls = {candidate.info.name: candidate.call for candidate in candidates}
     samples: dict[str, Samples] = {}
     written = time.monotonic()

@@ -274,11 +274,9 @@ def _ensemble(bundle: Bundle, reference: Path | None, mode: Mode) -> ReferenceMo
         reason = "exporting one takes too long for --quick; --reference names an ONNX file"
         return Skipped(name=inputs.ENSEMBLE, reason=reason)
     _log("the float32 ensemble")
-    return (
-        inputs.random_ensemble(bundle)
-        if reference is None
-        else inputs.open_reference(reference, bundle)
-    )
+    if reference is None:
+        return inputs.random_ensemble(bundle)
+    return inputs.open_reference(reference, bundle)
 
 
 def _log(line: str) -> None:
