@@ -58,8 +58,8 @@ def exponent(samples: Mapping[float, Samples]) -> Interval | None:
     Raises:
         MissingDependency: scipy is not installed.
     """
-    upper = [(size, times[times > 0]) for size, times in upper_half(list(samples.items()))]
-    medians = [np.median(times) for _, times in upper_half(list(samples.items()))]
+    half = upper_half(list(samples.items()))
+    upper, medians = [(n, times[times > 0]) for n, times in half], [np.median(t) for _, t in half]
     count = sum(len(times) for _, times in upper)
     if len(upper) < 2 or min(medians) <= 0 or count < 3:
         return None

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,17 +21,6 @@ ROOT = Path("/")
 _BLOCKS = 8
 _CLEAR = 3.0  # standard errors; with 8 blocks, 1 % of noise alone looks like that
 _WHOLE = "VDD_IN"  # the rail that feeds all others of an Orin module
-
-
-class Sensor(Protocol):
-    """A sensor that measures the energy used during an action."""
-
-    def joules(self, action: Callable[[], None]) -> float:
-        """Energy of the machine while `action` runs.
-
-        Raises:
-            EngineError: the sensor gave no number.
-        """
 
 
 class _Zone(NamedTuple):
@@ -47,7 +36,11 @@ class Rapl:
     """To add up."""
 
     def joules(self, action: Callable[[], None]) -> float:
-        """Energy of all zones; a counter may wrap around once."""
+        """Energy of all zones while `action` runs; a counter may wrap around once.
+
+        Raises:
+            EngineError: a counter is not readable.
+        """
         before = [_number(zone.counter) for zone in self.zones]
         action()
         after = [_number(zone.counter) for zone in self.zones]
@@ -63,7 +56,11 @@ class Rails:
     """Folder in place of `/`."""
 
     def joules(self, action: Callable[[], None]) -> float:
-        """Energy of the rail that feeds the module, or of all rails where none does."""
+        """Energy of the rail that feeds the module, or of all rails where none does.
+
+        Raises:
+            EngineError: the sensor gave no number.
+        """
         with PowerMeter(self.root) as meter:
             action()
         if meter.power is None:
@@ -72,7 +69,7 @@ class Rails:
         return joules[_WHOLE] if _WHOLE in joules else sum(joules.values())
 
 
-def find_sensor(_root: Path = ROOT) -> Sensor:
+def find_sensor(_root: Path = ROOT) -> Rapl | Rails:
     """The machine's energy sensor.
 
     Raises:
@@ -94,7 +91,7 @@ def find_sensor(_root: Path = ROOT) -> Sensor:
 
 def energy_mj(
     call: Callable[[], object],
-    sensor: Sensor,
+    sensor: Rapl | Rails,
     *,
     seconds: float,
     _sleep: Callable[[float], None] = time.sleep,

@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from functools import cache
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from orthoedge.benchmarks.schema import Footprint, Interval, Quantiles, Skipped
+from orthoedge.benchmarks.schema import Footprint, Skipped
 from orthoedge.benchmarks.timing import latency, startup
 from orthoedge.benchmarks.timing.latency import Samples
 from orthoedge.benchmarks.timing.startup import PythonProcess
@@ -53,26 +54,30 @@ def footprint(
             times, peaks = _start({_BASE: base, _RUNTIME: runtime, **processes}, starts)
     except EngineError as error:
         skipped.append(Skipped(name=f"{target} {precision}: starts", reason=str(error)))
-    return (
-        Footprint(
-            target=target,
-            precision=precision,
-            model_mb=len(bundle.model(precision)) / _MB,
-            bundle_mb=_size(bundle.path) / _MB,
-            wheel_mb=wheel_bytes() / _MB,
-            environment_mb=environment,
-            cold_start_ms=_quantiles(times, _COLD),
-            cached_start_ms=_quantiles(times, _CACHED),
-            cold_peak_rss_mb=_median(peaks, _COLD),
-            cached_peak_rss_mb=_median(peaks, _CACHED),
-            cold_start_ratio=_ratio(times, _COLD),
-            cached_start_ratio=_ratio(times, _CACHED),
-            import_ms=latency.difference_over_processes(list(times[_RUNTIME]), list(times[_BASE]))
-            if times
-            else None,
-        ),
-        tuple(skipped),
+    starts_of: dict[str, Any] = dict.fromkeys(("cold_start_ms", "cached_start_ms"))
+    starts_of["cold_peak_rss_mb"] = None
+    for kind, name in (("cold", _COLD), ("cached", _CACHED)):
+        if name in times:
+            taken, imports = list(times[name]), list(times[_BASE])
+            starts_of[f"{kind}_start_ms"] = latency.quantiles(
+                times[name].ravel(), list(times[name][:, 0])
+            )
+            starts_of[f"{kind}_peak_rss_mb"] = latency.median_over_processes(list(peaks[name]))
+            # Every start is a process of its own.
+            starts_of[f"{kind}_start_ratio"] = latency.ratio_over_processes(taken, imports)
+    if times:
+        imports = list(times[_BASE])
+        starts_of["import_ms"] = latency.difference_over_processes(list(times[_RUNTIME]), imports)
+    measured = Footprint(
+        target=target,
+        precision=precision,
+        model_mb=len(bundle.model(precision)) / _MB,
+        bundle_mb=_size(bundle.path) / _MB,
+        wheel_mb=wheel_bytes() / _MB,
+        environment_mb=environment,
+        **starts_of,
     )
+    return measured, tuple(skipped)
 
 
 def _start(
@@ -89,23 +94,6 @@ def _start(
         if name in processes
     }
     return times, peaks
-
-
-def _quantiles(times: dict[str, Samples], name: str) -> Quantiles | None:
-    return (
-        latency.quantiles(times[name].ravel(), list(times[name][:, 0])) if name in times else None
-    )
-
-
-def _median(peaks: dict[str, Samples], name: str) -> Interval | None:
-    return latency.median_over_processes(list(peaks[name])) if name in peaks else None
-
-
-def _ratio(times: dict[str, Samples], name: str) -> Interval | None:
-    """To importing numpy and OpenCV; every start is a process of its own."""
-    if name not in times:
-        return None
-    return latency.ratio_over_processes(list(times[name]), list(times[_BASE]))
 
 
 def _size(path: Path) -> int:

@@ -61,8 +61,20 @@ def stage_calls(pipeline: Pipeline, sources: Sources, target: str) -> Stages:
         calls[f"from {kind}"] = numbered(pipeline, paths)
     model_inputs = [pipeline.bundle.manifest.preprocess(pixels) for pixels in sources.images]
     calls |= _within(pipeline, sources.images, model_inputs)
-    minimal, skipped = _minimal(pipeline, model_inputs, target)
-    calls |= minimal
+    reasons, (whole, cut) = {}, STAGES[6:8]
+    if target in ("x86", "portable"):
+        infer = _openvino if target == "x86" else _onnxruntime
+        calls[whole] = numbered(infer(pipeline, None), model_inputs)
+        try:
+            model = logits_only(pipeline.bundle, pipeline.engine.precision)
+            calls[cut] = numbered(infer(pipeline, model), model_inputs)
+        except MissingDependency as error:
+            reasons[cut] = str(error)
+    else:
+        reason = f"target {target}: its engine can only be timed as a whole"
+        reasons = dict.fromkeys((whole, cut), reason)
+    at = f"{target} {pipeline.engine.precision}"
+    skipped = tuple(Skipped(name=f"{at}: {name}", reason=why) for name, why in reasons.items())
     return Stages({name: calls[name] for name in STAGES if name in calls}, skipped)
 
 
@@ -93,26 +105,6 @@ def _within(pipeline: Pipeline, images: Sequence[Pixels], model_inputs: Sequence
         "engine": numbered(engine.run, [model_input[None, None] for model_input in model_inputs]),
         "decision": numbered(conclude, numbers),
     }
-
-
-def _minimal(
-    pipeline: Pipeline, model_inputs: Sequence[Pixels], target: str
-) -> tuple[_Calls, tuple[Skipped, ...]]:
-    if target not in ("x86", "portable"):
-        reason = f"target {target}: its engine can only be timed as a whole"
-        return {}, tuple(_skipped(pipeline, target, name, reason) for name in STAGES[6:8])
-    infer = _openvino if target == "x86" else _onnxruntime
-    calls = {"minimal inference": numbered(infer(pipeline, None), model_inputs)}
-    name = "minimal inference, logits only"
-    try:
-        model = logits_only(pipeline.bundle, pipeline.engine.precision)
-    except MissingDependency as error:
-        return calls, (_skipped(pipeline, target, name, str(error)),)
-    return calls | {name: numbered(infer(pipeline, model), model_inputs)}, ()
-
-
-def _skipped(pipeline: Pipeline, target: str, name: str, reason: str) -> Skipped:
-    return Skipped(name=f"{target} {pipeline.engine.precision}: {name}", reason=reason)
 
 
 def _openvino(pipeline: Pipeline, cut: bytes | None) -> Callable[[Pixels], object]:

@@ -9,8 +9,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import msgspec
-
 from orthoedge.benchmarks import claims
 from orthoedge.benchmarks.baselines.folder_throughput import sample_images, samples
 from orthoedge.benchmarks.baselines.isa_classes import limited_environment, why_not_limited
@@ -123,6 +121,8 @@ def _measure(bundle: Bundle, settings: RunSettings, out: Path | None) -> Report:
         try:
             write_atomic(out / "report.html", to_html(report, gallery).encode())
         except MissingDependency as error:
+            import msgspec
+
             lacking = Skipped(name="report.html", reason=str(error))
             report = msgspec.structs.replace(report, skipped=(*report.skipped, lacking))
         save(report)
