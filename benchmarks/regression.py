@@ -198,7 +198,14 @@ def _caveats(before: Report, after: Report) -> list[str]:
         first, second = getattr(before.machine, name), getattr(after.machine, name)
         if first != second:
             lines.append(f"Different machines: {name} {_written(first)} and {_written(second)}.")
-    lines += _versions(before.machine.packages, after.machine.packages)
+    old, new = before.machine.packages, after.machine.packages
+    versions = [
+        f"{name} {old.get(name, 'none')} and {new.get(name, 'none')}"
+        for name in sorted(old | new)
+        if old.get(name) != new.get(name)
+    ]
+    if versions:
+        lines.append(f"Different versions: {', '.join(versions)}.")
     if before.settings.labelled != after.settings.labelled:
         lines.append(
             "Accuracy is not compared: it was measured on "
@@ -208,14 +215,6 @@ def _caveats(before: Report, after: Report) -> list[str]:
     lines += [f"Only in the first: {name}." for name in first if name not in second]
     lines += [f"Only in the second: {name}." for name in second if name not in first]
     return lines + _quality("first", before) + _quality("second", after)
-
-
-def _versions(before: dict[str, str], after: dict[str, str]) -> list[str]:
-    names = [name for name in sorted(before | after) if before.get(name) != after.get(name)]
-    if not names:
-        return []
-    each = (f"{name} {before.get(name, 'none')} and {after.get(name, 'none')}" for name in names)
-    return [f"Different versions: {', '.join(each)}."]
 
 
 def _quality(which: str, report: Report) -> list[str]:

@@ -172,6 +172,7 @@ class BenchmarkRun:
     def report(self, *, complete: bool) -> schema.Report:
         """The report so far; parts that were not measured are empty."""
         manifest, settings = self.bundle.manifest, self.settings
+        labelled = settings.prepared
         reference = results.reference_of(self.workers, engine_name(settings.targets[0], "int8"))
         candidates, comparisons = self._timing(reference)
         if self.benchmark_app_runs:
@@ -187,7 +188,19 @@ class BenchmarkRun:
             bundle_sha256=self.bundle.sha256,
             labels=manifest.labels,
             machine=settings.machine,
-            settings=self._settings(),
+            settings=schema.Settings(
+                mode=settings.mode,
+                command=settings.command,
+                processes=len(self.workers),
+                rounds=sum(len(next(iter(w.samples.values()), ())) for w in self.workers),
+                warmup=settings.plan.warmup,
+                threads=settings.threads,
+                isa_limit=settings.isa_limit,
+                seed=SEED,
+                data=settings.data,
+                labelled="" if isinstance(labelled, schema.Skipped) else labelled.description,
+                timer_ns=self.timer_ns,
+            ),
             background_load=self.load.cores(),
             reference=reference,
             candidates=candidates,
@@ -219,21 +232,3 @@ class BenchmarkRun:
             return row
         description = f"{row.description}; {ensemble.description}"
         return msgspec.structs.replace(row, description=description)
-
-    def _settings(self) -> schema.Settings:
-        settings = self.settings
-        rounds = [len(next(iter(worker.samples.values()), ())) for worker in self.workers]
-        labelled = settings.prepared
-        return schema.Settings(
-            mode=settings.mode,
-            command=settings.command,
-            processes=len(self.workers),
-            rounds=sum(rounds),
-            warmup=settings.plan.warmup,
-            threads=settings.threads,
-            isa_limit=settings.isa_limit,
-            seed=SEED,
-            data=settings.data,
-            labelled="" if isinstance(labelled, schema.Skipped) else labelled.description,
-            timer_ns=self.timer_ns,
-        )

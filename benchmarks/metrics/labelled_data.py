@@ -66,7 +66,16 @@ def prepare(bundle: Bundle, labelled: LabelledSet) -> Prepared:
         InputError: a file is not a radiograph; the message names it.
     """
     labels = bundle.manifest.labels
-    _check_labels(labelled, labels)
+    if not labelled.images:
+        raise DataError(f"{labelled.description}: no radiograph")
+    for label in labelled.labels:
+        if label not in labels:
+            reason = f"label {label} is not one of the bundle's: {', '.join(labels)}"
+            raise DataError(f"{labelled.description}: {reason}")
+    for label in labels:
+        if label not in labelled.labels:
+            reason = f"none has the bundle's label {label}, so its recall is undefined"
+            raise DataError(f"{labelled.description}: {reason}")
     read = partial(_prepare_one, bundle.manifest.preprocess)
     with ThreadPoolExecutor(available_cores(), "orthoedge") as pool:
         ready = pool.map(read, labelled.images, labelled.boxes)
@@ -100,19 +109,6 @@ def draw_sample(labels: Sequence[str], count: int, seed: int) -> list[int]:
         own = shuffled[given[shuffled] == label]
         place[own] = np.arange(len(own)) / len(own)
     return sorted(shuffled[np.argsort(place[shuffled], kind="stable")][:count].tolist())
-
-
-def _check_labels(labelled: LabelledSet, labels: tuple[str, ...]) -> None:
-    if not labelled.images:
-        raise DataError(f"{labelled.description}: no radiograph")
-    for label in labelled.labels:
-        if label not in labels:
-            reason = f"label {label} is not one of the bundle's: {', '.join(labels)}"
-            raise DataError(f"{labelled.description}: {reason}")
-    for label in labels:
-        if label not in labelled.labels:
-            reason = f"none has the bundle's label {label}, so its recall is undefined"
-            raise DataError(f"{labelled.description}: {reason}")
 
 
 def _prepare_one(

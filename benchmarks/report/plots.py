@@ -43,9 +43,14 @@ def pareto(report: Report) -> str:
 
     def fill(figure: Figure, axes: list[Axes]) -> None:
         axis = axes[0]
-        for candidate, worth in points:
-            _point(axis, candidate, worth, styles[candidate.name])
-        front = _front([(candidate.latency.p50, worth.value) for candidate, worth in points])
+        for candidate, f1 in points:
+            colour, _, marker, inside = styles[candidate.name]
+            # A percentile interval need not hold the value itself.
+            reach = [[max(0.0, f1.value - f1.low)], [max(0.0, f1.high - f1.value)]]
+            marks: dict[str, Any] = {"ms": 9, "mew": 2, "elinewidth": 1.2, "capsize": 3, "ls": ""}
+            marks |= {"color": colour, "mfc": inside, "mec": colour, "label": candidate.name}
+            axis.errorbar(candidate.latency.p50, f1.value, reach, fmt=marker, **marks)
+        front = _front([(candidate.latency.p50, f1.value) for candidate, f1 in points])
         # Between two of its points the better one is out of reach: hence steps, not slopes.
         axis.step(*zip(*front, strict=True), where="post", color=MUTED, ls="--", lw=1, zorder=1)
         if teacher is not None:
@@ -125,23 +130,12 @@ def _family(candidate: Candidate) -> str:
     return candidate.target if ours else candidate.name
 
 
-def _point(
-    axis: Axes, candidate: Candidate, worth: Interval, style: tuple[str, Any, str, str]
-) -> None:
-    colour, _, marker, inside = style
-    # A percentile interval need not hold the value itself.
-    reach = [[max(0.0, worth.value - worth.low)], [max(0.0, worth.high - worth.value)]]
-    marks: dict[str, Any] = {"ms": 9, "color": colour, "mfc": inside, "mec": colour, "mew": 2}
-    marks |= {"elinewidth": 1.2, "capsize": 3, "ls": "", "label": candidate.name}
-    axis.errorbar(candidate.latency.p50, worth.value, reach, fmt=marker, **marks)
-
-
 def _front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     """Those that no quicker one equals, the quickest first."""
     front: list[tuple[float, float]] = []
-    for ms, worth in sorted(points, key=lambda point: (point[0], -point[1])):
-        if not front or worth > front[-1][1]:
-            front.append((ms, worth))
+    for ms, f1 in sorted(points, key=lambda point: (point[0], -point[1])):
+        if not front or f1 > front[-1][1]:
+            front.append((ms, f1))
     return front
 
 

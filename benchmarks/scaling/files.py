@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -20,7 +18,6 @@ from orthoedge.targets.cpu import available_cores
 _SIDE = 224
 _PROGRAM = """
 import sys
-from pathlib import Path
 from orthoedge.cli.main import main
 failed = main(sys.argv[1:])
 status = Path("/proc/self/status")
@@ -31,16 +28,26 @@ sys.exit(failed)
 
 
 def by_files(setup: ScalingSetup, jobs: int = 1) -> Curves:
-    """Milliseconds of so many processes, and MB of a single one, by files of 224×224."""
+    """Milliseconds of so many processes, and MB of a single one, by files of 224×224.
+
+    Raises:
+        EngineError: a command failed.
+    """
     folders = {count: setup.folder / f"files-{count}" for count in setup.scope.files}
     for count, folder in folders.items():
         if not folder.is_dir():
             folder.mkdir()
             write_pngs(folder, count, _SIDE)
+    options: list[object] = ["--json", "--bundle", setup.bundle.path, "--target", setup.target]
+    options += ["--precision", setup.precision, "--jobs", jobs]
+    options += ["--threads", max(1, setup.threads // jobs)]
     taken: dict[int, list[tuple[float, float]]] = {count: [] for count in folders}
     for _ in range(setup.scope.commands):
         for count, folder in folders.items():
-            taken[count].append(_run(setup, folder, jobs))
+            process = PythonProcess(_PROGRAM, dict(os.environ), "predict", folder, *options)
+            begun = time.perf_counter()
+            peak = int(process.last_line()) * 1024 / 1e6  # 0: not counted on this system
+            taken[count].append(((time.perf_counter() - begun) * 1e3, peak))
     times, peaks = (
         {float(count): np.array(pairs)[:, i] for count, pairs in taken.items()} for i in (0, 1)
     )
@@ -60,20 +67,3 @@ def by_files_in_jobs(setup: ScalingSetup) -> Curves:
     if available_cores() < 2:
         raise EngineError("there is one core")
     return by_files(setup, available_cores())
-
-
-def _run(setup: ScalingSetup, folder: Path, jobs: int) -> tuple[float, float]:
-    """Milliseconds of a whole command, and the peak MB of its first process; 0: not counted here.
-
-    Raises:
-        EngineError: the command failed.
-    """
-    options: Sequence[object] = (
-        *("--json", "--bundle", setup.bundle.path, "--target", setup.target),
-        *("--precision", setup.precision, "--jobs", jobs),
-        *("--threads", max(1, setup.threads // jobs)),
-    )
-    process = PythonProcess(_PROGRAM, dict(os.environ), "predict", folder, *options)
-    begun = time.perf_counter()
-    peak = process.last_line()
-    return (time.perf_counter() - begun) * 1e3, int(peak) * 1024 / 1e6

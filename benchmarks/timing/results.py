@@ -28,7 +28,19 @@ def reference_of(workers: Sequence[WorkerSamples], preferred: str) -> str:
 
 def candidates_of(workers: Sequence[WorkerSamples], reference: str) -> tuple[Candidate, ...]:
     """Every candidate, with its ratio to `reference` over the processes that timed both."""
-    return tuple(_candidate(info, workers, reference) for info in _infos(workers))
+    rows = []
+    for info in _infos(workers):
+        own, other = _same_rounds(workers, info.name, reference)
+        energies = [worker.result.energy_mj.get(info.name) for worker in workers]
+        times = np.concatenate([samples.ravel() for samples in own])
+        row = Candidate(
+            **msgspec.structs.asdict(info),
+            latency=latency.quantiles(times, [np.median(samples, axis=1) for samples in own]),
+            ratio=latency.ratio_over_processes(own, other),
+            energy_mj=next((energy for energy in energies if energy is not None), None),
+        )
+        rows.append(row)
+    return tuple(rows)
 
 
 def skipped_of(workers: Sequence[WorkerSamples]) -> tuple[Skipped, ...]:
@@ -113,22 +125,6 @@ def _infos(workers: Sequence[WorkerSamples]) -> list[candidates.CandidateInfo]:
     """Each candidate once, pipelines before what they are compared with."""
     infos = {info.name: info for worker in workers for info in worker.result.loaded}
     return list(infos.values())
-
-
-def _candidate(
-    info: candidates.CandidateInfo, workers: Sequence[WorkerSamples], reference: str
-) -> Candidate:
-    own, other = _same_rounds(workers, info.name, reference)
-    energies = [worker.result.energy_mj.get(info.name) for worker in workers]
-    return Candidate(
-        **msgspec.structs.asdict(info),
-        latency=latency.quantiles(
-            np.concatenate([samples.ravel() for samples in own]),
-            [np.median(samples, axis=1) for samples in own],
-        ),
-        ratio=latency.ratio_over_processes(own, other),
-        energy_mj=next((energy for energy in energies if energy is not None), None),
-    )
 
 
 def _ratio(

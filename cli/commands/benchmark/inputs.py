@@ -54,29 +54,23 @@ def open_labelled(data: Path | None, labels: Sequence[str], count: int) -> Itera
     if data is not None:
         yield _read(data, count, f"radiographs of {data}")
         return
-    from orthoedge.training.phantoms.render import LABELS
+    from orthoedge.training.phantoms.render import LABELS, write_phantoms
 
     if set(labels) != set(LABELS):
         raise DataError(
             f"phantoms have the labels {', '.join(LABELS)}, the bundle has {', '.join(labels)}: "
             "give labelled radiographs with --data"
         )
-    with tempfile.TemporaryDirectory(prefix="orthoedge-") as folder:
-        _render(Path(folder), count)
-        yield _read(Path(folder), count, f"phantoms of seed {SEED}")
-
-
-def _render(folder: Path, count: int) -> None:
     from tqdm import tqdm
 
-    from orthoedge.training.phantoms.render import write_phantoms
-
-    jobs = max(1, min(available_cores(), count // _PER_PROCESS))
-    hidden = not sys.stderr.isatty()
-    with tqdm(total=count, desc="phantoms", unit="image", disable=hidden) as bar:
-        write_phantoms(
-            folder, count, SEED, jobs=jobs, progress=lambda done: bar.update(done - bar.n)
-        )
+    with tempfile.TemporaryDirectory(prefix="orthoedge-") as folder:
+        jobs = max(1, min(available_cores(), count // _PER_PROCESS))
+        hidden = not sys.stderr.isatty()
+        with tqdm(total=count, desc="phantoms", unit="image", disable=hidden) as bar:
+            write_phantoms(
+                Path(folder), count, SEED, jobs=jobs, progress=lambda n: bar.update(n - bar.n)
+            )
+        yield _read(Path(folder), count, f"phantoms of seed {SEED}")
 
 
 def _read(source: Path, count: int, origin: str) -> LabelledSet:
