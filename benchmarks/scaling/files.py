@@ -18,6 +18,7 @@ from orthoedge.targets.cpu import available_cores
 _SIDE = 224
 _PROGRAM = """
 import sys
+from pathlib import Path
 from orthoedge.cli.main import main
 failed = main(sys.argv[1:])
 status = Path("/proc/self/status")
