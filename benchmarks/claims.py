@@ -51,29 +51,33 @@ class Result:
         return f"{verdict}, limit inside the interval" if inside else verdict
 
 
-_FOOTPRINT = "footprint[x86 int8]"
+def _compared(
+    name: str,
+    limit: float | None,
+    direction: Literal["at least", "at most"] = "at least",
+    part: Part = "timing",
+    unit: str = "×",
+) -> Claim:
+    return Claim(name, f"comparisons[{name}].figure", limit, direction, unit, part)
+
+
+def _footprint(name: str, field: str, limit: float, unit: str) -> Claim:
+    return Claim(name, f"footprint[x86 int8].{field}", limit, "at most", unit, "footprint")
+
+
 CLAIMS: tuple[Claim, ...] = (
-    Claim("baseline", "comparisons[baseline].figure", 150, "at least", "×", "timing"),
-    Claim(
-        "minimal_pipeline", "comparisons[minimal_pipeline].figure", 1.10, "at most", "×", "timing"
-    ),
-    Claim("saliency_map", "comparisons[saliency_map].figure", 1.05, "at most", "×", "timing"),
-    Claim("dicom", "comparisons[dicom].figure", 1.25, "at most", "×", "timing"),
-    Claim("start", f"{_FOOTPRINT}.cold_start_ms", 600, "at most", "ms", "footprint"),
-    Claim("cached_start", f"{_FOOTPRINT}.cached_start_ms", 400, "at most", "ms", "footprint"),
-    Claim("memory", f"{_FOOTPRINT}.cold_peak_rss_mb", 160, "at most", "MB", "footprint"),
-    Claim("cached_memory", f"{_FOOTPRINT}.cached_peak_rss_mb", 160, "at most", "MB", "footprint"),
-    Claim("import", f"{_FOOTPRINT}.import_ms", 60, "at most", "ms", "footprint"),
-    Claim("folder_queue", "comparisons[folder_queue].figure", 0.9, "at least", "×", "folder"),
-    Claim("folder_jobs", "comparisons[folder_jobs].figure", None, "at least", "×", "folder"),
-    Claim(
-        "onnxruntime_by_hand",
-        "comparisons[onnxruntime_by_hand].figure",
-        None,
-        "at least",
-        "×",
-        "timing",
-    ),
+    _compared("baseline", 150),
+    _compared("minimal_pipeline", 1.10, "at most"),
+    _compared("saliency_map", 1.05, "at most"),
+    _compared("dicom", 1.25, "at most"),
+    _footprint("start", "cold_start_ms", 600, "ms"),
+    _footprint("cached_start", "cached_start_ms", 400, "ms"),
+    _footprint("memory", "cold_peak_rss_mb", 160, "MB"),
+    _footprint("cached_memory", "cached_peak_rss_mb", 160, "MB"),
+    _footprint("import", "import_ms", 60, "ms"),
+    _compared("folder_queue", 0.9, part="folder"),
+    _compared("folder_jobs", None, part="folder"),
+    _compared("onnxruntime_by_hand", None),
 )
 EXTERNAL_NAME = "external"
 """Stands for the claims about every external program of the report."""
@@ -127,18 +131,11 @@ def _external_claims(report: Report) -> list[Claim]:
     claims = []
     for comparison in report.comparisons:
         if comparison.name.startswith(EXTERNAL):
-            overhead = comparison.unit == "ms"
-            program = comparison.name.removeprefix(EXTERNAL)
-            claims.append(
-                Claim(
-                    comparison.name,
-                    f"comparisons[{comparison.name}].figure",
-                    0.0 if overhead else _EXTERNAL_LIMITS.get(program),
-                    "at most" if overhead else "at least",
-                    comparison.unit,
-                    "timing",
-                )
-            )
+            if comparison.unit == "ms":
+                claims.append(_compared(comparison.name, 0.0, "at most", unit="ms"))
+            else:
+                limit = _EXTERNAL_LIMITS.get(comparison.name.removeprefix(EXTERNAL))
+                claims.append(_compared(comparison.name, limit))
     return claims
 
 
@@ -151,15 +148,11 @@ def _figure(report: Report, path: str) -> Interval | None:
 
 def _line(report: Report, result: Result) -> str:
     claim, figure = result.claim, result.figure
-    compared = next(
-        (c for c in report.comparisons if claim.path.startswith(f"comparisons[{c.key}]")), None
-    )
     pair = claim.path
-    if compared is not None:
-        pair = (
-            f"{compared.numerator}: {compared.numerator_ms:.3g} ms; {compared.denominator}: "
-            f"{compared.denominator_ms:.3g} ms"
-        )
+    for row in report.comparisons:
+        if claim.path == f"comparisons[{row.key}].figure":
+            times = (row.numerator, row.numerator_ms), (row.denominator, row.denominator_ms)
+            pair = "; ".join(f"{name}: {ms:.3g} ms" for name, ms in times)
     written = "–"
     if figure is not None:
         written = f"{figure.value:.3g} ({figure.low:.3g} to {figure.high:.3g}) {claim.unit}"

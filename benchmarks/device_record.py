@@ -35,7 +35,7 @@ from orthoedge.targets.jetson.plan_cache import obtain_plan
 from orthoedge.targets.jetson.power import ROOT, PowerMeter
 from orthoedge.targets.jetson.telemetry import Absent, read_board, read_clocks
 from orthoedge.targets.jetson.tensorrt_module import JETPACK, Modules
-from orthoedge.targets.verification import ParityCheck, check_engine
+from orthoedge.targets.verification import check_engine
 
 _WARMUP = 50
 _CALLS = 1000  # the fewest that have a 99.9th percentile
@@ -79,16 +79,18 @@ def make_record(
 
     device = None
     try:
-        device = _find_device(target, _modules)
+        if target == "jetson":
+            device = probe(_modules)
+        else:
+            check_target(target)
     except OrthoEdgeError as error:
         fail(target, error)
         precisions = ()
     for precision in precisions:
         try:
             engine, plan = _open(bundle, target, precision, device, cache, _modules)
-            ran.append(
-                _run(bundle, engine, plan, pixels, say, partial(_time, _calls, _seconds, _root))
-            )
+            timed = partial(_time, _calls, _seconds, _root)
+            ran.append(_run(bundle, engine, plan, pixels, say, timed))
         except OrthoEdgeError as error:
             fail(f"{target} {precision}", error)
     return Record(
@@ -112,14 +114,6 @@ def make_record(
 def write_record(record: Record, path: Path) -> None:
     """Write a record as JSON, atomically."""
     write_atomic(path, msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n")
-
-
-def _find_device(target: str, modules: Modules) -> Device | None:
-    """The GPU of a target that has one; raises where the target cannot run."""
-    if target == "jetson":
-        return probe(modules)
-    check_target(target)
-    return None
 
 
 def _open(
@@ -174,15 +168,18 @@ def _run(
         isa=engine.isa,
         threads=engine.threads,
         plan=plan,
-        checks=tuple(map(_check, checks)),
+        checks=tuple(
+            Check(
+                name=check.name,
+                measured=check.measured if math.isfinite(check.measured) else None,
+                limit=check.limit,
+                passed=check.passed,
+            )
+            for check in checks
+        ),
         engine_alone=alone,
         pipeline=whole,
     )
-
-
-def _check(check: ParityCheck) -> Check:
-    measured = check.measured if math.isfinite(check.measured) else None
-    return Check(name=check.name, measured=measured, limit=check.limit, passed=check.passed)
 
 
 def _time(calls: int, seconds: float, root: Path, call: Callable[[], object]) -> Timed:

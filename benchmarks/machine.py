@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import platform
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -88,16 +89,22 @@ class Machine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 def describe_machine() -> Machine:
     """Describe this machine now."""
+    governor, versions = "", {}
+    with suppress(OSError):  # most virtual machines have none
+        governor = _GOVERNOR.read_text().strip()
+    for package in _PACKAGES:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
     return Machine(
         cpu=_cpu_model(),
         cores=available_cores(),
         isa=tuple(name for name in _VECTORS if name in instruction_sets()),
-        governor=_governor(),
+        governor=governor,
         memory_mb=round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e6),
         kernel=f"{platform.system()} {platform.release()} {platform.machine()}",
         python=platform.python_version(),
         load=round(os.getloadavg()[0], 2),
-        packages=_versions(),
+        packages=versions,
     )
 
 
@@ -123,20 +130,3 @@ def _cpu_model() -> str:
             if key.strip() in ("model name", "Model"):
                 return value.strip()
     return platform.processor() or platform.machine()
-
-
-def _governor() -> str:
-    try:
-        return _GOVERNOR.read_text().strip()
-    except OSError:  # most virtual machines have none
-        return ""
-
-
-def _versions() -> dict[str, str]:
-    versions = {}
-    for package in _PACKAGES:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue  # absence is the information: the package is not in the table
-    return versions

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from orthoedge.benchmarks.regression_caveats import caveats
+from orthoedge.benchmarks.machine import BUSY_CORES
 from orthoedge.benchmarks.report.formatting import figure, interval, share
 from orthoedge.benchmarks.schema import Accuracy, Candidate, Footprint, Interval, Report
 from orthoedge.runtime.errors import DataError
@@ -23,6 +23,7 @@ _SIZES = {"model_mb": 0.001, "bundle_mb": 0.001, "wheel_mb": 0.001, "environment
 _SIZES |= {"cold_peak_rss_mb": 0.05}  # relative changes from which a size differs
 _START = 0.1  # relative change of a start's ratio that the state of the system may cause
 _STARTS = 6  # 6 starts of one run all lie above 6 of another by chance once in 500 times
+_SETTINGS = ("mode", "threads", "isa_limit", "seed", "data")
 _SHARES = ("accuracy", "macro_f1", "ece", "pointing", "coverage", "accuracy_reported", "agreement")
 
 
@@ -49,13 +50,11 @@ def compare(before: Report, after: Report) -> Comparison:
         if first != second:
             raise DataError(f"the reports cannot be compared: {name}: {first} and {second}")
     changes = [*_ratios(before, after), *_accuracy(before, after), *_sizes(before, after)]
-    notes = [*_detectable(before, after), *caveats(before, after)]
+    notes = [*_detectable(before, after), *_caveats(before, after)]
+    verdict = "No difference."
     if changes:
-        verdict = f"Changed by more than noise: {len(changes)} figures."
-        if len(changes) == 1:
-            verdict = "Changed by more than noise: one figure."
-    else:
-        verdict = "No difference."
+        count = "one figure" if len(changes) == 1 else f"{len(changes)} figures"
+        verdict = f"Changed by more than noise: {count}."
     return Comparison((verdict, *changes, *_reference(before, after), *notes), bool(changes))
 
 
@@ -106,14 +105,12 @@ def _reference(before: Report, after: Report) -> list[str]:
     ]
     if len(pairs) < 3 or len(moved) < 0.8 * len(pairs) or len(set(moved)) > 1:
         return []
-    p50 = [
-        next(c.latency.p50 for c in report.candidates if c.name == report.reference)
-        for report in (before, after)
-    ]
-    return [
-        f"Nearly all ratios moved the same way, so check their reference: {before.reference} "
-        f"took {figure(p50[0])} ms and now takes {figure(p50[1])}."
-    ]
+    name = before.reference
+    first, second = (
+        figure(c.latency.p50) for r in (before, after) for c in r.candidates if c.name == name
+    )
+    remark = "Nearly all ratios moved the same way, so check their reference"
+    return [f"{remark}: {name} took {first} ms and now takes {second}."]
 
 
 def _accuracy(before: Report, after: Report) -> Iterator[str]:
@@ -149,32 +146,30 @@ def _sizes(before: Report, after: Report) -> Iterator[str]:
     later = {footprint.key: footprint for footprint in after.footprint}
     for old in before.footprint:
         new = later.get(old.key)
-        for name in _SIZES if new is not None else ():
+        if new is None:
+            continue
+        for name in _SIZES:
             first, second = _megabytes(old, name), _megabytes(new, name)
             if first and second and abs(second / first - 1) > _SIZES[name]:
                 words = name.removeprefix("cold_").removesuffix("_mb").replace("_", " ")
-                yield (f"{old.key}: {words} {figure(first)} MB, now {figure(second)} MB")
-        if new is not None:
-            yield from _starts(old, new)
+                yield f"{old.key}: {words} {figure(first)} MB, now {figure(second)} MB"
+        for name in ("cold_start", "cached_start"):
+            first, second = (getattr(row, f"{name}_ratio") for row in (old, new))
+            times = [getattr(row, f"{name}_ms") for row in (old, new)]
+            if first is None or second is None or min(taken.count for taken in times) < _STARTS:
+                continue
+            if _moved(first, second, _START):
+                words = " ".join((old.key, *name.split("_")))
+                medians = f"{figure(times[0].p50)} and {figure(times[1].p50)} ms"
+                yield (
+                    f"{words}: {interval(first)}, now {interval(second)} times the time of "
+                    f"importing numpy and OpenCV (medians {medians})"
+                )
 
 
-def _megabytes(footprint: Footprint | None, name: str) -> float | None:
+def _megabytes(footprint: Footprint, name: str) -> float | None:
     size: Interval | float | None = getattr(footprint, name)
     return size.value if isinstance(size, Interval) else size
-
-
-def _starts(old: Footprint, new: Footprint) -> Iterator[str]:
-    for name in ("cold_start", "cached_start"):
-        first, second = (getattr(row, f"{name}_ratio") for row in (old, new))
-        times = [getattr(row, f"{name}_ms") for row in (old, new)]
-        if first is None or second is None or min(taken.count for taken in times) < _STARTS:
-            continue
-        if _moved(first, second, _START):
-            words = " ".join((old.key, *name.split("_")))
-            yield (
-                f"{words}: {interval(first)}, now {interval(second)} times the time of importing "
-                f"numpy and OpenCV (medians {figure(times[0].p50)} and {figure(times[1].p50)} ms)"
-            )
 
 
 def _detectable(before: Report, after: Report) -> list[str]:
@@ -188,3 +183,54 @@ def _detectable(before: Report, after: Report) -> list[str]:
     least, most = (f"{figure(100 * end)} %" for end in (min(needed), max(needed)))
     span = least if least == most else f"{least} to {most}, by candidate,"
     return [f"Of {len(needed)} ratios, a change of {span} or more would have been detected."]
+
+
+def _caveats(before: Report, after: Report) -> list[str]:
+    """A line for each difference, and for each reason not to quote a report."""
+    lines = []
+    if before.bundle_sha256 != after.bundle_sha256:
+        lines.append(f"Different bundles: {_bundle(before)} and {_bundle(after)}.")
+    for name in _SETTINGS:
+        first, second = getattr(before.settings, name), getattr(after.settings, name)
+        if first != second:
+            lines.append(f"Different settings: {name} {_written(first)} and {_written(second)}.")
+    for name in ("cpu", "cores", "kernel", "governor", "python"):
+        first, second = getattr(before.machine, name), getattr(after.machine, name)
+        if first != second:
+            lines.append(f"Different machines: {name} {_written(first)} and {_written(second)}.")
+    old, new = before.machine.packages, after.machine.packages
+    versions = [
+        f"{name} {old.get(name, 'none')} and {new.get(name, 'none')}"
+        for name in sorted(old | new)
+        if old.get(name) != new.get(name)
+    ]
+    if versions:
+        lines.append(f"Different versions: {', '.join(versions)}.")
+    if before.settings.labelled != after.settings.labelled:
+        lines.append(
+            "Accuracy is not compared: it was measured on "
+            f"{_written(before.settings.labelled)} and on {_written(after.settings.labelled)}."
+        )
+    first, second = ([c.name for c in report.candidates] for report in (before, after))
+    lines += [f"Only in the first: {name}." for name in first if name not in second]
+    lines += [f"Only in the second: {name}." for name in second if name not in first]
+    return lines + _quality("first", before) + _quality("second", after)
+
+
+def _quality(which: str, report: Report) -> list[str]:
+    lines = []
+    if not report.complete:
+        lines.append(f"The {which} was interrupted.")
+    if report.background_load is not None and report.background_load > BUSY_CORES:
+        lines.append(
+            f"During the {which}, other programs kept {report.background_load:.2f} cores busy."
+        )
+    return lines
+
+
+def _bundle(report: Report) -> str:
+    return f"{report.bundle} {report.bundle_version} ({report.bundle_sha256[:12]})"
+
+
+def _written(value: object) -> str:
+    return "none" if value in (None, "") else str(value)

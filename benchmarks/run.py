@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -10,12 +9,14 @@ from pathlib import Path
 
 from orthoedge.benchmarks.baselines.benchmark_app import run_benchmark_app
 from orthoedge.benchmarks.baselines.folder_throughput import predict_folder, write_pngs
-from orthoedge.benchmarks.baselines.sample_files import Sources, write_sources
+from orthoedge.benchmarks.baselines.sample_files import write_sources
 from orthoedge.benchmarks.metrics.accuracy import evaluate, predict
+from orthoedge.benchmarks.metrics.labelled_data import Prepared
 from orthoedge.benchmarks.report.gallery import GalleryItem, draw_gallery
 from orthoedge.benchmarks.run_settings import FOLDER_FILES, SEED, BenchmarkRun, Part, RunSettings
 from orthoedge.benchmarks.scaling.curves import scaling_curves
 from orthoedge.benchmarks.schema import Report, Skipped, Stage
+from orthoedge.benchmarks.timing import worker
 from orthoedge.benchmarks.timing.candidates import (
     CandidateSpec,
     candidate_specs,
@@ -25,17 +26,10 @@ from orthoedge.benchmarks.timing.footprint import footprint
 from orthoedge.benchmarks.timing.latency import quantiles
 from orthoedge.benchmarks.timing.mlperf import NAMES, predictors, run_scenario, scenario_record
 from orthoedge.benchmarks.timing.stages import stage_calls
-from orthoedge.benchmarks.timing.worker import (
-    Job,
-    WorkerSamples,
-    interleave,
-    read_samples,
-    run_worker,
-    write_images,
-)
+from orthoedge.benchmarks.timing.worker import interleave
 from orthoedge.runtime.atomic_files import write_atomic
 from orthoedge.runtime.bundles.bundle import Bundle
-from orthoedge.runtime.engine import Outputs, Precision
+from orthoedge.runtime.engine import Engine, Outputs, Precision
 from orthoedge.runtime.errors import EngineError, OrthoEdgeError
 from orthoedge.runtime.pipeline import Pipeline
 from orthoedge.targets import EngineOptions, open_engine, open_model
@@ -124,7 +118,7 @@ def _time(run: BenchmarkRun, log: Log) -> Iterator[None]:
     with tempfile.TemporaryDirectory(prefix="orthoedge-") as name:
         folder = Path(name)
         images, ensemble = folder / "images.npz", folder / "ensemble.onnx"
-        write_images(settings.images, images)
+        worker.write_images(settings.images, images)
         if not isinstance(settings.ensemble, Skipped):
             write_atomic(ensemble, settings.ensemble.model)
         specs = candidate_specs(
@@ -137,13 +131,13 @@ def _time(run: BenchmarkRun, log: Log) -> Iterator[None]:
         )
         for number in range(plan.processes):
             log(f"timing: process {number + 1} of {plan.processes}")
-            job = Job(
+            job = worker.Job(
                 number=number,
                 bundle=str(run.bundle.path),
                 specs=specs,
                 images=str(images),
                 ensemble=str(ensemble) if ensemble.is_file() else "",
-                folder=str(folder),
+                folder=name,
                 threads=settings.threads,
                 warmup=plan.warmup,
                 seconds=plan.seconds,
@@ -152,21 +146,20 @@ def _time(run: BenchmarkRun, log: Log) -> Iterator[None]:
                 energy_s=plan.energy_s if number == 0 else 0,
                 seed=SEED,
                 samples=str(folder / f"samples-{number}.npz"),
-                parent=os.getpid(),
             )
-            _run_job(run, job, folder, run.workers)
+            _run_job(run, job, run.workers)
             yield
 
 
-def _run_job(run: BenchmarkRun, job: Job, folder: Path, workers: list[WorkerSamples]) -> None:
+def _run_job(run: BenchmarkRun, job: worker.Job, results: list[worker.WorkerSamples]) -> None:
     try:
-        run_worker(job, folder)
+        worker.run_worker(job, Path(job.samples).parent)
     except EngineError as error:
         run.skipped.append(Skipped(name=f"process {job.number + 1}", reason=str(error)))
     finally:  # an interrupted worker leaves what it has measured
-        samples = read_samples(Path(job.samples))
+        samples = worker.read_samples(Path(job.samples))
         if samples is not None:
-            workers.append(samples)
+            results.append(samples)
 
 
 def _benchmark_app(run: BenchmarkRun) -> Iterator[None]:
@@ -174,43 +167,34 @@ def _benchmark_app(run: BenchmarkRun) -> Iterator[None]:
     settings, plan = run.settings, run.settings.plan
     if "x86" not in settings.targets:
         raise EngineError("benchmark_app is OpenVINO's, and x86 is not among the targets")
-    for pair in run_benchmark_app(
-        run.bundle,
-        "int8",
-        settings.threads,
-        runs=plan.benchmark_app_runs,
-        seconds=plan.benchmark_app_s,
-    ):
+    runs, seconds = plan.benchmark_app_runs, plan.benchmark_app_s
+    for pair in run_benchmark_app(run.bundle, "int8", settings.threads, runs=runs, seconds=seconds):
         run.benchmark_app_runs.append(pair)
         yield
 
 
+def _engine(run: BenchmarkRun, target: str, precision: Precision, streams: int = 1) -> Engine:
+    options = EngineOptions(threads=run.settings.threads, streams=streams)
+    return open_engine(run.bundle, target, precision, options=options)
+
+
 def _stages(run: BenchmarkRun, log: Log) -> Iterator[None]:
+    plan = run.settings.plan
     with tempfile.TemporaryDirectory(prefix="orthoedge-") as name:
         sources = write_sources(run.settings.images, Path(name))
         run.skipped += sources.skipped
         for target, precision in run.detailed:
             log(f"stages: {target} {precision}")
-            run.stages += _stages_of(run, sources, target, precision)
+            pipeline = Pipeline(run.bundle, _engine(run, target, precision))
+            calls, skipped = stage_calls(pipeline, sources, target)
+            run.skipped += skipped
+            *_, samples = interleave(calls, plan.warmup, plan.rounds, plan.stages_s)
+            for name, times in samples.items():
+                latency = quantiles(times.ravel())
+                run.stages.append(
+                    Stage(name=name, target=target, precision=precision, latency=latency)
+                )
             yield
-
-
-def _stages_of(
-    run: BenchmarkRun, sources: Sources, target: str, precision: Precision
-) -> list[Stage]:
-    settings, plan = run.settings, run.settings.plan
-    engine = open_engine(
-        run.bundle, target, precision, options=EngineOptions(threads=settings.threads)
-    )
-    stages = stage_calls(Pipeline(run.bundle, engine), sources, target)
-    run.skipped += stages.skipped
-    *_, samples = interleave(stages.calls, plan.warmup, plan.rounds, plan.stages_s)
-    return [
-        Stage(
-            name=name, target=target, precision=precision, latency=quantiles(samples[name].ravel())
-        )
-        for name in samples
-    ]
 
 
 def _scenarios(run: BenchmarkRun, log: Log) -> Iterator[None]:
@@ -220,13 +204,8 @@ def _scenarios(run: BenchmarkRun, log: Log) -> Iterator[None]:
             log(f"scenarios: {target} {precision} {name}")
             # One image at a time on all threads, or one image per thread.
             streams = 1 if name == "SingleStream" else settings.threads
-            engine = open_engine(
-                run.bundle,
-                target,
-                precision,
-                options=EngineOptions(threads=settings.threads, streams=streams),
-            )
-            predict_query = predictors(Pipeline(run.bundle, engine), streams)[name]
+            pipeline = Pipeline(run.bundle, _engine(run, target, precision, streams))
+            predict_query = predictors(pipeline, streams)[name]
             result = run_scenario(name, predict_query, settings.images, settings.mode, seed=SEED)
             run.scenarios.append(scenario_record(result, target, precision))
             yield
@@ -236,25 +215,21 @@ def _accuracy(run: BenchmarkRun, log: Log, gallery: list[GalleryItem]) -> Iterat
     settings, bundle = run.settings, run.bundle
     if isinstance(settings.prepared, Skipped):
         return
-    reference = _reference_outputs(run, log)
+    reference = _reference_outputs(run, settings.prepared, log)
     for target, precision in run.pipelines:
         log(f"accuracy: {target} {precision}")
-        engine = open_engine(
-            bundle, target, precision, options=EngineOptions(threads=settings.threads)
-        )
-        outputs = predict(engine, settings.prepared)
-        run.accuracy.append(
-            evaluate(bundle, target, precision, outputs, settings.prepared, reference)
-        )
+        outputs = predict(_engine(run, target, precision), settings.prepared)
+        scores = evaluate(bundle, target, precision, outputs, settings.prepared, reference)
+        run.accuracy.append(scores)
         if not gallery:
             gallery += draw_gallery(bundle, settings.prepared, outputs, reference)
         yield
 
 
-def _reference_outputs(run: BenchmarkRun, log: Log) -> Outputs | None:
+def _reference_outputs(run: BenchmarkRun, prepared: Prepared, log: Log) -> Outputs | None:
     """Outputs of the float32 ensemble on the first target that runs; None: no such ensemble."""
-    ensemble, prepared = run.settings.ensemble, run.settings.prepared
-    if isinstance(ensemble, Skipped) or isinstance(prepared, Skipped) or not run.pipelines:
+    ensemble = run.settings.ensemble
+    if isinstance(ensemble, Skipped) or not run.pipelines:
         return None
     if not ensemble.trained:
         reason = f"{ensemble.description}; --reference names a trained one"
@@ -262,24 +237,16 @@ def _reference_outputs(run: BenchmarkRun, log: Log) -> Outputs | None:
         return None
     log("accuracy: the float32 ensemble")
     size, (target, _) = run.bundle.manifest.graph.size, run.pipelines[0]
-    engine = open_model(
-        ensemble.model, size, target, "fp32", options=EngineOptions(threads=run.settings.threads)
-    )
-    return predict(engine, prepared)
+    options = EngineOptions(threads=run.settings.threads)
+    return predict(open_model(ensemble.model, size, target, "fp32", options=options), prepared)
 
 
 def _footprint(run: BenchmarkRun, log: Log) -> Iterator[None]:
     settings = run.settings
     for target, precision in run.detailed:
         log(f"footprint: {target} {precision}")
-        measured, skipped = footprint(
-            run.bundle,
-            target,
-            precision,
-            settings.radiograph,
-            settings.threads,
-            settings.plan.starts,
-        )
+        starts, file = settings.plan.starts, settings.radiograph
+        measured, skipped = footprint(run.bundle, target, precision, file, settings.threads, starts)
         run.footprint.append(measured)
         run.skipped += skipped
         yield
@@ -297,28 +264,23 @@ def _folder(run: BenchmarkRun, log: Log) -> Iterator[None]:
         for folder, files in ((small, _MAP_FILES), (large, FOLDER_FILES)):
             folder.mkdir()
             write_pngs(folder, files, _SIDE)
-        write_images(settings.images[:1], Path(name) / "images.npz")
+        images = Path(name) / "images.npz"
+        worker.write_images(settings.images[:1], images)
         spec = CandidateSpec(kind="folder", target="x86", precision=compared_precision(run.bundle))
         for number in range(plan.folder_processes):
             log(f"folder: process {number + 1} of {plan.folder_processes}")
-            job = Job(
+            job = worker.Job(
                 number=number,
                 bundle=str(run.bundle.path),
                 specs=(spec,),
-                images=str(Path(name) / "images.npz"),
-                ensemble="",
+                images=str(images),
                 folder=str(small),
                 threads=settings.threads,
-                warmup=1,
                 seconds=plan.folder_s,
-                rounds=1,
-                long_call_interval=1,
-                energy_s=0,
                 seed=SEED,
                 samples=str(Path(name) / f"samples-{number}.npz"),
-                parent=os.getpid(),
             )
-            _run_job(run, job, Path(name), run.folder_workers)
+            _run_job(run, job, run.folder_workers)
             single, double = (predict_folder(run.bundle.path, large, jobs) for jobs in (1, 2))
             run.folder_jobs_ms.append((single, double))
             yield
@@ -328,9 +290,8 @@ def _scaling(run: BenchmarkRun) -> Iterator[None]:
     """Curves of the first pipeline that runs."""
     settings = run.settings
     for target, precision in run.pipelines[:1]:
-        for curves, skipped in scaling_curves(
-            run.bundle, target, precision, settings.threads, settings.mode
-        ):
+        pipeline = (run.bundle, target, precision, settings.threads)
+        for curves, skipped in scaling_curves(*pipeline, settings.mode):
             run.scaling += curves
             run.skipped += skipped
             yield

@@ -5,36 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import msgspec
 
+from orthoedge.benchmarks import schema
 from orthoedge.benchmarks.baselines.benchmark_app import BenchmarkAppRun
 from orthoedge.benchmarks.machine import BackgroundLoad, Machine
 from orthoedge.benchmarks.metrics.labelled_data import Prepared
-from orthoedge.benchmarks.schema import (
-    SCHEMA,
-    Accuracy,
-    Candidate,
-    Comparison,
-    Footprint,
-    Report,
-    ScalingCurve,
-    Scenario,
-    Settings,
-    Skipped,
-    Stage,
-)
+from orthoedge.benchmarks.timing import results
 from orthoedge.benchmarks.timing.candidates import compared_precision, engine_name, ensemble_name
 from orthoedge.benchmarks.timing.latency import timer_ns
-from orthoedge.benchmarks.timing.results import (
-    benchmark_app_candidate,
-    candidates_of,
-    comparisons_of,
-    folder_comparisons,
-    reference_of,
-    skipped_of,
-)
 from orthoedge.benchmarks.timing.worker import WorkerSamples
 from orthoedge.runtime.bundles.bundle import Bundle
 from orthoedge.runtime.engine import Precision
@@ -48,9 +29,7 @@ FOLDER_FILES = 2000
 Part = Literal[
     "timing", "benchmark_app", "stages", "scenarios", "accuracy", "footprint", "folder", "scaling"
 ]
-PARTS: frozenset[Part] = frozenset(
-    ("timing", "benchmark_app", "stages", "scenarios", "accuracy", "footprint", "folder", "scaling")
-)
+PARTS: frozenset[Part] = frozenset(get_args(Part))
 Mode = Literal["quick", "standard", "full"]
 
 
@@ -81,49 +60,23 @@ class Plan(NamedTuple):
     """Measure stages and footprint of every precision, or of the first of each target."""
 
 
+_PLANS: dict[str, tuple[Any, Any, Any]] = {  # quick, standard, full
+    "processes": (3, 24, 40),
+    "seconds": (5, 10, 30),
+    "rounds": (5, 10, 20),
+    "warmup": (3, 5, 10),
+    "benchmark_app_runs": (3, 6, 12),
+    "benchmark_app_s": (1, 3, 10),
+    "stages_s": (2, 8, 30),
+    "starts": (3, 10, 20),
+    "energy_s": (1, 5, 20),
+    "folder_processes": (0, 4, 8),
+    "folder_s": (0, 4, 20),
+    "every_precision": (False, True, True),
+}
 PLANS: dict[Mode, Plan] = {
-    "quick": Plan(
-        processes=3,
-        seconds=5,
-        rounds=5,
-        warmup=3,
-        benchmark_app_runs=3,
-        benchmark_app_s=1,
-        stages_s=2,
-        starts=3,
-        energy_s=1,
-        folder_processes=0,
-        folder_s=0,
-        every_precision=False,
-    ),
-    "standard": Plan(
-        processes=24,
-        seconds=10,
-        rounds=10,
-        warmup=5,
-        benchmark_app_runs=6,
-        benchmark_app_s=3,
-        stages_s=8,
-        starts=10,
-        energy_s=5,
-        folder_processes=4,
-        folder_s=4,
-        every_precision=True,
-    ),
-    "full": Plan(
-        processes=40,
-        seconds=30,
-        rounds=20,
-        warmup=10,
-        benchmark_app_runs=12,
-        benchmark_app_s=10,
-        stages_s=30,
-        starts=20,
-        energy_s=20,
-        folder_processes=8,
-        folder_s=20,
-        every_precision=True,
-    ),
+    mode: Plan(**{name: values[i] for name, values in _PLANS.items()})
+    for i, mode in enumerate(get_args(Mode))
 }
 
 
@@ -161,13 +114,13 @@ class RunSettings:
     """Their description, for the report."""
     radiograph: Path
     """The file that each start predicts."""
-    prepared: Prepared | Skipped
+    prepared: Prepared | schema.Skipped
     """The labelled radiographs to measure accuracy on."""
-    ensemble: ReferenceModel | Skipped
+    ensemble: ReferenceModel | schema.Skipped
     external: Mapping[str, str] = field(default_factory=dict)
     """Command line of each external program, by name."""
     parts: frozenset[Part] = PARTS
-    skipped: tuple[Skipped, ...] = ()
+    skipped: tuple[schema.Skipped, ...] = ()
     """Known beforehand."""
 
 
@@ -181,22 +134,20 @@ class BenchmarkRun:
     timer_ns: float = field(default_factory=timer_ns)
     workers: list[WorkerSamples] = field(default_factory=list)
     benchmark_app_runs: list[BenchmarkAppRun] = field(default_factory=list)
-    stages: list[Stage] = field(default_factory=list)
-    scenarios: list[Scenario] = field(default_factory=list)
-    accuracy: list[Accuracy] = field(default_factory=list)
-    footprint: list[Footprint] = field(default_factory=list)
+    stages: list[schema.Stage] = field(default_factory=list)
+    scenarios: list[schema.Scenario] = field(default_factory=list)
+    accuracy: list[schema.Accuracy] = field(default_factory=list)
+    footprint: list[schema.Footprint] = field(default_factory=list)
     folder_workers: list[WorkerSamples] = field(default_factory=list)
     folder_jobs_ms: list[tuple[float, float]] = field(default_factory=list)
-    scaling: list[ScalingCurve] = field(default_factory=list)
-    skipped: list[Skipped] = field(default_factory=list)
-    _timed: tuple[int, tuple[Candidate, ...], tuple[Comparison, ...]] = (0, (), ())
+    scaling: list[schema.ScalingCurve] = field(default_factory=list)
+    skipped: list[schema.Skipped] = field(default_factory=list)
+    _timed: tuple[int, tuple[schema.Candidate, ...], tuple[schema.Comparison, ...]] = (0, (), ())
 
     def __post_init__(self) -> None:
         inputs = (self.settings.prepared, self.settings.ensemble)
-        self.skipped += [
-            *self.settings.skipped,
-            *(value for value in inputs if isinstance(value, Skipped)),
-        ]
+        self.skipped += self.settings.skipped
+        self.skipped += [value for value in inputs if isinstance(value, schema.Skipped)]
 
     @property
     def pipelines(self) -> tuple[tuple[str, Precision], ...]:
@@ -218,24 +169,38 @@ class BenchmarkRun:
         first = dict(reversed(self.pipelines))
         return tuple(run for run in self.pipelines if first[run[0]] == run[1])
 
-    def report(self, *, complete: bool) -> Report:
+    def report(self, *, complete: bool) -> schema.Report:
         """The report so far; parts that were not measured are empty."""
         manifest, settings = self.bundle.manifest, self.settings
-        reference = reference_of(self.workers, engine_name(settings.targets[0], "int8"))
+        labelled = settings.prepared
+        reference = results.reference_of(self.workers, engine_name(settings.targets[0], "int8"))
         candidates, comparisons = self._timing(reference)
         if self.benchmark_app_runs:
-            candidates += (
-                benchmark_app_candidate(self.benchmark_app_runs, "int8", settings.threads),
-            )
-        comparisons += folder_comparisons(self.folder_workers, self.folder_jobs_ms, FOLDER_FILES)
-        return Report(
-            schema=SCHEMA,
+            runs = self.benchmark_app_runs
+            candidates += (results.benchmark_app_candidate(runs, "int8", settings.threads),)
+        comparisons += results.folder_comparisons(
+            self.folder_workers, self.folder_jobs_ms, FOLDER_FILES
+        )
+        return schema.Report(
+            schema=schema.SCHEMA,
             bundle=manifest.name,
             bundle_version=manifest.version,
             bundle_sha256=self.bundle.sha256,
             labels=manifest.labels,
             machine=settings.machine,
-            settings=self._settings(),
+            settings=schema.Settings(
+                mode=settings.mode,
+                command=settings.command,
+                processes=len(self.workers),
+                rounds=sum(len(next(iter(w.samples.values()), ())) for w in self.workers),
+                warmup=settings.plan.warmup,
+                threads=settings.threads,
+                isa_limit=settings.isa_limit,
+                seed=SEED,
+                data=settings.data,
+                labelled="" if isinstance(labelled, schema.Skipped) else labelled.description,
+                timer_ns=self.timer_ns,
+            ),
             background_load=self.load.cores(),
             reference=reference,
             candidates=candidates,
@@ -245,42 +210,25 @@ class BenchmarkRun:
             accuracy=tuple(self.accuracy),
             footprint=tuple(self.footprint),
             scaling=tuple(self.scaling),
-            skipped=(*skipped_of([*self.workers, *self.folder_workers]), *self.skipped),
+            skipped=(*results.skipped_of([*self.workers, *self.folder_workers]), *self.skipped),
             complete=complete,
         )
 
-    def _timing(self, reference: str) -> tuple[tuple[Candidate, ...], tuple[Comparison, ...]]:
+    def _timing(
+        self, reference: str
+    ) -> tuple[tuple[schema.Candidate, ...], tuple[schema.Comparison, ...]]:
         count, candidates, comparisons = self._timed  # the bootstrap takes seconds
         if count != len(self.workers):
-            candidates = tuple(map(self._explained, candidates_of(self.workers, reference)))
+            candidates = tuple(map(self._explained, results.candidates_of(self.workers, reference)))
             pipeline = f"x86 {compared_precision(self.bundle)}"
-            comparisons = comparisons_of(self.workers, pipeline)
+            comparisons = results.comparisons_of(self.workers, pipeline)
             self._timed = (len(self.workers), candidates, comparisons)
         return candidates, comparisons
 
-    def _explained(self, row: Candidate) -> Candidate:
+    def _explained(self, row: schema.Candidate) -> schema.Candidate:
         """Add the origin of an ensemble to its description."""
         ensemble = self.settings.ensemble
-        if isinstance(ensemble, Skipped) or row.name != ensemble_name(row.target):
+        if isinstance(ensemble, schema.Skipped) or row.name != ensemble_name(row.target):
             return row
-        return msgspec.structs.replace(
-            row, description=f"{row.description}; {ensemble.description}"
-        )
-
-    def _settings(self) -> Settings:
-        settings = self.settings
-        rounds = [len(next(iter(worker.samples.values()), ())) for worker in self.workers]
-        labelled = settings.prepared
-        return Settings(
-            mode=settings.mode,
-            command=settings.command,
-            processes=len(self.workers),
-            rounds=sum(rounds),
-            warmup=settings.plan.warmup,
-            threads=settings.threads,
-            isa_limit=settings.isa_limit,
-            seed=SEED,
-            data=settings.data,
-            labelled="" if isinstance(labelled, Skipped) else labelled.description,
-            timer_ns=self.timer_ns,
-        )
+        description = f"{row.description}; {ensemble.description}"
+        return msgspec.structs.replace(row, description=description)

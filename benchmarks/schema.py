@@ -7,7 +7,7 @@ in its unit. A value that could not be measured is None, and `skipped` has the r
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import msgspec
 
@@ -27,6 +27,17 @@ Verdict = Literal["holds", "does not hold", "cannot tell"]
 
 class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     pass
+
+
+class _Entry(_Record, frozen=True):
+    """An entry of one of the report's lists."""
+
+    _KEY: ClassVar[str] = "{0.name}"
+
+    @property
+    def key(self) -> str:
+        """Selects this entry in a path such as `candidates[x86 int8].latency.p90`."""
+        return self._KEY.format(self)
 
 
 class Interval(_Record, frozen=True):
@@ -60,7 +71,7 @@ class Quantiles(_Record, frozen=True):
     """The median with its interval over processes; None: measured in a single process."""
 
 
-class Candidate(_Record, frozen=True):
+class Candidate(_Entry, frozen=True):
     """One candidate of the interleaved timing, on the same radiographs as the others."""
 
     name: str
@@ -84,13 +95,8 @@ class Candidate(_Record, frozen=True):
     energy_mj: float | None
     """Of one call; None: no sensor, or not distinguishable from noise."""
 
-    @property
-    def key(self) -> str:
-        """Selects this entry in a path such as `candidates[x86 int8].latency.p90`."""
-        return self.name
 
-
-class Comparison(_Record, frozen=True):
+class Comparison(_Entry, frozen=True):
     """Two things compared round by round, in the same processes."""
 
     name: str
@@ -107,14 +113,11 @@ class Comparison(_Record, frozen=True):
     figure: Interval
     """Median over rounds with its interval over processes."""
 
-    @property
-    def key(self) -> str:
-        """See `Candidate.key`."""
-        return self.name
 
-
-class Stage(_Record, frozen=True):
+class Stage(_Entry, frozen=True):
     """One stage of the pipeline, or the pipeline from one kind of input, all in one process."""
+
+    _KEY = "{0.name} {0.target} {0.precision}"
 
     name: str
     """`read png`, `preprocess`, `engine`, `minimal inference`, `decision`, `from memory`, …"""
@@ -122,14 +125,11 @@ class Stage(_Record, frozen=True):
     precision: str
     latency: Quantiles
 
-    @property
-    def key(self) -> str:
-        """See `Candidate.key`."""
-        return f"{self.name} {self.target} {self.precision}"
 
-
-class Scenario(_Record, frozen=True):
+class Scenario(_Entry, frozen=True):
     """One of MLPerf Inference's edge scenarios, by its rules or in a shortened run."""
+
+    _KEY = "{0.name} {0.target} {0.precision}"
 
     name: Literal["SingleStream", "MultiStream", "Offline"]
     target: str
@@ -147,11 +147,6 @@ class Scenario(_Record, frozen=True):
     violations: str
     """Which rules it breaks; empty where it breaks none."""
 
-    @property
-    def key(self) -> str:
-        """See `Candidate.key`."""
-        return f"{self.name} {self.target} {self.precision}"
-
 
 class Confidence(_Record, frozen=True):
     """A bin of the reliability diagram."""
@@ -163,8 +158,10 @@ class Confidence(_Record, frozen=True):
     accuracy: float | None
 
 
-class Accuracy(_Record, frozen=True):
+class Accuracy(_Entry, frozen=True):
     """Scores of one target and precision on labelled radiographs."""
+
+    _KEY = "{0.target} {0.precision}"
 
     target: str
     precision: str
@@ -189,14 +186,11 @@ class Accuracy(_Record, frozen=True):
     """Whether macro-F1 is at least 99 % of the reference's on the same images (MLPerf's rule)."""
     share_of_reference: Interval | None
 
-    @property
-    def key(self) -> str:
-        """See `Candidate.key`."""
-        return f"{self.target} {self.precision}"
 
-
-class Footprint(_Record, frozen=True):
+class Footprint(_Entry, frozen=True):
     """Sizes, start-up times and memory of one target and precision."""
+
+    _KEY = "{0.target} {0.precision}"
 
     target: str
     precision: str
@@ -218,14 +212,11 @@ class Footprint(_Record, frozen=True):
     import_ms: Interval | None = None
     """Time that importing the runtime adds to importing numpy and OpenCV."""
 
-    @property
-    def key(self) -> str:
-        """See `Candidate.key`."""
-        return f"{self.target} {self.precision}"
 
-
-class ScalingCurve(_Record, frozen=True):
+class ScalingCurve(_Entry, frozen=True):
     """Time or memory as a function of one quantity."""
+
+    _KEY = "{0.name} {0.unit} by {0.by}"
 
     name: str
     """Such as `preprocess` or `predict FOLDER`."""
@@ -237,11 +228,6 @@ class ScalingCurve(_Record, frozen=True):
     """k of a·x^k fitted to the upper half of the points; None: it does not grow as a power."""
     explanation: str
     """The part that dominates, in a sentence."""
-
-    @property
-    def key(self) -> str:
-        """See `Candidate.key`."""
-        return f"{self.name} {self.unit} by {self.by}"
 
 
 class Settings(_Record, frozen=True):

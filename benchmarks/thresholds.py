@@ -101,11 +101,14 @@ def failures(report: Report, conditions: Sequence[Condition]) -> list[str]:
     """
     lines = []
     for condition in conditions:
-        target, precision = (
-            (condition.target, condition.precision) if condition.target else own(report)
-        )
-        _check_known(report, condition, target, precision)
-        at = f"{target} {precision}".strip()
+        at = " ".join(own(report)).strip()
+        if condition.target:
+            at = f"{condition.target} {condition.precision}"
+            timed = [f"{c.target}.{c.precision}" for c in report.candidates if c.target]
+            skipped = " ".join(skip.name for skip in report.skipped).split()
+            if at.replace(" ", ".") not in timed and condition.target not in skipped:
+                known = ", ".join(dict.fromkeys(timed)) or "nothing"
+                raise ConfigError(f"--fail-if {condition.text!r}: the report has {known}")
         value = resolve(report, condition.path.replace("{}", at))
         number = value.value if isinstance(value, Interval) else value
         where = (at or "nothing was timed") if "{}" in condition.path else condition.path
@@ -162,14 +165,6 @@ def _expected(text: str) -> str:
         "<, >= or <=, then a number, such as 'candidates[x86 int8].latency.p90>2', 'p90_ms>2' or "
         "'x86.int8.macro_f1<0.93'"
     )
-
-
-def _check_known(report: Report, condition: Condition, target: str, precision: str) -> None:
-    pipelines = [f"{c.target}.{c.precision}" for c in report.candidates if c.target]
-    skipped = " ".join(skip.name for skip in report.skipped).split()
-    if condition.target and f"{target}.{precision}" not in pipelines and target not in skipped:
-        known = ", ".join(dict.fromkeys(pipelines)) or "nothing"
-        raise ConfigError(f"--fail-if {condition.text!r}: the report has {known}")
 
 
 def _written(value: Value | None) -> str:

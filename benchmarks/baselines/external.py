@@ -15,8 +15,8 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 import numpy.typing as npt
@@ -58,6 +58,9 @@ class ExternalProgram:
             self._stderr.close()
             reason = getattr(error, "strerror", None) or error
             raise EngineError(f"external program {name}: cannot be started: {reason}") from error
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._stdin, self._stdout = self._process.stdin, self._process.stdout
         try:
             line = self._read_line(_LOADING_S)
             if line != "ready":
@@ -75,8 +78,8 @@ class ExternalProgram:
             EngineError: the program ended, or its output is not a positive number.
         """
         try:
-            self._pipe(self._process.stdin).write(b"\n")
-            self._pipe(self._process.stdin).flush()
+            self._stdin.write(b"\n")
+            self._stdin.flush()
         except BrokenPipeError:
             raise self._ended() from None
         line = self._read_line(_RESPONSE_S)
@@ -94,25 +97,22 @@ class ExternalProgram:
         """End the program."""
         self._process.kill()
         self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout):
-            try:
-                self._pipe(stream).close()
-            except BrokenPipeError:  # a request that the program has not read
-                continue
+        with suppress(BrokenPipeError):  # a request that the program has not read
+            self._stdin.close()
+        self._stdout.close()
         self._stderr.close()
 
     def _read_line(self, seconds: float) -> str:
         """The next line of output; waits no longer than `seconds`."""
-        stream = self._pipe(self._process.stdout)
         until = time.monotonic() + seconds
         with selectors.DefaultSelector() as selector:
-            selector.register(stream, selectors.EVENT_READ)
+            selector.register(self._stdout, selectors.EVENT_READ)
             while b"\n" not in self._unread:
                 if not selector.select(max(0.0, until - time.monotonic())):
                     raise EngineError(
                         f"external program {self._name}: no response within {seconds:.0f} s"
                     )
-                received = os.read(stream.fileno(), 1 << 16)
+                received = os.read(self._stdout.fileno(), 1 << 16)
                 if not received:
                     raise self._ended()
                 self._unread += received
@@ -125,11 +125,6 @@ class ExternalProgram:
         lines = self._stderr.read().decode(errors="replace").strip().splitlines()
         reason = f": {lines[-1].strip()}" if lines else ""
         return EngineError(f"external program {self._name}: ended with status {status}{reason}")
-
-    @staticmethod
-    def _pipe(stream: IO[bytes] | None) -> IO[bytes]:
-        assert stream is not None  # both are opened above
-        return stream
 
 
 class OnnxRuntimeByHand:
@@ -152,6 +147,7 @@ class OnnxRuntimeByHand:
             onnxruntime = load_onnxruntime()
         except ImportError as error:
             raise MissingDependency("onnxruntime", "portable", "ONNX Runtime by hand") from error
+        self.version = str(onnxruntime.__version__)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         options.intra_op_num_threads = threads

@@ -36,30 +36,19 @@ def samples() -> list[Path]:
 
 
 def sample(side: int) -> Pixels:
-    """The first phantom inside the package, uint8 (side, side).
-
-    Raises:
-        DataError: there is none in this installation.
-    """
+    """The first phantom inside the package, uint8 (side, side); raises as `samples` does."""
     return _resized(samples()[0], side)
 
 
 def sample_images(side: int) -> tuple[Pixels, ...]:
-    """All phantoms inside the package, uint8 (side, side) each.
-
-    Raises:
-        DataError: there is none in this installation.
-    """
+    """All phantoms inside the package, uint8 (side, side) each; raises as `samples` does."""
     return tuple(_resized(path, side) for path in samples())
 
 
 def write_pngs(folder: Path, count: int, side: int) -> list[Path]:
     """Write `count` PNG files of phantoms, side × side: all rotations and flips of the samples.
 
-    Further files are hard links to these; each is still opened and read.
-
-    Raises:
-        DataError: no sample in this installation.
+    Further files are hard links to these; each is still opened and read. Raises as `samples` does.
     """
     variants = [
         np.ascontiguousarray(np.rot90(flipped, turns))
@@ -83,12 +72,7 @@ def folder_passes(
     """A pass of `Pipeline.map` over files, and one of OpenVINO's queue over prepared inputs.
 
     The queue infers inputs that are in memory already, and nothing reads its outputs. It runs the
-    pipeline's own compiled model, which chooses the number of requests.
-
-    Args:
-        pipeline: on x86.
-        paths: radiographs.
-        workers: threads of `Pipeline.map`.
+    compiled model of the pipeline, which is one on x86 and chooses the number of requests.
 
     Raises:
         EngineError: when the first is called, a file has no finding: the pass would be too short.

@@ -42,6 +42,5 @@ def limited_environment(limit: str, bundle: Bundle) -> dict[str, str]:
 
 def why_not_limited(target: str) -> str:
     """The reason why a target cannot be limited to a class; empty if it can."""
-    if target == "x86":
-        return ""
-    return f"target {target}: its engine cannot be limited to an instruction set"
+    reason = f"target {target}: its engine cannot be limited to an instruction set"
+    return "" if target == "x86" else reason

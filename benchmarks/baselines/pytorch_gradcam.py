@@ -46,6 +46,8 @@ class PyTorchGradCamBaseline:
             raise MissingDependency(package, "dev", "the PyTorch baseline") from error
         torch.set_num_threads(threads)
         self._torch = torch
+        self.version = str(torch.__version__)
+        """Of PyTorch."""
         self._target = ClassifierOutputTarget
         generator_state = torch.get_rng_state()
         torch.manual_seed(0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +33,13 @@ def write_sources(images: Sequence[Pixels], folder: Path) -> Sources:
     """Write uint8 (H, W) radiographs as 8-bit PNG, JPEG, and uncompressed 14-bit DICOM files."""
     files: dict[str, tuple[Path, ...]] = {}
     skipped: tuple[Skipped, ...] = ()
-    writers = {"png": _write_png, "jpeg": _write_jpeg, "dicom": write_dicom}
+    writers: dict[str, Callable[[Path, Pixels], object]] = {
+        "png": lambda path, pixels: path.write_bytes(to_png(pixels)),
+        "jpeg": lambda path, pixels: path.write_bytes(
+            cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()
+        ),
+        "dicom": write_dicom,
+    }
     for kind, write in writers.items():
         paths = tuple(folder / f"{number:04}.{kind}" for number in range(len(images)))
         try:
@@ -72,12 +78,3 @@ def write_dicom(path: Path, pixels: Pixels) -> None:
     item.WindowCenter, item.WindowWidth = 2 ** (BITS - 1), 2**BITS
     item.PixelData = (pixels.astype(np.uint16) * step + noise).tobytes()
     item.save_as(path, enforce_file_format=True)
-
-
-def _write_png(path: Path, pixels: Pixels) -> None:
-    path.write_bytes(to_png(pixels))
-
-
-def _write_jpeg(path: Path, pixels: Pixels) -> None:
-    encoded = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1]
-    path.write_bytes(encoded.tobytes())

@@ -101,13 +101,13 @@ def evaluate(
         confusion=tuple(map(tuple, confusion(truth, predictions.predicted, len(labels)).tolist())),
         reliability=tuple(
             Confidence(
-                low=reliability_bin.low,
-                high=reliability_bin.high,
-                count=reliability_bin.images,
-                confidence=reliability_bin.confidence,
-                accuracy=reliability_bin.accuracy,
+                low=bin_.low,
+                high=bin_.high,
+                count=bin_.images,
+                confidence=bin_.confidence,
+                accuracy=bin_.accuracy,
             )
-            for reliability_bin in reliability(predictions)
+            for bin_ in reliability(predictions)
         ),
         holds_99=None if share is None else verdict(share),
         share_of_reference=share,
@@ -127,13 +127,10 @@ def verdict(share: Interval) -> Verdict:
 
 def _labels_of(reference: Outputs, classes: int) -> npt.NDArray[np.int64]:
     """The labels (N,) that the reference predicts."""
-    if reference.logits.shape[1] != classes:
-        raise DataError(
-            f"the reference has {reference.logits.shape[1]} labels, the bundle {classes}: give the "
-            "ensemble that it was distilled from"
-        )
-    labels: npt.NDArray[np.int64] = reference.logits.argmax(axis=1)
-    return labels
+    if (count := reference.logits.shape[1]) != classes:
+        difference = f"the reference has {count} labels, the bundle {classes}"
+        raise DataError(f"{difference}: give the ensemble that it was distilled from")
+    return np.asarray(reference.logits.argmax(axis=1), np.int64)
 
 
 def _reported(
@@ -143,24 +140,10 @@ def _reported(
     manifest = bundle.manifest
     calibration = manifest.calibration_for(precision)
     distance = OodScore(calibration.out_of_distribution)
-    verdicts = (
-        decide(
-            logits,
-            distance(features, statistics),
-            quality_issues,
-            manifest.labels,
-            manifest.alert_labels,
-            calibration,
-        )
-        for logits, features, statistics, quality_issues in zip(
-            outputs.logits,
-            outputs.feature_vector,
-            prepared.statistics,
-            prepared.quality_issues,
-            strict=True,
-        )
-    )
-    return np.array([decided.decision == "report" for decided in verdicts])
+    scores = map(distance, outputs.feature_vector, prepared.statistics)
+    images = zip(outputs.logits, scores, prepared.quality_issues, strict=True)
+    rules = (manifest.labels, manifest.alert_labels, calibration)
+    return np.array([decide(*image, *rules).decision == "report" for image in images])
 
 
 def _whole_figures(
@@ -173,20 +156,14 @@ def _whole_figures(
 
     def score(weights: Array) -> Array:  # (R, N) -> (R, 3)
         macro_f1 = macro_f1s(confusions(predictions.truth, predictions.predicted, classes, weights))
+        ece = calibration_errors(
+            predictions.probabilities, predictions.predicted, predictions.truth, weights
+        )
         share = np.full_like(macro_f1, np.nan)
         if reference_labels is not None:
             whole = macro_f1s(confusions(predictions.truth, reference_labels, classes, weights))
             share = ratio(macro_f1, whole)
-        return np.stack(
-            [
-                macro_f1,
-                calibration_errors(
-                    predictions.probabilities, predictions.predicted, predictions.truth, weights
-                ),
-                share,
-            ],
-            axis=1,
-        )
+        return np.stack([macro_f1, ece, share], axis=1)
 
     point = score(np.ones((1, len(predictions.truth))))[0]
     drawn = np.concatenate(

@@ -13,20 +13,9 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from orthoedge.benchmarks.metrics import classification
 from orthoedge.benchmarks.metrics.bootstrap import Array, mean_of_known, ratio, resamples
-from orthoedge.benchmarks.metrics.classification import (
-    BINS,
-    Box,
-    Floats,
-    Ints,
-    bins_of,
-    calibration_errors,
-    confusions,
-    log_softmax,
-    macro_f1s,
-    points_at,
-    softmax,
-)
+from orthoedge.benchmarks.metrics.classification import Box, Floats, Ints
 from orthoedge.runtime.engine import Outputs
 
 
@@ -103,15 +92,15 @@ def predictions_of(
         temperature: divides the logits.
     """
     rows, unknown = np.arange(len(truth)), np.full(len(truth), np.nan)
-    log_probabilities = log_softmax(outputs.logits / temperature)
+    log_probabilities = classification.log_softmax(outputs.logits / temperature)
     pointed = [
-        points_at(saliency, marked) if marked else np.nan
+        classification.points_at(saliency, marked) if marked else np.nan
         for saliency, marked in zip(outputs.saliency_map[rows, truth], boxes, strict=True)
     ]
     return Predictions(
         truth=truth.astype(np.int64, copy=False),
         predicted=outputs.logits.argmax(axis=1),
-        probabilities=softmax(outputs.logits, temperature),
+        probabilities=classification.softmax(outputs.logits, temperature),
         loss=-log_probabilities[rows, truth],
         pointed=np.array(pointed, np.float64),
         in_mask=unknown,
@@ -122,17 +111,12 @@ def predictions_of(
 def scores(predictions: Predictions, weights: Array) -> Scores:
     """Score the same predictions under each of R weightings (R, N)."""
     classes = predictions.probabilities.shape[1]
-    tables = confusions(predictions.truth, predictions.predicted, classes, weights)
+    tables = classification.confusions(predictions.truth, predictions.predicted, classes, weights)
     hits = np.diagonal(tables, axis1=1, axis2=2)  # (R, C)
     true, predicted = tables.sum(2), tables.sum(1)
     total = weights.sum(1)
-    auc = np.stack(
-        [
-            area(predictions.probabilities[:, c], predictions.truth == c, weights)
-            for c in range(classes)
-        ],
-        1,
-    )
+    columns = enumerate(predictions.probabilities.T)
+    auc = np.stack([area(score, predictions.truth == c, weights) for c, score in columns], 1)
     recall = ratio(hits, true)
     maps = mean_of_known(
         np.stack([predictions.pointed, predictions.in_mask, predictions.in_box]), weights
@@ -140,10 +124,10 @@ def scores(predictions: Predictions, weights: Array) -> Scores:
     return Scores(
         accuracy=hits.sum(1) / total,
         balanced_accuracy=recall.mean(1),
-        macro_f1=macro_f1s(tables),
+        macro_f1=classification.macro_f1s(tables),
         macro_auc=auc.mean(1),
         loss=weights @ predictions.loss / total,
-        expected_calibration_error=calibration_errors(
+        expected_calibration_error=classification.calibration_errors(
             predictions.probabilities, predictions.predicted, predictions.truth, weights
         ),
         pointing_game=maps[:, 0],
@@ -178,16 +162,16 @@ def area(score: Floats, positive: npt.NDArray[np.bool_], weights: Array) -> Arra
 
 def reliability(predictions: Predictions) -> tuple[ReliabilityBin, ...]:
     """The bins of a reliability diagram."""
-    where = bins_of(predictions.probabilities)
+    where = classification.bins_of(predictions.probabilities)
     confidence = predictions.probabilities.max(axis=1)
     right = predictions.predicted == predictions.truth
     return tuple(
         ReliabilityBin(
-            low=number / BINS,
-            high=(number + 1) / BINS,
+            low=number / classification.BINS,
+            high=(number + 1) / classification.BINS,
             images=int((where == number).sum()),
             confidence=float(confidence[where == number].mean()) if number in where else None,
             accuracy=float(right[where == number].mean()) if number in where else None,
         )
-        for number in range(BINS)
+        for number in range(classification.BINS)
     )

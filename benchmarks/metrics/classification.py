@@ -21,8 +21,7 @@ def softmax(logits: Floats, temperature: float = 1.0) -> npt.NDArray[np.float64]
     """Probabilities, float64 (N, C), of logits (N, C)."""
     scaled = np.asarray(logits, np.float64) / temperature
     scaled = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    probabilities: npt.NDArray[np.float64] = scaled / scaled.sum(axis=1, keepdims=True)
-    return probabilities
+    return np.asarray(scaled / scaled.sum(axis=1, keepdims=True), np.float64)
 
 
 def log_softmax(logits: Floats) -> npt.NDArray[np.float64]:
@@ -31,8 +30,7 @@ def log_softmax(logits: Floats) -> npt.NDArray[np.float64]:
     Not from the probabilities: one that rounds to 0 has no logarithm.
     """
     exact = np.asarray(logits, np.float64)
-    shifted: npt.NDArray[np.float64] = exact - np.logaddexp.reduce(exact, axis=1, keepdims=True)
-    return shifted
+    return np.asarray(exact - np.logaddexp.reduce(exact, axis=1, keepdims=True), np.float64)
 
 
 def confusion(truth: Ints, predicted: Ints, classes: int) -> npt.NDArray[np.int64]:
@@ -46,15 +44,13 @@ def confusions(
 ) -> npt.NDArray[np.float64]:
     """Confusion matrices (R, C, C) of weightings (R, N): row = true, column = predicted."""
     cells = np.eye(classes * classes)[truth * classes + predicted]  # (N, C²)
-    tables: npt.NDArray[np.float64] = (weights @ cells).reshape(len(weights), classes, classes)
-    return tables
+    return np.asarray((weights @ cells).reshape(len(weights), classes, classes), np.float64)
 
 
 def recalls(table: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     """Recall (sensitivity) of each class, (C,); NaN for a class with no image."""
     with np.errstate(invalid="ignore"):
-        shares: npt.NDArray[np.float64] = np.diag(table) / table.sum(axis=1)
-    return shares
+        return np.asarray(np.diag(table) / table.sum(axis=1), np.float64)
 
 
 def macro_f1(table: npt.NDArray[np.int64]) -> float:
@@ -67,8 +63,7 @@ def macro_f1s(tables: npt.NDArray[np.number]) -> npt.NDArray[np.float64]:
     hits = 2.0 * np.diagonal(tables, axis1=1, axis2=2)
     total = tables.sum(1) + tables.sum(2)
     scores = np.divide(hits, total, out=np.zeros_like(hits), where=total > 0)
-    means: npt.NDArray[np.float64] = scores.mean(1)
-    return means
+    return np.asarray(scores.mean(1), np.float64)
 
 
 def expected_calibration_error(probabilities: Floats, truth: Ints) -> float:
@@ -90,8 +85,7 @@ def calibration_errors(
     """
     gap = probabilities.max(axis=1) - (predicted == truth)
     cells = np.eye(BINS)[bins_of(probabilities)] * gap[:, None]  # (N, bins)
-    errors: npt.NDArray[np.float64] = np.abs(weights @ cells).sum(1) / weights.sum(1)
-    return errors
+    return np.asarray(np.abs(weights @ cells).sum(1) / weights.sum(1), np.float64)
 
 
 def bins_of(probabilities: Floats) -> npt.NDArray[np.int64]:

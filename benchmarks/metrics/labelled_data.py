@@ -57,16 +57,6 @@ class Prepared:
     """As `LabelledSet.groups`."""
 
 
-@dataclass(frozen=True)
-class _PreparedImage:
-    """One radiograph as a network input."""
-
-    model_input: Pixels
-    statistics: npt.NDArray[np.float32]
-    quality_issues: tuple[QualityIssue, ...]
-    boxes: tuple[Box, ...]
-
-
 def prepare(bundle: Bundle, labelled: LabelledSet) -> Prepared:
     """Read and preprocess radiographs with the runtime's own functions.
 
@@ -76,17 +66,27 @@ def prepare(bundle: Bundle, labelled: LabelledSet) -> Prepared:
         InputError: a file is not a radiograph; the message names it.
     """
     labels = bundle.manifest.labels
-    _check_labels(labelled, labels)
+    if not labelled.images:
+        raise DataError(f"{labelled.description}: no radiograph")
+    for label in labelled.labels:
+        if label not in labels:
+            reason = f"label {label} is not one of the bundle's: {', '.join(labels)}"
+            raise DataError(f"{labelled.description}: {reason}")
+    for label in labels:
+        if label not in labelled.labels:
+            reason = f"none has the bundle's label {label}, so its recall is undefined"
+            raise DataError(f"{labelled.description}: {reason}")
     read = partial(_prepare_one, bundle.manifest.preprocess)
     with ThreadPoolExecutor(available_cores(), "orthoedge") as pool:
-        ready = list(pool.map(read, labelled.images, labelled.boxes))
+        ready = pool.map(read, labelled.images, labelled.boxes)
+        model_inputs, statistics, issues, boxes = zip(*ready, strict=True)
     return Prepared(
         description=labelled.description,
-        model_inputs=np.stack([image.model_input for image in ready]),
-        statistics=np.stack([image.statistics for image in ready]),
-        quality_issues=tuple(image.quality_issues for image in ready),
+        model_inputs=np.stack(model_inputs),
+        statistics=np.stack(statistics),
+        quality_issues=issues,
         truth=np.array([labels.index(label) for label in labelled.labels], np.int64),
-        boxes=tuple(image.boxes for image in ready),
+        boxes=boxes,
         groups=labelled.groups,
     )
 
@@ -111,26 +111,9 @@ def draw_sample(labels: Sequence[str], count: int, seed: int) -> list[int]:
     return sorted(shuffled[np.argsort(place[shuffled], kind="stable")][:count].tolist())
 
 
-def _check_labels(labelled: LabelledSet, labels: tuple[str, ...]) -> None:
-    if not labelled.images:
-        raise DataError(f"{labelled.description}: no radiograph")
-    for label in labelled.labels:
-        if label not in labels:
-            raise DataError(
-                f"{labelled.description}: label {label} is not one of the bundle's: "
-                f"{', '.join(labels)}"
-            )
-    for label in labels:
-        if label not in labelled.labels:
-            raise DataError(
-                f"{labelled.description}: none has the bundle's label {label}, so its recall is "
-                "undefined"
-            )
-
-
 def _prepare_one(
     preprocess: Preprocess, image: Path | Pixels, boxes: tuple[Box, ...]
-) -> _PreparedImage:
+) -> tuple[Pixels, npt.NDArray[np.float32], tuple[QualityIssue, ...], tuple[Box, ...]]:
     """The stages before inference, as `runtime/pipeline.py` calls them."""
     if isinstance(image, np.ndarray):
         pixels = image
@@ -140,9 +123,6 @@ def _prepare_one(
         except InputError as error:
             raise InputError(f"{image}: {error}") from error
     model_input, transform = preprocess.prepare(pixels)
-    return _PreparedImage(
-        model_input=model_input,
-        statistics=image_statistics(model_input),
-        quality_issues=check_image_quality(pixels, transform, preprocess.size),
-        boxes=boxes_in_input(boxes, pixels.shape, transform, preprocess.size),
-    )
+    issues = check_image_quality(pixels, transform, preprocess.size)
+    inside = boxes_in_input(boxes, pixels.shape, transform, preprocess.size)
+    return model_input, image_statistics(model_input), issues, inside

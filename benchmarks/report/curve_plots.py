@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from orthoedge.benchmarks.report.formatting import own
-from orthoedge.benchmarks.report.svg import INK, MUTED, SERIES, draw, legend_below
+from orthoedge.benchmarks.report.svg import INK, MUTED, SERIES, draw, legend_below, logarithmic
 from orthoedge.benchmarks.scaling.power_law import upper_half
 from orthoedge.benchmarks.schema import Accuracy, Report, ScalingCurve
 
@@ -40,7 +40,7 @@ def reliability(report: Report) -> str:
         wide = [(b.high - b.low) * 0.86 for b in bins]
         count.bar([(b.low + b.high) / 2 for b in bins], [b.count for b in bins], wide, color=MUTED)
         count.set_ylabel("images")
-        count.set_xlabel(f"confidence; bars: {counted.target} {counted.precision}")
+        count.set_xlabel(f"confidence; bars: {counted.key}")
         count.set_xlim(-0.02, 1.03)
         legend_below(figure)
 
@@ -56,27 +56,20 @@ def scaling(curve: ScalingCurve, number: int) -> str:
     """
     x, y = np.array(curve.points).T
 
-    def fill(figure: Figure, axes: list[Axes]) -> None:
-        del figure
+    def fill(_: Figure, axes: list[Axes]) -> None:
         axis = axes[0]
         axis.plot(x, y, "o-", color=SERIES[0], lw=1.6, ms=5)
         if curve.exponent is not None:
             upper, above = np.array(upper_half(curve.points)).T
             middle = np.exp(np.log(above / upper**curve.exponent.value).mean())
-            axis.plot(
-                upper,
-                middle * upper**curve.exponent.value,
-                color=INK,
-                ls=":",
-                lw=2,
-                label=f"{curve.by} to the power of {curve.exponent.value:.2f}",
-            )
+            fitted = middle * upper**curve.exponent.value
+            label = f"{curve.by} to the power of {curve.exponent.value:.2f}"
+            axis.plot(upper, fitted, color=INK, ls=":", lw=2, label=label)
             axis.legend(loc="upper left")
         _scale(axis, curve, y)
 
-    return draw(
-        f"Curve {number}: {curve.name}, {curve.unit} by {curve.by}", 2.9, fill, width=_SMALL
-    )
+    title = f"Curve {number}: {curve.name}, {curve.unit} by {curve.by}"
+    return draw(title, 2.9, fill, width=_SMALL)
 
 
 def _line(axis: Axes, scores: Accuracy, colour: str, marker: str) -> None:
@@ -87,14 +80,12 @@ def _line(axis: Axes, scores: Accuracy, colour: str, marker: str) -> None:
     most = max(b.count for b in held)
     axis.plot(x, y, lw=1, alpha=0.6, color=colour)
     sizes = [8 + 70 * (b.count / most) ** 0.5 for b in held]
-    axis.scatter(
-        x, y, sizes, color=colour, marker=marker, label=f"{scores.target} {scores.precision}"
-    )
+    axis.scatter(x, y, sizes, color=colour, marker=marker, label=scores.key)
 
 
 def _scale(axis: Axes, curve: ScalingCurve, y: Sequence[float]) -> None:
     """Logarithmic axes for a power law; otherwise an axis from zero."""
-    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+    from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
     axis.set_xscale("log")
     axis.set_xlabel(curve.by)
@@ -103,9 +94,7 @@ def _scale(axis: Axes, curve: ScalingCurve, y: Sequence[float]) -> None:
         axis.set_ylim(0, 1.25 * max(y))
     else:
         axis.set_yscale("log")
-        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axis.yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
-        axis.yaxis.set_minor_formatter(NullFormatter())
+        logarithmic(axis.yaxis)
     axis.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axis.xaxis.set_minor_formatter(NullFormatter())
     axis.grid()

@@ -54,11 +54,9 @@ def candidate_of(report: Report, name: str) -> Candidate | None:
 
 def accuracy_of(report: Report, candidate: Candidate) -> Accuracy | None:
     """Accuracy of a pipeline or its engine; None for what they are compared with."""
-    own_names = [f"{candidate.target} {candidate.precision}{of}" for of in ("", " engine")]
-    if candidate.name not in own_names:
-        return None
     key = f"{candidate.target} {candidate.precision}"
-    return next((row for row in report.accuracy if row.key == key), None)
+    rows = report.accuracy if candidate.name in (key, f"{key} engine") else ()
+    return next((row for row in rows if row.key == key), None)
 
 
 def ensemble_f1(report: Report) -> float | None:
@@ -75,11 +73,12 @@ def headline(report: Report) -> str:
     pipeline = candidate_of(report, f"{target} {precision}")
     if pipeline is None:
         return "Nothing was measured to the end."
-    times = pipeline.latency
+    times, speedup = pipeline.latency, speedup_over_baseline(report, pipeline)
+    faster = f", {interval(speedup)} times as fast as the PyTorch baseline" if speedup else ""
     return (
         f"One radiograph takes {figure(times.p50)} ms from memory to finding on {target} in "
-        f"{precision} (median; nine in ten take at most {figure(times.p90)} ms)"
-        f"{_versus_baseline(report, pipeline)}. {_accuracy_sentence(accuracy_of(report, pipeline))}"
+        f"{precision} (median; nine in ten take at most {figure(times.p90)} ms){faster}. "
+        + _accuracy_sentence(accuracy_of(report, pipeline))
     )
 
 
@@ -111,15 +110,12 @@ def cautions(report: Report) -> list[str]:
     if settings.mode == "quick":
         lines.append("A quick run: few calls and wide intervals. Do not quote it.")
     if report.background_load is not None and report.background_load > BUSY_CORES:
-        lines.append(
-            f"Other programs kept {figure(report.background_load)} cores busy. Do not quote "
-            "these figures."
-        )
+        busy = f"Other programs kept {figure(report.background_load)} cores busy."
+        lines.append(f"{busy} Do not quote these figures.")
     elif report.machine.load > IDLE_LOAD:
-        lines.append(
-            f"Other programs were running before the start (load {figure(report.machine.load)}). "
-            "Do not quote these figures."
-        )
+        load = figure(report.machine.load)
+        busy = f"Other programs were running before the start (load {load})."
+        lines.append(f"{busy} Do not quote these figures.")
     if settings.isa_limit:
         lines.append(
             "The processor was limited to an instruction-set class. Its clock, caches and memory "
@@ -148,7 +144,9 @@ def how(report: Report) -> list[str]:
         "in the same round. Its 95 % interval is bootstrapped over processes, then over rounds.",
         "Intervals of accuracy are bootstrapped over patients, or over images without patients.",
         f"Reading the clock twice takes {figure(settings.timer_ns)} ns, which is not subtracted.",
-        _load(report.background_load),
+        "The load of other programs is not known: psutil is not installed."
+        if report.background_load is None
+        else f"Other programs kept {figure(report.background_load)} cores busy during the run.",
     ]
 
 
@@ -165,17 +163,6 @@ def milliseconds(times: Quantiles | None) -> tuple[str, str, str, str]:
     p99, p999 = (NONE if value is None else figure(value) for value in (times.p99, times.p999))
     p90 = figure(times.p90) if times.count >= _TENTHS else NONE
     return figure(times.p50), p90, p99, p999
-
-
-def _load(cores: float | None) -> str:
-    if cores is None:
-        return "The load of other programs is not known: psutil is not installed."
-    return f"Other programs kept {figure(cores)} cores busy during the run."
-
-
-def _versus_baseline(report: Report, candidate: Candidate) -> str:
-    times = speedup_over_baseline(report, candidate)
-    return "" if times is None else f", {interval(times)} times as fast as the PyTorch baseline"
 
 
 def _accuracy_sentence(accuracy: Accuracy | None) -> str:

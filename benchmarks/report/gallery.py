@@ -39,20 +39,11 @@ class GalleryItem:
 
 
 def draw_gallery(
-    bundle: Bundle,
-    prepared: Prepared,
-    student: Outputs,
-    reference: Outputs | None,
-    count: int = 8,
+    bundle: Bundle, prepared: Prepared, student: Outputs, reference: Outputs | None, count: int = 8
 ) -> tuple[GalleryItem, ...]:
     """Draw radiographs at random: a right prediction of each label, then a wrong one, and so on.
 
-    Args:
-        bundle: names of the labels.
-        prepared: of `prepare`.
-        student: its outputs.
-        reference: outputs of the float32 ensemble; None: there is none.
-        count: at most.
+    At most `count`, with the outputs of the float32 ensemble as `reference` where there is one.
     """
     labels = bundle.manifest.labels
     predicted = student.logits.argmax(axis=1)

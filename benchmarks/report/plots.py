@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from orthoedge.benchmarks.report.formatting import ENSEMBLE, accuracy_of, ensemble_f1
-from orthoedge.benchmarks.report.svg import INK, MUTED, PAPER, SERIES, draw, legend_below
+from orthoedge.benchmarks.report.svg import (
+    INK,
+    MUTED,
+    PAPER,
+    SERIES,
+    draw,
+    legend_below,
+    logarithmic,
+)
 from orthoedge.benchmarks.schema import Candidate, Interval, Report
 
 if TYPE_CHECKING:
@@ -35,9 +43,14 @@ def pareto(report: Report) -> str:
 
     def fill(figure: Figure, axes: list[Axes]) -> None:
         axis = axes[0]
-        for candidate, worth in points:
-            _point(axis, candidate, worth, styles[candidate.name])
-        front = _front([(candidate.latency.p50, worth.value) for candidate, worth in points])
+        for candidate, f1 in points:
+            colour, _, marker, inside = styles[candidate.name]
+            # A percentile interval need not hold the value itself.
+            reach = [[max(0.0, f1.value - f1.low)], [max(0.0, f1.high - f1.value)]]
+            marks: dict[str, Any] = {"ms": 9, "mew": 2, "elinewidth": 1.2, "capsize": 3, "ls": ""}
+            marks |= {"color": colour, "mfc": inside, "mec": colour, "label": candidate.name}
+            axis.errorbar(candidate.latency.p50, f1.value, reach, fmt=marker, **marks)
+        front = _front([(candidate.latency.p50, f1.value) for candidate, f1 in points])
         # Between two of its points the better one is out of reach: hence steps, not slopes.
         axis.step(*zip(*front, strict=True), where="post", color=MUTED, ls="--", lw=1, zorder=1)
         if teacher is not None:
@@ -51,10 +64,10 @@ def pareto(report: Report) -> str:
     return draw("Macro-F1 over median latency", 4.6, fill)
 
 
-def percentiles(report: Report, names: Sequence[str], title: str) -> str:
+def percentiles(report: Report, scope: str, title: str) -> str:
     """Latency over percentile, the tail spread out; empty where nothing has enough samples."""
-    enough = [candidate for candidate in report.candidates if candidate.latency.count >= _ENOUGH]
-    chosen = [candidate for candidate in enough if candidate.name in names]
+    scoped = [candidate for candidate in report.candidates if candidate.scope == scope]
+    chosen = [candidate for candidate in scoped if candidate.latency.count >= _ENOUGH]
     if not chosen:
         return ""
     styles = _styles(report.candidates)
@@ -63,17 +76,11 @@ def percentiles(report: Report, names: Sequence[str], title: str) -> str:
         axis = axes[0]
         for candidate in chosen:
             times = candidate.latency
-            shares = [*range(100), *([99.9] if times.p999 else [])]
-            curve = [*times.curve[:100], *([times.p999] if times.p999 else [])]
+            points = [*enumerate(times.curve[:100]), *([(99.9, times.p999)] if times.p999 else [])]
+            shares, curve = zip(*points, strict=True)
             colour, dashes, *_ = styles[candidate.name]
             axis.plot(_nines(shares), curve, color=colour, ls=dashes, lw=1.8, label=candidate.name)
-        ticks = [
-            0,
-            50,
-            90,
-            99,
-            *([99.9] if any(candidate.latency.p999 for candidate in chosen) else []),
-        ]
+        ticks = [0, 50, 90, 99, *([99.9] if any(c.latency.p999 for c in chosen) else [])]
         axis.set_xticks(_nines(ticks), [f"{tick:g}" for tick in ticks])
         axis.set_xlabel("percentile, the slow ones stretched")
         _milliseconds(axis, "y", "ms")
@@ -95,9 +102,7 @@ def ratios(report: Report) -> str:
             ratio = candidate.ratio
             axis.plot([ratio.low, ratio.high], [row, row], color=colour, lw=2)
             axis.plot(ratio.value, row, marker, ms=6, mfc=inside, mec=colour, mew=1.6)
-        axis.set_yticks(
-            range(len(report.candidates)), [candidate.name for candidate in report.candidates]
-        )
+        axis.set_yticks(range(len(styles)), list(styles))
         axis.invert_yaxis()
         _milliseconds(axis, "x", f"times as long as {report.reference}")
 
@@ -125,35 +130,12 @@ def _family(candidate: Candidate) -> str:
     return candidate.target if ours else candidate.name
 
 
-def _point(
-    axis: Axes, candidate: Candidate, worth: Interval, style: tuple[str, Any, str, str]
-) -> None:
-    colour, _, marker, inside = style
-    # A percentile interval need not hold the value itself.
-    reach = [[max(0.0, worth.value - worth.low)], [max(0.0, worth.high - worth.value)]]
-    axis.errorbar(
-        candidate.latency.p50,
-        worth.value,
-        reach,
-        fmt=marker,
-        ms=9,
-        color=colour,
-        mfc=inside,
-        mec=colour,
-        mew=2,
-        elinewidth=1.2,
-        capsize=3,
-        ls="",
-        label=candidate.name,
-    )
-
-
 def _front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     """Those that no quicker one equals, the quickest first."""
     front: list[tuple[float, float]] = []
-    for ms, worth in sorted(points, key=lambda point: (point[0], -point[1])):
-        if not front or worth > front[-1][1]:
-            front.append((ms, worth))
+    for ms, f1 in sorted(points, key=lambda point: (point[0], -point[1])):
+        if not front or f1 > front[-1][1]:
+            front.append((ms, f1))
     return front
 
 
@@ -164,8 +146,6 @@ def _nines(shares: Sequence[float]) -> list[float]:
 
 def _milliseconds(axis: Axes, which: str, label: str) -> None:
     """An axis from 0, or a logarithmic one with plain numbers where the values are far apart."""
-    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
-
     getattr(axis, f"set_{which}label")(label)
     axis.grid()
     low, high = getattr(axis.dataLim, f"interval{which}")
@@ -173,8 +153,4 @@ def _milliseconds(axis: Axes, which: str, label: str) -> None:
         getattr(axis, f"set_{which}lim")(0, 1.1 * high)
         return
     getattr(axis, f"set_{which}scale")("log")
-    scale = getattr(axis, f"{which}axis")
-    subs = (1, 2, 5) if high < _CROWDED * low else (1,)
-    scale.set_major_locator(LogLocator(subs=subs))
-    scale.set_major_formatter(StrMethodFormatter("{x:,g}"))
-    scale.set_minor_formatter(NullFormatter())
+    logarithmic(getattr(axis, f"{which}axis"), (1, 2, 5) if high < _CROWDED * low else (1,))

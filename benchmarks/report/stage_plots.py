@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,41 +24,27 @@ _PART_COLOURS = (5, 4, 2, 3)  # not those that stand for targets elsewhere
 
 def breakdown(report: Report) -> str:
     """The stages stacked, next to the time of the whole."""
-    columns = list(dict.fromkeys((stage.target, stage.precision) for stage in report.stages))
-    p50 = {(s.name, s.target, s.precision): s.latency.p50 for s in report.stages}
-    parts = [part for part in _PARTS if any((part, *at) in p50 for at in columns)]
+    columns = list(dict.fromkeys(f"{stage.target} {stage.precision}" for stage in report.stages))
+    p50 = {stage.key: stage.latency.p50 for stage in report.stages}
+    parts = [part for part in _PARTS if any(f"{part} {at}" in p50 for at in columns)]
     if not parts:
         return ""
 
     def fill(figure: Figure, axes: list[Axes]) -> None:
         axis = axes[0]
         start = np.zeros(len(columns))
-        for number, part in enumerate(parts):
-            wide = np.array([p50.get((part, *at), 0.0) for at in columns])
-            colour = SERIES[_PART_COLOURS[number]]
-            axis.barh(range(len(columns)), wide, 0.55, start, color=colour, label=part)
+        for part, number in zip(parts, _PART_COLOURS, strict=False):
+            wide = np.array([p50.get(f"{part} {at}", 0.0) for at in columns])
+            axis.barh(range(len(columns)), wide, 0.55, start, color=SERIES[number], label=part)
             start += wide
-        whole = [
-            (row, p50[("from memory", *at)])
-            for row, at in enumerate(columns)
-            if ("from memory", *at) in p50
-        ]
-        for row, value in whole:
-            axis.plot([value] * 2, [row - 0.38, row + 0.38], color=INK, lw=2)
-            axis.annotate(
-                f"{written(value)} ms",
-                (value, row),
-                (6, 0),
-                textcoords="offset points",
-                va="center",
-                fontsize=11,
-            )
+        whole = [p50.get(f"from memory {at}") for at in columns]
+        for row, value in enumerate(whole):
+            if value is not None:
+                axis.plot([value] * 2, [row - 0.38, row + 0.38], color=INK, lw=2)
+                _annotate(axis, row, value, value)
         axis.plot([], [], color=INK, lw=2, label="the whole, timed")
-        axis.set_yticks(range(len(columns)), [" ".join(at) for at in columns])
-        axis.invert_yaxis()
-        axis.set_xlim(0, 1.22 * max([*start, *(value for _, value in whole)]))
+        _finish(axis, columns, 1.22 * max([*start, *(value or 0.0 for value in whole)]))
         axis.set_xlabel("median, ms")
-        axis.grid(axis="x")
         legend_below(figure)
 
     return draw("Stages of a radiograph in memory", 1.7 + 0.42 * len(columns), fill)
@@ -70,24 +57,26 @@ def ways_in(report: Report) -> str:
     if not ways:
         return ""
 
-    def fill(figure: Figure, axes: list[Axes]) -> None:
+    def fill(_: Figure, axes: list[Axes]) -> None:
         axis = axes[0]
         for row, way in enumerate(ways):
             times = latencies[way]
             axis.barh(row, times.p50, 0.55, color=SERIES[0])
             axis.plot([times.p50, times.p90], [row, row], color=INK, lw=1.5)
-            axis.annotate(
-                f"{written(times.p50)} ms",
-                (times.p90, row),
-                (6, 0),
-                textcoords="offset points",
-                va="center",
-                fontsize=11,
-            )
-        axis.set_yticks(range(len(ways)), ways)
-        axis.invert_yaxis()
-        axis.set_xlim(0, 1.25 * max(latencies[way].p90 for way in ways))
+            _annotate(axis, row, times.p90, times.p50)
+        _finish(axis, ways, 1.25 * max(latencies[way].p90 for way in ways))
         axis.set_xlabel("median, whisker to p90, ms")
-        axis.grid(axis="x")
 
     return draw(f"Ways in, {' '.join(own(report))}", 1.1 + 0.42 * len(ways), fill)
+
+
+def _annotate(axis: Axes, row: int, end: float, ms: float) -> None:
+    place: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": 11}
+    axis.annotate(f"{written(ms)} ms", (end, row), (6, 0), **place)
+
+
+def _finish(axis: Axes, rows: Sequence[str], end: float) -> None:
+    axis.set_yticks(range(len(rows)), rows)
+    axis.invert_yaxis()
+    axis.set_xlim(0, end)
+    axis.grid(axis="x")

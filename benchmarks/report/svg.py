@@ -12,6 +12,7 @@ from orthoedge.runtime.errors import MissingDependency
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 
@@ -85,6 +86,15 @@ def draw(
 def legend_below(figure: Figure) -> None:
     """A legend under the axes, where it covers nothing."""
     figure.legend(loc="outside lower center", ncols=2, handlelength=2.2)
+
+
+def logarithmic(axis: Axis, subs: tuple[int, ...] = (1, 2, 5)) -> None:
+    """Plain numbers on the ticks of a logarithmic axis, at multiples of the powers of ten."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    axis.set_major_locator(LogLocator(subs=subs))
+    axis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _element(drawn: str, title: str) -> str:

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from functools import cache, partial
+from typing import NamedTuple
 
 import numpy as np
 
+from orthoedge.benchmarks.scaling import wording
 from orthoedge.benchmarks.scaling.memory import EngineJob, run_job
 from orthoedge.benchmarks.scaling.more_classes import widen
-from orthoedge.benchmarks.scaling.power_law import curve
+from orthoedge.benchmarks.scaling.power_law import curve, ends
 from orthoedge.benchmarks.scaling.settings import Curves, ScalingSetup
-from orthoedge.benchmarks.scaling.wording import (
-    batch_sentence,
-    classes_sentence,
-    risen_sentence,
-    threads_sentence,
-)
 from orthoedge.benchmarks.schema import Skipped
-from orthoedge.benchmarks.timing.latency import Samples
+from orthoedge.benchmarks.timing.latency import unnumbered
 from orthoedge.benchmarks.timing.worker import interleave
 from orthoedge.runtime.atomic_files import write_atomic
 from orthoedge.runtime.engine import Engine
@@ -32,68 +27,57 @@ _WARMUP = 3
 BATCH, CLASSES, THREADS = "images at once", "classes", "threads"
 
 
-@dataclass(frozen=True)
-class _Variant:
-    """An engine, and what it is setup."""
+class _Variant(NamedTuple):
+    """An engine, and what it is given."""
 
     model: bytes
     threads: int
     batch: int = 1
 
 
-def time_by_batch(setup: ScalingSetup) -> Curves:
-    """Milliseconds of a run of N images, uint8 (N, 1, S, S)."""
-    model = setup.bundle.model(setup.precision)
-    engine = _opened(setup, _Variant(model, setup.threads))
-    images = {n: np.repeat(setup.model_input, n, axis=0) for n in setup.scope.batches}
-    times = _timed(setup, {n: _running(engine, held) for n, held in images.items()})
-    (_, alone), (many, together) = _ends(times)
-    explanation = batch_sentence(many, alone, together)
-    return [curve(f"{setup.name} engine", BATCH, "ms", times, explanation)], []
-
-
-def time_by_classes(setup: ScalingSetup) -> Curves:
-    """Milliseconds of one image, with a repeated head and map.
+def engine_time(setup: ScalingSetup, by: str) -> Curves:
+    """Milliseconds of a run by one of the three; with more classes, head and map are repeated.
 
     Raises:
-        MissingDependency: onnx is not installed.
+        EngineError: the target has no choice of this.
+        MissingDependency: onnx, which repeats classes, is not installed.
     """
-    engines = {n: _opened(setup, variant) for n, variant in _by_classes(setup).items()}
-    times = _timed(setup, {n: _running(engine, setup.model_input) for n, engine in engines.items()})
-    (few, few_ms), (many, many_ms) = _ends(times)
-    explanation = classes_sentence(few, few_ms, many, many_ms)
-    return [curve(f"{setup.name} engine", CLASSES, "ms", times, explanation)], []
 
+    @cache
+    def opened(model: bytes, threads: int) -> Engine:
+        size, options = setup.bundle.manifest.graph.size, EngineOptions(threads=threads)
+        return open_model(model, size, setup.target, setup.precision, options=options)
 
-def time_by_threads(setup: ScalingSetup) -> Curves:
-    """Milliseconds of one image, by threads up to one per core."""
-    engines = {n: _opened(setup, variant) for n, variant in _by_threads(setup).items()}
-    times = _timed(setup, {n: _running(engine, setup.model_input) for n, engine in engines.items()})
-    (_, one_ms), (all_threads, all_ms) = _ends(times)
-    explanation = threads_sentence(all_threads, one_ms, all_ms)
-    return [curve(f"{setup.name} engine", THREADS, "ms", times, explanation)], []
+    calls = {}
+    for n, (model, threads, batch) in _VARIANTS[by](setup).items():
+        images = np.repeat(setup.model_input, batch, axis=0)
+        calls[str(n)] = unnumbered(partial(opened(model, threads).run, images))
+    *_, taken = interleave(calls, _WARMUP, setup.scope.rounds, setup.scope.seconds)
+    times = {float(n): np.median(samples, axis=1) for n, samples in taken.items()}
+    explanation = _SENTENCES[by](*ends(times))
+    return [curve(f"{setup.name} engine", by, "ms", times, explanation)], []
 
 
 def engine_memory(setup: ScalingSetup) -> Curves:
     """MB that opening an engine and one run take, by each of the three."""
-    model = setup.bundle.model(setup.precision)
-    makers: dict[str, Callable[[], Mapping[int, _Variant]]] = {
-        BATCH: lambda: {n: _Variant(model, setup.threads, n) for n in setup.scope.batches},
-        CLASSES: lambda: _by_classes(setup),
-        THREADS: lambda: _by_threads(setup),
-    }
     curves, skipped = [], []
-    for by, make in makers.items():
+    for by, variants in _VARIANTS.items():
         try:
-            taken = {n: _peak_mb(setup, variant) for n, variant in make().items()}
+            samples = {
+                float(n): np.array([_peak_mb(setup, variant)])
+                for n, variant in variants(setup).items()
+            }
         except OrthoEdgeError as error:
             skipped.append(Skipped(name=f"memory by {by}", reason=str(error)))
             continue
-        samples = {float(n): np.array([size]) for n, size in taken.items()}
-        (few, few_mb), (many, many_mb) = _ends(samples)
-        explanation = risen_sentence(few, few_mb, many, many_mb, by)
+        explanation = wording.risen_sentence(*ends(samples), by)
         curves.append(curve(f"{setup.name} engine", by, "MB", samples, explanation))
     return curves, skipped
+
+
+def _by_batch(setup: ScalingSetup) -> dict[int, _Variant]:
+    model = setup.bundle.model(setup.precision)
+    return {n: _Variant(model, setup.threads, n) for n in setup.scope.batches}
 
 
 def _by_classes(setup: ScalingSetup) -> dict[int, _Variant]:
@@ -109,6 +93,7 @@ def _by_classes(setup: ScalingSetup) -> dict[int, _Variant]:
 
 
 def _by_threads(setup: ScalingSetup) -> dict[int, _Variant]:
+    """Up to one thread per core."""
     if setup.target == "jetson":
         raise EngineError("the number of threads of its GPU cannot be chosen")
     cores = available_cores()
@@ -119,40 +104,22 @@ def _by_threads(setup: ScalingSetup) -> dict[int, _Variant]:
     return {threads: _Variant(model, threads) for threads in counts}
 
 
-def _opened(setup: ScalingSetup, variant: _Variant) -> Engine:
-    size = setup.bundle.manifest.graph.size
-    return open_model(
-        variant.model,
-        size,
-        setup.target,
-        setup.precision,
-        options=EngineOptions(threads=variant.threads),
-    )
-
-
-def _running(
-    engine: Engine, images: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
-) -> Callable[[int], object]:
-    return lambda _: engine.run(images)
-
-
-def _timed(
-    setup: ScalingSetup, calls: Mapping[int, Callable[[int], object]]
-) -> dict[float, Samples]:
-    """(rounds,) ms of each, interleaved with the others."""
-    named = {str(n): call for n, call in calls.items()}
-    *_, taken = interleave(named, _WARMUP, setup.scope.rounds, setup.scope.seconds)
-    return {float(n): np.median(taken[str(n)], axis=1) for n in calls}
-
-
-def _ends(samples: Mapping[float, Samples]) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Size and median at the smallest and at the largest."""
-    points = [(size, float(np.median(curves))) for size, curves in samples.items()]
-    return points[0], points[-1]
+_VARIANTS: Mapping[str, Callable[[ScalingSetup], dict[int, _Variant]]] = {
+    BATCH: _by_batch,
+    CLASSES: _by_classes,
+    THREADS: _by_threads,
+}
+_SENTENCES: Mapping[str, Callable[[float, float, float, float], str]] = {
+    BATCH: lambda _, alone_ms, images, together_ms: wording.batch_sentence(
+        images, alone_ms, together_ms
+    ),
+    CLASSES: wording.classes_sentence,
+    THREADS: lambda _, one_ms, threads, all_ms: wording.threads_sentence(threads, one_ms, all_ms),
+}
 
 
 def _peak_mb(setup: ScalingSetup, variant: _Variant) -> float:
-    file: Path = setup.folder / "model.onnx"
+    file = setup.folder / "model.onnx"
     write_atomic(file, variant.model)
     job = EngineJob(
         model=str(file),

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
 from orthoedge.benchmarks.baselines.folder_throughput import write_pngs
-from orthoedge.benchmarks.scaling.power_law import curve
+from orthoedge.benchmarks.scaling.power_law import curve, ends
 from orthoedge.benchmarks.scaling.settings import Curves, ScalingSetup
 from orthoedge.benchmarks.scaling.wording import files_sentence, risen_sentence
 from orthoedge.benchmarks.timing.startup import PythonProcess
@@ -30,9 +28,35 @@ sys.exit(failed)
 """
 
 
-def by_files(setup: ScalingSetup) -> Curves:
-    """Milliseconds and MB of one process, by files of 224×224."""
-    return _measured(setup, jobs=1)
+def by_files(setup: ScalingSetup, jobs: int = 1) -> Curves:
+    """Milliseconds of so many processes, and MB of a single one, by files of 224×224.
+
+    Raises:
+        EngineError: a command failed.
+    """
+    folders = {count: setup.folder / f"files-{count}" for count in setup.scope.files}
+    for count, folder in folders.items():
+        if not folder.is_dir():
+            folder.mkdir()
+            write_pngs(folder, count, _SIDE)
+    options: list[object] = ["--json", "--bundle", setup.bundle.path, "--target", setup.target]
+    options += ["--precision", setup.precision, "--jobs", jobs]
+    options += ["--threads", max(1, setup.threads // jobs)]
+    taken: dict[int, list[tuple[float, float]]] = {count: [] for count in folders}
+    for _ in range(setup.scope.commands):
+        for count, folder in folders.items():
+            process = PythonProcess(_PROGRAM, dict(os.environ), "predict", folder, *options)
+            begun = time.perf_counter()
+            peak = int(process.last_line()) * 1024 / 1e6  # 0: not counted on this system
+            taken[count].append(((time.perf_counter() - begun) * 1e3, peak))
+    times, peaks = (
+        {float(count): np.array(pairs)[:, i] for count, pairs in taken.items()} for i in (0, 1)
+    )
+    of = "predict FOLDER" if jobs == 1 else f"predict FOLDER --jobs {jobs}"
+    curves = [curve(of, "files", "ms", times, files_sentence(*ends(times)))]
+    if jobs == 1 and all(peak.min() > 0 for peak in peaks.values()):
+        curves.append(curve(of, "files", "MB", peaks, risen_sentence(*ends(peaks), "files")))
+    return curves, []
 
 
 def by_files_in_jobs(setup: ScalingSetup) -> Curves:
@@ -43,52 +67,4 @@ def by_files_in_jobs(setup: ScalingSetup) -> Curves:
     """
     if available_cores() < 2:
         raise EngineError("there is one core")
-    return _measured(setup, jobs=available_cores())
-
-
-def _measured(setup: ScalingSetup, jobs: int) -> Curves:
-    folders = {count: _folder(setup, count) for count in setup.scope.files}
-    taken: dict[int, list[tuple[float, float]]] = {count: [] for count in folders}
-    for _ in range(setup.scope.commands):
-        for count, folder in folders.items():
-            taken[count].append(_run(setup, folder, jobs))
-    runs = {float(count): np.array(pairs) for count, pairs in taken.items()}
-    times = {count: pairs[:, 0] for count, pairs in runs.items()}
-    of = "predict FOLDER" if jobs == 1 else f"predict FOLDER --jobs {jobs}"
-    few, many = setup.scope.files[0], setup.scope.files[-1]
-    explanation = files_sentence(few, _median(times[few]), many, _median(times[many]))
-    curves = [curve(of, "files", "ms", times, explanation)]
-    if jobs == 1 and all(pairs[:, 1].min() > 0 for pairs in runs.values()):
-        peaks = {count: pairs[:, 1] for count, pairs in runs.items()}
-        rise = risen_sentence(few, _median(peaks[few]), many, _median(peaks[many]), "files")
-        curves.append(curve(of, "files", "MB", peaks, rise))
-    return curves, []
-
-
-def _folder(setup: ScalingSetup, count: int) -> Path:
-    folder = setup.folder / f"files-{count}"
-    if not folder.is_dir():
-        folder.mkdir()
-        write_pngs(folder, count, _SIDE)
-    return folder
-
-
-def _run(setup: ScalingSetup, folder: Path, jobs: int) -> tuple[float, float]:
-    """Milliseconds of a whole command, and the peak MB of its first process; 0: not counted here.
-
-    Raises:
-        EngineError: the command failed.
-    """
-    options: Sequence[object] = (
-        *("--json", "--bundle", setup.bundle.path, "--target", setup.target),
-        *("--precision", setup.precision, "--jobs", jobs),
-        *("--threads", max(1, setup.threads // jobs)),
-    )
-    process = PythonProcess(_PROGRAM, dict(os.environ), "predict", folder, *options)
-    begun = time.perf_counter()
-    peak = process.last_line()
-    return (time.perf_counter() - begun) * 1e3, int(peak) * 1024 / 1e6
-
-
-def _median(samples: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float:
-    return float(np.median(samples))
+    return by_files(setup, available_cores())

@@ -92,9 +92,9 @@ def _held(setup: ScalingSetup, name: str) -> dict[str, float]:
         return {}
     image, path = setup.sources.images[-1], setup.sources.files[kind][-1]
     held = {"the radiograph itself": float(image.size)}
-    if kind == "dicom":  # uncompressed, so it is fetched a few rows at a time
-        return held
-    return held | {"its file": float(path.stat().st_size)}
+    if kind != "dicom":  # uncompressed, so it is fetched a few rows at a time
+        held["its file"] = float(path.stat().st_size)
+    return held
 
 
 def run_job(job: ReadJob | EngineJob, folder: Path) -> dict[str, float]:
@@ -140,11 +140,8 @@ def _status(name: str) -> int:
 
 
 def _read(job: ReadJob) -> dict[str, int]:
-    bundle = read_bundle(Path(job.bundle))
-    pipeline = Pipeline(
-        bundle,
-        open_engine(bundle, job.target, job.precision, options=EngineOptions(threads=job.threads)),
-    )
+    bundle, options = read_bundle(Path(job.bundle)), EngineOptions(threads=job.threads)
+    pipeline = Pipeline(bundle, open_engine(bundle, job.target, job.precision, options=options))
     curves = {}
     for kind in job.tiny:
         read_image(job.tiny[kind])
@@ -164,8 +161,7 @@ def _open(job: EngineJob) -> int:
     images = np.zeros((job.batch, 1, job.size, job.size), np.uint8)
 
     def call() -> None:
-        open_model(
-            model, job.size, job.target, job.precision, options=EngineOptions(threads=job.threads)
-        ).run(images)
+        options = EngineOptions(threads=job.threads)
+        open_model(model, job.size, job.target, job.precision, options=options).run(images)
 
     return peak_bytes(call)

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from orthoedge.runtime.errors import EngineError, MissingDependency
-
-if TYPE_CHECKING:
-    from onnx import ModelProto
-
 
 _FEATURES, _BY_CLASS = "feature_vector", {"logits", "saliency_map"}
 
@@ -43,10 +39,12 @@ def widen(model: bytes, classes: int, times: int) -> bytes:
     shapes = {node.input[1] for node in head if node.op_type == "Reshape"}
     for constant in whole.graph.initializer:
         if constant.name in used:
-            array = onnx.numpy_helper.to_array(constant)
-            repeat = _other_shape if constant.name in shapes else _repeated
-            changed = repeat(array, classes, times)
-            constant.CopyFrom(onnx.numpy_helper.from_array(changed, constant.name))
+            array = onnx.numpy_helper.to_array(constant).copy()
+            if constant.name not in shapes:
+                array = np.tile(array, [times if n == classes else 1 for n in array.shape])
+            elif len(array) > 1 and array[1] == classes:  # the map's reshape to (N, C, h, w)
+                array[1] *= times
+            constant.CopyFrom(onnx.numpy_helper.from_array(array, constant.name))
     for output in whole.graph.output:
         if output.name in _BY_CLASS:
             output.type.tensor_type.shape.dim[1].dim_value = classes * times
@@ -54,7 +52,7 @@ def widen(model: bytes, classes: int, times: int) -> bytes:
     return bytes(whole.SerializeToString())
 
 
-def _head(whole: ModelProto) -> list[Any]:
+def _head(whole: Any) -> list[Any]:
     """Nodes that the pooled features do not depend on, in order."""
     makers = {name: node for node in whole.graph.node for name in node.output}
     waiting, backbone = [_FEATURES], set[str]()
@@ -64,17 +62,3 @@ def _head(whole: ModelProto) -> list[Any]:
             backbone.add(name)
             waiting += makers[name].input
     return [node for node in whole.graph.node if backbone.isdisjoint(node.output)]
-
-
-def _repeated(array: Any, classes: int, times: int) -> Any:
-    """Constants of any shape; those without an axis of C entries stay as they are."""
-    repeats = [times if length == classes else 1 for length in array.shape]
-    return np.tile(array, repeats) if repeats else array
-
-
-def _other_shape(shape: Any, classes: int, times: int) -> Any:
-    """The target shape of the map's reshape, (N, C, h, w), with more classes."""
-    changed = shape.copy()
-    if len(changed) > 1 and changed[1] == classes:
-        changed[1] = classes * times
-    return changed

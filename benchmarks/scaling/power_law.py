@@ -20,6 +20,12 @@ def upper_half(points: Sequence[_Point]) -> Sequence[_Point]:
     return points[max(0, min(len(points) // 2, len(points) - 2)) :]
 
 
+def ends(samples: Mapping[float, Samples]) -> tuple[float, float, float, float]:
+    """Size and median at the smallest size, then at the largest."""
+    points = [(size, float(np.median(times))) for size, times in samples.items()]
+    return *points[0], *points[-1]
+
+
 def curve(
     name: str,
     by: str,
@@ -27,15 +33,7 @@ def curve(
     samples: Mapping[float, Samples],
     explanation: str,
 ) -> ScalingCurve:
-    """A curve through the medians.
-
-    Args:
-        name: of the curve.
-        by: the quantity that varies.
-        unit: of the samples.
-        samples: (n,) at each size, sizes rising.
-        explanation: the part that dominates, in a sentence.
-    """
+    """A curve through the medians of samples (n,) at each size, sizes rising."""
     points = tuple((float(size), float(np.median(times))) for size, times in samples.items())
     return ScalingCurve(
         name=name,
@@ -60,8 +58,8 @@ def exponent(samples: Mapping[float, Samples]) -> Interval | None:
     Raises:
         MissingDependency: scipy is not installed.
     """
-    upper = [(size, times[times > 0]) for size, times in upper_half(list(samples.items()))]
-    medians = [np.median(times) for _, times in upper_half(list(samples.items()))]
+    half = upper_half(list(samples.items()))
+    upper, medians = [(n, times[times > 0]) for n, times in half], [np.median(t) for _, t in half]
     count = sum(len(times) for _, times in upper)
     if len(upper) < 2 or min(medians) <= 0 or count < 3:
         return None

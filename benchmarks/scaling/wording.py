@@ -16,11 +16,7 @@ def size_text(shape: Shape) -> str:
 
 
 def parts_sentence(ends: Mapping[Shape, Mapping[str, float]]) -> str:
-    """The part that takes most time at the smallest and at the largest image.
-
-    Args:
-        ends: time of each part, of the smallest image and then of the largest.
-    """
+    """The part that takes most of the times of the smallest image, and then of the largest."""
     (small, few), (large, many) = ends.items()
     name, other = max(few, key=few.__getitem__), max(many, key=many.__getitem__)
     share, other_share = few[name] / sum(few.values()), many[other] / sum(many.values())
@@ -36,13 +32,7 @@ def parts_sentence(ends: Mapping[Shape, Mapping[str, float]]) -> str:
 
 
 def bytes_sentence(shape: Shape, peak_bytes: float, held: Mapping[str, float]) -> str:
-    """Bytes per pixel at the peak, and those that are accounted for.
-
-    Args:
-        shape: of the largest image.
-        peak_bytes: above the baseline.
-        held: bytes that are certainly in memory then, by name.
-    """
+    """Bytes per pixel at the peak above the baseline; `held` are certainly in memory then."""
     pixels = shape[0] * shape[1]
     known = " and ".join(f"{size / pixels:.1f} are {name}" for name, size in held.items())
     line = f"At {size_text(shape)} each pixel takes {peak_bytes / pixels:.1f} bytes at the peak"

@@ -29,7 +29,7 @@ from orthoedge.benchmarks.baselines.minimal_pipeline import (
 from orthoedge.benchmarks.baselines.pytorch_gradcam import PyTorchGradCamBaseline
 from orthoedge.benchmarks.baselines.sample_files import write_dicom
 from orthoedge.benchmarks.schema import BASELINE
-from orthoedge.benchmarks.timing.latency import SelfTimed
+from orthoedge.benchmarks.timing.latency import SelfTimed, numbered, unnumbered
 from orthoedge.runtime.bundles.bundle import Bundle
 from orthoedge.runtime.engine import Engine, Precision
 from orthoedge.runtime.errors import EngineError, MissingDependency, UnknownTarget
@@ -45,6 +45,7 @@ EXTERNAL = "external "
 """Before an external program's name, so that it cannot be the name of a candidate of ours."""
 FOLDER_MAP, FOLDER_QUEUE = "Pipeline.map", "asynchronous queue"
 
+Scope = Literal["pipeline", "model", "comparison"]
 Kind = Literal[
     "pipeline",
     "ensemble",
@@ -56,7 +57,6 @@ Kind = Literal[
     "external",
     "folder",
 ]
-
 _ORDER = ("int8", "fp16", "fp32")  # of one target's precisions in tables
 _DETECTOR = (2500, 3000)  # columns and rows of the large DICOM file
 
@@ -88,12 +88,12 @@ class CandidateInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
     name: str
     description: str
-    scope: Literal["pipeline", "model", "comparison"]
-    target: str
+    scope: Scope = "comparison"
+    target: str = ""
     engine: str
-    version: str
-    precision: str
-    isa: str
+    version: str = ""
+    precision: str = ""
+    isa: str = "not reported"
     threads: int
 
 
@@ -127,13 +127,8 @@ def candidate_specs(
 ) -> tuple[CandidateSpec, ...]:
     """All candidates of a run; whether one can run is known only once it is loaded.
 
-    Args:
-        bundle: the student.
-        targets: to run it on.
-        ensemble: include the float32 ensemble.
-        baseline: include the PyTorch baseline.
-        comparisons: include the reference implementations, which compare with the bundle on x86.
-        external: command line of each external program, by name.
+    `comparisons` includes the reference implementations, which compare with the bundle on x86;
+    `external` has the command line of each external program, by name.
     """
     specs = [
         CandidateSpec(kind="pipeline", target=target, precision=precision)
@@ -145,13 +140,8 @@ def candidate_specs(
     if baseline:
         specs.append(CandidateSpec(kind="baseline"))
     if comparisons and "x86" in targets:
-        kinds: tuple[Kind, ...] = (
-            "minimal_pipeline",
-            "saliency_map",
-            "dicom",
-            "onnxruntime_by_hand",
-        )
         precision = compared_precision(bundle)
+        kinds: list[Kind] = ["minimal_pipeline", "saliency_map", "dicom", "onnxruntime_by_hand"]
         specs += [CandidateSpec(kind=k, target="x86", precision=precision) for k in kinds]
     for name, command in (external or {}).items():
         specs.append(CandidateSpec(kind="external", program=name, command=command))
@@ -201,7 +191,7 @@ class CandidateLoader:
             UnknownTarget: no such target.
         """
         try:
-            loaded = list(self._load(spec))
+            loaded = list(getattr(self, f"_load_{spec.kind}")(spec))
             for candidate in loaded:
                 candidate.call(0)
             return loaded, ""
@@ -210,83 +200,50 @@ class CandidateLoader:
         except (EngineError, MissingDependency) as error:
             return [], str(error)
 
-    def _load(self, spec: CandidateSpec) -> Iterator[LoadedCandidate]:
-        loaders: dict[Kind, Callable[[CandidateSpec], Iterator[LoadedCandidate]]] = {
-            "pipeline": self._load_pipeline,
-            "ensemble": self._load_ensemble,
-            "baseline": self._load_baseline,
-            "minimal_pipeline": self._load_minimal_pipeline,
-            "saliency_map": self._load_logits_only,
-            "dicom": self._load_dicom,
-            "onnxruntime_by_hand": self._load_onnxruntime_by_hand,
-            "external": self._load_external,
-            "folder": self._load_folder,
-        }
-        return loaders[spec.kind](spec)
-
     def _load_pipeline(self, spec: CandidateSpec) -> Iterator[LoadedCandidate]:
         """The pipeline, and its engine alone."""
         pipeline = self._pipeline(spec)
-        engine, images, inputs = pipeline.engine, self._images, self._inputs
+        engine = pipeline.engine
         info = _info(
-            spec, spec.name, "a radiograph in memory to decision and map", "pipeline", engine
+            spec, spec.name, "a radiograph in memory to decision and map", engine, "pipeline"
         )
-        yield LoadedCandidate(info, lambda number: pipeline(images[number % len(images)]))
-        name = engine_name(spec.target, spec.precision)
-        info = _info(spec, name, "a prepared input to logits, maps and features", "model", engine)
-        yield LoadedCandidate(info, lambda number: engine.run(inputs[number % len(inputs)]))
+        yield LoadedCandidate(info, numbered(pipeline, self._images))
+        yield self._model(spec, engine_name(spec.target, spec.precision), engine)
 
     def _load_ensemble(self, spec: CandidateSpec) -> Iterator[LoadedCandidate]:
-        size, inputs = self._bundle.manifest.graph.size, self._inputs
-        engine = open_model(
-            self._ensemble,
-            size,
-            spec.target,
-            spec.precision,
-            options=EngineOptions(threads=self._threads),
-        )
-        info = _info(
-            spec, spec.name, "a prepared input to logits, maps and features", "model", engine
-        )
-        yield LoadedCandidate(info, lambda number: engine.run(inputs[number % len(inputs)]))
+        options = EngineOptions(threads=self._threads)
+        size = self._bundle.manifest.graph.size
+        engine = open_model(self._ensemble, size, spec.target, spec.precision, options=options)
+        yield self._model(spec, spec.name, engine)
 
     def _load_baseline(self, spec: CandidateSpec) -> Iterator[LoadedCandidate]:
-        images = self._images
         baseline = PyTorchGradCamBaseline(self._threads, self._bundle.manifest.graph.classes)
-        import torch
-
         info = CandidateInfo(
             name=BASELINE,
             description="a radiograph in memory to label and map: two networks in eager PyTorch "
             "with random weights, pytorch-grad-cam on both",
             scope="pipeline",
-            target="",
             engine="torch",
-            version=str(torch.__version__),
+            version=baseline.version,
             precision=spec.precision,
-            isa="not reported",
             threads=self._threads,
         )
-        yield LoadedCandidate(info, lambda number: baseline(images[number % len(images)]))
+        yield LoadedCandidate(info, numbered(baseline, self._images))
 
     def _load_minimal_pipeline(self, spec: CandidateSpec) -> Iterator[LoadedCandidate]:
         """The OpenCV and OpenVINO calls that the pipeline cannot do without."""
         pipeline = self._pipeline(spec)
         minimal = MinimalPipeline(pipeline, self._images)
-        info = _info(
-            spec,
-            MINIMAL_PIPELINE,
+        description = (
             "a radiograph in memory to logits, map and features: halving, resizing and CLAHE into "
-            "a reused request of the same compiled model; nothing is checked or decided",
-            "comparison",
-            pipeline.engine,
+            "a reused request of the same compiled model; nothing is checked or decided"
         )
-        yield LoadedCandidate(info, minimal)
+        yield LoadedCandidate(_info(spec, MINIMAL_PIPELINE, description, pipeline.engine), minimal)
         description = "one reused request of the same compiled model on one prepared input"
-        info = _info(spec, MINIMAL_INFERENCE, description, "comparison", pipeline.engine)
-        yield LoadedCandidate(info, lambda _: minimal.infer())
+        info = _info(spec, MINIMAL_INFERENCE, description, pipeline.engine)
+        yield LoadedCandidate(info, unnumbered(minimal.infer))
 
-    def _load_logits_only(self, spec: CandidateSpec) -> Iterator[LoadedCandidate]:
+    def _load_saliency_map(self, spec: CandidateSpec) -> Iterator[LoadedCandidate]:
         """The model cut down to its logits, as `minimal inference` runs the whole model."""
         from orthoedge.targets.x86.compile import compile_model
 
@@ -295,14 +252,9 @@ class CandidateLoader:
         compiled = compile_model(cut, manifest.graph.size, self._threads, None)
         inference = MinimalInference(compiled, manifest.graph.size)
         inference.image[0, 0] = manifest.preprocess(self._images[0])
-        info = _info(
-            spec,
-            LOGITS_ONLY,
-            "one reused request of the same model cut down to its logits",
-            "comparison",
-            self._pipeline(spec).engine,
-        )
-        yield LoadedCandidate(info, lambda _: inference())
+        description = "one reused request of the same model cut down to its logits"
+        info = _info(spec, LOGITS_ONLY, description, self._pipeline(spec).engine)
+        yield LoadedCandidate(info, unnumbered(inference))
 
     def _load_dicom(self, spec: CandidateSpec) -> Iterator[LoadedCandidate]:
         """A large DICOM file to a finding, and its pixels and window by hand."""
@@ -311,38 +263,30 @@ class CandidateLoader:
             large = cv2.resize(self._images[0], _DETECTOR, interpolation=cv2.INTER_LINEAR)
             write_dicom(path, np.asarray(large, np.uint8))
         description = f"a DICOM file of {_DETECTOR[1]}×{_DETECTOR[0]}, 14 bits, to decision and map"
-        info = _info(spec, DICOM, description, "comparison", pipeline.engine)
+        info = _info(spec, DICOM, description, pipeline.engine)
         yield LoadedCandidate(info, lambda _: pipeline(path))
         info = CandidateInfo(
             name=DICOM_BY_HAND,
             description="the same file read by pydicom and windowed by OpenCV; no inference",
-            scope="comparison",
-            target="",
             engine="pydicom",
             version=metadata.version("pydicom"),
-            precision="",
-            isa="not reported",
             threads=1,
         )
         yield LoadedCandidate(info, lambda _: read_dicom_minimal(path))
 
     def _load_onnxruntime_by_hand(self, spec: CandidateSpec) -> Iterator[LoadedCandidate]:
+        model = self._bundle.model(spec.precision)
+        by_hand = OnnxRuntimeByHand(self._bundle, model, self._images, self._threads)
         info = CandidateInfo(
             name=ONNXRUNTIME_BY_HAND,
             description="a radiograph in memory to label, probability and map by ONNX Runtime and "
             "OpenCV calls",
-            scope="comparison",
-            target="",
             engine="onnxruntime",
-            version=_version("onnxruntime"),
+            version=by_hand.version,
             precision=spec.precision,
-            isa="not reported",
             threads=self._threads,
         )
-        model = self._bundle.model(spec.precision)
-        yield LoadedCandidate(
-            info, OnnxRuntimeByHand(self._bundle, model, self._images, self._threads)
-        )
+        yield LoadedCandidate(info, by_hand)
 
     def _load_external(self, spec: CandidateSpec) -> Iterator[LoadedCandidate]:
         """Another program, which measures its own time."""
@@ -354,12 +298,7 @@ class CandidateLoader:
         info = CandidateInfo(
             name=spec.name,
             description="a program of its own on one radiograph; it measures its own time",
-            scope="comparison",
-            target="",
             engine=spec.program,
-            version="",
-            precision="",
-            isa="not reported",
             threads=self._threads,
         )
         yield LoadedCandidate(info, SelfTimed(lambda _: program.predict()))
@@ -367,29 +306,25 @@ class CandidateLoader:
     def _load_folder(self, spec: CandidateSpec) -> Iterator[LoadedCandidate]:
         """A pass over the PNG files of the folder, and the engine's queue on prepared inputs."""
         paths = sorted(self._folder.glob("*.png"))
-        engine = open_engine(
-            self._bundle,
-            spec.target,
-            spec.precision,
-            options=EngineOptions(threads=self._threads, streams=self._threads),
-        )
+        options = EngineOptions(threads=self._threads, streams=self._threads)
+        engine = open_engine(self._bundle, spec.target, spec.precision, options=options)
         passes = folder_passes(Pipeline(self._bundle, engine), paths, self._threads)
         descriptions = (f"{len(paths)} PNG files", f"{len(paths)} prepared inputs in memory")
         names = zip((FOLDER_MAP, FOLDER_QUEUE), descriptions, passes, strict=True)
         for name, description, one_pass in names:
-            info = _info(spec, name, description, "comparison", engine)
-            yield LoadedCandidate(info, _ignoring_number(one_pass))
+            yield LoadedCandidate(_info(spec, name, description, engine), unnumbered(one_pass))
+
+    def _model(self, spec: CandidateSpec, name: str, engine: Engine) -> LoadedCandidate:
+        """An engine alone, on prepared inputs."""
+        info = _info(spec, name, "a prepared input to logits, maps and features", engine, "model")
+        return LoadedCandidate(info, numbered(engine.run, self._inputs))
 
     def _pipeline(self, spec: CandidateSpec) -> Pipeline:
         """The pipeline of a target and precision; a second one would bring threads of its own."""
         key = f"{spec.target} {spec.precision}"
         if key not in self._pipelines:
-            engine = open_engine(
-                self._bundle,
-                spec.target,
-                spec.precision,
-                options=EngineOptions(threads=self._threads),
-            )
+            options = EngineOptions(threads=self._threads)
+            engine = open_engine(self._bundle, spec.target, spec.precision, options=options)
             self._pipelines[key] = Pipeline(self._bundle, engine)
         return self._pipelines[key]
 
@@ -400,16 +335,8 @@ class CandidateLoader:
         return [preprocess(image)[None, None] for image in self._images]
 
 
-def _ignoring_number(call: Callable[[], object]) -> Callable[[int], object]:
-    return lambda _: call()
-
-
 def _info(
-    spec: CandidateSpec,
-    name: str,
-    description: str,
-    scope: Literal["pipeline", "model", "comparison"],
-    engine: Engine,
+    spec: CandidateSpec, name: str, description: str, engine: Engine, scope: Scope = "comparison"
 ) -> CandidateInfo:
     return CandidateInfo(
         name=name,
@@ -422,10 +349,3 @@ def _info(
         isa=engine.isa,
         threads=engine.threads,
     )
-
-
-def _version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return ""

@@ -7,9 +7,10 @@ wraps around. The zones package-N include the cores; dram is counted separately.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,54 +23,45 @@ _CLEAR = 3.0  # standard errors; with 8 blocks, 1 % of noise alone looks like th
 _WHOLE = "VDD_IN"  # the rail that feeds all others of an Orin module
 
 
-class Sensor(Protocol):
-    """A sensor that measures the energy used during an action."""
-
-    def joules(self, action: Callable[[], None]) -> float:
-        """Energy of the machine while `action` runs.
-
-        Raises:
-            EngineError: the sensor gave no number.
-        """
-
-
 class _Zone(NamedTuple):
     counter: Path
     range_uj: int
 
 
+@dataclass(frozen=True)
 class Rapl:
-    """The processor's RAPL counters.
+    """The processor's RAPL counters."""
 
-    Args:
-        zones: to add up.
-    """
-
-    def __init__(self, zones: list[_Zone]) -> None:
-        self._zones = zones
+    zones: Sequence[_Zone]
+    """To add up."""
 
     def joules(self, action: Callable[[], None]) -> float:
-        """Energy of all zones; a counter may wrap around once."""
-        before = [_number(zone.counter) for zone in self._zones]
+        """Energy of all zones while `action` runs; a counter may wrap around once.
+
+        Raises:
+            EngineError: a counter is not readable.
+        """
+        before = [_number(zone.counter) for zone in self.zones]
         action()
-        after = [_number(zone.counter) for zone in self._zones]
-        steps = zip(self._zones, before, after, strict=True)
+        after = [_number(zone.counter) for zone in self.zones]
+        steps = zip(self.zones, before, after, strict=True)
         return sum((last - first) % (zone.range_uj + 1) for zone, first, last in steps) / 1e6
 
 
+@dataclass(frozen=True)
 class Rails:
-    """A Jetson's power rails.
+    """A Jetson's power rails."""
 
-    Args:
-        root: folder in place of `/`.
-    """
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    root: Path
+    """Folder in place of `/`."""
 
     def joules(self, action: Callable[[], None]) -> float:
-        """Energy of the rail that feeds the module, or of all rails where none does."""
-        with PowerMeter(self._root) as meter:
+        """Energy of the rail that feeds the module, or of all rails where none does.
+
+        Raises:
+            EngineError: the sensor gave no number.
+        """
+        with PowerMeter(self.root) as meter:
             action()
         if meter.power is None:
             raise EngineError(meter.absent)
@@ -77,7 +69,7 @@ class Rails:
         return joules[_WHOLE] if _WHOLE in joules else sum(joules.values())
 
 
-def find_sensor(_root: Path = ROOT) -> Sensor:
+def find_sensor(_root: Path = ROOT) -> Rapl | Rails:
     """The machine's energy sensor.
 
     Raises:
@@ -99,7 +91,7 @@ def find_sensor(_root: Path = ROOT) -> Sensor:
 
 def energy_mj(
     call: Callable[[], object],
-    sensor: Sensor,
+    sensor: Rapl | Rails,
     *,
     seconds: float,
     _sleep: Callable[[float], None] = time.sleep,
@@ -118,32 +110,23 @@ def energy_mj(
         EngineError: the sensor gave no number.
     """
     block = seconds / _BLOCKS
-    energies = []
+    energies, calls, taken = [], 0, 0.0
+
+    def work() -> None:
+        nonlocal calls, taken
+        begun, calls, taken = _clock(), 0, 0.0
+        while calls == 0 or taken < block:
+            call()
+            calls += 1
+            taken = _clock() - begun
+
     for _ in range(_BLOCKS):
         begun = _clock()
         idle_w = sensor.joules(lambda: _sleep(block)) / (_clock() - begun)
-        work = _Work(call, block, _clock)
         joules = sensor.joules(work)
-        energies.append((joules - idle_w * work.taken) / work.calls * 1e3)
+        energies.append((joules - idle_w * taken) / calls * 1e3)
     mean, error = np.mean(energies), np.std(energies, ddof=1) / np.sqrt(_BLOCKS)
     return float(mean) if mean > _CLEAR * error else None
-
-
-class _Work:
-    """Repeated calls for a given time."""
-
-    def __init__(
-        self, call: Callable[[], object], seconds: float, clock: Callable[[], float]
-    ) -> None:
-        self._call, self._seconds, self._clock = call, seconds, clock
-        self.calls, self.taken = 0, 0.0
-
-    def __call__(self) -> None:
-        begun = self._clock()
-        while self.calls == 0 or self.taken < self._seconds:
-            self._call()
-            self.calls += 1
-            self.taken = self._clock() - begun
 
 
 def _number(path: Path) -> int:

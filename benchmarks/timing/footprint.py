@@ -10,24 +10,14 @@ from collections.abc import Iterator
 from functools import cache
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from orthoedge.benchmarks.schema import Footprint, Interval, Quantiles, Skipped
-from orthoedge.benchmarks.timing.latency import (
-    Samples,
-    difference_over_processes,
-    median_over_processes,
-    quantiles,
-    ratio_over_processes,
-)
-from orthoedge.benchmarks.timing.startup import (
-    IMPORT_BASE,
-    IMPORT_OURS,
-    PythonProcess,
-    first_finding_processes,
-    installed,
-)
+from orthoedge.benchmarks.schema import Footprint, Skipped
+from orthoedge.benchmarks.timing import latency, startup
+from orthoedge.benchmarks.timing.latency import Samples
+from orthoedge.benchmarks.timing.startup import PythonProcess
 from orthoedge.runtime.bundles.bundle import Bundle
 from orthoedge.runtime.engine import Precision
 from orthoedge.runtime.errors import EngineError, MissingDependency
@@ -45,18 +35,10 @@ def footprint(
     Starts find Python's bytecode compiled and files in the page cache, as on a device that has been
     started before. They are interleaved with a process that imports numpy and OpenCV, because the
     time of a start drifts with the machine and their ratio far less; and with one that imports the
-    runtime too. Peak memory is VmHWM after the first finding, the median over starts.
-
-    Args:
-        bundle: what to start.
-        target: see `open_engine`.
-        precision: see `open_engine`.
-        radiograph: file that each start predicts.
-        threads: inference threads.
-        starts: number of processes; the same number again with a compile cache.
+    runtime too. Peak memory is VmHWM after the first finding, the median over starts. Each of
+    `starts` processes predicts `radiograph`; the same number again does with a compile cache.
     """
-    skipped = []
-    environment = None
+    skipped, environment = [], None
     times: dict[str, Samples] = {}
     peaks: dict[str, Samples] = {}
     try:
@@ -64,34 +46,38 @@ def footprint(
     except (EngineError, MissingDependency) as error:
         skipped.append(Skipped(name=f"{target} {precision}: environment", reason=str(error)))
     try:
-        with (
-            installed() as variables,
-            first_finding_processes(
-                bundle.path, radiograph, threads, target, precision
-            ) as processes,
-        ):
-            base, runtime = (PythonProcess(c, variables) for c in (IMPORT_BASE, IMPORT_OURS))
+        start = (bundle.path, radiograph, threads, target, precision)
+        with startup.installed() as variables, startup.first_finding_processes(*start) as processes:
+            base, runtime = (
+                PythonProcess(c, variables) for c in (startup.IMPORT_BASE, startup.IMPORT_OURS)
+            )
             times, peaks = _start({_BASE: base, _RUNTIME: runtime, **processes}, starts)
     except EngineError as error:
         skipped.append(Skipped(name=f"{target} {precision}: starts", reason=str(error)))
-    return (
-        Footprint(
-            target=target,
-            precision=precision,
-            model_mb=len(bundle.model(precision)) / _MB,
-            bundle_mb=_size(bundle.path) / _MB,
-            wheel_mb=wheel_bytes() / _MB,
-            environment_mb=environment,
-            cold_start_ms=_quantiles(times, _COLD),
-            cached_start_ms=_quantiles(times, _CACHED),
-            cold_peak_rss_mb=_median(peaks, _COLD),
-            cached_peak_rss_mb=_median(peaks, _CACHED),
-            cold_start_ratio=_ratio(times, _COLD),
-            cached_start_ratio=_ratio(times, _CACHED),
-            import_ms=_import(times),
-        ),
-        tuple(skipped),
+    starts_of: dict[str, Any] = dict.fromkeys(("cold_start_ms", "cached_start_ms"))
+    starts_of["cold_peak_rss_mb"] = None
+    for kind, name in (("cold", _COLD), ("cached", _CACHED)):
+        if name in times:
+            taken, imports = list(times[name]), list(times[_BASE])
+            starts_of[f"{kind}_start_ms"] = latency.quantiles(
+                times[name].ravel(), list(times[name][:, 0])
+            )
+            starts_of[f"{kind}_peak_rss_mb"] = latency.median_over_processes(list(peaks[name]))
+            # Every start is a process of its own.
+            starts_of[f"{kind}_start_ratio"] = latency.ratio_over_processes(taken, imports)
+    if times:
+        imports = list(times[_BASE])
+        starts_of["import_ms"] = latency.difference_over_processes(list(times[_RUNTIME]), imports)
+    measured = Footprint(
+        target=target,
+        precision=precision,
+        model_mb=len(bundle.model(precision)) / _MB,
+        bundle_mb=_size(bundle.path) / _MB,
+        wheel_mb=wheel_bytes() / _MB,
+        environment_mb=environment,
+        **starts_of,
     )
+    return measured, tuple(skipped)
 
 
 def _start(
@@ -108,27 +94,6 @@ def _start(
         if name in processes
     }
     return times, peaks
-
-
-def _quantiles(times: dict[str, Samples], name: str) -> Quantiles | None:
-    if name not in times:
-        return None
-    return quantiles(times[name].ravel(), list(times[name][:, 0]))
-
-
-def _median(peaks: dict[str, Samples], name: str) -> Interval | None:
-    return median_over_processes(list(peaks[name])) if name in peaks else None
-
-
-def _ratio(times: dict[str, Samples], name: str) -> Interval | None:
-    """To importing numpy and OpenCV; every start is a process of its own."""
-    return ratio_over_processes(list(times[name]), list(times[_BASE])) if name in times else None
-
-
-def _import(times: dict[str, Samples]) -> Interval | None:
-    if not times:
-        return None
-    return difference_over_processes(list(times[_RUNTIME]), list(times[_BASE]))
 
 
 def _size(path: Path) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter_ns
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,8 @@ from orthoedge.runtime.errors import MissingDependency
 Samples = npt.NDArray[np.float64]
 
 _RESAMPLES = 1000
+_PAIRS = 10_001
+_Input = TypeVar("_Input")
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,16 @@ class SelfTimed:
         return self._call(number)
 
 
+def numbered(call: Callable[[_Input], object], inputs: Sequence[_Input]) -> Callable[[int], object]:
+    """A candidate that is called with the input of a number, modulo their count."""
+    return lambda number: call(inputs[number % len(inputs)])
+
+
+def unnumbered(call: Callable[[], object]) -> Callable[[int], object]:
+    """A candidate that ignores the number of the radiograph."""
+    return lambda _: call()
+
+
 def run_rounds(
     candidates: Mapping[str, Callable[[int], object]],
     counts: Mapping[str, CallCounts],
@@ -134,16 +147,14 @@ def interleaved(
         ValueError: no rounds, or a negative number of warm-up rounds or calls.
     """
     if rounds < 1 or min(warmup, warmup_calls) < 0:
-        raise ValueError(
-            "expected rounds >= 1, warmup >= 0, warmup_calls >= 0; "
-            f"got {rounds}, {warmup}, {warmup_calls}"
-        )
+        got = f"got {rounds}, {warmup}, {warmup_calls}"
+        raise ValueError(f"expected rounds >= 1, warmup >= 0, warmup_calls >= 0; {got}")
     for _ in range(warmup):
         for call in candidates.values():
             call()
-    numbered = {name: _unnumbered(call) for name, call in candidates.items()}
+    calls = {name: unnumbered(call) for name, call in candidates.items()}
     counts = {name: CallCounts(warmup_calls, calls=1) for name in candidates}
-    samples = run_rounds(numbered, counts, rounds=rounds, _clock=_clock)
+    samples = run_rounds(calls, counts, rounds=rounds, _clock=_clock)
     return {name: Timings(times[:, 0]) for name, times in samples.items()}
 
 
@@ -258,10 +269,6 @@ def _widening(processes: int) -> float:
     return float(quantile * np.sqrt(processes / (processes - 1)))
 
 
-def _unnumbered(call: Callable[[], object]) -> Callable[[int], object]:
-    return lambda _: call()
-
-
 def quantiles(samples_ms: npt.NDArray[np.float64], processes: Sequence[Samples] = ()) -> Quantiles:
     """Percentiles of milliseconds (n,), in any order; p99 from 100 of them on, p99.9 from 1,000.
 
@@ -286,9 +293,6 @@ def quantiles(samples_ms: npt.NDArray[np.float64], processes: Sequence[Samples] 
         curve=tuple(map(float, curve)),
         p50_interval=median_over_processes(processes) if len(processes) > 1 else None,
     )
-
-
-_PAIRS = 10_001
 
 
 def timer_ns(_clock: Callable[[], int] = perf_counter_ns) -> float:

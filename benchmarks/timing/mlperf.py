@@ -8,9 +8,8 @@ The figures are not MLPerf results: load generator, task and data are our own.
 A query is due the moment the one before it has ended, and its latency counts from there. So every
 nanosecond of a run belongs to exactly one query, including stalls between two queries.
 
-MLCommons LoadGen 6.0.17 was tried in place of this module: with queries of 10 ms and a stall of
-3 ms after each, it reported a mean latency of 10.7 ms at 71.6 queries/s, so it leaves stalls out.
-It writes latencies to log files only, and reads no clock but its own, which the tests replace.
+MLCommons LoadGen 6.0.17 would not do: with queries of 10 ms and a stall of 3 ms after each, it
+reported a mean latency of 10.7 ms, so it leaves stalls out. It reads no clock but its own.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter_ns
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +33,7 @@ from orthoedge.runtime.pipeline import Pipeline
 from orthoedge.runtime.preprocess import Pixels
 
 Name = Literal["SingleStream", "MultiStream", "Offline"]
-NAMES: tuple[Name, ...] = ("SingleStream", "MultiStream", "Offline")
+NAMES: tuple[Name, ...] = get_args(Name)
 
 _Input = TypeVar("_Input")
 
@@ -125,9 +124,7 @@ def predictors(
 ) -> dict[Name, Callable[[Sequence[Pixels]], object]]:
     """Functions that process the queries of each scenario with a pipeline.
 
-    Args:
-        pipeline: one call after another in SingleStream, `Pipeline.map` in the others.
-        workers: threads of `Pipeline.map`.
+    One call after another in SingleStream, `Pipeline.map` with `workers` threads in the others.
 
     Raises:
         OrthoEdgeError: when called, a radiograph has no finding.
@@ -176,21 +173,20 @@ def _all_at_once(
 
 def _tail(run: ScenarioRun) -> str:
     share = _SHARES[run.name]
-    value = estimate(run.latencies_ms, share)
-    if value is not None:
-        return f"p{share * 100:.0f} {value:.3g} ms"
-    plain = float(np.percentile(run.latencies_ms, share * 100))
-    return f"p{share * 100:.0f} {plain:.3g} ms, too few queries for MLPerf's estimate"
+    value, remark = estimate(run.latencies_ms, share), ""
+    if value is None:
+        value = float(np.percentile(run.latencies_ms, share * 100))
+        remark = ", too few queries for MLPerf's estimate"
+    return f"p{share * 100:.0f} {value:.3g} ms{remark}"
 
 
 def _violations(run: ScenarioRun) -> list[str]:
     violations = []
     if run.seconds < _SECONDS["full"]:
         violations.append(f"{run.seconds:.3g} s of {_SECONDS['full']:.0f}")
-    queries = len(run.latencies_ms)
-    if run.name == "Offline":
-        if run.images_per_query < _OFFLINE_IMAGES:
-            violations.append(f"{run.images_per_query} images of {_OFFLINE_IMAGES}")
-    elif queries < (least := least_queries(_SHARES[run.name])):
-        violations.append(f"{queries} queries of {least}")
+    count, least, noun = run.images_per_query, _OFFLINE_IMAGES, "images"
+    if run.name != "Offline":
+        count, least, noun = len(run.latencies_ms), least_queries(_SHARES[run.name]), "queries"
+    if count < least:
+        violations.append(f"{count} {noun} of {least}")
     return violations

@@ -4,30 +4,15 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Sequence
+from typing import Literal
 
 import msgspec
 import numpy as np
 
 from orthoedge.benchmarks.baselines.benchmark_app import BenchmarkAppRun
 from orthoedge.benchmarks.schema import BASELINE, BENCHMARK_APP, Candidate, Comparison, Skipped
-from orthoedge.benchmarks.timing.candidates import (
-    DICOM,
-    DICOM_BY_HAND,
-    EXTERNAL,
-    FOLDER_MAP,
-    FOLDER_QUEUE,
-    LOGITS_ONLY,
-    MINIMAL_INFERENCE,
-    MINIMAL_PIPELINE,
-    ONNXRUNTIME_BY_HAND,
-    CandidateInfo,
-)
-from orthoedge.benchmarks.timing.latency import (
-    Samples,
-    difference_over_processes,
-    quantiles,
-    ratio_over_processes,
-)
+from orthoedge.benchmarks.timing import candidates, latency
+from orthoedge.benchmarks.timing.latency import Samples
 from orthoedge.benchmarks.timing.worker import WorkerSamples
 from orthoedge.runtime.engine import Precision
 
@@ -43,7 +28,19 @@ def reference_of(workers: Sequence[WorkerSamples], preferred: str) -> str:
 
 def candidates_of(workers: Sequence[WorkerSamples], reference: str) -> tuple[Candidate, ...]:
     """Every candidate, with its ratio to `reference` over the processes that timed both."""
-    return tuple(_candidate(info, workers, reference) for info in _infos(workers))
+    rows = []
+    for info in _infos(workers):
+        own, other = _same_rounds(workers, info.name, reference)
+        energies = [worker.result.energy_mj.get(info.name) for worker in workers]
+        times = np.concatenate([samples.ravel() for samples in own])
+        row = Candidate(
+            **msgspec.structs.asdict(info),
+            latency=latency.quantiles(times, [np.median(samples, axis=1) for samples in own]),
+            ratio=latency.ratio_over_processes(own, other),
+            energy_mj=next((energy for energy in energies if energy is not None), None),
+        )
+        rows.append(row)
+    return tuple(rows)
 
 
 def skipped_of(workers: Sequence[WorkerSamples]) -> tuple[Skipped, ...]:
@@ -54,29 +51,22 @@ def skipped_of(workers: Sequence[WorkerSamples]) -> tuple[Skipped, ...]:
 
 def comparisons_of(workers: Sequence[WorkerSamples], pipeline: str) -> tuple[Comparison, ...]:
     """The pipeline of that name against the reference implementations that were timed."""
+    minimal = "time of the pipeline over that of the calls it cannot do without"
+    saliency_map = "inference of the whole model over inference of its logits"
+    by_hand = "time of ONNX Runtime by hand over the pipeline's"
     specs = [
         ("baseline", "time of the PyTorch baseline over the pipeline's", BASELINE, pipeline),
+        ("minimal_pipeline", minimal, pipeline, candidates.MINIMAL_PIPELINE),
+        ("saliency_map", saliency_map, candidates.MINIMAL_INFERENCE, candidates.LOGITS_ONLY),
         (
-            "minimal_pipeline",
-            "time of the pipeline over that of the calls it cannot do without",
-            pipeline,
-            MINIMAL_PIPELINE,
+            "dicom",
+            "a DICOM file to a finding over reading it by hand",
+            candidates.DICOM,
+            candidates.DICOM_BY_HAND,
         ),
-        (
-            "saliency_map",
-            "inference of the whole model over inference of its logits",
-            MINIMAL_INFERENCE,
-            LOGITS_ONLY,
-        ),
-        ("dicom", "a DICOM file to a finding over reading it by hand", DICOM, DICOM_BY_HAND),
-        (
-            "onnxruntime_by_hand",
-            "time of ONNX Runtime by hand over the pipeline's",
-            ONNXRUNTIME_BY_HAND,
-            pipeline,
-        ),
+        ("onnxruntime_by_hand", by_hand, candidates.ONNXRUNTIME_BY_HAND, pipeline),
     ]
-    names = [info.name for info in _infos(workers) if info.name.startswith(EXTERNAL)]
+    names = [info.name for info in _infos(workers) if info.name.startswith(candidates.EXTERNAL)]
     specs += [(name, "time of the program over the pipeline's", name, pipeline) for name in names]
     comparisons = [_ratio(workers, *spec) for spec in specs]
     comparisons += [
@@ -95,27 +85,17 @@ def folder_comparisons(
         jobs_ms: times of `orthoedge predict FOLDER` with one and with two processes.
         images: files of the latter.
     """
-    comparisons = []
     description = "images per second of Pipeline.map over those of the engine's own queue"
-    queue = _ratio(workers, "folder_queue", description, FOLDER_QUEUE, FOLDER_MAP)
-    if queue is not None:
-        comparisons.append(queue)
-    if jobs_ms:
-        single, double = ([np.array([[pair[i]]]) for pair in jobs_ms] for i in (0, 1))
-        comparisons.append(
-            Comparison(
-                name="folder_jobs",
-                description=f"images per second of two processes over those of one, {images} PNG "
-                "files, whole commands",
-                numerator="predict FOLDER --jobs 1",
-                denominator="predict FOLDER --jobs 2",
-                numerator_ms=float(np.median(single)),
-                denominator_ms=float(np.median(double)),
-                unit="×",
-                figure=ratio_over_processes(single, double),
-            )
-        )
-    return tuple(comparisons)
+    queue = _ratio(
+        workers, "folder_queue", description, candidates.FOLDER_QUEUE, candidates.FOLDER_MAP
+    )
+    description = (
+        f"images per second of two processes over those of one, {images} PNG files, whole commands"
+    )
+    names = ("predict FOLDER --jobs 1", "predict FOLDER --jobs 2")
+    single, double = ([np.array([[pair[i]]]) for pair in jobs_ms] for i in (0, 1))
+    jobs = _comparison("folder_jobs", description, names, single, double)
+    return tuple(comparison for comparison in (queue, jobs) if comparison is not None)
 
 
 def benchmark_app_candidate(
@@ -135,68 +115,64 @@ def benchmark_app_candidate(
         precision=precision,
         isa="not reported",
         threads=threads,
-        latency=quantiles(np.concatenate(application).ravel()),
-        ratio=ratio_over_processes(application, minimal),
+        latency=latency.quantiles(np.concatenate(application).ravel()),
+        ratio=latency.ratio_over_processes(application, minimal),
         energy_mj=None,
     )
 
 
-def _infos(workers: Sequence[WorkerSamples]) -> list[CandidateInfo]:
+def _infos(workers: Sequence[WorkerSamples]) -> list[candidates.CandidateInfo]:
     """Each candidate once, pipelines before what they are compared with."""
     infos = {info.name: info for worker in workers for info in worker.result.loaded}
     return list(infos.values())
-
-
-def _candidate(info: CandidateInfo, workers: Sequence[WorkerSamples], reference: str) -> Candidate:
-    own, other = _same_rounds(workers, info.name, reference)
-    energies = [worker.result.energy_mj.get(info.name) for worker in workers]
-    return Candidate(
-        **msgspec.structs.asdict(info),
-        latency=quantiles(
-            np.concatenate([samples.ravel() for samples in own]),
-            [np.median(samples, axis=1) for samples in own],
-        ),
-        ratio=ratio_over_processes(own, other),
-        energy_mj=next((energy for energy in energies if energy is not None), None),
-    )
 
 
 def _ratio(
     workers: Sequence[WorkerSamples], name: str, description: str, numerator: str, denominator: str
 ) -> Comparison | None:
     over, under = _same_rounds(workers, numerator, denominator)
-    if not over:
-        return None
-    return Comparison(
-        name=name,
-        description=description,
-        numerator=numerator,
-        denominator=denominator,
-        numerator_ms=_median(over),
-        denominator_ms=_median(under),
-        unit="×",
-        figure=ratio_over_processes(over, under),
-    )
+    return _comparison(name, description, (numerator, denominator), over, under)
 
 
 def _overhead(workers: Sequence[WorkerSamples], pipeline: str, program: str) -> Comparison | None:
     """Time that each pipeline adds to the minimal inference of its own model."""
-    names = (pipeline, MINIMAL_INFERENCE, program, program + _MINIMAL)
+    names = (pipeline, candidates.MINIMAL_INFERENCE, program, program + _MINIMAL)
     whole, minimal, theirs, theirs_minimal = _same_rounds(workers, *names)
-    if not whole:
+    return _comparison(
+        f"{program} overhead",
+        "time that the pipeline adds to its minimal inference, minus what the program adds to its "
+        "own",
+        (
+            f"{pipeline} minus {candidates.MINIMAL_INFERENCE}",
+            f"{program} minus {program}{_MINIMAL}",
+        ),
+        [_medians(a) - _medians(b) for a, b in zip(whole, minimal, strict=True)],
+        [_medians(a) - _medians(b) for a, b in zip(theirs, theirs_minimal, strict=True)],
+        "ms",
+    )
+
+
+def _comparison(
+    name: str,
+    description: str,
+    names: tuple[str, str],
+    over: Sequence[Samples],
+    under: Sequence[Samples],
+    unit: Literal["×", "ms"] = "×",
+) -> Comparison | None:
+    """Numerator and denominator of each process, (rounds, calls) in ms; None without processes."""
+    if not over:
         return None
-    ours = [_medians(a) - _medians(b) for a, b in zip(whole, minimal, strict=True)]
-    other = [_medians(a) - _medians(b) for a, b in zip(theirs, theirs_minimal, strict=True)]
+    compare = latency.ratio_over_processes if unit == "×" else latency.difference_over_processes
     return Comparison(
-        name=f"{program} overhead",
-        description="time that the pipeline adds to its minimal inference, minus what the program "
-        "adds to its own",
-        numerator=f"{pipeline} minus {MINIMAL_INFERENCE}",
-        denominator=f"{program} minus {program}{_MINIMAL}",
-        numerator_ms=_median(ours),
-        denominator_ms=_median(other),
-        unit="ms",
-        figure=difference_over_processes(ours, other),
+        name=name,
+        description=description,
+        numerator=names[0],
+        denominator=names[1],
+        numerator_ms=_median(over),
+        denominator_ms=_median(under),
+        unit=unit,
+        figure=compare(over, under),
     )
 
 

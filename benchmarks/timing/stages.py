@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple
 
 from orthoedge.benchmarks.baselines.minimal_pipeline import (
     MinimalInference,
@@ -13,7 +12,7 @@ from orthoedge.benchmarks.baselines.minimal_pipeline import (
 )
 from orthoedge.benchmarks.baselines.sample_files import Sources
 from orthoedge.benchmarks.schema import Skipped
-from orthoedge.runtime.bundles.bundle import Bundle
+from orthoedge.benchmarks.timing.latency import numbered
 from orthoedge.runtime.decision import Verdict, decide
 from orthoedge.runtime.errors import MissingDependency
 from orthoedge.runtime.image_io.reader import read_image
@@ -38,15 +37,13 @@ STAGES = (
     "from dicom",
 )
 
-_Input = TypeVar("_Input")
 _Calls = dict[str, Callable[[int], object]]
 
 
-@dataclass(frozen=True)
-class Stages:
+class Stages(NamedTuple):
     """The stages of one pipeline that can be timed, and those that cannot."""
 
-    calls: dict[str, Callable[[int], object]]
+    calls: _Calls
     """By name, in the order of `STAGES`; each takes the number of a radiograph, modulo their
     count."""
     skipped: tuple[Skipped, ...]
@@ -57,20 +54,27 @@ def stage_calls(pipeline: Pipeline, sources: Sources, target: str) -> Stages:
 
     `minimal inference` is one inference without checks and copies of the outputs. `minimal
     inference, logits only` runs the model without map and features: the difference is their cost.
-
-    Args:
-        pipeline: opened on `target`.
-        sources: from `write_sources`.
-        target: its name.
     """
-    calls: _Calls = {"from memory": _numbered(pipeline, sources.images)}
+    calls: _Calls = {"from memory": numbered(pipeline, sources.images)}
     for kind, paths in sources.files.items():
-        calls[f"read {kind}"] = _numbered(read_image, paths)
-        calls[f"from {kind}"] = _numbered(pipeline, paths)
+        calls[f"read {kind}"] = numbered(read_image, paths)
+        calls[f"from {kind}"] = numbered(pipeline, paths)
     model_inputs = [pipeline.bundle.manifest.preprocess(pixels) for pixels in sources.images]
     calls |= _within(pipeline, sources.images, model_inputs)
-    minimal, skipped = _minimal(pipeline, model_inputs, target)
-    calls |= minimal
+    reasons, (whole, cut) = {}, STAGES[6:8]
+    if target in ("x86", "portable"):
+        infer = _openvino if target == "x86" else _onnxruntime
+        calls[whole] = numbered(infer(pipeline, None), model_inputs)
+        try:
+            model = logits_only(pipeline.bundle, pipeline.engine.precision)
+            calls[cut] = numbered(infer(pipeline, model), model_inputs)
+        except MissingDependency as error:
+            reasons[cut] = str(error)
+    else:
+        reason = f"target {target}: its engine can only be timed as a whole"
+        reasons = dict.fromkeys((whole, cut), reason)
+    at = f"{target} {pipeline.engine.precision}"
+    skipped = tuple(Skipped(name=f"{at}: {name}", reason=why) for name, why in reasons.items())
     return Stages({name: calls[name] for name in STAGES if name in calls}, skipped)
 
 
@@ -96,47 +100,22 @@ def _within(pipeline: Pipeline, images: Sequence[Pixels], model_inputs: Sequence
 
     numbers = range(len(images))
     return {
-        "preprocess": _numbered(manifest.preprocess.prepare, images),
-        "image checks": _numbered(check, numbers),
-        "engine": _numbered(engine.run, [model_input[None, None] for model_input in model_inputs]),
-        "decision": _numbered(conclude, numbers),
+        "preprocess": numbered(manifest.preprocess.prepare, images),
+        "image checks": numbered(check, numbers),
+        "engine": numbered(engine.run, [model_input[None, None] for model_input in model_inputs]),
+        "decision": numbered(conclude, numbers),
     }
 
 
-def _minimal(
-    pipeline: Pipeline, model_inputs: Sequence[Pixels], target: str
-) -> tuple[_Calls, tuple[Skipped, ...]]:
-    makers = {"x86": (_openvino, _openvino_logits), "portable": (_onnxruntime, _onnxruntime_logits)}
-    if target not in makers:
-        reason = f"target {target}: its engine can only be timed as a whole"
-        return {}, tuple(_skipped(pipeline, target, name, reason) for name in STAGES[6:8])
-    whole, cut = makers[target]
-    calls: _Calls = {"minimal inference": _numbered(whole(pipeline), model_inputs)}
-    name = "minimal inference, logits only"
-    try:
-        model = logits_only(pipeline.bundle, pipeline.engine.precision)
-    except MissingDependency as error:
-        return calls, (_skipped(pipeline, target, name, str(error)),)
-    return calls | {name: _numbered(cut(pipeline, model), model_inputs)}, ()
-
-
-def _skipped(pipeline: Pipeline, target: str, name: str, reason: str) -> Skipped:
-    return Skipped(name=f"{target} {pipeline.engine.precision}: {name}", reason=reason)
-
-
-def _openvino(pipeline: Pipeline) -> Callable[[Pixels], None]:
-    return _fill_and_infer(MinimalInference(native_model(pipeline), _size(pipeline.bundle)))
-
-
-def _openvino_logits(pipeline: Pipeline, model: bytes) -> Callable[[Pixels], None]:
+def _openvino(pipeline: Pipeline, cut: bytes | None) -> Callable[[Pixels], object]:
+    """The minimal inference of a pipeline's model, or of a model that was cut down."""
     from orthoedge.targets.x86.compile import compile_model
 
-    size = _size(pipeline.bundle)
-    compiled = compile_model(model, size, pipeline.engine.threads, None)
-    return _fill_and_infer(MinimalInference(compiled, size))
+    size, model = pipeline.bundle.manifest.graph.size, native_model(pipeline)
+    if cut is not None:
+        model = compile_model(cut, size, pipeline.engine.threads, None)
+    inference = MinimalInference(model, size)
 
-
-def _fill_and_infer(inference: MinimalInference) -> Callable[[Pixels], None]:
     def call(model_input: Pixels) -> None:
         inference.image[0, 0] = model_input
         inference()
@@ -144,25 +123,12 @@ def _fill_and_infer(inference: MinimalInference) -> Callable[[Pixels], None]:
     return call
 
 
-def _onnxruntime(pipeline: Pipeline) -> Callable[[Pixels], object]:
-    session = pipeline.engine.native  # type: ignore[attr-defined]
-    return lambda model_input: session.run(None, {"image": model_input[None, None]})
-
-
-def _onnxruntime_logits(pipeline: Pipeline, model: bytes) -> Callable[[Pixels], object]:
+def _onnxruntime(pipeline: Pipeline, cut: bytes | None) -> Callable[[Pixels], object]:
+    """The same on ONNX Runtime."""
     from orthoedge.targets.portable.engine import OnnxRuntimeEngine
 
-    engine = pipeline.engine
-    cut = OnnxRuntimeEngine(model, _size(pipeline.bundle), engine.precision, engine.threads)
-    session = cut.native
+    engine, size = pipeline.engine, pipeline.bundle.manifest.graph.size
+    if cut is not None:
+        engine = OnnxRuntimeEngine(cut, size, engine.precision, engine.threads)
+    session = engine.native  # type: ignore[attr-defined]
     return lambda model_input: session.run(None, {"image": model_input[None, None]})
-
-
-def _size(bundle: Bundle) -> int:
-    return bundle.manifest.graph.size
-
-
-def _numbered(
-    call: Callable[[_Input], object], inputs: Sequence[_Input]
-) -> Callable[[int], object]:
-    return lambda number: call(inputs[number % len(inputs)])

@@ -31,13 +31,7 @@ IMPORT_OURS = "import numpy, cv2, orthoedge.runtime.pipeline\nprint(flush=True)"
 
 
 class PythonProcess:
-    """A Python program that prints a line once it is ready; each run is a fresh process.
-
-    Args:
-        code: the program.
-        environment: its variables.
-        arguments: its arguments.
-    """
+    """A Python program that prints a line once it is ready; each run is a fresh process."""
 
     def __init__(self, code: str, environment: dict[str, str], *arguments: object) -> None:
         self._command = [*code_command(code), *map(str, arguments)]

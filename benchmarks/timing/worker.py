@@ -12,7 +12,6 @@ import os
 import subprocess
 import sys
 import time
-import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -55,24 +54,24 @@ class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     specs: tuple[CandidateSpec, ...]
     images: str
     """An .npz file of radiographs, uint8 (H, W) each."""
-    ensemble: str
+    ensemble: str = ""
     """ONNX file of the float32 ensemble; empty: there is none."""
     folder: str
     """For files that candidates read, see `CandidateLoader`."""
     threads: int
-    warmup: int
+    warmup: int = 1
     seconds: float
     """Of timing, after loading and warm-up; a round that has begun is finished."""
-    rounds: int
+    rounds: int = 1
     """At least."""
-    long_call_interval: int
+    long_call_interval: int = 1
     """Rounds from one timing of a call of more than 40 ms to the next; 1 is every round."""
-    energy_s: float
+    energy_s: float = 0
     """Seconds that each candidate runs alone with an energy sensor; 0 for not at all."""
     seed: int
     samples: str
     """The .npz file to write."""
-    parent: int
+    parent: int = msgspec.field(default_factory=os.getpid)
     """Process id; the worker ends once this process has ended."""
 
 
@@ -94,11 +93,7 @@ class WorkerSamples:
 
 
 def run_worker(job: Job, folder: Path) -> None:
-    """Run a job in a fresh process; `read_samples` reads its output.
-
-    Args:
-        job: the task.
-        folder: for the job's file.
+    """Run a job, whose file is written to `folder`, in a fresh process; see `read_samples`.
 
     Raises:
         EngineError: the process failed.
@@ -137,10 +132,7 @@ def read_samples(path: Path) -> WorkerSamples | None:
 
 def write_images(images: Sequence[Pixels], path: Path) -> None:
     """Write radiographs for `Job.images`."""
-    with zipfile.ZipFile(path, "w") as archive:
-        for number, image in enumerate(images):
-            with archive.open(f"{number:05}.npy", "w") as file:
-                np.lib.format.write_array(file, image, allow_pickle=False)
+    np.savez(path, **{f"{number:05}": image for number, image in enumerate(images)})  # type: ignore[arg-type]
 
 
 def call_counts(call_ms: float) -> CallCounts:
@@ -197,14 +189,7 @@ def work(
     result: WorkerResult,
     orphaned: Callable[[], bool],
 ) -> None:
-    """Warm up, time all candidates, and keep updating the job's output.
-
-    Args:
-        job: how long.
-        candidates: to time.
-        result: written with the samples.
-        orphaned: whether the parent has ended.
-    """
+    """Warm up, time all candidates, and keep updating the job's output, unless orphaned."""
     calls = {candidate.info.name: candidate.call for candidate in candidates}
     samples: dict[str, Samples] = {}
     written = time.monotonic()
@@ -218,21 +203,15 @@ def work(
             _write(Path(job.samples), result, samples)
             written = time.monotonic()
     if job.energy_s:
-        _measure_energy(job.energy_s, candidates, result)
+        try:
+            sensor = find_sensor()
+            for info, call in ((candidate.info, candidate.call) for candidate in candidates):
+                if info.scope != "comparison":
+                    energy = energy_mj(partial(call, 0), sensor, seconds=job.energy_s)
+                    result.energy_mj[info.name] = energy
+        except EngineError as error:
+            result.skipped.append(Skipped(name="energy", reason=str(error)))
     _write(Path(job.samples), result, samples)
-
-
-def _measure_energy(
-    seconds: float, candidates: Sequence[LoadedCandidate], result: WorkerResult
-) -> None:
-    try:
-        sensor = find_sensor()
-        for candidate in candidates:
-            if candidate.info.scope != "comparison":
-                call = partial(candidate.call, 0)
-                result.energy_mj[candidate.info.name] = energy_mj(call, sensor, seconds=seconds)
-    except EngineError as error:
-        result.skipped.append(Skipped(name="energy", reason=str(error)))
 
 
 def _write(path: Path, result: WorkerResult, samples: Mapping[str, Samples]) -> None:

@@ -60,31 +60,28 @@ def rewrite_arguments(arguments: Sequence[str]) -> list[str]:
         return ["compare", *given]
     for option, action in (("--training", "training"), ("--ratios", "claims")):
         for place, argument in enumerate(given):
-            if argument.split("=")[0] == option:
-                attached = argument.partition("=")[2]
-                before, after = given[:place], given[place + 1 :]
-                if attached:
-                    after = [attached, *after]
+            name, _, attached = argument.partition("=")
+            if name == option:
+                after = [*([attached] if attached else []), *given[place + 1 :]]
                 if action == "training":
-                    return [action, *after, *before]
-                return [action, *_old_claims(before, after)]
+                    return [action, *after, *given[:place]]
+                return [action, *_old_claims(given[:place], after)]
     return ["run", *given]
 
 
 def _old_claims(before: list[str], after: list[str]) -> list[str]:
     """`[BUNDLE] --ratios [NAMES]` as a choice of claims of one bundle."""
-    names = []
+    names, bundle, options = list[str](), list[str](), list[str]()
     if after and not after[0].startswith("-"):
-        names = [_OLD_CLAIMS.get(name, name) for name in after.pop(0).split(",")]
-    options: list[str] = []
-    bundle: list[str] = []
+        given = after.pop(0).split(",")
+        names = ",".join(_OLD_CLAIMS.get(name, name) for name in given).split(",")
     rest = iter([*before, *after])
     for argument in rest:
         if argument.startswith("-"):
             options += [argument, *([next(rest, "")] if argument in _WITH_VALUE else [])]
         else:
             bundle += ["--bundle", argument]
-    return [*",".join(names).split(","), *bundle, *options] if names else [*bundle, *options]
+    return [*names, *bundle, *options]
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
@@ -110,9 +107,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     )
     _add_common(parser, "write report.json, report.md and report.html")
     parser.add_argument(
-        "--isa",
-        metavar="LIMIT",
-        help="limit x86 to an instruction set, such as AVX2",
+        "--isa", metavar="LIMIT", help="limit x86 to an instruction set, such as AVX2"
     )
     parser.add_argument(
         "--fail-if",
@@ -200,21 +195,17 @@ def run(args: argparse.Namespace) -> int:
         holds, or the compared reports differ; 130 if interrupted.
     """
     if args.action == "compare":
-        return _compare(args.before, args.after)
+        from orthoedge.benchmarks.regression import compare
+        from orthoedge.benchmarks.schema import read_report
+
+        comparison = compare(read_report(args.before), read_report(args.after))
+        print("\n".join(comparison.lines))
+        return int(comparison.changed)
     if args.action == "training":
         return _time_training(args)
     from orthoedge.cli.commands.benchmark.measure import check_claims, measure_bundles
 
     return check_claims(args) if args.action == "claims" else measure_bundles(args)
-
-
-def _compare(before: Path, after: Path) -> int:
-    from orthoedge.benchmarks.regression import compare
-    from orthoedge.benchmarks.schema import read_report
-
-    comparison = compare(read_report(before), read_report(after))
-    print("\n".join(comparison.lines))
-    return int(comparison.changed)
 
 
 def _time_training(args: argparse.Namespace) -> int:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from orthoedge.benchmarks.metrics.labelled_data import LabelledSet
-    from orthoedge.benchmarks.run_settings import ReferenceModel
-    from orthoedge.benchmarks.schema import Skipped
-    from orthoedge.runtime.bundles.bundle import Bundle
+from orthoedge.benchmarks.metrics.labelled_data import LabelledSet, draw_sample
+from orthoedge.benchmarks.run_settings import ReferenceModel
+from orthoedge.benchmarks.schema import Skipped
+from orthoedge.runtime.bundles.bundle import Bundle
+from orthoedge.runtime.errors import DataError, MissingDependency, OrthoEdgeError
+from orthoedge.targets.cpu import available_cores
 
+ENSEMBLE = "ensemble"
 
 COUNTS = {"quick": 120, "standard": 600, "full": 2000}
 """Radiographs that accuracy is measured on, by mode; fewer if --data has fewer."""
@@ -51,39 +54,26 @@ def open_labelled(data: Path | None, labels: Sequence[str], count: int) -> Itera
     if data is not None:
         yield _read(data, count, f"radiographs of {data}")
         return
-    import tempfile
-
-    from orthoedge.runtime.errors import DataError
-    from orthoedge.training.phantoms.render import LABELS
+    from orthoedge.training.phantoms.render import LABELS, write_phantoms
 
     if set(labels) != set(LABELS):
         raise DataError(
             f"phantoms have the labels {', '.join(LABELS)}, the bundle has {', '.join(labels)}: "
             "give labelled radiographs with --data"
         )
+    from tqdm import tqdm
+
     with tempfile.TemporaryDirectory(prefix="orthoedge-") as folder:
-        _render(Path(folder), count)
+        jobs = max(1, min(available_cores(), count // _PER_PROCESS))
+        hidden = not sys.stderr.isatty()
+        with tqdm(total=count, desc="phantoms", unit="image", disable=hidden) as bar:
+            write_phantoms(
+                Path(folder), count, SEED, jobs=jobs, progress=lambda n: bar.update(n - bar.n)
+            )
         yield _read(Path(folder), count, f"phantoms of seed {SEED}")
 
 
-def _render(folder: Path, count: int) -> None:
-    import sys
-
-    from tqdm import tqdm
-
-    from orthoedge.targets.cpu import available_cores
-    from orthoedge.training.phantoms.render import write_phantoms
-
-    jobs = max(1, min(available_cores(), count // _PER_PROCESS))
-    hidden = not sys.stderr.isatty()
-    with tqdm(total=count, desc="phantoms", unit="image", disable=hidden) as bar:
-        write_phantoms(
-            folder, count, SEED, jobs=jobs, progress=lambda done: bar.update(done - bar.n)
-        )
-
-
 def _read(source: Path, count: int, origin: str) -> LabelledSet:
-    from orthoedge.benchmarks.metrics.labelled_data import LabelledSet, draw_sample
     from orthoedge.training.data.index import read_index
 
     studies = read_index(source)
@@ -98,18 +88,12 @@ def _read(source: Path, count: int, origin: str) -> LabelledSet:
     )
 
 
-ENSEMBLE = "ensemble"
-
-
 def open_reference(path: Path, bundle: Bundle) -> ReferenceModel:
     """The ensemble of --reference: a run folder, which is exported, or an ONNX file.
 
     Raises:
         DataError: neither, or its labels or preprocessing differ from the bundle's.
     """
-    from orthoedge.benchmarks.run_settings import ReferenceModel
-    from orthoedge.runtime.errors import DataError
-
     if path.is_file():
         return ReferenceModel(path.read_bytes(), f"the ensemble of {path}", trained=True)
 
@@ -125,10 +109,6 @@ def open_reference(path: Path, bundle: Bundle) -> ReferenceModel:
 
 def random_ensemble(bundle: Bundle) -> ReferenceModel | Skipped:
     """The ensemble that the bundle came from, with random weights: its time is the same."""
-    from orthoedge.benchmarks.run_settings import ReferenceModel
-    from orthoedge.benchmarks.schema import Skipped
-    from orthoedge.runtime.errors import MissingDependency, OrthoEdgeError
-
     manifest = bundle.manifest
     teacher = manifest.lineage.teacher
     try:

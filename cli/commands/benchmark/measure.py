@@ -8,18 +8,28 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from orthoedge.cli.commands.benchmark.inputs import ENSEMBLE, open_reference, random_ensemble
-
-if TYPE_CHECKING:
-    from orthoedge.benchmarks.metrics.labelled_data import Prepared
-    from orthoedge.benchmarks.report.gallery import GalleryItem
-    from orthoedge.benchmarks.run_settings import Mode, Plan, ReferenceModel, RunSettings
-    from orthoedge.benchmarks.schema import Report, Skipped
-    from orthoedge.runtime.bundles.bundle import Bundle
-    from orthoedge.runtime.preprocess import Pixels
-
+from orthoedge.benchmarks import claims
+from orthoedge.benchmarks.baselines.folder_throughput import sample_images, samples
+from orthoedge.benchmarks.baselines.isa_classes import limited_environment, why_not_limited
+from orthoedge.benchmarks.machine import describe_machine
+from orthoedge.benchmarks.metrics.labelled_data import Prepared, prepare
+from orthoedge.benchmarks.report.html import to_html
+from orthoedge.benchmarks.report.markdown import to_markdown
+from orthoedge.benchmarks.run import measure
+from orthoedge.benchmarks.run_settings import PLANS, Mode, ReferenceModel, RunSettings
+from orthoedge.benchmarks.schema import Report, Skipped, read_report, write_both
+from orthoedge.benchmarks.thresholds import failures, parse
+from orthoedge.benchmarks.timing.candidates import EXTERNAL
+from orthoedge.cli.commands.benchmark import inputs
+from orthoedge.runtime.atomic_files import write_atomic
+from orthoedge.runtime.bundles.bundle import EMBEDDED, Bundle, read_bundle
+from orthoedge.runtime.errors import ConfigError, DataError, MissingDependency
+from orthoedge.runtime.image_io.reader import find_images, read_image
+from orthoedge.runtime.preprocess import Pixels
+from orthoedge.runtime.subprocesses import module_command
+from orthoedge.targets import TARGETS, check_target, precisions_of
+from orthoedge.targets.cpu import available_cores
 
 DEFAULT_TARGETS = ("x86", "portable")
 _SIDE = 512  # pixels of the phantoms that are timed
@@ -36,15 +46,9 @@ def measure_bundles(args: argparse.Namespace) -> int:
     Raises:
         OrthoEdgeError: a bundle, target, data folder, program or condition is not usable.
     """
-    from orthoedge.benchmarks.thresholds import failures, parse
-    from orthoedge.runtime.bundles.bundle import EMBEDDED, read_bundle
-    from orthoedge.runtime.errors import DataError, UnknownTarget
-    from orthoedge.targets import TARGETS
-
     for target in args.target or ():
         if target not in TARGETS:
-            known = ", ".join(TARGETS)
-            raise UnknownTarget(f"target {target!r} is unknown: choose one of {known}")
+            check_target(target)  # raises, and names the known targets
     for option, path in (("--data", args.data), ("--reference", args.reference)):
         if path is not None and not path.exists():
             raise DataError(f"{option} {path}: no such file or folder")
@@ -55,19 +59,16 @@ def measure_bundles(args: argparse.Namespace) -> int:
         _limit_isa(args, bundles[0])
     status = 0
     for bundle in bundles:
-        several = len(bundles) > 1
-        out = args.out / bundle.path.stem if args.out and several else args.out
-        settings = _settings(bundle, args, external)
-        report, status_of_run = _measure(bundle, settings, out)
-        if report.complete:
-            failed = failures(report, conditions)
-            for line in failed:
-                print(line)
-            lacking = _lacking(report, bundle, args.target or (), external)
-            status_of_run = int(bool(failed) or lacking)
-        status = max(status, status_of_run)
-        if status == 130:
-            break
+        out = args.out / bundle.path.stem if args.out and len(bundles) > 1 else args.out
+        report = _measure(bundle, _settings(bundle, args, external), out)
+        print(to_markdown(report))
+        if not report.complete:
+            return 130
+        failed = failures(report, conditions)
+        for line in failed:
+            print(line)
+        if failed or _lacking(report, bundle, args.target or (), external):
+            status = 1
     return status
 
 
@@ -80,12 +81,6 @@ def check_claims(args: argparse.Namespace) -> int:
     Raises:
         OrthoEdgeError: a name, a report, a bundle or an option is not usable.
     """
-    from orthoedge.benchmarks import claims
-    from orthoedge.benchmarks.schema import read_report
-    from orthoedge.runtime.atomic_files import write_atomic
-    from orthoedge.runtime.bundles.bundle import EMBEDDED, read_bundle
-    from orthoedge.runtime.errors import ConfigError
-
     words = [word for text in args.given for word in text.split(",")]
     reports = [Path(word) for word in words if word.endswith(".json")]
     named = [word for word in words if not word.endswith(".json")]
@@ -99,28 +94,23 @@ def check_claims(args: argparse.Namespace) -> int:
         raise ConfigError("--external: external is not among the claims that were named")
     if len(reports) > 1 or (reports and (args.bundle or external or args.rounds)):
         raise ConfigError("claims takes one report, or measures one bundle")
-    status = 0
     if reports:
         report = read_report(reports[0])
     else:
         bundle = read_bundle(args.bundle or EMBEDDED)
-        settings = _claims_settings(args, external, names)
-        report, status = _measure(bundle, settings, args.out, show=False)
+        report = _measure(bundle, _claims_settings(args, external, names), args.out)
     table = claims.to_markdown(report, claims.evaluate(report, names))
     print(table)
     if args.out is not None:
         write_atomic(args.out / "claims.md", table.encode())
+    if not (reports or report.complete):
+        return 130
     asked = [name for name in named if name != claims.EXTERNAL_NAME]
-    return status or int(bool(claims.unmeasured(report, asked, list(external))))
+    return int(bool(claims.unmeasured(report, asked, list(external))))
 
 
-def _measure(
-    bundle: Bundle, settings: RunSettings, out: Path | None, *, show: bool = True
-) -> tuple[Report, int]:
-    """Measure one bundle and write its report; 130 with the report if interrupted."""
-    from orthoedge.benchmarks.report.markdown import to_markdown
-    from orthoedge.benchmarks.run import measure
-    from orthoedge.benchmarks.schema import write_both
+def _measure(bundle: Bundle, settings: RunSettings, out: Path | None) -> Report:
+    """Measure one bundle and write its report, which is not complete if interrupted."""
 
     def save(report: Report) -> None:
         if out is not None:
@@ -128,32 +118,29 @@ def _measure(
 
     report, gallery = measure(bundle, settings, save, _log)
     if out is not None:
-        report = _write_page(report, gallery, out)
+        try:
+            write_atomic(out / "report.html", to_html(report, gallery).encode())
+        except MissingDependency as error:
+            import msgspec
+
+            lacking = Skipped(name="report.html", reason=str(error))
+            report = msgspec.structs.replace(report, skipped=(*report.skipped, lacking))
         save(report)
-    if show:
-        print(to_markdown(report))
-    if report.complete:
-        return report, 0
-    where = "" if out is None else f"; {out} holds the results up to then"
-    _log(f"interrupted{where}")
-    return report, 130
+    if not report.complete:
+        _log("interrupted" + ("" if out is None else f"; {out} holds the results up to then"))
+    return report
 
 
 def _lacking(
     report: Report, bundle: Bundle, targets: Sequence[str], external: Mapping[str, str]
 ) -> bool:
     """Whether a precision of a target, or a program, that was named could not be measured."""
-    from orthoedge.benchmarks.timing.candidates import EXTERNAL
-    from orthoedge.targets import precisions_of
-
     named = {f"{target} {p}" for target in targets for p in precisions_of(bundle, target)}
     named |= {EXTERNAL + name for name in external}
     return any(skip.name in named for skip in report.skipped)
 
 
 def _external(given: Sequence[tuple[str, str]]) -> dict[str, str]:
-    from orthoedge.runtime.errors import ConfigError
-
     programs = dict(given)
     if len(programs) < len(given):
         raise ConfigError("--external: two programs have the same name")
@@ -161,13 +148,6 @@ def _external(given: Sequence[tuple[str, str]]) -> dict[str, str]:
 
 
 def _settings(bundle: Bundle, args: argparse.Namespace, external: Mapping[str, str]) -> RunSettings:
-    from orthoedge.benchmarks.baselines.isa_classes import why_not_limited
-    from orthoedge.benchmarks.machine import describe_machine
-    from orthoedge.benchmarks.run_settings import PLANS, RunSettings
-    from orthoedge.benchmarks.schema import Skipped
-    from orthoedge.runtime.errors import ConfigError
-    from orthoedge.targets.cpu import available_cores
-
     machine = describe_machine()
     mode = _mode(args)
     targets = tuple(dict.fromkeys(args.target or DEFAULT_TARGETS))
@@ -199,14 +179,8 @@ def _claims_settings(
     args: argparse.Namespace, external: Mapping[str, str], names: Sequence[str]
 ) -> RunSettings:
     """The parts of a run on x86 that claims need."""
-    from orthoedge.benchmarks.claims import parts_of
-    from orthoedge.benchmarks.machine import describe_machine
-    from orthoedge.benchmarks.run_settings import PLANS, RunSettings
-    from orthoedge.benchmarks.schema import Skipped
-    from orthoedge.targets.cpu import available_cores
-
     mode = _mode(args)
-    plan: Plan = PLANS[mode]._replace(every_precision=False)
+    plan = PLANS[mode]._replace(every_precision=False)
     if args.rounds:
         plan = plan._replace(rounds=args.rounds, seconds=0)
     images, data, radiograph = _images(None, ())
@@ -223,9 +197,9 @@ def _claims_settings(
         data=data,
         radiograph=radiograph,
         prepared=Skipped(name="accuracy", reason="not part of the claims"),
-        ensemble=Skipped(name=ENSEMBLE, reason="not part of the claims"),
+        ensemble=Skipped(name=inputs.ENSEMBLE, reason="not part of the claims"),
         external=external,
-        parts=parts_of(names),
+        parts=claims.parts_of(names),
     )
 
 
@@ -235,9 +209,6 @@ def _mode(args: argparse.Namespace) -> Mode:
 
 def _limit_isa(args: argparse.Namespace, bundle: Bundle) -> None:
     """Restart this process with the limit in its environment: libraries read it once, at load."""
-    from orthoedge.benchmarks.baselines.isa_classes import limited_environment
-    from orthoedge.runtime.subprocesses import module_command
-
     environment = limited_environment(args.isa, bundle)
     if environment != dict(os.environ):
         command = [*module_command("orthoedge.cli.main"), *shlex.split(command_of(args))[1:]]
@@ -263,10 +234,6 @@ def command_of(args: argparse.Namespace) -> str:
 
 def _images(data: Path | None, paths: Sequence[Path]) -> tuple[tuple[Pixels, ...], str, Path]:
     """Radiographs to time, their description, and the file of the first."""
-    from orthoedge.benchmarks.baselines.folder_throughput import sample_images, samples
-    from orthoedge.runtime.errors import DataError
-    from orthoedge.runtime.image_io.reader import read_image
-
     if data is None:
         images = sample_images(_SIDE)
         return images, f"{len(images)} phantoms of {_SIDE}×{_SIDE}", samples()[0]
@@ -286,55 +253,30 @@ def _prepared(
 
     A mistake in --data is raised. Phantoms that do not fit the bundle only skip accuracy.
     """
-    from orthoedge.benchmarks.metrics.labelled_data import prepare
-    from orthoedge.benchmarks.schema import Skipped
-    from orthoedge.cli.commands.benchmark.inputs import COUNTS, has_labels, open_labelled
-    from orthoedge.runtime.errors import DataError, MissingDependency
-    from orthoedge.runtime.image_io.reader import find_images
-
-    if data is not None and not has_labels(data):
+    if data is not None and not inputs.has_labels(data):
         return Skipped(name="accuracy", reason=f"{data} names no labels"), find_images(data)
     _log("labelled radiographs")
     try:
-        with open_labelled(data, bundle.manifest.labels, COUNTS[mode]) as labelled:
+        with inputs.open_labelled(data, bundle.manifest.labels, inputs.COUNTS[mode]) as labelled:
             files = [image for image in labelled.images if isinstance(image, Path)]
             return prepare(bundle, labelled), files
-    except ModuleNotFoundError as error:
+    except (ModuleNotFoundError, DataError) as error:
         if data is not None:
             raise
-        reason = str(MissingDependency(error.name or "scipy", "train", "rendering phantoms"))
-    except DataError as error:
-        if data is not None:
-            raise
-        reason = str(error)
-    return Skipped(name="accuracy", reason=reason), ()
+        reason: Exception = error
+        if isinstance(error, ModuleNotFoundError):
+            reason = MissingDependency(error.name or "scipy", "train", "rendering phantoms")
+    return Skipped(name="accuracy", reason=str(reason)), ()
 
 
 def _ensemble(bundle: Bundle, reference: Path | None, mode: Mode) -> ReferenceModel | Skipped:
-    from orthoedge.benchmarks.schema import Skipped
-
     if reference is None and mode == "quick":
         reason = "exporting one takes too long for --quick; --reference names an ONNX file"
-        return Skipped(name=ENSEMBLE, reason=reason)
+        return Skipped(name=inputs.ENSEMBLE, reason=reason)
     _log("the float32 ensemble")
-    return random_ensemble(bundle) if reference is None else open_reference(reference, bundle)
-
-
-def _write_page(report: Report, gallery: tuple[GalleryItem, ...], folder: Path) -> Report:
-    """Write report.html; return the report, which names the reason if it could not be drawn."""
-    import msgspec
-
-    from orthoedge.benchmarks.report.html import to_html
-    from orthoedge.benchmarks.schema import Skipped
-    from orthoedge.runtime.atomic_files import write_atomic
-    from orthoedge.runtime.errors import MissingDependency
-
-    try:
-        write_atomic(folder / "report.html", to_html(report, gallery).encode())
-    except MissingDependency as error:
-        lacking = Skipped(name="report.html", reason=str(error))
-        return msgspec.structs.replace(report, skipped=(*report.skipped, lacking))
-    return report
+    if reference is None:
+        return inputs.random_ensemble(bundle)
+    return inputs.open_reference(reference, bundle)
 
 
 def _log(line: str) -> None:

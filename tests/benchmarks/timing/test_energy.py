@@ -67,7 +67,7 @@ def test_a_jetsons_module_is_not_counted_twice(tmp_path, monkeypatch):
         assert sensor.joules(lambda: None) == pytest.approx(85)
     (folder / "curr1_input").unlink()
     (folder / "curr2_input").unlink()
-    with pytest.raises(EngineError, match="none gave a number"):
+    with pytest.raises(EngineError, match="no power sensor returned a number"):
         sensor.joules(lambda: None)
 
 

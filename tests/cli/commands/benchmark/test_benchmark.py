@@ -106,7 +106,7 @@ def test_an_interrupted_run_ends_with_130_and_its_report(quick, tmp_path, monkey
 def test_what_cannot_be_is_one_line_before_anything_is_measured(
     arguments, said, monkeypatch, capsys
 ):
-    monkeypatch.setattr("orthoedge.benchmarks.run.measure", None)
+    monkeypatch.setattr(measure, "measure", None)
     assert main(["benchmark", *arguments]) == 2
     error = capsys.readouterr().err
     assert said in error.splitlines()[-1]
