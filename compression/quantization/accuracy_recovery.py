@@ -40,22 +40,18 @@ def recover_accuracy(
     The most sensitive layers fall back to float, one more at a time. If the recipe's maximum is not
     enough, the student is fine-tuned with fake quantization, and float fallback is tried again.
     """
-    if not _lost(evaluator, candidate):
-        return Recovered(candidate, None, False)
     settings = context.recipe.compress
     recovered, record, lost = _fall_back(context, evaluator, candidate)
     if not lost or settings.qat_epochs == 0:
         return Recovered(recovered, record, False)
-    log_progress(f"{candidate.name}: quantization-aware training")
     name, start = candidate.name, weights_sha256(candidate.network)
+    log_progress(f"{name}: quantization-aware training")
     with fake_quantized(candidate.network) as network:
         state = context.work / f"{name}-qat.pt"
         train_student(network, start, context.whole, settings.qat_epochs, state, f"{name} qat")
     trained = make_candidate(
         context, candidate.student, candidate.share, candidate.step, candidate.network
     )
-    if not _lost(evaluator, trained):
-        return Recovered(trained, None, True)
     recovered, record, _ = _fall_back(context, evaluator, trained)
     return Recovered(recovered, record, True)
 
@@ -63,9 +59,12 @@ def recover_accuracy(
 def _fall_back(
     context: CompressionContext, evaluator: Evaluator, candidate: Candidate
 ) -> tuple[Candidate, FloatFallback | None, Sequence[Check]]:
+    """Change layers until no limit is lost; returns the limits that are lost in the end."""
+    lost = _lost(evaluator, candidate)
+    if not lost:
+        return candidate, None, lost
     images = context.quantization_images[:_SENSITIVITY_IMAGES]
     ranking = list(sensitivity(candidate.int8, candidate.fp32, images))
-    lost: Sequence[Check] = _lost(evaluator, candidate)
     changed, names = candidate, tuple[str, ...]()
     for count in range(1, min(context.recipe.compress.float_layers, len(ranking) - 1) + 1):
         names = tuple(ranking[:count])
@@ -74,9 +73,8 @@ def _fall_back(
         log_progress(f"{names[-1]} falls back to float: {f'{lost[0]}' if lost else 'INT8 passes'}")
         if not lost:
             break
-    if not names:
-        return candidate, None, lost
-    return changed, _record(context, evaluator, candidate, changed, names), lost
+    record = _record(context, evaluator, candidate, changed, names) if names else None
+    return changed, record, lost
 
 
 def _lost(evaluator: Evaluator, candidate: Candidate) -> list[Check]:
