@@ -56,12 +56,7 @@ def build_bundle(
 ) -> Bundle:
     """Write a student that passed the gate as a bundle.
 
-    Args:
-        context: run, recipe, splits, and the images behind the INT8 ranges.
-        out: bundle folder.
-        recovered: the student.
-        results: its results on the test split.
-        announce: called when the bundle is complete, just before it appears at `out`.
+    `announce` is called when the bundle is complete, just before it appears at `out`.
 
     Raises:
         BundleError: `out` exists, or the written bundle does not read back.
@@ -69,7 +64,11 @@ def build_bundle(
     recipe, splits, student = context.recipe, context.splits, recovered.candidate
     models: dict[Precision, bytes] = {"fp32": student.fp32, "int8": student.int8}
     images = splits.test.images[_first_of_each_class(splits.test.labels, _GOLDEN_IMAGES), None]
-    golden, tolerance = _golden(models, context.size, images, results)
+    golden: dict[Precision, Outputs] = {}
+    tolerance: dict[Precision, Tolerance] = {}
+    for p in PRECISIONS:
+        golden[p] = open_model(models[p], context.size, "portable", p).run(images)
+        tolerance[p] = _tolerance(p, results.evaluations[p].engine.run(images), golden[p])
     add_fp16(models, tolerance, images, golden["fp32"])
     macs, parameters = count_macs(student.network, context.size)
     records = splits.train.records
@@ -124,23 +123,6 @@ def build_bundle(
     return write_bundle(out, manifest, models, images, golden, card, announce)
 
 
-def _golden(
-    models: dict[Precision, bytes],
-    size: int,
-    images: npt.NDArray[np.uint8],
-    results: TestResults,
-) -> tuple[dict[Precision, Outputs], dict[Precision, Tolerance]]:
-    """Expected outputs from the reference engine, and the tolerance for other engines."""
-    expected: dict[Precision, Outputs] = {}
-    tolerance: dict[Precision, Tolerance] = {}
-    for precision in PRECISIONS:
-        reference = open_model(models[precision], size, "portable", precision).run(images)
-        other = results.evaluations[precision].engine.run(images)
-        expected[precision] = reference
-        tolerance[precision] = _tolerance(precision, other, reference)
-    return expected, tolerance
-
-
 def add_fp16(
     models: dict[Precision, bytes],
     tolerance: dict[Precision, Tolerance],
@@ -174,12 +156,9 @@ def add_fp16(
 
 
 def _tolerance(precision: Precision, other: Outputs, reference: Outputs) -> Tolerance:
-    minimum = _MIN_TOLERANCE[precision]
-    return Tolerance(
-        logits=max(minimum, 2 * deviation(other.logits, reference.logits)),
-        saliency_map=max(minimum, 2 * deviation(other.saliency_map, reference.saliency_map)),
-        feature_vector=max(minimum, 2 * deviation(other.feature_vector, reference.feature_vector)),
-    )
+    minimum, expected = _MIN_TOLERANCE[precision], vars(reference)
+    deviations = {name: deviation(array, expected[name]) for name, array in vars(other).items()}
+    return Tolerance(**{name: max(minimum, 2 * value) for name, value in deviations.items()})
 
 
 def _first_of_each_class(labels: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:

@@ -85,11 +85,5 @@ def _npy(array: npt.NDArray[np.uint8]) -> bytes:
 
 def _npz(outputs: Outputs, labels: tuple[str, ...]) -> bytes:
     buffer = io.BytesIO()
-    np.savez_compressed(
-        buffer,
-        labels=np.array(labels),
-        logits=outputs.logits,
-        saliency_map=outputs.saliency_map,
-        feature_vector=outputs.feature_vector,
-    )
+    np.savez_compressed(buffer, labels=np.array(labels), **vars(outputs))
     return buffer.getvalue()

@@ -81,10 +81,6 @@ def measure_candidates(
     """Time all INT8 files interleaved in one run, and score them on the validation split.
 
     The work folder keeps the result, so a resumed search has the same Pareto front.
-
-    Args:
-        context: target, validation split and work folder.
-        candidates: one or more.
     """
     val = context.splits.val
     models = [sha256(candidate.int8) for candidate in candidates]

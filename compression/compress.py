@@ -133,14 +133,8 @@ def _measure_stages(
 ) -> tuple[tuple[Stage, ...], float | None]:
     """Evaluate and time each stage from teacher to INT8 in one run.
 
-    Args:
-        context: teacher, test split and target.
-        evaluator: of networks.
-        candidates: the whole student, the chosen one, and the one after accuracy recovery.
-        ablation: adds students trained with fewer terms of the loss.
-
-    Returns:
-        The stages, and the cores that other processes kept busy meanwhile; None: unknown.
+    The candidates are the whole student, the chosen one, and the one after accuracy recovery.
+    Returned with the cores that other processes kept busy meanwhile; None: unknown.
     """
     whole, chosen, final = candidates
     rows: list[tuple[str, Precision, bytes, Ensemble]] = [

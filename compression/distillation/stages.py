@@ -12,11 +12,7 @@ from orthoedge.training.progress import log_progress
 
 
 def initial_student(context: CompressionContext, student: str) -> tuple[Ensemble, str]:
-    """Build a student, and return it with the SHA-256 of its initial weights, or `random`.
-
-    Args:
-        context: seed, labels and weights.
-        student: timm name.
+    """Build a student by its timm name; return it with the SHA-256 of its weights, or `random`.
 
     Raises:
         DataError: the weights do not fit the student.

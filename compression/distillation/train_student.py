@@ -6,7 +6,6 @@ Grad-CAM++ maps of the teacher's label, which the closed form makes differentiab
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import pickle
@@ -25,7 +24,7 @@ from tqdm import tqdm
 
 from orthoedge.benchmarks.metrics.classification import confusion, macro_f1
 from orthoedge.compression.distillation.teacher_cache import DistillationBatch, TeacherCache
-from orthoedge.runtime.atomic_files import sha256, write_atomic
+from orthoedge.runtime.atomic_files import atomic, sha256
 from orthoedge.runtime.errors import DataError
 from orthoedge.training.data.dataset import RadiographDataset
 from orthoedge.training.data.index import list_sha256
@@ -99,9 +98,8 @@ def train_student(
             "student": student.state_dict(),
             "optimizer": optimizer.state_dict(),
         }
-        buffer = io.BytesIO()
-        torch.save(content, buffer)
-        write_atomic(state, buffer.getvalue())
+        with atomic(state) as file:
+            torch.save(content, file)
         remaining = (time.monotonic() - started) / (epoch - done) * (epochs - epoch)
         print(
             f"{name} {epoch}/{epochs}  loss {total / seen:.3f}  macro-F1 {score:.3f}  "
@@ -123,13 +121,7 @@ def _identity(cache: TeacherCache, start: str, epochs: int, name: str) -> str:
 
 
 def distillation_loss(student: ModelOutput, batch: DistillationBatch, settings: Compress) -> Tensor:
-    """Softened logits, true labels and saliency agreement of one batch.
-
-    Args:
-        student: with gradients.
-        batch: labels, and the teacher's outputs for the same images.
-        settings: the weights of the terms.
-    """
+    """Softened logits, true labels and saliency agreement of one batch, with gradients."""
     t, truth = settings.softening, batch.truth
     soft = F.kl_div(
         F.log_softmax(student.logits / t, 1),

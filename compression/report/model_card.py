@@ -20,13 +20,7 @@ from orthoedge.runtime.bundles.manifest import Manifest
 
 
 def model_card(manifest: Manifest, gate: Sequence[str], consistency: Sequence[str]) -> str:
-    """Write the text of the card.
-
-    Args:
-        manifest: all but its `files` is used.
-        gate: lines of the passed gate.
-        consistency: a line per engine and instruction set.
-    """
+    """Text of the card; `gate` has a line per check, `consistency` one per engine."""
     blocks = (
         *_introduction(manifest),
         *_measured(manifest),

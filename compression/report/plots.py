@@ -33,12 +33,7 @@ class _Style(NamedTuple):
 
 
 def write_pareto_front(path: Path, report: CompressionReport) -> None:
-    """Plot accuracy against p50 of every candidate, with Pareto front, budget and choice.
-
-    Args:
-        path: of the PNG.
-        report: with one candidate or more.
-    """
+    """Plot accuracy against p50 of one or more candidates, Pareto front, budget and choice."""
     candidates, styles = report.candidates, _styles(report.candidates)
     x, y = [c.p50_ms for c in candidates], [c.accuracy for c in candidates]
     largest = max(c.bytes for c in candidates)
@@ -123,11 +118,8 @@ def write_pareto_front(path: Path, report: CompressionReport) -> None:
 def write_trace(path: Path, report: CompressionReport) -> None:
     """Plot MACs, p50 and accuracy over the share of channels cut.
 
-    Each line of p50 joins two times of one run; if the machine drifted, lines do not meet.
-
-    Args:
-        path: of the PNG.
-        report: with one cut or more.
+    Each line of p50 joins two times of one run; if the machine drifted, lines do not meet. The
+    report has one cut or more.
     """
     styles = _styles((*report.candidates, *report.trace))
     styles = {name: styles[name] for name in dict.fromkeys(step.student for step in report.trace)}
