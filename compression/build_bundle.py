@@ -63,7 +63,10 @@ def build_bundle(
     """
     recipe, splits, student = context.recipe, context.splits, recovered.candidate
     models: dict[Precision, bytes] = {"fp32": student.fp32, "int8": student.int8}
-    images = splits.test.images[_first_of_each_class(splits.test.labels, _GOLDEN_IMAGES), None]
+    labels = splits.test.labels
+    by_class = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    cycling = [own[i] for i in range(_GOLDEN_IMAGES) for own in by_class if i < len(own)]
+    images = splits.test.images[np.array(cycling[:_GOLDEN_IMAGES]), None]
     golden: dict[Precision, Outputs] = {}
     tolerance: dict[Precision, Tolerance] = {}
     for p in PRECISIONS:
@@ -134,11 +137,7 @@ def add_fp16(
     It is decided with fp32's calibration: rounding to half precision moves logits by a thousandth
     of their spread, far less than INT8 does.
 
-    Args:
-        models: with fp32.
-        tolerance: of other engines' outputs from the golden ones.
-        images: the golden images, uint8 (n, 1, S, S).
-        expected: fp32's golden outputs.
+    The golden images are uint8 (n, 1, S, S), and `expected` holds fp32's outputs for them.
     """
     try:
         model = to_fp16(models["fp32"])
@@ -159,10 +158,3 @@ def _tolerance(precision: Precision, other: Outputs, reference: Outputs) -> Tole
     minimum, expected = _MIN_TOLERANCE[precision], vars(reference)
     deviations = {name: deviation(array, expected[name]) for name, array in vars(other).items()}
     return Tolerance(**{name: max(minimum, 2 * value) for name, value in deviations.items()})
-
-
-def _first_of_each_class(labels: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
-    """Indices of the first `count` images, cycling through the classes."""
-    classes = [np.flatnonzero(labels == label) for label in np.unique(labels)]
-    picked = [own[i] for i in range(count) for own in classes if i < len(own)]
-    return np.array(picked[:count])

@@ -29,11 +29,8 @@ def choose(
 ) -> CandidateRecord:
     """Choose one candidate by the rule of the recipe's `compress.budget_ms`.
 
-    Args:
-        candidates: one or more.
-        budget_ms: largest p50; 0 = none.
-        teacher_macro_f1: on the candidates' validation split.
-        max_drop: the gate's limit: the teacher's macro-F1 minus the candidate's.
+    `budget_ms` is the largest p50, 0 for none; `teacher_macro_f1` is of the candidates' validation
+    split; `max_drop` is the gate's limit on the teacher's macro-F1 minus the candidate's.
 
     Raises:
         ConfigError: no candidate is within the budget.

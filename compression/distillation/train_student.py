@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import sys
 import time
 from itertools import islice
 from pathlib import Path
+from pickle import UnpicklingError
 
 import msgspec
 import numpy as np
@@ -32,6 +32,8 @@ from orthoedge.training.distributed import training_precision
 from orthoedge.training.model.batch_norm import start_running_statistics
 from orthoedge.training.model.ensemble import Ensemble, ModelOutput
 from orthoedge.training.recipe import Compress
+
+_DAMAGED = RuntimeError, LookupError, EOFError, ValueError, TypeError, OSError, UnpicklingError
 
 
 def train_student(
@@ -178,8 +180,5 @@ def _resume(
         student.load_state_dict(content["student"])
         optimizer.load_state_dict(content["optimizer"])
         return content["epoch"], content["best"], content["best_weights"]
-    except (
-        *(RuntimeError, LookupError, EOFError, ValueError, TypeError, OSError),
-        pickle.UnpicklingError,
-    ) as error:
+    except _DAMAGED as error:
         raise DataError(f"{state}: damaged; remove {state.parent}") from error

@@ -30,13 +30,8 @@ def measure(
     The conformal set holds every label whose probability is at least 1 minus the quantile. A
     finding adds the most probable label and alert labels, so it covers the truth at least as often.
 
-    Args:
-        outputs: of the network.
-        teacher: outputs of the float32 ensemble on the same images.
-        data: the images' labels, lesion boxes and groups; every label has an image.
-        labels: C names, in the order of the logits.
-        calibration: of this network and precision.
-        teacher_temperature: calibrates the teacher's logits.
+    `teacher` holds the float32 ensemble's outputs on the same images, whose logits
+    `teacher_temperature` calibrates; the C labels are in the order of the logits.
 
     Raises:
         DataError: a label has no image, so its recall is undefined.

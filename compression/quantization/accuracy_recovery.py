@@ -17,7 +17,6 @@ from orthoedge.compression.gate import Check
 from orthoedge.compression.quantization.float_fallback import restore_float, sensitivity
 from orthoedge.compression.quantization.qat import fake_quantized
 from orthoedge.compression.report.schema import FloatFallback
-from orthoedge.targets import open_model
 from orthoedge.training.progress import log_progress
 
 _SENSITIVITY_IMAGES = 64  # enough to rank the layers
@@ -92,20 +91,17 @@ def _record(
     layers: tuple[str, ...],
 ) -> FloatFallback:
     models = {"before": before.int8, "after": after.int8}
-    engines = {
-        name: open_model(model, context.size, context.target, "int8")
-        for name, model in models.items()
-    }
+    results = {name: evaluator.evaluate(m, "int8", "val") for name, m in models.items()}
+    engines = {name: result.engine for name, result in results.items()}
     times = time_engines(engines, context.splits.val.images[:1, None])
     exact = evaluator.outputs(before.fp32, "fp32", "val")
     rmse = {n: logit_rmse(exact, evaluator.outputs(m, "int8", "val")) for n, m in models.items()}
-    f1 = {n: evaluator.evaluate(m, "int8", "val").metrics.macro_f1 for n, m in models.items()}
     return FloatFallback(
         layers=layers,
         rmse_before=rmse["before"],
         rmse_after=rmse["after"],
-        macro_f1_before=f1["before"],
-        macro_f1_after=f1["after"],
+        macro_f1_before=results["before"].metrics.macro_f1,
+        macro_f1_after=results["after"].metrics.macro_f1,
         p50_before=times["before"].p50,
         p50_after=times["after"].p50,
     )

@@ -29,7 +29,10 @@ _PASS_THROUGH = frozenset(
 
 def layers(int8: bytes) -> tuple[str, ...]:
     """Names of the layers with integer weights, in execution order."""
-    return _layers(onnx.load_from_string(int8).graph)
+    graph = onnx.load_from_string(int8).graph
+    index = OnnxGraphIndex(graph)
+    operators = (node for node in graph.node if node.op_type in ("Conv", "Gemm", "MatMul"))
+    return tuple(node.name for node in operators if index.weight_codes(node) is not None)
 
 
 def restore_float(int8: bytes, fp32: bytes, names: Collection[str]) -> bytes:
@@ -47,9 +50,9 @@ def restore_float(int8: bytes, fp32: bytes, names: Collection[str]) -> bytes:
         ValueError: a name is not one of `layers(int8)`.
         ModelError: the result breaks a rule of one of the engines.
     """
-    proto = onnx.load_from_string(int8)
-    if unknown := sorted(set(names) - set(_layers(proto.graph))):
+    if unknown := sorted(set(names) - set(layers(int8))):
         raise ValueError(f"{unknown[0]}: not a quantized layer of this model")
+    proto = onnx.load_from_string(int8)
     _restore_float(proto.graph, onnx.load_from_string(fp32).graph, names)
     model: bytes = proto.SerializeToString()
     check(model, "int8")
@@ -80,18 +83,12 @@ def sensitivity(int8: bytes, fp32: bytes, images: npt.NDArray[np.uint8]) -> dict
         return float(np.sqrt((difference**2).mean()) / expected.std())
 
     before, falls = error(int8), {}
-    for name in _layers(proto.graph):
+    for name in layers(int8):
         changed = onnx.ModelProto()
         changed.CopyFrom(proto)
         _restore_float(changed.graph, full, (name,))
         falls[name] = before - error(changed.SerializeToString())
     return dict(sorted(falls.items(), key=lambda item: -item[1]))
-
-
-def _layers(graph: onnx.GraphProto) -> tuple[str, ...]:
-    index = OnnxGraphIndex(graph)
-    operators = (node for node in graph.node if node.op_type in ("Conv", "Gemm", "MatMul"))
-    return tuple(node.name for node in operators if index.weight_codes(node) is not None)
 
 
 def _restore_float(graph: onnx.GraphProto, full: onnx.GraphProto, names: Collection[str]) -> None:

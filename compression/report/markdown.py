@@ -49,7 +49,7 @@ def _headline(report: CompressionReport) -> str:
         f"{headline} {student} in {last.precision}, compared with the teacher "
         f"({' + '.join(report.teacher)}) in {teacher.precision}: macro-F1 "
         f"{last.metrics.macro_f1:.3f} against {teacher.metrics.macro_f1:.3f}; "
-        f"{_megabytes(last.bytes)} against {_megabytes(teacher.bytes)}; "
+        f"{_millions(last.bytes, 'MB')} against {_millions(teacher.bytes, 'MB')}; "
         f"p50 {_ms(last.p50_ms)} against {_ms(teacher.p50_ms)}{gain}."
     )
 
@@ -205,15 +205,11 @@ def _engines(report: CompressionReport) -> list[str]:
 
 
 def _size(of: Stage | CandidateRecord) -> tuple[str, str, str]:
-    return _megabytes(of.bytes), _millions(of.macs), _millions(of.parameters)
+    return _millions(of.bytes, "MB"), _millions(of.macs), _millions(of.parameters)
 
 
-def _millions(count: int) -> str:
-    return f"{count / 1e6:.2f} M"
-
-
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:.2f} MB"
+def _millions(count: int, unit: str = "M") -> str:
+    return f"{count / 1e6:.2f} {unit}"
 
 
 def _ms(milliseconds: float) -> str:
