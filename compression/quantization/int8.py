@@ -84,9 +84,10 @@ def _sign(model: onnx.ModelProto) -> None:
         zero = constants[node.input[2]]
         if zero.data_type != TensorProto.UINT8:
             continue
-        # A scale may be shared with a signed pair, so the new constants get new names.
+        # A scale may be shared with a signed pair, so the new constants get new names. They are
+        # part of a file's SHA-256, so they stay as they are.
         scale = constants[node.input[1]]
-        signed = (f"{scale.name}_signed", f"{scale.name}_signed_zero")
+        signed = (f"{scale.name}_signed", f"{scale.name}_signed_signed_zero")
         if signed[0] not in added:
             values = (numpy_helper.to_array(scale) * np.float32(255 / 127)).astype(np.float32)
             zeros = np.zeros(tuple(zero.dims), np.int8)
