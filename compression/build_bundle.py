@@ -56,20 +56,22 @@ def build_bundle(
 ) -> Bundle:
     """Write a student that passed the gate as a bundle.
 
-    Args:
-        context: run, recipe, splits, and the images behind the INT8 ranges.
-        out: bundle folder.
-        recovered: the student.
-        results: its results on the test split.
-        announce: called when the bundle is complete, just before it appears at `out`.
+    `announce` is called when the bundle is complete, just before it appears at `out`.
 
     Raises:
         BundleError: `out` exists, or the written bundle does not read back.
     """
     recipe, splits, student = context.recipe, context.splits, recovered.candidate
     models: dict[Precision, bytes] = {"fp32": student.fp32, "int8": student.int8}
-    images = splits.test.images[_first_of_each_class(splits.test.labels, _GOLDEN_IMAGES), None]
-    golden, tolerance = _golden(models, context.size, images, results)
+    labels = splits.test.labels
+    by_class = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    cycling = [own[i] for i in range(_GOLDEN_IMAGES) for own in by_class if i < len(own)]
+    images = splits.test.images[np.array(cycling[:_GOLDEN_IMAGES]), None]
+    golden: dict[Precision, Outputs] = {}
+    tolerance: dict[Precision, Tolerance] = {}
+    for p in PRECISIONS:
+        golden[p] = open_model(models[p], context.size, "portable", p).run(images)
+        tolerance[p] = _tolerance(p, results.evaluations[p].engine.run(images), golden[p])
     add_fp16(models, tolerance, images, golden["fp32"])
     macs, parameters = count_macs(student.network, context.size)
     records = splits.train.records
@@ -124,23 +126,6 @@ def build_bundle(
     return write_bundle(out, manifest, models, images, golden, card, announce)
 
 
-def _golden(
-    models: dict[Precision, bytes],
-    size: int,
-    images: npt.NDArray[np.uint8],
-    results: TestResults,
-) -> tuple[dict[Precision, Outputs], dict[Precision, Tolerance]]:
-    """Expected outputs from the reference engine, and the tolerance for other engines."""
-    expected: dict[Precision, Outputs] = {}
-    tolerance: dict[Precision, Tolerance] = {}
-    for precision in PRECISIONS:
-        reference = open_model(models[precision], size, "portable", precision).run(images)
-        other = results.evaluations[precision].engine.run(images)
-        expected[precision] = reference
-        tolerance[precision] = _tolerance(precision, other, reference)
-    return expected, tolerance
-
-
 def add_fp16(
     models: dict[Precision, bytes],
     tolerance: dict[Precision, Tolerance],
@@ -152,11 +137,7 @@ def add_fp16(
     It is decided with fp32's calibration: rounding to half precision moves logits by a thousandth
     of their spread, far less than INT8 does.
 
-    Args:
-        models: with fp32.
-        tolerance: of other engines' outputs from the golden ones.
-        images: the golden images, uint8 (n, 1, S, S).
-        expected: fp32's golden outputs.
+    The golden images are uint8 (n, 1, S, S), and `expected` holds fp32's outputs for them.
     """
     try:
         model = to_fp16(models["fp32"])
@@ -174,16 +155,6 @@ def add_fp16(
 
 
 def _tolerance(precision: Precision, other: Outputs, reference: Outputs) -> Tolerance:
-    minimum = _MIN_TOLERANCE[precision]
-    return Tolerance(
-        logits=max(minimum, 2 * deviation(other.logits, reference.logits)),
-        saliency_map=max(minimum, 2 * deviation(other.saliency_map, reference.saliency_map)),
-        feature_vector=max(minimum, 2 * deviation(other.feature_vector, reference.feature_vector)),
-    )
-
-
-def _first_of_each_class(labels: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
-    """Indices of the first `count` images, cycling through the classes."""
-    classes = [np.flatnonzero(labels == label) for label in np.unique(labels)]
-    picked = [own[i] for i in range(count) for own in classes if i < len(own)]
-    return np.array(picked[:count])
+    minimum, expected = _MIN_TOLERANCE[precision], vars(reference)
+    deviations = {name: deviation(array, expected[name]) for name, array in vars(other).items()}
+    return Tolerance(**{name: max(minimum, 2 * value) for name, value in deviations.items()})

@@ -50,11 +50,15 @@ def write_bundle(
         BundleError: the folder exists, or the written bundle does not read back.
     """
     check_free(folder)
-    files = {CARD: card.encode(), GOLDEN_IMAGES: _npy(golden_images)}
+    buffer = io.BytesIO()
+    np.save(buffer, golden_images, allow_pickle=False)
+    files = {CARD: card.encode(), GOLDEN_IMAGES: buffer.getvalue()}
     for precision, model in models.items():
         files[model_file(precision)] = model
     for precision, outputs in golden_outputs.items():
-        files[golden_file(precision)] = _npz(outputs, manifest.labels)
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, labels=np.array(manifest.labels), **vars(outputs))
+        files[golden_file(precision)] = buffer.getvalue()
     records = {
         name: FileRecord(sha256=sha256(content), bytes=len(content))
         for name, content in sorted(files.items())
@@ -75,21 +79,3 @@ def check_free(folder: Path) -> None:
     """Raise BundleError if `folder` already exists."""
     if folder.exists():
         raise BundleError(f"{folder}: already exists; remove it or choose another --out")
-
-
-def _npy(array: npt.NDArray[np.uint8]) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, array, allow_pickle=False)
-    return buffer.getvalue()
-
-
-def _npz(outputs: Outputs, labels: tuple[str, ...]) -> bytes:
-    buffer = io.BytesIO()
-    np.savez_compressed(
-        buffer,
-        labels=np.array(labels),
-        logits=outputs.logits,
-        saliency_map=outputs.saliency_map,
-        feature_vector=outputs.feature_vector,
-    )
-    return buffer.getvalue()

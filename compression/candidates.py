@@ -54,28 +54,25 @@ class Candidate:
         return f"{self.student}-{self.share:.0%}" if self.share else self.student
 
 
-class _Measured(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    candidates: tuple[CandidateRecord, ...]
-
-
 def make_candidate(
-    context: CompressionContext, student: str, share: float, step: int, network: Ensemble
+    context: CompressionContext,
+    student: str,
+    share: float,
+    step: int,
+    network: Ensemble,
+    images: int | None = None,
 ) -> Candidate:
-    """Export a network and quantize it."""
+    """Export a network and quantize it, or read the INT8 file of a killed call.
+
+    `images` is the number of those that set the INT8 ranges; None: all of the context.
+    """
     fp32 = export(network, context.recipe.labels, context.recipe.preprocess)
-    int8 = quantize_cached(context, fp32, context.quantization_images)
-    return Candidate(student, share, step, network, fp32, int8)
-
-
-def quantize_cached(
-    context: CompressionContext, fp32: bytes, images: npt.NDArray[np.uint8]
-) -> bytes:
-    """Quantize a model, or read the result of a killed call from the work folder."""
-    key = sha256(fp32 + sha256(np.ascontiguousarray(images).tobytes()).encode())
+    ranges = context.quantization_images[:images]
+    key = sha256(fp32 + sha256(ranges.tobytes()).encode())
     cached = context.work / f"int8-{key[:32]}.onnx"
     if not cached.is_file():
-        write_atomic(cached, quantize(fp32, images))
-    return cached.read_bytes()
+        write_atomic(cached, quantize(fp32, ranges))
+    return Candidate(student, share, step, network, fp32, cached.read_bytes())
 
 
 def measure_candidates(
@@ -84,28 +81,21 @@ def measure_candidates(
     """Time all INT8 files interleaved in one run, and score them on the validation split.
 
     The work folder keeps the result, so a resumed search has the same Pareto front.
-
-    Args:
-        context: target, validation split and work folder.
-        candidates: one or more.
     """
     val = context.splits.val
     models = [sha256(candidate.int8) for candidate in candidates]
     key = sha256(f"{context.target} {list_sha256(val.records)} {models}".encode())
     cached = context.work / f"candidates-{key[:32]}.json"
     if cached.is_file():
-        return read_record(cached, _Measured).candidates
+        return read_record(cached, dict[str, tuple[CandidateRecord, ...]])["candidates"]
     engines = {
         candidate.name: open_model(candidate.int8, context.size, context.target, "int8")
         for candidate in candidates
     }
     times = time_engines(engines, val.images[:1, None])
-    records = []
-    for candidate in candidates:
-        predicted = run_batched(engines[candidate.name], val.images[:, None]).logits.argmax(1)
-        records.append(_record(context, candidate, predicted, times[candidate.name]))
-    write_atomic(cached, msgspec.json.encode(_Measured(tuple(records))))
-    return tuple(records)
+    records = tuple(_record(context, c, engines[c.name], times[c.name]) for c in candidates)
+    write_atomic(cached, msgspec.json.encode({"candidates": records}))
+    return records
 
 
 def time_engines(engines: Mapping[str, Engine], image: npt.NDArray[np.uint8]) -> dict[str, Timings]:
@@ -121,12 +111,10 @@ def weights_sha256(network: Ensemble) -> str:
 
 
 def _record(
-    context: CompressionContext,
-    candidate: Candidate,
-    predicted: npt.NDArray[np.int64],
-    times: Timings,
+    context: CompressionContext, candidate: Candidate, engine: Engine, times: Timings
 ) -> CandidateRecord:
     recipe, val = context.recipe, context.splits.val
+    predicted = run_batched(engine, val.images[:, None]).logits.argmax(1)
     macs, parameters = count_macs(candidate.network, context.size)
     hits = (predicted == val.labels).astype(np.float64)
     groups = [record.patient_id for record in val.records]

@@ -52,13 +52,9 @@ def compress(
     Finished steps of a killed call are kept in `<out>.work`, and the next call reuses them. The
     report goes to `<out>.report`.
 
-    Args:
-        run: the teacher, with its split.
-        recipe: the run's, with any overrides of `compress`.
-        out: bundle folder; must not exist.
-        target: its measured latency decides, and its engine calibrates.
-        sources: data and weights.
-        ablation: also train the chosen student with fewer terms of the loss.
+    The run is the teacher, with its split; `recipe` is its recipe with any overrides of `compress`.
+    The measured latency of `target` decides, and its engine calibrates. `ablation` also trains the
+    chosen student with fewer terms of the loss.
 
     Raises:
         ConfigError: a student is unknown or cannot be pruned, or none is within the budget.
@@ -133,14 +129,8 @@ def _measure_stages(
 ) -> tuple[tuple[Stage, ...], float | None]:
     """Evaluate and time each stage from teacher to INT8 in one run.
 
-    Args:
-        context: teacher, test split and target.
-        evaluator: of networks.
-        candidates: the whole student, the chosen one, and the one after accuracy recovery.
-        ablation: adds students trained with fewer terms of the loss.
-
-    Returns:
-        The stages, and the cores that other processes kept busy meanwhile; None: unknown.
+    The candidates are the whole student, the chosen one, and the one after accuracy recovery.
+    Returned with the cores that other processes kept busy meanwhile; None: unknown.
     """
     whole, chosen, final = candidates
     rows: list[tuple[str, Precision, bytes, Ensemble]] = [

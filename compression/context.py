@@ -81,12 +81,7 @@ def prepare_context(
 ) -> CompressionContext:
     """Read the splits, export the teacher and open it on the target's engine.
 
-    Args:
-        run: the teacher, with its split.
-        recipe: the run's, with any overrides of `compress`.
-        target: of the engine.
-        sources: data and weights.
-        work: folder for intermediate results; created if it does not exist.
+    The arguments become fields of the context; `work` is created if it does not exist.
 
     Raises:
         DataError: the data do not fit the run.

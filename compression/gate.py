@@ -45,37 +45,26 @@ def gate(
 ) -> list[Check]:
     """Check one precision of the student against the float32 teacher on the same test images.
 
-    Args:
-        limits: of this precision.
-        teacher: metrics of the teacher.
-        student: metrics of the student in this precision.
-        precision: named in every check.
-        engine_rmse: largest between two engines on this file: RMSE of the logits over their
-            standard deviation.
-        decision_flips: decisions that another engine changed though no value was near a threshold
-            (`compression/evaluation/engine_agreement.py`).
+    `engine_rmse` is the largest between two engines on this file: RMSE of the logits over their
+    standard deviation. `decision_flips` counts decisions that another engine changed though no
+    value was near a threshold (`compression/evaluation/engine_agreement.py`).
     """
 
-    def at_most(name: str, measured: float, limit: float) -> Check:
-        return Check(precision, name, measured, limit, True)
+    def check(name: str, measured: float, limit: float, at_most: bool = True) -> Check:
+        return Check(precision, name, measured, limit, at_most)
 
-    def at_least(name: str, measured: float, limit: float) -> Check:
-        return Check(precision, name, measured, limit, False)
-
-    checks = [
-        at_most("macro-F1 drop", teacher.macro_f1 - student.macro_f1, limits.max_macro_f1_drop)
-    ]
+    checks = [check("macro-F1 drop", teacher.macro_f1 - student.macro_f1, limits.max_macro_f1_drop)]
     for label, limit in limits.max_recall_drop.items():
         drop = teacher.recall[label] - student.recall[label]
-        checks.append(at_most(f"{label} recall drop", drop, limit))
+        checks.append(check(f"{label} recall drop", drop, limit))
     if teacher.pointing_game is not None and student.pointing_game is not None:
         drop = teacher.pointing_game - student.pointing_game
-        checks.append(at_most("pointing-game drop", drop, limits.max_pointing_drop))
+        checks.append(check("pointing-game drop", drop, limits.max_pointing_drop))
     return [
         *checks,
-        at_most("ECE", student.expected_calibration_error, limits.max_ece),
-        at_least("teacher agreement", student.teacher_agreement, limits.min_teacher_agreement),
-        at_least("saliency cosine", student.saliency_cosine, limits.min_teacher_cosine),
-        at_most("logit RMSE between engines", engine_rmse, limits.max_engine_rmse),
-        at_most("decisions changed between engines", decision_flips, limits.max_engine_flips),
+        check("ECE", student.expected_calibration_error, limits.max_ece),
+        check("teacher agreement", student.teacher_agreement, limits.min_teacher_agreement, False),
+        check("saliency cosine", student.saliency_cosine, limits.min_teacher_cosine, False),
+        check("logit RMSE between engines", engine_rmse, limits.max_engine_rmse),
+        check("decisions changed between engines", decision_flips, limits.max_engine_flips),
     ]

@@ -29,14 +29,10 @@ def check_prunable(student: str, shares: Sequence[float]) -> None:
 
 
 def cut(student: Ensemble, ratio: float, size: int) -> Ensemble:
-    """Copy a one-branch network with `ratio` of the channels of every group removed.
+    """Copy a one-branch network with `ratio`, 0 to 1, of the channels of every group removed.
 
-    Deterministic for the same weights, so a resumed run rebuilds the same structure from them.
-
-    Args:
-        student: one branch, any mode.
-        ratio: share of channels, 0 to 1.
-        size: side S of its input, in pixels.
+    Deterministic for the same weights, so a resumed run rebuilds the same structure from them. The
+    side S of the input is `size` pixels.
 
     Raises:
         ConfigError: Torch-Pruning does not support the network.

@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 import msgspec
-import numpy as np
 
 from orthoedge.benchmarks.metrics.classification import confusion, macro_f1
 from orthoedge.benchmarks.timing.latency import ratio
-from orthoedge.compression.candidates import (
-    Candidate,
-    make_candidate,
-    quantize_cached,
-    time_engines,
-    weights_sha256,
-)
+from orthoedge.compression.candidates import Candidate, make_candidate, time_engines, weights_sha256
 from orthoedge.compression.context import CompressionContext
 from orthoedge.compression.distillation.stages import distil, initial_student
-from orthoedge.compression.export import export
 from orthoedge.compression.prune import cut
 from orthoedge.compression.report.schema import PruneStep
 from orthoedge.runtime.atomic_files import sha256, write_atomic
@@ -38,24 +30,19 @@ def search_candidates(context: CompressionContext) -> tuple[list[Candidate], lis
     Raises:
         DataError: the initial weights do not fit, or the work folder was left by other settings.
     """
+    settings = context.recipe.compress
     candidates: list[Candidate] = []
     trace: list[PruneStep] = []
-    for student in context.recipe.compress.students:
-        candidates.append(_distil_whole(context, student))
-        for step, share in enumerate(context.recipe.compress.prune, 1):
+    for student in settings.students:
+        network, start = initial_student(context, student)
+        network = distil(context, network, start, student, settings.crop_epochs, settings.epochs)
+        candidates.append(make_candidate(context, student, 0.0, 0, network))
+        for step, share in enumerate(settings.prune, 1):
             taken, smaller = prune_and_distil(context, candidates[-1], step, share)
             trace.append(taken)
             if smaller is not None:
                 candidates.append(smaller)
     return candidates, trace
-
-
-def _distil_whole(context: CompressionContext, student: str) -> Candidate:
-    """Distil a student with all its channels."""
-    settings = context.recipe.compress
-    network, start = initial_student(context, student)
-    network = distil(context, network, start, student, settings.crop_epochs, settings.epochs)
-    return make_candidate(context, student, 0.0, 0, network)
 
 
 def prune_and_distil(
@@ -75,7 +62,7 @@ def prune_and_distil(
     engine = open_model(candidate.fp32, context.size, context.target, "fp32")
     predicted = run_batched(engine, val.images[:, None]).logits.argmax(1)
     table = confusion(val.labels, predicted, len(context.recipe.labels))
-    accuracy = float(np.trace(table) / table.sum())
+    accuracy = float((predicted == val.labels).mean())
     return msgspec.structs.replace(taken, accuracy=accuracy, macro_f1=macro_f1(table)), candidate
 
 
@@ -91,11 +78,10 @@ def _time_cut(
     cached = context.work / f"pruning-{key[:32]}.json"
     if cached.is_file():
         return read_record(cached, PruneStep)
-    fp32 = export(smaller, context.recipe.labels, context.recipe.preprocess)
-    after = quantize_cached(context, fp32, context.quantization_images[:_RANGE_IMAGES])
+    after = make_candidate(context, before.student, share, 0, smaller, _RANGE_IMAGES)
     engines = {
-        name: open_model(model, context.size, context.target, "int8")
-        for name, model in (("before", before.int8), ("after", after))
+        name: open_model(candidate.int8, context.size, context.target, "int8")
+        for name, candidate in (("before", before), ("after", after))
     }
     times = time_engines(engines, context.splits.val.images[:1, None])
     gain = ratio(times["after"], times["before"])

@@ -8,8 +8,6 @@ from orthoedge.compression.gate import Check
 from orthoedge.compression.report.schema import CandidateRecord
 from orthoedge.runtime.errors import ConfigError
 
-_Order = tuple[float, float, int, str, float]
-
 
 def pareto_front(candidates: Sequence[CandidateRecord]) -> list[CandidateRecord]:
     """Candidates that no other one beats in both accuracy and p50, the fastest first.
@@ -31,11 +29,8 @@ def choose(
 ) -> CandidateRecord:
     """Choose one candidate by the rule of the recipe's `compress.budget_ms`.
 
-    Args:
-        candidates: one or more.
-        budget_ms: largest p50; 0 = none.
-        teacher_macro_f1: on the candidates' validation split.
-        max_drop: the gate's limit: the teacher's macro-F1 minus the candidate's.
+    `budget_ms` is the largest p50, 0 for none; `teacher_macro_f1` is of the candidates' validation
+    split; `max_drop` is the gate's limit on the teacher's macro-F1 minus the candidate's.
 
     Raises:
         ConfigError: no candidate is within the budget.
@@ -50,23 +45,18 @@ def choose(
                 f"{fastest.p50_ms:.3f} ms"
             )
         return min(within, key=_most_accurate_first)
-    good = [c for c in candidates if _within(teacher_macro_f1 - c.macro_f1, max_drop)]
+    good = [
+        c  # by the gate's own comparison, which tolerates rounding
+        for c in candidates
+        if Check("int8", "macro-F1 drop", teacher_macro_f1 - c.macro_f1, max_drop, True).passed
+    ]
     return min(good, key=_fastest_first) if good else min(candidates, key=_most_accurate_first)
 
 
-def _within(drop: float, limit: float) -> bool:
-    """Apply the gate's own comparison, which tolerates rounding."""
-    return Check("int8", "macro-F1 drop", drop, limit, at_most=True).passed
+# The file, the name and the cut make a choice independent of the order of measurement.
+def _fastest_first(c: CandidateRecord) -> tuple[float, float, int, str, float]:
+    return c.p50_ms, -c.accuracy, c.bytes, c.student, c.pruned
 
 
-def _fastest_first(candidate: CandidateRecord) -> _Order:
-    return candidate.p50_ms, -candidate.accuracy, *_tie_breakers(candidate)
-
-
-def _most_accurate_first(candidate: CandidateRecord) -> _Order:
-    return -candidate.accuracy, candidate.p50_ms, *_tie_breakers(candidate)
-
-
-def _tie_breakers(candidate: CandidateRecord) -> tuple[int, str, float]:
-    """Make the choice independent of the order in which candidates were measured."""
-    return candidate.bytes, candidate.student, candidate.pruned
+def _most_accurate_first(c: CandidateRecord) -> tuple[float, float, int, str, float]:
+    return -c.accuracy, c.p50_ms, c.bytes, c.student, c.pruned

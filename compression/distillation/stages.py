@@ -12,11 +12,7 @@ from orthoedge.training.progress import log_progress
 
 
 def initial_student(context: CompressionContext, student: str) -> tuple[Ensemble, str]:
-    """Build a student, and return it with the SHA-256 of its initial weights, or `random`.
-
-    Args:
-        context: seed, labels and weights.
-        student: timm name.
+    """Build a student by its timm name; return it with the SHA-256 of its weights, or `random`.
 
     Raises:
         DataError: the weights do not fit the student.
@@ -53,21 +49,14 @@ def distil(
     Crops come first: from random weights a network takes very long to find a lesion that fills a
     tenth of a whole image.
 
-    Args:
-        context: the teacher's outputs and the work folder.
-        student: one branch.
-        start: SHA-256 of its weights, or `random`.
-        name: of the stage, and of the files that keep its state.
-        crop_epochs: epochs on crops.
-        epochs: epochs on whole images after those.
+    `start` is the SHA-256 of the student's weights, or `random`; `name` is that of the stage and of
+    the files that keep its state.
 
     Raises:
         DataError: the work folder was left by other settings.
     """
-    for kind, cache, count in (
-        ("crops", context.crops, crop_epochs),
-        ("whole", context.whole, epochs),
-    ):
+    stages = (("crops", context.crops, crop_epochs), ("whole", context.whole, epochs))
+    for kind, cache, count in stages:
         if cache is not None:
             state = context.work / f"{name}-{kind}.pt"
             student = train_student(student, start, cache, count, state, f"{name} {kind}")

@@ -68,7 +68,10 @@ class TeacherCache:
     def epoch(self, epoch: int, name: str) -> Iterator[DistillationBatch]:
         """Batches of an epoch, numbered from 1. They depend on recipe and epoch alone."""
         view = (epoch - 1) % self.recipe.compress.views + 1
-        records = self._view(view, name)
+        file = self.folder / f"{self.identity[:32]}-{view}.npy"
+        count = self.steps * min(self.recipe.compress.batch, len(self.train))
+        description = f"{count} images with the teacher's outputs"
+        records = cached(file, self._dtype, count, self._outputs(view, name), description)
         order = np.random.default_rng((self.recipe.seed, epoch)).permutation(len(records))
         for batch in np.array_split(order, self.steps):
             rows = records[np.sort(batch)]
@@ -106,12 +109,6 @@ class TeacherCache:
                 ("maps", "<f2", outputs.saliency_map.shape[1:]),  # used in a cosine only
             ]
         )
-
-    def _view(self, view: int, name: str) -> Records:
-        file = self.folder / f"{self.identity[:32]}-{view}.npy"
-        count = self.steps * min(self.recipe.compress.batch, len(self.train))
-        description = f"{count} images with the teacher's outputs"
-        return cached(file, self._dtype, count, self._outputs(view, name), description)
 
     def _outputs(self, view: int, name: str) -> Iterator[Records]:
         recipe = msgspec.structs.replace(self.recipe, batch=self.recipe.compress.batch)

@@ -6,14 +6,13 @@ Grad-CAM++ maps of the teacher's label, which the closed form makes differentiab
 
 from __future__ import annotations
 
-import io
 import json
 import os
-import pickle
 import sys
 import time
 from itertools import islice
 from pathlib import Path
+from pickle import UnpicklingError
 
 import msgspec
 import numpy as np
@@ -25,7 +24,7 @@ from tqdm import tqdm
 
 from orthoedge.benchmarks.metrics.classification import confusion, macro_f1
 from orthoedge.compression.distillation.teacher_cache import DistillationBatch, TeacherCache
-from orthoedge.runtime.atomic_files import sha256, write_atomic
+from orthoedge.runtime.atomic_files import atomic, sha256
 from orthoedge.runtime.errors import DataError
 from orthoedge.training.data.dataset import RadiographDataset
 from orthoedge.training.data.index import list_sha256
@@ -33,6 +32,8 @@ from orthoedge.training.distributed import training_precision
 from orthoedge.training.model.batch_norm import start_running_statistics
 from orthoedge.training.model.ensemble import Ensemble, ModelOutput
 from orthoedge.training.recipe import Compress
+
+_DAMAGED = RuntimeError, LookupError, EOFError, ValueError, TypeError, OSError, UnpicklingError
 
 
 def train_student(
@@ -99,9 +100,8 @@ def train_student(
             "student": student.state_dict(),
             "optimizer": optimizer.state_dict(),
         }
-        buffer = io.BytesIO()
-        torch.save(content, buffer)
-        write_atomic(state, buffer.getvalue())
+        with atomic(state) as file:
+            torch.save(content, file)
         remaining = (time.monotonic() - started) / (epoch - done) * (epochs - epoch)
         print(
             f"{name} {epoch}/{epochs}  loss {total / seen:.3f}  macro-F1 {score:.3f}  "
@@ -123,13 +123,7 @@ def _identity(cache: TeacherCache, start: str, epochs: int, name: str) -> str:
 
 
 def distillation_loss(student: ModelOutput, batch: DistillationBatch, settings: Compress) -> Tensor:
-    """Softened logits, true labels and saliency agreement of one batch.
-
-    Args:
-        student: with gradients.
-        batch: labels, and the teacher's outputs for the same images.
-        settings: the weights of the terms.
-    """
+    """Softened logits, true labels and saliency agreement of one batch, with gradients."""
     t, truth = settings.softening, batch.truth
     soft = F.kl_div(
         F.log_softmax(student.logits / t, 1),
@@ -186,8 +180,5 @@ def _resume(
         student.load_state_dict(content["student"])
         optimizer.load_state_dict(content["optimizer"])
         return content["epoch"], content["best"], content["best_weights"]
-    except (
-        *(RuntimeError, LookupError, EOFError, ValueError, TypeError, OSError),
-        pickle.UnpicklingError,
-    ) as error:
+    except _DAMAGED as error:
         raise DataError(f"{state}: damaged; remove {state.parent}") from error

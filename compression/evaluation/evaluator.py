@@ -57,16 +57,12 @@ class Evaluator:
     """Compare networks with the float32 teacher on the same images.
 
     Results are cached by the model's SHA-256: the teacher alone takes minutes on a large split.
-
-    Args:
-        context: teacher, splits, recipe and target.
     """
 
     def __init__(self, context: CompressionContext) -> None:
         self._context, recipe, splits = context, context.recipe, context.splits
         self._engines: dict[str, Engine] = {}
         self._outputs: dict[tuple[str, str], Outputs] = {}
-        self._confidences: dict[str, Confidence] = {}
         self._calibrations: dict[str, Calibration] = {}
         self._evaluations: dict[tuple[str, str], Evaluation] = {}
         self._consistency: dict[tuple[str, str], list[EngineConsistency]] = {}
@@ -170,16 +166,14 @@ class Evaluator:
         return self._outputs[key]
 
     def _confidence(self, model: bytes, precision: Precision) -> Confidence:
-        key, recipe = sha256(model), self._context.recipe
-        if key not in self._confidences:
-            self._confidences[key] = calibrate(
-                self.outputs(model, precision, "calibration"),
-                self._context.splits.calibration.labels,
-                recipe.labels,
-                recipe.compress.coverage,
-                recipe.compress.sensitivity,
-            )
-        return self._confidences[key]
+        recipe = self._context.recipe
+        return calibrate(
+            self.outputs(model, precision, "calibration"),
+            self._context.splits.calibration.labels,
+            recipe.labels,
+            recipe.compress.coverage,
+            recipe.compress.sensitivity,
+        )
 
     def _open(self, model: bytes, precision: Precision) -> Engine:
         key = sha256(model)

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from orthoedge.benchmarks.metrics.bootstrap import interval
-from orthoedge.benchmarks.metrics.bootstrap_scores import Scores, bootstrap, predictions_of
+from orthoedge.benchmarks.metrics.bootstrap_scores import bootstrap, predictions_of
 from orthoedge.benchmarks.metrics.classification import cosine, log_softmax
 from orthoedge.runtime.bundles.manifest import Confidence, Metrics
 from orthoedge.runtime.engine import Outputs
@@ -15,9 +15,6 @@ from orthoedge.runtime.errors import DataError
 from orthoedge.training.data.dataset import RadiographDataset
 
 _SEED = 0  # of the bootstrap: the same outputs give the same intervals
-
-Array = npt.NDArray[np.float64]
-Maps = npt.NDArray[np.float32]
 
 
 def measure(
@@ -33,13 +30,8 @@ def measure(
     The conformal set holds every label whose probability is at least 1 minus the quantile. A
     finding adds the most probable label and alert labels, so it covers the truth at least as often.
 
-    Args:
-        outputs: of the network.
-        teacher: outputs of the float32 ensemble on the same images.
-        data: the images' labels, lesion boxes and groups; every label has an image.
-        labels: C names, in the order of the logits.
-        calibration: of this network and precision.
-        teacher_temperature: calibrates the teacher's logits.
+    `teacher` holds the float32 ensemble's outputs on the same images, whose logits
+    `teacher_temperature` calibrates; the C labels are in the order of the logits.
 
     Raises:
         DataError: a label has no image, so its recall is undefined.
@@ -53,6 +45,11 @@ def measure(
     )
     in_set = predictions.probabilities >= 1 - calibration.conformal_quantile
     pointing = float(scores.pointing_game[0])
+    names = ("accuracy", "macro_f1", "expected_calibration_error", "pointing_game")
+    pairs = {name: (getattr(scores, name)[0], getattr(resampled, name)) for name in names}
+    for c, label in enumerate(labels):
+        pairs[f"recall.{label}"] = (scores.recall[0, c], resampled.recall[:, c])
+    intervals = {name: interval(*pair) for name, pair in pairs.items()}
     same = outputs.logits.argmax(axis=1) == teacher.logits.argmax(axis=1)
     return Metrics(
         images=len(data),
@@ -69,7 +66,7 @@ def measure(
             teacher.logits / teacher_temperature, outputs.logits / calibration.temperature
         ),
         saliency_cosine=saliency_cosine(outputs, teacher),
-        intervals=_intervals(scores, resampled, labels),
+        intervals={name: (i.low, i.high) for name, i in intervals.items() if i is not None},
     )
 
 
@@ -97,25 +94,7 @@ def saliency_cosine(student: Outputs, teacher: Outputs) -> float:
     rows = np.arange(len(teacher.logits))
     top = teacher.logits.argmax(axis=1)
     expected = teacher.saliency_map[rows, top]
-    resized = _resized(student.saliency_map[rows, top], expected.shape[1:])
-    return float(cosine(resized, expected).mean())
-
-
-def _intervals(
-    scores: Scores, resampled: Scores, labels: tuple[str, ...]
-) -> dict[str, tuple[float, float]]:
-    """95 % interval of each score that has one."""
-    names = ("accuracy", "macro_f1", "expected_calibration_error", "pointing_game")
-    pairs = {name: (getattr(scores, name)[0], getattr(resampled, name)) for name in names}
-    for c, label in enumerate(labels):
-        pairs[f"recall.{label}"] = (scores.recall[0, c], resampled.recall[:, c])
-    intervals = {name: interval(*pair) for name, pair in pairs.items()}
-    return {name: (i.low, i.high) for name, i in intervals.items() if i is not None}
-
-
-def _resized(maps: Maps, shape: tuple[int, ...]) -> Maps:
-    """Resize maps (N, h, w) to (N, *shape), bilinear; unchanged if they have that shape."""
-    if maps.shape[1:] == shape:
-        return maps
-    height, width = shape
-    return np.stack([cv2.resize(saliency, (width, height)) for saliency in maps])
+    maps, (height, width) = student.saliency_map[rows, top], expected.shape[1:]
+    if maps.shape != expected.shape:
+        maps = np.stack([cv2.resize(saliency, (width, height)) for saliency in maps])
+    return float(cosine(maps, expected).mean())

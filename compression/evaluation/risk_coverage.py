@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from orthoedge.benchmarks.metrics.classification import Floats
-from orthoedge.runtime.pipeline import Finding, Pipeline
+from orthoedge.runtime.pipeline import Finding
 from orthoedge.training.data.index import ImageRecord, read_index
 
 Flags = npt.NDArray[np.bool_]
@@ -40,12 +40,8 @@ def draw(path: Path, confidence: Floats, right: Flags, reported: Flags) -> None:
     axis = figure.subplots()
     best = accuracy_by_coverage(right.astype(np.float64), right)
     axis.plot(share, best, ":", color=COLOURS[2], label="ideal: errors are the least confident")
-    axis.plot(
-        share,
-        accuracy_by_coverage(confidence, right),
-        color=COLOURS[0],
-        label="most confident predictions, by probability",
-    )
+    curve = accuracy_by_coverage(confidence, right)
+    axis.plot(share, curve, color=COLOURS[0], label="most confident predictions, by probability")
     axis.axhline(right.mean(), color="0.5", ls="--", label="random selection")
     point = reported.mean(), right[reported].mean()
     axis.plot(*point, "o", color=COLOURS[1], ms=9, label="decision: report")
@@ -79,17 +75,13 @@ def summary(records: list[ImageRecord], findings: list[Finding]) -> str:
     return "\n".join([*lines, f"label sets that contain the true label: {covered:.1%}"])
 
 
-def predict_all(pipeline: Pipeline, records: list[ImageRecord]) -> list[Finding]:
-    """Findings for all images."""
-    return [pipeline(record.path) for record in records]
-
-
 def main(data: str, picture: str) -> None:
     """Run the embedded INT8 model on a data set, print the summary, draw the curve."""
     from orthoedge.targets import open_pipeline
 
     records = read_index(Path(data))
-    findings = predict_all(open_pipeline(precision="int8"), records)
+    pipeline = open_pipeline(precision="int8")
+    findings = [pipeline(record.path) for record in records]
     confidence = np.array([finding.probabilities[finding.label] for finding in findings])
     right = np.array([r.label == f.label for r, f in zip(records, findings, strict=True)])
     draw(Path(picture), confidence, right, np.array([f.decision == "report" for f in findings]))

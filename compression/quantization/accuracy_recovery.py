@@ -17,7 +17,6 @@ from orthoedge.compression.gate import Check
 from orthoedge.compression.quantization.float_fallback import restore_float, sensitivity
 from orthoedge.compression.quantization.qat import fake_quantized
 from orthoedge.compression.report.schema import FloatFallback
-from orthoedge.targets import open_model
 from orthoedge.training.progress import log_progress
 
 _SENSITIVITY_IMAGES = 64  # enough to rank the layers
@@ -40,22 +39,18 @@ def recover_accuracy(
     The most sensitive layers fall back to float, one more at a time. If the recipe's maximum is not
     enough, the student is fine-tuned with fake quantization, and float fallback is tried again.
     """
-    if not _lost(evaluator, candidate):
-        return Recovered(candidate, None, False)
     settings = context.recipe.compress
     recovered, record, lost = _fall_back(context, evaluator, candidate)
     if not lost or settings.qat_epochs == 0:
         return Recovered(recovered, record, False)
-    log_progress(f"{candidate.name}: quantization-aware training")
     name, start = candidate.name, weights_sha256(candidate.network)
+    log_progress(f"{name}: quantization-aware training")
     with fake_quantized(candidate.network) as network:
         state = context.work / f"{name}-qat.pt"
         train_student(network, start, context.whole, settings.qat_epochs, state, f"{name} qat")
     trained = make_candidate(
         context, candidate.student, candidate.share, candidate.step, candidate.network
     )
-    if not _lost(evaluator, trained):
-        return Recovered(trained, None, True)
     recovered, record, _ = _fall_back(context, evaluator, trained)
     return Recovered(recovered, record, True)
 
@@ -63,9 +58,12 @@ def recover_accuracy(
 def _fall_back(
     context: CompressionContext, evaluator: Evaluator, candidate: Candidate
 ) -> tuple[Candidate, FloatFallback | None, Sequence[Check]]:
+    """Change layers until no limit is lost; returns the limits that are lost in the end."""
+    lost = _lost(evaluator, candidate)
+    if not lost:
+        return candidate, None, lost
     images = context.quantization_images[:_SENSITIVITY_IMAGES]
     ranking = list(sensitivity(candidate.int8, candidate.fp32, images))
-    lost: Sequence[Check] = _lost(evaluator, candidate)
     changed, names = candidate, tuple[str, ...]()
     for count in range(1, min(context.recipe.compress.float_layers, len(ranking) - 1) + 1):
         names = tuple(ranking[:count])
@@ -74,9 +72,8 @@ def _fall_back(
         log_progress(f"{names[-1]} falls back to float: {f'{lost[0]}' if lost else 'INT8 passes'}")
         if not lost:
             break
-    if not names:
-        return candidate, None, lost
-    return changed, _record(context, evaluator, candidate, changed, names), lost
+    record = _record(context, evaluator, candidate, changed, names) if names else None
+    return changed, record, lost
 
 
 def _lost(evaluator: Evaluator, candidate: Candidate) -> list[Check]:
@@ -94,20 +91,17 @@ def _record(
     layers: tuple[str, ...],
 ) -> FloatFallback:
     models = {"before": before.int8, "after": after.int8}
-    engines = {
-        name: open_model(model, context.size, context.target, "int8")
-        for name, model in models.items()
-    }
+    results = {name: evaluator.evaluate(m, "int8", "val") for name, m in models.items()}
+    engines = {name: result.engine for name, result in results.items()}
     times = time_engines(engines, context.splits.val.images[:1, None])
     exact = evaluator.outputs(before.fp32, "fp32", "val")
     rmse = {n: logit_rmse(exact, evaluator.outputs(m, "int8", "val")) for n, m in models.items()}
-    f1 = {n: evaluator.evaluate(m, "int8", "val").metrics.macro_f1 for n, m in models.items()}
     return FloatFallback(
         layers=layers,
         rmse_before=rmse["before"],
         rmse_after=rmse["after"],
-        macro_f1_before=f1["before"],
-        macro_f1_after=f1["after"],
+        macro_f1_before=results["before"].metrics.macro_f1,
+        macro_f1_after=results["after"].metrics.macro_f1,
         p50_before=times["before"].p50,
         p50_after=times["after"].p50,
     )

@@ -17,30 +17,22 @@ import numpy.typing as npt
 import onnx
 
 from orthoedge.compression.quantization.onnx_rules import check
-from orthoedge.runtime.engine import Precision
 from orthoedge.targets import open_model
+from orthoedge.targets.engine_utils import run_batched
 from orthoedge.targets.onnx_graph import OnnxGraphIndex, drop_unused
 
-_PASS_THROUGH = (
-    "MaxPool",
-    "Relu",
-    "Clip",
-    "Concat",
-    "Slice",
-    "Split",
-    "Pad",
-    "Reshape",
-    "Transpose",
+_PASS_THROUGH = frozenset(
+    ("MaxPool", "Relu", "Clip", "Concat", "Slice", "Split", "Pad", "Reshape", "Transpose")
 )
 """Operators that commute with quantization; NNCF may put the Q/DQ pair in front of them."""
-
-_BATCH = 32
-"""Images per call: activations of a few hundred images would not fit a small machine's memory."""
 
 
 def layers(int8: bytes) -> tuple[str, ...]:
     """Names of the layers with integer weights, in execution order."""
-    return _layers(onnx.load_from_string(int8).graph)
+    graph = onnx.load_from_string(int8).graph
+    index = OnnxGraphIndex(graph)
+    operators = (node for node in graph.node if node.op_type in ("Conv", "Gemm", "MatMul"))
+    return tuple(node.name for node in operators if index.weight_codes(node) is not None)
 
 
 def restore_float(int8: bytes, fp32: bytes, names: Collection[str]) -> bytes:
@@ -58,9 +50,9 @@ def restore_float(int8: bytes, fp32: bytes, names: Collection[str]) -> bytes:
         ValueError: a name is not one of `layers(int8)`.
         ModelError: the result breaks a rule of one of the engines.
     """
-    proto = onnx.load_from_string(int8)
-    if unknown := sorted(set(names) - set(_layers(proto.graph))):
+    if unknown := sorted(set(names) - set(layers(int8))):
         raise ValueError(f"{unknown[0]}: not a quantized layer of this model")
+    proto = onnx.load_from_string(int8)
     _restore_float(proto.graph, onnx.load_from_string(fp32).graph, names)
     model: bytes = proto.SerializeToString()
     check(model, "int8")
@@ -81,26 +73,22 @@ def sensitivity(int8: bytes, fp32: bytes, images: npt.NDArray[np.uint8]) -> dict
     Returns:
         Fall of the error per layer, the largest first; negative where errors of layers cancel.
     """
-    expected = _logits(fp32, images, "fp32")
+    size = images.shape[-1]
+    expected = run_batched(open_model(fp32, size, "portable", "fp32"), images).logits
     full, proto = onnx.load_from_string(fp32).graph, onnx.load_from_string(int8)
 
     def error(model: bytes) -> float:
-        difference = _logits(model, images, "int8") - expected
+        engine = open_model(model, size, "portable", "int8")
+        difference = run_batched(engine, images).logits - expected
         return float(np.sqrt((difference**2).mean()) / expected.std())
 
     before, falls = error(int8), {}
-    for name in _layers(proto.graph):
+    for name in layers(int8):
         changed = onnx.ModelProto()
         changed.CopyFrom(proto)
         _restore_float(changed.graph, full, (name,))
         falls[name] = before - error(changed.SerializeToString())
     return dict(sorted(falls.items(), key=lambda item: -item[1]))
-
-
-def _layers(graph: onnx.GraphProto) -> tuple[str, ...]:
-    index = OnnxGraphIndex(graph)
-    operators = (node for node in graph.node if node.op_type in ("Conv", "Gemm", "MatMul"))
-    return tuple(node.name for node in operators if index.weight_codes(node) is not None)
 
 
 def _restore_float(graph: onnx.GraphProto, full: onnx.GraphProto, names: Collection[str]) -> None:
@@ -154,12 +142,3 @@ def _float_source(
 
 def _float(name: str) -> str:
     return f"{name}_float"
-
-
-def _logits(
-    model: bytes, images: npt.NDArray[np.uint8], precision: Precision
-) -> npt.NDArray[np.float32]:
-    """Logits of the reference engine, (n, C)."""
-    engine = open_model(model, images.shape[-1], "portable", precision)
-    starts = range(0, len(images), _BATCH)
-    return np.concatenate([engine.run(images[i : i + _BATCH]).logits for i in starts])

@@ -30,10 +30,7 @@ LARGEST = float(np.finfo(np.float16).max)
 
 
 def to_fp16(model: bytes) -> bytes:
-    """Convert the backbone of an exported network to half precision.
-
-    Args:
-        model: result of `export`.
+    """Convert the backbone of a result of `export` to half precision.
 
     Returns:
         A checked ONNX file with the same interface; the head and the map are in float32.
@@ -102,7 +99,11 @@ def _halve(graph: onnx.GraphProto, head: set[str], floats: set[str]) -> None:
         for name in node.input:
             if name in constants and name not in halves:
                 halves[name] = f"{name}_half"
-                graph.initializer.append(_half(constants[name], halves[name]))
+                values = numpy_helper.to_array(constants[name])
+                if np.abs(values).max(initial=0) > LARGEST:
+                    raise _overflow(name)
+                half = numpy_helper.from_array(values.astype(np.float16), halves[name])
+                graph.initializer.append(half)
         node.input[:] = [halves.get(name, name) for name in node.input]
         for attribute in node.attribute:
             if node.op_type == "Cast" and attribute.i == TensorProto.FLOAT:
@@ -126,13 +127,6 @@ def _widen(graph: onnx.GraphProto, head: set[str], floats: set[str]) -> None:
         nodes.append(node)
     del graph.node[:]
     graph.node.extend(nodes)
-
-
-def _half(tensor: onnx.TensorProto, name: str) -> onnx.TensorProto:
-    values = numpy_helper.to_array(tensor)
-    if np.abs(values).max(initial=0) > LARGEST:
-        raise _overflow(tensor.name)
-    return numpy_helper.from_array(values.astype(np.float16), name)
 
 
 def _overflow(name: str) -> ModelError:

@@ -84,20 +84,17 @@ def _sign(model: onnx.ModelProto) -> None:
         zero = constants[node.input[2]]
         if zero.data_type != TensorProto.UINT8:
             continue
-        # A scale may be shared with a signed pair, so the new constants get new names.
-        for position, suffix in ((1, "_signed"), (2, "_signed_zero")):
-            old = node.input[position]
-            new = f"{node.input[1]}{suffix}"
-            if new not in added:
-                value = numpy_helper.to_array(constants[old])
-                value = (
-                    (value * np.float32(255 / 127)).astype(np.float32)
-                    if position == 1
-                    else np.zeros(value.shape, np.int8)
-                )
-                graph.initializer.append(numpy_helper.from_array(value, new))
-                added.add(new)
-            node.input[position] = new
+        # A scale may be shared with a signed pair, so the new constants get new names. They are
+        # part of a file's SHA-256, so they stay as they are.
+        scale = constants[node.input[1]]
+        signed = (f"{scale.name}_signed", f"{scale.name}_signed_signed_zero")
+        if signed[0] not in added:
+            values = (numpy_helper.to_array(scale) * np.float32(255 / 127)).astype(np.float32)
+            zeros = np.zeros(tuple(zero.dims), np.int8)
+            graph.initializer.append(numpy_helper.from_array(values, signed[0]))
+            graph.initializer.append(numpy_helper.from_array(zeros, signed[1]))
+            added.add(signed[0])
+        node.input[1:] = signed
     drop_unused(graph)
 
 
@@ -111,12 +108,11 @@ def _avoid_ties(model: onnx.ModelProto) -> None:
     """
     graph = model.graph
     from_image = {INPUT}
-    readers = [node for node in graph.node if node.op_type == "QuantizeLinear"]
     for node in graph.node:  # in topological order
         if node.op_type in ("Cast", "Mul", "Sub", "Div", "Add") and from_image & set(node.input):
             from_image |= set(node.output)
-    for node in readers:
-        if node.input[0] not in from_image:
+    for node in graph.node:
+        if node.op_type != "QuantizeLinear" or node.input[0] not in from_image:
             continue
         scale = numpy_helper.from_array(np.array(1 / 127, np.float32), f"{node.input[0]}_scale")
         graph.initializer.append(scale)

@@ -36,11 +36,7 @@ def explain_nodes(model: onnx.ModelProto) -> list[str]:
 
 
 def check(model: bytes, precision: Precision) -> None:
-    """Refuse a file that an engine would refuse or compute differently.
-
-    Args:
-        model: an ONNX file.
-        precision: expected of the file.
+    """Refuse an ONNX file that an engine would refuse or compute differently.
 
     Raises:
         ModelError: it breaks a rule of `lint` or of ONNX itself.
@@ -59,12 +55,7 @@ def check(model: bytes, precision: Precision) -> None:
 
 
 def lint(model: onnx.ModelProto, precision: Precision) -> list[str]:
-    """List the rules that a file breaks, one line each.
-
-    Args:
-        model: exported by `export`; `int8` adds Q/DQ pairs.
-        precision: expected of the file.
-    """
+    """List the rules that a result of `export` breaks, one line each; INT8 adds Q/DQ pairs."""
     if broken := list(_file(model)):
         return broken  # the rules below read the constants
     index = OnnxGraphIndex(model.graph)
@@ -122,7 +113,10 @@ def _floats(model: onnx.ModelProto, precision: Precision) -> Iterator[str]:
 
 def _interface(graph: onnx.GraphProto) -> Iterator[str]:
     """Interface of every network: uint8 (N, 1, S, S) in; three float32 tensors out."""
-    shapes = {value.name: _shape(value) for value in (*graph.input, *graph.output)}
+    shapes: dict[str, list[str | int]] = {
+        value.name: [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        for value in (*graph.input, *graph.output)
+    }
     names = tuple(value.name for value in graph.input), tuple(value.name for value in graph.output)
     if names != ((INPUT,), OUTPUTS):
         yield f"inputs and outputs {names}, expected {((INPUT,), OUTPUTS)}"
@@ -139,10 +133,6 @@ def _interface(graph: onnx.GraphProto) -> Iterator[str]:
         yield f"{INPUT}: {image}, expected (N, 1, S, S)"
     if (len(logits), len(maps), len(features)) != (2, 4, 2) or logits[1] != maps[1]:
         yield f"outputs {logits}, {maps}, {features}, expected (N, C), (N, C, h, w), (N, K)"
-
-
-def _shape(value: onnx.ValueInfoProto) -> list[str | int]:
-    return [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim]
 
 
 def _order(graph: onnx.GraphProto) -> Iterator[str]:

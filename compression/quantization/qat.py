@@ -32,10 +32,8 @@ def fake_quantized(student: Ensemble) -> Iterator[Ensemble]:
     behind a pooling (squeeze-and-excite) are unchanged.
 
     Inside the context, `student.state_dict()` has different names and includes the ranges, so a
-    state saved there resumes exactly; `student.parameters()` are the float weights.
-
-    Args:
-        student: changed in place; restored on exit, also after an exception.
+    state saved there resumes exactly; `student.parameters()` are the float weights. The student is
+    changed in place, and restored on exit, also after an exception.
     """
     convolutions = _convolutions(student)
     hooks = []

@@ -16,9 +16,7 @@ JSON, MARKDOWN = "report.json", "report.md"
 def write_report(folder: Path, report: CompressionReport) -> None:
     """Write the plots that have data, then report.md and, last, report.json.
 
-    Args:
-        folder: created if it does not exist; a full disk leaves it unchanged.
-        report: replaces an earlier one in the folder.
+    `folder` is created if it does not exist; a full disk leaves it unchanged.
     """
     plots = ((FRONT, write_pareto_front, report.candidates), (TRACE, write_trace, report.trace))
     with together(folder, JSON) as new:

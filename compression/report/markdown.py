@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from orthoedge.benchmarks.machine import BUSY_CORES
-from orthoedge.compression.report.model_card_tables import score, table
-from orthoedge.compression.report.schema import CandidateRecord, CompressionReport, PruneStep, Stage
+from orthoedge.compression.report.model_card_tables import score
+from orthoedge.compression.report.schema import CandidateRecord, CompressionReport, Stage
 from orthoedge.compression.selection import pareto_front
+from orthoedge.training.evaluation.markdown import table
 
 FRONT, TRACE = "front.png", "trace.png"
 _NONE = "–"
@@ -40,36 +39,32 @@ def _headline(report: CompressionReport) -> str:
     if len(report.stages) < 2:
         return headline
     teacher, last = report.stages[0], report.stages[-1]
+    student = "The student"
+    for candidate in report.candidates:
+        if candidate.chosen:
+            cut = f", {candidate.pruned:.1%} of its channels cut," if candidate.pruned else ""
+            student = f"{candidate.student}{cut}"
     gain = "" if last.speedup is None else f", {last.speedup:.1f} times faster"
     return (
-        f"{headline} {_chosen(report)} in {last.precision}, compared with the teacher "
+        f"{headline} {student} in {last.precision}, compared with the teacher "
         f"({' + '.join(report.teacher)}) in {teacher.precision}: macro-F1 "
         f"{last.metrics.macro_f1:.3f} against {teacher.metrics.macro_f1:.3f}; "
-        f"{_megabytes(last.bytes)} against {_megabytes(teacher.bytes)}; "
+        f"{_millions(last.bytes, 'MB')} against {_millions(teacher.bytes, 'MB')}; "
         f"p50 {_ms(last.p50_ms)} against {_ms(teacher.p50_ms)}{gain}."
     )
 
 
-def _chosen(report: CompressionReport) -> str:
-    for candidate in report.candidates:
-        if candidate.chosen:
-            cut = f", {candidate.pruned:.1%} of its channels cut," if candidate.pruned else ""
-            return f"{candidate.student}{cut}"
-    return "The student"
-
-
 def _setup(report: CompressionReport) -> str:
-    setup = (
+    phantoms = (
+        " All images are rendered phantoms: the figures show what the compression preserves of the "
+        "teacher, and say nothing about patients."
+    )
+    return (
         f"All times were measured on {report.target} with {report.threads} thread(s): "
         f"{report.machine}. Students, cuts and float fallback were selected on the validation "
         "split; the stages and the gate use the test split. Brackets hold 95 % intervals."
+        + (phantoms if report.data == "phantoms" else "")
     )
-    if report.data == "phantoms":
-        setup += (
-            " All images are rendered phantoms: the figures show what the compression preserves of "
-            "the teacher, and say nothing about patients."
-        )
-    return setup
 
 
 def _gate(report: CompressionReport) -> list[str]:
@@ -84,17 +79,34 @@ def _gate(report: CompressionReport) -> list[str]:
         for check in report.gate
     ]
     header = ("check", "precision", "measured", "limit", "verdict")
-    return ["## Gate", "A drop is the teacher's value minus the student's.", _table(header, rows)]
+    return ["## Gate", "A drop is the teacher's value minus the student's.", table(header, rows)]
 
 
 def _stages(report: CompressionReport) -> list[str]:
     recalls = tuple(f"recall.{label}" for label in report.alert_labels)
     keys = ("accuracy", "macro_f1", *recalls, "pointing_game", "expected_calibration_error")
     names = ("accuracy", "macro-F1", *(f"recall, {x}" for x in report.alert_labels))
-    results = [
-        (stage.name, stage.precision, *(score(stage.metrics, key, missing=_NONE) for key in keys))
-        for stage in report.stages
-    ]
+    results, agreement = [], []
+    for stage in report.stages:
+        name, metrics = (stage.name, stage.precision), stage.metrics
+        results.append((*name, *(score(metrics, key, missing=_NONE) for key in keys)))
+        changed = 1 - metrics.teacher_agreement
+        agreement.append(
+            (
+                *name,
+                f"{changed:.1%} ({round(changed * metrics.images)})",
+                f"{metrics.logit_correlation:.4f}",
+                f"{metrics.teacher_divergence:.4f}",
+                f"{metrics.saliency_cosine:.3f}",
+                *_size(stage),
+                _ms(stage.p50_ms),
+                _NONE if stage.speedup is None else f"{stage.speedup:.1f}×",
+            )
+        )
+    cores = report.background_load
+    load = "" if cores is None else f"; other processes kept {cores:.2f} cores busy"
+    if cores is not None and cores > BUSY_CORES:
+        load += ", so do not quote times and ratios: measure again on an idle machine"
     header = ("stage", "precision", "label changed", "correlation", "KL", "cosine")
     costs = ("file", "MACs", "parameters", "p50", "speed-up")
     return [
@@ -102,36 +114,13 @@ def _stages(report: CompressionReport) -> list[str]:
         f"On {report.stages[0].metrics.images} {report.data} of the test split. Pointing: share of "
         "maps that peak in the lesion's box; ECE: expected calibration error after temperature "
         "scaling.",
-        _table(("stage", "precision", *names, "pointing", "ECE"), results),
+        table(("stage", "precision", *names, "pointing", "ECE"), results),
         "Agreement with the teacher on the same images, and cost. Label changed: images with a "
         "different label than the teacher's; correlation: of the logits; KL: divergence from the "
         "teacher's probabilities in nats; cosine: of the maps of the teacher's label.",
-        _table((*header, *costs), [_agreement_and_cost(stage) for stage in report.stages]),
-        _background_load(report.background_load),
+        table((*header, *costs), agreement),
+        f"The stages were timed interleaved in one run{load}.",
     ]
-
-
-def _background_load(cores: float | None) -> str:
-    load = "" if cores is None else f"; other processes kept {cores:.2f} cores busy"
-    if cores is not None and cores > BUSY_CORES:
-        load += ", so do not quote times and ratios: measure again on an idle machine"
-    return f"The stages were timed interleaved in one run{load}."
-
-
-def _agreement_and_cost(stage: Stage) -> Sequence[object]:
-    metrics = stage.metrics
-    changed = 1 - metrics.teacher_agreement
-    return (
-        stage.name,
-        stage.precision,
-        f"{changed:.1%} ({round(changed * metrics.images)})",
-        f"{metrics.logit_correlation:.4f}",
-        f"{metrics.teacher_divergence:.4f}",
-        f"{metrics.saliency_cosine:.3f}",
-        *_size(stage),
-        _ms(stage.p50_ms),
-        _NONE if stage.speedup is None else f"{stage.speedup:.1f}×",
-    )
 
 
 def _float_fallback(report: CompressionReport) -> list[str]:
@@ -169,34 +158,34 @@ def _candidates(report: CompressionReport) -> list[str]:
         "## Candidates",
         f"INT8 files on {report.candidates[0].images} {report.data} of the validation split, with "
         f"{budget}. No other candidate beats one on the Pareto front in both accuracy and p50.",
-        _table((*header, "file", "MACs", "parameters", "on the front"), rows),
+        table((*header, "file", "MACs", "parameters", "on the front"), rows),
         f"![Accuracy against p50]({FRONT})",
     ]
 
 
 def _trace(report: CompressionReport) -> list[str]:
+    rows = [
+        (
+            step.student,
+            f"{step.share:.1%}",
+            f"{_millions(step.macs_before)} → {_millions(step.macs)}",
+            f"{step.p50_before:.3f} → {_ms(step.p50_after)}",
+            f"{step.ratio:.3f} [{step.ratio_low:.3f}, {step.ratio_high:.3f}]",
+            "yes" if step.accepted else "no",
+            _NONE if step.accuracy is None else f"{step.accuracy:.1%}",
+            _NONE if step.macro_f1 is None else f"{step.macro_f1:.3f}",
+        )
+        for step in report.trace
+    ]
     header = ("student", "channels cut", "MACs", "p50", "ratio", "accepted", "accuracy", "macro-F1")
     return [
         "## Cuts",
         "A cut is accepted only if the measured p50 falls; the next cut starts from the last "
         "accepted one. Ratio: p50 after over p50 before, timed interleaved. Accuracy and macro-F1 "
         "are of the validation split, after distilling again, in float32.",
-        _table(header, [_cut(step) for step in report.trace]),
+        table(header, rows),
         f"![MACs, p50 and accuracy of each cut]({TRACE})",
     ]
-
-
-def _cut(step: PruneStep) -> Sequence[object]:
-    return (
-        step.student,
-        f"{step.share:.1%}",
-        f"{_millions(step.macs_before)} → {_millions(step.macs)}",
-        f"{step.p50_before:.3f} → {_ms(step.p50_after)}",
-        f"{step.ratio:.3f} [{step.ratio_low:.3f}, {step.ratio_high:.3f}]",
-        "yes" if step.accepted else "no",
-        _NONE if step.accuracy is None else f"{step.accuracy:.1%}",
-        _NONE if step.macro_f1 is None else f"{step.macro_f1:.3f}",
-    )
 
 
 def _engines(report: CompressionReport) -> list[str]:
@@ -211,26 +200,17 @@ def _engines(report: CompressionReport) -> list[str]:
         "## Other engines on the same INT8 file",
         "Compared with OpenVINO using all instructions of this processor. RMSE is over the "
         "standard deviation of the logits; a decision is clear if no value is near a threshold.",
-        _table(header, rows),
+        table(header, rows),
     ]
 
 
 def _size(of: Stage | CandidateRecord) -> tuple[str, str, str]:
-    return _megabytes(of.bytes), _millions(of.macs), _millions(of.parameters)
+    return _millions(of.bytes, "MB"), _millions(of.macs), _millions(of.parameters)
 
 
-def _millions(count: int) -> str:
-    return f"{count / 1e6:.2f} M"
-
-
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:.2f} MB"
+def _millions(count: int, unit: str = "M") -> str:
+    return f"{count / 1e6:.2f} {unit}"
 
 
 def _ms(milliseconds: float) -> str:
     return f"{milliseconds:.3f} ms"
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Table whose numbers are aligned right."""
-    return table(header, rows, align="---:")

@@ -7,7 +7,6 @@ complete for an engineer.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import chain
 
 from orthoedge.compression.report.model_card_tables import (
     agreement_table,
@@ -21,33 +20,34 @@ from orthoedge.runtime.bundles.manifest import Manifest
 
 
 def model_card(manifest: Manifest, gate: Sequence[str], consistency: Sequence[str]) -> str:
-    """Write the text of the card.
-
-    Args:
-        manifest: all but its `files` is used.
-        gate: lines of the passed gate.
-        consistency: a line per engine and instruction set.
-    """
-    blocks = chain(
-        _summary(manifest),
-        _intended_use(manifest),
-        _data(manifest),
-        _measured(manifest),
-        _lost(manifest),
-        _decision(manifest),
-        _precision(manifest),
-        ("## Engines and instruction sets", _block(consistency) or "Engines were not compared."),
-        ("## Gate", "A bundle is written only if every check passes.", _block(gate)),
-        _limits(manifest),
+    """Text of the card; `gate` has a line per check, `consistency` one per engine."""
+    blocks = (
+        *_introduction(manifest),
+        *_measured(manifest),
+        *_decisions(manifest),
+        "## Engines and instruction sets",
+        _block(consistency) or "Engines were not compared.",
+        "## Gate",
+        "A bundle is written only if every check passes.",
+        _block(gate),
+        *_limits(manifest),
+        "## Lineage",
         _lineage(manifest),
-        _licence(manifest),
+        "## Licence",
+        f"Training data: {manifest.data_licence}. orthoedge itself: Apache-2.0.",
     )
     return "\n\n".join(blocks) + "\n"
 
 
-def _summary(manifest: Manifest) -> tuple[str, ...]:
+def _introduction(manifest: Manifest) -> tuple[str, ...]:
     int8, teacher = manifest.metrics["int8"], manifest.lineage.teacher_metrics
     recalls = ", ".join(f"{label} {int8.recall[label]:.1%}" for label in manifest.labels)
+    splits = (
+        ("training", "trains the teacher and the student; a sample sets the INT8 ranges"),
+        ("validation", "selects epoch, pruning, student and layers in float32"),
+        ("calibration", "sets temperature, operating points and the thresholds below"),
+        ("test", f"provides all figures here ({int8.images} images)"),
+    )
     return (
         f"# {manifest.name} {manifest.version}",
         "**A research and engineering tool, not a cleared medical device.** "
@@ -56,11 +56,6 @@ def _summary(manifest: Manifest) -> tuple[str, ...]:
         f"regions support its prediction. On {int8.images} test {manifest.data} its accuracy is "
         f"{score(int8, 'accuracy')} in INT8, and that of its teacher, a float32 ensemble, "
         f"{score(teacher, 'accuracy')} (95 % intervals in brackets). Recall per class: {recalls}.",
-    )
-
-
-def _intended_use(manifest: Manifest) -> tuple[str, ...]:
-    return (
         "## Intended use",
         "For people who build, test or study software for portable X-ray units: to see what "
         "compression costs, how fast inference runs, and whether the explanation survives.",
@@ -70,27 +65,16 @@ def _intended_use(manifest: Manifest) -> tuple[str, ...]:
         "it always predicts exactly one of them;\n"
         "- outlining or measuring a lesion;\n"
         "- images from a source on which it was not measured.",
-    )
-
-
-def _data(manifest: Manifest) -> tuple[str, ...]:
-    images = manifest.metrics["int8"].images
-    rows = (
-        ("training", "trains the teacher and the student; a sample sets the INT8 ranges"),
-        ("validation", "selects epoch, pruning, student and layers in float32"),
-        ("calibration", "sets temperature, operating points and the thresholds below"),
-        ("test", f"provides all figures here ({images} images)"),
-    )
-    return (
         "## Data",
         f"Trained and measured on **{manifest.data}**, in four splits. All images of a group (a "
         "patient or an examination) are in one split, so the network was not trained, selected or "
         "calibrated on the images on which it is measured.",
-        table(("split", "use"), rows),
+        table(("split", "use"), splits),
     )
 
 
 def _measured(manifest: Manifest) -> tuple[str, ...]:
+    images = manifest.metrics["int8"].images
     return (
         f"## Measured on test {manifest.data}",
         "Recall is the share of a class's images that were recognised. The pointing game is the "
@@ -100,12 +84,6 @@ def _measured(manifest: Manifest) -> tuple[str, ...]:
         "variation between samples of such images, not between hospitals or training runs; those "
         "of the calibration error are biased upwards.",
         scores_table(manifest),
-    )
-
-
-def _lost(manifest: Manifest) -> tuple[str, ...]:
-    images = manifest.metrics["int8"].images
-    return (
         "## Loss compared with the teacher",
         "Change in points (a point is 1 %, or 0.01). Negative is worse; for the calibration error, "
         f"positive is worse. One image is {100 / images:.2f} points of the accuracy.",
@@ -115,7 +93,8 @@ def _lost(manifest: Manifest) -> tuple[str, ...]:
     )
 
 
-def _decision(manifest: Manifest) -> tuple[str, ...]:
+def _decisions(manifest: Manifest) -> tuple[str, ...]:
+    layers = ", ".join(f"`{name}`" for name in manifest.lineage.float_layers)
     alerts = ", ".join(manifest.alert_labels) or "none in this bundle"
     return (
         "## Decisions",
@@ -130,12 +109,6 @@ def _decision(manifest: Manifest) -> tuple[str, ...]:
         "probable one is below the threshold, or the out-of-distribution score exceeds its own.\n"
         "- `reject`, the result must not be used: the score exceeds the threshold by far.",
         thresholds_table(manifest),
-    )
-
-
-def _precision(manifest: Manifest) -> tuple[str, ...]:
-    layers = ", ".join(f"`{name}`" for name in manifest.lineage.float_layers)
-    return (
         "## Precisions",
         "`model.fp32.onnx` runs in float32. In `model.int8.onnx` the backbone's layers run in "
         "8-bit integers; the linear head and the saliency map stay in float32, so that prediction "
@@ -171,7 +144,7 @@ def _limits(manifest: Manifest) -> tuple[str, ...]:
     )
 
 
-def _lineage(manifest: Manifest) -> tuple[str, ...]:
+def _lineage(manifest: Manifest) -> str:
     lineage, graph, preprocess = manifest.lineage, manifest.graph, manifest.preprocess
     weights = ", ".join(f"{weight:.3f}" for weight in lineage.teacher_fusion)
     rows = (
@@ -196,14 +169,7 @@ def _lineage(manifest: Manifest) -> tuple[str, ...]:
         ("test images", lineage.test_list_sha256),
         ("orthoedge version", lineage.package_version),
     )
-    return ("## Lineage", table(("", ""), rows))
-
-
-def _licence(manifest: Manifest) -> tuple[str, ...]:
-    return (
-        "## Licence",
-        f"Training data: {manifest.data_licence}. orthoedge itself: Apache-2.0.",
-    )
+    return table(("", ""), rows)
 
 
 def _block(lines: Sequence[str]) -> str:

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from orthoedge.runtime.bundles.manifest import Manifest, Metrics
 from orthoedge.runtime.engine import PRECISIONS
 
 _NO_BOXES = "not measured: no image has a lesion box"
-_AGREEMENT: tuple[tuple[str, Callable[[Metrics], str]], ...] = (
-    ("images with the teacher's label", lambda m: f"{m.teacher_agreement:.1%}"),
-    ("correlation of the logits", lambda m: f"{m.logit_correlation:.3f}"),
-    ("divergence of the probabilities, in nats", lambda m: f"{m.teacher_divergence:.3f}"),
-    ("cosine of the saliency maps", lambda m: f"{m.saliency_cosine:.3f}"),
-)
 
 
 def scores_table(manifest: Manifest) -> str:
@@ -23,10 +17,12 @@ def scores_table(manifest: Manifest) -> str:
     metrics = columns.values()
     target = manifest.calibration["int8"].conformal_coverage
     coverage = f"conformal set contains the true label; target {target:.0%}"
-    rows = [(name, *(score(m, key) for m in metrics)) for key, name in _scores(manifest)]
-    rows.append((coverage, *(f"{m.coverage:.1%}" for m in metrics)))
-    rows.append(("labels in the conformal set, mean", *(f"{m.set_size:.2f}" for m in metrics)))
-    rows.append(("images", *(str(m.images) for m in metrics)))
+    rows = [
+        *((name, *(score(m, key) for m in metrics)) for key, name in _scores(manifest)),
+        (coverage, *(f"{m.coverage:.1%}" for m in metrics)),
+        ("labels in the conformal set, mean", *(f"{m.set_size:.2f}" for m in metrics)),
+        ("images", *(m.images for m in metrics)),
+    ]
     return table(("", *columns), rows)
 
 
@@ -42,27 +38,31 @@ def changes_table(manifest: Manifest) -> str:
 
 def agreement_table(manifest: Manifest) -> str:
     """Agreement of the student's labels, logits and maps with the teacher's on the same images."""
-    student = manifest.metrics
-    rows = [(name, *(value(student[p]) for p in PRECISIONS)) for name, value in _AGREEMENT]
+    student = [manifest.metrics[p] for p in PRECISIONS]
+    divergence = (f"{m.teacher_divergence:.3f}" for m in student)
+    rows = [
+        ("images with the teacher's label", *(f"{m.teacher_agreement:.1%}" for m in student)),
+        ("correlation of the logits", *(f"{m.logit_correlation:.3f}" for m in student)),
+        ("divergence of the probabilities, in nats", *divergence),
+        ("cosine of the saliency maps", *(f"{m.saliency_cosine:.3f}" for m in student)),
+    ]
     return table(("", *PRECISIONS), rows)
 
 
 def thresholds_table(manifest: Manifest) -> str:
     """The numbers that turn logits into a decision."""
     calibrations = [manifest.calibration[p] for p in PRECISIONS]
+    conformal = "conformal threshold, 1 - quantile"
     rows = [
-        ("temperature", [c.temperature for c in calibrations]),
-        ("conformal threshold, 1 - quantile", [1 - c.conformal_quantile for c in calibrations]),
+        ("temperature", *(f"{c.temperature:.4f}" for c in calibrations)),
+        (conformal, *(f"{1 - c.conformal_quantile:.4f}" for c in calibrations)),
     ]
     for label in manifest.labels:
-        rows.append(
-            (f"operating point, {label}", [c.operating_points[label] for c in calibrations])
-        )
-    scores = [c.out_of_distribution.threshold for c in calibrations]
-    rows.append(("out-of-distribution threshold", scores))
-    return table(
-        ("", *PRECISIONS), [(name, *(f"{v:.4f}" for v in values)) for name, values in rows]
-    )
+        points = (f"{c.operating_points[label]:.4f}" for c in calibrations)
+        rows.append((f"operating point, {label}", *points))
+    scores = (f"{c.out_of_distribution.threshold:.4f}" for c in calibrations)
+    rows.append(("out-of-distribution threshold", *scores))
+    return table(("", *PRECISIONS), rows)
 
 
 def score(metrics: Metrics, key: str, missing: str = _NO_BOXES) -> str:
@@ -79,9 +79,9 @@ def score(metrics: Metrics, key: str, missing: str = _NO_BOXES) -> str:
     return f"{text} [{bounds}]"
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[object]], align: str = "---") -> str:
-    """Format a Markdown table; `align` is the ruler of all columns but the first."""
-    ruler = ["---", *[align] * (len(header) - 1)]
+def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Format a Markdown table."""
+    ruler = ["---"] * len(header)
     lines = [[str(cell).replace("|", "\\|") for cell in row] for row in (header, ruler, *rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 from adjustText import adjust_text
 from matplotlib.axes import Axes
-from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -34,17 +33,15 @@ class _Style(NamedTuple):
 
 
 def write_pareto_front(path: Path, report: CompressionReport) -> None:
-    """Plot accuracy against p50 of every candidate, with Pareto front, budget and choice.
-
-    Args:
-        path: of the PNG.
-        report: with one candidate or more.
-    """
-    candidates = report.candidates
-    styles = _styles(report.candidates)
+    """Plot accuracy against p50 of one or more candidates, Pareto front, budget and choice."""
+    candidates, styles = report.candidates, _styles(report.candidates)
+    x, y = [c.p50_ms for c in candidates], [c.accuracy for c in candidates]
+    largest = max(c.bytes for c in candidates)
+    # The area of a bubble is proportional to the size of the file.
+    widths = [_MAX_BUBBLE * math.sqrt(c.bytes / largest) for c in candidates]
     figure = Figure(figsize=(8, 6.4), layout="constrained")
     axis = figure.subplots()
-    for c in candidates:
+    for c, width in zip(candidates, widths, strict=True):
         axis.errorbar(
             c.p50_ms,
             c.accuracy,
@@ -56,20 +53,18 @@ def write_pareto_front(path: Path, report: CompressionReport) -> None:
             alpha=0.5,
         )
         if c.chosen:
-            ring = _width(c, candidates) + _RING
+            ring = width + _RING
             axis.plot(c.p50_ms, c.accuracy, "o", ms=ring, mfc="none", mec="black", mew=2)
-    bubbles = axis.scatter(
-        [c.p50_ms for c in candidates],
-        [c.accuracy for c in candidates],
-        [_width(c, candidates) ** 2 for c in candidates],
-        [styles[c.student].colour for c in candidates],
-        alpha=0.6,
-        zorder=3,
-    )
+    areas, colours = [width**2 for width in widths], [styles[c.student].colour for c in candidates]
+    bubbles = axis.scatter(x, y, areas, colours, alpha=0.6, zorder=3)
     front = pareto_front(candidates)
     # Steps, not slopes: no candidate exists between two points of the front.
     axis.step([c.p50_ms for c in front], [c.accuracy for c in front], "k--", where="post", lw=1)
-    _limit(axis, candidates, report.budget_ms)
+    far = report.budget_ms > _FAR * max(c.p50_high for c in candidates)
+    if report.budget_ms > 0 and not far:
+        axis.axvline(report.budget_ms, color="black", ls=":")
+    axis.margins(0.14, 0.12)  # room for bubbles, intervals and labels
+    axis.set_xlim(left=max(0.0, axis.get_xlim()[0]))
     _in_percent(axis)
     axis.set_xlabel(
         f"p50 of one INT8 inference in ms ({report.target}, {report.threads} thread(s))\n"
@@ -78,30 +73,72 @@ def write_pareto_front(path: Path, report: CompressionReport) -> None:
     axis.set_ylabel(f"accuracy on {candidates[0].images} validation {report.data}")
     axis.set_title("percentages: channels cut; bars: 95 % intervals", fontsize=9)
     axis.grid(alpha=0.3)
-    keys = _keys(report, styles)
+    keys: list[Patch | Line2D] = [
+        Patch(color=style.colour, label=f"{style.letter}  {student}")
+        for student, style in styles.items()
+    ]
+    keys.append(Line2D([], [], color="black", ls="--", lw=1, label="Pareto front"))
+    if report.budget_ms:
+        label = f"budget of {report.budget_ms:g} ms{', right of the figure' if far else ''}"
+        keys.append(Line2D([], [], color="black", ls=":", label=label))
+    bubble = partial(Line2D, [], [], color="none", marker="o", ms=9, mec="black")
+    if any(c.chosen for c in candidates):
+        keys.append(bubble(mew=2, label="chosen"))
+    keys.append(bubble(mfc="0.8", label=f"area: INT8 file, largest {largest / 1e6:.2f} MB"))
     figure.legend(handles=keys, loc="outside upper center", ncols=2, fontsize=9)
     figure.draw_without_rendering()  # fixes the layout, and so the distances in pixels
-    _label(axis, candidates, styles, bubbles)
+    labels = [
+        axis.text(
+            c.p50_ms,
+            c.accuracy,
+            f"{styles[c.student].letter} {100 * c.pruned:.0f} %",
+            fontsize=9,
+            zorder=5,
+            path_effects=[withStroke(linewidth=2, foreground="white")],
+        )
+        for c in candidates
+    ]
+    adjust_text(
+        labels,
+        ax=axis,
+        x=[end for c in candidates for end in (c.p50_ms, c.p50_ms, c.p50_low, c.p50_high)],
+        y=[
+            end
+            for c in candidates
+            for end in (c.accuracy_low, c.accuracy_high, c.accuracy, c.accuracy)
+        ],
+        objects=bubbles,
+        expand=(1.2, 1.4),
+        iter_lim=300,  # not a time limit, so the picture does not depend on the machine
+        arrowprops={"arrowstyle": "-", "color": "0.3", "lw": 0.7},
+    )
     save(figure, path)
 
 
 def write_trace(path: Path, report: CompressionReport) -> None:
     """Plot MACs, p50 and accuracy over the share of channels cut.
 
-    Each line of p50 joins two times of one run; if the machine drifted, lines do not meet.
-
-    Args:
-        path: of the PNG.
-        report: with one cut or more.
+    Each line of p50 joins two times of one run; if the machine drifted, lines do not meet. The
+    report has one cut or more.
     """
     styles = _styles((*report.candidates, *report.trace))
     styles = {name: styles[name] for name in dict.fromkeys(step.student for step in report.trace)}
     figure = Figure(figsize=(8, 8), layout="constrained")
     macs, p50, accuracy = figure.subplots(3, 1, sharex=True)
     for number, (student, style) in enumerate(styles.items()):
-        _cuts(macs, p50, [step for step in report.trace if step.student == student], style)
+        start = 0.0  # each cut starts from the last accepted one
+        for step in (step for step in report.trace if step.student == student):
+            _segment(macs, style, step, start, step.macs_before / 1e6, step.macs / 1e6)
+            _segment(p50, style, step, start, step.p50_before, step.p50_after)
+            start = step.share if step.accepted else start
+        own = sorted((c for c in report.candidates if c.student == student), key=lambda c: c.pruned)
         offset = 0.004 * (number - (len(styles) - 1) / 2)  # keeps intervals apart
-        _accuracies(accuracy, [c for c in report.candidates if c.student == student], style, offset)
+        shares = [c.pruned + offset for c in own]
+        line, colour = f"-{style.marker}", style.colour
+        accuracy.plot(shares, [c.accuracy for c in own], line, color=colour)
+        for share, c in zip(shares, own, strict=True):
+            reach = _error_bars(c.accuracy, c.accuracy_low, c.accuracy_high)
+            accuracy.errorbar(share, c.accuracy, reach, color=colour, capsize=3)
     for axis, name in ((macs, "million MACs"), (p50, f"p50 in ms, INT8, {report.target}")):
         axis.set_ylabel(name)
         axis.set_ylim(bottom=0)
@@ -132,15 +169,6 @@ def _styles(rows: Iterable[CandidateRecord | PruneStep]) -> dict[str, _Style]:
     }
 
 
-def _cuts(macs: Axes, p50: Axes, steps: Sequence[PruneStep], style: _Style) -> None:
-    """Plot one student's cuts; each starts from the last accepted one."""
-    start = 0.0
-    for step in steps:
-        _segment(macs, style, step, start, step.macs_before / 1e6, step.macs / 1e6)
-        _segment(p50, style, step, start, step.p50_before, step.p50_after)
-        start = step.share if step.accepted else start
-
-
 def _segment(
     axis: Axes, style: _Style, step: PruneStep, start: float, before: float, after: float
 ) -> None:
@@ -148,21 +176,6 @@ def _segment(
     axis.plot([start, step.share], [before, after], line, color=style.colour)
     axis.plot(start, before, style.marker, color=style.colour)
     axis.plot(step.share, after, style.marker if step.accepted else "x", color=style.colour)
-
-
-def _accuracies(axis: Axes, own: Sequence[CandidateRecord], style: _Style, offset: float) -> None:
-    """Plot one student's candidates, shifted sideways by `offset`."""
-    own = sorted(own, key=lambda c: c.pruned)
-    shares = [c.pruned + offset for c in own]
-    axis.plot(shares, [c.accuracy for c in own], f"-{style.marker}", color=style.colour)
-    for c in own:
-        reach = _error_bars(c.accuracy, c.accuracy_low, c.accuracy_high)
-        axis.errorbar(c.pruned + offset, c.accuracy, reach, color=style.colour, capsize=3)
-
-
-def _width(candidate: CandidateRecord, candidates: Sequence[CandidateRecord]) -> float:
-    """Diameter of the bubble in points; its area is proportional to the file size."""
-    return _MAX_BUBBLE * float(np.sqrt(candidate.bytes / max(c.bytes for c in candidates)))
 
 
 def _error_bars(value: float, low: float, high: float) -> list[list[float]]:
@@ -175,63 +188,3 @@ def _in_percent(axis: Axes) -> None:
     low, high = axis.get_ylim()
     axis.set_yticks([tick for tick in axis.get_yticks() if low <= tick <= min(1, high)])
     axis.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
-
-
-def _limit(axis: Axes, candidates: Sequence[CandidateRecord], budget_ms: float) -> None:
-    """Leave room for bubbles, intervals and labels, and draw a budget that is near."""
-    if 0 < budget_ms <= _FAR * max(c.p50_high for c in candidates):
-        axis.axvline(budget_ms, color="black", ls=":")
-    axis.margins(0.14, 0.12)
-    axis.set_xlim(left=max(0.0, axis.get_xlim()[0]))
-
-
-def _keys(report: CompressionReport, styles: dict[str, _Style]) -> list[Patch | Line2D]:
-    keys: list[Patch | Line2D] = [
-        Patch(color=style.colour, label=f"{style.letter}  {student}")
-        for student, style in styles.items()
-    ]
-    keys.append(Line2D([], [], color="black", ls="--", lw=1, label="Pareto front"))
-    if report.budget_ms:
-        far = report.budget_ms > _FAR * max(c.p50_high for c in report.candidates)
-        where = ", right of the figure" if far else ""
-        label = f"budget of {report.budget_ms:g} ms{where}"
-        keys.append(Line2D([], [], color="black", ls=":", label=label))
-    bubble = partial(Line2D, [], [], color="none", marker="o", ms=9, mec="black")
-    if any(c.chosen for c in report.candidates):
-        keys.append(bubble(mew=2, label="chosen"))
-    largest = max(c.bytes for c in report.candidates)
-    label = f"area: INT8 file, largest {largest / 1e6:.2f} MB"
-    keys.append(bubble(mfc="0.8", label=label))
-    return keys
-
-
-def _label(
-    axis: Axes,
-    candidates: Sequence[CandidateRecord],
-    styles: dict[str, _Style],
-    bubbles: PathCollection,
-) -> None:
-    """Write each student's letter and the share of channels cut next to its bubble."""
-    labels = [
-        axis.text(
-            c.p50_ms,
-            c.accuracy,
-            f"{styles[c.student].letter} {100 * c.pruned:.0f} %",
-            fontsize=9,
-            zorder=5,
-            path_effects=[withStroke(linewidth=2, foreground="white")],
-        )
-        for c in candidates
-    ]
-    adjust_text(
-        labels,
-        ax=axis,
-        x=[x for c in candidates for x in (c.p50_ms, c.p50_ms, c.p50_low, c.p50_high)],
-        y=[
-            y for c in candidates for y in (c.accuracy_low, c.accuracy_high, c.accuracy, c.accuracy)
-        ],
-        objects=bubbles,
-        expand=(1.2, 1.4),
-        iter_lim=300,  # not a time limit, so the picture does not depend on the machine
-        arrowprops={"arrowstyle": "-", "color": "0.3", "lw": 0.7},
-    )
