@@ -36,13 +36,10 @@ class State:
     def add(self, row: Epoch) -> bool:
         """Add an epoch; return whether it is the best so far."""
         self.epochs.append(row)
-        if self.best == 0 or _score(row) > _score(self.epochs[self.best - 1]):
+        scores = [(epoch.val_macro_f1, -epoch.val_loss) for epoch in self.epochs]
+        if self.best == 0 or scores[-1] > scores[self.best - 1]:
             self.best = row.epoch
         return self.best == row.epoch
-
-
-def _score(row: Epoch) -> tuple[float, float]:
-    return row.val_macro_f1, -row.val_loss
 
 
 def open_folder(out: Path, recipe: Recipe, resume: bool) -> bool:
@@ -58,15 +55,18 @@ def open_folder(out: Path, recipe: Recipe, resume: bool) -> bool:
         return False
     if not resume:
         raise DataError(f"{out}: already holds a run; give --resume or another --out")
-    before = folder.read_recipe(out / folder.RECIPE)
-    # The number of threads does not change what is learned.
-    if msgspec.structs.replace(before, threads=0) != msgspec.structs.replace(recipe, threads=0):
-        changed = [f for f in Recipe.__struct_fields__ if getattr(before, f) != getattr(recipe, f)]
+    if changed := changed_settings(folder.read_recipe(out / folder.RECIPE), recipe):
         raise ConfigError(f"{out}: the run to resume has a different {', '.join(changed)}")
     if not (out / folder.STATE).is_file():
         log_progress(f"{out}: stopped before its first epoch ended, starting at epoch 1")
         return False
     return True
+
+
+def changed_settings(before: Recipe, now: Recipe) -> list[str]:
+    """Names of the settings that differ, without `threads`, which changes no result."""
+    names = [name for name in Recipe.__struct_fields__ if name != "threads"]
+    return [name for name in names if getattr(before, name) != getattr(now, name)]
 
 
 def record_start(
@@ -85,12 +85,13 @@ def record_start(
     Raises:
         DataError: the images or the starting weights of a resumed run have changed.
     """
-    restarted = resume and not resumed and (out / folder.REPORT).is_file()
-    if restarted and folder.read_record(out / folder.REPORT, RunInfo).weights != info.weights:
-        raise DataError(f"{out}: the run was started with different --weights; give the same")
     if not resumed:
+        report = out / folder.REPORT
+        restarted = resume and report.is_file()
+        if restarted and folder.read_record(report, RunInfo).weights != info.weights:
+            raise DataError(f"{out}: the run was started with different --weights; give the same")
         folder.write_splits(out / folder.SPLIT, splits, Path(info.data))
-        folder.write_record(out / folder.REPORT, info)
+        folder.write_record(report, info)
         folder.write_record(out / folder.RECIPE, recipe)
         return
     before = folder.read_record(out / folder.REPORT, RunInfo)
@@ -101,18 +102,15 @@ def record_start(
 
 def save_state(path: Path, stepper: Stepper, state: State) -> None:
     """Write weights, their average, the optimizer and the epochs done, atomically."""
-    average = stepper.average
-    buffer = io.BytesIO()
-    torch.save(
-        {
-            "network": stepper.network.state_dict(),
-            "average": None if average is None else average.module.state_dict(),
-            "optimizer": stepper.optimizer.state_dict(),
-            "epochs": [msgspec.to_builtins(row) for row in state.epochs],
-            "best": state.best,
-        },
-        buffer,
-    )
+    average, buffer = stepper.average, io.BytesIO()
+    saved = {
+        "network": stepper.network.state_dict(),
+        "average": None if average is None else average.module.state_dict(),
+        "optimizer": stepper.optimizer.state_dict(),
+        "epochs": msgspec.to_builtins(state.epochs),
+        "best": state.best,
+    }
+    torch.save(saved, buffer)
     write_atomic(path, buffer.getvalue())
 
 

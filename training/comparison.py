@@ -8,7 +8,6 @@ OUT/comparison.json, comparison.md, comparison.png      written last
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,8 @@ import msgspec
 
 from orthoedge.runtime.errors import ConfigError, DataError
 from orthoedge.training import run_folder as folder
-from orthoedge.training.comparison_report import Comparison, Member, read_member, write_comparison
+from orthoedge.training.checkpoint import changed_settings
+from orthoedge.training.comparison_report import Comparison, Task, read_member, write_comparison
 from orthoedge.training.data.index import ImageRecord, list_sha256
 from orthoedge.training.data_quality.duplicates import file_digest
 from orthoedge.training.distributed import open_fabric
@@ -29,7 +29,7 @@ from orthoedge.training.recipe import Recipe, upgrade_recipe
 PLAN = "plan.json"
 
 
-class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Plan(folder.Record, frozen=True):
     """plan.json: the recipe, data and weights that a comparison was started with."""
 
     recipe: Recipe
@@ -39,18 +39,6 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """SHA-256 of each file that the runs of a network start from."""
 
 
-@dataclass(frozen=True)
-class Task:
-    """One run of a comparison."""
-
-    name: str
-    """Path of its folder within the comparison's: `resnet50/fold0`."""
-    network: str
-    """Names of its backbones, joined by +."""
-    fold: int | None
-    recipe: Recipe
-
-
 def is_compared(recipe: Recipe) -> bool:
     """Return whether the recipe asks for several runs."""
     return recipe.combine == "compare" or recipe.split.folds > 0
@@ -58,18 +46,16 @@ def is_compared(recipe: Recipe) -> bool:
 
 def tasks(recipe: Recipe) -> list[Task]:
     """Runs that a recipe asks for, in the order of training."""
-    sets = [recipe.backbones]
-    if recipe.combine == "compare":
-        sets = [(name,) for name in recipe.backbones]
-    folds: list[int | None] = [*range(recipe.split.folds)] or [None]
+    compared = recipe.combine == "compare"
     planned = []
-    for backbones in sets:
+    for backbones in [(name,) for name in recipe.backbones] if compared else [recipe.backbones]:
         network = "+".join(backbones)
+        place = network.replace("/", "_").replace(":", "_")
         own = msgspec.structs.replace(recipe, backbones=backbones, combine="fuse")
-        for fold in folds:
-            place = network.replace("/", "_").replace(":", "_")
-            name = place if fold is None else f"{place}/fold{fold}"
-            planned.append(Task(name, network, fold, own))
+        if not recipe.split.folds:
+            planned.append(Task(place, network, None, own))
+        for fold in range(recipe.split.folds):
+            planned.append(Task(f"{place}/fold{fold}", network, fold, own))
     return planned
 
 
@@ -104,8 +90,7 @@ def compare(
     start = {task.network: _weights_of(task, recipe, weights) for task in planned}
     # Built before the first run, so that an unknown network fails at once and not after hours.
     networks = {task.network: task.recipe for task in planned}
-    size = recipe.preprocess.size
-    costs = {name: count_macs(build(recipe), size) for name, recipe in networks.items()}
+    costs = {name: count_macs(build(r), r.preprocess.size) for name, r in networks.items()}
     fabric = open_fabric(recipe)
     if fabric.is_global_zero:
         _record_plan(out, recipe, records, start, resume)
@@ -127,7 +112,7 @@ def compare(
             cache=cache,
             fold=task.fold,
         )
-    members = [_member(out, task) for task in planned]
+    members = [read_member(out, task) for task in planned]
     comparison = Comparison.of(recipe, members, costs)
     if fabric.is_global_zero:
         write_comparison(out, comparison)
@@ -144,7 +129,7 @@ def check_not_comparison(run: Path) -> None:
     planned = tasks(_read_plan(run).recipe)
     if not all((run / task.name / folder.METRICS).is_file() for task in planned):
         raise DataError(f"{run}: an unfinished comparison of runs; train with --resume")
-    best = max((_member(run, task) for task in planned), key=lambda m: m.val_macro_f1)
+    best = max((read_member(run, task) for task in planned), key=lambda m: m.val_macro_f1)
     others = ", ".join(task.name for task in planned if task.name != best.name)
     raise DataError(
         f"{run}: a comparison of runs, choose one of them: {run / best.name} is best by "
@@ -152,12 +137,7 @@ def check_not_comparison(run: Path) -> None:
     )
 
 
-def _member(out: Path, task: Task) -> Member:
-    return read_member(out / task.name, task.name, task.network, task.fold)
-
-
 def _weights_of(task: Task, recipe: Recipe, weights: Sequence[Path]) -> Sequence[Path]:
-    """Weights files that a run starts from."""
     several = recipe.combine == "compare" and len(recipe.backbones) > 1
     if not weights or not several:
         return weights
@@ -191,12 +171,7 @@ def _record_plan(
     if not resume:
         raise DataError(f"{out}: already holds a comparison; give --resume or another --out")
     before = _read_plan(out)
-    changed = [
-        name
-        for name in Recipe.__struct_fields__
-        if name != "threads" and getattr(before.recipe, name) != getattr(recipe, name)
-    ]
-    if changed:
+    if changed := changed_settings(before.recipe, recipe):
         raise ConfigError(f"{out}: the comparison to resume has a different {', '.join(changed)}")
     if before.data_sha256 != now.data_sha256:
         raise DataError(f"{out}: the images are not those that the comparison was started with")

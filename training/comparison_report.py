@@ -5,10 +5,10 @@ from __future__ import annotations
 import csv
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
-from matplotlib.axes import Axes
+import numpy as np
 from matplotlib.figure import Figure
 
 from orthoedge.benchmarks.schema import Interval
@@ -20,16 +20,24 @@ from orthoedge.training.evaluation.plots import COLOURS, save
 from orthoedge.training.evaluation.schema import JSON as EVALUATION
 from orthoedge.training.evaluation.schema import EvaluationReport
 from orthoedge.training.recipe import Recipe
-from orthoedge.training.run_folder import TrainingMetrics
+from orthoedge.training.run_folder import Record, TrainingMetrics
 
 JSON, MARKDOWN, FIGURE = "comparison.json", "comparison.md", "comparison.png"
 
 
-class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    pass
+@dataclass(frozen=True)
+class Task:
+    """One run of a comparison."""
+
+    name: str
+    """Path of its folder within the comparison's: `resnet50/fold0`."""
+    network: str
+    """Names of its backbones, joined by +."""
+    fold: int | None
+    recipe: Recipe
 
 
-class Member(_Record, frozen=True):
+class Member(Record, frozen=True):
     """One finished run; scores are of its test split."""
 
     name: str
@@ -51,7 +59,7 @@ class Member(_Record, frozen=True):
     """Median, with validation."""
 
 
-class Spread(_Record, frozen=True):
+class Spread(Record, frozen=True):
     """A score over the runs of one network."""
 
     mean: float
@@ -68,7 +76,7 @@ class Spread(_Record, frozen=True):
         return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
-class Row(_Record, frozen=True):
+class Row(Record, frozen=True):
     """One network."""
 
     network: str
@@ -86,7 +94,7 @@ class Row(_Record, frozen=True):
     seconds_per_epoch: float
 
 
-class Comparison(_Record, frozen=True):
+class Comparison(Record, frozen=True):
     """comparison.json."""
 
     recipe: str
@@ -110,25 +118,22 @@ class Comparison(_Record, frozen=True):
             members: its runs.
             costs: multiply-accumulates and parameters of each network.
         """
+        alerts = recipe.compress.alert_labels
         rows = []
         for network, (macs, parameters) in costs.items():
             own = tuple(m for m in members if m.network == network)
-            rows.append(
-                Row(
-                    network=network,
-                    members=own,
-                    accuracy=_spread([m.accuracy for m in own]),
-                    macro_f1=_spread([m.macro_f1 for m in own]),
-                    alert_recall={
-                        label: _spread([m.recall[label] for m in own])
-                        for label in recipe.compress.alert_labels
-                    },
-                    val_macro_f1=statistics.fmean(m.val_macro_f1 for m in own),
-                    parameters=parameters,
-                    macs=macs,
-                    seconds_per_epoch=statistics.median(m.seconds_per_epoch for m in own),
-                )
+            row = Row(
+                network=network,
+                members=own,
+                accuracy=_spread([m.accuracy for m in own]),
+                macro_f1=_spread([m.macro_f1 for m in own]),
+                alert_recall={a: _spread([m.recall[a] for m in own]) for a in alerts},
+                val_macro_f1=statistics.fmean(m.val_macro_f1 for m in own),
+                parameters=parameters,
+                macs=macs,
+                seconds_per_epoch=statistics.median(m.seconds_per_epoch for m in own),
             )
+            rows.append(row)
         return cls(
             recipe=recipe.name,
             size=recipe.preprocess.size,
@@ -146,12 +151,13 @@ class Comparison(_Record, frozen=True):
         ]
 
 
-def read_member(run: Path, name: str, network: str, fold: int | None) -> Member:
-    """Read the scores of a finished run.
+def read_member(out: Path, task: Task) -> Member:
+    """Read the scores of a finished run of the comparison in `out`.
 
     Raises:
         DataError: a file is missing or damaged.
     """
+    run = out / task.name
     metrics = folder.read_record(run / folder.METRICS, TrainingMetrics)
     report = folder.read_record(run / folder.EVALUATION / EVALUATION, EvaluationReport)
     try:
@@ -160,9 +166,9 @@ def read_member(run: Path, name: str, network: str, fold: int | None) -> Member:
     except (OSError, KeyError, ValueError) as error:
         raise DataError(f"{run / folder.LOG}: not a log that `orthoedge train` wrote") from error
     return Member(
-        name=name,
-        network=network,
-        fold=fold,
+        name=task.name,
+        network=task.network,
+        fold=task.fold,
         images=metrics.images,
         accuracy=report.accuracy,
         macro_f1=report.macro_f1,
@@ -199,7 +205,7 @@ def _markdown(comparison: Comparison) -> str:
     for row in comparison.rows:
         name = f"**{row.network}**" if row.network == comparison.best else row.network
         scores = [row.accuracy, row.macro_f1, *row.alert_recall.values(), f"{row.val_macro_f1:.3f}"]
-        cost = [f"{row.parameters / 1e6:.2f} M", f"{row.macs / 1e6:.0f} M"]
+        cost = (f"{row.parameters / 1e6:.2f} M", f"{row.macs / 1e6:.0f} M")
         lines.append((name, *scores, *cost, f"{row.seconds_per_epoch:.1f}"))
     images = sum(member.images for member in comparison.rows[0].members)
     how = f"the mean and standard deviation over {comparison.folds} folds, each the test split once"
@@ -217,29 +223,28 @@ def _write_figure(path: Path, comparison: Comparison) -> None:
     rows = comparison.rows
     figure = Figure(figsize=(10, 1.6 + 0.55 * len(rows)), layout="constrained")
     score, cost = figure.subplots(1, 2, width_ratios=(3, 2))
-    kinds = [
-        ("accuracy", [r.accuracy for r in rows], [[m.accuracy for m in r.members] for r in rows]),
-        ("macro-F1", [r.macro_f1 for r in rows], [[m.macro_f1 for m in r.members] for r in rows]),
-    ]
-    for label in rows[0].alert_recall:
-        recalls = [[m.recall[label] for m in r.members] for r in rows]
-        kinds.append((f"recall, {label}", [r.alert_recall[label] for r in rows], recalls))
-    for index, (name, spreads, values) in enumerate(kinds):
-        shift, colour = 0.22 * (index - (len(kinds) - 1) / 2), COLOURS[index % len(COLOURS)]
-        for at, own in enumerate(values):
-            if len(own) > 1:
-                dots = [interval.value for interval in own]
-                score.plot(dots, [at + shift] * len(own), ".", color=colour, alpha=0.4)
-        means, heights = [s.mean for s in spreads], [at + shift for at in range(len(rows))]
+    alerts = list(rows[0].alert_recall)
+    names = ["accuracy", "macro-F1", *(f"recall, {label}" for label in alerts)]
+    for index, name in enumerate(names):
+        shift, colour = 0.22 * (index - (len(names) - 1) / 2), COLOURS[index % len(COLOURS)]
+        spreads = [(r.accuracy, r.macro_f1, *r.alert_recall.values())[index] for r in rows]
+        for at, row in enumerate(rows):
+            if len(row.members) > 1:
+                runs = [
+                    (m.accuracy, m.macro_f1, *(m.recall[label] for label in alerts))
+                    for m in row.members
+                ]
+                dots = [run[index].value for run in runs]
+                score.plot(dots, [at + shift] * len(dots), ".", color=colour, alpha=0.4)
+        means = np.array([s.mean for s in spreads])
+        ends = np.array([(s.low, s.high) for s in spreads]).T
         # A percentile interval need not hold the value itself.
-        low = [max(0.0, s.mean - s.low) for s in spreads]
-        high = [max(0.0, s.high - s.mean) for s in spreads]
+        reach = np.maximum(0, (means - ends[0], ends[1] - means))
         style = {"fmt": "os^Dv"[index % 5], "color": colour, "capsize": 3, "label": name}
-        score.errorbar(means, heights, xerr=[low, high], **style)  # type: ignore[arg-type]
+        score.errorbar(means, np.arange(len(rows)) + shift, xerr=reach, **style)
     folds = f"mean ± standard deviation of {comparison.folds} folds"
     score.set_xlabel(f"test score, {folds if comparison.folds else '95 % interval'}")
     score.set_xlim(-0.02, 1.02)
-    _name_rows(score, [row.network for row in rows])
     score.legend(fontsize=8, loc="best")
     cost.barh(range(len(rows)), [row.macs / 1e9 for row in rows], color="0.7")
     for at, row in enumerate(rows):
@@ -247,11 +252,8 @@ def _write_figure(path: Path, comparison: Comparison) -> None:
         cost.text(row.macs / 1e9, at, text, va="center", fontsize=8)
     cost.set_xlim(0, 1.7 * max(row.macs for row in rows) / 1e9)
     cost.set_xlabel(f"billion multiply-accumulates at {comparison.size} px")
-    _name_rows(cost, [""] * len(rows))
+    for axis, labels in ((score, [row.network for row in rows]), (cost, [""] * len(rows))):
+        axis.set_yticks(range(len(rows)), labels)
+        axis.set_ylim(len(rows) - 0.5, -0.5)  # the first on top
+        axis.grid(axis="x", alpha=0.3)
     save(figure, path)
-
-
-def _name_rows(axis: Axes, names: Sequence[str]) -> None:
-    axis.set_yticks(range(len(names)), names)
-    axis.set_ylim(len(names) - 0.5, -0.5)  # the first on top
-    axis.grid(axis="x", alpha=0.3)

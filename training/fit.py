@@ -15,8 +15,6 @@ import shlex
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -30,7 +28,7 @@ from orthoedge.runtime.errors import ConfigError
 from orthoedge.training import run_folder as folder
 from orthoedge.training.checkpoint import State, load_state, open_folder, record_start, save_state
 from orthoedge.training.data.dataset import RadiographDataset
-from orthoedge.training.data.index import ImageRecord, list_sha256
+from orthoedge.training.data.index import ImageRecord, list_sha256, write_table
 from orthoedge.training.data.loader import batches, steps_per_epoch
 from orthoedge.training.data.splits import split_records
 from orthoedge.training.data_quality.leakage import check_leaks
@@ -89,22 +87,18 @@ def fit(
     bars = first and (sys.stderr.isatty() if progress is None else progress)
     resumed: bool = fabric.broadcast(first and open_folder(out, recipe, resume))
     splits = split_records(records, recipe.split, fold)
-    read = partial(
-        RadiographDataset,
-        labels=recipe.labels,
-        preprocess=recipe.preprocess,
-        progress=bars,
-        cache=cache,
-    )
+
+    def read(part: Sequence[ImageRecord]) -> RadiographDataset:
+        return RadiographDataset(part, recipe.labels, recipe.preprocess, bars, cache)
+
     with fabric.rank_zero_first():  # the first process fills the cache, the others map it
         train = read(splits.train)
         if first:  # the test split too: a bad image must not fail after hours of training
             val, test = read(splits.val), read(splits.test)
     if fabric.world_size > 1 and len(train) < recipe.batch:
-        raise ConfigError(
-            f"batch: {recipe.batch} images are more than the {len(train)} of the training split, "
-            f"which {fabric.world_size} processes cannot share"
-        )
+        share = f"which {fabric.world_size} processes cannot share"
+        split = f"the {len(train)} of the training split"
+        raise ConfigError(f"batch: {recipe.batch} images are more than {split}, {share}")
 
     network = build(recipe)
     network.check_maps(recipe.augment.crop or recipe.preprocess.size)
@@ -121,10 +115,13 @@ def fit(
             device=str(fabric.device),
             weights=loaded,
         )
-        val, test = _evaluated_images(val, recipe), _evaluated_images(test, recipe)
+        val, test = (data.cropped(recipe.augment.crop, recipe.seed) for data in (val, test))
         record_start(out, recipe, splits, info, resumed, resume)
         log_start(recipe, splits, info, fabric.world_size)
-        shortcuts = _shortcuts(out, recipe, records, resumed)
+        path = out / folder.SHORTCUTS
+        if not resumed or not path.is_file():  # a resumed run has its audit
+            folder.write_record(path, audit(records, recipe.labels, recipe.split.seed))
+        shortcuts = folder.read_record(path, ShortcutAudit)
         for line in shortcuts.lines():
             log_progress(line)
 
@@ -150,8 +147,10 @@ def fit(
         if recipe.patience and state.stale >= recipe.patience:
             log_progress(f"stopped: no better epoch in {recipe.patience}")
             break
+        begun = time.monotonic()
         trained = _train_epoch(stepper, train, epoch, bars)
-        row: Epoch = fabric.broadcast(_validate(stepper, val, trained) if first else None)  # type: ignore[assignment]
+        validated = _validate(stepper, val, epoch, trained, begun) if first else None
+        row: Epoch = fabric.broadcast(validated)  # type: ignore[assignment]
         better = state.add(row)
         if first:
             if better:
@@ -169,27 +168,17 @@ def fit(
         result = training_metrics(evaluation, test, recipe, network, state.epochs, state.best)
         write_curves(out / "curves.png", state.epochs, state.best)
         command = shlex.join((Path(sys.argv[0]).name, *sys.argv[1:]))
-        write_evaluation(
-            out / folder.EVALUATION, evaluation, test, recipe, network, shortcuts, command
-        )
+        report = out / folder.EVALUATION
+        write_evaluation(report, evaluation, test, recipe, network, shortcuts, command)
         folder.write_record(out / folder.METRICS, result)  # last: a run with it is finished
         log_result(result, shortcuts, out)
     return fabric.broadcast(result if first else None)  # type: ignore[return-value]
 
 
-@dataclass(frozen=True)
-class _Trained:
-    """Training figures of an epoch, over all processes."""
-
-    epoch: int
-    loss: float
-    accuracy: float
-    images_per_second: float
-    started: float
-
-
-def _train_epoch(stepper: Stepper, train: RadiographDataset, epoch: int, bars: bool) -> _Trained:
-    """Pass over the training images once.
+def _train_epoch(
+    stepper: Stepper, train: RadiographDataset, epoch: int, bars: bool
+) -> tuple[float, float, float]:
+    """Train once on every image; return loss, accuracy and images per second of all processes.
 
     Raises:
         ConfigError: the loss is no longer a number.
@@ -217,40 +206,30 @@ def _train_epoch(stepper: Stepper, train: RadiographDataset, epoch: int, bars: b
     loss, hits, seen = totals.tolist()
     if not math.isfinite(loss):
         raise ConfigError(f"epoch {epoch}: the loss is {loss}; lower lr ({recipe.lr})")
-    return _Trained(epoch, loss / seen, hits / seen, seen / (time.monotonic() - started), started)
+    return loss / seen, hits / seen, seen / (time.monotonic() - started)
 
 
-def _validate(stepper: Stepper, val: RadiographDataset, trained: _Trained) -> Epoch:
+def _validate(
+    stepper: Stepper,
+    val: RadiographDataset,
+    epoch: int,
+    trained: tuple[float, float, float],
+    begun: float,
+) -> Epoch:
     evaluation = evaluate(stepper.validated, val)
     return Epoch(
-        epoch=trained.epoch,
-        train_loss=trained.loss,
-        train_accuracy=trained.accuracy,
+        epoch=epoch,
+        train_loss=trained[0],
+        train_accuracy=trained[1],
         val_loss=evaluation.loss,
         val_accuracy=evaluation.accuracy,
         val_macro_f1=measure.macro_f1(evaluation.confusion),
-        lr=learning_rate(stepper.recipe, trained.epoch),
-        seconds=time.monotonic() - trained.started,
-        images_per_second=trained.images_per_second,
+        lr=learning_rate(stepper.recipe, epoch),
+        seconds=time.monotonic() - begun,
+        images_per_second=trained[2],
     )
-
-
-def _shortcuts(
-    out: Path, recipe: Recipe, records: Sequence[ImageRecord], resumed: bool
-) -> ShortcutAudit:
-    """Audit the set; a resumed run reads its earlier audit."""
-    path = out / folder.SHORTCUTS
-    if not resumed or not path.is_file():
-        folder.write_record(path, audit(records, recipe.labels, recipe.split.seed))
-    return folder.read_record(path, ShortcutAudit)
 
 
 def _write_log(path: Path, epochs: Sequence[Epoch]) -> None:
     # Written whole: after a resume no epoch is in it twice.
-    rows: list[tuple[object, ...]] = [msgspec.structs.astuple(row) for row in epochs]
-    folder.write_table(path, Epoch.__struct_fields__, rows)
-
-
-def _evaluated_images(data: RadiographDataset, recipe: Recipe) -> RadiographDataset:
-    """Images for validation and test: fixed crops where training uses crops."""
-    return data.cropped(recipe.augment.crop, recipe.seed) if recipe.augment.crop else data
+    write_table(path, Epoch.__struct_fields__, map(msgspec.structs.astuple, epochs), newline="\n")

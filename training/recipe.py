@@ -59,8 +59,8 @@ class Augment(_Table, frozen=True):
     """
 
     def __post_init__(self) -> None:
-        for name in ("degrees", "translate", "scale", "shear", "brightness", "contrast", "noise"):
-            require(getattr(self, name) >= 0, f"augment.{name}", "0 or more", getattr(self, name))
+        names = ("degrees", "translate", "scale", "shear", "brightness", "contrast", "noise")
+        _require_least(0, self, names, "augment.")
         require(self.scale < 1, "augment.scale", "below 1", self.scale)
         require(self.shear < 45, "augment.shear", "below 45 degrees", self.shear)
         require(self.crop == 0 or self.crop >= 32, "augment.crop", "0, or 32 or more", self.crop)
@@ -176,20 +176,18 @@ class Compress(_Table, frozen=True):
     """Limits on the losses of compression."""
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "views", "batch", "quantization_images"):
-            require(getattr(self, name) >= 1, f"compress.{name}", "1 or more", getattr(self, name))
+        _require_least(1, self, ("epochs", "views", "batch", "quantization_images"), "compress.")
         require(self.lr > 0, "compress.lr", "above 0", self.lr)
         require(self.softening > 0, "compress.softening", "above 0", self.softening)
         require(0 <= self.soft_weight <= 1, "compress.soft_weight", "0 to 1", self.soft_weight)
-        require(self.saliency_weight >= 0, "compress.saliency_weight", "0 or more", "less")
         once = len(set(self.students)) == len(self.students) and len(self.students) >= 1
         require(once, "compress.students", "one or more distinct names", list(self.students))
         rising = all(0 < a < b < 1 for a, b in pairwise((*self.prune, 0.999)))
         require(rising, "compress.prune", "rising shares between 0 and 1", list(self.prune))
         require(self.crop >= 32, "compress.crop", "32 or more", self.crop)
-        whole = ("crop_epochs", "prune_crop_epochs", "prune_epochs", "float_layers")
-        for name in (*whole, "qat_epochs", "budget_ms"):
-            require(getattr(self, name) >= 0, f"compress.{name}", "0 or more", getattr(self, name))
+        epochs = ("crop_epochs", "prune_crop_epochs", "prune_epochs", "qat_epochs")
+        names = ("saliency_weight", *epochs, "float_layers", "budget_ms")
+        _require_least(0, self, names, "compress.")
         for name in ("coverage", "sensitivity"):
             value = getattr(self, name)
             require(0 < value < 1, f"compress.{name}", "between 0 and 1", value)
@@ -279,26 +277,27 @@ class Recipe(_Table, frozen=True):
                 f"fusion: expected {len(self.backbones)} positive weights, one per backbone, got "
                 f"{list(self.fusion)}; `--set fusion=` makes them equal"
             )
-        if self.combine == "compare" and self.fusion:
-            raise ConfigError("fusion: networks that are compared are not fused; leave it empty")
         if self.combine == "compare":
+            if self.fusion:
+                raise ConfigError(
+                    "fusion: networks that are compared are not fused; leave it empty"
+                )
             once = len(set(self.backbones)) == len(self.backbones)
             require(once, "backbones", "distinct names to compare", list(self.backbones))
         if self.head == "sigmoid" and len(self.labels) != 2:
             raise ConfigError(f"head: sigmoid needs exactly two labels, got {len(self.labels)}")
         require(0 <= self.ema < 1, "ema", "0 to 1", self.ema)
-        fits = self.augment.crop <= self.preprocess.size
-        require(fits, "augment.crop", f"at most {self.preprocess.size}", self.augment.crop)
-        cropping = self.compress.crop_epochs or self.compress.prune_crop_epochs
-        fits = not cropping or self.compress.crop <= self.preprocess.size
-        require(fits, "compress.crop", f"at most {self.preprocess.size}", self.compress.crop)
+        size, compress = self.preprocess.size, self.compress
+        fits = self.augment.crop <= size
+        require(fits, "augment.crop", f"at most {size}", self.augment.crop)
+        fits = compress.crop <= size or not (compress.crop_epochs or compress.prune_crop_epochs)
+        require(fits, "compress.crop", f"at most {size}", compress.crop)
         require(0 <= self.dropout < 1, "dropout", "0 to 1", self.dropout)
         require(self.batch >= 2, "batch", "2 or more (batch normalization)", self.batch)
-        require(self.epochs >= 1, "epochs", "1 or more", self.epochs)
+        _require_least(1, self, ("epochs",))
         require(self.lr > 0, "lr", "above 0", self.lr)
-        positive = ("warmup_epochs", "weight_decay", "patience", "threads", "gradient_clip")
-        for name in (*positive, "mixup", "branch_loss"):
-            require(getattr(self, name) >= 0, name, "0 or more", getattr(self, name))
+        loss = ("weight_decay", "branch_loss", "gradient_clip", "mixup")
+        _require_least(0, self, ("warmup_epochs", "patience", "threads", *loss))
         for name, seed in (("seed", self.seed), ("split.seed", self.split.seed)):
             require(0 <= seed < 2**32, name, "0 to 4294967295", seed)
         require(self.threads <= _MOST_THREADS, "threads", f"at most {_MOST_THREADS}", self.threads)
@@ -329,6 +328,12 @@ def upgrade_recipe(tree: dict[str, Any]) -> dict[str, Any]:
     if isinstance(split, dict) and isinstance(split.get("by"), str):
         split["by"] = _RENAMED_UNITS.get(split["by"], split["by"])
     return tree
+
+
+def _require_least(least: int, table: _Table, names: tuple[str, ...], prefix: str = "") -> None:
+    for name in names:
+        value = getattr(table, name)
+        require(value >= least, f"{prefix}{name}", f"{least} or more", value)
 
 
 def require(holds: bool, key: str, expected: str, got: object) -> None:

@@ -33,15 +33,12 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
     Raises:
         ConfigError: no such recipe, an unknown or missing key, a wrong type, a value out of range.
     """
-    text, source = _read(name_or_path)
     try:
-        tree = tomllib.loads(text)
+        tree = tomllib.loads(_read(name_or_path))
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{source}: {error}") from error
-    _check_keys(upgrade_recipe(tree), Recipe, source, "")
-    for override in overrides:
-        _override(tree, override)
-    return _convert(tree, source)
+        raise ConfigError(f"{name_or_path}: {error}") from error
+    _check_keys(upgrade_recipe(tree), Recipe, name_or_path, "")
+    return _convert(tree, name_or_path, overrides)
 
 
 def override_recipe(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
@@ -50,13 +47,12 @@ def override_recipe(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
     Raises:
         ConfigError: as `load_recipe`.
     """
-    tree = msgspec.to_builtins(recipe)
+    return _convert(msgspec.to_builtins(recipe), recipe.name, overrides)
+
+
+def _convert(tree: dict[str, Any], source: str, overrides: Sequence[str]) -> Recipe:
     for override in overrides:
         _override(tree, override)
-    return _convert(tree, recipe.name)
-
-
-def _convert(tree: dict[str, Any], source: str) -> Recipe:
     _require_finite(tree, "")
     try:
         return msgspec.convert(upgrade_recipe(tree), Recipe)
@@ -78,13 +74,12 @@ def _require_finite(value: object, key: str) -> None:
             _require_finite(item, key)
 
 
-def _read(name_or_path: str) -> tuple[str, str]:
-    """Text of a recipe, and its name for messages."""
+def _read(name_or_path: str) -> str:
     try:
         if name_or_path in recipe_names():
             folder = resources.files("orthoedge.training.recipes")
-            return folder.joinpath(f"{name_or_path}.toml").read_text("utf-8"), name_or_path
-        return Path(name_or_path).read_text("utf-8"), name_or_path
+            return folder.joinpath(f"{name_or_path}.toml").read_text("utf-8")
+        return Path(name_or_path).read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         known = ", ".join(recipe_names())
         raise ConfigError(f"{name_or_path}: no such recipe or file (recipes: {known})") from error
@@ -146,12 +141,9 @@ def _override(tree: dict[str, Any], override: str) -> None:
 
 def _value(text: str, kind: object) -> object:
     """Parse one override; `kind` is the field's type."""
-    if get_origin(kind) is tuple:
-        parsed = _toml(text)
-        if isinstance(parsed, list):
-            return parsed
-        return [_toml(item.strip()) for item in text.split(",")] if text else []
     parsed = _toml(text)
+    if get_origin(kind) is tuple and not isinstance(parsed, list):
+        return [_toml(item.strip()) for item in text.split(",")] if text else []
     # A string field takes `2024` as text too, because a shell cannot quote it for TOML.
     return text if kind is str and not isinstance(parsed, str) else parsed
 

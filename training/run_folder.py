@@ -10,8 +10,6 @@ shortcuts.json      the shortcut audit              evaluation/  full report on 
 from __future__ import annotations
 
 import csv
-import io
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +19,8 @@ import msgspec
 
 from orthoedge.runtime.atomic_files import write_atomic
 from orthoedge.runtime.errors import DataError
-from orthoedge.training.data.index import COLUMNS, ImageRecord, current_columns, parse_boxes
+from orthoedge.training.data import index
+from orthoedge.training.data.index import ImageRecord
 from orthoedge.training.data.splits import SPLITS, Splits
 from orthoedge.training.model.ensemble import Ensemble, build
 from orthoedge.training.model.weights import WeightsReport, read_safetensors
@@ -32,11 +31,11 @@ SPLIT, LOG, METRICS, SHORTCUTS = "split.csv", "log.csv", "metrics.json", "shortc
 EVALUATION = "evaluation"
 
 
-class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    pass
+class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A JSON file of a run, or a part of one."""
 
 
-class Epoch(_Record, frozen=True):
+class Epoch(Record, frozen=True):
     """One line of log.csv."""
 
     epoch: int
@@ -59,7 +58,7 @@ class Epoch(_Record, frozen=True):
     """Training images per second of the training steps alone."""
 
 
-class TrainingMetrics(_Record, frozen=True):
+class TrainingMetrics(Record, frozen=True):
     """metrics.json: the best epoch on the test split, in float32, before any calibration."""
 
     images: int
@@ -88,7 +87,7 @@ class TrainingMetrics(_Record, frozen=True):
     """Learned weight of each backbone."""
 
 
-class RunInfo(_Record, frozen=True):
+class RunInfo(Record, frozen=True):
     """report.json: the data, precision, device and weights that a run started with."""
 
     data: str
@@ -145,15 +144,9 @@ def load_run(folder: Path, data: Path | None = None) -> Run:
     except RuntimeError as error:
         first = str(error).splitlines()[-1].strip()
         raise DataError(f"{folder / MODEL}: does not fit {RECIPE}: {first}") from error
-    return Run(
-        folder=folder,
-        recipe=recipe,
-        model=model.eval(),
-        splits=read_splits(folder / SPLIT, data or Path(info.data)),
-        sha256=digest,
-        info=info,
-        metrics=read_record(folder / METRICS, TrainingMetrics),
-    )
+    splits = read_splits(folder / SPLIT, data or Path(info.data))
+    metrics = read_record(folder / METRICS, TrainingMetrics)
+    return Run(folder, recipe, model.eval(), splits, digest, info, metrics)
 
 
 T = TypeVar("T")
@@ -190,26 +183,14 @@ def write_record(path: Path, record: msgspec.Struct) -> None:
     write_atomic(path, msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n")
 
 
-def write_table(path: Path, header: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:
-    """Write a CSV file."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    write_atomic(path, text.getvalue().encode())
-
-
 def write_splits(path: Path, splits: Splits, root: Path) -> None:
     """Write split.csv: the index's columns with paths from `root`, and the split."""
-    rows: list[tuple[object, ...]] = []
-    for name in SPLITS:
-        for record in getattr(splits, name):
-            image = os.path.relpath(record.path, root)
-            mask = "" if record.mask is None else os.path.relpath(record.mask, root)
-            boxes = json.dumps(record.boxes) if record.boxes else ""
-            known = (record.patient_id, record.source, record.site, record.body_part)
-            rows.append((image, record.label, *known, boxes, mask, name))
-    write_table(path, (*COLUMNS, "split"), rows)
+    rows = [
+        (*index.cells(record, lambda file: os.path.relpath(file, root)), name)
+        for name in SPLITS
+        for record in getattr(splits, name)
+    ]
+    index.write_table(path, (*index.COLUMNS, "split"), rows, newline="\n")
 
 
 def read_splits(path: Path, root: Path) -> Splits:
@@ -222,18 +203,9 @@ def read_splits(path: Path, root: Path) -> Splits:
     try:
         with path.open(newline="", encoding="utf-8") as lines:
             reader = csv.DictReader(lines)
-            reader.fieldnames = current_columns(reader.fieldnames or (), path)
+            reader.fieldnames = index.current_columns(reader.fieldnames or (), path)
             for row in reader:
-                record = ImageRecord(
-                    path=root / row["path"],
-                    label=row["label"],
-                    patient_id=row["patient_id"],
-                    boxes=parse_boxes(row["boxes"], f"{path}, column boxes"),
-                    mask=root / row["mask"] if row["mask"] else None,
-                    source=row["source"],
-                    site=row["site"],
-                    body_part=row["body_part"],
-                )
+                record = index.record_of(row, root, str(path))
                 if not record.path.is_file():
                     raise DataError(
                         f"{path}: {row['path']} is not under {root}; give the folder it is in now"

@@ -71,14 +71,13 @@ class Stepper:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(recipe, epoch - 1 + (step + 1) / self.steps)
         images, truth = self.fabric.to_device((images, truth))
+        targets = [(truth, 1.0)]
         if recipe.mixup:
             rng = np.random.default_rng((recipe.seed, epoch, step, 1))
             weight = float(rng.beta(recipe.mixup, recipe.mixup))
             other = neighbours(len(truth)).to(truth.device)
             images = torch.lerp(images[other].float(), images.float(), weight)
             targets = [(truth, weight), (truth[other], 1 - weight)]
-        else:
-            targets = [(truth, 1.0)]
         logits, *branches = self.model.all_logits(images)  # (B, C) each
         fused = self._loss(logits, targets)
         loss = fused
@@ -88,12 +87,9 @@ class Stepper:
         self.optimizer.zero_grad(set_to_none=True)
         self.fabric.backward(loss)
         if recipe.gradient_clip:
-            self.fabric.clip_gradients(
-                self.model,
-                self.optimizer,
-                max_norm=recipe.gradient_clip,
-                error_if_nonfinite=False,  # the loop reports an infinite loss after the epoch
-            )
+            # An infinite loss is no error here: the loop reports it after the epoch.
+            limits = {"max_norm": recipe.gradient_clip, "error_if_nonfinite": False}
+            self.fabric.clip_gradients(self.model, self.optimizer, **limits)  # type: ignore[arg-type]
         self.optimizer.step()
         if self.average is not None:
             self.average.update(self.network, step=(epoch - 1) * self.steps + step + 1)
@@ -123,8 +119,7 @@ def neighbours(count: int) -> Tensor:
     A batch is in random order, so this mixes as well as a permutation, and a process with an even
     share of the batch mixes it as the whole batch would be mixed.
     """
-    other = torch.arange(count) ^ 1
-    return other.clamp(max=count - 1)
+    return (torch.arange(count) ^ 1).clamp(max=count - 1)
 
 
 def learning_rate(recipe: Recipe, epoch: float) -> float:

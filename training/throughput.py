@@ -63,10 +63,6 @@ def throughput(recipe: Recipe, steps: int, rounds: int) -> Throughput:
     data = _noise(recipe, steps * recipe.batch)
     device = fabric.device
 
-    def sync() -> None:
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-
     def placed() -> Stepper:
         network = build(recipe).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         count = steps_per_epoch(len(data), recipe.batch)
@@ -89,7 +85,8 @@ def throughput(recipe: Recipe, steps: int, rounds: int) -> Throughput:
             plain.optimizer.zero_grad(set_to_none=True)
             fabric.backward(loss)
             plain.optimizer.step()
-        sync()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
 
     times = interleaved({"loop": loop, "bare": bare}, rounds=rounds, warmup=1, warmup_calls=0)
     share = ratio(times["bare"], times["loop"])
@@ -99,8 +96,8 @@ def throughput(recipe: Recipe, steps: int, rounds: int) -> Throughput:
 def _noise(recipe: Recipe, count: int) -> RadiographDataset:
     """Images of noise in memory, with equally frequent labels."""
     data = RadiographDataset((), recipe.labels, recipe.preprocess, progress=False)
-    shape = (count, recipe.preprocess.size, recipe.preprocess.size)
-    data.images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    side = recipe.preprocess.size
+    data.images = np.random.default_rng(0).integers(0, 256, (count, side, side), np.uint8)
     data.labels = np.arange(count) % len(recipe.labels)
     data.boxes = ((),) * count
     return data

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from orthoedge.cli.options import positive
+from orthoedge.cli.terminal import printable
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -13,18 +14,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(metavar="ACTION", dest="action", required=True)
     text = "list a published data set as DIR/index.csv; images stay where they are"
     action = actions.add_parser("import", help=text, description=text)
-    action.add_argument(
-        "name", metavar="NAME", help="btxrd, fracatlas, mura, kaggle, folders or table"
-    )
+    names = "btxrd, fracatlas, mura, kaggle, folders or table"
+    action.add_argument("name", metavar="NAME", help=names)
     action.add_argument("source", metavar="SRC", type=Path, help="its folder; for table, a CSV")
     action.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder to fill")
     text = "drop non-radiographs, duplicates and contradictions; DIR/index.csv lists the rest"
     action = actions.add_parser("clean", help=text, description=text)
     _add_set(action)
     action.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder to fill")
-    action.add_argument(
-        "--jobs", type=positive, default=1, help="files read at a time (default: 1)"
-    )
+    text = "files read at a time (default: 1)"
+    action.add_argument("--jobs", type=positive, default=1, help=text)
     text = "measure how well source, size, border and exposure alone predict the class"
     action = actions.add_parser("audit", help=text, description=text)
     _add_set(action)
@@ -36,30 +35,23 @@ def _add_set(action: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run one sub-verb; return 0."""
+    """Run one sub-verb; return 0, even if an audit warns, because it completed."""
     if args.action == "import":
-        return _import(args.name, args.source, args.out)
-    if args.action == "clean":
-        return _clean(args.source, args.out, args.jobs)
-    return _audit(args.source)
+        _import(args.name, args.source, args.out)
+    elif args.action == "clean":
+        _clean(args.source, args.out, args.jobs)
+    else:
+        _audit(args.source)
+    return 0
 
 
-def _import(name: str, source: Path, out: Path) -> int:
-    """List a data set.
-
-    Raises:
-        DataError: `out` already holds an index, or the set cannot be read.
-    """
-    import csv
-    import io
+def _import(name: str, source: Path, out: Path) -> None:
     import sys
 
     from tqdm import tqdm
 
-    from orthoedge.cli.terminal import printable
-    from orthoedge.runtime.atomic_files import write_atomic
     from orthoedge.runtime.errors import DataError
-    from orthoedge.training.data.index import INDEX, write_index
+    from orthoedge.training.data.index import INDEX, write_index, write_table
     from orthoedge.training.datasets import import_dataset
     from orthoedge.training.datasets.importer import summary
 
@@ -67,38 +59,27 @@ def _import(name: str, source: Path, out: Path) -> int:
         raise DataError(f"{out}: already holds an index; remove it or give another --out")
     with tqdm(desc=name, unit="image", disable=not sys.stderr.isatty()) as bar:
         imported = import_dataset(name, source, lambda done: bar.update(done - bar.n))
-    table = io.StringIO(newline="")
-    writer = csv.writer(table)
-    writer.writerow(("path", "reason"))
-    writer.writerows((skipped.path.absolute(), skipped.reason) for skipped in imported.skipped)
-    write_atomic(out / "skipped.csv", table.getvalue().encode(errors="backslashreplace"))
+    rows = [(skipped.path.absolute(), skipped.reason) for skipped in imported.skipped]
+    write_table(out / "skipped.csv", ("path", "reason"), rows, errors="backslashreplace")
     write_index(out / INDEX, imported.records)
     for line in summary(imported):
         print(printable(line))
     print(f"\n{out / INDEX} lists the images, {out / 'skipped.csv'} what was left out and why")
-    return 0
 
 
-def _clean(source: Path, out: Path, jobs: int) -> int:
-    """Clean a set and print what was left out."""
-    from orthoedge.cli.terminal import printable
+def _clean(source: Path, out: Path, jobs: int) -> None:
     from orthoedge.training.data_quality.cleaning import clean
 
     for line in clean(source, out, jobs).lines():
         print(printable(line))
-    print(
-        f"\n{out / 'index.csv'} lists the images, {out / 'cleaning.md'} what was left out and why"
-    )
-    return 0
+    index, why = out / "index.csv", out / "cleaning.md"
+    print(f"\n{index} lists the images, {why} what was left out and why")
 
 
-def _audit(source: Path) -> int:
-    """Print the audit; return 0 even if it warns, because it completed."""
-    from orthoedge.cli.terminal import printable
+def _audit(source: Path) -> None:
     from orthoedge.training.data.index import read_index
     from orthoedge.training.data_quality.shortcut_audit import audit
 
     studies = read_index(source)
     for line in audit(studies, sorted({study.label for study in studies}), seed=0).lines():
         print(printable(line))
-    return 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from functools import partial
 from pathlib import Path
 
 from orthoedge.cli.options import add_cache, let_threads_sleep
@@ -58,14 +57,11 @@ def run(args: argparse.Namespace) -> int:
     chosen = select_records(index, recipe)
     if chosen.left_out:
         print(chosen.line(), file=sys.stderr)
-    read = partial(
-        RadiographDataset,
-        labels=recipe.labels,
-        preprocess=recipe.preprocess,
-        cache=args.cache or cache_folder(),
+    cache, splits = args.cache or cache_folder(), trained.splits
+    data, *known = (
+        RadiographDataset(records, recipe.labels, recipe.preprocess, cache=cache)
+        for records in (chosen.records, splits.train, splits.val)
     )
-    data = read(chosen.records)
-    known = [read(part) for part in (trained.splits.train, trained.splits.val)]
     recorded = trained.info.training_list_sha256, trained.info.validation_list_sha256
     if tuple(list_sha256(part.records, part.digests) for part in known) != recorded:
         raise DataError(
@@ -84,18 +80,10 @@ def run(args: argparse.Namespace) -> int:
     except DataError as error:  # too few groups for an audit are no reason not to evaluate
         print(f"no shortcut audit: {error}", file=sys.stderr)
         shortcuts = None
-    if recipe.augment.crop:
-        data = data.cropped(recipe.augment.crop, recipe.seed)
-    report = write_evaluation(
-        args.out,
-        evaluate(trained.model, data),
-        data,
-        recipe,
-        trained.model,
-        shortcuts,
-        _command(args),
-        len(seen),
-    )
+    data = data.cropped(recipe.augment.crop, recipe.seed)
+    model, command = trained.model, _command(args)
+    outputs = evaluate(model, data)
+    report = write_evaluation(args.out, outputs, data, recipe, model, shortcuts, command, len(seen))
     for line in shortcuts.lines() if shortcuts is not None else []:
         print(line, file=sys.stderr)
     for line in report_lines(report):
@@ -105,8 +93,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _command(args: argparse.Namespace) -> str:
-    words = ["orthoedge", "evaluate", str(args.run), "--data", str(args.data)]
-    words += ["--out", str(args.out)]
+    words = ["orthoedge", "evaluate", str(args.run)]
+    words += ["--data", str(args.data), "--out", str(args.out)]
     if args.run_data is not None:
         words += ["--run-data", str(args.run_data)]
     if args.allow_seen:

@@ -12,11 +12,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     from orthoedge.training.recipes import recipe_names
 
-    parser.add_argument(
-        "recipe",
-        metavar="RECIPE",
-        help=f"{', '.join(recipe_names())}, or the path of a TOML file",
-    )
+    text = f"{', '.join(recipe_names())}, or the path of a TOML file"
+    parser.add_argument("recipe", metavar="RECIPE", help=text)
     parser.add_argument(
         "--data",
         metavar="DIR",
@@ -66,13 +63,6 @@ def run(args: argparse.Namespace) -> int:
     if chosen.left_out:
         log_progress(chosen.line())
     train = compare if is_compared(recipe) else fit
-    train(
-        recipe,
-        chosen.records,
-        args.out,
-        args.weights,
-        args.resume,
-        data=root,
-        cache=args.cache or cache_folder(),
-    )
+    cache = args.cache or cache_folder()
+    train(recipe, chosen.records, args.out, args.weights, args.resume, data=root, cache=cache)
     return 0

@@ -26,16 +26,13 @@ def augment(image: Pixels, settings: Augment, rng: np.random.Generator) -> Pixel
     """
     draws = rng.uniform(-1, 1, 9)
     offset = int(rng.integers(_POOL - image.size)) if image.size < _POOL else 0
-    size = image.shape[0]
-    image = cv2.warpAffine(  # type: ignore[assignment]
-        image, _matrix(size, settings, draws[:6]), (size, size), flags=cv2.INTER_LINEAR
-    )
+    matrix = _matrix(image.shape[0], settings, draws[:6])
+    image = cv2.warpAffine(image, matrix, image.shape, flags=cv2.INTER_LINEAR)  # type: ignore[assignment]
     image = _grey(image, settings.brightness * draws[6], 1 + settings.contrast * draws[7])
     sigma = settings.noise * 255 * abs(draws[8])
     if sigma > 0:
         noise = np.resize(_NOISE[offset : offset + image.size], image.shape)
-        scaled = cv2.addWeighted(image, 1.0, noise, float(sigma), 0.0, dtype=cv2.CV_8U)
-        image = scaled  # type: ignore[assignment]
+        image = cv2.addWeighted(image, 1.0, noise, float(sigma), 0.0, dtype=cv2.CV_8U)  # type: ignore[assignment]
     return image
 
 

@@ -35,7 +35,6 @@ Records = npt.NDArray[Any]
 
 _VERSION = 1  # of the records; part of every file's name
 _DIGEST = hashlib.sha256().digest_size
-_BLOCK = 1 << 20
 _AT_ONCE = 256  # radiographs in memory between decoding and writing
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -89,28 +88,23 @@ def cached(
     Raises:
         DataError: the file cannot be written; no partial file is left.
     """
-    if file.exists():
-        if _whole(file):
-            return _map(file)
-        tqdm.write(f"{file}: damaged; rebuilding it", file=sys.stderr)
-    _write(file, blocks, count, kind, what)
-    return _map(file)
+    whole = file.exists() and _whole(file)
+    if not whole:
+        if file.exists():
+            tqdm.write(f"{file}: damaged; rebuilding it", file=sys.stderr)
+        _write(file, blocks, count, kind, what)
+    # "c" (copy on write): torch warns about read-only arrays.
+    records: Records = np.load(file, mmap_mode="c")
+    return records
 
 
 def record_type(size: int) -> np.dtype[Any]:
     """Record of one radiograph at `size` pixels."""
-    return np.dtype(
-        [
-            ("pixels", "u1", (size, size)),
-            ("shape", "<i4", (2,)),
-            ("field", "<i4", (4,)),
-            ("content", "<i4", (4,)),
-        ]
-    )
+    boxes = [("field", "<i4", (4,)), ("content", "<i4", (4,))]
+    return np.dtype([("pixels", "u1", (size, size)), ("shape", "<i4", (2,)), *boxes])
 
 
 def _key(paths: Sequence[Path], preprocess: Preprocess) -> str:
-    """Hash files, settings and code."""
     resolved = {folder: folder.resolve() for folder in {path.parent for path in paths}}
     files = []
     for path in paths:
@@ -120,9 +114,8 @@ def _key(paths: Sequence[Path], preprocess: Preprocess) -> str:
             raise InputError(f"{path}: cannot be read: {error.strerror}") from error
         location = str(resolved[path.parent] / path.name)
         files.append((location, status.st_size, status.st_mtime_ns))
-    settings = msgspec.to_builtins(preprocess)
-    code = fingerprint(preprocess)
-    return sha256(json.dumps([_VERSION, version("orthoedge"), settings, code, files]).encode())[:32]
+    code = [version("orthoedge"), msgspec.to_builtins(preprocess), fingerprint(preprocess)]
+    return sha256(json.dumps([_VERSION, *code, files]).encode())[:32]
 
 
 def fingerprint(preprocess: Preprocess) -> str:
@@ -161,22 +154,10 @@ def _decode(
 
 def _whole(file: Path) -> bool:
     """Return whether the file matches its SHA-256; reading it also warms the page cache."""
-    left = file.stat().st_size - _DIGEST
-    digest = hashlib.sha256()
-    with file.open("rb") as content:
-        while left > 0:
-            block = content.read(min(_BLOCK, left))
-            if not block:
-                return False
-            digest.update(block)
-            left -= len(block)
-        return left == 0 and content.read() == digest.digest()
-
-
-def _map(file: Path) -> Records:
-    # "c" (copy on write): torch warns about read-only arrays.
-    records: Records = np.load(file, mmap_mode="c")
-    return records
+    if file.stat().st_size <= _DIGEST:
+        return False
+    content = np.memmap(file, np.uint8, "r")
+    return hashlib.sha256(content[:-_DIGEST].data).digest() == content[-_DIGEST:].tobytes()
 
 
 def _write(
@@ -189,31 +170,19 @@ def _write(
     folder = file.parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        remove_stale_temporaries(
-            folder
-        )  # else the partial file of a killed call would count as used space
+        remove_stale_temporaries(folder)  # the partial file of a killed call takes up space
         if shutil.disk_usage(folder).free < needed:  # fail before an hour of decoding
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        _stream(file, header.getvalue(), blocks)
+        digest = hashlib.sha256(header.getvalue())
+        with atomic(file) as out:
+            out.write(header.getvalue())
+            for block in blocks:
+                digest.update(block.view(np.uint8).data)
+                out.write(block.view(np.uint8).data)
+            out.write(digest.digest())
     except OSError as error:
-        remedy = "--cache DIR names another place"
-        if error.errno not in _FULL:
-            raise DataError(
-                f"{folder}: the cache cannot be written: {error.strerror}; {remedy}"
-            ) from error
-        free = shutil.disk_usage(folder).free
-        raise DataError(
-            f"{folder}: the disk is full: {what} need {needed / 1e6:.1f} MB, "
-            f"{free / 1e6:.1f} MB are free; {remedy}"
-        ) from error
-
-
-def _stream(file: Path, header: bytes, blocks: Iterator[Records]) -> None:
-    """Write atomically, block by block, with the digest at the end."""
-    digest = hashlib.sha256(header)
-    with atomic(file) as out:
-        out.write(header)
-        for block in blocks:
-            digest.update(block.view(np.uint8).data)
-            out.write(block.view(np.uint8).data)
-        out.write(digest.digest())
+        fault = f"the cache cannot be written: {error.strerror}"
+        if error.errno in _FULL:
+            free = f"{shutil.disk_usage(folder).free / 1e6:.1f} MB are free"
+            fault = f"the disk is full: {what} need {needed / 1e6:.1f} MB, {free}"
+        raise DataError(f"{folder}: {fault}; --cache DIR names another place") from error

@@ -48,8 +48,7 @@ def boxes_in_crop(
     """Map boxes to fractions of a crop, clipped to it; boxes outside are dropped."""
     mapped = []
     for box in boxes:
-        x0, x1 = np.clip((np.array([box[0], box[2]]) * size - corner[0]) / side, 0, 1)
-        y0, y1 = np.clip((np.array([box[1], box[3]]) * size - corner[1]) / side, 0, 1)
+        x0, y0, x1, y1 = np.clip((np.array(box) * size - (*corner, *corner)) / side, 0, 1).tolist()
         if x0 < x1 and y0 < y1:
-            mapped.append((float(x0), float(y0), float(x1), float(y1)))
+            mapped.append((x0, y0, x1, y1))
     return tuple(mapped)

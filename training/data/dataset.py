@@ -75,7 +75,9 @@ class RadiographDataset:
         return tuple(file_digests([record.path for record in self.records]))
 
     def cropped(self, side: int, seed: int) -> RadiographDataset:
-        """Return one fixed crop of each image; see `place_crop`."""
+        """Return one fixed crop of each image, see `place_crop`; with side 0, the whole images."""
+        if not side:
+            return self
         rng = np.random.default_rng(seed)
         crops = copy.copy(self)
         crops.images = np.empty((len(self), side, side), np.uint8)
@@ -89,7 +91,3 @@ class RadiographDataset:
 
     def __len__(self) -> int:
         return len(self.images)
-
-    def __getitem__(self, index: int) -> tuple[Pixels, int]:
-        """uint8 (1, S, S) and the class index."""
-        return self.images[index][None], int(self.labels[index])

@@ -7,7 +7,7 @@ import io
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,7 +68,7 @@ def read_index(source: Path) -> list[ImageRecord]:
         with file.open(newline="", encoding="utf-8-sig") as lines:
             reader = csv.DictReader(lines)
             reader.fieldnames = current_columns(reader.fieldnames or (), file)
-            _check_columns(file, reader.fieldnames)
+            check_columns(f"{file}, line 1", reader.fieldnames, ("path", "label"))
             rows = [(reader.line_num, _row(file, reader.line_num, row)) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{file}: not a readable index: {error}") from error
@@ -96,17 +96,17 @@ def current_columns(columns: Sequence[str], file: Path) -> list[str]:
     """
     for old, new in _OLD_COLUMNS.items():
         if old in columns and new in columns:
-            raise DataError(
-                f"{file}, line 1: columns {new} and {old} mean the same; remove one of them"
-            )
+            same = f"columns {new} and {old} mean the same; remove one of them"
+            raise DataError(f"{file}, line 1: {same}")
     return [_OLD_COLUMNS.get(name, name) for name in columns]
 
 
-def _check_columns(file: Path, columns: Sequence[str]) -> None:
-    for name in ("path", "label"):
+def check_columns(where: str, columns: Sequence[str], needed: Sequence[str]) -> None:
+    """Raise DataError, naming the place `where`, unless every `needed` column is there."""
+    for name in needed:
         if name not in columns:
             got = ", ".join(columns) or "an empty file"
-            raise DataError(f"{file}, line 1: column {name} is missing (got {got})")
+            raise DataError(f"{where}: column {name} is missing (got {got})")
 
 
 def _row(file: Path, line: int, row: dict[str, str]) -> ImageRecord:
@@ -118,20 +118,23 @@ def _row(file: Path, line: int, row: dict[str, str]) -> ImageRecord:
     for column in ("path", "label"):
         if not row[column]:
             raise DataError(f"{where}, column {column}: empty")
-    mask = file.parent / row["mask"] if row.get("mask") else None
-    if mask is not None and not mask.is_file():
-        raise DataError(f"{where}, column mask: no file {mask}")
-    boxes = parse_boxes(row.get("boxes", ""), f"{where}, column boxes")
-    return ImageRecord(
-        path=file.parent / row["path"],
-        label=row["label"],
-        patient_id=row["patient_id"] or row["path"],
-        boxes=boxes,
-        mask=mask,
-        source=row["source"],
-        site=row["site"],
-        body_part=row["body_part"],
-    )
+    row["patient_id"] = row["patient_id"] or row["path"]
+    record = record_of({"boxes": "", "mask": "", **row}, file.parent, where)
+    if record.mask is not None and not record.mask.is_file():
+        raise DataError(f"{where}, column mask: no file {record.mask}")
+    return record
+
+
+def record_of(row: Mapping[str, str], root: Path, where: str) -> ImageRecord:
+    """Record of the text by column, with paths from `root`; the reverse of `cells`.
+
+    Raises:
+        DataError: a bad box, at the place `where`.
+    """
+    boxes = parse_boxes(row["boxes"], f"{where}, column boxes")
+    mask = root / row["mask"] if row["mask"] else None
+    known = (row["source"], row["site"], row["body_part"])
+    return ImageRecord(root / row["path"], row["label"], row["patient_id"], boxes, mask, *known)
 
 
 def write_index(file: Path, records: Iterable[ImageRecord]) -> None:
@@ -143,33 +146,45 @@ def write_index(file: Path, records: Iterable[ImageRecord]) -> None:
     Raises:
         DataError: no record, an empty label or patient_id, a bad box, or a name that is not text.
     """
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow(COLUMNS)
-    listed = list(records)
-    if not listed:
-        raise DataError(f"{file}: no image to list")
-    for record in listed:
+    rows = []
+    for record in records:
         if not record.label or not record.patient_id:
             raise DataError(f"{file}: {record.path}: an image needs a label and a patient_id")
         for column in _TEXT_COLUMNS:
             if getattr(record, column) != getattr(record, column).strip():
                 raise DataError(f"{file}: {record.path}: space around its {column}")
-        boxes = (
-            json.dumps([[float(v) for v in box] for box in record.boxes]) if record.boxes else ""
-        )
-        parse_boxes(boxes, f"{file}: {record.path}")
-        path = _relative(record.path, file.parent)
-        mask = "" if record.mask is None else _relative(record.mask, file.parent)
-        known = (record.label, record.patient_id, record.source, record.site, record.body_part)
-        row = (path, *known, boxes, mask)
+        row = cells(record, lambda path: _relative(path, file.parent))
+        parse_boxes(row[-2], f"{file}: {record.path}")
         try:
             "".join(row).encode()
         except UnicodeEncodeError as error:
             shown = ascii(str(record.path))
             raise DataError(f"{file}: {shown}: not valid UTF-8; rename the file") from error
-        writer.writerow(row)
-    write_atomic(file, text.getvalue().encode())
+        rows.append(row)
+    if not rows:
+        raise DataError(f"{file}: no image to list")
+    write_table(file, COLUMNS, rows)
+
+
+def write_table(
+    file: Path,
+    header: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    newline: str = "\r\n",
+    errors: str = "strict",
+) -> None:
+    """Write a CSV file in UTF-8, atomically; `errors` as in `str.encode`."""
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator=newline).writerows((header, *rows))
+    write_atomic(file, text.getvalue().encode(errors=errors))
+
+
+def cells(record: ImageRecord, written: Callable[[Path], str]) -> tuple[str, ...]:
+    """Text of a record's cells, in the order of `COLUMNS`, with paths as `written` gives them."""
+    known = (record.label, record.patient_id, record.source, record.site, record.body_part)
+    boxes = json.dumps([[float(v) for v in box] for box in record.boxes]) if record.boxes else ""
+    mask = "" if record.mask is None else written(record.mask)
+    return (written(record.path), *known, boxes, mask)
 
 
 def _relative(path: Path, folder: Path) -> str:
@@ -264,12 +279,8 @@ def select_records(records: Sequence[ImageRecord], recipe: Recipe) -> RecordSele
         DataError: a label that is not the recipe's where `other_labels` is `refuse`, or a label of
             the recipe that no image has.
     """
-    others: Counter[str] = Counter()
-    selected = []
-    for record in records:
-        if recipe.other_labels == "leave out" and record.label not in recipe.labels:
-            others[record.label] += 1
-        else:
-            selected.append(record)
-    check_labels(selected, recipe.labels)
-    return RecordSelection(tuple(selected), dict(others))
+    others = Counter(record.label for record in records if record.label not in recipe.labels)
+    if recipe.other_labels == "leave out":
+        records = [record for record in records if record.label not in others]
+    check_labels(records, recipe.labels)
+    return RecordSelection(tuple(records), dict(others))

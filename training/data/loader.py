@@ -103,9 +103,8 @@ def batches(
 
         def start(positions: range) -> tuple[Pixels, Ints, list[Future[None]]]:
             images: Pixels = np.empty((len(positions), side, side), np.uint8)
-            tasks = [
-                pool.submit(fill, images[i::threads], positions[i::threads]) for i in range(threads)
-            ]
+            parts = (slice(i, None, threads) for i in range(threads))
+            tasks = [pool.submit(fill, images[part], positions[part]) for part in parts]
             return images, data.labels[order[positions.start : positions.stop]], tasks
 
         coming = iter(shares)

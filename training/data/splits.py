@@ -75,10 +75,8 @@ def split_records(
 
 def _check_fold(folds: int, fold: int | None) -> None:
     if folds and (fold is None or not 0 <= fold < folds):
-        got = "none" if fold is None else fold
-        raise ConfigError(
-            f"split.folds is {folds}: a fold from 0 to {folds - 1} is needed, got {got}"
-        )
+        got = f"got {'none' if fold is None else fold}"
+        raise ConfigError(f"split.folds is {folds}: a fold from 0 to {folds - 1} is needed, {got}")
     if not folds and fold is not None:
         raise ConfigError(f"got fold {fold}, but split.folds is 0")
 
@@ -86,18 +84,14 @@ def _check_fold(folds: int, fold: int | None) -> None:
 def _check_sites(records: Sequence[ImageRecord], named: Sequence[str]) -> None:
     for record in records:
         if not record.site:
-            raise DataError(
-                f"{record.path}: has no site, which split.by=site needs; fill the index's column "
-                "site, or split by patient"
-            )
+            remedy = "fill the index's column site, or split by patient"
+            raise DataError(f"{record.path}: has no site, which split.by=site needs; {remedy}")
     known = sorted({record.site for record in records})
     for name in named:
         if name not in known:
             (nearest,) = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
-            raise DataError(
-                f"split.test_sites: no image has the site {name}; did you mean {nearest}? "
-                f"(sites: {', '.join(known)})"
-            )
+            hint = f"did you mean {nearest}? (sites: {', '.join(known)})"
+            raise DataError(f"split.test_sites: no image has the site {name}; {hint}")
 
 
 def _check_test_sites(rest: Sequence[ImageRecord], test: Sequence[ImageRecord]) -> None:
@@ -112,8 +106,7 @@ def _check_test_sites(rest: Sequence[ImageRecord], test: Sequence[ImageRecord]) 
                 "test both sites"
             )
     tested = {record.label for record in test}
-    trained = {record.label for record in rest}
-    for label in sorted(tested ^ trained):
+    for label in sorted(tested ^ {record.label for record in rest}):
         where = "outside the test sites" if label in tested else "in the test sites"
         raise DataError(f"label {label}: no image {where}, so it cannot be learned and measured")
 
@@ -150,9 +143,9 @@ def _divide(
     by_size = sorted(range(len(names)), key=lambda split: round(shares[split], 9))
     for label in sorted(total, key=lambda c: (units_with[c], c)):
         for split in by_size:
-            free = [n for n in units if n not in split_of and counts[n][label]]
             if assigned[split][label]:
                 continue
+            free = [n for n in units if n not in split_of and counts[n][label]]
             if not free:
                 raise DataError(
                     f"label {label}: {units_with[label]} {unit}(s), {total[label]} image(s); "
@@ -168,10 +161,8 @@ def _divide(
             for split, share in enumerate(shares)
         ]
         assign(name, int(np.argmin(behind)))
-    divided: list[list[ImageRecord]] = [[] for _ in names]
-    for name in sorted(members):
-        divided[split_of[name]] += members[name]
-    return [tuple(split) for split in divided]
+    ordered = [(split_of[name], record) for name in sorted(members) for record in members[name]]
+    return [tuple(r for own, r in ordered if own == split) for split in range(len(names))]
 
 
 def split_in_half(

@@ -68,8 +68,7 @@ def check_radiograph(
     if len(data) < limits.min_bytes:
         return None, Rejection("bytes", f"{len(data)} bytes, at least {limits.min_bytes}")
     # On the raw file: `read_image` converts to grey, which would hide a colour photograph.
-    rejection = _check_colour(data, limits)
-    if rejection is not None:
+    if (rejection := _check_colour(data, limits)) is not None:
         return None, rejection
     try:
         pixels = read_image(data).pixels
@@ -113,9 +112,8 @@ def _check_colour(data: bytes, limits: AcceptanceLimits) -> Rejection | None:
         return None
     channels = 1 if decoded.ndim == 2 else decoded.shape[2]
     if channels not in limits.channels:
-        return Rejection(
-            "channels", f"{channels} channels, expected one of {list(limits.channels)}"
-        )
+        detail = f"{channels} channels, expected one of {list(limits.channels)}"
+        return Rejection("channels", detail)
     if channels == 1:
         return None
     # A quarter of the size gives the same mean in a fraction of the time.

@@ -19,19 +19,9 @@ from orthoedge.runtime.atomic_files import sha256
 from orthoedge.runtime.errors import DataError
 from orthoedge.runtime.preprocess import STANDARD
 from orthoedge.training.data.index import INDEX, ImageRecord, read_index, write_index
+from orthoedge.training.data_quality import duplicates
 from orthoedge.training.data_quality.acceptance import AcceptanceLimits, Rejection, check_radiograph
-from orthoedge.training.data_quality.cleaning_report import (
-    CONTRADICTS,
-    CleaningReport,
-    Removed,
-    write_report,
-)
-from orthoedge.training.data_quality.duplicates import (
-    Pixels,
-    find_duplicates,
-    fingerprint,
-    stem_key,
-)
+from orthoedge.training.data_quality.cleaning_report import CONTRADICTS, CleaningReport, Removed
 
 
 @dataclass(frozen=True)
@@ -40,7 +30,7 @@ class _CheckedFile:
 
     digest: str
     """SHA-256 of its bytes."""
-    fingerprints: tuple[Pixels, Pixels] | None
+    fingerprints: tuple[duplicates.Pixels, duplicates.Pixels] | None
     """Of the radiograph and of the preprocessed image, whose margins are cut; None if rejected."""
     rejection: Rejection | None
 
@@ -65,16 +55,15 @@ def clean(source: Path, out: Path, jobs: int, progress: bool | None = None) -> C
     if (out / INDEX).exists():
         raise DataError(f"{out}: already holds an index; remove it or give another --out")
     records = sorted(read_index(source), key=lambda s: str(s.path))
-    shown = sys.stderr.isatty() if progress is None else progress
+    hidden = not (sys.stderr.isatty() if progress is None else progress)
     with ThreadPoolExecutor(jobs) as pool:
         reading = pool.map(_check_file, (record.path for record in records))
-        files = list(tqdm(reading, "reading", len(records), unit="image", disable=not shown))
+        files = list(tqdm(reading, "reading", len(records), unit="image", disable=hidden))
     report = review(records, files)
-    write_report(out, report)
+    report.write(out)
     if not report.kept:
-        raise DataError(
-            f"{source}: no image is left after cleaning; {out / 'removed.csv'} says why"
-        )
+        listed = out / "removed.csv"
+        raise DataError(f"{source}: no image is left after cleaning; {listed} says why")
     write_index(out / INDEX, report.kept)  # last: an index is there only when all the rest is
     return report
 
@@ -85,14 +74,16 @@ def _check_file(path: Path) -> _CheckedFile:
     except OSError as error:
         return _CheckedFile("", None, Rejection("unreadable", error.strerror or str(error)))
     pixels, rejection = check_radiograph(data, AcceptanceLimits())
-    prints = None if pixels is None else (fingerprint(pixels), fingerprint(STANDARD(pixels)))
+    prints = None
+    if pixels is not None:
+        prints = duplicates.fingerprint(pixels), duplicates.fingerprint(STANDARD(pixels))
     return _CheckedFile(sha256(data), prints, rejection)
 
 
 def review(records: Sequence[ImageRecord], files: Sequence[_CheckedFile]) -> CleaningReport:
     """Decide for every image whether it stays; the images come in the order of their paths."""
     removed: dict[int, Removed] = {}
-    patients = _MergedIds(record.patient_id for record in records)
+    patients = _MergedIds()
 
     def remove(index: int, reason: str, detail: str, of: int | None = None) -> None:
         other = None if of is None else records[of]
@@ -125,19 +116,18 @@ def review(records: Sequence[ImageRecord], files: Sequence[_CheckedFile]) -> Cle
         for i in same:
             if i != best:
                 remove(i, "identical file", "same bytes", best)
-    for same in sharing((record.source, record.label, stem_key(record.path)) for record in records):
-        copies = [i for i in same if _is_copy(records[i])]
+    for same in sharing((r.source, r.label, duplicates.stem_key(r.path)) for r in records):
         originals = [i for i in same if not _is_copy(records[i])]
-        for i in copies:
-            if not originals:  # without an original, a name alone removes nothing
-                patients.merge(records[i].patient_id, records[copies[0]].patient_id)
-            else:
+        for i in same:
+            if not originals:  # a name alone removes nothing
+                patients.merge(records[i].patient_id, records[same[0]].patient_id)
+            elif i not in originals:
                 near = [j for j in originals if records[j].path.parent == records[i].path.parent]
                 remove(i, "augmented copy", "by its name", (near or originals)[0])
     rest = [i for i in range(len(records)) if is_compared(i) and files[i].fingerprints is not None]
     prints = [files[i].fingerprints or () for i in rest]
-    matches = {pair for kind in zip(*prints, strict=True) for pair in find_duplicates(kind)}
-    pairs = [(rest[a], rest[b]) for a, b in sorted(matches)]
+    kinds = map(duplicates.find_duplicates, zip(*prints, strict=True))
+    pairs = [(rest[a], rest[b]) for a, b in sorted({pair for kind in kinds for pair in kind})]
     for a, b in pairs:
         if records[a].label != records[b].label:
             for i, other in ((a, b), (b, a)):
@@ -154,7 +144,7 @@ def review(records: Sequence[ImageRecord], files: Sequence[_CheckedFile]) -> Cle
 
 
 def _is_copy(record: ImageRecord) -> bool:
-    return stem_key(record.path) != record.path.stem.lower()
+    return duplicates.stem_key(record.path) != record.path.stem.lower()
 
 
 def _preference(record: ImageRecord) -> tuple[bool, bool, int, str]:
@@ -163,17 +153,15 @@ def _preference(record: ImageRecord) -> tuple[bool, bool, int, str]:
     return _is_copy(record), unmarked, len(record.path.stem), str(record.path)
 
 
-class _MergedIds:
+class _MergedIds(dict[str, str]):
     """Patient ids that were merged; the alphabetically first one names them all."""
 
-    def __init__(self, names: Iterable[str]) -> None:
-        self.first = {name: name for name in names}
-
     def name(self, name: str) -> str:
-        while self.first[name] != name:
-            name = self.first[name]
+        while name in self:
+            name = self[name]
         return name
 
     def merge(self, left: str, right: str) -> None:
         low, high = sorted((self.name(left), self.name(right)))
-        self.first[high] = low
+        if low != high:
+            self[high] = low

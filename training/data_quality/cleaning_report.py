@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from orthoedge.runtime.atomic_files import write_atomic
-from orthoedge.training.data.index import ImageRecord
+from orthoedge.training.data.index import ImageRecord, write_table
 from orthoedge.training.data_quality.contact_sheet import Tile, write_sheet
 
 MOST_TILES = 60
@@ -81,27 +79,33 @@ class CleaningReport:
         gone = sorted({r.record.label for r in self.removed} - kept)
         return notes + [f"no image of the label {label} is left" for label in gone]
 
+    def write(self, out: Path) -> None:
+        """Write removed.csv, cleaning.md, removed.png and shared.png; each whole or not at all."""
+        rows: list[tuple[object, ...]] = []
+        for item in self.removed:
+            of = "" if item.of is None else item.of.path.absolute()
+            known = (item.record.path.absolute(), item.record.label, item.reason, item.detail)
+            rows.append((*known, of))
+        header = ("path", "label", "reason", "detail", "of")
+        write_table(out / "removed.csv", header, rows, errors="backslashreplace")
+        write_atomic(out / "cleaning.md", self.markdown().encode(errors="backslashreplace"))
+        tiles, shown = _removed_tiles(self.removed)
+        note = f"{shown} of {len(self.removed)} shown; red: removed, green: stays"
+        write_sheet(out / "removed.png", f"{len(self.removed)} removed", note, tiles)
+        some = self.shared[: MOST_TILES // 2]
+        pairs = [Tile(record.path, "stays", record.label, False) for s in some for record in s]
+        note = f"{len(some)} of {len(self.shared)} pairs shown; both stay, with one patient_id"
+        heading = f"{len(self.shared)} pairs show the same picture"
+        write_sheet(out / "shared.png", heading, note, pairs)
 
-def write_report(out: Path, report: CleaningReport) -> None:
-    """Write removed.csv, cleaning.md, removed.png and shared.png; each whole or not at all."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow(("path", "label", "reason", "detail", "of"))
-    for item in report.removed:
-        of = "" if item.of is None else item.of.path.absolute()
-        known = (item.record.path.absolute(), item.record.label, item.reason, item.detail)
-        writer.writerow((*known, of))
-    write_atomic(out / "removed.csv", text.getvalue().encode(errors="backslashreplace"))
-    write_atomic(out / "cleaning.md", _markdown(report).encode(errors="backslashreplace"))
-    tiles, shown = _removed_tiles(report.removed)
-    note = f"{shown} of {len(report.removed)} shown; red: removed, green: stays"
-    write_sheet(out / "removed.png", f"{len(report.removed)} removed", note, tiles)
-    some = report.shared[: MOST_TILES // 2]
-    pairs = [Tile(record.path, "stays", record.label, False) for pair in some for record in pair]
-    note = f"{len(some)} of {len(report.shared)} pairs shown; both stay, with one patient_id"
-    write_sheet(
-        out / "shared.png", f"{len(report.shared)} pairs show the same picture", note, pairs
-    )
+    def markdown(self) -> str:
+        """Render cleaning.md."""
+        rows = [[cell.replace("|", "\\|") for cell in row] for row in self.table()]
+        head, *body = (f"| {' | '.join(row)} |" for row in rows)
+        rule = "| --- |" + " ---: |" * (len(rows[0]) - 1)
+        notes = [f"- {note}" for note in self.notes()]
+        listed = "- removed.csv lists every one; removed.png and shared.png show some of them"
+        return "\n".join(["# Cleaning", "", head, rule, *body, "", *notes, listed, ""])
 
 
 def _removed_tiles(removed: Sequence[Removed]) -> tuple[list[Tile], int]:
@@ -112,7 +116,7 @@ def _removed_tiles(removed: Sequence[Removed]) -> tuple[list[Tile], int]:
         by_reason[item.reason].append(item)
     # The first of every reason, then the second, …: rare reasons are shown next to common ones.
     turns = sorted(
-        ((turn, reason) for reason, items in by_reason.items() for turn in range(len(items))),
+        (turn, reason) for reason, items in by_reason.items() for turn in range(len(items))
     )
     chosen: list[Removed] = []
     shown: set[int] = set()
@@ -129,19 +133,9 @@ def _removed_tiles(removed: Sequence[Removed]) -> tuple[list[Tile], int]:
     chosen.sort(key=lambda item: (item.of is None, item.reason))
     sheet: list[Tile] = []
     for item in chosen:
-        if item.of is None:
-            sheet.append(Tile(item.record.path, item.reason, item.detail, True))
-            continue
-        too = id(item.of) in gone
-        sheet.append(Tile(item.record.path, item.reason, item.record.label, True))
-        sheet.append(Tile(item.of.path, "removed too" if too else "stays", item.of.label, too))
+        detail = item.detail if item.of is None else item.record.label
+        sheet.append(Tile(item.record.path, item.reason, detail, True))
+        if item.of is not None:
+            too = id(item.of) in gone
+            sheet.append(Tile(item.of.path, "removed too" if too else "stays", item.of.label, too))
     return sheet, len(shown)
-
-
-def _markdown(report: CleaningReport) -> str:
-    rows = [[cell.replace("|", "\\|") for cell in row] for row in report.table()]
-    head, *body = ("| " + " | ".join(row) + " |" for row in rows)
-    rule = "| --- |" + " ---: |" * (len(rows[0]) - 1)
-    notes = [f"- {note}" for note in report.notes()]
-    listed = ["- removed.csv lists every one; removed.png and shared.png show some of them"]
-    return "\n".join(["# Cleaning", "", head, rule, *body, "", *notes, *listed, ""])

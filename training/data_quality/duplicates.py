@@ -118,9 +118,11 @@ def find_duplicates(
     second = fingerprints if others is None else others
     if not fingerprints or not second:
         return []
-    waves = _low_frequencies_of(fingerprints)
+    waves = np.stack([*map(_low_frequencies, fingerprints)])
     straight, turned = _by_parity(waves), _by_parity(waves.transpose(0, 2, 1))
-    against = straight if others is None else _by_parity(_low_frequencies_of(others))
+    against = straight
+    if others is not None:
+        against = _by_parity(np.stack([*map(_low_frequencies, others)]))
     pairs: list[tuple[int, int]] = []
     for top in range(0, len(fingerprints), _BLOCK):
         for left in range(top if others is None else 0, len(second), 4 * _BLOCK):
@@ -134,12 +136,8 @@ def find_duplicates(
             pairs += zip((rows + top).tolist(), (columns + left).tolist(), strict=True)
     pairs.sort()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        same = pool.map(lambda pair: _same(fingerprints[pair[0]], second[pair[1]]), pairs)
-        return [pair for pair, is_same in zip(pairs, same, strict=True) if is_same]
-
-
-def _low_frequencies_of(pictures: Sequence[Pixels]) -> Floats:
-    return np.stack([_low_frequencies(picture) for picture in pictures])
+        fits = pool.map(lambda p: _aligned_correlation(fingerprints[p[0]], second[p[1]]), pairs)
+        return [pair for pair, fit in zip(pairs, fits, strict=True) if fit >= _FINE]
 
 
 def _low_frequencies(picture: Pixels) -> Floats:
@@ -166,11 +164,6 @@ def _best_mirror(here: list[Floats], there: list[Floats]) -> Floats:
     ee, eo, oe, oo = (h @ t.T for h, t in zip(here, there, strict=True))
     best: Floats = np.maximum(ee + oo + np.abs(eo + oe), ee - oo + np.abs(eo - oe))
     return best
-
-
-def _same(first: Pixels, second: Pixels) -> bool:
-    """Return whether the fine detail of two pictures (96, 96) agrees after alignment."""
-    return _aligned_correlation(first, second) >= _FINE
 
 
 def _aligned_correlation(first: Pixels, second: Pixels) -> float:

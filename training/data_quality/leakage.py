@@ -6,7 +6,7 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Literal, TypeVar
+from typing import Any, Literal
 
 from orthoedge.runtime.errors import DataError, InputError
 from orthoedge.runtime.image_io.reader import read_image
@@ -14,16 +14,7 @@ from orthoedge.runtime.preprocess import STANDARD
 from orthoedge.training.data.dataset import RadiographDataset
 from orthoedge.training.data.index import ImageRecord
 from orthoedge.training.data.splits import SPLITS, Splits
-from orthoedge.training.data_quality.duplicates import (
-    Pixels,
-    file_digests,
-    find_duplicates,
-    fingerprint,
-    stem_key,
-)
-
-_T = TypeVar("_T")
-_R = TypeVar("_R")
+from orthoedge.training.data_quality import duplicates
 
 _REMEDY = "run `orthoedge data clean SRC --out DIR` and train on what it leaves"
 
@@ -67,16 +58,16 @@ def check_leaks(
         sites = (r.site if r.site in tested else i for i, r in enumerate(records))
         refuse(_equal(sites), "are of one site", "split by site")
     refuse(_equal(s.path.resolve() for s in records), "are the same file", _REMEDY)
-    keys = [(s.source, s.label, stem_key(s.path)) for s in records]
+    keys = [(s.source, s.label, duplicates.stem_key(s.path)) for s in records]
     copies = [s.path.stem.lower() != key for s, (*_, key) in zip(records, keys, strict=True)]
     refuse(_equal(keys, copies), "are copies of one image by their names", _REMEDY)
     if data is None:
-        digests = file_digests([s.path for s in records])
+        digests = duplicates.file_digests([s.path for s in records])
     else:
         digests = [digest for dataset in data for digest in dataset.digests]
     refuse(_equal(digests), "hold the same bytes", _REMEDY)
     prints = _map(_read_fingerprint, records) if data is None else _fingerprints(data)
-    refuse(find_duplicates(prints), "show the same picture", _REMEDY)
+    refuse(duplicates.find_duplicates(prints), "show the same picture", _REMEDY)
 
 
 def seen_before(data: RadiographDataset, known: Sequence[RadiographDataset]) -> list[ImageRecord]:
@@ -88,7 +79,8 @@ def seen_before(data: RadiographDataset, known: Sequence[RadiographDataset]) -> 
     """
     same = {digest for dataset in known for digest in dataset.digests}
     seen = {i for i, digest in enumerate(data.digests) if digest in same}
-    seen |= {j for _, j in find_duplicates(_fingerprints(known), _fingerprints([data]))}
+    pairs = duplicates.find_duplicates(_fingerprints(known), _fingerprints([data]))
+    seen.update(j for _, j in pairs)
     return [data.records[i] for i in sorted(seen)]
 
 
@@ -105,17 +97,17 @@ def _equal(
             yield from ((min(first, j), max(first, j)) for j in indices if j != first)
 
 
-def _map(work: Callable[[_T], _R], items: Sequence[_T]) -> list[_R]:
+def _map(work: Callable[[Any], duplicates.Pixels], items: Iterable[Any]) -> list[duplicates.Pixels]:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(work, items))
 
 
-def _fingerprints(datasets: Sequence[RadiographDataset]) -> list[Pixels]:
-    return _map(fingerprint, [image for dataset in datasets for image in dataset.images])
+def _fingerprints(datasets: Sequence[RadiographDataset]) -> list[duplicates.Pixels]:
+    return _map(duplicates.fingerprint, (image for data in datasets for image in data.images))
 
 
-def _read_fingerprint(record: ImageRecord) -> Pixels:
+def _read_fingerprint(record: ImageRecord) -> duplicates.Pixels:
     try:
-        return fingerprint(STANDARD(read_image(record.path).pixels))
+        return duplicates.fingerprint(STANDARD(read_image(record.path).pixels))
     except InputError as error:
         raise InputError(f"{record.path}: {error}") from error

@@ -8,7 +8,7 @@ export, that way is the file and not the lesion, and accuracy measures the wrong
 from __future__ import annotations
 
 import io
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -69,17 +69,15 @@ class ShortcutAudit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     @property
     def warning(self) -> str:
         """The shortcuts in one sentence; empty if there are none."""
-        shortcuts = sorted(
+        if not self.warns:
+            return ""
+        first, *others = sorted(
             self.shortcuts(), key=lambda f: (f.family == TOGETHER, -f.balanced_accuracy)
         )
-        if not shortcuts:
-            return ""
-        first, *others = shortcuts
-        alone = "" if first.family == TOGETHER else " alone"
-        subject = "all of these" if first.family == TOGETHER else first.family
+        subject = "all of these" if first.family == TOGETHER else f"{first.family} alone"
         more = "".join(f", {f.family} with {f.balanced_accuracy:.0%}" for f in others)
         return (
-            f"{subject}{alone} predicts the class with {first.balanced_accuracy:.0%} "
+            f"{subject} predicts the class with {first.balanced_accuracy:.0%} "
             f"(chance {self.chance:.0%}){more}: accuracy on this set says little about diagnosis"
         )
 
@@ -97,17 +95,14 @@ class ShortcutAudit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
             for f in self.families
         ]
         verdict = f"**Warning:** {self.warning}." if self.warns else "No shortcut was detected."
-        return "\n".join(
-            (
-                "| what is known of an image | balanced accuracy | 95 % interval | warns |",
-                "| --- | --- | --- | --- |",
-                *rows,
-                "",
-                f"{self.images} images; chance is {self.chance:.3f}, and the audit warns where the "
-                f"lower end is above {self.chance + self.margin:.3f}. {verdict}",
-                "",
-            )
-        )
+        lines = [
+            "| what is known of an image | balanced accuracy | 95 % interval | warns |",
+            "| --- | --- | --- | --- |",
+            *rows,
+            f"\n{self.images} images; chance is {self.chance:.3f}, and the audit warns where the "
+            f"lower end is above {self.chance + self.margin:.3f}. {verdict}\n",
+        ]
+        return "\n".join(lines)
 
 
 def audit(records: Sequence[ImageRecord], labels: Sequence[str], seed: int) -> ShortcutAudit:
@@ -142,7 +137,7 @@ def audit(records: Sequence[ImageRecord], labels: Sequence[str], seed: int) -> S
     rng = np.random.default_rng(seed)
     total = patients.max() + 1
     draws = rng.multinomial(total, np.full(total, 1 / total), _DRAWS).astype(np.float64)
-    rows = []
+    families = []
     for family, values in features.items():
         forest = RandomForestClassifier(
             _TREES, min_samples_leaf=3, class_weight="balanced", random_state=seed
@@ -154,34 +149,27 @@ def audit(records: Sequence[ImageRecord], labels: Sequence[str], seed: int) -> S
         np.add.at(counts[1], (patients, classes), predicted == classes)
         with np.errstate(invalid="ignore"):  # a draw without a class leaves the others
             drawn = np.nanmean((draws @ counts[1]) / (draws @ counts[0]), axis=1)
-        low, high = np.quantile(drawn, (0.025, 0.975))
-        score = np.mean(counts[1].sum(0) / counts[0].sum(0))
-        rows.append(
-            Shortcut(
-                family=family, balanced_accuracy=float(score), low=float(low), high=float(high)
-            )
-        )
+        low, high = np.quantile(drawn, (0.025, 0.975)).tolist()
+        score = float(np.mean(counts[1].sum(0) / counts[0].sum(0)))
+        families.append(Shortcut(family=family, balanced_accuracy=score, low=low, high=high))
     return ShortcutAudit(
-        images=len(chosen), chance=1 / len(labels), margin=_MARGIN, families=tuple(rows)
+        images=len(chosen), chance=1 / len(labels), margin=_MARGIN, families=tuple(families)
     )
 
 
 def write_shortcuts(path: Path, audited: ShortcutAudit) -> None:
     """Plot a bar per family with its interval, and lines at chance and at the limit, as a PNG."""
     rows = audited.families[::-1]
-    scores = [f.balanced_accuracy for f in rows]
-    reach = [
-        [max(0.0, f.balanced_accuracy - f.low) for f in rows],
-        [max(0.0, f.high - f.balanced_accuracy) for f in rows],
-    ]
+    scores = np.array([f.balanced_accuracy for f in rows])
+    ends = np.array([(f.low, f.high) for f in rows]).T
+    reach = np.maximum(0, (scores - ends[0], ends[1] - scores))
     figure = Figure(figsize=(6, 1.1 + 0.4 * len(rows)), layout="constrained")
     axis = figure.subplots()
     colours = ["tab:red" if f in audited.shortcuts() else "tab:blue" for f in rows]
     axis.barh([f.family for f in rows], scores, xerr=reach, color=colours, capsize=3)
     axis.axvline(audited.chance, color="black", ls=":", label="chance")
-    axis.axvline(
-        audited.chance + audited.margin, color="tab:red", ls=":", label="limit of the warning"
-    )
+    limit = audited.chance + audited.margin
+    axis.axvline(limit, color="tab:red", ls=":", label="limit of the warning")
     axis.set_xlim(0, 1.02)
     axis.set_xlabel("balanced accuracy without anatomy, 95 % interval")
     axis.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False)
@@ -194,8 +182,8 @@ def _sample(records: Sequence[ImageRecord], seed: int) -> list[ImageRecord]:
     """Draw at most `_MOST` images, one of each class in turn until the classes run out."""
     ordered = sorted(records, key=lambda s: str(s.path))
     ranked: list[tuple[int, int]] = []
-    seen: dict[str, int] = defaultdict(int)
-    for index in np.random.default_rng(seed).permutation(len(ordered)):
-        ranked.append((seen[ordered[index].label], int(index)))
+    seen: Counter[str] = Counter()
+    for index in np.random.default_rng(seed).permutation(len(ordered)).tolist():
+        ranked.append((seen[ordered[index].label], index))
         seen[ordered[index].label] += 1
     return [ordered[index] for index in sorted(i for _, i in sorted(ranked)[:_MOST])]

@@ -39,16 +39,13 @@ def shortcut_features(records: Sequence[ImageRecord]) -> dict[str, Floats]:
         if len(values) > 1:
             families[name] = np.eye(len(values))[which]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        size, border, exposure = zip(*pool.map(_file_features, records), strict=True)
-    return families | {
-        "size": np.array(size),
-        "border": np.array(border),
-        "exposure": np.array(exposure),
-    }
+        columns = zip(*pool.map(_file_features, records), strict=True)
+        return families | dict(
+            zip(("size", "border", "exposure"), map(np.array, columns), strict=True)
+        )
 
 
 def _file_features(record: ImageRecord) -> tuple[list[float], list[float], list[float]]:
-    """Size, border and exposure of one file."""
     try:
         data = record.path.read_bytes()
         image = read_image(data)
@@ -68,18 +65,11 @@ def _file_features(record: ImageRecord) -> tuple[list[float], list[float], list[
     x0, y0, x1, y1 = find_collimated_field(pixels)
     border = [
         *(float(edge.mean()) for edge in edges),
-        float(frame.mean()),
-        float(frame.std()),
-        float((frame <= _BLACK).mean()),
+        *(float(value) for value in (frame.mean(), frame.std(), (frame <= _BLACK).mean())),
         *(x0 / width, y0 / height, 1 - x1 / width, 1 - y1 / height),
     ]
 
     histogram = np.bincount(pixels.ravel(), minlength=256) / pixels.size
     levels = np.searchsorted(np.cumsum(histogram), (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99))
-    exposure = [
-        float(pixels.mean()),
-        float(pixels.std()),
-        *levels,
-        *histogram.reshape(32, 8).sum(1),
-    ]
-    return size, border, exposure
+    mean, deviation = float(pixels.mean()), float(pixels.std())
+    return size, border, [mean, deviation, *levels, *histogram.reshape(32, 8).sum(1)]

@@ -25,10 +25,9 @@ def image_size(path: Path) -> tuple[int, int]:
     """
     try:
         header = read_header(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"unreadable: {error.strerror or error}") from error
-    except InputError as error:
-        raise InputError(f"unreadable: {error}") from error
+    except (OSError, InputError) as error:
+        detail = getattr(error, "strerror", None) or error
+        raise InputError(f"unreadable: {detail}") from error
     return header.width, header.height
 
 
@@ -45,19 +44,16 @@ def fractions_of(boxes: Iterable[Pixels], image: Path, stated: tuple[int, int]) 
     """
     width, height = image_size(image)
     if (width, height) != stated:
-        raise InputError(
-            f"annotation of a different size: made for {stated[0]}×{stated[1]}, "
-            f"the image has {width}×{height} pixels"
-        )
+        size = f"made for {stated[0]}×{stated[1]}, the image has {width}×{height} pixels"
+        raise InputError(f"annotation of a different size: {size}")
     return tuple(_fraction(box, width, height) for box in boxes)
 
 
 def _fraction(box: Pixels, width: int, height: int) -> Box:
     x0, y0, x1, y1 = box
     shown = f"[{x0:g}, {y0:g}, {x1:g}, {y1:g}] in {width}×{height} pixels"
-    if not all(map(math.isfinite, box)):
-        raise InputError(f"box outside the image: {shown}")
-    if min(x0, y0) < -_SLACK or x1 > width + _SLACK or y1 > height + _SLACK:
+    outside = min(x0, y0) < -_SLACK or x1 > width + _SLACK or y1 > height + _SLACK
+    if outside or not all(map(math.isfinite, box)):
         raise InputError(f"box outside the image: {shown}")
     inside = max(x0, 0) / width, max(y0, 0) / height, min(x1 / width, 1), min(y1 / height, 1)
     if not (inside[0] < inside[2] and inside[1] < inside[3]):

@@ -8,31 +8,21 @@ Bone Tumors, Scientific Data 12 (2025), doi 10.1038/s41597-024-04311-y; files: f
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 from orthoedge.runtime.errors import InputError
 from orthoedge.training.data.index import ImageRecord
-from orthoedge.training.datasets.importer import (
-    BENIGN,
-    MALIGNANT,
-    NON_AFFECTED,
-    Imported,
-    Progress,
-    Skipped,
-    find_root,
-    gather,
-    unlisted,
-)
+from orthoedge.training.datasets import importer
+from orthoedge.training.datasets.importer import Imported, Progress, Skipped
 from orthoedge.training.datasets.labelme import labelme_boxes
 from orthoedge.training.datasets.tables import Row, read_workbook
 
 _TABLE = "dataset.xlsx"
 _CLASS = ("tumor", "benign", "malignant")
 _LABELS = {
-    ("0", "0", "0"): NON_AFFECTED,
-    ("1", "1", "0"): BENIGN,
-    ("1", "0", "1"): MALIGNANT,
+    ("0", "0", "0"): importer.NON_AFFECTED,
+    ("1", "1", "0"): importer.BENIGN,
+    ("1", "0", "1"): importer.MALIGNANT,
 }
 # The columns of single bones are filled for tumours alone: as a body part they would be the label.
 _REGIONS = ("upper limb", "lower limb", "pelvis")
@@ -51,17 +41,11 @@ def read_btxrd(source: Path, progress: Progress) -> Imported:
     Raises:
         DataError: not BTXRD, a column is missing, or no image is left.
     """
-    root = find_root(source, _TABLE, "BTXRD")
+    root = importer.find_root(source, _TABLE, "BTXRD")
     columns = ("image_id", "center", "age", "gender", *_CLASS, *_REGIONS)
     rows = read_workbook(root / _TABLE, columns)
-    return gather(_read_rows(root, rows), root, _NOTES, progress)
-
-
-def _read_rows(root: Path, rows: list[Row]) -> Iterator[ImageRecord | Skipped]:
-    listed = {root / "images" / row["image_id"] for row in rows}
-    for row in rows:
-        yield _record(root, row)
-    yield from unlisted(root / "images", listed, _TABLE)
+    items = importer.with_unlisted((_record(root, row) for row in rows), {root / "images": _TABLE})
+    return importer.gather(items, root, _NOTES, progress)
 
 
 def _record(root: Path, row: Row) -> ImageRecord | Skipped:
@@ -77,7 +61,7 @@ def _record(root: Path, row: Row) -> ImageRecord | Skipped:
         boxes = labelme_boxes(annotation, path) if annotation.is_file() else ()
     except InputError as error:
         return Skipped(path, str(error))
-    if boxes and label == NON_AFFECTED:
+    if boxes and label == importer.NON_AFFECTED:
         return Skipped(path, f"contradictory label: no tumour, but {annotation.name} marks one")
     return ImageRecord(
         path=path,

@@ -51,13 +51,7 @@ def labelled(
         for path in images[folder]:
             patient_id = copies.get(path) or str(path.relative_to(root))
             yield ImageRecord(path, label, patient_id, source=source)
-        yield from _others(folder, images[folder])
-
-
-def _others(folder: Path, images: Iterable[Path]) -> Iterator[Skipped]:
-    known = set(images)
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and path not in known:
+        for path in sorted(p for p in {*folder.rglob("*")} - {*images[folder]} if p.is_file()):
             hidden = _hidden(path, folder)
             yield Skipped(path, "hidden" if hidden else "not an image: by its name")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
@@ -13,17 +13,9 @@ import msgspec
 from orthoedge.benchmarks.metrics.classification import Box
 from orthoedge.runtime.errors import DataError, InputError
 from orthoedge.training.data.index import ImageRecord
+from orthoedge.training.datasets import importer
 from orthoedge.training.datasets.boxes import Pixels, fractions_of, image_size
-from orthoedge.training.datasets.importer import (
-    FRACTURE,
-    NON_AFFECTED,
-    Imported,
-    Progress,
-    Skipped,
-    find_root,
-    gather,
-    unlisted,
-)
+from orthoedge.training.datasets.importer import Imported, Progress, Skipped
 from orthoedge.training.datasets.labelme import read_json
 from orthoedge.training.datasets.tables import Row, read_csv
 
@@ -56,7 +48,7 @@ def find_boxes(folder: Path) -> tuple[str, Callable[[Path], tuple[Box, ...]]]:
     """
     coco = folder / "COCO JSON" / "COCO_fracture_masks.json"
     if coco.is_file():
-        return f"Annotations/{coco.parent.name}/{coco.name}", partial(_coco, *_read_coco(coco))
+        return f"Annotations/{coco.parent.name}/{coco.name}", partial(_coco, _read_coco(coco))
     if (folder / "YOLO").is_dir():
         return "Annotations/YOLO (there is no COCO file)", partial(_yolo, folder / "YOLO")
     if (folder / "PASCAL VOC").is_dir():
@@ -65,8 +57,10 @@ def find_boxes(folder: Path) -> tuple[str, Callable[[Path], tuple[Box, ...]]]:
     return "none; there are no annotations", lambda _: ()
 
 
-def _read_coco(file: Path) -> tuple[dict[str, _Image], dict[int, list[Pixels]]]:
-    """Images by file name, and x0, y0, x1, y1 by image id."""
+_Annotated = tuple[list[Pixels], tuple[int, int]]  # boxes; width and height they were drawn for
+
+
+def _read_coco(file: Path) -> dict[str, _Annotated]:
     try:
         coco = read_json(file, _Coco)
     except ValueError as error:
@@ -75,14 +69,12 @@ def _read_coco(file: Path) -> tuple[dict[str, _Image], dict[int, list[Pixels]]]:
     for annotation in coco.annotations:
         x, y, width, height = annotation.bbox
         boxes[annotation.image_id].append((x, y, x + width, y + height))
-    return {image.file_name: image for image in coco.images}, dict(boxes)
+    return {i.file_name: (boxes[i.id], (i.width, i.height)) for i in coco.images}
 
 
-def _coco(images: dict[str, _Image], boxes: dict[int, list[Pixels]], path: Path) -> tuple[Box, ...]:
-    image = images.get(path.name)
-    if image is None or image.id not in boxes:
-        return ()
-    return fractions_of(boxes[image.id], path, (image.width, image.height))
+def _coco(annotated: dict[str, _Annotated], path: Path) -> tuple[Box, ...]:
+    boxes, stated = annotated.get(path.name, ([], (0, 0)))
+    return fractions_of(boxes, path, stated) if boxes else ()
 
 
 def _yolo(folder: Path, path: Path) -> tuple[Box, ...]:
@@ -121,7 +113,7 @@ def _voc(folder: Path, path: Path) -> tuple[Box, ...]:
 
 
 _TABLE = "dataset.csv"
-_FOLDERS = {"1": ("Fractured", FRACTURE), "0": ("Non_fractured", NON_AFFECTED)}
+_FOLDERS = {"1": ("Fractured", importer.FRACTURE), "0": ("Non_fractured", importer.NON_AFFECTED)}
 _PARTS = ("hand", "leg", "hip", "shoulder")
 
 
@@ -133,25 +125,17 @@ def read_fracatlas(source: Path, progress: Progress) -> Imported:
     Raises:
         DataError: not FracAtlas, a missing column, a damaged COCO file, or no image is left.
     """
-    root = find_root(source, _TABLE, "FracAtlas")
+    root = importer.find_root(source, _TABLE, "FracAtlas")
     rows = read_csv(root / _TABLE, ("image_id", "fractured", *_PARTS))
     used, boxes_of = find_boxes(root / "Annotations")
     notes = (
         "patient_id: the image; the set names no patient, so two views of one may have two ids",
         f"boxes: {used}",
     )
-    return gather(_read_rows(root, rows, boxes_of), root, notes, progress)
-
-
-def _read_rows(
-    root: Path, rows: list[Row], boxes_of: Callable[[Path], tuple[Box, ...]]
-) -> Iterator[ImageRecord | Skipped]:
-    listed = set()
-    for row in rows:
-        item = _record(root, row, boxes_of)
-        listed.add(item.path)
-        yield item
-    yield from unlisted(root / "images", listed, f"{_TABLE} with that folder's label")
+    table = f"{_TABLE} with that folder's label"
+    records = (_record(root, row, boxes_of) for row in rows)
+    items = importer.with_unlisted(records, {root / "images": table})
+    return importer.gather(items, root, notes, progress)
 
 
 def _record(
@@ -169,7 +153,7 @@ def _record(
         boxes = boxes_of(path)
     except InputError as error:
         return Skipped(path, str(error))
-    if boxes and label == NON_AFFECTED:
+    if boxes and label == importer.NON_AFFECTED:
         return Skipped(path, f"contradictory label: {where}: fractured=0, but a fracture is marked")
     return ImageRecord(
         path=path,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -101,11 +101,23 @@ def find_root(source: Path, marker: str, name: str) -> Path:
     raise DataError(f"no {marker} in {source}: is this {name}?")
 
 
-def unlisted(folder: Path, listed: Collection[Path], where: str) -> Iterator[Skipped]:
-    """Yield the images below `folder` that no row names."""
-    for path in find_images(folder):
-        if path not in listed:
-            yield Skipped(path, f"not listed: there is no row for it in {where}")
+def with_unlisted(
+    items: Iterable[ImageRecord | Skipped], folders: Mapping[Path, str]
+) -> Iterator[ImageRecord | Skipped]:
+    """Yield the items, then the images below `folders` that none of them names.
+
+    Args:
+        items: of the rows of the set's tables.
+        folders: each with the table that should list its images.
+    """
+    listed = set()
+    for item in items:
+        listed.add(item.path)
+        yield item
+    for folder, table in folders.items():
+        for path in find_images(folder):
+            if path not in listed:
+                yield Skipped(path, f"not listed: there is no row for it in {table}")
 
 
 def summary(imported: Imported) -> list[str]:
@@ -113,9 +125,8 @@ def summary(imported: Imported) -> list[str]:
     count, patients = len(imported.records), len({r.patient_id for r in imported.records})
     lines = [f"{count} images, {patients} patient ids; {len(imported.skipped)} skipped"]
     lines += [f"  {note}" for note in imported.notes]
-    lines += _table("label", imported.records, [s.label for s in imported.records])
-    lines += _table("site", imported.records, [s.site for s in imported.records])
-    lines += _table("body part", imported.records, [s.body_part for s in imported.records])
+    for column in ("label", "site", "body_part"):
+        lines += _table(imported.records, column)
     reasons = Counter(skipped.reason.partition(":")[0] for skipped in imported.skipped)
     if reasons:
         lines += ["", f"{'skipped':<28} {'images':>8}"]
@@ -123,13 +134,13 @@ def summary(imported: Imported) -> list[str]:
     return lines
 
 
-def _table(title: str, records: Sequence[ImageRecord], values: list[str]) -> list[str]:
+def _table(records: Sequence[ImageRecord], column: str) -> list[str]:
     """Count images, and images with boxes, per value; empty if no image has a value."""
-    if not any(values):
+    images = Counter(getattr(record, column) for record in records)
+    boxed = Counter(getattr(record, column) for record in records if record.boxes)
+    if not any(images):
         return []
-    images = Counter(values)
-    boxed = Counter(v for v, record in zip(values, records, strict=True) if record.boxes)
-    lines = ["", f"{title:<28} {'images':>8} {'with boxes':>11}"]
+    lines = ["", f"{column.replace('_', ' '):<28} {'images':>8} {'with boxes':>11}"]
     for value in sorted(images):
         lines.append(f"{value or '(none)':<28} {images[value]:>8} {boxed[value]:>11}")
     return lines

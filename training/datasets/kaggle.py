@@ -5,23 +5,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
+from orthoedge.training.datasets import importer
 from orthoedge.training.datasets.folders import NOTE, labelled, sub_folders
-from orthoedge.training.datasets.importer import (
-    FRACTURE,
-    NON_AFFECTED,
-    Imported,
-    Progress,
-    Skipped,
-    find_root,
-    gather,
-)
+from orthoedge.training.datasets.importer import Imported, Progress, Skipped
 
 _SPLITS = ("train", "val", "test")
-_LABELS = {"fractured": FRACTURE, "not fractured": NON_AFFECTED}
+_LABELS = {"fractured": importer.FRACTURE, "not fractured": importer.NON_AFFECTED}
 
 
 def read_kaggle(source: Path, progress: Progress) -> Imported:
@@ -32,15 +24,11 @@ def read_kaggle(source: Path, progress: Progress) -> Imported:
     Raises:
         DataError: there is no train folder, or no image is left.
     """
-    root = find_root(source, "train", "Kaggle's fracture set")
+    root = importer.find_root(source, "train", "Kaggle's fracture set")
     splits = [root / split for split in _SPLITS if (root / split).is_dir()]
     folders = [folder for split in splits for folder in sub_folders(split)]
     known = [(folder, _LABELS[folder.name]) for folder in folders if folder.name in _LABELS]
-    items = chain(_unknown(folders), labelled(known, root, "kaggle"))
-    return gather(items, root, (NOTE, "boxes: none"), progress)
-
-
-def _unknown(folders: list[Path]) -> Iterator[Skipped]:
-    for folder in folders:
-        if folder.name not in _LABELS:
-            yield Skipped(folder, f"unknown class: neither {' nor '.join(_LABELS)}")
+    reason = f"unknown class: neither {' nor '.join(_LABELS)}"
+    unknown = (Skipped(folder, reason) for folder in folders if folder.name not in _LABELS)
+    items = chain(unknown, labelled(known, root, "kaggle"))
+    return importer.gather(items, root, (NOTE, "boxes: none"), progress)

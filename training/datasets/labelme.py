@@ -42,10 +42,9 @@ def labelme_boxes(file: Path, image: Path) -> tuple[Box, ...]:
     outlines: list[Pixels] = []
     for shape in annotation.shapes:
         if shape.shape_type not in ("rectangle", "polygon") or len(shape.points) < 2:
-            raise InputError(
-                f"unreadable annotation: {file.name}: a {shape.shape_type} of "
-                f"{len(shape.points)} points; expected rectangles and polygons"
-            )
+            what = f"a {shape.shape_type} of {len(shape.points)} points"
+            expected = "expected rectangles and polygons"
+            raise InputError(f"unreadable annotation: {file.name}: {what}; {expected}")
         xs, ys = zip(*shape.points, strict=True)
         bounds = (min(xs), min(ys), max(xs), max(ys))
         (rectangles if shape.shape_type == "rectangle" else outlines).append(bounds)

@@ -14,20 +14,12 @@ from pathlib import Path, PurePosixPath
 
 from orthoedge.runtime.errors import DataError
 from orthoedge.training.data.index import ImageRecord
-from orthoedge.training.datasets.importer import (
-    ABNORMAL,
-    NON_AFFECTED,
-    Imported,
-    Progress,
-    Skipped,
-    find_root,
-    gather,
-    unlisted,
-)
+from orthoedge.training.datasets import importer
+from orthoedge.training.datasets.importer import Imported, Progress, Skipped
 from orthoedge.training.datasets.tables import read_lines
 
 _SPLITS = ("train", "valid")
-_LABELS = {"1": (ABNORMAL, "positive"), "0": (NON_AFFECTED, "negative")}
+_LABELS = {"1": (importer.ABNORMAL, "positive"), "0": (importer.NON_AFFECTED, "negative")}
 _NOTES = (
     "patient_id: the patient's, over all body parts and both of the publisher's splits",
     "boxes: none; the set has no annotations",
@@ -40,23 +32,20 @@ def read_mura(source: Path, progress: Progress) -> Imported:
     Raises:
         DataError: not MURA, a CSV file is missing or broken, or no image is left.
     """
-    root = find_root(source, f"{_SPLITS[0]}_image_paths.csv", "MURA-v1.1")
-    return gather(_read_rows(root), root, _NOTES, progress)
+    root = importer.find_root(source, f"{_SPLITS[0]}_image_paths.csv", "MURA-v1.1")
+    tables = {root / split: f"{split}_image_paths.csv" for split in _SPLITS}
+    items = importer.with_unlisted(_read_rows(root), tables)
+    return importer.gather(items, root, _NOTES, progress)
 
 
 def _read_rows(root: Path) -> Iterator[ImageRecord | Skipped]:
-    listed = set()
     for split in _SPLITS:
         labels = _read_labels(root / f"{split}_labeled_studies.csv")
         file = root / f"{split}_image_paths.csv"
         for line, cells in read_lines(file):
             if len(cells) != 1:
                 raise DataError(f"{file}, line {line}: {len(cells)} cells, expected a path alone")
-            item = _record(root, cells[0], labels, f"{split}_labeled_studies.csv")
-            listed.add(item.path)
-            yield item
-    for split in _SPLITS:
-        yield from unlisted(root / split, listed, f"{split}_image_paths.csv")
+            yield _record(root, cells[0], labels, f"{split}_labeled_studies.csv")
 
 
 def _read_labels(file: Path) -> dict[str, str]:

@@ -11,7 +11,8 @@ from pathlib import Path
 from zipfile import BadZipFile
 
 from orthoedge.runtime.errors import DataError
-from orthoedge.training.data.index import INDEX, ImageRecord, current_columns, parse_boxes
+from orthoedge.training.data import index
+from orthoedge.training.data.index import INDEX, ImageRecord
 from orthoedge.training.datasets.folders import NOTE, patients_by_name
 from orthoedge.training.datasets.importer import Imported, Progress, Skipped, gather
 
@@ -36,8 +37,7 @@ def read_csv(file: Path, columns: Sequence[str]) -> list[Row]:
     Raises:
         DataError: not a readable CSV file, one of `columns` is missing, or a row of another length.
     """
-    lines = read_lines(file)
-    return _with_header(file, lines, columns)
+    return _with_header(file, read_lines(file), columns)
 
 
 def read_workbook(file: Path, columns: Sequence[str]) -> list[Row]:
@@ -91,10 +91,7 @@ def _with_header(
 ) -> list[Row]:
     body: Iterator[tuple[int, list[str]]] = iter(lines)
     first, header = next(body, (1, []))
-    for name in columns:
-        if name not in header:
-            got = ", ".join(header) or "an empty file"
-            raise DataError(f"{file}, line {first}: column {name} is missing (got {got})")
+    index.check_columns(f"{file}, line {first}", header, columns)
     rows = []
     for line, cells in body:
         if len(cells) != len(header):
@@ -124,7 +121,7 @@ def read_table(source: Path, progress: Progress) -> Imported:
         raise DataError(f"{file}: no such file; expected a CSV file with columns path and label")
     lines = read_lines(file)
     if lines:
-        lines[0] = (lines[0][0], current_columns(lines[0][1], file))
+        lines[0] = (lines[0][0], index.current_columns(lines[0][1], file))
     rows = _with_header(file, lines, ("path", "label"))
     if rows and "patient_id" in rows[0].cells:
         note, copies = "patient_id: the column; an image without one is alone", {}
@@ -141,20 +138,12 @@ def _record(file: Path, row: Row, copies: dict[Path, str]) -> ImageRecord | Skip
         return Skipped(path, f"absent: {where}, lists it, but there is no file")
     if not row["label"]:
         return Skipped(path, f"no label: {where}, column label: empty")
-    mask = file.parent / row["mask"] if row["mask"] else None
-    if mask is not None and not mask.is_file():
-        return Skipped(path, f"absent mask: {where}, column mask: no file {mask}")
+    cells = {column: row[column] for column in index.COLUMNS}
+    cells["patient_id"] = cells["patient_id"] or copies.get(path) or row["path"]
     try:
-        boxes = parse_boxes(row["boxes"], f"{where}, column boxes")
+        record = index.record_of(cells, file.parent, where)
     except DataError as error:
         return Skipped(path, f"bad box: {error}")
-    return ImageRecord(
-        path=path,
-        label=row["label"],
-        patient_id=row["patient_id"] or copies.get(path) or row["path"],
-        boxes=boxes,
-        mask=mask,
-        source=row["source"],
-        site=row["site"],
-        body_part=row["body_part"],
-    )
+    if record.mask is not None and not record.mask.is_file():
+        return Skipped(path, f"absent mask: {where}, column mask: no file {record.mask}")
+    return record

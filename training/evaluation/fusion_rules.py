@@ -11,15 +11,11 @@ from itertools import chain
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
-from orthoedge.benchmarks.metrics import classification as measure
 from orthoedge.benchmarks.metrics.bootstrap import Array, interval, resamples
-from orthoedge.benchmarks.metrics.classification import confusions, macro_f1s
+from orthoedge.benchmarks.metrics.classification import Ints, confusions, macro_f1s, softmax
 from orthoedge.benchmarks.schema import Interval
 from orthoedge.training.evaluation.predictions import Evaluation
-
-Ints = npt.NDArray[np.int64]
 
 LEARNED = "learned fusion of logits"
 _FIXED = (0.4, 0.6)  # of the system that the recipe `orthovision` follows
@@ -66,49 +62,59 @@ def compare_fusions(
         return ()
     classes = evaluation.logits.shape[1]
     predictions = _predictions(evaluation, names, start)
-    chunks: dict[str, list[tuple[Array, Array]]] = {rule: [] for rule in predictions}
+    chunks: dict[str, list[Array]] = {rule: [] for rule in predictions}
     # The images as they are, then the resamples.
     for weights in chain([np.ones((1, len(truth)))], resamples(groups, truth, seed)):
         for rule, predicted in predictions.items():
-            chunks[rule].append(_scores(truth, predicted, classes, weights))
-    drawn = {
-        rule: [np.concatenate(score) for score in zip(*chunk, strict=True)]
-        for rule, chunk in chunks.items()
-    }
+            tables = confusions(truth, predicted, classes, weights)
+            accuracies = np.trace(tables, axis1=1, axis2=2) / weights.sum(1)
+            chunks[rule].append(np.stack((accuracies, macro_f1s(tables))))
+    drawn = {rule: np.concatenate(chunk, 1) for rule, chunk in chunks.items()}  # (2, R) each
     rows = []
     for rule, predicted in predictions.items():
-        scores, gain = [], []
-        for own, learned in zip(drawn[rule], drawn[LEARNED], strict=True):  # accuracy, macro-F1
-            scores.append(_interval(own))
-            gain.append(None if rule == LEARNED else _interval(own - learned))
-        rows.append(
-            Fusion(
-                rule=rule,
-                accuracy=scores[0],
-                macro_f1=scores[1],
-                accuracy_gain=gain[0],
-                macro_f1_gain=gain[1],
-                changed=int((predicted != predictions[LEARNED]).sum()),
-            )
+        accuracy, macro_f1 = map(_interval, drawn[rule])
+        accuracy_gain, macro_f1_gain = map(_interval, drawn[rule] - drawn[LEARNED])
+        row = Fusion(
+            rule=rule,
+            accuracy=accuracy,
+            macro_f1=macro_f1,
+            accuracy_gain=None if rule == LEARNED else accuracy_gain,
+            macro_f1_gain=None if rule == LEARNED else macro_f1_gain,
+            changed=int((predicted != predictions[LEARNED]).sum()),
         )
+        rows.append(row)
     return tuple(rows)
 
 
 def conclusion(rows: Sequence[Fusion], images: int) -> str:
     """Summarise the table in sentences that follow from its numbers."""
-    better = [f"{row.rule} ({_points(row)})" for row in rows if _sign(row) > 0]
-    worse = [f"{row.rule} ({_points(row)})" for row in rows if _sign(row) < 0]
-    equal = [row for row in rows if row.accuracy_gain is not None and _sign(row) == 0]
+    better: list[str] = []
+    worse: list[str] = []
+    equal, widest = [], 0.0
+    for row in rows:
+        gain = row.accuracy_gain
+        if gain is None:
+            continue
+        low, high = 100 * gain.low, 100 * gain.high
+        points = f"{100 * gain.value:+.1f} points, 95 % interval {low:+.1f} to {high:+.1f}"
+        if gain.low <= 0 <= gain.high:
+            equal.append(row.rule)
+            widest = max(widest, abs(gain.low), abs(gain.high))
+        else:
+            (better if gain.low > 0 else worse).append(f"{row.rule} ({points})")
     sentences = []
     if worse:
         sentences.append(f"Less accurate than the learned fusion: {'; '.join(worse)}.")
     if better:
         sentences.append(f"More accurate than the learned fusion: {'; '.join(better)}.")
     if equal:
-        which = "; ".join(row.rule for row in equal) if better or worse else "any other rule"
+        which = "; ".join(equal) if better or worse else "any other rule"
+        size = "These images cannot rule one out: their intervals reach up to"
+        if widest <= _SMALL:
+            size = "It hardly matters: their intervals stay within"
         sentences.append(
             f"No difference in accuracy from the learned fusion can be shown for {which}. "
-            f"{_open(equal)}"
+            f"{size} {100 * widest:.1f} points."
         )
     if not better:
         sentences.append("No rule is shown to be more accurate than the learned fusion.")
@@ -121,26 +127,15 @@ def conclusion(rows: Sequence[Fusion], images: int) -> str:
     return " ".join(sentences)
 
 
-def _open(rows: Sequence[Fusion]) -> str:
-    """State how large a difference may be where none can be shown."""
-    gains = [row.accuracy_gain for row in rows if row.accuracy_gain is not None]
-    widest = max(max(abs(gain.low), abs(gain.high)) for gain in gains)
-    if widest <= _SMALL:
-        return f"It hardly matters: their intervals stay within {100 * widest:.1f} points."
-    return (
-        f"These images cannot rule one out: their intervals reach up to {100 * widest:.1f} points."
-    )
-
-
 def _predictions(
     evaluation: Evaluation, names: Sequence[str], start: Sequence[float]
 ) -> dict[str, Ints]:
     """Predicted classes (N,) by each rule; the learned fusion last."""
     logits = evaluation.branch_logits.astype(np.float64)  # (B, N, C)
-    probabilities = np.stack([measure.softmax(branch) for branch in logits])
-    shares = [_FIXED] if len(names) == len(_FIXED) else []
-    if start and len(set(start)) > 1 and tuple(start) not in shares:
-        shares.append(tuple(start))  # type: ignore[arg-type]
+    probabilities = np.stack([softmax(branch) for branch in logits])
+    shares: list[tuple[float, ...]] = [_FIXED] if len(names) == len(_FIXED) else []
+    if len(set(start)) > 1 and tuple(start) not in shares:
+        shares.append(tuple(start))
     predictions = {
         f"branch {number}, {name}{_ALONE}": branch.argmax(1)
         for number, (name, branch) in enumerate(zip(names, logits, strict=True), 1)
@@ -157,31 +152,8 @@ def _predictions(
     return predictions
 
 
-def _scores(truth: Ints, predicted: Ints, classes: int, weights: Array) -> tuple[Array, Array]:
-    """Accuracy and macro-F1, (R,) each, for weightings (R, N)."""
-    tables = confusions(truth, predicted, classes, weights)
-    return np.trace(tables, axis1=1, axis2=2) / weights.sum(1), macro_f1s(tables)
-
-
 def _interval(drawn: Array) -> Interval:
     """Interval of the first value by the others, its resamples."""
     known = interval(float(drawn[0]), drawn[1:])
     assert known is not None  # accuracy and macro-F1 always have a value
     return known
-
-
-def _sign(row: Fusion) -> int:
-    """1 or -1 where the interval of the gain lies on one side of 0, else 0."""
-    gain = row.accuracy_gain
-    if gain is None or gain.low <= 0 <= gain.high:
-        return 0
-    return 1 if gain.low > 0 else -1
-
-
-def _points(row: Fusion) -> str:
-    gain = row.accuracy_gain
-    assert gain is not None
-    return (
-        f"{100 * gain.value:+.1f} points, 95 % interval {100 * gain.low:+.1f} to "
-        f"{100 * gain.high:+.1f}"
-    )

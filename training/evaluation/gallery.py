@@ -6,6 +6,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -40,20 +41,15 @@ def write_gallery(
     height = len(labels) * (_SIDE + 24) / 100 + 0.25
     figure = Figure(figsize=(columns * (_SIDE + 12) / 100 + 0.3, height))
     axes = figure.subplots(len(labels), columns, squeeze=False)
-    figure.subplots_adjust(
-        left=0.045, right=0.995, top=1 - 0.45 / height, bottom=0.03 / height, wspace=0.1, hspace=0.2
-    )
+    edges = {"left": 0.045, "right": 0.995, "top": 1 - 0.45 / height, "bottom": 0.03 / height}
+    figure.subplots_adjust(**edges, wspace=0.1, hspace=0.2)
     right = predictions.predicted == predictions.truth
     for number, label in enumerate(labels):
         here = predictions.truth == number
         chosen = _draw(rng, here & right, _RIGHT) + _draw(rng, here & ~right, _WRONG)
         axes[number, 0].set_ylabel(label, fontsize=8)
         for axis, index in zip(axes[number], chosen, strict=True):
-            axis.set_xticks([])
-            axis.set_yticks([])
-            axis.set_xlim(0, 1)
-            axis.set_ylim(1, 0)
-            axis.set_aspect("equal")
+            axis.set(xticks=[], yticks=[], xlim=(0, 1), ylim=(1, 0), aspect="equal")
             for spine in axis.spines.values():
                 spine.set_visible(False)
             if index is None:
@@ -63,29 +59,21 @@ def write_gallery(
             predicted = int(predictions.predicted[index])
             probability = predictions.probabilities[index, predicted]
             axis.set_title(f"→ {labels[predicted]} {probability:.2f}", fontsize=7, pad=3)
-    boxes = [axes[0, column].get_position() for column in (0, _RIGHT - 1, _RIGHT, columns - 1)]
-    for title, first, last in (
-        ("right predictions", boxes[0], boxes[1]),
-        ("wrong predictions", boxes[2], boxes[3]),
-    ):
-        figure.text((first.x0 + last.x1) / 2, 1 - 0.2 / height, title, ha="center", fontsize=9)
+    for title, first, last in (("right", 0, _RIGHT - 1), ("wrong", _RIGHT, columns - 1)):
+        x = (axes[0, first].get_position().x0 + axes[0, last].get_position().x1) / 2
+        figure.text(x, 1 - 0.2 / height, f"{title} predictions", ha="center", fontsize=9)
     save(figure, path, colours=40)
 
 
-def _draw(
-    rng: np.random.Generator, among: np.typing.NDArray[np.bool_], count: int
-) -> list[int | None]:
+def _draw(rng: np.random.Generator, among: npt.NDArray[np.bool_], count: int) -> list[int | None]:
     """Draw up to `count` indices at random, filled up with None."""
-    indices = np.flatnonzero(among)
-    some: list[int | None] = [int(i) for i in rng.permutation(indices)[:count]]
+    some: list[int | None] = rng.permutation(np.flatnonzero(among))[:count].tolist()
     return some + [None] * (count - len(some))
 
 
 def _tile(axis: Axes, evaluation: Evaluation, data: RadiographDataset, index: int) -> None:
-    model_input = cv2.resize(data.images[index], (_DRAWN, _DRAWN), interpolation=cv2.INTER_AREA)
-    picture = draw_heat_map(
-        model_input.astype(np.uint8, copy=False), evaluation.predicted_map[index]
-    )
+    image = cv2.resize(data.images[index], (_DRAWN, _DRAWN), interpolation=cv2.INTER_AREA)
+    picture = draw_heat_map(image.astype(np.uint8, copy=False), evaluation.predicted_map[index])
     small = cv2.resize(picture, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
     axis.imshow(small[..., ::-1], extent=(0, 1, 1, 0), interpolation="none")
     for x0, y0, x1, y1 in data.boxes[index]:

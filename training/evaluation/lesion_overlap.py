@@ -80,8 +80,7 @@ def read_cover(
 
 def to_cells(cover: Cover, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
     """Return the covered share of each cell of a map (h, w) of the same input."""
-    height, width = shape
-    cells = cv2.resize(cover, (width, height), interpolation=cv2.INTER_AREA)
+    cells = cv2.resize(cover, shape[::-1], interpolation=cv2.INTER_AREA)
     return cells.astype(np.float32, copy=False)
 
 

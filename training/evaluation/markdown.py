@@ -20,16 +20,14 @@ def report_lines(report: EvaluationReport) -> list[str]:
         f"loss {_plain(report.loss)}",
     ]
     for what, score in _maps(report):
-        if score is not None:
-            shown.append(
-                f"{what} {_plain(score.share)} on {score.images} images "
-                f"(by chance {score.by_chance:.3f})"
-            )
+        chance = f"(by chance {score.by_chance:.3f})"
+        shown.append(f"{what} {_plain(score.share)} on {score.images} images {chance}")
     return shown
 
 
 def markdown(report: EvaluationReport) -> str:
     """Render evaluation.md from the report."""
+    confusion = [(label, *row) for label, row in zip(report.labels, report.confusion, strict=True)]
     blocks = [
         f"# Evaluation of {report.recipe}",
         _origin(report),
@@ -44,7 +42,7 @@ def markdown(report: EvaluationReport) -> str:
         *_shortcuts(report),
         "## Classes",
         _classes(report),
-        _confusion(report),
+        table(("true \\ predicted", *report.labels), confusion),
         "![Confusion matrix](confusion.png) ![ROC curves](roc.png)",
         "## Confidence",
         "The share of right predictions against their probability, before any temperature; on the "
@@ -59,10 +57,8 @@ def markdown(report: EvaluationReport) -> str:
 
 
 def _origin(report: EvaluationReport) -> str:
-    sources = ", ".join(
-        f"{name or 'no source named'}: {count}" for name, count in report.sources.items()
-    )
-    sentences = [f"{report.images} images of {report.groups} groups ({sources})."]
+    sources = [f"{name or 'no source named'}: {n}" for name, n in report.sources.items()]
+    sentences = [f"{report.images} images of {report.groups} groups ({', '.join(sources)})."]
     if report.crop:
         sentences.append(f"Evaluated on crops of {report.crop} pixels around the lesions.")
     if report.seen:
@@ -71,9 +67,7 @@ def _origin(report: EvaluationReport) -> str:
             "are too good.**"
         )
     if set(report.sources) == {"phantom"}:
-        sentences.append(
-            "All of them are rendered phantoms: the figures say nothing about patients."
-        )
+        sentences += ["All of them are rendered phantoms: the figures say nothing about patients."]
     return " ".join(sentences)
 
 
@@ -86,11 +80,9 @@ def _headline(report: EvaluationReport) -> str:
         ("expected calibration error", _plain(report.expected_calibration_error), report.images),
         ("cross-entropy", _plain(report.loss), report.images),
     ]
-    rows += [
-        (what, f"{_percent(score.share)}; by chance {score.by_chance:.1%}", score.images)
-        for what, score in _maps(report)
-        if score is not None
-    ]
+    for what, score in _maps(report):
+        value = f"{_percent(score.share)}; by chance {score.by_chance:.1%}"
+        rows.append((what, value, score.images))
     return table(("", "value", "images"), rows)
 
 
@@ -108,21 +100,10 @@ def _shortcuts(report: EvaluationReport) -> list[str]:
 
 def _classes(report: EvaluationReport) -> str:
     header = ("class", "images", "precision", "recall", "specificity", "F1", "AUC")
-    rows = [
-        (
-            label,
-            scores.support,
-            *map(_percent, (scores.precision, scores.recall, scores.specificity)),
-            *map(_plain, (scores.f1, scores.auc)),
-        )
-        for label, scores in report.classes.items()
-    ]
-    return table(header, rows)
-
-
-def _confusion(report: EvaluationReport) -> str:
-    header = ("true \\ predicted", *report.labels)
-    rows = [(label, *row) for label, row in zip(report.labels, report.confusion, strict=True)]
+    rows = []
+    for label, scores in report.classes.items():
+        shares = map(_percent, (scores.precision, scores.recall, scores.specificity))
+        rows.append((label, scores.support, *shares, _plain(scores.f1), _plain(scores.auc)))
     return table(header, rows)
 
 
@@ -161,12 +142,14 @@ def _fusions(report: EvaluationReport) -> list[str]:
     ]
 
 
-def _maps(report: EvaluationReport) -> tuple[tuple[str, MapScore | None], ...]:
-    return (
-        ("pointing game", report.pointing_game),
-        ("energy in the mask", report.energy_in_mask),
-        ("energy in the box", report.energy_in_box),
-    )
+def _maps(report: EvaluationReport) -> list[tuple[str, MapScore]]:
+    """Map scores that could be measured, by name."""
+    scores = {
+        "pointing game": report.pointing_game,
+        "energy in the mask": report.energy_in_mask,
+        "energy in the box": report.energy_in_box,
+    }
+    return [(what, score) for what, score in scores.items() if score is not None]
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

@@ -64,8 +64,7 @@ def write_confusion(path: Path, table: npt.NDArray[np.int64], labels: Sequence[s
         axis.text(column, row, text, ha="center", va="center", color=colour, fontsize=9)
     axis.set_xticks(range(len(labels)), labels, rotation=30, ha="right")
     axis.set_yticks(range(len(labels)), labels)
-    axis.set_xlabel("predicted")
-    axis.set_ylabel("true")
+    axis.set(xlabel="predicted", ylabel="true")
     figure.colorbar(image, ax=axis, shrink=0.8, label="share of the true class")
     save(figure, path)
 
@@ -92,9 +91,7 @@ def write_roc(path: Path, truth: Ints, probabilities: Floats, names: Sequence[st
         colour = COLOURS[number % len(COLOURS)]
         axis.plot(false, true, color=colour, ls=style, lw=1.8, label=name)
     axis.plot([0, 1], [0, 1], color="0.6", lw=1, label="chance")
-    axis.set_xlim(-0.01, 1.01)
-    axis.set_ylim(-0.01, 1.01)
-    axis.set_aspect("equal")
+    axis.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
     axis.set_xlabel("false positive rate (1 - specificity)")
     axis.set_ylabel("true positive rate (sensitivity)")
     axis.grid(alpha=0.3)
@@ -106,43 +103,24 @@ def write_reliability(path: Path, bins: Sequence[ReliabilityBin], error: float) 
     """Plot the share of right predictions against confidence, and the images per bin below."""
     figure = Figure(figsize=(5.2, 5.4), layout="constrained")
     share, count = figure.subplots(2, 1, height_ratios=(3, 1.1), sharex=True)
-    share.plot(
-        [0, 1], [0, 1], color="0.2", lw=1, ls="--", zorder=3, label="confidence = share right"
-    )
-    width = bins[0].high - bins[0].low
-    middle = [(b.low + b.high) / 2 for b in bins]
+    diagonal = {"color": "0.2", "lw": 1, "ls": "--", "zorder": 3}
+    share.plot([0, 1], [0, 1], label="confidence = share right", **diagonal)
+    bars = {"width": bins[0].high - bins[0].low, "edgecolor": "white"}
     filled = [b for b in bins if b.images]
-    share.bar(
-        [(b.low + b.high) / 2 for b in filled],
-        [b.accuracy for b in filled],
-        width,
-        color=COLOURS[5],
-        edgecolor="white",
-        label="share right",
-    )
-    share.plot(
-        [b.confidence for b in filled],
-        [b.accuracy for b in filled],
-        "o",
-        color=COLOURS[1],
-        ms=4,
-        label="mean confidence of the bin",
-    )
-    share.set_ylim(0, 1.02)
-    share.set_ylabel("share of right predictions")
+    middle = [(b.low + b.high) / 2 for b in filled]
+    right = [b.accuracy for b in filled]
+    share.bar(middle, right, color=COLOURS[5], label="share right", **bars)
+    dots = {"color": COLOURS[1], "ms": 4, "label": "mean confidence of the bin"}
+    share.plot([b.confidence for b in filled], right, "o", **dots)
+    share.set(ylim=(0, 1.02), ylabel="share of right predictions")
     share.set_title(f"expected calibration error {error:.3f}, {len(bins)} bins", fontsize=10)
     figure.legend(fontsize=8, loc="outside upper center", ncols=3)  # no corner is always free
-    count.bar(middle, [b.images for b in bins], width, color="0.6", edgecolor="white")
+    count.bar([(b.low + b.high) / 2 for b in bins], [b.images for b in bins], color="0.6", **bars)
     most = max(b.images for b in bins)
-    for x, filled_bin in zip(middle, bins, strict=True):
-        if filled_bin.images:
-            count.text(
-                x, filled_bin.images + 0.03 * most, str(filled_bin.images), ha="center", fontsize=7
-            )
-    count.set_xlim(0, 1)
-    count.set_ylim(0, 1.25 * most)
+    for x, b in zip(middle, filled, strict=True):
+        count.text(x, b.images + 0.03 * most, str(b.images), ha="center", fontsize=7)
+    count.set(xlim=(0, 1), ylim=(0, 1.25 * most), ylabel="images")
     count.set_xlabel("confidence (probability of the predicted class)")
-    count.set_ylabel("images")
     for axis in (share, count):
         axis.grid(alpha=0.3)
         axis.set_axisbelow(True)

@@ -50,7 +50,7 @@ def evaluate(network: Ensemble, data: RadiographDataset) -> Evaluation:
     device = next(network.parameters()).device
     batch = max(1, _CPU_PIXELS // data.images[0].size) if device.type == "cpu" else _BATCH
     network.eval()
-    logits, branches, true_maps, predicted_maps = [], [], [], []
+    parts = []
     with torch.inference_mode():
         for start in range(0, len(data), batch):
             chosen = slice(start, start + batch)
@@ -58,16 +58,15 @@ def evaluate(network: Ensemble, data: RadiographDataset) -> Evaluation:
             output = network.explain(torch.from_numpy(data.images[chosen, None]).to(device))
             rows = torch.arange(len(truth))
             maps, fused = output.saliency_map.cpu(), output.logits.cpu()
-            logits.append(fused)
-            branches.append(_branch_logits(network, output.feature_vector).cpu())
-            true_maps.append(maps[rows, truth])
-            predicted_maps.append(maps[rows, fused.argmax(1)])
+            branches = _branch_logits(network, output.feature_vector).cpu()
+            parts.append((fused, branches, maps[rows, truth], maps[rows, fused.argmax(1)]))
+    logits, branch_logits, true_maps, predicted_maps = zip(*parts, strict=True)
     fused = torch.cat(logits)
     truth = torch.from_numpy(data.labels)
     predicted = fused.argmax(1)
     return Evaluation(
         logits=fused.numpy(),
-        branch_logits=torch.cat(branches, 1).numpy(),
+        branch_logits=torch.cat(branch_logits, 1).numpy(),
         saliency_map=torch.cat(true_maps).numpy(),
         predicted_map=torch.cat(predicted_maps).numpy(),
         loss=float(F.cross_entropy(fused, truth)),
@@ -95,20 +94,16 @@ def training_metrics(
 ) -> TrainingMetrics:
     """Metrics of the best epoch (from 1) on the test split."""
     recall = measure.recalls(evaluation.confusion)
-    pointed = [
-        measure.points_at(saliency, boxes)
-        for saliency, boxes in zip(evaluation.saliency_map, data.boxes, strict=True)
-        if boxes
-    ]
+    marked = [(m, b) for m, b in zip(evaluation.saliency_map, data.boxes, strict=True) if b]
+    pointed = [measure.points_at(saliency, boxes) for saliency, boxes in marked]
+    probabilities = measure.softmax(evaluation.logits)
     return TrainingMetrics(
         images=len(data),
         accuracy=evaluation.accuracy,
         macro_f1=measure.macro_f1(evaluation.confusion),
         recall={label: float(r) for label, r in zip(recipe.labels, recall, strict=True)},
         loss=evaluation.loss,
-        expected_calibration_error=measure.expected_calibration_error(
-            measure.softmax(evaluation.logits), data.labels
-        ),
+        expected_calibration_error=measure.expected_calibration_error(probabilities, data.labels),
         pointing_game=float(np.mean(pointed)) if pointed else None,
         pointing_images=len(pointed),
         val_macro_f1=epochs[best - 1].val_macro_f1,

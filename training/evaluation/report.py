@@ -18,25 +18,13 @@ from orthoedge.runtime.atomic_files import together, write_atomic
 from orthoedge.training.data.dataset import RadiographDataset
 from orthoedge.training.data.index import list_sha256
 from orthoedge.training.data_quality.shortcut_audit import ShortcutAudit, write_shortcuts
+from orthoedge.training.evaluation import lesion_overlap, schema
 from orthoedge.training.evaluation.fusion_rules import compare_fusions
 from orthoedge.training.evaluation.gallery import write_gallery
-from orthoedge.training.evaluation.lesion_overlap import (
-    cover_of_boxes,
-    energy_inside,
-    read_cover,
-    to_cells,
-)
 from orthoedge.training.evaluation.markdown import markdown
 from orthoedge.training.evaluation.plots import write_confusion, write_reliability, write_roc
 from orthoedge.training.evaluation.predictions import Evaluation
-from orthoedge.training.evaluation.schema import (
-    JSON,
-    MARKDOWN,
-    SCHEMA,
-    ClassScores,
-    EvaluationReport,
-    MapScore,
-)
+from orthoedge.training.evaluation.schema import ClassScores, EvaluationReport, MapScore
 from orthoedge.training.model.ensemble import Ensemble
 from orthoedge.training.recipe import Recipe
 from orthoedge.training.run_folder import write_record
@@ -85,14 +73,14 @@ def write_evaluation(
         return interval(getattr(point, name)[0, number], getattr(drawn, name)[:, number])
 
     def of_map(name: str, values: Array) -> MapScore | None:
-        share = score(name)
+        share, images = score(name), int((~np.isnan(values)).sum())
         if share is None:
             return None
-        return MapScore(images=int((~np.isnan(values)).sum()), share=share, by_chance=chances[name])
+        return MapScore(images=images, share=share, by_chance=chances[name])
 
     sides = data.images.shape[1], recipe.preprocess.size
     report = EvaluationReport(
-        schema=SCHEMA,
+        schema=schema.SCHEMA,
         command=command,
         recipe=recipe.name,
         labels=recipe.labels,
@@ -128,10 +116,20 @@ def write_evaluation(
         ),
         shortcuts=audit,
     )
-    with together(folder, JSON) as new:
-        _write_plots(new, report, evaluation, predictions, data)
-        write_atomic(new / MARKDOWN, markdown(report).encode())
-        write_record(new / JSON, report)
+    with together(folder, schema.JSON) as new:
+        names = [
+            label if scores.auc is None else f"{label} {scores.auc.value:.3f}"
+            for label, scores in report.classes.items()
+        ]
+        write_confusion(new / "confusion.png", evaluation.confusion, recipe.labels)
+        write_roc(new / "roc.png", predictions.truth, predictions.probabilities, names)
+        error = report.expected_calibration_error.value
+        write_reliability(new / "reliability.png", report.reliability, error)
+        write_gallery(new / "maps.png", evaluation, predictions, data, recipe.labels, recipe.seed)
+        if audit is not None:
+            write_shortcuts(new / "shortcuts.png", audit)
+        write_atomic(new / schema.MARKDOWN, markdown(report).encode())
+        write_record(new / schema.JSON, report)
     return report
 
 
@@ -139,57 +137,34 @@ def _predictions(
     evaluation: Evaluation, data: RadiographDataset, recipe: Recipe
 ) -> tuple[Predictions, dict[str, float]]:
     """Gather each image's prediction and map scores, and the expected scores of uninformed maps."""
-    probabilities = measure.softmax(evaluation.logits)
-    rows = np.arange(len(data))
-    shape, size = evaluation.saliency_map.shape[1:], data.images.shape[1]
+    maps, size = evaluation.saliency_map, data.images.shape[1]
     pointed, in_mask, in_box = (np.full(len(data), np.nan) for _ in range(3))
     chances: dict[str, list[float]] = {
         name: [] for name in ("pointing_game", "energy_in_mask", "energy_in_box")
     }
-    for index, (saliency, boxes) in enumerate(
-        zip(evaluation.saliency_map, data.boxes, strict=True)
-    ):
+    for index, boxes in enumerate(data.boxes):
         if boxes:
-            cells = to_cells(cover_of_boxes(boxes, size), shape)
-            pointed[index] = measure.points_at(saliency, boxes)
-            in_box[index] = energy_inside(saliency, cells)
+            cover = lesion_overlap.cover_of_boxes(boxes, size)
+            cells = lesion_overlap.to_cells(cover, maps.shape[1:])
+            pointed[index] = measure.points_at(maps[index], boxes)
+            in_box[index] = lesion_overlap.energy_inside(maps[index], cells)
             chances["pointing_game"].append(float((cells > 0).mean()))
             chances["energy_in_box"].append(float(cells.mean()))
     if size == recipe.preprocess.size:  # masks need whole images
+        geometry = data.records, data.shapes, data.placements, repeat(size)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            covers = pool.map(read_cover, data.records, data.shapes, data.placements, repeat(size))
-            for index, cover in enumerate(covers):
-                if cover is not None:
-                    cells = to_cells(cover, shape)
-                    in_mask[index] = energy_inside(evaluation.saliency_map[index], cells)
+            for index, mask in enumerate(pool.map(lesion_overlap.read_cover, *geometry)):
+                if mask is not None:
+                    cells = lesion_overlap.to_cells(mask, maps.shape[1:])
+                    in_mask[index] = lesion_overlap.energy_inside(maps[index], cells)
                     chances["energy_in_mask"].append(float(cells.mean()))
     predictions = Predictions(
         truth=data.labels,
         predicted=evaluation.logits.argmax(1),
-        probabilities=probabilities,
-        loss=-measure.log_softmax(evaluation.logits)[rows, data.labels],
+        probabilities=measure.softmax(evaluation.logits),
+        loss=-measure.log_softmax(evaluation.logits)[np.arange(len(data)), data.labels],
         pointed=pointed,
         in_mask=in_mask,
         in_box=in_box,
     )
     return predictions, {name: float(np.mean(shares or [0])) for name, shares in chances.items()}
-
-
-def _write_plots(
-    folder: Path,
-    report: EvaluationReport,
-    evaluation: Evaluation,
-    predictions: Predictions,
-    data: RadiographDataset,
-) -> None:
-    write_confusion(folder / "confusion.png", evaluation.confusion, report.labels)
-    names = [
-        label if scores.auc is None else f"{label} {scores.auc.value:.3f}"
-        for label, scores in report.classes.items()
-    ]
-    write_roc(folder / "roc.png", predictions.truth, predictions.probabilities, names)
-    error = report.expected_calibration_error.value
-    write_reliability(folder / "reliability.png", report.reliability, error)
-    write_gallery(folder / "maps.png", evaluation, predictions, data, report.labels, report.seed)
-    if report.shortcuts is not None:
-        write_shortcuts(folder / "shortcuts.png", report.shortcuts)

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from orthoedge.benchmarks.metrics.bootstrap_scores import ReliabilityBin
 from orthoedge.benchmarks.schema import Interval
 from orthoedge.training.data_quality.shortcut_audit import ShortcutAudit
 from orthoedge.training.evaluation.fusion_rules import Fusion
+from orthoedge.training.run_folder import Record
 
 SCHEMA = 1
 JSON, MARKDOWN = "evaluation.json", "evaluation.md"
 
 
-class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    pass
-
-
-class ClassScores(_Record, frozen=True):
+class ClassScores(Record, frozen=True):
     """One class against the rest; None where a score is undefined on these images."""
 
     support: int
@@ -34,7 +29,7 @@ class ClassScores(_Record, frozen=True):
     """Area under the one-vs-rest ROC curve."""
 
 
-class MapScore(_Record, frozen=True):
+class MapScore(Record, frozen=True):
     """Agreement of the true class's maps with the marked lesions."""
 
     images: int
@@ -45,7 +40,7 @@ class MapScore(_Record, frozen=True):
     """Expected share of an uninformed map: a random peak, or an even map."""
 
 
-class EvaluationReport(_Record, frozen=True):
+class EvaluationReport(Record, frozen=True):
     """evaluation.json. Every interval is 95 %, by percentile bootstrap over groups (patients)."""
 
     schema: int

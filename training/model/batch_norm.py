@@ -25,30 +25,29 @@ def start_running_statistics(network: nn.Module, batches: Iterable[Tensor]) -> N
         network: changed in place; left in training mode.
         batches: uint8 (B, 1, S, S) each, as training will see them.
     """
-    fresh = [
-        module
-        for module in network.modules()
-        if isinstance(module, nn.BatchNorm2d)
-        and module.running_mean is not None
-        and module.running_var is not None
-        and not module.running_mean.any()
-        and bool((module.running_var == 1).all())
-    ]
-    if not fresh:
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    momentum = {module: module.momentum for module in norms if _is_fresh(module)}
+    if not momentum:
         return
-    settled = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d) and m not in fresh]
-    momentum = [module.momentum for module in fresh]
     network.train()
-    for module in settled:
-        module.eval()
-    for module in fresh:
-        module.momentum = None  # a plain mean over the batches
+    for module in norms:
+        if module in momentum:
+            module.momentum = None  # a plain mean over the batches
+        else:
+            module.eval()
     with torch.no_grad():
         for images in batches:
             network(images)
-    for module, value in zip(fresh, momentum, strict=True):
+    for module, value in momentum.items():
         module.momentum = value
     network.train()
+
+
+def _is_fresh(norm: nn.BatchNorm2d) -> bool:
+    mean, variance = norm.running_mean, norm.running_var
+    return (
+        mean is not None and variance is not None and not mean.any() and bool((variance == 1).all())
+    )
 
 
 def share_batch_norms(network: nn.Module) -> None:
@@ -87,19 +86,14 @@ class _Sum(torch.autograd.Function):
         distributed.all_reduce(total)
         return total
 
-    @staticmethod
-    def backward(ctx: object, gradient: Tensor) -> Tensor:  # type: ignore[override]
-        total = gradient.clone()
-        distributed.all_reduce(total)
-        return total
+    backward = forward  # type: ignore[assignment]
 
 
 def _normalise(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
     """Normalise (B, C, h, w) by mean and variance over the batches of all processes."""
     channels, count = x.shape[1], x.numel() // x.shape[1]
-    variance, mean = torch.var_mean(x.float(), (0, 2, 3), correction=0)
     # float64: the difference of two squares below would lose float32's digits.
-    variance, mean = variance.double(), mean.double()
+    variance, mean = (v.double() for v in torch.var_mean(x.float(), (0, 2, 3), correction=0))
     sums = torch.cat((count * mean, count * (variance + mean**2), mean.new_tensor([count])))
     total: Tensor = _Sum.apply(sums)
     everywhere = total[-1].detach()

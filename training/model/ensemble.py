@@ -84,10 +84,11 @@ def _timm_backbone(name: str) -> nn.Module:
     Raises:
         ConfigError: timm has no such network.
     """
-    # VGG has 120 million weights after the map; they are not used, so they are not even drawn.
-    narrow: dict[str, Any] = {"mlp_ratio": 1 / 4096} if name.startswith("vgg") else {}
+    settings: dict[str, Any] = {"in_chans": 1, "num_classes": 0, "global_pool": ""}
+    if name.startswith("vgg"):  # 120 million weights after the map are not used, so not even drawn
+        settings["mlp_ratio"] = 1 / 4096
     try:
-        backbone: Any = timm.create_model(name, in_chans=1, num_classes=0, global_pool="", **narrow)
+        backbone: Any = timm.create_model(name, **settings)
     except (RuntimeError, ValueError, OSError) as error:
         raise ConfigError(f"backbone: timm has no model named {name}") from error
     kind = type(backbone).__name__
@@ -153,12 +154,10 @@ class Ensemble(nn.Module):
             ConfigError: the branches' maps differ in size, so their sum is not GAP-linear.
         """
         maps = [branch.features(x) for branch in self._branches()]
-        if len({tuple(m.shape[2:]) for m in maps}) > 1:
-            sizes = ", ".join(
-                f"{branch.name} {tuple(m.shape[2:])}"
-                for branch, m in zip(self._branches(), maps, strict=True)
-            )
-            raise ConfigError(f"backbones: feature maps must be equally large, got {sizes}")
+        sizes = [tuple(m.shape[2:]) for m in maps]
+        if len(set(sizes)) > 1:
+            got = ", ".join(f"{n} {size}" for n, size in zip(self.names, sizes, strict=True))
+            raise ConfigError(f"backbones: feature maps must be equally large, got {got}")
         return torch.cat(maps, 1)
 
     @torch.no_grad()
@@ -204,9 +203,8 @@ def build(recipe: Recipe) -> Ensemble:
     Raises:
         ConfigError: an unknown backbone.
     """
-    return Ensemble(
-        recipe.backbones, len(recipe.labels), recipe.fusion, recipe.dropout, recipe.head
-    )
+    classes = len(recipe.labels)
+    return Ensemble(recipe.backbones, classes, recipe.fusion, recipe.dropout, recipe.head)
 
 
 def normalise(images: Tensor) -> Tensor:

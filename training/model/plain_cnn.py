@@ -31,17 +31,11 @@ class PlainCNN(nn.Module):
         super().__init__()
         widths = [1] + [width * growth for growth in _GROWTH]
         self.num_features = widths[-1]
-        self.stages = nn.Sequential(
-            *(
-                nn.Sequential(
-                    nn.Conv2d(before, after, 3, padding=1, bias=False),
-                    nn.BatchNorm2d(after),
-                    nn.ReLU(inplace=True),
-                    nn.MaxPool2d(2),
-                )
-                for before, after in pairwise(widths)
-            )
-        )
+        self.stages = nn.Sequential()
+        for before, after in pairwise(widths):
+            convolution = nn.Conv2d(before, after, 3, padding=1, bias=False)
+            layers = (nn.BatchNorm2d(after), nn.ReLU(inplace=True), nn.MaxPool2d(2))
+            self.stages.append(nn.Sequential(convolution, *layers))
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

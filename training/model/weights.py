@@ -60,11 +60,10 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], str]:
     try:
         return load(data), sha256(data)
     except SafetensorError as error:
-        hint = " (a pickle can run code when opened, so .pt and .pth are refused)"
-        raise DataError(
-            f"{path}: expected a safetensors file"
-            f"{hint if path.suffix in {'.pt', '.pth', '.pkl', '.bin', '.ckpt'} else ''}: {error}"
-        ) from error
+        hint = ""
+        if path.suffix in {".pt", ".pth", ".pkl", ".bin", ".ckpt"}:
+            hint = " (a pickle can run code when opened, so .pt and .pth are refused)"
+        raise DataError(f"{path}: expected a safetensors file{hint}: {error}") from error
 
 
 def load_weights(network: Ensemble, path: Path) -> WeightsReport:
@@ -84,14 +83,14 @@ def load_weights(network: Ensemble, path: Path) -> WeightsReport:
         into, branch, prefix = "all", "", ""
     else:
         inner = "" if held else "backbone."
-        if not held:  # timm's ConvNeXt normalizes behind the pooling, ours before it
-            tensors = {n.replace("head.norm.", "norm_pre."): t for n, t in tensors.items()}
         if held:  # of a run with one branch, whose fusion weight is 1 and is not needed
             start = f"branches.{held.pop()}."
             tensors = {n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)}
-        fits = [len(_fitting(tensors, own, _branch(i) + inner)) for i in range(len(network.names))]
-        best = max(range(len(fits)), key=lambda i: fits[i])
-        into, branch, prefix = network.names[best], _branch(best), _branch(best) + inner
+        else:  # timm's ConvNeXt normalizes behind the pooling, ours before it
+            tensors = {n.replace("head.norm.", "norm_pre."): t for n, t in tensors.items()}
+        starts = {f"branches.{index}.": name for index, name in enumerate(network.names)}
+        branch = max(starts, key=lambda start: len(_fitting(tensors, own, start + inner)))
+        into, prefix = starts[branch], branch + inner
     fitting = _fitting(tensors, own, prefix)
     if not fitting:
         raise DataError(
@@ -99,20 +98,15 @@ def load_weights(network: Ensemble, path: Path) -> WeightsReport:
             f"{next(iter(tensors), 'missing: it is empty')}"
         )
     network.load_state_dict(own | fitting)
-    wanted = [name for name in own if name.startswith(prefix)]
     return WeightsReport(
         file=path.name,
         sha256=digest,
         into=into,
         loaded=len(fitting),
-        wanted=len(wanted),
+        wanted=sum(name.startswith(prefix) for name in own),
         missed=tuple(n for n in own if n.startswith(branch) and n not in fitting),
         unused=tuple(name for name in tensors if prefix + name not in fitting),
     )
-
-
-def _branch(index: int) -> str:
-    return f"branches.{index}."
 
 
 def _fitting(tensors: dict[str, Tensor], own: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

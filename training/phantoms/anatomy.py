@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -267,8 +268,7 @@ def _rays(
             y = end_y + 0.016 * np.cos(angle)
             angle += 0.02 * rng.uniform(-1, 1)
             points.append((x, y))
-        for j in range(len(lengths)):
-            sheaths.append(Sheath(points[j], points[j + 1], mid * 2.0, mid * 1.9, 0.9))
+        sheaths += [Sheath(a, b, mid * 2.0, mid * 1.9, 0.9) for a, b in pairwise(points)]
     return bones, sheaths
 
 

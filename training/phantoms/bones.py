@@ -133,15 +133,10 @@ def noise_field(rng: np.random.Generator, rows: int, columns: int, sx: float, sy
 
 def _half_widths(bone: Bone, t: F32) -> tuple[F32, F32]:
     """Left and right half-width over t, (rows,), with rounded ends."""
-    sides = []
-    for side in (0, 1):
-        w0, w1 = bone.start[side], bone.end[side]
-        width = (
-            bone.mid
-            + (w0 - bone.mid) * np.exp(-((np.maximum(t, 0) / bone.start[2]) ** 1.6))
-            + (w1 - bone.mid) * np.exp(-((np.maximum(1 - t, 0) / bone.end[2]) ** 1.6))
-        )
-        sides.append(width)
+    start = np.exp(-((np.maximum(t, 0) / bone.start[2]) ** 1.6))
+    end = np.exp(-((np.maximum(1 - t, 0) / bone.end[2]) ** 1.6))
+    mid, pairs = bone.mid, zip(bone.start[:2], bone.end[:2], strict=True)
+    sides = [mid + (w0 - mid) * start + (w1 - mid) * end for w0, w1 in pairs]
     length = float(np.hypot(bone.p1[0] - bone.p0[0], bone.p1[1] - bone.p0[1]))
     cap = 0.45 * min(max(sides[0][0], 0.01), 0.12) / length, 0.45 * min(sides[0][-1], 0.12) / length
     ends = np.ones_like(t)
@@ -157,9 +152,7 @@ def _chord(radius2: Real | float, distance2: Real) -> F32:
     return f32(2 * np.sqrt(np.maximum(radius2 - distance2, 0)))
 
 
-def capsule_chord(
-    x: Real, y: Real, a: tuple[float, float], b: tuple[float, float], ra: float, rb: float
-) -> F32:
+def capsule_chord(x: Real, y: Real, a: Point, b: Point, ra: float, rb: float) -> F32:
     """Path length through a tapered capsule from a to b seen side-on, same unit as x and y."""
     dx, dy = b[0] - a[0], b[1] - a[1]
     norm = dx * dx + dy * dy
@@ -197,11 +190,8 @@ def carve(bone: Bone, pose: Pose, size: int, texture: F32, margin: float) -> Str
         [bone.mid, *bone.start[:2], *bone.end[:2]]
         + [abs(v) + r for k in bone.knobs for v, r in ((k.a[1], k.ra), (k.b[1], k.rb))]
     )
-    over = max(
-        [0.02]
-        + [r - k for n in bone.knobs for k, r in ((n.a[0], n.ra), (n.b[0], n.rb))]
-        + [r + k - length / scale for n in bone.knobs for k, r in ((n.a[0], n.ra), (n.b[0], n.rb))]
-    )
+    tips = [tip for n in bone.knobs for tip in ((n.a[0], n.ra), (n.b[0], n.rb))]
+    over = max([0.02, *(r - k for k, r in tips), *(r + k - length / scale for k, r in tips)])
     half = (reach + abs(bone.bow)) * scale + margin * size + 2
     corners = np.array([[0, 0], [size, 0], [0, size], [size, size]], dtype=np.float64) - q0
     position, offset = corners @ along, corners @ across
@@ -232,14 +222,15 @@ def carve(bone: Bone, pose: Pose, size: int, texture: F32, margin: float) -> Str
     for knob in bone.knobs:
         a, b = (knob.a[1] * scale, knob.a[0] * scale), (knob.b[1] * scale, knob.b[0] * scale)
         ra, rb = knob.ra * scale, knob.rb * scale
-        # A knob thins the cortex, unless it tapers into the middle of the shaft.
-        skins = [
-            float(np.interp(k[1], y[:, 0], thick)) if abs(k[0]) < 0.02 * scale else 0.45 * wall
-            for k in (a, b)
-        ]
-        ia, ib = ra - max(skins[0], 0.9), rb - max(skins[1], 0.9)
         np.maximum(outer, capsule_chord(x, y, a, b, ra, rb), out=outer)
-        np.maximum(inner, capsule_chord(x, y, a, b, max(ia, 0.1), max(ib, 0.1)), out=inner)
+        inner_radii = []
+        for (lateral, along_axis), radius in ((a, ra), (b, rb)):
+            # A knob thins the cortex, unless it tapers into the middle of the shaft.
+            skin = 0.45 * wall
+            if abs(lateral) < 0.02 * scale:
+                skin = float(np.interp(along_axis, y[:, 0], thick))
+            inner_radii.append(max(radius - max(skin, 0.9), 0.1))
+        np.maximum(inner, capsule_chord(x, y, a, b, *inner_radii), out=inner)
     np.minimum(inner, outer, out=inner)
 
     edge = 0.12 + (0.6 if bone.long else 0.88) * np.clip(np.abs(2 * t - 1), 0, 1) ** 3
@@ -254,16 +245,9 @@ def carve(bone: Bone, pose: Pose, size: int, texture: F32, margin: float) -> Str
     first = np.where(any_row, hit.argmax(axis=1), half).astype(np.float32)
     last = np.where(any_row, columns - 1 - hit[:, ::-1].argmax(axis=1), half).astype(np.float32)
     origin = q0 + along * lo - across * half - 0.5
-    return Strip(
-        bone=np.ascontiguousarray(solid, dtype=np.float32),
-        soft=np.zeros_like(solid, dtype=np.float32),
-        left=first,
-        right=last,
-        to_image=np.column_stack([across, along, origin]),
-        row0=-lo,
-        length=length,
-        wall=wall,
-    )
+    solid = np.ascontiguousarray(solid, dtype=np.float32)
+    to_image = np.column_stack([across, along, origin])
+    return Strip(solid, np.zeros_like(solid), first, last, to_image, -lo, length, wall)
 
 
 def lay(strip_map: F32, to_image: F64, canvas: F32) -> None:
@@ -291,16 +275,9 @@ def soft_tissue(sheaths: tuple[Sheath, ...], pose: Pose, size: int, girth: float
     x, y = axis[None, :], axis[:, None]
     total = np.zeros((half, half), dtype=np.float32)
     for sheath in sheaths:
-        a, b = pose(sheath.a), pose(sheath.b)
-        factor = pose.scale * girth
-        chord = capsule_chord(
-            x,
-            y,
-            (float(a[0]), float(a[1])),
-            (float(b[0]), float(b[1])),
-            sheath.ra * factor,
-            sheath.rb * factor,
-        )
+        (ax, ay), (bx, by) = pose(sheath.a).tolist(), pose(sheath.b).tolist()
+        ra, rb = sheath.ra * (pose.scale * girth), sheath.rb * (pose.scale * girth)
+        chord = capsule_chord(x, y, (ax, ay), (bx, by), ra, rb)
         np.maximum(total, chord * np.float32(sheath.depth), out=total)
     smooth = cv2.GaussianBlur(total, (0, 0), half / 90)
     return f32(cv2.resize(smooth, (size, size))) * np.float32(size)

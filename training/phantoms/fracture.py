@@ -66,14 +66,9 @@ def fracture(kind: str, strip: Strip, site: Site, rng: np.random.Generator) -> l
     degrees *= rng.choice((-1.0, 1.0))
 
     spread = site.half * rng.uniform(0.45, 0.9) if kind == "comminuted" else 0.0
-    soft = np.float32(1.0)
-    walls = []
-    for wall in (front, back):
-        upper = np.clip((wall - spread - y) * soft + 0.5, 0, 1)
-        lower = np.clip((y - wall - spread) * soft + 0.5, 0, 1)
-        walls.append((upper, lower))
-    upper = (walls[0][0] + walls[1][0]) * np.float32(0.5)
-    lower = (walls[0][1] + walls[1][1]) * np.float32(0.5)
+    walls = front, back
+    upper = sum(np.clip(wall - spread - y + 0.5, 0, 1) for wall in walls) * np.float32(0.5)
+    lower = sum(np.clip(y - wall - spread + 0.5, 0, 1) for wall in walls) * np.float32(0.5)
     reach = np.float32(max(2.8 * unit, abs(gap) * 0.7))
     near = np.minimum(np.abs(y - front + spread), np.abs(y - back + spread)) < reach
     low = np.minimum(np.abs(y - front - spread), np.abs(y - back - spread)) < reach
@@ -87,16 +82,13 @@ def fracture(kind: str, strip: Strip, site: Site, rng: np.random.Generator) -> l
     ]
     if kind == "comminuted":
         rest = np.clip(1 - upper - lower, 0, 1)
-        owner = np.zeros(strip.bone.shape, dtype=np.int32)
-        fragments = int(rng.integers(2, 5))
-        best = np.full(strip.bone.shape, 1e9, dtype=np.float32)
-        for i in range(fragments):
+        distances = []
+        for _ in range(int(rng.integers(2, 5))):
             cx = middle + site.half * rng.uniform(-0.9, 0.9)
             cy = site.row + spread * rng.uniform(-0.8, 0.8)
-            distance = (x - cx) ** 2 + (y - cy) ** 2
-            owner[distance < best] = i
-            np.minimum(best, distance, out=best)
-        for i in range(fragments):
+            distances.append((x - cx) ** 2 + (y - cy) ** 2)
+        owner = np.argmin(distances, 0)
+        for i in range(len(distances)):
             part = rest * (owner == i)
             away = rng.uniform(-0.3, 0.3) * site.half + 0.5 * side * step
             turn = _rotation(rng.uniform(-16, 16), middle, site.row, away, gap * rng.uniform(0, 1))

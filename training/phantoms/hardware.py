@@ -25,13 +25,9 @@ def render_hardware(scene: Scene, size: int) -> F32 | None:
         ux, uy = np.cos(angle), np.sin(angle)
         unit = size / 256
 
-        def line(a: float, b: float, off: float, thick: float, value: int) -> None:
-            ends = [
-                point(x + s * length * ux - off * uy, y + s * length * uy + off * ux)
-                for s in (a, b)
-            ]
-            width = max(1, round(thick * unit))
-            cv2.line(canvas, ends[0], ends[1], value, width, cv2.LINE_AA, 4)
+        def line(thick: float, value: int) -> None:
+            ends = [point(x + s * length * ux, y + s * length * uy) for s in (-0.5, 0.5)]
+            cv2.line(canvas, ends[0], ends[1], value, max(1, round(thick * unit)), cv2.LINE_AA, 4)
 
         def cross(at: float, a: float, b: float, thick: float, value: int) -> None:
             cx, cy = x + at * length * ux, y + at * length * uy
@@ -40,7 +36,7 @@ def render_hardware(scene: Scene, size: int) -> F32 | None:
 
         if kind == "plate":
             face = length > 0.2
-            line(-0.5, 0.5, 0.0, 8 if face else 3, 140 if face else 230)
+            line(8 if face else 3, 140 if face else 230)
             for at in np.linspace(-0.42, 0.42, max(3, int(length / 0.045))):
                 if face:  # seen from above: holes, most of them with a screw head
                     head = point(x + at * length * ux, y + at * length * uy)
@@ -48,10 +44,10 @@ def render_hardware(scene: Scene, size: int) -> F32 | None:
                 else:
                     cross(float(at), -0.006, 0.07, 2.2, 190)
         elif kind == "screw":
-            line(-0.5, 0.5, 0.0, 3, 210)
+            line(3, 210)
             cross(-0.5, -0.014, 0.014, 4, 255)
         elif kind == "wire":
-            line(-0.5, 0.5, 0.0, 2, 230)
+            line(2, 230)
         elif kind == "ring":
             axes = (int(length * 0.5 * size * fix), int(length * 0.28 * size * fix))
             tilt = float(np.rad2deg(angle) + 90)
@@ -74,8 +70,8 @@ def render_hardware(scene: Scene, size: int) -> F32 | None:
         tile = np.rot90(tile, turns)
         x0 = int(np.clip((x + 0.5) * size - side / 2, 0, size - side))
         y0 = int(np.clip((y + 0.5) * size - side / 2, 0, size - side))
-        np.maximum(canvas[y0 : y0 + side, x0 : x0 + side], tile,
-                   out=canvas[y0 : y0 + side, x0 : x0 + side])  # fmt: skip
+        place = canvas[y0 : y0 + side, x0 : x0 + side]
+        np.maximum(place, tile, out=place)
     return canvas.astype(np.float32) * np.float32(1 / 255)
 
 
@@ -84,9 +80,8 @@ def field_mask(scene: Scene, size: int) -> npt.NDArray[np.uint8] | None:
     cx, cy, hw, hh, tilt = scene.field
     if hw > 0.6:
         return None
-    box = cv2.boxPoints(
-        (((cx + 0.5) * size, (cy + 0.5) * size), (2 * hw * size, 2 * hh * size), tilt)
-    )
+    middle, sides = ((cx + 0.5) * size, (cy + 0.5) * size), (2 * hw * size, 2 * hh * size)
+    box = cv2.boxPoints((middle, sides, tilt))
     mask = np.zeros((size, size), dtype=np.uint8)
     cv2.fillConvexPoly(mask, np.round(box * 16).astype(np.int32), 255, cv2.LINE_AA, 4)
     return mask

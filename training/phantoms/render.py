@@ -1,9 +1,7 @@
 """Phantom radiographs: rendered, labelled images with the lesion marked.
 
-No public collection may be shipped, and in the usual mixture class and source are
-confounded. These images carry neither problem: every nuisance comes from one random stream
-that never sees the label, the pathology from another. They show that a pipeline keeps what
-it was given; they say nothing about patients.
+In them no source is confounded with a class: every nuisance comes from one random stream that
+never sees the label, the pathology from another. They say nothing about patients.
 
 The image follows the Beer-Lambert law: I = exp(-Σ μ·path), plus a broad scatter veil,
 focal-spot blur and quantum noise; the display shows -log I, so bone is bright.
@@ -11,8 +9,6 @@ focal-spot blur and quantum noise; the display shows -log I, so bone is bright.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import multiprocessing
 from collections.abc import Callable, Iterable
@@ -25,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from orthoedge.runtime.atomic_files import write_atomic
+from orthoedge.training.data.index import write_table
 from orthoedge.training.phantoms import lesions
 from orthoedge.training.phantoms import scene as scenes
 from orthoedge.training.phantoms.bones import F32, carve, f32, lay, noise_field, soft_tissue
@@ -64,9 +61,7 @@ def render(seed: int, index: int, size: int = 256) -> Phantom:
     subtle = bool(chance.random() < _SUBTLE)
 
     unit = size / 256
-    bone = np.zeros((size, size), dtype=np.float32)
-    mass = np.zeros((size, size), dtype=np.float32)
-    mask = np.zeros((size, size), dtype=np.float32)
+    bone, mass, mask = (np.zeros((size, size), dtype=np.float32) for _ in range(3))
     grain = noise_field(rng, int(1.6 * size), int(1.2 * size), 0.75 * unit, 1.7 * unit)
     for i, part in enumerate(scene.anatomy.bones):
         host = i == scene.host
@@ -166,16 +161,9 @@ def _write_one(index: int, out: Path, seed: int, size: int) -> tuple[str, ...]:
     boxes = box(phantom.mask)
     if boxes:
         _save(out / "masks" / name, phantom.mask)
-    return (
-        f"images/{name}",
-        phantom.label,
-        str(index),
-        "phantom",
-        json.dumps(boxes) if boxes else "",
-        f"masks/{name}" if boxes else "",
-        phantom.body_part,
-        phantom.pathology,
-    )
+    lesion = (json.dumps(boxes), f"masks/{name}") if boxes else ("", "")
+    known = (f"images/{name}", phantom.label, str(index), "phantom")
+    return (*known, *lesion, phantom.body_part, phantom.pathology)
 
 
 def _save(path: Path, image: npt.NDArray[np.uint8]) -> None:
@@ -185,18 +173,13 @@ def _save(path: Path, image: npt.NDArray[np.uint8]) -> None:
     write_atomic(path, data.tobytes())
 
 
-def _single_thread() -> None:
-    # There is one process per core already; OpenCV's own threads would compete with them.
-    cv2.setNumThreads(1)
-
-
 def write_phantoms(
     out: Path,
     count: int,
     seed: int,
     size: int = 256,
     jobs: int = 1,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int], None] = lambda _: None,
 ) -> None:
     """Write `count` phantoms with masks, an index and a contact sheet per class under `out`.
 
@@ -213,23 +196,19 @@ def write_phantoms(
     def collect(results: Iterable[tuple[str, ...]]) -> None:
         for row in results:
             rows.append(row)
-            if progress is not None:
-                progress(len(rows))
+            progress(len(rows))
 
     if jobs > 1:
         context = multiprocessing.get_context("spawn")
-        with context.Pool(jobs, initializer=_single_thread) as pool:
+        # There is one process per core already; OpenCV's own threads would compete with them.
+        with context.Pool(jobs, cv2.setNumThreads, (1,)) as pool:
             collect(pool.imap(work, range(count), chunksize=16))
     else:
         collect(map(work, range(count)))
 
     for label in LABELS:
         _contact_sheet(out, [row[0] for row in rows if row[1] == label], label, size)
-    index = io.StringIO()
-    writer = csv.writer(index, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows(rows)
-    write_atomic(out / "index.csv", index.getvalue().encode())
+    write_table(out / "index.csv", COLUMNS, rows, newline="\n")
 
 
 def _contact_sheet(out: Path, paths: list[str], label: str, size: int) -> None:

@@ -61,12 +61,8 @@ def _pose(
         degrees += rng.choice((-90, 90))
     angle, scale = np.deg2rad(degrees), anatomy.zoom * rng.uniform(1.3, 1.9)
     mirror = rng.choice((-1.0, 1.0))
-    matrix = scale * np.array(
-        [
-            [np.cos(angle) * mirror, -np.sin(angle)],
-            [np.sin(angle) * mirror, np.cos(angle)],
-        ]
-    )
+    cos, sin = np.cos(angle), np.sin(angle)
+    matrix = scale * np.array([[cos * mirror, -sin], [sin * mirror, cos]])
     there = matrix @ at
     wanted = np.clip(there + rng.uniform(-0.08, 0.08, 2), -0.19, 0.19)
     return Pose(matrix, wanted - there), (float(wanted[0]), float(wanted[1]))
@@ -132,12 +128,11 @@ def stage(seed: int, index: int) -> tuple[Scene, np.random.Generator]:
     pose, target = _pose(rng, anatomy, at)
 
     if rng.random() < 0.45:
-        near = 0.47
         hw, hh = rng.uniform(0.36, 0.5, 2)
         cx = float(np.clip(0.4 * target[0], -(0.5 - hw) - 0.03, 0.5 - hw + 0.03))
         cy = float(np.clip(0.4 * target[1], -(0.5 - hh) - 0.03, 0.5 - hh + 0.03))
         tilt = float(rng.normal(0, 3)) if rng.random() < 0.5 else 0.0
-        field = (cx, cy, float(min(hw, near)), float(min(hh, near)), tilt)
+        field = (cx, cy, float(min(hw, 0.47)), float(min(hh, 0.47)), tilt)
     else:
         field = (0.0, 0.0, 1.0, 1.0, 0.0)
     outside = int(rng.integers(235, 256)) if rng.random() < 0.18 else int(rng.integers(0, 14))
@@ -180,14 +175,13 @@ def stage(seed: int, index: int) -> tuple[Scene, np.random.Generator]:
 
 def look_alikes(strip: Strip, scene: Scene, rng: np.random.Generator, unit: float) -> None:
     """Draw harmless marks into a bone: growth plate, foramen, groove, island, arrest lines."""
-    rows, columns = strip.bone.shape
     if strip.length < 30 * unit:
         return
+    rows, columns = strip.bone.shape
     y = np.arange(rows, dtype=np.float32)[:, None]
     x = np.arange(columns, dtype=np.float32)[None, :]
-    factor: Real | None = None
+    factor: Real = np.ones_like(strip.bone)
     if scene.paediatric:
-        factor = np.ones_like(strip.bone)
         inset = rng.uniform(0.1, 0.16) * min(strip.length, 220 * unit)
         # Tubular bones of hand and foot have one growth plate, long bones two.
         rims = (strip.row0 + inset, strip.row0 + strip.length - inset)
@@ -204,8 +198,6 @@ def look_alikes(strip: Strip, scene: Scene, rng: np.random.Generator, unit: floa
         for i, wanted in enumerate((0.18, 0.12, 0.12, 0.12)):
             if draw[i] > wanted:
                 continue
-            if factor is None:
-                factor = np.ones_like(strip.bone)
             cy = strip.row(float(t[i]))
             row = int(np.clip(cy, 0, rows - 1))
             left, right = float(strip.left[row]), float(strip.right[row])
@@ -226,8 +218,7 @@ def look_alikes(strip: Strip, scene: Scene, rng: np.random.Generator, unit: floa
                 for k in range(2):
                     d = y - cy - 4 * k * unit - 0.04 * (x - cx) ** 2 / wide
                     factor = factor + 0.16 * np.exp(-((d / (0.8 * unit)) ** 2))
-    if factor is not None:
-        strip.bone = f32(strip.bone * np.maximum(factor, 0.2))
+    strip.bone = f32(strip.bone * np.maximum(factor, 0.2))
 
 
 def veil(scene: Scene, rng: np.random.Generator, size: int) -> F32:
