@@ -77,19 +77,10 @@ __all__ = [
 ]
 
 _MODULES = {
-    "bundles.bundle": (
-        "Bundle",
-        "EMBEDDED",
-        "SAMPLES",
-        "read_bundle",
-    ),
+    "bundles.bundle": ("Bundle", "EMBEDDED", "SAMPLES", "read_bundle"),
     "bundles.signature": ("read_key",),
     "decision": ("Verdict",),
-    "engine": (
-        "Engine",
-        "Outputs",
-        "Precision",
-    ),
+    "engine": ("Engine", "Outputs", "Precision"),
     "errors": (
         "BundleError",
         "ConfigError",
@@ -104,36 +95,13 @@ _MODULES = {
         "OrthoEdgeError",
         "UnknownTarget",
     ),
-    "finding": (
-        "Finding",
-        "Provenance",
-        "Thresholds",
-        "Timing",
-    ),
+    "finding": ("Finding", "Provenance", "Thresholds", "Timing"),
     "image_io.radiograph": ("Radiograph",),
-    "image_io.reader": (
-        "find_images",
-        "read_image",
-    ),
-    "image_io.sandbox": (
-        "SandboxLimits",
-        "SandboxedReader",
-    ),
-    "overlay.overlay": (
-        "draw_heat_map",
-        "draw_overlay",
-        "draw_side_by_side",
-        "to_png",
-    ),
-    "pipeline": (
-        "Pipeline",
-        "Reader",
-    ),
-    "settings": (
-        "BundleTrust",
-        "CallLimits",
-        "EngineOptions",
-    ),
+    "image_io.reader": ("find_images", "read_image"),
+    "image_io.sandbox": ("SandboxLimits", "SandboxedReader"),
+    "overlay.overlay": ("draw_heat_map", "draw_overlay", "draw_side_by_side", "to_png"),
+    "pipeline": ("Pipeline", "Reader"),
+    "settings": ("BundleTrust", "CallLimits", "EngineOptions"),
 }
 # A subpackage of that name hides the function once it is imported.
 _RENAMED = {"draw_overlay": "overlay", "draw_side_by_side": "side_by_side"}

@@ -104,9 +104,6 @@ class Finding:
                 "notice": self.notice,
                 "thresholds": self.thresholds,
                 "provenance": self.provenance,
-                "timing_ms": {
-                    **msgspec.to_builtins(self.timing_ms),
-                    "total": self.timing_ms.total,
-                },
+                "timing_ms": {**msgspec.to_builtins(self.timing_ms), "total": self.timing_ms.total},
             }
         )

@@ -76,10 +76,7 @@ def read_image(
 
 
 def _read_image(
-    source: Path | str | bytes,
-    prefer_photometric: bool,
-    max_pixels: int,
-    memory_mb: float | None,
+    source: Path | str | bytes, prefer_photometric: bool, max_pixels: int, memory_mb: float | None
 ) -> Radiograph:
     largest = MAX_BYTES if memory_mb is None else min(MAX_BYTES, int(memory_mb * MIB))
     with _open(source) as file:
@@ -149,9 +146,7 @@ def _fetch(file: BinaryIO, at: int, size: int) -> bytes:
         raise InputError.unreadable(error) from error
 
 
-def _to_grey(
-    decoded: npt.NDArray[Any],
-) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
+def _to_grey(decoded: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
     """Convert (H, W) or (H, W, 1/3/4) as decoded to (H, W) of the same dtype, with notes."""
     if decoded.ndim == 2:
         return decoded, ()

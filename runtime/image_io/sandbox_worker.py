@@ -73,8 +73,7 @@ def _respond(request: Request, responses: BinaryIO) -> None:
     try:
         source = sys.stdin.buffer.read(request.size)
         radiograph = read_image(
-            Path(os.fsdecode(request.path)) if request.path else source,
-            memory_mb=request.memory_mb,
+            Path(os.fsdecode(request.path)) if request.path else source, memory_mb=request.memory_mb
         )
         pixels = radiograph.pixels
         height, width = pixels.shape

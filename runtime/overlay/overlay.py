@@ -198,12 +198,7 @@ def _panel(
         min(max(0, round(edge * scale)), limit)
         for edge, limit in zip(finding.placement.field, (columns, rows) * 2, strict=True)
     )
-    if (x0, y0, x1, y1) == (
-        0,
-        0,
-        columns,
-        rows,
-    ):  # usual; saves a second picture
+    if (x0, y0, x1, y1) == (0, 0, columns, rows):  # usual; saves a second picture
         panel = colorize(shown, heat)
         draw_contour(panel, heat, width)
         return panel

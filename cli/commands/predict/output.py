@@ -30,11 +30,7 @@ def failure_output(name: str, error: Exception, as_json: bool) -> FileOutput:
 
 
 def finding_output(
-    name: str,
-    radiograph: Radiograph,
-    finding: Finding,
-    pictures: tuple[Path, ...],
-    as_json: bool,
+    name: str, radiograph: Radiograph, finding: Finding, pictures: tuple[Path, ...], as_json: bool
 ) -> FileOutput:
     """Write a finding's pictures, and return the lines for it.
 
