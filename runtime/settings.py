@@ -12,8 +12,6 @@ from typing import Any, ParamSpec, TypeVar
 
 from orthoedge.runtime.errors import ConfigError
 
-__all__ = ["BundleTrust", "CallLimits", "EngineOptions", "reads_old_form"]
-
 
 @dataclass(frozen=True)
 class EngineOptions:
