@@ -48,12 +48,11 @@ def grey_levels(
     Raises:
         InputError: a look-up table or a VOI function that cannot be applied.
     """
-    values = _modality(entries, dataset)
 
     def count_used(sample: bool) -> Counts:
         return _without_padding(count(sample), entries, dataset)
 
-    table, notes = _voi(values, count_used, dataset)
+    table, notes = _voi(_modality(entries, dataset), count_used, dataset)
     inverted, polarity_notes = _polarity(dataset, prefer_photometric)
     return 255 - table if inverted else table, (*notes, *polarity_notes)
 

@@ -47,16 +47,12 @@ _ELEMENTS = [
 
 _RADIOGRAPHY = ("CR", "DX", "RG")
 # Codes named in an error message. Other values are not echoed: they may hold patient data.
-_OTHER_MODALITIES = frozenset(
-    (
-        *("BMD", "CT", "ECG", "ES", "GM", "IO", "IVUS", "KO", "MG", "MR", "NM", "OCT", "OP", "OT"),
-        *("PR", "PT", "PX", "REG", "RF", "RTDOSE", "RTIMAGE", "RTPLAN", "RTSTRUCT", "SC", "SEG"),
-        *("SM", "SR", "TG", "US", "XA", "XC"),
-    )
+_OTHER_MODALITIES = (
+    *("BMD", "CT", "ECG", "ES", "GM", "IO", "IVUS", "KO", "MG", "MR", "NM", "OCT", "OP", "OT"),
+    *("PR", "PT", "PX", "REG", "RF", "RTDOSE", "RTIMAGE", "RTPLAN", "RTSTRUCT", "SC", "SEG"),
+    *("SM", "SR", "TG", "US", "XA", "XC"),
 )
-
 _BLOCK = 2**21  # bytes of samples per block; OpenCV looks up smaller ones in a single thread
-
 _DEFLATED = ("1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.8.1")
 
 
@@ -93,9 +89,7 @@ def read_dicom(
         raise MissingDependency("pydicom", "dicom", "reading DICOM files") from error
     try:
         with quiet_pydicom():
-            content = source if isinstance(source, bytes) else b""
-            file = io.BytesIO(source) if isinstance(source, bytes) else source
-            return _read(file, content, prefer_photometric, max_pixels, memory_mb)
+            return _read(source, prefer_photometric, max_pixels, memory_mb)
     except (OrthoEdgeError, ImportError, MemoryError):
         raise
     except Exception as error:
@@ -105,15 +99,12 @@ def read_dicom(
 
 
 def _read(
-    file: BinaryIO,
-    content: bytes,
-    prefer_photometric: bool,
-    max_pixels: int,
-    memory_mb: float | None,
+    source: bytes | BinaryIO, prefer_photometric: bool, max_pixels: int, memory_mb: float | None
 ) -> Radiograph:
-    """Read the image; `content` is that of the file if the caller has it, else empty."""
     from pydicom import dcmread
 
+    content = source if isinstance(source, bytes) else b""
+    file = io.BytesIO(source) if isinstance(source, bytes) else source
     syntax = _transfer_syntax(file)
     file.seek(0)
     native = syntax in NATIVE
@@ -174,16 +165,11 @@ def _show(
 
 
 def _transfer_syntax(file: BinaryIO) -> str:
-    """Read the transfer syntax UID from the file meta information, before anything is inflated."""
+    """Read the UID from the meta information (explicit little endian), before inflating."""
     from pydicom.filereader import read_dataset
 
     file.seek(132)
-    meta = read_dataset(
-        file,
-        is_implicit_VR=False,
-        is_little_endian=True,
-        stop_when=lambda tag, vr, length: tag >> 16 != 2,
-    )
+    meta = read_dataset(file, False, True, stop_when=lambda tag, vr, length: tag >> 16 != 2)
     syntax = str(meta.get("TransferSyntaxUID", "") or "")
     if not syntax:
         raise InputError("damaged DICOM: no transfer syntax in its header")
