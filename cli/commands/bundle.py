@@ -127,11 +127,7 @@ def _read_private(path: Path) -> Any:
 
 
 def _cryptography() -> tuple[Any, Any]:
-    """Import the modules that make keys and signatures.
-
-    Raises:
-        MissingDependency: `cryptography` is not installed.
-    """
+    """Import the modules that make keys and signatures."""
     from orthoedge.runtime.errors import MissingDependency
 
     try:

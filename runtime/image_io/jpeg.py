@@ -20,12 +20,7 @@ _MOST_SCANS = 100  # ten are usual; each one passes over the whole picture
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int]]:
-    """Iterate over (marker, offset of its payload) up to and including EOI, or to the end.
-
-    Raises:
-        InputError: damaged, or more segments or scans than any encoder writes.
-        struct.error, IndexError: the data ends inside a segment.
-    """
+    """Iterate over (marker, offset of its payload) up to and including EOI, or to the end."""
     at, segments, scans = 2, 0, 0
     while at < len(data):
         if data[at] != 0xFF:

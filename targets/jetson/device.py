@@ -55,9 +55,8 @@ def probe(modules: Modules = JETPACK) -> Device:
         EngineError: no driver, no device, a driver older than the runtime, a lost GPU, or the child
             process crashed or hung.
     """
-    result = run_worker(
-        __name__, [modules.tensorrt, modules.cudart], "asking for the GPU", _TIMEOUT_S
-    )
+    arguments = [modules.tensorrt, modules.cudart]
+    result = run_worker(__name__, arguments, "asking for the GPU", _TIMEOUT_S)
     return msgspec.json.decode(result, type=Device)
 
 

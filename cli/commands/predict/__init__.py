@@ -9,20 +9,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orthoedge.cli.commands.predict.workers import (
-    Settings,
-    Task,
-    predict_file,
-    predict_in_processes,
-)
-from orthoedge.cli.options import (
-    above_zero,
-    add_bundle,
-    add_target,
-    add_trust,
-    bundle_trust,
-    positive,
-)
+from orthoedge.cli import options
+from orthoedge.cli.commands.predict import workers
+from orthoedge.cli.commands.predict.workers import Settings, Task
 from orthoedge.runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -33,9 +22,9 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a file or a folder")
-    add_bundle(parser)
-    add_trust(parser)
-    add_target(parser)
+    options.add_bundle(parser)
+    options.add_trust(parser)
+    options.add_target(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object per line on stdout")
     parser.add_argument(
         "--overlay",
@@ -53,14 +42,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--jobs",
-        type=positive,
+        type=options.positive,
         default=1,
         metavar="N",
         help="processes, each with an engine of its own (default: 1)",
     )
     parser.add_argument(
         "--threads",
-        type=positive,
+        type=options.positive,
         metavar="N",
         help="CPU threads of each engine (default: the cores, divided among the jobs)",
     )
@@ -73,13 +62,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--deadline-ms",
-        type=above_zero,
+        type=options.above_zero,
         metavar="X",
         help="milliseconds one file may take; a file that takes longer fails (default: no limit)",
     )
     parser.add_argument(
         "--memory-mb",
-        type=above_zero,
+        type=options.above_zero,
         metavar="X",
         help="MiB that reading one file may take, estimated from its header (default: no limit)",
     )
@@ -95,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
     """Predict every file; exit 1 if any failed."""
     settings = Settings(
         bundle=args.bundle,
-        trust=bundle_trust(args),
+        trust=options.bundle_trust(args),
         target=args.target,
         precision=args.precision,
         threads=args.threads,
@@ -116,9 +105,9 @@ def run(args: argparse.Namespace) -> int:
         _prepare_overlays(args.overlay, files, args.names)
     tasks = list(_plan(files, args.overlay, args.names))
     if pipeline is None:
-        outputs = predict_in_processes(settings, tasks, args.jobs)
+        outputs = workers.predict_in_processes(settings, tasks, args.jobs)
     else:
-        outputs = (predict_file(pipeline, task, args.json) for task in tasks)
+        outputs = (workers.predict_file(pipeline, task, args.json) for task in tasks)
     return _print_all(outputs, len(tasks), args.json)
 
 
@@ -151,10 +140,7 @@ def find_files(paths: Iterable[Path]) -> Iterator[Path]:
     from orthoedge.runtime.image_io.reader import find_images
 
     for path in paths:
-        if path.is_dir():
-            yield from find_images(path)
-        else:
-            yield path
+        yield from find_images(path) if path.is_dir() else [path]
 
 
 def _plan(files: Iterable[Path], folder: Path | None, named: bool) -> Iterator[Task]:
@@ -176,11 +162,7 @@ def _plan(files: Iterable[Path], folder: Path | None, named: bool) -> Iterator[T
 
 
 def _prepare_overlays(folder: Path, files: Iterable[Path], named: bool) -> None:
-    """Create the folder, unless a picture in it could replace a radiograph.
-
-    Raises:
-        InputError: one of `files` lies in `folder`, or `folder` is a file.
-    """
+    """Create the folder, unless a picture in it could replace a radiograph."""
     here = os.path.realpath(folder)
     for path in files:
         # The folder of the name, and the folder of the file itself if the name is a link.
