@@ -36,8 +36,8 @@ _EXTRAS = {
         *("PIL", "lightning_fabric", "matplotlib", "openpyxl", "safetensors", "scipy", "sklearn"),
         *("tensorboard", "timm", "tomli", "torch", "torchvision", "tqdm"),
     },
-    "compress": {"nncf", "onnx", "onnxscript", "torch_pruning"},
     "bench": {"psutil"},
+    "compress": {"nncf", "onnx", "onnxscript", "psutil", "torch_pruning"},
     "dev": {"pytorch_grad_cam"},
 }
 

@@ -26,7 +26,6 @@ _VARIABLE = "ONEDNN_MAX_CPU_ISA"
 _TIMEOUT_S = 1800  # SSE4.1 runs a large INT8 ensemble at a few images a second
 _MODEL, _IMAGES, _OUTPUTS = "model.onnx", "images.npy", "outputs.npz"
 
-
 # The processor's flag, without which oneDNN silently uses a narrower set, and OpenVINO's name for
 # the kernels, which it does not have for AVX2 with VNNI.
 _LIMITS = {

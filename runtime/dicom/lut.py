@@ -41,9 +41,14 @@ def grey_levels(
     Raises:
         InputError: a look-up table or a VOI function that cannot be applied.
     """
+    padding = dataset.get("PixelPaddingValue", None)  # fills the area outside the detector
 
     def count_used(sample: bool) -> Counts:
-        return _without_padding(count(sample), entries, dataset)
+        counts = count(sample)
+        if padding is None:
+            return counts
+        used = np.where(entries == int(padding), 0, counts)
+        return used if used.any() else counts
 
     table, notes = _voi(_modality(entries, dataset), count_used, dataset)
     inverted, polarity_notes = _polarity(dataset, prefer_photometric)
@@ -116,16 +121,9 @@ def _lookup(values: Values, item: Dataset, dataset: Dataset) -> tuple[Values, in
     if len(table) < entries or not 8 <= depth <= 16:
         raise InputError("damaged DICOM: a look-up table does not match its descriptor")
     table = table[:entries]
-    return windowing.lookup(values, table, first), max(depth, int(table.max()).bit_length())
-
-
-def _without_padding(counts: Counts, entries: npt.NDArray[np.int64], dataset: Dataset) -> Counts:
-    """Remove the padding value, which fills the area outside the detector, from a histogram."""
-    padding = dataset.get("PixelPaddingValue", None)
-    if padding is None:
-        return counts
-    used = np.where(entries == int(padding), 0, counts)
-    return used if used.any() else counts
+    # Values outside the table take its first or last entry.
+    index = np.clip(np.rint(values) - first, 0, entries - 1).astype(np.int64)
+    return table.astype(np.float64)[index], max(depth, int(table.max()).bit_length())
 
 
 def _polarity(dataset: Dataset, prefer_photometric: bool) -> tuple[bool, tuple[str, ...]]:

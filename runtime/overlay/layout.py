@@ -28,7 +28,6 @@ SCREEN = (60.0, 36.0)  # width and height in x-heights
 _WIDTHS = range(20, 50, 2)  # widths tried for a caption at the right, in x-heights
 _UNBROKEN = 32.0  # longer words are broken: a long label must not shrink the radiograph
 _OVERFULL = 40.0  # width of a caption that does not fit a screen
-
 _LEAST = 12.0  # height left for the radiograph above a caption, in x-heights
 
 

@@ -96,9 +96,7 @@ class TensorRtEngine:
         Work on a GPU cannot be stopped: after a timeout it runs on, and the next call waits for it.
         """
         check_images(images, self._size)
-        deadline = None
-        if timeout_s is not None:
-            deadline = Deadline(timeout_s * 1e3, time.perf_counter())
+        deadline = None if timeout_s is None else Deadline(timeout_s * 1e3, time.perf_counter())
         results = [self._run_alone(image, deadline) for image in images]
         return Outputs(*(np.concatenate(arrays) for arrays in zip(*results, strict=True)))
 

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,6 @@ from orthoedge.runtime.errors import InputError
 
 if TYPE_CHECKING:
     from orthoedge.cli.commands.predict.output import FileOutput
-    from orthoedge.runtime.bundles.bundle import Bundle
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -82,6 +82,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Predict every file; exit 1 if any failed."""
+    from orthoedge.runtime import EMBEDDED, find_images, read_bundle
+    from orthoedge.targets import check_target
+
     settings = Settings(
         bundle=args.bundle,
         trust=options.bundle_trust(args),
@@ -94,11 +97,18 @@ def run(args: argparse.Namespace) -> int:
         as_json=args.json,
         isolate=args.isolate,
     )
-    pipeline = settings.open() if args.jobs == 1 else None
-    bundle = _checked_bundle(settings) if pipeline is None else pipeline.bundle
+    pipeline = None
+    if args.jobs == 1:
+        pipeline = settings.open()
+        bundle = pipeline.bundle
+    else:  # before any process starts, so that errors of the bundle appear once
+        if args.target != "jetson":  # without it a pipeline uses the CPU and says so
+            check_target(args.target)
+        bundle = read_bundle(args.bundle or EMBEDDED, trust=settings.trust)
     if not args.json:
         print(f"note: {bundle.manifest.intended_use}")
-    files = list(find_files(args.paths))
+    below = (find_images(path) if path.is_dir() else [path] for path in args.paths)
+    files = list(chain.from_iterable(below))
     if not files:
         raise InputError(f"no image files in {', '.join(map(str, args.paths))}")
     if args.overlay:
@@ -123,24 +133,6 @@ def _print_all(outputs: Iterator[FileOutput], total: int, as_json: bool) -> int:
     if failed:
         print(f"orthoedge: {failed} of {total} files failed", file=sys.stderr)
     return 1 if failed else 0
-
-
-def _checked_bundle(settings: Settings) -> Bundle:
-    """Read the bundle once before any process starts, so that its errors appear once."""
-    from orthoedge.runtime.bundles.bundle import EMBEDDED, read_bundle
-    from orthoedge.targets import check_target
-
-    if settings.target != "jetson":  # without it a pipeline uses the CPU and says so
-        check_target(settings.target)
-    return read_bundle(settings.bundle or EMBEDDED, trust=settings.trust)
-
-
-def find_files(paths: Iterable[Path]) -> Iterator[Path]:
-    """Yield the given files, and for each folder the images below it, sorted by name."""
-    from orthoedge.runtime.image_io.reader import find_images
-
-    for path in paths:
-        yield from find_images(path) if path.is_dir() else [path]
 
 
 def _plan(files: Iterable[Path], folder: Path | None, named: bool) -> Iterator[Task]:
