@@ -55,11 +55,7 @@ class OpenVinoEngine:
     name = "openvino"
 
     def __init__(
-        self,
-        model: bytes,
-        size: int,
-        precision: Precision,
-        options: EngineOptions = EngineOptions(),
+        self, model: bytes, size: int, precision: Precision, options: EngineOptions
     ) -> None:
         self.version = importlib.metadata.version("openvino")
         self._size = size

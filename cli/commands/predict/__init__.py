@@ -85,9 +85,10 @@ def run(args: argparse.Namespace) -> int:
     from orthoedge.runtime import EMBEDDED, find_images, read_bundle
     from orthoedge.targets import check_target
 
+    trust = options.bundle_trust(args)
     settings = Settings(
         bundle=args.bundle,
-        trust=options.bundle_trust(args),
+        trust=trust,
         target=args.target,
         precision=args.precision,
         threads=args.threads,
@@ -97,14 +98,11 @@ def run(args: argparse.Namespace) -> int:
         as_json=args.json,
         isolate=args.isolate,
     )
-    pipeline = None
-    if args.jobs == 1:
-        pipeline = settings.open()
-        bundle = pipeline.bundle
-    else:  # before any process starts, so that errors of the bundle appear once
-        if args.target != "jetson":  # without it a pipeline uses the CPU and says so
-            check_target(args.target)
-        bundle = read_bundle(args.bundle or EMBEDDED, trust=settings.trust)
+    pipeline = settings.open() if args.jobs == 1 else None
+    if pipeline is None and args.target != "jetson":  # without it a pipeline uses the CPU
+        check_target(args.target)
+    # Read before any process starts, so that errors of the bundle appear once.
+    bundle = pipeline.bundle if pipeline else read_bundle(args.bundle or EMBEDDED, trust=trust)
     if not args.json:
         print(f"note: {bundle.manifest.intended_use}")
     below = (find_images(path) if path.is_dir() else [path] for path in args.paths)
