@@ -158,11 +158,16 @@ def _show(
 
 
 def _transfer_syntax(file: BinaryIO) -> str:
-    """Read the UID from the meta information (explicit little endian), before inflating."""
+    """Read the transfer syntax UID from the file meta information, before anything is inflated."""
     from pydicom.filereader import read_dataset
 
     file.seek(132)
-    meta = read_dataset(file, False, True, stop_when=lambda tag, vr, length: tag >> 16 != 2)
+    meta = read_dataset(
+        file,
+        is_implicit_VR=False,
+        is_little_endian=True,
+        stop_when=lambda tag, vr, length: tag >> 16 != 2,
+    )
     syntax = str(meta.get("TransferSyntaxUID", "") or "")
     if not syntax:
         raise InputError("damaged DICOM: no transfer syntax in its header")
