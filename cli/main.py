@@ -29,28 +29,15 @@ _DESCRIPTION = (
     "Bone radiographs on small machines: a label, calibrated probabilities and a heat map. "
     "A research and engineering tool, not a cleared medical device."
 )
-
-
 # Packages that training and compression import at the top of their modules, by the extra that
 # installs them. Optional packages of the runtime raise MissingDependency where they are used.
 _EXTRAS = {
     "train": {
-        "PIL",
-        "lightning_fabric",
-        "matplotlib",
-        "openpyxl",
-        "safetensors",
-        "scipy",
-        "sklearn",
-        "tensorboard",
-        "timm",
-        "tomli",
-        "torch",
-        "torchvision",
-        "tqdm",
+        *("PIL", "lightning_fabric", "matplotlib", "openpyxl", "safetensors", "scipy", "sklearn"),
+        *("tensorboard", "timm", "tomli", "torch", "torchvision", "tqdm"),
     },
-    "compress": {"nncf", "onnx", "onnxscript", "torch_pruning"},
     "bench": {"psutil"},
+    "compress": {"nncf", "onnx", "onnxscript", "psutil", "torch_pruning"},
     "dev": {"pytorch_grad_cam"},
 }
 
@@ -102,10 +89,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     try:
         return int(parsed.handler(parsed))
-    except GateFailed as error:
-        return _fail(error, 1)
     except OrthoEdgeError as error:
-        return _fail(error, 2)
+        return _fail(error, 1 if isinstance(error, GateFailed) else 2)
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("orthoedge"):
             raise

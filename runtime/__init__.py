@@ -76,64 +76,18 @@ __all__ = [
     "to_png",
 ]
 
-_MODULES = {
-    "bundles.bundle": (
-        "Bundle",
-        "EMBEDDED",
-        "SAMPLES",
-        "read_bundle",
-    ),
+_MODULES = {  # the names that are not listed are in `errors`
+    "bundles.bundle": ("Bundle", "EMBEDDED", "SAMPLES", "read_bundle"),
     "bundles.signature": ("read_key",),
     "decision": ("Verdict",),
-    "engine": (
-        "Engine",
-        "Outputs",
-        "Precision",
-    ),
-    "errors": (
-        "BundleError",
-        "ConfigError",
-        "DataError",
-        "DeadlineExceeded",
-        "EngineError",
-        "GateFailed",
-        "InputError",
-        "IntegrityError",
-        "MissingDependency",
-        "ModelError",
-        "OrthoEdgeError",
-        "UnknownTarget",
-    ),
-    "finding": (
-        "Finding",
-        "Provenance",
-        "Thresholds",
-        "Timing",
-    ),
+    "engine": ("Engine", "Outputs", "Precision"),
+    "finding": ("Finding", "Provenance", "Thresholds", "Timing"),
     "image_io.radiograph": ("Radiograph",),
-    "image_io.reader": (
-        "find_images",
-        "read_image",
-    ),
-    "image_io.sandbox": (
-        "SandboxLimits",
-        "SandboxedReader",
-    ),
-    "overlay.overlay": (
-        "draw_heat_map",
-        "draw_overlay",
-        "draw_side_by_side",
-        "to_png",
-    ),
-    "pipeline": (
-        "Pipeline",
-        "Reader",
-    ),
-    "settings": (
-        "BundleTrust",
-        "CallLimits",
-        "EngineOptions",
-    ),
+    "image_io.reader": ("find_images", "read_image"),
+    "image_io.sandbox": ("SandboxLimits", "SandboxedReader"),
+    "overlay.overlay": ("draw_heat_map", "draw_overlay", "draw_side_by_side", "to_png"),
+    "pipeline": ("Pipeline", "Reader"),
+    "settings": ("BundleTrust", "CallLimits", "EngineOptions"),
 }
 # A subpackage of that name hides the function once it is imported.
 _RENAMED = {"draw_overlay": "overlay", "draw_side_by_side": "side_by_side"}
@@ -141,12 +95,12 @@ _RENAMED = {"draw_overlay": "overlay", "draw_side_by_side": "side_by_side"}
 if not TYPE_CHECKING:  # else a type checker would accept every name
 
     def __getattr__(name: str) -> object:
-        for module, names in _MODULES.items():
-            if name in names:
-                home = importlib.import_module(f"{__name__}.{module}")
-                value = globals()[name] = getattr(home, _RENAMED.get(name, name))
-                return value
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        home = next((module for module, names in _MODULES.items() if name in names), "errors")
+        module = importlib.import_module(f"{__name__}.{home}")
+        value = globals()[name] = getattr(module, _RENAMED.get(name, name))
+        return value
 
 
 def __dir__() -> list[str]:

@@ -41,9 +41,9 @@ def atomic(path: Path) -> Iterator[BinaryIO]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         remove_stale_temporaries(folder)
-        temporary, file = _new_file(folder)
+        temporary, descriptor = _create(folder, is_folder=False)
         try:
-            with file:
+            with os.fdopen(descriptor, "wb") as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
@@ -67,7 +67,7 @@ def staging(parent: Path, target: Path) -> Iterator[Path]:
     """
     parent.mkdir(parents=True, exist_ok=True)
     remove_stale_temporaries(parent)
-    temporary, lock = _new_folder(parent)
+    temporary, lock = _create(parent, is_folder=True)
     try:
         yield temporary
     except OSError as error:
@@ -112,36 +112,19 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _unused_path(folder: Path) -> Path:
-    return folder / _TEMPORARY.format(os.urandom(8).hex())
-
-
-def _new_file(folder: Path) -> tuple[Path, BinaryIO]:
+def _create(parent: Path, is_folder: bool) -> tuple[Path, int]:
+    """Create a temporary file or folder and lock it; return its path and descriptor."""
     while True:
-        temporary = _unused_path(folder)
-        file = temporary.open("xb")
-        if _lock(file.fileno(), temporary):
-            return temporary, file
-        file.close()
-
-
-def _new_folder(parent: Path) -> tuple[Path, int]:
-    while True:
-        temporary = _unused_path(parent)
-        temporary.mkdir()
-        with contextlib.suppress(FileNotFoundError):  # another process removed it
-            descriptor = os.open(temporary, os.O_RDONLY)
-            if _lock(descriptor, temporary):
+        temporary = parent / _TEMPORARY.format(os.urandom(8).hex())
+        temporary.mkdir() if is_folder else temporary.touch(exist_ok=False)
+        with contextlib.suppress(FileNotFoundError):  # another process removed it, so try again
+            descriptor = os.open(temporary, os.O_RDONLY if is_folder else os.O_WRONLY)
+            # Without locks in the file system no process can remove it either.
+            with contextlib.suppress(OSError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if temporary.exists():
                 return temporary, descriptor
             os.close(descriptor)
-
-
-def _lock(descriptor: int, temporary: Path) -> bool:
-    """Lock a new file or folder; False if another process removed it before it was locked."""
-    # Without locks in the file system no process can remove it either, so the write is still safe.
-    with contextlib.suppress(OSError):
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-    return temporary.exists()
 
 
 def remove_stale_temporaries(folder: Path) -> None:

@@ -93,20 +93,7 @@ class Finding:
 
     def to_json(self) -> bytes:
         """Encode as one line of JSON, with the map rounded to four decimals."""
-        verdict = msgspec.to_builtins(self.verdict)
-        return msgspec.json.encode(
-            {
-                **verdict,
-                "saliency_map": np.round(self.saliency_map.astype(float), 4).tolist(),
-                "placement": self.placement,
-                "input_size": self.input_size,
-                "notes": self.notes,
-                "notice": self.notice,
-                "thresholds": self.thresholds,
-                "provenance": self.provenance,
-                "timing_ms": {
-                    **msgspec.to_builtins(self.timing_ms),
-                    "total": self.timing_ms.total,
-                },
-            }
-        )
+        saliency_map = np.round(self.saliency_map.astype(float), 4).tolist()
+        timing = {**msgspec.to_builtins(self.timing_ms), "total": self.timing_ms.total}
+        fields = vars(self) | {"saliency_map": saliency_map, "timing_ms": timing}
+        return msgspec.json.encode(msgspec.to_builtins(fields.pop("verdict")) | fields)

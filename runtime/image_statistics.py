@@ -59,9 +59,7 @@ def image_statistics(model_input: Pixels) -> npt.NDArray[np.float32]:
 
 
 def statistics_terms(
-    statistics: npt.NDArray[np.float32],
-    mean: npt.NDArray[np.float64],
-    std: npt.NDArray[np.float64],
+    statistics: npt.NDArray[np.float32], mean: npt.NDArray[np.float64], std: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
     """Standardize statistics (..., L) by mean and std (L,), and add products of two: (..., T)."""
     scaled = ((statistics - mean) / std).clip(-_FAR, _FAR)

@@ -144,10 +144,6 @@ class Pipeline:
         warnings.warn("pass reader= to the constructor", DeprecationWarning, stacklevel=2)
         self._reader = reader
 
-    def __call__(self, source: Path | str | bytes | Pixels) -> Finding:
-        """Predict one radiograph: the same as `predict`."""
-        return self.predict_with_image(source)[1]
-
     def predict(self, source: Path | str | bytes | Pixels) -> Finding:
         """Predict one radiograph.
 
@@ -161,6 +157,8 @@ class Pipeline:
             MissingDependency: a DICOM file, and pydicom or its decoder is absent.
         """
         return self.predict_with_image(source)[1]
+
+    __call__ = predict
 
     def map_results(
         self, sources: Iterable[Path | str | bytes | Pixels], workers: int

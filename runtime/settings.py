@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
@@ -11,8 +10,6 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from orthoedge.runtime.errors import ConfigError
-
-__all__ = ["BundleTrust", "CallLimits", "EngineOptions", "reads_old_form"]
 
 
 @dataclass(frozen=True)
@@ -105,9 +102,8 @@ def reads_old_form(*positional: str) -> Callable[[Callable[_P, _R]], Callable[_P
     """
 
     def decorate(function: Callable[_P, _R]) -> Callable[_P, _R]:
-        parameters = inspect.signature(function).parameters
-        required = sum(it.kind is it.POSITIONAL_OR_KEYWORD for it in parameters.values())
-        defaults = {name: it.default for name, it in parameters.items()}
+        required: int = function.__code__.co_argcount  # type: ignore[attr-defined]
+        defaults: dict[str, Any] = function.__kwdefaults__ or {}
         places = {
             _OLD_NAMES.get(field.name, field.name): (name, field.name)
             for name, default in defaults.items()

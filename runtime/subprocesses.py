@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -15,7 +15,12 @@ _MISSING = 3  # exit status of a worker that lacks a package
 
 
 def run_worker(
-    module: str, arguments: list[str], what: str, timeout_s: float, stdin: bytes = b""
+    module: str,
+    arguments: list[str],
+    what: str,
+    timeout_s: float,
+    stdin: bytes = b"",
+    environment: Mapping[str, str] | None = None,
 ) -> bytes:
     """Run a module in a subprocess and return the line that it prints.
 
@@ -25,6 +30,7 @@ def run_worker(
         what: the task, as the subject of an error message.
         timeout_s: seconds after which it is killed.
         stdin: its standard input.
+        environment: its environment variables; None for those of this process.
 
     Raises:
         MissingDependency: the worker lacks a package.
@@ -33,7 +39,7 @@ def run_worker(
     command = [*module_command(module), *arguments]
     try:
         worker = subprocess.run(
-            command, input=stdin, capture_output=True, check=False, timeout=timeout_s
+            command, input=stdin, env=environment, capture_output=True, timeout=timeout_s
         )
     except subprocess.TimeoutExpired as error:
         raise EngineError(f"{what} did not end within {timeout_s:g} s") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from orthoedge.runtime.engine import Precision
@@ -15,13 +16,10 @@ _CPUINFO = Path("/proc/cpuinfo")
 def instruction_sets() -> frozenset[str]:
     """Flags of the first processor, as Linux names them; empty where they cannot be read."""
     try:
-        lines = _CPUINFO.read_text().splitlines()
+        flags = re.search(r"^flags.*?:(.*)", _CPUINFO.read_text(), re.MULTILINE)
     except OSError:
-        return frozenset()
-    for line in lines:
-        if line.startswith("flags"):
-            return frozenset(line.split(":", 1)[1].split())
-    return frozenset()
+        flags = None
+    return frozenset(flags[1].split() if flags else ())
 
 
 def choose_precision() -> tuple[Precision, str]:

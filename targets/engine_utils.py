@@ -20,11 +20,8 @@ def run_batched(engine: Engine, images: npt.NDArray[np.uint8]) -> Outputs:
     # At least one batch, so that the engine itself refuses an empty array.
     starts = range(0, max(1, len(images)), _BATCH)
     batches = [engine.run(images[start : start + _BATCH]) for start in starts]
-    outputs = Outputs(
-        logits=np.concatenate([batch.logits for batch in batches]),
-        saliency_map=np.concatenate([batch.saliency_map for batch in batches]),
-        feature_vector=np.concatenate([batch.feature_vector for batch in batches]),
-    )
+    arrays = zip(*(vars(batch).values() for batch in batches), strict=True)
+    outputs = Outputs(*map(np.concatenate, arrays))
     if broken := int((~np.isfinite(outputs.logits).all(axis=1)).sum()):
         raise EngineError(
             f"{engine.name}: logits of {broken} of {len(images)} images are not finite, so the "

@@ -16,16 +16,6 @@ from orthoedge.runtime.settings import BundleTrust, CallLimits, EngineOptions, r
 
 TARGETS = ("x86", "portable", "jetson")
 
-__all__ = [
-    "TARGETS",
-    "check_target",
-    "choose_precision",
-    "open_engine",
-    "open_model",
-    "open_pipeline",
-    "precisions_of",
-]
-
 
 @reads_old_form("threads", "cache", "streams")
 def open_engine(

@@ -52,17 +52,12 @@ def check_engine(bundle: Bundle, engine: Engine) -> list[ParityCheck]:
     where = f"{engine.name} {engine.precision}"
     limit = manifest.golden.tolerance[engine.precision]
     checks = [
-        ParityCheck(f"{where} golden {name}", deviation(actual, wanted), allowed)
-        for name, actual, wanted, allowed in (
-            ("logits", outputs.logits, expected.logits, limit.logits),
-            ("saliency_map", outputs.saliency_map, expected.saliency_map, limit.saliency_map),
-            (
-                "feature_vector",
-                outputs.feature_vector,
-                expected.feature_vector,
-                limit.feature_vector,
-            ),
+        ParityCheck(
+            f"{where} golden {name}",
+            deviation(actual, getattr(expected, name)),
+            getattr(limit, name),
         )
+        for name, actual in vars(outputs).items()
     ]
     graph = manifest.graph
     shapes = (

@@ -50,9 +50,7 @@ def _keys(args: argparse.Namespace) -> int:
     kinds, serialization = _cryptography()
     key = kinds.Ed25519PrivateKey.generate()
     private_pem = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     public_pem = key.public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
@@ -129,11 +127,7 @@ def _read_private(path: Path) -> Any:
 
 
 def _cryptography() -> tuple[Any, Any]:
-    """Import the modules that make keys and signatures.
-
-    Raises:
-        MissingDependency: `cryptography` is not installed.
-    """
+    """Import the modules that make keys and signatures."""
     from orthoedge.runtime.errors import MissingDependency
 
     try:

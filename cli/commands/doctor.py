@@ -14,7 +14,6 @@ from orthoedge.cli.options import add_bundle
 if TYPE_CHECKING:
     from orthoedge.runtime.bundles.bundle import Bundle
 
-
 _PACKAGES = (
     ("numpy", "numpy", ""),
     ("opencv-python-headless", "cv2", ""),

@@ -21,7 +21,6 @@ _HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
 }
-_SUFFIX = ".npy"
 
 
 def read_npy(data: bytes) -> npt.NDArray[Any]:
@@ -53,10 +52,9 @@ def read_npz(data: bytes) -> dict[str, npt.NDArray[Any]]:
     try:
         check_directory(io.BytesIO(data))
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            members = check_members(archive)
             return {
-                name.removesuffix(_SUFFIX): read_npy(archive.read(member))
-                for name, member in members.items()
+                name.removesuffix(".npy"): read_npy(archive.read(member))
+                for name, member in check_members(archive).items()
             }
     except DAMAGED_ZIP as error:
         raise BundleError("not a valid .npz file") from error

@@ -165,7 +165,17 @@ def read_bundle(path: Path, *, trust: BundleTrust = BundleTrust()) -> Bundle:
 
 def _read(source: Folder | Zip, path: Path, trust: BundleTrust) -> Bundle:
     data, names = source.read(MANIFEST, _MANIFEST_LIMIT), source.names()
-    signer = _signer(source, names, data, trust.public_key)  # before untrusted JSON is decoded
+    signer = None
+    # Hash and signature are checked before untrusted JSON is decoded.
+    if signature.DIGEST in names:
+        signature.check_digest(source.read(signature.DIGEST, signature.SEAL_LIMIT), data)
+    if signature.SIGNATURE in names:
+        content = source.read(signature.SIGNATURE, signature.SEAL_LIMIT)
+        try:
+            signer = signature.check_signature(content, data)
+        except MissingDependency:
+            if trust.public_key is not None:
+                raise
     signature.check_signer(signer, trust.public_key)
     manifest = decode_manifest(data)
     signature.check_version(manifest.version, trust.min_version)
@@ -185,25 +195,6 @@ def _read(source: Folder | Zip, path: Path, trust: BundleTrust) -> Bundle:
             )
         files[name] = content
     return Bundle(path, manifest, sha256(data), files, signer)
-
-
-def _signer(
-    source: Folder | Zip, names: set[str], manifest: bytes, key: bytes | None
-) -> bytes | None:
-    """Check hash and signature of the manifest, and return the public key it is signed with.
-
-    None where it is not signed, or where no key is pinned and `cryptography` is not installed.
-    """
-    if signature.DIGEST in names:
-        signature.check_digest(source.read(signature.DIGEST, signature.SEAL_LIMIT), manifest)
-    if signature.SIGNATURE in names:
-        content = source.read(signature.SIGNATURE, signature.SEAL_LIMIT)
-        try:
-            return signature.check_signature(content, manifest)
-        except MissingDependency:
-            if key is not None:
-                raise
-    return None
 
 
 def _compare_names(expected: set[str], names: set[str], first: str, second: str) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 from orthoedge.runtime.errors import BundleError
 
 # Fields of schema 3 and their names in schema 4.
-_PREPROCESS = {"field": "collimated_field"}
-_OUT_OF_DISTRIBUTION = {
+_RENAMED = {
+    "field": "collimated_field",
     "look_centre": "statistics_mean",
     "look_spread": "statistics_std",
     "look_terms": "statistics_weights",
@@ -21,11 +21,11 @@ def upgrade_schema_3(tree: dict[str, Any]) -> dict[str, Any]:
     Raises:
         BundleError: a field has its name of schema 4 already.
     """
-    renamed = [(_table(tree, "preprocess"), _PREPROCESS)]
+    tables = [_table(tree, "preprocess")]
     for calibration in _table(tree, "calibration").values():
-        renamed.append((_table(calibration, "out_of_distribution"), _OUT_OF_DISTRIBUTION))
-    for table, names in renamed:
-        for old, new in names.items():
+        tables.append(_table(calibration, "out_of_distribution"))
+    for table in tables:
+        for old, new in _RENAMED.items():
             if new in table:
                 raise BundleError(f"manifest.json: {new} is not a field of schema 3")
             if old in table:

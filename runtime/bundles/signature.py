@@ -7,7 +7,6 @@ bundle reveals forgery too, for a reader who pins the signer's public key.
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -149,10 +148,7 @@ def check_signer(signer: bytes | None, key: bytes | None) -> None:
 
 
 def check_version(version: str, oldest: str) -> None:
-    """Check that a bundle is not older than its reader accepts.
-
-    Only meaningful together with a pinned key: anyone who can edit the manifest can edit its
-    version.
+    """Check that a bundle is not older than its reader accepts (see `BundleTrust`).
 
     Args:
         version: of the bundle.
@@ -184,7 +180,7 @@ def read_key(path: Path) -> bytes:
         pem = _PEM.fullmatch(file.read(_KEY_FILE_LIMIT).decode("ascii", "replace"))
     try:
         data = b"" if pem is None else base64.b64decode("".join(pem[1].split()), validate=True)
-    except (binascii.Error, ValueError):
+    except ValueError:
         data = b""
     if len(data) != len(_DER) + 32 or not data.startswith(_DER):
         raise ConfigError(f"{path}: no public Ed25519 key in PEM, see orthoedge bundle keys")

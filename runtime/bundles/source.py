@@ -17,15 +17,16 @@ from orthoedge.runtime.errors import BundleError, IntegrityError
 
 # Raised by zipfile for malformed content.
 DAMAGED_ZIP = (
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    EOFError,
-    RuntimeError,
-    ValueError,
-    OverflowError,
+    *(zipfile.BadZipFile, zlib.error, struct.error),
+    *(EOFError, RuntimeError, ValueError, OverflowError),
 )
 _END = b"PK\5\6"  # starts the last record, which has 22 bytes without a comment
+_DIRECTORY_LIMIT = 2**20  # bytes; a bundle has ten members
+_MEMBER_LIMIT = 2**30
+_RATIO = 20  # weights hardly shrink; a member of zeros does so a thousand times
+_SMALL = 2**20  # bytes that any member may open to
+_DIRECTORY_END = struct.Struct("<4s4H2LH")
+_DIRECTORY_END_64 = 20  # bytes of the locator before it
 
 
 def open_source(path: Path) -> Folder | Zip:
@@ -83,6 +84,8 @@ class Zip:
         try:
             with path.open("rb") as file:
                 check_directory(file)
+                file.seek(-22, os.SEEK_END)
+                last = file.read()
             self._archive = zipfile.ZipFile(path)
             check_members(self._archive)
         except BundleError as error:
@@ -93,13 +96,6 @@ class Zip:
             if isinstance(error, OSError) and error.filename:
                 raise
             raise IntegrityError(f"{path}: damaged .zip file: {error}") from error
-        self._check_ends(path)
-
-    def _check_ends(self, path: Path) -> None:
-        """Raise IntegrityError for bytes before the first member or after the directory."""
-        with path.open("rb") as file:
-            file.seek(-22, os.SEEK_END)
-            last = file.read()
         first = min((info.header_offset for info in self._archive.infolist()), default=0)
         if first != 0 or not last.startswith(_END) or not last.endswith(b"\0\0"):
             raise IntegrityError(f"{path}: has bytes before or after the .zip archive")
@@ -131,14 +127,6 @@ def _check_size(name: str, size: int, limit: int) -> None:
         raise BundleError(f"{name} is larger than {limit} bytes")
 
 
-_DIRECTORY_LIMIT = 2**20  # bytes; a bundle has ten members
-_MEMBER_LIMIT = 2**30
-_RATIO = 20  # weights hardly shrink; a member of zeros does so a thousand times
-_SMALL = 2**20  # bytes that any member may open to
-_DIRECTORY_END = struct.Struct("<4s4H2LH")
-_DIRECTORY_END_64 = 20  # bytes of the locator before it
-
-
 def check_directory(file: IO[bytes]) -> None:
     """Check the size of an archive's directory, which `zipfile` reads all at once.
 
@@ -149,7 +137,7 @@ def check_directory(file: IO[bytes]) -> None:
     size = file.seek(0, 2)
     file.seek(max(0, size - _DIRECTORY_END.size - 2**16 - _DIRECTORY_END_64))
     tail = file.read()
-    at = tail.rfind(b"PK\5\6")
+    at = tail.rfind(_END)
     if not 0 <= at <= len(tail) - _DIRECTORY_END.size:
         raise zipfile.BadZipFile("no directory")
     length = _DIRECTORY_END.unpack_from(tail, at)[5]

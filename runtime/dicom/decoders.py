@@ -7,7 +7,7 @@ match the DICOM header.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,23 +19,17 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 
-class _Decoder(NamedTuple):
-    plugin: str
-    """Its name in pydicom; empty for pydicom's own."""
-    package: str
-
-
-_OPENJPEG = _Decoder("pylibjpeg", "pylibjpeg with pylibjpeg-openjpeg")
-# By prefix of the transfer syntax; the first match applies.
+_OPENJPEG = ("pylibjpeg", "pylibjpeg with pylibjpeg-openjpeg")
+# Plug-in of pydicom, or "" for its own decoder, and the package to install; by prefix of the
+# transfer syntax; the first match applies.
 _DECODERS = {
-    "1.2.840.10008.1.2.4.8": _Decoder("pyjpegls", "pyjpegls"),
+    "1.2.840.10008.1.2.4.8": ("pyjpegls", "pyjpegls"),
     "1.2.840.10008.1.2.4.9": _OPENJPEG,
     "1.2.840.10008.1.2.4.20": _OPENJPEG,
-    "1.2.840.10008.1.2.4.": _Decoder("gdcm", "python-gdcm"),
-    "1.2.840.10008.1.2.5": _Decoder("pylibjpeg", "pylibjpeg with pylibjpeg-rle"),
-    "": _Decoder("", "pydicom"),
+    "1.2.840.10008.1.2.4.": ("gdcm", "python-gdcm"),
+    "1.2.840.10008.1.2.5": ("pylibjpeg", "pylibjpeg with pylibjpeg-rle"),
+    "": ("", "pydicom"),
 }
-_JPEG_FAMILY = "1.2.840.10008.1.2.4."
 
 
 def decode(dataset: Dataset, syntax: str) -> npt.NDArray[Any]:
@@ -59,12 +53,12 @@ def decode(dataset: Dataset, syntax: str) -> npt.NDArray[Any]:
         available = get_decoder(UID(syntax)).available_plugins
     except NotImplementedError as error:
         raise InputError("DICOM in a transfer syntax that no decoder reads") from error
-    chosen = next(d for prefix, d in _DECODERS.items() if syntax.startswith(prefix))
-    if chosen.plugin and chosen.plugin not in available:
-        raise MissingDependency(chosen.package, "dicom", f"reading {UID(syntax).name} images")
-    if syntax.startswith(_JPEG_FAMILY):
+    plugin, package = next(d for prefix, d in _DECODERS.items() if syntax.startswith(prefix))
+    if plugin and plugin not in available:
+        raise MissingDependency(package, "dicom", f"reading {UID(syntax).name} images")
+    if syntax.startswith("1.2.840.10008.1.2.4."):  # the JPEG family
         _check_codestream(dataset)
-    dataset.pixel_array_options(decoding_plugin=chosen.plugin)
+    dataset.pixel_array_options(decoding_plugin=plugin)
     try:
         stored = dataset.pixel_array
     except BaseException as error:
@@ -84,7 +78,7 @@ def _check_codestream(dataset: Dataset) -> None:
     stream = read_codestream(frame)
     if (stream.width, stream.height) != (dataset.Columns, dataset.Rows):
         raise InputError("damaged DICOM: the compressed image differs in size from its header")
-    if stream.components != 1 or not 2 <= stream.bits <= int(dataset.BitsAllocated):
+    if stream.channels != 1 or not 2 <= stream.bits <= int(dataset.BitsAllocated):
         raise InputError("damaged DICOM: the compressed image differs in samples from its header")
     # Some decoders fill a truncated image with grey. All of the family end in FF D9 and an optional
     # padding byte.

@@ -13,15 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from orthoedge.runtime.errors import InputError
-from orthoedge.runtime.image_io.windowing import (
-    Counts,
-    Pixels,
-    Values,
-    lookup,
-    robust_window,
-    to_eight_bits,
-    window,
-)
+from orthoedge.runtime.image_io import windowing
+from orthoedge.runtime.image_io.windowing import Counts, Pixels, Values
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -48,12 +41,16 @@ def grey_levels(
     Raises:
         InputError: a look-up table or a VOI function that cannot be applied.
     """
-    values = _modality(entries, dataset)
+    padding = dataset.get("PixelPaddingValue", None)  # fills the area outside the detector
 
     def count_used(sample: bool) -> Counts:
-        return _without_padding(count(sample), entries, dataset)
+        counts = count(sample)
+        if padding is None:
+            return counts
+        used = np.where(entries == int(padding), 0, counts)
+        return used if used.any() else counts
 
-    table, notes = _voi(values, count_used, dataset)
+    table, notes = _voi(_modality(entries, dataset), count_used, dataset)
     inverted, polarity_notes = _polarity(dataset, prefer_photometric)
     return 255 - table if inverted else table, (*notes, *polarity_notes)
 
@@ -77,7 +74,7 @@ def _voi(
     table: Pixels | None
     if dataset.get("VOILUTSequence"):
         shown, depth = _lookup(values, dataset.VOILUTSequence[0], dataset)
-        table = to_eight_bits(shown, 0, 2.0**depth - 1)
+        table = windowing.to_eight_bits(shown, 0, 2.0**depth - 1)
     else:
         table = _window(values, dataset)
     if table is not None:
@@ -86,8 +83,8 @@ def _voi(
             if used.size and used.min() != used.max():
                 return table, ()
         note = "the window in the file shows nothing"
-    low, high = robust_window(values, count(False))
-    table = to_eight_bits(values, low, high)
+    low, high = windowing.robust_window(values, count(False))
+    table = windowing.to_eight_bits(values, low, high)
     return table, (f"{note}: windowed from {low:g} to {high:g} (percentiles 0.5 and 99.5)",)
 
 
@@ -100,7 +97,7 @@ def _window(values: Values, dataset: Dataset) -> Pixels | None:
     function = str(dataset.get("VOILUTFunction", "") or "LINEAR").upper()
     if function not in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
         raise InputError("DICOM with an unknown VOI LUT function")
-    return window(values, center, width, function)
+    return windowing.window(values, center, width, function)
 
 
 def _lookup(values: Values, item: Dataset, dataset: Dataset) -> tuple[Values, int]:
@@ -124,16 +121,9 @@ def _lookup(values: Values, item: Dataset, dataset: Dataset) -> tuple[Values, in
     if len(table) < entries or not 8 <= depth <= 16:
         raise InputError("damaged DICOM: a look-up table does not match its descriptor")
     table = table[:entries]
-    return lookup(values, table, first), max(depth, int(table.max()).bit_length())
-
-
-def _without_padding(counts: Counts, entries: npt.NDArray[np.int64], dataset: Dataset) -> Counts:
-    """Remove the padding value, which fills the area outside the detector, from a histogram."""
-    padding = dataset.get("PixelPaddingValue", None)
-    if padding is None:
-        return counts
-    used = np.where(entries == int(padding), 0, counts)
-    return used if used.any() else counts
+    # Values outside the table take its first or last entry.
+    index = np.clip(np.rint(values) - first, 0, entries - 1).astype(np.int64)
+    return table.astype(np.float64)[index], max(depth, int(table.max()).bit_length())
 
 
 def _polarity(dataset: Dataset, prefer_photometric: bool) -> tuple[bool, tuple[str, ...]]:

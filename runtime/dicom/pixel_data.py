@@ -19,7 +19,6 @@ from orthoedge.runtime.errors import InputError
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-
 # Implicit and explicit VR little endian: the samples are stored uncompressed.
 NATIVE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1")
 

@@ -16,16 +16,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from orthoedge.runtime.dicom import pixel_data
 from orthoedge.runtime.dicom.decoders import decode
 from orthoedge.runtime.dicom.lut import grey_levels
-from orthoedge.runtime.dicom.pixel_data import (
-    NATIVE,
-    Fetch,
-    fetch_array,
-    fetch_file,
-    find_pixel_data,
-    native_samples,
-)
+from orthoedge.runtime.dicom.pixel_data import NATIVE, Fetch
 from orthoedge.runtime.dicom.silence import quiet_pydicom
 from orthoedge.runtime.errors import InputError, MissingDependency, OrthoEdgeError
 from orthoedge.runtime.image_io.memory import check_memory, dicom_bytes
@@ -34,7 +28,6 @@ from orthoedge.runtime.image_io.windowing import Counts, Pixels, apply_table, co
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
-
 
 _ELEMENTS = [
     *("Modality", "PresentationIntentType", "BurnedInAnnotation", "Rows", "Columns"),
@@ -47,16 +40,12 @@ _ELEMENTS = [
 
 _RADIOGRAPHY = ("CR", "DX", "RG")
 # Codes named in an error message. Other values are not echoed: they may hold patient data.
-_OTHER_MODALITIES = frozenset(
-    (
-        *("BMD", "CT", "ECG", "ES", "GM", "IO", "IVUS", "KO", "MG", "MR", "NM", "OCT", "OP", "OT"),
-        *("PR", "PT", "PX", "REG", "RF", "RTDOSE", "RTIMAGE", "RTPLAN", "RTSTRUCT", "SC", "SEG"),
-        *("SM", "SR", "TG", "US", "XA", "XC"),
-    )
+_OTHER_MODALITIES = (
+    *("BMD", "CT", "ECG", "ES", "GM", "IO", "IVUS", "KO", "MG", "MR", "NM", "OCT", "OP", "OT"),
+    *("PR", "PT", "PX", "REG", "RF", "RTDOSE", "RTIMAGE", "RTPLAN", "RTSTRUCT", "SC", "SEG"),
+    *("SM", "SR", "TG", "US", "XA", "XC"),
 )
-
 _BLOCK = 2**21  # bytes of samples per block; OpenCV looks up smaller ones in a single thread
-
 _DEFLATED = ("1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.8.1")
 
 
@@ -93,9 +82,7 @@ def read_dicom(
         raise MissingDependency("pydicom", "dicom", "reading DICOM files") from error
     try:
         with quiet_pydicom():
-            content = source if isinstance(source, bytes) else b""
-            file = io.BytesIO(source) if isinstance(source, bytes) else source
-            return _read(file, content, prefer_photometric, max_pixels, memory_mb)
+            return _read(source, prefer_photometric, max_pixels, memory_mb)
     except (OrthoEdgeError, ImportError, MemoryError):
         raise
     except Exception as error:
@@ -105,20 +92,17 @@ def read_dicom(
 
 
 def _read(
-    file: BinaryIO,
-    content: bytes,
-    prefer_photometric: bool,
-    max_pixels: int,
-    memory_mb: float | None,
+    source: bytes | BinaryIO, prefer_photometric: bool, max_pixels: int, memory_mb: float | None
 ) -> Radiograph:
-    """Read the image; `content` is that of the file if the caller has it, else empty."""
     from pydicom import dcmread
 
+    content = source if isinstance(source, bytes) else b""
+    file = io.BytesIO(source) if isinstance(source, bytes) else source
     syntax = _transfer_syntax(file)
     file.seek(0)
     native = syntax in NATIVE
     dataset = dcmread(file, specific_tags=list(_ELEMENTS), stop_before_pixels=native)
-    at, length = find_pixel_data(file, dataset) if native else (0, 0)
+    at, length = pixel_data.find_pixel_data(file, dataset) if native else (0, 0)
     notes = _check_kind(dataset, bool(length or dataset.get("PixelData")))
     rows, columns = int(dataset.Rows), int(dataset.Columns)
     check_size(columns, rows, max_pixels)
@@ -129,11 +113,11 @@ def _read(
         check_memory(dicom_bytes(rows * columns, allocated, held, syntax), memory_mb)
     step = max(1, _BLOCK // (columns * allocated // 8))
     if not native:
-        fetch = fetch_array(decode(dataset, syntax))
+        fetch = pixel_data.fetch_array(decode(dataset, syntax))
     elif content:
-        fetch = fetch_array(native_samples(content, at, length, dataset))
+        fetch = pixel_data.fetch_array(pixel_data.native_samples(content, at, length, dataset))
     else:
-        fetch = fetch_file(file, at, length, dataset, step)
+        fetch = pixel_data.fetch_file(file, at, length, dataset, step)
 
     pixels, grey_notes = _show(fetch, step, dataset, bits, prefer_photometric)
     check_contrast(pixels)

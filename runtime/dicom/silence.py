@@ -25,7 +25,9 @@ def quiet_pydicom() -> Iterator[None]:
         if _readers == 0:
             _undo.enter_context(warnings.catch_warnings())
             warnings.simplefilter("ignore")
-            _undo.enter_context(_muted(logging.getLogger("pydicom")))
+            logger = logging.getLogger("pydicom")
+            logger.addFilter(_drop)
+            _undo.callback(logger.removeFilter, _drop)
         _readers += 1
     try:
         yield
@@ -36,13 +38,5 @@ def quiet_pydicom() -> Iterator[None]:
                 _undo.close()
 
 
-@contextmanager
-def _muted(logger: logging.Logger) -> Iterator[None]:
-    def drop(record: logging.LogRecord) -> bool:
-        return False
-
-    logger.addFilter(drop)
-    try:
-        yield
-    finally:
-        logger.removeFilter(drop)
+def _drop(record: logging.LogRecord) -> bool:
+    return False

@@ -16,8 +16,6 @@ from orthoedge.runtime.image_io.radiograph import Header
 from orthoedge.runtime.image_io.tiff import check_tiff, tiff_header
 
 _MOST_CHUNKS = 100_000  # of a PNG; 512 MB in the usual chunks of 8 KB are 65,536
-
-
 _UNSUPPORTED = (
     (b"GIF8", "a GIF file"),
     (b"%PDF", "a PDF file"),
@@ -101,9 +99,6 @@ def _check_png(data: bytes) -> None:
     raise InputError(f"damaged PNG: more than {_MOST_CHUNKS} chunks")
 
 
-_BMP_UNCOMPRESSED = (0, 3, 6)  # BI_RGB, BI_BITFIELDS, BI_ALPHABITFIELDS
-
-
 def _bmp_fields(data: bytes) -> tuple[int, int, int, int, int]:
     """Offset of the pixels, width, height, bits per pixel, compression."""
     start, size = struct.unpack_from("<II", data, 10)
@@ -116,7 +111,7 @@ def _bmp_fields(data: bytes) -> tuple[int, int, int, int, int]:
 
 def _bmp_header(data: bytes) -> Header:
     _, width, height, bits, compression = _bmp_fields(data)
-    if compression not in _BMP_UNCOMPRESSED:
+    if compression not in (0, 3, 6):  # BI_RGB, BI_BITFIELDS, BI_ALPHABITFIELDS
         raise InputError("BMP with compressed rows, whose end cannot be checked; save it as PNG")
     return Header("BMP", width, height, bits if bits < 8 else 8, channels=3 if bits < 32 else 4)
 

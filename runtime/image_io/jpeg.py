@@ -6,7 +6,6 @@ import re
 import struct
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import NamedTuple
 
 from orthoedge.runtime.errors import InputError
 from orthoedge.runtime.image_io.radiograph import MAX_CHANNELS, Header
@@ -21,12 +20,7 @@ _MOST_SCANS = 100  # ten are usual; each one passes over the whole picture
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int]]:
-    """Iterate over (marker, offset of its payload) up to and including EOI, or to the end.
-
-    Raises:
-        InputError: damaged, or more segments or scans than any encoder writes.
-        struct.error, IndexError: the data ends inside a segment.
-    """
+    """Iterate over (marker, offset of its payload) up to and including EOI, or to the end."""
     at, segments, scans = 2, 0, 0
     while at < len(data):
         if data[at] != 0xFF:
@@ -57,14 +51,6 @@ def _check_scans(data: bytes, segments: list[tuple[int, int]]) -> None:
 
     A progressive file that was cut between its scans and closed with EOI would only be blurred
     (T.81 G.1.1.1).
-
-    Args:
-        data: the file.
-        segments: of `_segments`.
-
-    Raises:
-        InputError: scans are missing.
-        struct.error: the file ends inside a scan's header.
     """
     frame, at = next(segment for segment in segments if segment[0] in _FRAMES)
     coefficients = range(64 if frame in _PROGRESSIVE else 1)
@@ -101,9 +87,8 @@ def jpeg_header(data: bytes) -> Header:
             if not 1 <= components <= MAX_CHANNELS:
                 raise InputError(f"JPEG with {components} components; expected 1 to {MAX_CHANNELS}")
             block = width * height if marker in _PROGRESSIVE else 0
-            header = Header(
-                "JPEG", width, height, bits, channels=1 if components == 1 else 3, block=block
-            )
+            channels = 1 if components == 1 else 3
+            header = Header("JPEG", width, height, bits, channels=channels, block=block)
         elif marker == 0xDA and header is not None:
             if data[at] < components:  # each component has a scan of its own
                 header = replace(header, block=header.width * header.height)
@@ -128,17 +113,7 @@ def check_jpeg(data: bytes) -> None:
     _check_scans(data, segments)
 
 
-class Codestream(NamedTuple):
-    """Size and sample format from the header of a codestream."""
-
-    width: int
-    height: int
-    components: int
-    bits: int
-    """Per sample."""
-
-
-def read_codestream(frame: bytes) -> Codestream:
+def read_codestream(frame: bytes) -> Header:
     """Read the header of a JPEG, JPEG-LS or JPEG 2000 codestream inside a DICOM file.
 
     Raises:
@@ -148,12 +123,13 @@ def read_codestream(frame: bytes) -> Codestream:
         if frame.startswith(b"\xff\x4f\xff\x51"):  # SOC, SIZ: ISO/IEC 15444-1 A.5.1
             right, bottom, left, top = struct.unpack_from(">IIII", frame, 8)
             components, bits = struct.unpack_from(">HB", frame, 40)
-            return Codestream(right - left, bottom - top, components, (bits & 0x7F) + 1)
+            size = right - left, bottom - top
+            return Header("JPEG 2000", *size, (bits & 0x7F) + 1, channels=components)
         if frame.startswith(b"\xff\xd8\xff"):
             for marker, at in _segments(frame):
                 if marker in _FRAMES or marker == 0xF7:  # SOF55: ISO/IEC 14495-1 C.2.2
                     bits, height, width, components = struct.unpack_from(">BHHB", frame, at)
-                    return Codestream(width, height, components, bits)
+                    return Header("JPEG", width, height, bits, channels=components)
     except (struct.error, IndexError) as error:
         raise InputError("truncated DICOM: the compressed image ends in its header") from error
     raise InputError("damaged DICOM: the compressed image has no readable header")

@@ -17,11 +17,7 @@ _TABLES = 8 * MIB  # look-up tables and histograms of 16 bits, and a decoder's o
 
 
 def check_memory(needed: int, memory_mb: float) -> None:
-    """Check that `needed` bytes are within `memory_mb` MiB.
-
-    Raises:
-        InputError: they are not; the message has both figures.
-    """
+    """Raise InputError unless `needed` bytes are within `memory_mb` MiB."""
     if needed > memory_mb * MIB:
         raise InputError(
             f"image too large: reading it takes up to {needed / MIB:.0f} MiB, limit {memory_mb:g}"

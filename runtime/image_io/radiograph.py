@@ -35,7 +35,7 @@ class Header:
     """Size and sample format of an image file, as stated in its header."""
 
     kind: str
-    """`PNG`, `JPEG`, `TIFF` or `BMP`."""
+    """`PNG`, `JPEG`, `TIFF` or `BMP`; inside DICOM `JPEG` or `JPEG 2000`."""
     width: int
     """Columns, in pixels."""
     height: int
@@ -45,18 +45,14 @@ class Header:
     inverted: bool = False
     """TIFF WhiteIsZero: the smallest value is white."""
     channels: int = 1
-    """Channels of what OpenCV decodes, or more."""
+    """Channels of what OpenCV decodes, or more; inside DICOM the components stated."""
     block: int = 0
     """Pixels that the decoder holds in addition to the picture: a TIFF's strip or tile, all of a
     JPEG in several scans."""
 
 
 def check_size(width: int, height: int, max_pixels: int) -> None:
-    """Check a size in pixels, as stated in a header.
-
-    Raises:
-        InputError: over `max_pixels`, or a side under 32 pixels.
-    """
+    """Raise InputError for a header of over `max_pixels`, or of a side under 32 pixels."""
     if width * height > max_pixels:
         raise InputError(
             f"image too large: {width}×{height} pixels in header, limit {max_pixels} in all"
@@ -68,11 +64,7 @@ def check_size(width: int, height: int, max_pixels: int) -> None:
 
 
 def check_contrast(pixels: Pixels) -> None:
-    """Check that the pixels, uint8 (H, W), do not all have one value.
-
-    Raises:
-        InputError: the image is constant.
-    """
+    """Raise InputError if all pixels, uint8 (H, W), have one value."""
     for sample in (pixels[::SPARSE, ::SPARSE], pixels):
         if sample.min() != sample.max():
             return

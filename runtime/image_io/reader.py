@@ -17,16 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from orthoedge.runtime.errors import InputError
+from orthoedge.runtime.image_io import windowing
 from orthoedge.runtime.image_io.headers import check_complete, read_header, without_profile
 from orthoedge.runtime.image_io.memory import MIB, check_memory, picture_bytes
 from orthoedge.runtime.image_io.radiograph import MAX_PIXELS, Radiograph, check_contrast, check_size
-from orthoedge.runtime.image_io.windowing import (
-    Pixels,
-    apply_table,
-    count_values,
-    robust_window,
-    to_eight_bits,
-)
+from orthoedge.runtime.image_io.windowing import Pixels
 
 MAX_BYTES = 512 * 2**20
 """Limit of a file's size."""
@@ -76,10 +71,7 @@ def read_image(
 
 
 def _read_image(
-    source: Path | str | bytes,
-    prefer_photometric: bool,
-    max_pixels: int,
-    memory_mb: float | None,
+    source: Path | str | bytes, prefer_photometric: bool, max_pixels: int, memory_mb: float | None
 ) -> Radiograph:
     largest = MAX_BYTES if memory_mb is None else min(MAX_BYTES, int(memory_mb * MIB))
     with _open(source) as file:
@@ -149,9 +141,7 @@ def _fetch(file: BinaryIO, at: int, size: int) -> bytes:
         raise InputError.unreadable(error) from error
 
 
-def _to_grey(
-    decoded: npt.NDArray[Any],
-) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
+def _to_grey(decoded: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
     """Convert (H, W) or (H, W, 1/3/4) as decoded to (H, W) of the same dtype, with notes."""
     if decoded.ndim == 2:
         return decoded, ()
@@ -190,14 +180,14 @@ def _from_sixteen_bits(grey: npt.NDArray[Any]) -> tuple[Pixels, str]:
     """Convert uint16 (H, W) to uint8 (H, W), with a note."""
     # 10, 12 or 14 bits in a 16-bit container would be almost black with a plain shift by 8.
     values = np.arange(2**16, dtype=np.float64)
-    counts = count_values(grey)
+    counts = windowing.count_values(grey)
     if np.all(np.flatnonzero(counts) % 257 == 0):
-        table, note = to_eight_bits(values, 0, 65535), "16-bit file holds 8-bit values"
+        table, note = windowing.to_eight_bits(values, 0, 65535), "16-bit file holds 8-bit values"
     else:
-        low, high = robust_window(values, counts)
-        table = to_eight_bits(values, low, high)
+        low, high = windowing.robust_window(values, counts)
+        table = windowing.to_eight_bits(values, low, high)
         note = f"16 bits windowed to 8 from {low:g} to {high:g} (percentiles 0.5 and 99.5)"
-    return apply_table(grey, table), note
+    return windowing.apply_table(grey, table), note
 
 
 def find_images(folder: Path) -> list[Path]:

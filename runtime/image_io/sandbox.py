@@ -6,19 +6,18 @@ it takes longer to start than most files take to read, and replaced when it had 
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from collections import deque
-from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 from orthoedge.runtime.errors import ConfigError, EngineError
 from orthoedge.runtime.image_io.radiograph import Radiograph
 from orthoedge.runtime.image_io.sandbox_client import Request, SandboxProcess
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class SandboxLimits:
     """Limits of reading one file."""
 
@@ -44,8 +43,7 @@ class SandboxedReader:
 
     def __init__(self, limits: SandboxLimits | None = None) -> None:
         self._limits = limits or SandboxLimits()
-        for name in ("time_s", "memory_mb"):
-            value = getattr(self._limits, name)
+        for name, value in dataclasses.asdict(self._limits).items():
             if not value > 0:
                 raise ConfigError(f"{name}: expected a number above 0, got {value}")
         if sys.platform != "linux":
@@ -72,8 +70,7 @@ class SandboxedReader:
         except IndexError:
             process = SandboxProcess()
         try:
-            request = Request(path, len(content), self._limits.time_s, limit)
-            return process.read(request, content)
+            return process.read(Request(path, len(content), self._limits.time_s, limit), content)
         finally:
             if process.idle:
                 self._idle.append(process)
@@ -88,12 +85,7 @@ class SandboxedReader:
     def __enter__(self) -> SandboxedReader:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __del__(self) -> None:

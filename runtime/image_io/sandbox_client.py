@@ -52,10 +52,6 @@ class Response(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     notes: tuple[str, ...] = ()
 
 
-class _Timeout(Exception):
-    pass
-
-
 class SandboxProcess:
     """One subprocess with its three pipes.
 
@@ -85,7 +81,7 @@ class SandboxProcess:
         os.set_blocking(self._to, False)
         try:
             self._receive(np.empty(1, np.uint8), time.monotonic() + _START_S)
-        except (_Timeout, OSError, EOFError) as error:
+        except (OSError, EOFError) as error:
             lines = self._read_stderr().decode(errors="replace").strip().splitlines()
             self.kill()
             reason = lines[-1] if lines else f"no response in {_START_S} s"
@@ -100,7 +96,7 @@ class SandboxProcess:
             self._send(FRAME.pack(len(encoded)) + encoded, end)
             self._send(content, end)
             return self._response(end)
-        except _Timeout as error:
+        except TimeoutError as error:
             reason = f"reading it took longer than {request.time_s:g} s and was given up"
             raise InputError(reason) from error
         except (EOFError, BrokenPipeError) as error:
@@ -156,7 +152,7 @@ class SandboxProcess:
     def _read_stderr(self) -> bytes:
         try:
             return os.read(self._stderr, 2**16)
-        except (BlockingIOError, OSError):
+        except OSError:
             return b""
 
     def kill(self) -> None:
@@ -167,8 +163,8 @@ class SandboxProcess:
 
 
 def _wait(descriptor: int, event: int, end: float) -> None:
-    """Wait until the pipe is ready or its other end is closed; raises _Timeout after `end`."""
+    """Wait until the pipe is ready or its other end is closed; raises TimeoutError after `end`."""
     poll = select.poll()
     poll.register(descriptor, event)
     if not poll.poll(max(0.0, end - time.monotonic()) * 1e3):
-        raise _Timeout
+        raise TimeoutError

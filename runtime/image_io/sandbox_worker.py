@@ -30,9 +30,11 @@ def serve() -> None:
     responses = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # output of libraries must not mix with the responses
     cv2.setNumThreads(1)  # so that processor time never exceeds wall-clock time
-    _load_dicom()
+    for name in _DICOM_MODULES:  # before the limits apply; the reader reports missing ones
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would contain the picture
-    idle = _address_space()
+    idle = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     responses.write(b"r")
     responses.flush()
     while header := sys.stdin.buffer.read(FRAME.size):
@@ -43,23 +45,8 @@ def serve() -> None:
         responses.flush()
 
 
-def _load_dicom() -> None:
-    """Import the DICOM libraries before the limits apply; the reader reports missing ones."""
-    for name in _DICOM_MODULES:
-        with contextlib.suppress(ImportError):
-            importlib.import_module(name)
-
-
-def _address_space() -> int:
-    """Return the address space of this process in bytes."""
-    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-
-
 def _limit(request: Request, idle: int) -> None:
-    """Set the limits of memory, and of processor time in case the parent is gone.
-
-    The parent enforces the wall-clock limit.
-    """
+    """Set the limits of memory, and of processor time in case the parent is gone."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     seconds = math.ceil(used.ru_utime + used.ru_stime + request.time_s) + 1
     _, most = resource.getrlimit(resource.RLIMIT_CPU)
@@ -71,11 +58,9 @@ def _limit(request: Request, idle: int) -> None:
 def _respond(request: Request, responses: BinaryIO) -> None:
     pixels = None
     try:
-        source = sys.stdin.buffer.read(request.size)
-        radiograph = read_image(
-            Path(os.fsdecode(request.path)) if request.path else source,
-            memory_mb=request.memory_mb,
-        )
+        content = sys.stdin.buffer.read(request.size)
+        source = Path(os.fsdecode(request.path)) if request.path else content
+        radiograph = read_image(source, memory_mb=request.memory_mb)
         pixels = radiograph.pixels
         height, width = pixels.shape
         response = Response(

@@ -51,20 +51,13 @@ def tiff_header(data: bytes) -> Header:
     photometric, samples = (tags.get(tag, (1,))[0] for tag in (_Tag.PHOTOMETRIC, _Tag.SAMPLES))
     if not 1 <= bits <= 16 or not 1 <= samples <= MAX_CHANNELS:
         raise InputError(f"TIFF with {samples} samples of {bits} bits; expected 1 to 4 of 8 or 16")
+    channels = 1 if samples == 1 and photometric < 2 else max(3, samples)
     block = width * min(height, tags.get(_Tag.STRIP_ROWS, (height,))[0])
     if _Tag.TILE_WIDTH in tags and _Tag.TILE_HEIGHT in tags:
         block = tags[_Tag.TILE_WIDTH][0] * tags[_Tag.TILE_HEIGHT][0]
         if block > max(width * height, _LARGE_TILE):
             raise InputError("damaged TIFF: its tiles are larger than the picture")
-    return Header(
-        "TIFF",
-        width,
-        height,
-        bits,
-        inverted=photometric == 0,
-        channels=1 if samples == 1 and photometric < 2 else max(3, samples),
-        block=block,
-    )
+    return Header("TIFF", width, height, bits, photometric == 0, channels, block)
 
 
 def check_tiff(data: bytes) -> None:
@@ -89,12 +82,7 @@ def check_tiff(data: bytes) -> None:
 
 
 def _read_tags(data: bytes) -> tuple[dict[int, tuple[int, ...]], int]:
-    """Read the tags of `_Tag` from the first page, and the offset of the next page or 0.
-
-    Raises:
-        InputError: a tag is duplicated, has an unexpected type, or is longer than the file.
-        struct.error: the file ends inside the tags.
-    """
+    """Read the tags of `_Tag` from the first page, and the offset of the next page or 0."""
     order = "<" if data[:2] == b"II" else ">"
     (at,) = struct.unpack_from(order + "I", data, 4)
     (count,) = struct.unpack_from(order + "H", data, at)

@@ -119,13 +119,3 @@ def window(values: Values, center: float, width: float, function: str) -> Pixels
         slope = np.clip(-4 * (values - center) / width, -50, 50)
         return to_eight_bits(1 / (1 + np.exp(slope)), 0, 1)
     return None
-
-
-def lookup(values: Values, table: npt.NDArray[Any], first: int) -> Values:
-    """Apply a look-up table whose first entry is for the value `first`.
-
-    Values outside the table take its first or last entry.
-    """
-    index = np.clip(np.rint(values) - first, 0, len(table) - 1).astype(np.int64)
-    result: Values = table.astype(np.float64)[index]
-    return result

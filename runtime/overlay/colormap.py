@@ -108,23 +108,19 @@ def draw_lines(
         cv2.polylines(panel, lines, True, shade, thickness, cv2.LINE_AA, shift=4)
 
 
-def dimmed_panel(grey: Pixels) -> Picture:
+def dimmed_panel(grey: Pixels, share: float = _DIMMED) -> Picture:
     """Draw a radiograph uint8 (H, W) as the area outside the field is shown, BGR (H, W, 3)."""
-    return _darker(grey, _DIMMED)
+    steps = np.rint(np.arange(256) * share).astype(np.uint8)
+    return cv2.cvtColor(cv2.LUT(grey, steps), cv2.COLOR_GRAY2BGR).astype(np.uint8, copy=False)
 
 
 def rejected_panel(grey: Pixels, width: int) -> Picture:
     """Draw a rejected radiograph uint8 (H, W): dark, without colour, crossed out."""
-    panel = _darker(grey, _CROSSED)
+    panel = dimmed_panel(grey, _CROSSED)
     right, bottom = 16 * (grey.shape[1] - 1), 16 * (grey.shape[0] - 1)
     diagonals = [[(0, 0), (right, bottom)], [(right, 0), (0, bottom)]]
     draw_lines(panel, [np.array(line, np.int32) for line in diagonals], width, (255, 255, 255))
     return panel
-
-
-def _darker(grey: Pixels, share: float) -> Picture:
-    steps = np.rint(np.arange(256) * share).astype(np.uint8)
-    return cv2.cvtColor(cv2.LUT(grey, steps), cv2.COLOR_GRAY2BGR).astype(np.uint8, copy=False)
 
 
 @cache

@@ -15,20 +15,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from orthoedge.runtime.overlay.caption import (
-    BACKGROUND,
-    Entry,
-    caption_height,
-    draw_caption,
-    min_width,
-)
+from orthoedge.runtime.overlay import caption
+from orthoedge.runtime.overlay.caption import BACKGROUND, Entry, draw_caption
 from orthoedge.runtime.overlay.colormap import Picture
 
 SCREEN = (60.0, 36.0)  # width and height in x-heights
 _WIDTHS = range(20, 50, 2)  # widths tried for a caption at the right, in x-heights
 _UNBROKEN = 32.0  # longer words are broken: a long label must not shrink the radiograph
 _OVERFULL = 40.0  # width of a caption that does not fit a screen
-
 _LEAST = 12.0  # height left for the radiograph above a caption, in x-heights
 
 
@@ -49,13 +43,13 @@ def fit_layout(
 ) -> Layout:
     """Choose the layout that shows a panel of that size largest on a small screen."""
     wide, high = screen
-    least = min(min_width(entries), _UNBROKEN)
+    least = min(caption.min_width(entries), _UNBROKEN)
     layouts = [
         Layout(True, width, min((wide - width) / columns, high / rows))
         for width in _WIDTHS
-        if width >= least and caption_height(entries, width) <= high
+        if width >= least and caption.caption_height(entries, width) <= high
     ]
-    below = high - caption_height(entries, wide)
+    below = high - caption.caption_height(entries, wide)
     if below >= _LEAST:
         layouts.append(Layout(False, wide, min(wide / columns, below / rows)))
     if layouts:
@@ -78,7 +72,7 @@ def add_caption(
     """
     rows, columns = panel.shape[:2]
     wide = max(round(layout.caption_width * unit), 0 if layout.is_right else columns)
-    high = math.ceil(caption_height(entries, wide / unit) * unit)
+    high = math.ceil(caption.caption_height(entries, wide / unit) * unit)
     x, y = (columns, 0) if layout.is_right else (0, rows)
     shape = (max(rows, high), columns + wide) if layout.is_right else (rows + high, wide)
     canvas: Picture = np.full((*shape, 3), BACKGROUND, np.uint8)

@@ -15,16 +15,9 @@ import numpy.typing as npt
 from orthoedge.runtime.decision import percentage
 from orthoedge.runtime.errors import InputError, OrthoEdgeError
 from orthoedge.runtime.image_io.radiograph import Radiograph
+from orthoedge.runtime.overlay import colormap
 from orthoedge.runtime.overlay.caption import BACKGROUND, Entry, line_width, round_length
-from orthoedge.runtime.overlay.colormap import (
-    Heat,
-    Picture,
-    colorize,
-    dimmed_panel,
-    draw_contour,
-    map_over_field,
-    rejected_panel,
-)
+from orthoedge.runtime.overlay.colormap import Heat, Picture
 from orthoedge.runtime.overlay.layout import SCREEN, add_caption, fit_layout
 from orthoedge.runtime.pipeline import Finding
 from orthoedge.runtime.preprocess import LetterboxTransform, Pixels
@@ -53,9 +46,8 @@ def overlay(radiograph: Radiograph, finding: Finding) -> Picture:
     Raises:
         InputError: an array of another shape or type, or a map that is negative or not finite.
     """
-    _check(radiograph, finding)
+    heat = _checked_heat(radiograph, finding)
     rows, columns = radiograph.pixels.shape
-    heat = _heat_of(finding)
     entries = _entries(radiograph, finding, heat)
     layout = fit_layout(columns, rows, entries)
     factor = max(1, math.ceil(_SMALLEST_UNIT * layout.zoom))
@@ -83,9 +75,8 @@ def side_by_side(radiograph: Radiograph, finding: Finding) -> Picture:
     Raises:
         InputError: as `overlay`.
     """
-    _check(radiograph, finding)
+    heat = _checked_heat(radiograph, finding)
     rows, columns = radiograph.pixels.shape
-    heat = _heat_of(finding)
     entries = _entries(radiograph, finding, heat)
     across = fit_layout(2 * columns, rows, entries, (SCREEN[0] - _GAP, SCREEN[1]))
     down = fit_layout(columns, 2 * rows, entries, (SCREEN[0], SCREEN[1] - _GAP))
@@ -115,9 +106,9 @@ def draw_heat_map(model_input: Pixels, saliency: npt.NDArray[np.float32]) -> Pic
     """
     size = len(model_input)
     whole = LetterboxTransform(field=(0, 0, size, size), content=(0, 0, size, size))
-    heat = map_over_field(saliency, whole, size)
-    panel = colorize(model_input, heat)
-    draw_contour(panel, heat, line_width(size / _INPUT_SIDE))
+    heat = colormap.map_over_field(saliency, whole, size)
+    panel = colormap.colorize(model_input, heat)
+    colormap.draw_contour(panel, heat, line_width(size / _INPUT_SIDE))
     return panel
 
 
@@ -133,24 +124,20 @@ def to_png(image: npt.NDArray[np.uint8]) -> bytes:
     return encoded.tobytes()
 
 
-def _check(radiograph: Radiograph, finding: Finding) -> None:
+def _checked_heat(radiograph: Radiograph, finding: Finding) -> Heat | None:
+    """Check both arrays, and return the map over the field; None for a rejected radiograph."""
     pixels, saliency = radiograph.pixels, finding.saliency_map
     if pixels.ndim != 2 or pixels.dtype != np.uint8 or pixels.size == 0:
         raise InputError(
             f"expected a radiograph as uint8 (H, W), got {pixels.dtype} {pixels.shape}"
         )
     if finding.decision == "reject":
-        return
+        return None
     if saliency.ndim != 2 or saliency.size == 0:
         raise InputError(f"expected a saliency map as float32 (h, w), got {saliency.shape}")
     if not np.isfinite(saliency).all() or saliency.min() < 0:
         raise InputError("saliency map holds negative or non-finite values")
-
-
-def _heat_of(finding: Finding) -> Heat | None:
-    if finding.decision == "reject":
-        return None
-    return map_over_field(finding.saliency_map, finding.placement, finding.input_size)
+    return colormap.map_over_field(saliency, finding.placement, finding.input_size)
 
 
 def _entries(radiograph: Radiograph, finding: Finding, heat: Heat | None) -> list[Entry]:
@@ -192,25 +179,20 @@ def _panel(
     """Draw the radiograph, already `scale` times its size, with its map or rejection."""
     width = line_width(unit)
     if heat is None:
-        return rejected_panel(shown, 2 * width)
+        return colormap.rejected_panel(shown, 2 * width)
     rows, columns = shown.shape
     x0, y0, x1, y1 = (
         min(max(0, round(edge * scale)), limit)
         for edge, limit in zip(finding.placement.field, (columns, rows) * 2, strict=True)
     )
-    if (x0, y0, x1, y1) == (
-        0,
-        0,
-        columns,
-        rows,
-    ):  # usual; saves a second picture
-        panel = colorize(shown, heat)
-        draw_contour(panel, heat, width)
+    if (x0, y0, x1, y1) == (0, 0, columns, rows):  # usual; saves a second picture
+        panel = colormap.colorize(shown, heat)
+        colormap.draw_contour(panel, heat, width)
         return panel
-    panel = dimmed_panel(shown)
+    panel = colormap.dimmed_panel(shown)
     if x1 > x0 and y1 > y0:
-        field = colorize(shown[y0:y1, x0:x1], heat)
-        draw_contour(field, heat, width)
+        field = colormap.colorize(shown[y0:y1, x0:x1], heat)
+        colormap.draw_contour(field, heat, width)
         panel[y0:y1, x0:x1] = field
         if field.shape != panel.shape:
             cv2.rectangle(panel, (x0, y0), (x1 - 1, y1 - 1), _FIELD_BORDER, width)

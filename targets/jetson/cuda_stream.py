@@ -130,9 +130,8 @@ class Stream:
         self._owned.close()
 
     def _busy(self) -> bool:
-        if self._cudart.cudaStreamQuery(self._stream)[0] != (
-            self._cudart.cudaError_t.cudaErrorNotReady
-        ):
+        not_ready = self._cudart.cudaError_t.cudaErrorNotReady
+        if self._cudart.cudaStreamQuery(self._stream)[0] != not_ready:
             return False
         self._cudart.cudaGetLastError()  # NotReady counts as an error and stays until it is fetched
         return True

@@ -13,13 +13,8 @@ import msgspec
 
 from orthoedge.runtime.errors import EngineError
 from orthoedge.runtime.subprocesses import run_worker, serve_result
-from orthoedge.targets.jetson.tensorrt_module import (
-    JETPACK,
-    Modules,
-    cuda_call,
-    load_cudart,
-    load_tensorrt,
-)
+from orthoedge.targets.jetson import tensorrt_module
+from orthoedge.targets.jetson.tensorrt_module import JETPACK, Modules, cuda_call
 
 _TIMEOUT_S = 120  # CUDA's first start after a boot takes long on a small board
 
@@ -55,15 +50,14 @@ def probe(modules: Modules = JETPACK) -> Device:
         EngineError: no driver, no device, a driver older than the runtime, a lost GPU, or the child
             process crashed or hung.
     """
-    result = run_worker(
-        __name__, [modules.tensorrt, modules.cudart], "asking for the GPU", _TIMEOUT_S
-    )
+    arguments = [modules.tensorrt, modules.cudart]
+    result = run_worker(__name__, arguments, "asking for the GPU", _TIMEOUT_S)
     return msgspec.json.decode(result, type=Device)
 
 
 def read_device(modules: Modules) -> Device:
     """Query the device in this process, which loads both libraries; run in the child of `probe`."""
-    cudart = load_cudart(modules.cudart)
+    cudart = tensorrt_module.load_cudart(modules.cudart)
     driver, runtime = (cuda_call(cudart, f"cuda{part}GetVersion") for part in ("Driver", "Runtime"))
     if driver == 0:
         raise EngineError("no CUDA driver is installed")
@@ -84,7 +78,7 @@ def read_device(modules: Modules) -> Device:
         memory_mb=device.totalGlobalMem >> 20,
         driver=_version(driver),
         cuda=_version(runtime),
-        tensorrt=load_tensorrt(modules.tensorrt).__version__,
+        tensorrt=tensorrt_module.load_tensorrt(modules.tensorrt).__version__,
     )
 
 

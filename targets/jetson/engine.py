@@ -82,8 +82,12 @@ class TensorRtEngine:
         self._image = self._bind(_IMAGE, shapes[_IMAGE], np.uint8)
         self._outputs = tuple(self._bind(name, shapes[name], np.float32) for name in _OUTPUTS)
         self._warm_up()
-        self.graph = self._capture()
+        self.graph = "captured"
         """`captured`, or why every inference is enqueued layer by layer."""
+        try:
+            self._stream.capture(self._enqueue)
+        except EngineError as error:
+            self.graph = f"no graph: {error}"
         self._warm_up()
 
     def run(self, images: npt.NDArray[np.uint8], timeout_s: float | None = None) -> Outputs:
@@ -92,9 +96,7 @@ class TensorRtEngine:
         Work on a GPU cannot be stopped: after a timeout it runs on, and the next call waits for it.
         """
         check_images(images, self._size)
-        deadline = None
-        if timeout_s is not None:
-            deadline = Deadline(timeout_s * 1e3, time.perf_counter())
+        deadline = None if timeout_s is None else Deadline(timeout_s * 1e3, time.perf_counter())
         results = [self._run_alone(image, deadline) for image in images]
         return Outputs(*(np.concatenate(arrays) for arrays in zip(*results, strict=True)))
 
@@ -145,19 +147,8 @@ class TensorRtEngine:
         self._stream.start(self._enqueue)
         self._stream.wait(Deadline(_WARM_UP_MS, time.perf_counter()))
 
-    def _capture(self) -> str:
-        try:
-            self._stream.capture(self._enqueue)
-        except EngineError as error:
-            return f"no graph: {error}"
-        return "captured"
-
     def _check_interface(self, trt: Any, engine: Any) -> dict[str, tuple[int, ...]]:
-        """Check names, shapes and types of all tensors; return the shapes by name.
-
-        Raises:
-            EngineError: a tensor differs; with what was expected.
-        """
+        """Check names, shapes and types of all tensors; return the shapes by name."""
         names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
         if sorted(names) != sorted((_IMAGE, *_OUTPUTS)):
             raise EngineError(f"tensors {sorted(names)}, expected {_IMAGE} and {_OUTPUTS}")

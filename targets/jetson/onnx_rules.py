@@ -19,7 +19,6 @@ from orthoedge.targets.onnx_graph import OnnxGraphIndex
 if TYPE_CHECKING:
     import onnx
 
-
 QDQ = ("QuantizeLinear", "DequantizeLinear")
 LAYERS = ("Conv", "Gemm", "MatMul")
 

@@ -20,19 +20,9 @@ from orthoedge.runtime.errors import EngineError
 from orthoedge.targets.jetson.tensorrt_module import load_tensorrt
 
 NOT_REPORTED = "not reported"
+_SAME_NAMES = ("fp32", "fp16", "bf16", "int8", "uint8", "int32", "int64", "bool")
 # TensorRT's names of types, in both generations, and ours.
-_TYPES = {
-    "float": "fp32",
-    "fp32": "fp32",
-    "half": "fp16",
-    "fp16": "fp16",
-    "bf16": "bf16",
-    "int8": "int8",
-    "uint8": "uint8",
-    "int32": "int32",
-    "int64": "int64",
-    "bool": "bool",
-}
+_TYPES = {"float": "fp32", "half": "fp16"} | {name: name for name in _SAME_NAMES}
 
 
 @dataclass(frozen=True)
@@ -87,10 +77,8 @@ def build_plan(model: bytes, module: str = "tensorrt", timing_cache: bytes = b""
     config.set_timing_cache(timings, False)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
-        errors = [text for severity, text in messages if severity <= int(trt.ILogger.ERROR)]
-        raise EngineError(
-            f"tensorrt's builder returned no plan: {errors[0] if errors else 'no reason'}"
-        )
+        errors = (text for severity, text in messages if severity <= int(trt.ILogger.ERROR))
+        raise EngineError(f"tensorrt's builder returned no plan: {next(errors, 'no reason')}")
     after = bytes(config.get_timing_cache().serialize())
     warned = int(trt.ILogger.WARNING)
     warnings = tuple(text for severity, text in messages if severity <= warned)

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import msgspec
 
@@ -70,11 +71,6 @@ class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     warnings: tuple[str, ...]
 
 
-class _Entry(NamedTuple):
-    header: _Header
-    payload: bytes
-
-
 def load_plan(model: bytes, device: Device, folder: Path) -> tuple[StoredPlan | None, str]:
     """Load the plan of a model for a device from the cache.
 
@@ -85,10 +81,8 @@ def load_plan(model: bytes, device: Device, folder: Path) -> tuple[StoredPlan | 
     Raises:
         EngineError: the cache cannot be read.
     """
-    entry, refused = _load(folder, _plan_facts(model, device))
-    if entry is None:
-        return None, refused
-    return StoredPlan(entry.payload, entry.header.warnings, built=False, refused=""), ""
+    cached, refused = _load(folder, _plan_facts(model, device))
+    return None if cached is None else StoredPlan(*cached, built=False, refused=""), refused
 
 
 def obtain_plan(
@@ -111,9 +105,7 @@ def obtain_plan(
     cached, refused = (None, "") if folder is None else load_plan(model, device, folder)
     if cached is not None:
         return cached
-    if folder is not None:
-        return _build(model, device, folder, modules, refused)
-    with tempfile.TemporaryDirectory() as name:
+    with nullcontext(folder) if folder else tempfile.TemporaryDirectory() as name:
         return _build(model, device, Path(name), modules, refused)
 
 
@@ -143,7 +135,7 @@ def build_into(folder: Path, module: str, device: Device, model: bytes) -> str:
     facts = _plan_facts(model, device)
     timing_facts = msgspec.structs.replace(facts, kind="timings", model="")
     timings, refused = _load(folder, timing_facts)
-    plan = build_plan(model, module, b"" if timings is None else timings.payload)
+    plan = build_plan(model, module, b"" if timings is None else timings[0])
     try:
         write_atomic(facts.file(folder), _encode(facts, plan.warnings, plan.data))
         if plan.timing_cache:
@@ -171,12 +163,8 @@ def _encode(facts: _Facts, warnings: tuple[str, ...], payload: bytes) -> bytes:
     return _MAGIC + sha256(rest).encode() + b"\n" + rest
 
 
-def _load(folder: Path, facts: _Facts) -> tuple[_Entry | None, str]:
-    """Read the cached file for these facts once; None and the reason if it cannot be used.
-
-    Raises:
-        EngineError: it cannot be read.
-    """
+def _load(folder: Path, facts: _Facts) -> tuple[tuple[bytes, tuple[str, ...]] | None, str]:
+    """Read payload and warnings of the cached file for these facts; None and why if unusable."""
     file = facts.file(folder)
     try:
         content = file.read_bytes()
@@ -196,7 +184,7 @@ def _load(folder: Path, facts: _Facts) -> tuple[_Entry | None, str]:
         return None, f"{file.name} has another version's header: {error}"
     if header.facts != facts:
         return None, f"{file.name} was made for {header.facts.unlike(facts)}"
-    return _Entry(header, payload), ""
+    return (payload, header.warnings), ""
 
 
 def _cache_failed(folder: Path, error: OSError) -> EngineError:
@@ -205,13 +193,9 @@ def _cache_failed(folder: Path, error: OSError) -> EngineError:
 
 if __name__ == "__main__":
     _folder, _module, _device = sys.argv[1:]
+    _decoded = msgspec.json.decode(_device, type=Device)
     serve_result(
         lambda: msgspec.json.encode(
-            build_into(
-                Path(_folder),
-                _module,
-                msgspec.json.decode(_device, type=Device),
-                sys.stdin.buffer.read(),
-            )
+            build_into(Path(_folder), _module, _decoded, sys.stdin.buffer.read())
         )
     )

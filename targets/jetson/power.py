@@ -119,12 +119,10 @@ class PowerMeter:
         self._thread.join()
         self._take()
         seconds = time.perf_counter() - self._start
-        measured = [samples for samples in self._samples if samples.milliwatts]
-        self.absent = "" if measured else "no power sensor returned a number"
-        if measured:
-            self.power = Power(
-                seconds=seconds, rails=tuple(samples.over(seconds) for samples in measured)
-            )
+        rails = tuple(rail.over(seconds) for rail in self._samples if rail.milliwatts)
+        self.absent = "" if rails else "no power sensor returned a number"
+        if rails:
+            self.power = Power(seconds=seconds, rails=rails)
 
     def _sample(self) -> None:
         while True:

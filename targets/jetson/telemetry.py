@@ -96,11 +96,7 @@ def read_clocks(root: Path, absent: list[Absent]) -> tuple[Clock, ...]:
 
 
 def _try(
-    absent: list[Absent],
-    what: str,
-    call: Callable[_P, _T],
-    *args: _P.args,
-    **kwargs: _P.kwargs,
+    absent: list[Absent], what: str, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs
 ) -> _T | None:
     """Return what `call` returns; if it fails, append the reason to `absent` and return None."""
     try:

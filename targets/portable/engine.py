@@ -60,9 +60,8 @@ class OnnxRuntimeEngine:
             )
         # ONNX Runtime's own exceptions share no base but Exception.
         except Exception as error:
-            first = str(error).strip().splitlines()[0]
-            message = f"onnxruntime refused the {precision} model: {first}"
-            raise EngineError(message) from error
+            line = str(error).strip().splitlines()[0]
+            raise EngineError(f"onnxruntime refused the {precision} model: {line}") from error
 
     def run(self, images: npt.NDArray[np.uint8], timeout_s: float | None = None) -> Outputs:
         """Run uint8 (N, 1, S, S); cancelled at the end of the layer that overruns `timeout_s`."""
@@ -116,10 +115,8 @@ def load_onnxruntime() -> ModuleType:
         before = os.environ.get(_SWITCH)
         os.environ[_SWITCH] = "1"
         try:
-            module = importlib.import_module(_NAME)
+            return importlib.import_module(_NAME)
         finally:
-            if before is None:
-                del os.environ[_SWITCH]
-            else:
+            del os.environ[_SWITCH]
+            if before is not None:
                 os.environ[_SWITCH] = before
-        return module

@@ -7,7 +7,7 @@ import io
 import json
 import os
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from orthoedge.runtime.atomic_files import sha256
 from orthoedge.runtime.errors import EngineError
@@ -22,21 +22,13 @@ from orthoedge.targets.x86.signal_stack import signal_stack_kept
 _LAYOUT = 2
 
 
-class Compiled(NamedTuple):
-    """A compiled model."""
-
-    model: Any
-    refused: str
-    """Why a cached file was not used; empty if it was used, or there was none."""
-
-
 def compile_model(model: bytes, size: int, threads: int | None, cache: Path | None) -> Any:
     """Return `obtain_compiled`'s model alone, which benchmarks run without an engine around it."""
-    return obtain_compiled(model, size, EngineOptions(threads, cache)).model
+    return obtain_compiled(model, size, EngineOptions(threads, cache))[0]
 
 
 @signal_stack_kept()
-def obtain_compiled(model: bytes, size: int, options: EngineOptions) -> Compiled:
+def obtain_compiled(model: bytes, size: int, options: EngineOptions) -> tuple[Any, str]:
     """Load a model compiled for one image of a fixed size from the cache, or compile it now.
 
     Args:
@@ -44,6 +36,9 @@ def obtain_compiled(model: bytes, size: int, options: EngineOptions) -> Compiled
         size: side S of its input, in pixels.
         options: threads, cache folder and streams. A cached file of another version, processor or
             setting has another name; a damaged one is rebuilt.
+
+    Returns:
+        The model, and why a cached file was not used: empty if it was used, or there was none.
 
     Raises:
         RuntimeError: OpenVINO refused the model.
@@ -62,16 +57,16 @@ def obtain_compiled(model: bytes, size: int, options: EngineOptions) -> Compiled
         config["ENABLE_CPU_PINNING"] = False
     core = load_openvino().Core()
     if options.cache is None:
-        return Compiled(_compile(core, model, size, config), "")
+        return _compile(core, model, size, config), ""
     file = options.cache / f"{_key(model, size, config)[:32]}.openvino"
     cached, refused = load(file)
     if cached is not None:
-        return Compiled(core.import_model(cached, "CPU", config), "")
+        return core.import_model(cached, "CPU", config), ""
     compiled = _compile(core, model, size, config)
     exported = compiled.export_model()
     content = exported.getvalue() if isinstance(exported, io.BytesIO) else bytes(exported)
     store(file, content)
-    return Compiled(compiled, refused)
+    return compiled, refused
 
 
 def _compile(core: Any, model: bytes, size: int, config: dict[str, Any]) -> Any:

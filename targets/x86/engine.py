@@ -55,11 +55,7 @@ class OpenVinoEngine:
     name = "openvino"
 
     def __init__(
-        self,
-        model: bytes,
-        size: int,
-        precision: Precision,
-        options: EngineOptions = EngineOptions(),
+        self, model: bytes, size: int, precision: Precision, options: EngineOptions
     ) -> None:
         self.version = importlib.metadata.version("openvino")
         self._size = size
@@ -84,9 +80,7 @@ class OpenVinoEngine:
     def run(self, images: npt.NDArray[np.uint8], timeout_s: float | None = None) -> Outputs:
         """Run uint8 (N, 1, S, S), one after another; one inference request per calling thread."""
         check_images(images, self._size)
-        deadline = None
-        if timeout_s is not None:
-            deadline = Deadline(timeout_s * 1e3, time.perf_counter())
+        deadline = None if timeout_s is None else Deadline(timeout_s * 1e3, time.perf_counter())
         slot = getattr(self._local, "slot", None)
         if slot is None:
             slot = self._local.slot = self._idle_slot(deadline)

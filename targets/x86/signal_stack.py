@@ -17,11 +17,7 @@ from contextlib import contextmanager
 class _Stack(ctypes.Structure):
     """`stack_t` of sigaltstack(2)."""
 
-    _fields_ = (
-        ("memory", ctypes.c_void_p),
-        ("flags", ctypes.c_int),
-        ("size", ctypes.c_size_t),
-    )
+    _fields_ = (("memory", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
 
 
 @contextmanager

@@ -179,7 +179,7 @@ def test_openvino_reports_the_kernels_it_compiled(small_bundle):
 
 
 def test_a_model_that_is_not_what_it_says_is_refused(small_bundle):
-    with pytest.raises(EngineError, match="not what it says"):
+    with pytest.raises(EngineError, match=r"without integer kernels: .* no quantized layers"):
         open_model(small_bundle.model("fp32"), 32, "x86", "int8")
 
 

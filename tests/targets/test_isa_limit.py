@@ -55,13 +55,13 @@ def test_a_cap_without_effect_is_an_error(small_bundle, monkeypatch):
 
 
 def test_what_the_child_could_not_do_is_said_in_its_own_words():
-    with pytest.raises(EngineError, match=r"SSE41 failed: openvino refused the fp32 model"):
+    with pytest.raises(EngineError, match=r"limited to SSE41: openvino refused the fp32 model"):
         run_with_isa_limit(b"garbage", 32, "fp32", IMAGES, "SSE41")
 
 
 def test_a_child_that_never_answers_is_ended(small_bundle, monkeypatch):
     monkeypatch.setattr(isa_limit, "_TIMEOUT_S", 0.01)
-    with pytest.raises(EngineError, match=r"did not finish in 0\.01 s"):
+    with pytest.raises(EngineError, match=r"SSE41 did not end within 0\.01 s"):
         run_with_isa_limit(small_bundle.model("fp32"), 32, "fp32", IMAGES, "SSE41")
 
 

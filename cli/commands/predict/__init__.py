@@ -6,36 +6,25 @@ import argparse
 import os
 import sys
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orthoedge.cli.commands.predict.workers import (
-    Settings,
-    Task,
-    predict_file,
-    predict_in_processes,
-)
-from orthoedge.cli.options import (
-    above_zero,
-    add_bundle,
-    add_target,
-    add_trust,
-    bundle_trust,
-    positive,
-)
+from orthoedge.cli import options
+from orthoedge.cli.commands.predict import workers
+from orthoedge.cli.commands.predict.workers import Settings, Task
 from orthoedge.runtime.errors import InputError
 
 if TYPE_CHECKING:
     from orthoedge.cli.commands.predict.output import FileOutput
-    from orthoedge.runtime.bundles.bundle import Bundle
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a file or a folder")
-    add_bundle(parser)
-    add_trust(parser)
-    add_target(parser)
+    options.add_bundle(parser)
+    options.add_trust(parser)
+    options.add_target(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object per line on stdout")
     parser.add_argument(
         "--overlay",
@@ -53,14 +42,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--jobs",
-        type=positive,
+        type=options.positive,
         default=1,
         metavar="N",
         help="processes, each with an engine of its own (default: 1)",
     )
     parser.add_argument(
         "--threads",
-        type=positive,
+        type=options.positive,
         metavar="N",
         help="CPU threads of each engine (default: the cores, divided among the jobs)",
     )
@@ -73,13 +62,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--deadline-ms",
-        type=above_zero,
+        type=options.above_zero,
         metavar="X",
         help="milliseconds one file may take; a file that takes longer fails (default: no limit)",
     )
     parser.add_argument(
         "--memory-mb",
-        type=above_zero,
+        type=options.above_zero,
         metavar="X",
         help="MiB that reading one file may take, estimated from its header (default: no limit)",
     )
@@ -93,9 +82,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Predict every file; exit 1 if any failed."""
+    from orthoedge.runtime import EMBEDDED, find_images, read_bundle
+    from orthoedge.targets import check_target
+
+    trust = options.bundle_trust(args)
     settings = Settings(
         bundle=args.bundle,
-        trust=bundle_trust(args),
+        trust=trust,
         target=args.target,
         precision=args.precision,
         threads=args.threads,
@@ -106,19 +99,23 @@ def run(args: argparse.Namespace) -> int:
         isolate=args.isolate,
     )
     pipeline = settings.open() if args.jobs == 1 else None
-    bundle = _checked_bundle(settings) if pipeline is None else pipeline.bundle
+    if pipeline is None and args.target != "jetson":  # without it a pipeline uses the CPU
+        check_target(args.target)
+    # Read before any process starts, so that errors of the bundle appear once.
+    bundle = pipeline.bundle if pipeline else read_bundle(args.bundle or EMBEDDED, trust=trust)
     if not args.json:
         print(f"note: {bundle.manifest.intended_use}")
-    files = list(find_files(args.paths))
+    below = (find_images(path) if path.is_dir() else [path] for path in args.paths)
+    files = list(chain.from_iterable(below))
     if not files:
         raise InputError(f"no image files in {', '.join(map(str, args.paths))}")
     if args.overlay:
         _prepare_overlays(args.overlay, files, args.names)
     tasks = list(_plan(files, args.overlay, args.names))
     if pipeline is None:
-        outputs = predict_in_processes(settings, tasks, args.jobs)
+        outputs = workers.predict_in_processes(settings, tasks, args.jobs)
     else:
-        outputs = (predict_file(pipeline, task, args.json) for task in tasks)
+        outputs = (workers.predict_file(pipeline, task, args.json) for task in tasks)
     return _print_all(outputs, len(tasks), args.json)
 
 
@@ -134,27 +131,6 @@ def _print_all(outputs: Iterator[FileOutput], total: int, as_json: bool) -> int:
     if failed:
         print(f"orthoedge: {failed} of {total} files failed", file=sys.stderr)
     return 1 if failed else 0
-
-
-def _checked_bundle(settings: Settings) -> Bundle:
-    """Read the bundle once before any process starts, so that its errors appear once."""
-    from orthoedge.runtime.bundles.bundle import EMBEDDED, read_bundle
-    from orthoedge.targets import check_target
-
-    if settings.target != "jetson":  # without it a pipeline uses the CPU and says so
-        check_target(settings.target)
-    return read_bundle(settings.bundle or EMBEDDED, trust=settings.trust)
-
-
-def find_files(paths: Iterable[Path]) -> Iterator[Path]:
-    """Yield the given files, and for each folder the images below it, sorted by name."""
-    from orthoedge.runtime.image_io.reader import find_images
-
-    for path in paths:
-        if path.is_dir():
-            yield from find_images(path)
-        else:
-            yield path
 
 
 def _plan(files: Iterable[Path], folder: Path | None, named: bool) -> Iterator[Task]:
@@ -176,11 +152,7 @@ def _plan(files: Iterable[Path], folder: Path | None, named: bool) -> Iterator[T
 
 
 def _prepare_overlays(folder: Path, files: Iterable[Path], named: bool) -> None:
-    """Create the folder, unless a picture in it could replace a radiograph.
-
-    Raises:
-        InputError: one of `files` lies in `folder`, or `folder` is a file.
-    """
+    """Create the folder, unless a picture in it could replace a radiograph."""
     here = os.path.realpath(folder)
     for path in files:
         # The folder of the name, and the folder of the file itself if the name is a link.

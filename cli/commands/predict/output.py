@@ -30,11 +30,7 @@ def failure_output(name: str, error: Exception, as_json: bool) -> FileOutput:
 
 
 def finding_output(
-    name: str,
-    radiograph: Radiograph,
-    finding: Finding,
-    pictures: tuple[Path, ...],
-    as_json: bool,
+    name: str, radiograph: Radiograph, finding: Finding, pictures: tuple[Path, ...], as_json: bool
 ) -> FileOutput:
     """Write a finding's pictures, and return the lines for it.
 
@@ -47,22 +43,17 @@ def finding_output(
     """
     failure = ""
     if pictures:
-        try:
-            _write_pictures(pictures, radiograph, finding)
+        from orthoedge.runtime.atomic_files import write_atomic
+        from orthoedge.runtime.overlay.overlay import overlay, side_by_side, to_png
+
+        try:  # always both, because a map alone hides what it points at
+            for picture, draw in zip(pictures, (overlay, side_by_side), strict=True):
+                write_atomic(picture, to_png(draw(radiograph, finding)))
         except OSError as error:  # such as a full disk; the finding itself is valid
             pictures = ()
             failure = f"orthoedge: {printable(name)}: picture not written: {_reason(error)}\n"
     lines = _record if as_json else _lines
     return FileOutput(lines(name, finding, pictures), failure)
-
-
-def _write_pictures(pictures: tuple[Path, ...], radiograph: Radiograph, finding: Finding) -> None:
-    """Write both pictures; always both, because a map alone hides what it points at."""
-    from orthoedge.runtime.atomic_files import write_atomic
-    from orthoedge.runtime.overlay.overlay import overlay, side_by_side, to_png
-
-    for picture, draw in zip(pictures, (overlay, side_by_side), strict=True):
-        write_atomic(picture, to_png(draw(radiograph, finding)))
 
 
 def _record(name: str, finding: Finding, pictures: tuple[Path, ...]) -> str:

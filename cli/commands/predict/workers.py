@@ -150,11 +150,7 @@ def predict_in_processes(
 def _wait(
     future: Future[list[FileOutput]], tasks: Sequence[Task], deadline_ms: float | None, jobs: int
 ) -> None:
-    """Wait for the oldest share, which a process is working on or takes next.
-
-    Raises:
-        EngineError: it takes longer than the deadlines of its files allow.
-    """
+    """Wait for the oldest share, which a process works on or takes next, up to its deadlines."""
     from concurrent.futures import wait
 
     if deadline_ms is None:
