@@ -91,3 +91,7 @@ class RadiographDataset:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[Pixels, int]:
+        """uint8 (1, S, S) and the class index."""
+        return self.images[index][None], int(self.labels[index])
