@@ -58,7 +58,8 @@ def test_an_old_run_folder_is_read_to_the_same_values(tmp_path):
     recipe = json.loads((RUN / "recipe.json").read_text())
     assert recipe["split"].pop("by") == "group"
     recipe["split"] |= {"by": "patient", "test_sites": recipe["split"].pop("test_centres")}
-    compress = recipe["compress"]
+    preprocess, compress = recipe["preprocess"], recipe["compress"]
+    preprocess["collimated_field"] = preprocess.pop("field")
     compress["quantization_images"] = compress.pop("calibration_images")
     compress["float_layers"] = compress.pop("retreat_layers")
     compress["qat_epochs"] = compress.pop("tune_epochs")
