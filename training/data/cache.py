@@ -34,6 +34,7 @@ Records = npt.NDArray[Any]
 """(N,) of `pixels` uint8 (S, S), and int32 `shape` (H, W), and the transform's two boxes."""
 
 _VERSION = 1  # of the records; part of every file's name
+_BLOCK = 1 << 20
 _DIGEST = hashlib.sha256().digest_size
 _AT_ONCE = 256  # radiographs in memory between decoding and writing
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -154,10 +155,12 @@ def _decode(
 
 def _whole(file: Path) -> bool:
     """Return whether the file matches its SHA-256; reading it also warms the page cache."""
-    if file.stat().st_size <= _DIGEST:
-        return False
-    content = np.memmap(file, np.uint8, "r")
-    return hashlib.sha256(content[:-_DIGEST].data).digest() == content[-_DIGEST:].tobytes()
+    left, digest = file.stat().st_size - _DIGEST, hashlib.sha256()
+    with file.open("rb") as content:  # no memory map: a read error would end the process
+        while left > 0 and (block := content.read(min(_BLOCK, left))):
+            digest.update(block)
+            left -= len(block)
+        return left == 0 and content.read() == digest.digest()
 
 
 def _write(
