@@ -26,8 +26,9 @@ def name_of(code):
     file = code.co_filename
     if file not in names:
         real = os.path.realpath(file)
-        ours = real.startswith(root + os.sep) and not file.startswith("<")
-        names[file] = os.path.relpath(real, root) if ours else None
+        name = os.path.relpath(real, root)
+        ours = name.split(os.sep)[0] in ("cli", "runtime", "targets")  # not a .venv beside them
+        names[file] = name if ours and not file.startswith("<") else None
     return names[file]
 
 def is_function(frame):  # not the body of a module or class, which an import runs

@@ -65,7 +65,9 @@ def test_a_process_times_the_same_rounds_of_each_and_says_what_it_lacks(job, tmp
     }
     for samples in timed.samples.values():
         assert samples.shape[0] == 3
-        assert (samples > 0).all()
+        assert not np.isnan(samples[0]).any()
+        # On a busy machine a call may count as long; such rounds leave it out, and say so by NaN.
+        assert (np.nan_to_num(samples, nan=1) > 0).all()
     engines = {(about.engine, about.threads) for about in timed.result.loaded}
     assert engines == {("onnxruntime", 1)}
     assert {one.name for one in timed.result.skipped} == {"jetson int8", "jetson fp32"}
