@@ -6,6 +6,7 @@ Grad-CAM++ maps of the teacher's label, which the closed form makes differentiab
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -13,6 +14,7 @@ import time
 from itertools import islice
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -24,7 +26,7 @@ from tqdm import tqdm
 
 from orthoedge.benchmarks.metrics.classification import confusion, macro_f1
 from orthoedge.compression.distillation.teacher_cache import DistillationBatch, TeacherCache
-from orthoedge.runtime.atomic_files import atomic, sha256
+from orthoedge.runtime.atomic_files import sha256, write_atomic
 from orthoedge.runtime.errors import DataError
 from orthoedge.training.data.dataset import RadiographDataset
 from orthoedge.training.data.index import list_sha256
@@ -100,8 +102,7 @@ def train_student(
             "student": student.state_dict(),
             "optimizer": optimizer.state_dict(),
         }
-        with atomic(state) as file:
-            torch.save(content, file)
+        _save(state, content)
         remaining = (time.monotonic() - started) / (epoch - done) * (epochs - epoch)
         print(
             f"{name} {epoch}/{epochs}  loss {total / seen:.3f}  macro-F1 {score:.3f}  "
@@ -166,6 +167,14 @@ def _validate(student: Ensemble, val: RadiographDataset, classes: int) -> float:
         for start in range(0, len(val), 64)
     ]
     return macro_f1(confusion(val.labels, np.concatenate(predicted), classes))
+
+
+def _save(state: Path, content: dict[str, Any]) -> None:
+    """Write a state, atomically; an OSError of a full disk is raised as it is."""
+    # Into memory first: torch reports any fault of a file as a RuntimeError of its own.
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_atomic(state, buffer.getvalue())
 
 
 def _resume(

@@ -1,10 +1,12 @@
 """What `compress` keeps between calls, and in which order it ends: it can always be repeated."""
 
+import errno
+
 import pytest
 import torch
 
 from orthoedge.compression.bundle_writer import write_bundle
-from orthoedge.compression.distillation.train_student import _resume
+from orthoedge.compression.distillation.train_student import _resume, _save
 from orthoedge.runtime.bundles.bundle import read_bundle
 from orthoedge.runtime.errors import DataError
 
@@ -17,6 +19,17 @@ def test_a_damaged_state_of_a_student_is_refused_in_words(tmp_path, content):
     with pytest.raises(DataError, match=r"student-whole\.pt: damaged; remove .*") as refused:
         _resume(state, network, torch.optim.Adam(network.parameters()), "identity")
     assert "\n" not in str(refused.value)
+
+
+def test_a_full_disk_names_the_state_and_leaves_the_one_before(tmp_path, small_files):
+    state = tmp_path / "student-whole.pt"
+    state.write_bytes(b"before")
+    with small_files(10_000), pytest.raises(OSError, match=r"student-whole\.pt") as told:
+        _save(state, {"weights": torch.zeros(100_000)})
+    assert told.value.errno in (errno.EFBIG, errno.ENOSPC)
+    assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [
+        (state.name, b"before")
+    ]
 
 
 def test_no_state_is_a_start(tmp_path):

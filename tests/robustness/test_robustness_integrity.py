@@ -112,13 +112,13 @@ class Core:
 
 
 def test_compile_caches(small_bundle, tmp_path, tally, monkeypatch):
-    binding = x86_compile.binding
+    load = x86_compile.load_openvino
 
     class Binding:
         def Core(self):  # noqa: N802
-            return Core(binding().Core())
+            return Core(load().Core())
 
-    monkeypatch.setattr(x86_compile, "binding", Binding)
+    monkeypatch.setattr(x86_compile, "load_openvino", Binding)
     images = small_bundle.golden_images()
     expected, files = {}, {}
     for precision in ("fp32", "int8"):
@@ -157,7 +157,7 @@ def test_compile_caches(small_bundle, tmp_path, tally, monkeypatch):
 
 
 def test_remembered_precisions(small_bundle, tmp_path, tally, monkeypatch):
-    measured = x86_precision._Measured(fp32=2.125, int8=1.5)
+    measured = x86_precision._Milliseconds(fp32=2.125, int8=1.5)
     monkeypatch.setattr(x86_precision, "_time", lambda *arguments: measured)
     if x86_precision.choose_precision()[0] == "fp32":
         pytest.skip("without fast integer instructions nothing is measured or remembered")
