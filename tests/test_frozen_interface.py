@@ -162,6 +162,7 @@ def findings(target, precision):
     """What ran, and for each input everything but times and the place of the package."""
     from orthoedge.runtime.bundles.bundle import SAMPLES
     from orthoedge.targets import EngineOptions, open_pipeline
+    from orthoedge.targets.cpu import instruction_sets
 
     pipeline = open_pipeline(target=target, precision=precision, engine=EngineOptions(threads=1))
     golden = pipeline.bundle.golden_images()[:, 0]
@@ -175,6 +176,9 @@ def findings(target, precision):
         del shown["timing_ms"], shown["saliency_map"]
         record[name] = {"map_sha256": exact, "map_sum": float(finding.saliency_map.sum()), **shown}
     ran = {"isa": pipeline.engine.isa, "version": pipeline.engine.version}
+    if target == "portable":  # does not report which kernels it chose; they are the processor's
+        flags = instruction_sets()
+        ran["processor"] = next((f for f in ("avx512f", "avx2") if f in flags), "another")
     return {"ran": ran, "findings": record}
 
 
