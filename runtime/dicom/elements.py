@@ -107,16 +107,24 @@ class Elements:
         value = self._value(keyword)
         if value is None:
             return None
-        numbers = self._decode(keyword, value)
+        numbers = _decode(value)
         if count is not None and len(numbers) != count:
             self.leave_out(keyword, f"expected {count} values")
             return None
-        return self._check(keyword, numbers, valid)
+        return self._check(keyword, value, numbers, valid)
 
     def number(self, keyword: str, valid: Callable[[float], bool] = _is_any) -> float | None:
         """Read a number; of several the first, with a note where the standard has only one."""
         value = self._value(keyword)
-        return None if value is None else self._first(keyword, self._decode(keyword, value), valid)
+        if value is None:
+            return None
+        numbers = _decode(value)
+        checked = self._check(keyword, value, numbers[:1], valid)
+        if checked is None:
+            return None
+        if len(numbers) > 1 and not _is_multiple(keyword):
+            self.note(f"{keyword} has several values: the first was used")
+        return checked[0]
 
     def integer(self, keyword: str, valid: Callable[[float], bool] = _is_any) -> int | None:
         """Read a whole number, as `number`."""
@@ -130,13 +138,9 @@ class Elements:
             InputError: it has several values, so its length is wrong and hides what follows it.
         """
         value = self._value(keyword)
-        if value is None:
-            return None
-        numbers = self._decode(keyword, value)
-        if len(numbers) > 1:
+        if value is not None and len(_decode(value)) > 1:
             raise InputError(f"damaged DICOM: {keyword} has several values")
-        first = self._first(keyword, numbers, lambda value: value.is_integer() and valid(value))
-        return None if first is None else int(first)
+        return self.integer(keyword, valid)
 
     def code(self, keyword: str, known: Sequence[str] | None = None) -> str:
         """Read the first code of an element in upper case, without blanks around it.
@@ -183,10 +187,12 @@ class Elements:
         return "" if value is None else value.vr
 
     def _value(self, keyword: str) -> _Value | None:
+        from pydicom.dataelem import DataElement
+
         element = self._elements.get(_tag(keyword))
         if element is None or not element.value:
             return None
-        if not hasattr(element, "is_little_endian"):  # a sequence that pydicom has converted
+        if isinstance(element, DataElement):  # a sequence, which pydicom has converted
             return _Value(element.VR, b"", True)
         vr = element.VR or ""
         if vr not in _BINARY and vr not in _TEXT and vr != "SQ":
@@ -195,36 +201,12 @@ class Elements:
             return None
         return _Value(vr, element.value, element.is_little_endian)
 
-    def _decode(self, keyword: str, value: _Value) -> list[float | None]:
-        """Return the numbers of a value, None for what is not a number."""
-        if value.vr in _BINARY:
-            size = struct.calcsize(_BINARY[value.vr])
-            count, rest = divmod(len(value.data), size)
-            layout = f"{'<' if value.little else '>'}{count}{_BINARY[value.vr]}"
-            return [None] if rest else [float(n) for n in struct.unpack(layout, value.data)]
-        if value.vr not in _TEXT:
-            return [None]
-        parts = value.data.decode("ascii", "replace").split("\\")
-        texts = [part.strip(" \0") for part in parts]
-        numbers = [
-            float(text.replace(",", ".")) if _NUMBER.fullmatch(text) else None for text in texts
-        ]
-        if any("," in text for text in texts) and None not in numbers:
-            self.note(f"{keyword} is written with a comma, which was read as a decimal point")
-        return numbers
-
-    def _first(
-        self, keyword: str, numbers: Sequence[float | None], valid: Callable[[float], bool]
-    ) -> float | None:
-        first = self._check(keyword, numbers[:1], valid)
-        if first is None:
-            return None
-        if len(numbers) > 1 and not _is_multiple(keyword):
-            self.note(f"{keyword} has several values: the first was used")
-        return first[0]
-
     def _check(
-        self, keyword: str, numbers: Sequence[float | None], valid: Callable[[float], bool]
+        self,
+        keyword: str,
+        value: _Value,
+        numbers: Sequence[float | None],
+        valid: Callable[[float], bool],
     ) -> tuple[float, ...] | None:
         """Return the numbers, or None with a note on the first that cannot be used."""
         checked = []
@@ -236,4 +218,19 @@ class Elements:
                 self.leave_out(keyword, "not a possible value")
                 return None
             checked.append(number)
-        return tuple(checked) or None
+        if value.vr in _TEXT and b"," in value.data:
+            self.note(f"{keyword} is written with a comma, which was read as a decimal point")
+        return tuple(checked)
+
+
+def _decode(value: _Value) -> list[float | None]:
+    """Return the numbers of a value, at least one, with None for what is not a number."""
+    if value.vr in _BINARY:
+        size = struct.calcsize(_BINARY[value.vr])
+        count, rest = divmod(len(value.data), size)
+        layout = f"{'<' if value.little else '>'}{count}{_BINARY[value.vr]}"
+        return [None] if rest else [float(number) for number in struct.unpack(layout, value.data)]
+    if value.vr not in _TEXT:
+        return [None]
+    texts = [text.strip(" \0") for text in value.data.decode("ascii", "replace").split("\\")]
+    return [float(text.replace(",", ".")) if _NUMBER.fullmatch(text) else None for text in texts]

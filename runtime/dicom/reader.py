@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 _ELEMENTS = [
     *("SOPClassUID", "Modality", "PresentationIntentType", "BurnedInAnnotation"),
     *("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation"),
-    *("PlanarConfiguration", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
+    *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
     *("PixelPaddingValue", "PixelPaddingRangeLimit", "PixelSpacing", "PixelSpacingCalibrationType"),
     *("ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio"),
     *("EstimatedRadiographicMagnificationFactor", *shutter.ELEMENTS),
@@ -149,7 +149,7 @@ def _read(
 
 
 @cache
-def _tags() -> list[BaseTag | int | str | tuple[int, int]]:
+def _tags() -> list[BaseTag]:
     from pydicom.tag import Tag
 
     return [Tag(keyword) for keyword in _ELEMENTS]
@@ -158,17 +158,18 @@ def _tags() -> list[BaseTag | int | str | tuple[int, int]]:
 def _layout_of_decoded(dataset: Dataset, layout: SampleLayout, syntax: str) -> SampleLayout:
     """Return the layout of samples once decoded, and prepare the data set for the decoder.
 
-    A JPEG of as many bits as the stored value holds that value alone. One of more bits was made
-    from whole samples, with the bits below the value.
+    A JPEG of as many bits as the stored value holds that value alone. One of more bits was made of
+    whole samples, with the bits below the value, as they are in other syntaxes.
     """
-    if not layout.shift or not syntax.startswith("1.2.840.10008.1.2.4."):
+    if not layout.shift:
         return layout
-    from pydicom.encaps import get_frame
+    if syntax.startswith("1.2.840.10008.1.2.4."):
+        from pydicom.encaps import get_frame
 
-    stream = read_codestream(get_frame(dataset.PixelData, 0, number_of_frames=1))
-    if stream.bits <= layout.bits:
-        return replace(layout, shift=0)
-    dataset.BitsStored = layout.bits + layout.shift
+        stream = read_codestream(get_frame(dataset.PixelData, 0, number_of_frames=1))
+        if stream.bits <= layout.bits:
+            return replace(layout, shift=0)
+    dataset.BitsStored = layout.bits + layout.shift  # pydicom clears the bits above these
     return layout
 
 
@@ -217,8 +218,8 @@ def _show(
     pixels: Pixels = np.empty((rows, layout.columns), np.uint8)
     for block, samples in blocks():
         apply_table(samples, table, pixels[block])
-    if visible is not None:
-        pixels[~visible] = 0
+        if visible is not None:
+            pixels[block][~visible[block]] = 0
     return pixels, notes
 
 

@@ -62,7 +62,7 @@ def _inside(
         edges = [elements.number(edge) for edge in _EDGES]
         if None not in edges:
             upper, lower, left, right = (edge or 0.0 for edge in edges)
-            return (y >= upper) & (y <= lower) & (x >= left) & (x <= right)
+            return ((y >= upper) & (y <= lower)) & ((x >= left) & (x <= right))
     elif shape == "CIRCULAR":
         centre = elements.numbers("CenterOfCircularShutter", 2)
         radius = elements.number("RadiusOfCircularShutter", lambda value: value > 0)  # in columns
@@ -73,7 +73,7 @@ def _inside(
         if corners is not None and len(corners) >= 6 and len(corners) % 2 == 0:
             points = np.rint(np.array(corners).reshape(-1, 2)[:, ::-1] - 1).astype(np.int32)
             inside = np.zeros((rows, columns), np.uint8)
-            return cv2.fillPoly(inside, [points], 1).astype(np.bool_)
+            return cv2.fillPoly(inside, [points], (1,)).view(np.bool_)
     reason = "malformed" if shape in _SHAPES else "not read"
     elements.leave_out("ShutterShape", f"a shape of it is {reason}")
     return None
