@@ -109,7 +109,7 @@ class Elements:
             return None
         numbers = _decode(value)
         if count is not None and len(numbers) != count:
-            self.leave_out(keyword, f"expected {count} values")
+            self.leave_out(keyword, f"expected {count} value{'s' * (count > 1)}")
             return None
         return self._check(keyword, value, numbers, valid)
 

@@ -106,18 +106,21 @@ def read_layout(elements: Elements) -> SampleLayout:
         _required(elements, keyword) for keyword in ("Rows", "Columns", "BitsAllocated")
     )
     bits = elements.layout("BitsStored", lambda value: value >= 1)
+    signed = elements.layout("PixelRepresentation", lambda value: value in (0, 1))
     least = bits or 1
-    high = elements.layout("HighBit", lambda value: least - 1 <= value < max(allocated, least))
+    limits = range(least - 1, max(allocated, least))
+    highest = elements.numbers("HighBit", 1, lambda value: value in limits)
+    if signed is None and highest is None and elements.vr("HighBit"):
+        # A HighBit of a wrong length hides the element that follows it.
+        raise InputError("damaged DICOM: HighBit and PixelRepresentation are malformed")
+    high = int(highest[0]) if highest else (bits or allocated) - 1
     if bits is None:
-        bits = _complete(elements, "BitsStored", allocated if high is None else high + 1)
-    if high is None:
-        high = bits - 1
+        bits = _complete(elements, "BitsStored", high + 1)
     if allocated not in (8, 16) or bits > allocated:
         raise InputError(
             f"DICOM samples of {bits} bits up to bit {high} in {allocated}: "
             "expected at most as many in 8 or 16"
         )
-    signed = elements.layout("PixelRepresentation", lambda value: value in (0, 1))
     if signed is None:
         signed = _complete(elements, "PixelRepresentation", 0)
     shift = high + 1 - bits

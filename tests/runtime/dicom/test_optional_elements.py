@@ -1,14 +1,18 @@
 """An optional element that is malformed is left out with a note; it never costs the image."""
 
+import random
+
 import numpy as np
 import pytest
 
 pydicom = pytest.importorskip("pydicom")
 
+from pydicom.datadict import tag_for_keyword  # noqa: E402
 from pydicom.dataelem import RawDataElement  # noqa: E402
 from pydicom.tag import Tag  # noqa: E402
 from pydicom.uid import JPEGLSLossless, RLELossless  # noqa: E402
 
+from orthoedge.runtime.dicom import reader  # noqa: E402
 from orthoedge.runtime.errors import InputError  # noqa: E402
 from orthoedge.runtime.image_io.reader import read_image  # noqa: E402
 from tests.helpers.hostile.dicom_bytes import EXPLICIT, IMPLICIT, Sequence  # noqa: E402
@@ -93,7 +97,7 @@ LEFT_OUT = {
         (0x00280008, "IS", "-2"),
         (0x00280008, "IS", "1.5"),
     ],
-    "HighBit": [(0x00280102, "US", [5]), (0x00280102, "US", [16]), (0x00280102, "US", b"\1")],
+    "HighBit": [(0x00280102, "US", [5]), (0x00280102, "US", [16]), (0x00280102, "US", [11, 0])],
     "PresentationLUTShape": [(0x20500020, "CS", "SQUARE")],
     "BurnedInAnnotation": [(0x00280301, "CS", b"\xff\xfe")],
     "PresentationIntentType": [(0x00080068, "CS", "FOR FUN")],
@@ -110,6 +114,12 @@ OF_EXPLICIT_VR = (
     *((0x00280030, "US"), (0x00280120, "DS"), (0x00280120, "UL")),
     *((0x00181600, "US"), (VOI, "LO"), (0x00280030, "SQ")),
 )
+# Without these there are no pixels, or it is another kind of image.
+REQUIRED = (
+    *(0x00280002, 0x00280004, 0x00280010, 0x00280011, 0x00280100, 0x00280101, 0x00280103),
+    *(0x7FE00010, 0x00080060, 0x00280008),
+)
+VRS = ("CS", "DS", "IS", "US", "SS", "UL", "FD", "LO", "UN", "OW", "SQ", "UT", "PN")
 CASES = [(name, change) for name, changes in LEFT_OUT.items() for change in changes]
 
 
@@ -238,6 +248,7 @@ def test_a_spelling_that_is_clear_is_read_without_a_note(change):
         ((0x00280011, "US", [0]), "damaged DICOM: Columns is missing or malformed"),
         ((0x00280100, "LO", "many"), "damaged DICOM: BitsAllocated is missing or malformed"),
         ((0x00280101, "US", [12, 40]), "damaged DICOM: BitsStored has several values"),
+        ((0x00280103, "US", [0, 0]), "damaged DICOM: PixelRepresentation has several values"),
         ((0x00280101, "US", [17]), "DICOM samples of 17 bits up to bit 16 in 16"),
         ((0x00280004, None), "damaged DICOM: PhotometricInterpretation is missing"),
         ((0x00280002, "US", [3]), "colour DICOM"),
@@ -270,6 +281,24 @@ def test_a_malformed_element_costs_no_compressed_image(syntax, tag, vr, value, n
     radiograph = read_image(tmp_path / "b.dcm")
     assert np.array_equal(radiograph.pixels, PLAIN)
     assert radiograph.notes == ((note,) if note else ())
+
+
+def test_high_bit_and_sign_both_malformed_are_refused():
+    """A length of HighBit that is too long hides PixelRepresentation."""
+    data = drawn([(0x00280102, "US", [11, 40]), (0x00280103, None)])
+    with pytest.raises(InputError, match=r"^damaged DICOM: HighBit and PixelRepresentation"):
+        read_image(data)
+
+
+def test_no_optional_element_of_any_vr_and_value_costs_the_image():
+    rng = random.Random(0)
+    tags = sorted({tag_for_keyword(keyword) for keyword in reader._ELEMENTS} - {*REQUIRED})
+    values = [b"", b"\\", b"0 ", b"1 ", b"-1", b"1,5 ", b"NaN ", b"abc ", b"\xff\xfe", b"0.2\\0.3 "]
+    values += [b"1\\2\\3\\4\\5\\6 ", b"RECTANGULAR\\CIRCULAR", bytes(4), b"\xff" * 8]
+    for _ in range(400):
+        chosen = rng.sample(tags, rng.randint(1, 5))
+        changes = [(tag, rng.choice(VRS), rng.choice(values)) for tag in chosen]
+        read_image(drawn(changes, syntax=rng.choice((EXPLICIT, IMPLICIT))))
 
 
 def test_a_note_never_repeats_what_the_file_says():
