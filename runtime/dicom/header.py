@@ -43,7 +43,8 @@ class SampleLayout:
     def write_to(self, dataset: Dataset) -> None:
         """Set the elements that decoders read, so that none of them meets a malformed one."""
         dataset.add_new("PhotometricInterpretation", "CS", self.photometric)
-        dataset.add_new("NumberOfFrames", "IS", 1)
+        if "NumberOfFrames" in dataset:
+            dataset.add_new("NumberOfFrames", "IS", 1)
         numbers = {
             "SamplesPerPixel": 1,
             "Rows": self.rows,

@@ -39,12 +39,12 @@ def read_shutter(
         columns: of the image.
         aspect: height over width of a pixel; a circle is round in mm.
     """
-    visible = np.ones((rows, columns), np.bool_)
+    visible = None
     for shape in elements.codes("ShutterShape"):
         inside = _inside(shape, elements, rows, columns, aspect)
         if inside is not None:
-            visible &= inside
-    if visible.all():
+            visible = inside if visible is None else np.logical_and(visible, inside, out=visible)
+    if visible is None or visible.all():
         return None
     if visible.mean() < _SMALLEST:
         elements.leave_out("ShutterShape", "it covers the image")
