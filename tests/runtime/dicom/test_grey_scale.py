@@ -237,3 +237,15 @@ def test_dcmtk_shows_the_same_pixels(changes, tmp_path):
     shown = cv2.imread(str(tmp_path / "a.pgm"), cv2.IMREAD_UNCHANGED)
     pixels = read_image(tmp_path / "a.dcm").pixels
     assert np.abs(shown.astype(int) - pixels).max() <= 1  # dcmtk truncates where we round
+
+
+@pytest.mark.skipif(shutil.which("dcm2pnm") is None, reason="dcmtk is not installed")
+@pytest.mark.parametrize(("depth", "top"), [(12, 4095), (12, 1023), (16, 65535), (16, 40000)])
+def test_dcmtk_shows_a_table_that_is_as_stated_the_same(depth, top, tmp_path):
+    entries = (np.linspace(0, 1, 4096) ** 0.5 * top).astype(int)
+    (tmp_path / "a.dcm").write_bytes(drawn([*NO_WINDOW, table_of(entries, depth)]))
+    command = ["dcm2pnm", "--use-voi-lut", "1", "a.dcm", "a.pgm"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    shown = cv2.imread(str(tmp_path / "a.pgm"), cv2.IMREAD_UNCHANGED)
+    pixels = read_image(tmp_path / "a.dcm").pixels
+    assert np.abs(shown.astype(int) - pixels).max() <= 1  # dcmtk truncates where we round
