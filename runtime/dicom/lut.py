@@ -7,6 +7,7 @@ interpretation), C.8.11.3 (presentation LUT shape).
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -48,7 +49,7 @@ def grey_levels(
         elements.leave_out("PixelPaddingValue", "it covers the image")
         return counts
 
-    table, notes = _voi(_modality(entries, elements), count_used, elements)
+    table, notes = _voi(_modality(entries, count_used, elements), count_used, elements)
     inverted, polarity_notes = _polarity(elements, photometric, prefer_photometric)
     return 255 - table if inverted else table, (*notes, *polarity_notes)
 
@@ -70,15 +71,17 @@ def _padding(elements: Elements, entries: npt.NDArray[np.int64]) -> npt.NDArray[
     return (entries >= min(limits)) & (entries <= max(limits)) if limits else None
 
 
-def _modality(entries: npt.NDArray[np.int64], elements: Elements) -> Values:
+def _modality(
+    entries: npt.NDArray[np.int64], count: Callable[[bool], Counts], elements: Elements
+) -> Values:
     """Apply the modality transform to each stored value (PS3.3 C.11.1)."""
     values = entries.astype(np.float64)
     lookup = _lookup(values, elements, "ModalityLUTSequence")
     if lookup is not None:
         shown, _ = lookup
-        if shown.min() < shown.max():
+        if _has_contrast(shown, count):
             return shown
-        elements.leave_out("ModalityLUTSequence", "all its values are equal")
+        elements.leave_out("ModalityLUTSequence", "it shows nothing")
     # Within these limits different stored values stay different in double precision.
     slope = elements.number("RescaleSlope", lambda value: 1e-6 <= abs(value) <= 1e6)
     intercept = elements.number("RescaleIntercept", lambda value: abs(value) <= 1e9)
@@ -98,14 +101,21 @@ def _voi(
     else:
         table = _window(values, elements)
     if table is not None:
-        for sample in (True, False):  # a sample distinguishes most images from a blank one
-            used = table[count(sample) > 0]
-            if used.size and used.min() != used.max():
-                return table, ()
+        if _has_contrast(table, count):
+            return table, ()
         note = "the window in the file shows nothing"
     low, high = windowing.robust_window(values, count(False))
     table = windowing.to_eight_bits(values, low, high)
     return table, (f"{note}: windowed from {low:g} to {high:g} (percentiles 0.5 and 99.5)",)
+
+
+def _has_contrast(levels: npt.NDArray[Any], count: Callable[[bool], Counts]) -> bool:
+    """Return whether the pixels have more than one of the levels (K,)."""
+    for sample in (True, False):  # a sample distinguishes most images from a blank one
+        used = levels[count(sample) > 0]
+        if used.size and used.min() != used.max():
+            return True
+    return False
 
 
 def _window(values: Values, elements: Elements) -> Pixels | None:

@@ -74,7 +74,7 @@ def read_dicom(
         memory_mb: see `read_image`.
 
     Returns:
-        The radiograph, uint8 (Rows, Columns), bone bright on dark.
+        The radiograph, uint8 (Rows, Columns) unless it was resampled, bone bright on dark.
 
     Raises:
         InputError: not such an image, damaged, over the limit, or in a deflated transfer syntax.
@@ -133,6 +133,11 @@ def _read(
         fetch = pixel_data.fetch_file(file, at, length, dataset, step)
 
     pixels, notes = _show(fetch, step, layout, visible, elements, prefer_photometric)
+    if visible is not None and pixels.any():
+        notes += ("display shutter of the file: what it covers is black",)
+    elif visible is not None:
+        elements.leave_out("ShutterShape", "it shows nothing")
+        pixels, notes = _show(fetch, step, layout, None, elements, prefer_photometric)
     if aspect != 1:
         pixels = geometry.resample(pixels, shape)
         notes += (f"pixels {aspect:.3g} times as high as wide, resampled to squares",)

@@ -49,7 +49,6 @@ def read_shutter(
     if visible.mean() < _SMALLEST:
         elements.leave_out("ShutterShape", "it covers the image")
         return None
-    elements.note("display shutter of the file: what it covers is black")
     return visible
 
 

@@ -259,6 +259,15 @@ def test_a_malformed_or_absurd_shutter_is_left_out_with_a_note(shutter, reason):
     assert radiograph.notes[-1].startswith(f"ShutterShape left out: {reason}")
 
 
+@pytest.mark.parametrize("changes", [[], [(0x00281050, None), (0x00281051, None)]])
+def test_a_shutter_around_a_blank_part_is_left_out_with_a_note(changes):
+    stored = STORED.copy()
+    stored[4:30, 9:33] = 0
+    radiograph = read(drawn([*rectangle(5, 30, 10, 33), *changes], stored))
+    assert np.array_equal(radiograph.pixels, read(drawn(changes, stored)).pixels)
+    assert radiograph.notes[-1] == "ShutterShape left out: it shows nothing"
+
+
 @pytest.mark.parametrize("modality", ["DR", "RF", "RG", "DX", "CR", "dr ", " RF"])
 def test_a_plain_grey_image_of_projection_radiography_is_read(modality):
     radiograph = read(drawn([(0x00080060, "CS", modality)]))

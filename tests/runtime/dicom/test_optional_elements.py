@@ -84,6 +84,7 @@ LEFT_OUT = {
         (MODALITY, "SQ", Sequence([])),
         (MODALITY, "SQ", Sequence([[DESCRIPTOR, (0x00283006, "OW", bytes(100))]])),
         (MODALITY, "SQ", Sequence([[DESCRIPTOR, (0x00283006, "OW", bytes(8192))]])),
+        (MODALITY, "SQ", Sequence([[(0x00283002, "US", [10, 5000, 12]), LUT]])),
     ],
     "PixelPaddingValue": [
         (0x00280120, "DS", "none"),
