@@ -11,40 +11,41 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
-from orthoedge.runtime.dicom import pixel_data
+from orthoedge.runtime.dicom import geometry, pixel_data, shutter
 from orthoedge.runtime.dicom.decoders import decode
+from orthoedge.runtime.dicom.elements import Elements
+from orthoedge.runtime.dicom.header import SampleLayout, check_kind, read_layout
 from orthoedge.runtime.dicom.lut import grey_levels
 from orthoedge.runtime.dicom.pixel_data import NATIVE, Fetch
 from orthoedge.runtime.dicom.silence import quiet_pydicom
 from orthoedge.runtime.errors import InputError, MissingDependency, OrthoEdgeError
+from orthoedge.runtime.image_io.jpeg import read_codestream
 from orthoedge.runtime.image_io.memory import check_memory, dicom_bytes
 from orthoedge.runtime.image_io.radiograph import MAX_PIXELS, Radiograph, check_contrast, check_size
 from orthoedge.runtime.image_io.windowing import Counts, Pixels, apply_table, count_blocks
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
+    from pydicom.tag import BaseTag
 
 _ELEMENTS = [
-    *("Modality", "PresentationIntentType", "BurnedInAnnotation", "Rows", "Columns"),
-    *("NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration"),
-    *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue"),
-    *("PixelSpacing", "ImagerPixelSpacing", "ModalityLUTSequence", "RescaleSlope"),
-    *("RescaleIntercept", "VOILUTSequence", "WindowCenter", "WindowWidth", "VOILUTFunction"),
-    *("PresentationLUTShape", "PixelData"),
+    *("SOPClassUID", "Modality", "PresentationIntentType", "BurnedInAnnotation"),
+    *("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation"),
+    *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
+    *("PixelPaddingValue", "PixelPaddingRangeLimit", "PixelSpacing", "PixelSpacingCalibrationType"),
+    *("ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio"),
+    *("EstimatedRadiographicMagnificationFactor", *shutter.ELEMENTS),
+    *("ModalityLUTSequence", "RescaleSlope", "RescaleIntercept", "VOILUTSequence"),
+    *("WindowCenter", "WindowWidth", "VOILUTFunction", "PresentationLUTShape", "PixelData"),
 ]
 
-_RADIOGRAPHY = ("CR", "DX", "RG")
-# Codes named in an error message. Other values are not echoed: they may hold patient data.
-_OTHER_MODALITIES = (
-    *("BMD", "CT", "ECG", "ES", "GM", "IO", "IVUS", "KO", "MG", "MR", "NM", "OCT", "OP", "OT"),
-    *("PR", "PT", "PX", "REG", "RF", "RTDOSE", "RTIMAGE", "RTPLAN", "RTSTRUCT", "SC", "SEG"),
-    *("SM", "SR", "TG", "US", "XA", "XC"),
-)
 _BLOCK = 2**21  # bytes of samples per block; OpenCV looks up smaller ones in a single thread
 _DEFLATED = ("1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.8.1")
 
@@ -56,7 +57,10 @@ def read_dicom(
     max_pixels: int = MAX_PIXELS,
     memory_mb: float | None = None,
 ) -> Radiograph:
-    """Read a single-frame grey CR, DX or RG image from a DICOM file.
+    """Read a single-frame grey CR, DX, RG or RF image from a DICOM file.
+
+    An optional element that is malformed is left out, with a note (`elements.py`). Pixels that are
+    not square are resampled, and what the display shutter of the file covers is black.
 
     Polarity: the image is inverted at most once, after VOI. PresentationLUTShape decides where it
     is present, PhotometricInterpretation otherwise; `MONOCHROME1` with `INVERSE` is one inversion.
@@ -70,7 +74,7 @@ def read_dicom(
         memory_mb: see `read_image`.
 
     Returns:
-        The radiograph, uint8 (Rows, Columns), bone bright on dark.
+        The radiograph, uint8 (Rows, Columns) unless it was resampled, bone bright on dark.
 
     Raises:
         InputError: not such an image, damaged, over the limit, or in a deflated transfer syntax.
@@ -101,59 +105,126 @@ def _read(
     syntax = _transfer_syntax(file)
     file.seek(0)
     native = syntax in NATIVE
-    dataset = dcmread(file, specific_tags=list(_ELEMENTS), stop_before_pixels=native)
+    dataset = dcmread(file, specific_tags=_tags(), stop_before_pixels=native)
     at, length = pixel_data.find_pixel_data(file, dataset) if native else (0, 0)
-    notes = _check_kind(dataset, bool(length or dataset.get("PixelData")))
-    rows, columns = int(dataset.Rows), int(dataset.Columns)
+    elements = Elements(dataset)
+    refer_reasons = check_kind(elements, bool(length or dataset.get("PixelData")))
+    layout = read_layout(elements)
+    rows, columns = layout.rows, layout.columns
     check_size(columns, rows, max_pixels)
-    bits = _check_samples(dataset)
-    allocated = int(dataset.BitsAllocated)
+    layout.write_to(dataset)
+    spacing = geometry.read_spacing(elements)
+    aspect = geometry.pixel_aspect(elements, spacing)
+    shape = geometry.square_shape(rows, columns, aspect, max_pixels)
     if memory_mb is not None:
         held = max(len(content), len(dataset.get("PixelData", b"")))
-        check_memory(dicom_bytes(rows * columns, allocated, held, syntax), memory_mb)
-    step = max(1, _BLOCK // (columns * allocated // 8))
+        needed = dicom_bytes(rows * columns, layout.allocated, held, syntax)
+        needed += shape[0] * shape[1] if aspect != 1 else 0
+        needed += 2 * rows * columns if "ShutterShape" in dataset else 0
+        check_memory(needed, memory_mb)
+    visible = shutter.read_shutter(elements, rows, columns, aspect)
+    step = max(1, _BLOCK // (columns * layout.allocated // 8))
     if not native:
+        layout = _layout_of_decoded(dataset, layout, syntax)
         fetch = pixel_data.fetch_array(decode(dataset, syntax))
     elif content:
         fetch = pixel_data.fetch_array(pixel_data.native_samples(content, at, length, dataset))
     else:
         fetch = pixel_data.fetch_file(file, at, length, dataset, step)
 
-    pixels, grey_notes = _show(fetch, step, dataset, bits, prefer_photometric)
+    pixels, notes = _show(fetch, step, layout, visible, elements, prefer_photometric)
+    if visible is not None and pixels.any():
+        notes += ("display shutter of the file: what it covers is black",)
+    elif visible is not None:
+        elements.leave_out("ShutterShape", "it shows nothing")
+        pixels, notes = _show(fetch, step, layout, None, elements, prefer_photometric)
+    if aspect != 1:
+        pixels = geometry.resample(pixels, shape)
+        notes += (f"pixels {aspect:.3g} times as high as wide, resampled to squares",)
+        spacing = geometry.resampled_spacing(spacing, rows, shape)
     check_contrast(pixels)
-    return Radiograph(pixels, bits, _spacing(dataset), (*notes, *grey_notes))
+    return Radiograph(
+        pixels,
+        layout.bits,
+        spacing.mm,
+        (*notes, *elements.notes),
+        spacing.plane,
+        refer_reasons,
+    )
+
+
+@cache
+def _tags() -> list[BaseTag]:
+    from pydicom.tag import Tag
+
+    return [Tag(keyword) for keyword in _ELEMENTS]
+
+
+def _layout_of_decoded(dataset: Dataset, layout: SampleLayout, syntax: str) -> SampleLayout:
+    """Return the layout of samples once decoded, and prepare the data set for the decoder.
+
+    A JPEG of as many bits as the stored value holds that value alone. One of more bits was made of
+    whole samples, with the bits below the value, as they are in other syntaxes.
+    """
+    if not layout.shift:
+        return layout
+    if syntax.startswith("1.2.840.10008.1.2.4."):
+        from pydicom.encaps import get_frame
+
+        stream = read_codestream(get_frame(dataset.PixelData, 0, number_of_frames=1))
+        if stream.bits <= layout.bits:
+            return replace(layout, shift=0)
+    dataset.BitsStored = layout.bits + layout.shift  # pydicom clears the bits above these
+    return layout
 
 
 def _show(
-    fetch: Fetch, step: int, dataset: Dataset, bits: int, prefer_photometric: bool
+    fetch: Fetch,
+    step: int,
+    layout: SampleLayout,
+    visible: npt.NDArray[np.bool_] | None,
+    elements: Elements,
+    prefer_photometric: bool,
 ) -> tuple[Pixels, tuple[str, ...]]:
-    """Convert stored samples to grey levels, `step` rows at a time, with notes."""
-    # One entry per pattern of the stored bits, sign-extended. Bits above them may hold an old
-    # overlay and are ignored.
-    rows, kind = int(dataset.Rows), fetch(0, 1).dtype
+    """Convert stored samples to grey levels, `step` rows at a time, with notes.
+
+    What is not `visible` does not count for the grey levels, and is black.
+    """
+    # One entry per pattern of the stored bits, sign-extended. Bits above and below them may hold an
+    # old overlay and are ignored.
+    rows, bits, kind = layout.rows, layout.bits, fetch(0, 1).dtype
     depth = kind.itemsize * 8
     unsigned, unused = np.dtype(f"u{kind.itemsize}"), depth - bits
     patterns = (np.arange(2**bits, dtype=np.uint32) << unused).astype(unsigned)
     entries = patterns.view(kind).astype(np.int64) >> unused
+    above, below = 2 ** (unused - layout.shift), 2**layout.shift
 
     def blocks() -> Iterator[tuple[slice, npt.NDArray[Any]]]:
         for start in range(0, rows, step):
             block = slice(start, min(start + step, rows))
             yield block, fetch(block.start, block.stop).view(unsigned)
 
+    def seen(samples: npt.NDArray[Any], block: slice) -> npt.NDArray[Any]:
+        return samples if visible is None else samples[visible[block]][None]
+
     def count(sample: bool) -> Counts:
         if sample:
-            middle = rows // 2
-            counts = np.bincount(fetch(middle, middle + 1).view(unsigned)[0], minlength=2**depth)
+            middle = slice(rows // 2, rows // 2 + 1)
+            samples = fetch(middle.start, middle.stop).view(unsigned)
+            counts = np.bincount(seen(samples, middle)[0], minlength=2**depth)
         else:
-            counts = count_blocks((samples for _, samples in blocks()), 2**depth)
-        return np.asarray(counts.reshape(2**unused, 2**bits).sum(axis=0), np.int64)
+            counts = count_blocks((seen(samples, block) for block, samples in blocks()), 2**depth)
+        counts = counts.reshape(above, -1).sum(axis=0)
+        return np.asarray(counts.reshape(-1, below).sum(axis=1) if below > 1 else counts, np.int64)
 
-    table, notes = grey_levels(entries, count, dataset, prefer_photometric)
-    table = np.tile(table, 2**unused)
-    pixels: Pixels = np.empty((rows, int(dataset.Columns)), np.uint8)
+    photometric = layout.photometric
+    table, notes = grey_levels(entries, count, elements, photometric, prefer_photometric)
+    table = np.tile(np.repeat(table, below) if below > 1 else table, above)
+    pixels: Pixels = np.empty((rows, layout.columns), np.uint8)
     for block, samples in blocks():
         apply_table(samples, table, pixels[block])
+        if visible is not None:
+            pixels[block][~visible[block]] = 0
     return pixels, notes
 
 
@@ -174,50 +245,3 @@ def _transfer_syntax(file: BinaryIO) -> str:
     if syntax in _DEFLATED:
         raise InputError("DICOM in a deflated transfer syntax, which can expand to any size")
     return syntax
-
-
-def _check_kind(dataset: Dataset, has_pixels: bool) -> tuple[str, ...]:
-    """Refuse a file that is not one grey radiograph, and return notes for the reader."""
-    notes: tuple[str, ...] = ()
-    modality = str(dataset.get("Modality", "") or "").strip()
-    if not modality:
-        notes += ("no modality in file",)
-    elif modality not in _RADIOGRAPHY:
-        named = modality if modality in _OTHER_MODALITIES else "unknown"
-        raise InputError(f"wrong modality {named}: expected CR, DX or RG")
-    if not has_pixels:
-        raise InputError("DICOM without pixel data")
-    frames = int(dataset.get("NumberOfFrames", 1) or 1)
-    if frames != 1:
-        raise InputError(f"multi-frame DICOM with {frames} frames: expected one radiograph")
-    samples = int(dataset.SamplesPerPixel)
-    if samples != 1 or dataset.PhotometricInterpretation not in ("MONOCHROME1", "MONOCHROME2"):
-        raise InputError("colour DICOM: expected MONOCHROME1 or MONOCHROME2")
-    if str(dataset.get("BurnedInAnnotation", "") or "").upper() == "YES":
-        notes += ("burned-in annotation: the pixels may show patient data",)
-    if str(dataset.get("PresentationIntentType", "") or "").upper() == "FOR PROCESSING":
-        notes += ("detector data for processing, not meant for display",)
-    return notes
-
-
-def _check_samples(dataset: Dataset) -> int:
-    """Return the bits stored, after checking that they are the low bits of 8 or 16."""
-    allocated, bits = int(dataset.BitsAllocated), int(dataset.BitsStored)
-    high = int(dataset.get("HighBit", bits - 1))
-    if allocated not in (8, 16) or not 1 <= bits <= allocated or high != bits - 1:
-        raise InputError(
-            f"DICOM samples of {bits} bits up to bit {high} in {allocated}: "
-            "expected the low bits of 8 or 16"
-        )
-    return bits
-
-
-def _spacing(dataset: Dataset) -> tuple[float, float] | None:
-    """Return row and column spacing in mm: at the patient where known, else at the detector."""
-    for element in ("PixelSpacing", "ImagerPixelSpacing"):
-        value = dataset.get(element, None)
-        if value is not None and not isinstance(value, str) and len(value) == 2:
-            rows, columns = float(value[0]), float(value[1])
-            if 0 < rows < 100 and 0 < columns < 100:
-                return rows, columns
-    return None
