@@ -9,6 +9,8 @@ from __future__ import annotations
 import struct
 
 IMPLICIT, EXPLICIT, BIG_ENDIAN = (f"1.2.840.10008.1.2{end}" for end in ("", ".1", ".2"))
+NATIVE = (IMPLICIT, EXPLICIT, BIG_ENDIAN)
+"""Transfer syntaxes whose samples are stored uncompressed."""
 HEAD = 264
 """Bytes from the start of a file that tell whether it is DICOM."""
 

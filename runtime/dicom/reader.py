@@ -17,9 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from orthoedge.runtime.dicom import pixel_data
-from orthoedge.runtime.dicom.decoders import decode
+from orthoedge.runtime.dicom.decoders import OVERLAY_BITS, check_frame, decode
+from orthoedge.runtime.dicom.elements import read_elements
 from orthoedge.runtime.dicom.lut import grey_levels
-from orthoedge.runtime.dicom.pixel_data import NATIVE, Fetch
+from orthoedge.runtime.dicom.pixel_data import Fetch
 from orthoedge.runtime.dicom.silence import quiet_pydicom
 from orthoedge.runtime.errors import InputError, MissingDependency, OrthoEdgeError
 from orthoedge.runtime.image_io.memory import check_memory, dicom_bytes
@@ -29,13 +30,13 @@ from orthoedge.runtime.image_io.windowing import Counts, Pixels, apply_table, co
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-_ELEMENTS = [
+_ELEMENTS: list[str | int] = [
     *("Modality", "PresentationIntentType", "BurnedInAnnotation", "Rows", "Columns"),
     *("NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration"),
     *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue"),
     *("PixelSpacing", "ImagerPixelSpacing", "ModalityLUTSequence", "RescaleSlope"),
     *("RescaleIntercept", "VOILUTSequence", "WindowCenter", "WindowWidth", "VOILUTFunction"),
-    *("PresentationLUTShape", "PixelData"),
+    *("PresentationLUTShape", *OVERLAY_BITS),
 ]
 
 _RADIOGRAPHY = ("CR", "DX", "RG")
@@ -46,7 +47,6 @@ _OTHER_MODALITIES = (
     *("SM", "SR", "TG", "US", "XA", "XC"),
 )
 _BLOCK = 2**21  # bytes of samples per block; OpenCV looks up smaller ones in a single thread
-_DEFLATED = ("1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.8.1")
 
 
 def read_dicom(
@@ -63,8 +63,8 @@ def read_dicom(
     A note reports a contradiction of the two.
 
     Args:
-        source: the file or its content, with its 128-byte preamble and `DICM`. An uncompressed
-            file is read a few rows at a time.
+        source: the file or its content; without its preamble, `DICM` or file meta information it
+            is read with a note. An uncompressed file is read a few rows at a time.
         prefer_photometric: take the polarity from PhotometricInterpretation alone.
         max_pixels: largest rows × columns that is decoded.
         memory_mb: see `read_image`.
@@ -73,7 +73,8 @@ def read_dicom(
         The radiograph, uint8 (Rows, Columns), bone bright on dark.
 
     Raises:
-        InputError: not such an image, damaged, over the limit, or in a deflated transfer syntax.
+        InputError: not such an image, damaged, over the limit, or in a transfer syntax that is not
+            read, such as a deflated one.
         MissingDependency: pydicom or the decoder of the transfer syntax is not installed.
     """
     try:
@@ -94,30 +95,41 @@ def read_dicom(
 def _read(
     source: bytes | BinaryIO, prefer_photometric: bool, max_pixels: int, memory_mb: float | None
 ) -> Radiograph:
-    from pydicom import dcmread
-
     content = source if isinstance(source, bytes) else b""
     file = io.BytesIO(source) if isinstance(source, bytes) else source
-    syntax = _transfer_syntax(file)
-    file.seek(0)
-    native = syntax in NATIVE
-    dataset = dcmread(file, specific_tags=list(_ELEMENTS), stop_before_pixels=native)
-    at, length = pixel_data.find_pixel_data(file, dataset) if native else (0, 0)
-    notes = _check_kind(dataset, bool(length or dataset.get("PixelData")))
+    syntax, dataset, header_notes = read_elements(file, _ELEMENTS)
+    element = pixel_data.find_pixel_data(file, dataset)
+    notes = _check_kind(dataset, element is not None and element.length > 0)
+    assert element is not None
     rows, columns = int(dataset.Rows), int(dataset.Columns)
     check_size(columns, rows, max_pixels)
     bits = _check_samples(dataset)
     allocated = int(dataset.BitsAllocated)
+    expected = rows * columns * (allocated // 8)
+    frame, frame_notes = pixel_data.read_frame(file, element, expected, syntax)
+    stream, stream_notes = None, ()
+    if frame is not None and not pixel_data.is_native(frame, expected, syntax):
+        stream, stream_notes = check_frame(frame, dataset, syntax)
     if memory_mb is not None:
-        held = max(len(content), len(dataset.get("PixelData", b"")))
-        check_memory(dicom_bytes(rows * columns, allocated, held, syntax), memory_mb)
+        held = max(len(content), len(frame or b""))
+        check_memory(
+            dicom_bytes(rows * columns, allocated, held, stream and stream.codec), memory_mb
+        )
     step = max(1, _BLOCK // (columns * allocated // 8))
-    if not native:
-        fetch = pixel_data.fetch_array(decode(dataset, syntax))
-    elif content:
-        fetch = pixel_data.fetch_array(pixel_data.native_samples(content, at, length, dataset))
+    if stream is not None:
+        stored, decoder_notes = decode(stream, dataset, syntax)
+        fetch = pixel_data.fetch_array(stored)
+        stream_notes = (*stream_notes, *decoder_notes)
+    elif frame is not None:
+        fetch = pixel_data.fetch_array(pixel_data.native_samples(frame, 0, len(frame), dataset))
     else:
-        fetch = pixel_data.fetch_file(file, at, length, dataset, step)
+        stream_notes = pixel_data.check_excess(file, element, dataset)
+        at, length = element.at, element.length
+        if content and dataset.original_encoding[1]:
+            fetch = pixel_data.fetch_array(pixel_data.native_samples(content, at, length, dataset))
+        else:
+            fetch = pixel_data.fetch_file(file, at, length, dataset, step)
+    notes = (*header_notes, *notes, *frame_notes, *stream_notes)
 
     pixels, grey_notes = _show(fetch, step, dataset, bits, prefer_photometric)
     check_contrast(pixels)
@@ -155,25 +167,6 @@ def _show(
     for block, samples in blocks():
         apply_table(samples, table, pixels[block])
     return pixels, notes
-
-
-def _transfer_syntax(file: BinaryIO) -> str:
-    """Read the transfer syntax UID from the file meta information, before anything is inflated."""
-    from pydicom.filereader import read_dataset
-
-    file.seek(132)
-    meta = read_dataset(
-        file,
-        is_implicit_VR=False,
-        is_little_endian=True,
-        stop_when=lambda tag, vr, length: tag >> 16 != 2,
-    )
-    syntax = str(meta.get("TransferSyntaxUID", "") or "")
-    if not syntax:
-        raise InputError("damaged DICOM: no transfer syntax in its header")
-    if syntax in _DEFLATED:
-        raise InputError("DICOM in a deflated transfer syntax, which can expand to any size")
-    return syntax
 
 
 def _check_kind(dataset: Dataset, has_pixels: bool) -> tuple[str, ...]:
