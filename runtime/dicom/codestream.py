@@ -18,6 +18,8 @@ _JPEG_2000 = b"\xff\x4f\xff\x51"  # SOC, SIZ
 _JP2 = b"\x00\x00\x00\x0cjP  "
 STARTS = (b"\xff\xd8\xff", _JPEG_2000, _JP2)
 """First bytes of every codestream but RLE."""
+# Of JPEG: 0x00, TEM, RSTn and SOI have no length; a decoder takes what follows for something else.
+_BARE = frozenset((0x00, 0x01, *range(0xD0, 0xD9)))
 _MOST_TILE_PARTS = 100_000
 _TRUNCATED = "truncated DICOM: the compressed image has no end"
 
@@ -75,6 +77,8 @@ def _jpeg(frame: bytes) -> tuple[Codestream, int]:
     scans = [at for marker, at in segments if marker == 0xDA]
     if not frames or not scans:
         raise InputError("damaged DICOM: the compressed image has no readable header")
+    if any(marker in _BARE for marker, _ in segments):
+        raise InputError("damaged DICOM: a marker of the compressed image is not a segment's")
     kind, at = frames[0]
     bits, height, width, channels = struct.unpack_from(">BHHB", frame, at)
     codec, lossless = "JPEG", False
@@ -88,9 +92,29 @@ def _jpeg(frame: bytes) -> tuple[Codestream, int]:
             "DICOM with an arithmetic or hierarchical JPEG image, which no decoder here reads; "
             "export it uncompressed (Explicit VR Little Endian)"
         )
+    if codec == "JPEG" and bits not in ((8,) if kind == 0xC0 else (8, 12)):  # T.81 table B.2
+        raise InputError(f"damaged DICOM: a JPEG image with {bits} bits per sample")
     if kind != 0xF7:
         check_scans(frame, segments)
-    return Codestream(codec, frame[:end], width, height, bits, channels, False, lossless), end
+    data = _without_application_data(frame, segments, end)
+    return Codestream(codec, data, width, height, bits, channels, False, lossless), end
+
+
+def _without_application_data(frame: bytes, segments: list[tuple[int, int]], end: int) -> bytes:
+    """Remove APPn and COM segments from the header; without any, return the frame up to its end.
+
+    They do not change a grey sample, but a warning about one makes GDCM end the process.
+    """
+    parts: list[bytes] = []
+    start = 0
+    for marker, at in segments:
+        if marker == 0xDA:
+            break
+        if 0xE0 <= marker <= 0xEF or marker == 0xFE:
+            parts.append(frame[start : at - 4])
+            (length,) = struct.unpack_from(">H", frame, at - 2)
+            start = at - 2 + length
+    return b"".join((*parts, frame[start:end]))
 
 
 def _jpeg_2000(frame: bytes) -> tuple[Codestream, int]:

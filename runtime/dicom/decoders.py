@@ -166,9 +166,9 @@ def _gdcm(stream: Codestream, dataset: Dataset, plugin: str) -> npt.NDArray[Any]
     syntax = gdcm.TransferSyntax.GetTSType(_SYNTAXES[stream.codec])
     image.SetTransferSyntax(gdcm.TransferSyntax(syntax))
     bits, dtype = stream.bits, _dtype(stream)
-    image.SetPixelFormat(
-        gdcm.PixelFormat(1, 8 * dtype.itemsize, bits, bits - 1, int(stream.signed))
-    )
+    # GDCM picks its 8-, 12- or 16-bit libjpeg by the bits allocated; the wrong one writes to stderr.
+    allocated = 12 if stream.codec == "JPEG" and bits == 12 else 8 * dtype.itemsize
+    image.SetPixelFormat(gdcm.PixelFormat(1, allocated, bits, bits - 1, int(stream.signed)))
     # GDCM's bytes come as str, of any encoding.
     decoded = image.GetBuffer().encode("utf-8", "surrogateescape")
     return np.frombuffer(decoded, dtype).reshape(stream.height, stream.width)
