@@ -144,8 +144,6 @@ def _jpeg_2000(frame: bytes) -> tuple[Codestream, int]:
             at = max(frame.find(b"\xff\xd9", at), at)
             break
         at += max(size, 12)
-    if frame[at - 2 : at] == b"\xff\xd9":  # some encoders count it with the last tile
-        at -= 2
     if frame[at : at + 2] != b"\xff\xd9" or len(found) < tiles:
         raise InputError(_TRUNCATED)
     end, signed = at + 2, bool(sample & 0x80)
@@ -193,4 +191,4 @@ def is_rle(frame: bytes) -> bool:
     if len(frame) < 64:
         return False
     segments, first = struct.unpack_from("<II", frame)
-    return 1 <= segments <= 15 and first == 64
+    return bool(1 <= segments <= 15 and first == 64)

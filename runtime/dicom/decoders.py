@@ -10,14 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from orthoedge.runtime.dicom.codestream import (
     RLE_SYNTAX,
+    STARTS,
     Codestream,
-    is_rle,
     read_codestream,
     read_rle,
 )
@@ -49,8 +48,15 @@ _SYNTAXES = {
 # Syntaxes whose samples come back exactly, whatever the codec could do.
 _LOSSLESS = frozenset(f"{_JPEG}{n}" for n in (57, 70, 80, 90, 92, 201, 202))
 _OVERSHOOT = 0.25  # of the range; a lossy codec exceeds it at sharp edges, by less
-OVERLAY_BITS = [tag << 16 | 0x0102 for tag in range(0x6000, 0x6020, 2)]
+OVERLAY_BITS: list[str | int] = [tag << 16 | 0x0102 for tag in range(0x6000, 0x6020, 2)]
 """Tags of OverlayBitPosition."""
+_NEW_NAMES = {  # that pydicom 3.0 does not have
+    f"{_JPEG}110": "JPEG XL Lossless",
+    f"{_JPEG}111": "JPEG XL JPEG Recompression",
+    f"{_JPEG}112": "JPEG XL",
+    "1.2.840.10008.1.2.8.1": "Deflated Image Frame Compression",
+}
+_PART_2 = (f"{_JPEG}92", f"{_JPEG}93")
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _EXPORT = "export it uncompressed (Explicit VR Little Endian)"
 
@@ -71,10 +77,7 @@ def check_frame(frame: bytes, dataset: Dataset, syntax: str) -> tuple[Codestream
     """
     announced = _CODECS.get(syntax)
     size = int(dataset.BitsAllocated) // 8, int(dataset.Columns), int(dataset.Rows)
-    if syntax == RLE_SYNTAX or (announced is None and is_rle(frame)):
-        stream = read_rle(frame, *size)
-    else:
-        stream = read_codestream(frame)
+    stream = read_codestream(frame) if frame.startswith(STARTS) else read_rle(frame, *size)
     if (stream.width, stream.height) != size[1:]:
         raise InputError("damaged DICOM: the compressed image differs in size from its header")
     if stream.channels != 1 or not 2 <= stream.bits <= int(dataset.BitsAllocated):
@@ -108,16 +111,15 @@ def decode(stream: Codestream, dataset: Dataset, syntax: str) -> tuple[npt.NDArr
     from pydicom.uid import UID
 
     available = get_decoder(UID(_SYNTAXES[stream.codec])).available_plugins
-    decoders = [d for d in _DECODERS[stream.codec] if not d[0] or d[0] in available]
-    if stream.bits > 8:
-        decoders = [d for d in decoders if d[2] is not _opencv]
+    decoders = [decoder for decoder in _DECODERS[stream.codec] if decoder[0] in available]
     if not decoders:
         package = _DECODERS[stream.codec][0][1]
         raise MissingDependency(package, "dicom", f"reading {stream.codec} images")
     failed: list[str] = []
+    cause: BaseException | None = None
     for plugin, package, function in decoders:
         try:
-            stored = function(stream, dataset, plugin)
+            stored = function(stream, plugin)
         except (MemoryError, KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:
@@ -125,29 +127,34 @@ def decode(stream: Codestream, dataset: Dataset, syntax: str) -> tuple[npt.NDArr
             if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
                 raise
             failed.append(package)
+            cause = error
             continue
         notes = [f"decoded by {package}, after {' and '.join(failed)} failed"] if failed else []
         stored, note = _conform(stored, stream, dataset, syntax in _LOSSLESS)
         return stored, [*notes, *note]
-    raise InputError(f"damaged DICOM: it cannot be decoded ({stream.codec})")
+    if syntax in _PART_2:  # its extensions, or damaged
+        raise unread_syntax(syntax) from cause
+    raise InputError(f"damaged DICOM: it cannot be decoded as {stream.codec}") from cause
 
 
 def unread_syntax(syntax: str) -> InputError:
-    """Return the error for a transfer syntax that is not read here."""
-    from pydicom.uid import UID_dictionary
+    """Return the error for a transfer syntax that is not read here, with what to do about it."""
+    from pydicom.uid import UID
 
     if syntax == _DEFLATED:
         return InputError(
             "DICOM in a deflated transfer syntax, which can expand to any size; inflate it with "
             "dcmtk: `dcmconv +te FILE INFLATED`"
         )
-    name = UID_dictionary[syntax][0] if syntax in UID_dictionary else "a private one"
+    name = _NEW_NAMES.get(syntax, UID(syntax).name)
+    if name == syntax:  # of no standard, and not echoed: it may hold anything
+        name = "of a private kind"
     if "eflate" in name:
         name += ", a deflated one"
     return InputError(f"DICOM in transfer syntax {name}, which is not read here; {_EXPORT}")
 
 
-def _gdcm(stream: Codestream, dataset: Dataset, plugin: str) -> npt.NDArray[Any]:
+def _gdcm(stream: Codestream, plugin: str) -> npt.NDArray[Any]:
     """Decode by GDCM itself: pydicom's plug-in refuses 12-bit JPEG, which GDCM reads."""
     import gdcm
 
@@ -166,7 +173,7 @@ def _gdcm(stream: Codestream, dataset: Dataset, plugin: str) -> npt.NDArray[Any]
     syntax = gdcm.TransferSyntax.GetTSType(_SYNTAXES[stream.codec])
     image.SetTransferSyntax(gdcm.TransferSyntax(syntax))
     bits, dtype = stream.bits, _dtype(stream)
-    # GDCM picks its 8-, 12- or 16-bit libjpeg by the bits allocated; the wrong one writes to stderr.
+    # GDCM picks one of three libjpegs by the bits allocated; the wrong one writes to stderr.
     allocated = 12 if stream.codec == "JPEG" and bits == 12 else 8 * dtype.itemsize
     image.SetPixelFormat(gdcm.PixelFormat(1, allocated, bits, bits - 1, int(stream.signed)))
     # GDCM's bytes come as str, of any encoding.
@@ -174,46 +181,39 @@ def _gdcm(stream: Codestream, dataset: Dataset, plugin: str) -> npt.NDArray[Any]
     return np.frombuffer(decoded, dtype).reshape(stream.height, stream.width)
 
 
-def _opencv(stream: Codestream, dataset: Dataset, plugin: str) -> npt.NDArray[Any]:
-    decoded = cv2.imdecode(
-        np.frombuffer(stream.data, np.uint8),
-        cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION,
-    )
-    return decoded.reshape(stream.height, stream.width)
+def _openjpeg(stream: Codestream, plugin: str) -> npt.NDArray[Any]:
+    from openjpeg.utils import decode_pixel_data
 
-
-def _openjpeg(stream: Codestream, dataset: Dataset, plugin: str) -> npt.NDArray[Any]:
-    import openjpeg
-
-    decoded = openjpeg.decode_pixel_data(stream.data, version=2)
+    decoded = decode_pixel_data(stream.data, version=2)
     return np.frombuffer(decoded, _dtype(stream)).reshape(stream.height, stream.width)
 
 
-def _jpeg_ls(stream: Codestream, dataset: Dataset, plugin: str) -> npt.NDArray[Any]:
+def _jpeg_ls(stream: Codestream, plugin: str) -> npt.NDArray[Any]:
     import jpeg_ls
 
     decoded, _ = jpeg_ls.decode_pixel_data(stream.data)
     return np.frombuffer(decoded, _dtype(stream)).reshape(stream.height, stream.width)
 
 
-def _rle(stream: Codestream, dataset: Dataset, plugin: str) -> npt.NDArray[Any]:
+def _rle(stream: Codestream, plugin: str) -> npt.NDArray[Any]:
     from pydicom.encaps import encapsulate
-    from pydicom.pixels.decoders import RLELosslessDecoder
+    from pydicom.pixels.decoders.base import get_decoder
+    from pydicom.uid import UID
 
-    decoded, _ = RLELosslessDecoder.as_array(
-        encapsulate([stream.data]),
-        decoding_plugin=plugin,
-        raw=True,
-        rows=stream.height,
-        columns=stream.width,
-        bits_allocated=stream.bits,
-        bits_stored=stream.bits,
-        samples_per_pixel=1,
-        number_of_frames=1,
-        pixel_representation=0,
-        photometric_interpretation="MONOCHROME2",
-        pixel_keyword="PixelData",
-    )
+    options: dict[str, Any] = {
+        "rows": stream.height,
+        "columns": stream.width,
+        "number_of_frames": 1,
+        "bits_allocated": stream.bits,
+        "bits_stored": stream.bits,
+        "pixel_representation": 0,
+        "samples_per_pixel": 1,
+        "photometric_interpretation": "MONOCHROME2",
+        "pixel_keyword": "PixelData",
+        "decoding_plugin": plugin,
+        "raw": True,
+    }
+    decoded, _ = get_decoder(UID(RLE_SYNTAX)).as_array(encapsulate([stream.data]), **options)
     return decoded
 
 
@@ -222,12 +222,13 @@ def _dtype(stream: Codestream) -> np.dtype[Any]:
     return np.dtype(f"<{'i' if stream.signed else 'u'}{1 if stream.bits <= 8 else 2}")
 
 
-_Decoder = Callable[[Codestream, "Dataset", str], npt.NDArray[Any]]
+_Decoder = Callable[[Codestream, str], npt.NDArray[Any]]
 _GDCM: tuple[str, str, _Decoder] = ("gdcm", "python-gdcm", _gdcm)
 _OPENJPEG: tuple[str, str, _Decoder] = ("pylibjpeg", "pylibjpeg with pylibjpeg-openjpeg", _openjpeg)
-# Plug-in of pydicom, or "" for what is always installed; the package to install; the decoder.
+# Plug-in of pydicom, the package to install, the decoder; a later one is asked where all before it
+# are missing or fail. None follows GDCM's JPEG: others fill in what it refuses.
 _DECODERS: dict[str, tuple[tuple[str, str, _Decoder], ...]] = {
-    "JPEG": (_GDCM, ("", "OpenCV", _opencv)),
+    "JPEG": (_GDCM,),
     "JPEG lossless": (_GDCM,),
     "JPEG-LS": (("pyjpegls", "pyjpegls", _jpeg_ls), _GDCM),
     "JPEG 2000": (_OPENJPEG, _GDCM),
@@ -255,7 +256,7 @@ def _conform(
         return stored.view(dtype), ()
     if stream.signed and not signed and stored.min() < 0:
         raise InputError("DICOM whose compressed image has samples below 0, its header has none")
-    if "2" in stream.codec and stream.signed != signed:  # the others do not state a sign
+    if stream.codec in ("JPEG 2000", "HTJ2K") and stream.signed != signed:  # others have no sign
         named = ("unsigned", "signed")
         notes += (f"the pixels are {named[stream.signed]}, the header says {named[signed]}",)
     if stream.bits < bits:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, BinaryIO
+import os
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from orthoedge.runtime.dicom.decoders import ENCAPSULATED, unread_syntax
 from orthoedge.runtime.dicom.encoding import (
@@ -75,10 +76,19 @@ def read_elements(file: BinaryIO, wanted: list[str | int]) -> tuple[str, Dataset
         stop_when=lambda tag, vr, length: tag == _PIXEL_DATA,
         specific_tags=[Tag(tag) for tag in wanted],
     )
-    implicit, little = dataset.original_encoding
+    at, size = file.tell(), file.seek(0, os.SEEK_END)
+    if at > size or (at == size and any(map(_is_cut, dataset.values()))):
+        raise InputError("DICOM with an element beyond its end: cut, or its VR is not as announced")
+    file.seek(at)
+    implicit, little = map(bool, dataset.original_encoding)
     if (implicit, little) != (announced == IMPLICIT, announced != BIG_ENDIAN):
         encoding = IMPLICIT if implicit else EXPLICIT if little else BIG_ENDIAN
         notes += (
             f"elements in {_NAMES[encoding]}, announced as {_NAMES[announced]}: read as found",
         )
     return syntax, dataset, notes
+
+
+def _is_cut(element: Any) -> bool:
+    """Return whether the file ends inside the value of an element as read."""
+    return isinstance(element.value, bytes) and len(element.value) < getattr(element, "length", 0)

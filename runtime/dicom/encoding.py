@@ -55,7 +55,7 @@ def _are_elements(head: bytes, order: str, explicit: bool) -> bool:
     while at + 12 <= len(head):
         tag = struct.unpack_from(order + "HH", head, at)
         if last[0] == 2 and tag[0] != 2:
-            return tag[0] >= 8  # the data set may be encoded differently
+            return bool(tag[0] >= 8)  # the data set may be encoded differently
         if not last < tag <= _PIXEL_DATA or (not count and tag[0] not in (2, 8)):
             return False
         if tag[0] == 2 and tag[1] > _LAST_META:

@@ -20,7 +20,7 @@ from orthoedge.runtime.dicom import pixel_data
 from orthoedge.runtime.dicom.decoders import OVERLAY_BITS, check_frame, decode
 from orthoedge.runtime.dicom.elements import read_elements
 from orthoedge.runtime.dicom.lut import grey_levels
-from orthoedge.runtime.dicom.pixel_data import Fetch
+from orthoedge.runtime.dicom.pixel_data import Fetch, PixelElement
 from orthoedge.runtime.dicom.silence import quiet_pydicom
 from orthoedge.runtime.errors import InputError, MissingDependency, OrthoEdgeError
 from orthoedge.runtime.image_io.memory import check_memory, dicom_bytes
@@ -99,41 +99,52 @@ def _read(
     file = io.BytesIO(source) if isinstance(source, bytes) else source
     syntax, dataset, header_notes = read_elements(file, _ELEMENTS)
     element = pixel_data.find_pixel_data(file, dataset)
-    notes = _check_kind(dataset, element is not None and element.length > 0)
+    kind_notes = _check_kind(dataset, bool(element and element.length))
     assert element is not None
-    rows, columns = int(dataset.Rows), int(dataset.Columns)
-    check_size(columns, rows, max_pixels)
+    columns = int(dataset.Columns)
+    check_size(columns, int(dataset.Rows), max_pixels)
     bits = _check_samples(dataset)
-    allocated = int(dataset.BitsAllocated)
-    expected = rows * columns * (allocated // 8)
-    frame, frame_notes = pixel_data.read_frame(file, element, expected, syntax)
-    stream, stream_notes = None, ()
-    if frame is not None and not pixel_data.is_native(frame, expected, syntax):
-        stream, stream_notes = check_frame(frame, dataset, syntax)
-    if memory_mb is not None:
-        held = max(len(content), len(frame or b""))
-        check_memory(
-            dicom_bytes(rows * columns, allocated, held, stream and stream.codec), memory_mb
-        )
-    step = max(1, _BLOCK // (columns * allocated // 8))
-    if stream is not None:
-        stored, decoder_notes = decode(stream, dataset, syntax)
-        fetch = pixel_data.fetch_array(stored)
-        stream_notes = (*stream_notes, *decoder_notes)
-    elif frame is not None:
-        fetch = pixel_data.fetch_array(pixel_data.native_samples(frame, 0, len(frame), dataset))
+    step = max(1, _BLOCK // (columns * int(dataset.BitsAllocated) // 8))
+    samples, pixel_notes = _open_samples(file, element, dataset, syntax, memory_mb, len(content))
+    if samples is not None:
+        fetch = pixel_data.fetch_array(samples)
+    elif content and dataset.original_encoding[1]:
+        samples = pixel_data.native_samples(content, element.at, element.length, dataset)
+        fetch = pixel_data.fetch_array(samples)
     else:
-        stream_notes = pixel_data.check_excess(file, element, dataset)
-        at, length = element.at, element.length
-        if content and dataset.original_encoding[1]:
-            fetch = pixel_data.fetch_array(pixel_data.native_samples(content, at, length, dataset))
-        else:
-            fetch = pixel_data.fetch_file(file, at, length, dataset, step)
-    notes = (*header_notes, *notes, *frame_notes, *stream_notes)
-
+        fetch = pixel_data.fetch_file(file, element.at, element.length, dataset, step)
     pixels, grey_notes = _show(fetch, step, dataset, bits, prefer_photometric)
     check_contrast(pixels)
-    return Radiograph(pixels, bits, _spacing(dataset), (*notes, *grey_notes))
+    notes = (*header_notes, *kind_notes, *pixel_notes, *grey_notes)
+    return Radiograph(pixels, bits, _spacing(dataset), notes)
+
+
+def _open_samples(
+    file: BinaryIO,
+    element: PixelElement,
+    dataset: Dataset,
+    syntax: str,
+    memory_mb: float | None,
+    content_bytes: int,
+) -> tuple[npt.NDArray[Any] | None, tuple[str, ...]]:
+    """Decode the samples, with notes; None for uncompressed ones that can be read in place."""
+    rows, columns, allocated = int(dataset.Rows), int(dataset.Columns), int(dataset.BitsAllocated)
+    expected = rows * columns * (allocated // 8)
+    frame, notes = pixel_data.read_frame(file, element, expected, syntax)
+    stream = None
+    if frame is not None and not pixel_data.is_native(frame, expected, syntax):
+        stream, stream_notes = check_frame(frame, dataset, syntax)
+        notes += stream_notes
+    if memory_mb is not None:
+        held = max(content_bytes, len(frame or b""))
+        codec = stream.codec if stream else None
+        check_memory(dicom_bytes(rows * columns, allocated, held, codec), memory_mb)
+    if stream is not None:
+        samples, decoder_notes = decode(stream, dataset, syntax)
+        return samples, (*notes, *decoder_notes)
+    if frame is not None:
+        return pixel_data.native_samples(frame, 0, len(frame), dataset), notes
+    return None, (*notes, *pixel_data.check_excess(file, element, dataset))
 
 
 def _show(
