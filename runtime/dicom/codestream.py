@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from orthoedge.runtime.errors import InputError
 from orthoedge.runtime.image_io.jpeg import FRAMES, check_scans, read_segments
 
-RLE_SYNTAX = "1.2.840.10008.1.2.5"
 _JPEG_2000 = b"\xff\x4f\xff\x51"  # SOC, SIZ
 _JP2 = b"\x00\x00\x00\x0cjP  "
 STARTS = (b"\xff\xd8\xff", _JPEG_2000, _JP2)

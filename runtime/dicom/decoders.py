@@ -13,50 +13,28 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from orthoedge.runtime.dicom.codestream import (
-    RLE_SYNTAX,
-    STARTS,
-    Codestream,
-    read_codestream,
-    read_rle,
-)
-from orthoedge.runtime.dicom.conformance import conform
+from orthoedge.runtime.dicom.codestream import STARTS, Codestream, read_codestream, read_rle
+from orthoedge.runtime.dicom.encoding import CODECS, JPEG, RLE, unread_syntax
 from orthoedge.runtime.errors import InputError, MissingDependency
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-_JPEG = "1.2.840.10008.1.2.4."
-# Codec by transfer syntax, and for each codec a syntax that pydicom knows the decoders of.
-_CODECS = {
-    **dict.fromkeys((f"{_JPEG}{n}" for n in (50, 51, 52, 53, 54, 55, 56)), "JPEG"),
-    **dict.fromkeys((f"{_JPEG}{n}" for n in (57, 58, 65, 66, 70)), "JPEG lossless"),
-    **dict.fromkeys((f"{_JPEG}{n}" for n in (80, 81)), "JPEG-LS"),
-    **dict.fromkeys((f"{_JPEG}{n}" for n in (90, 91, 92, 93)), "JPEG 2000"),
-    **dict.fromkeys((f"{_JPEG}{n}" for n in (201, 202, 203)), "HTJ2K"),
-    RLE_SYNTAX: "RLE",
-}
-ENCAPSULATED = (*_CODECS, "1.2.840.10008.1.2.1.98")
-"""Transfer syntaxes with pixels in fragments that are read; the last is uncompressed."""
+# For each codec a syntax that pydicom knows the decoders of.
 _SYNTAXES = {
-    "JPEG": f"{_JPEG}51",
-    "JPEG lossless": f"{_JPEG}70",
-    "JPEG-LS": f"{_JPEG}80",
-    "JPEG 2000": f"{_JPEG}90",
-    "HTJ2K": f"{_JPEG}201",
-    "RLE": RLE_SYNTAX,
+    "JPEG": f"{JPEG}51",
+    "JPEG lossless": f"{JPEG}70",
+    "JPEG-LS": f"{JPEG}80",
+    "JPEG 2000": f"{JPEG}90",
+    "HTJ2K": f"{JPEG}201",
+    "RLE": RLE,
 }
 # Syntaxes whose samples come back exactly, whatever the codec could do.
-_LOSSLESS = frozenset(f"{_JPEG}{n}" for n in (57, 70, 80, 90, 92, 201, 202))
-_NEW_NAMES = {  # that pydicom 3.0 does not have
-    f"{_JPEG}110": "JPEG XL Lossless",
-    f"{_JPEG}111": "JPEG XL JPEG Recompression",
-    f"{_JPEG}112": "JPEG XL",
-    "1.2.840.10008.1.2.8.1": "Deflated Image Frame Compression",
-}
-_PART_2 = (f"{_JPEG}92", f"{_JPEG}93")
-_DEFLATED = "1.2.840.10008.1.2.1.99"
-_EXPORT = "export it uncompressed (Explicit VR Little Endian)"
+_LOSSLESS = frozenset(f"{JPEG}{n}" for n in (57, 70, 80, 90, 92, 201, 202))
+_PART_2 = (f"{JPEG}92", f"{JPEG}93")
+OVERLAY_BITS: list[str | int] = [tag << 16 | 0x0102 for tag in range(0x6000, 0x6020, 2)]
+"""Tags of OverlayBitPosition."""
+_OVERSHOOT = 0.25  # of the range; a lossy codec exceeds it at sharp edges, by less
 
 
 def check_frame(frame: bytes, dataset: Dataset, syntax: str) -> tuple[Codestream, tuple[str, ...]]:
@@ -73,7 +51,7 @@ def check_frame(frame: bytes, dataset: Dataset, syntax: str) -> tuple[Codestream
     Raises:
         InputError: truncated, damaged, of another size, or in a transfer syntax that is not read.
     """
-    announced = _CODECS.get(syntax)
+    announced = CODECS.get(syntax)
     size = int(dataset.BitsAllocated) // 8, int(dataset.Columns), int(dataset.Rows)
     stream = read_codestream(frame) if frame.startswith(STARTS) else read_rle(frame, *size)
     if (stream.width, stream.height) != size[1:]:
@@ -128,28 +106,11 @@ def decode(stream: Codestream, dataset: Dataset, syntax: str) -> tuple[npt.NDArr
             cause = error
             continue
         notes = [f"decoded by {package}, after {' and '.join(failed)} failed"] if failed else []
-        stored, note = conform(stored, stream, dataset, syntax in _LOSSLESS)
+        stored, note = _conform(stored, stream, dataset, syntax in _LOSSLESS)
         return stored, [*notes, *note]
     if syntax in _PART_2:  # its extensions, or damaged
         raise unread_syntax(syntax) from cause
     raise InputError(f"damaged DICOM: it cannot be decoded as {stream.codec}") from cause
-
-
-def unread_syntax(syntax: str) -> InputError:
-    """Return the error for a transfer syntax that is not read here, with what to do about it."""
-    from pydicom.uid import UID
-
-    if syntax == _DEFLATED:
-        return InputError(
-            "DICOM in a deflated transfer syntax, which can expand to any size; inflate it with "
-            "dcmtk: `dcmconv +te FILE INFLATED`"
-        )
-    name = _NEW_NAMES.get(syntax, UID(syntax).name)
-    if name == syntax:  # of no standard, and not echoed: it may hold anything
-        name = "of a private kind"
-    if "eflate" in name:
-        name += ", a deflated one"
-    return InputError(f"DICOM in transfer syntax {name}, which is not read here; {_EXPORT}")
 
 
 def _gdcm(stream: Codestream, plugin: str) -> npt.NDArray[Any]:
@@ -211,7 +172,7 @@ def _rle(stream: Codestream, plugin: str) -> npt.NDArray[Any]:
         "decoding_plugin": plugin,
         "raw": True,
     }
-    decoded, _ = get_decoder(UID(RLE_SYNTAX)).as_array(encapsulate([stream.data]), **options)
+    decoded, _ = get_decoder(UID(RLE)).as_array(encapsulate([stream.data]), **options)
     return decoded
 
 
@@ -236,3 +197,74 @@ _DECODERS: dict[str, tuple[tuple[str, str, _Decoder], ...]] = {
         ("pydicom", "pydicom", _rle),
     ),
 }
+
+
+def _conform(
+    stored: npt.NDArray[Any], stream: Codestream, dataset: Dataset, lossless: bool
+) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
+    """Convert decoded samples to the type of the data set.
+
+    PS3.5 8.2 wants the codestream and the data set to agree. Many encoders state all allocated bits
+    in the codestream, which changes no sample. A sample that the stored bits cannot hold is
+    refused, or clipped if it is the overshoot of a lossy codec; masked, white would become black.
+    """
+    signed = bool(dataset.PixelRepresentation)
+    bits = int(dataset.get("HighBit", int(dataset.BitsStored) - 1)) + 1
+    dtype = np.dtype(f"{'i' if signed else 'u'}{int(dataset.BitsAllocated) // 8}")
+    notes: tuple[str, ...] = ()
+    if stream.codec == "RLE":
+        return stored.view(dtype), ()
+    if stream.signed and not signed and stored.min() < 0:
+        raise InputError("DICOM whose compressed image has samples below 0, its header has none")
+    if stream.codec in ("JPEG 2000", "HTJ2K") and stream.signed != signed:  # others have no sign
+        named = ("unsigned", "signed")
+        notes += (f"the pixels are {named[stream.signed]}, the header says {named[signed]}",)
+    if stream.bits < bits:
+        notes += (f"the pixels have {stream.bits} bits, the header says {bits} bits stored",)
+    patterns = signed and not stream.signed  # of two's complement
+    if patterns and stream.bits < bits and stream.codec != "JPEG lossless":
+        stored = _extend(stored, stream.bits)
+    if stream.bits > bits:
+        stored, note = _fit(stored, bits, signed, stream, dataset, lossless)
+        notes += note
+    return np.ascontiguousarray(stored, dtype), notes
+
+
+def _extend(stored: npt.NDArray[Any], bits: int) -> npt.NDArray[np.int16]:
+    """Extend the sign of two's complement numbers in the low bits."""
+    extended: npt.NDArray[np.int16] = (stored.astype(np.uint16) << (16 - bits)).view(np.int16)
+    return extended >> (16 - bits)
+
+
+def _fit(
+    stored: npt.NDArray[Any],
+    bits: int,
+    signed: bool,
+    stream: Codestream,
+    dataset: Dataset,
+    lossless: bool,
+) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
+    """Return samples that `bits` can hold, and a note if any had to be clipped."""
+    low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
+    least, most = int(stored.min()), int(stored.max())
+    if signed and not stream.signed:  # patterns of two's complement
+        if most < 2**bits:
+            return stored, ()
+        stored = _extend(stored, stream.bits)
+        least, most = int(stored.min()), int(stored.max())
+    if low <= least and most <= high:
+        return stored, ()
+    if any(
+        int(dataset.get(tag).value or 0) >= bits for tag in OVERLAY_BITS if dataset.get(tag)
+    ):  # PS3.5 8.1.1: a retired overlay plane in an unused bit
+        return stored, ()
+    reach = 2**bits * _OVERSHOOT
+    if lossless or stream.lossless or least < low - reach or most > high + reach:
+        raise InputError(
+            f"DICOM with {bits} bits stored in its header, but samples from {least} to {most} "
+            f"in its compressed image of {stream.bits} bits"
+        )
+    count = int(np.count_nonzero((stored < low) | (stored > high)))
+    return np.clip(stored, low, high), (
+        f"lossy compression: {count} samples beyond the {bits} bits stored were clipped to them",
+    )

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from orthoedge.runtime.dicom.codestream import RLE_SYNTAX, STARTS, is_rle
-from orthoedge.runtime.dicom.encoding import NATIVE
+from orthoedge.runtime.dicom.codestream import STARTS, is_rle
+from orthoedge.runtime.dicom.encoding import NATIVE, RLE
 from orthoedge.runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def _read_fragments(file: BinaryIO, element: PixelElement) -> bytes:
 
 def is_native(frame: bytes, expected: int, syntax: str) -> bool:
     """Return whether a frame holds uncompressed samples, at most padded to an even length."""
-    compressed = frame.startswith(STARTS) or (syntax == RLE_SYNTAX and is_rle(frame))
+    compressed = frame.startswith(STARTS) or (syntax == RLE and is_rle(frame))
     return not compressed and len(frame) in (expected, expected + 1)
 
 

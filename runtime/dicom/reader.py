@@ -17,9 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from orthoedge.runtime.dicom import pixel_data
-from orthoedge.runtime.dicom.conformance import OVERLAY_BITS
-from orthoedge.runtime.dicom.decoders import check_frame, decode
-from orthoedge.runtime.dicom.elements import read_elements
+from orthoedge.runtime.dicom.decoders import OVERLAY_BITS, check_frame, decode
+from orthoedge.runtime.dicom.encoding import read_elements
 from orthoedge.runtime.dicom.lut import grey_levels
 from orthoedge.runtime.dicom.pixel_data import Fetch, PixelElement
 from orthoedge.runtime.dicom.silence import quiet_pydicom

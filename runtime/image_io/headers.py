@@ -30,6 +30,10 @@ _UNSUPPORTED = (
     (b"PK\x03\x04", "a ZIP archive"),
     (b"\x1f\x8b", "a gzip file"),
     (b"\x00\x00\x00\x0cjP  ", "a bare JPEG 2000 file"),
+    (b"\xff\x4f\xff\x51", "a bare JPEG 2000 codestream"),
+    (b"\x00\x00\x00\x0cJXL ", "a JPEG XL file"),
+    (b"\xff\x0a", "a JPEG XL codestream"),
+    (b"RIFF", "a WebP or other RIFF file"),
     (b"II+\x00", "a BigTIFF file"),
     (b"MM\x00+", "a BigTIFF file"),
 )

@@ -92,6 +92,8 @@ def jpeg_header(data: bytes) -> Header:
     """
     header = None
     for marker, at in read_segments(data):
+        if marker == 0xF7:
+            raise InputError("JPEG-LS is read only inside DICOM; save it as PNG")
         if marker in FRAMES and header is None:
             bits, height, width, components = struct.unpack_from(">BHHB", data, at)
             if marker in (0xC3, 0xC7, 0xCB, 0xCF):

@@ -87,6 +87,7 @@ def test_a_data_set_alone_is_read_with_a_note(found, bits):
     [
         (b"", ["preamble"]),
         (b"DICM", ["preamble"]),
+        (bytes(128), ["preamble"]),
         (b"II*\0" + bytes(124) + b"DICM", []),
         (bytes(range(128)) + b"DICM", []),
         (b"\x89PNG\r\n\x1a\n" + bytes(120) + b"DICM", []),
@@ -113,6 +114,14 @@ def test_the_header_may_lack_its_syntax_and_have_a_wrong_length(encoding, length
         )
         assert result.notes == ()
     assert np.array_equal(result.pixels, EXPECTED[12])
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_a_preamble_may_be_followed_by_the_data_set(encoding):
+    result = read(PREAMBLE + data_set(encoding))
+    assert np.array_equal(result.pixels, EXPECTED[12])
+    (note,) = result.notes
+    assert note.startswith("no transfer syntax in file")
 
 
 def test_a_compressed_file_without_a_header_is_read_by_its_codestream():

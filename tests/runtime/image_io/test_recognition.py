@@ -8,7 +8,9 @@ import struct
 import numpy as np
 import pytest
 
+from orthoedge.runtime.errors import InputError
 from orthoedge.runtime.image_io.headers import recognize
+from orthoedge.runtime.image_io.reader import read_image
 from tests.runtime.image_io.test_reader import encode, radiograph
 
 META = b"\2\0\0\0UL\4\0\x1c\0\0\0\2\0\x10\0UI\x14\x001.2.840.10008.1.2.1\0"
@@ -29,6 +31,7 @@ BIG = b"\0\x08\0\x05CS\0\x0a" + CHARSET + b"\0\x08\0\x16UI\0\x1a" + CLASS
         (bytes(128) + b"DICM" + META, "DICOM"),
         (encode(".tif", radiograph())[:128] + b"DICM" + META, "DICOM"),  # read by either
         (b"DICM" + META + EXPLICIT, "DICOM"),
+        (bytes(128) + META + EXPLICIT, "DICOM"),
         (META + EXPLICIT, "DICOM"),
         (META[12:] + IMPLICIT, "DICOM"),
         (META + BIG, "DICOM"),
@@ -90,3 +93,18 @@ def test_a_dicom_file_of_pydicom_is_recognized_in_each_encoding_without_its_prea
             file, item, implicit_vr=implicit, little_endian=little, enforce_file_format=False
         )
         assert recognize(file.getvalue()[:264]) == "DICOM"
+
+
+@pytest.mark.parametrize(
+    ("head", "name"),
+    [
+        (b"\xff\xd8\xff\xf7\x00\x0b\x08\x00\x60\x00\x50\x01\x01\x11\x00", "JPEG-LS"),
+        (b"\xff\x4f\xff\x51\x00\x29", "JPEG 2000"),
+        (b"\xff\x0a\x00", "JPEG XL"),
+        (b"\x00\x00\x00\x0cJXL \r\n\x87\n", "JPEG XL"),
+        (b"RIFF\x00\x01\x00\x00WEBPVP8 ", "WebP"),
+    ],
+)
+def test_a_picture_of_a_kind_that_is_not_read_is_named(head, name):
+    with pytest.raises(InputError, match=name):
+        read_image(head + bytes(100))
