@@ -208,8 +208,7 @@ def _conform(
     in the codestream, which changes no sample. A sample that the stored bits cannot hold is
     refused, or clipped if it is the overshoot of a lossy codec; masked, white would become black.
     """
-    signed = bool(dataset.PixelRepresentation)
-    bits = int(dataset.get("HighBit", int(dataset.BitsStored) - 1)) + 1
+    bits, signed = int(dataset.BitsStored), bool(dataset.PixelRepresentation)
     dtype = np.dtype(f"{'i' if signed else 'u'}{int(dataset.BitsAllocated) // 8}")
     notes: tuple[str, ...] = ()
     if stream.codec == "RLE":
