@@ -22,7 +22,7 @@ from orthoedge.runtime.errors import DeadlineExceeded, EngineError, OrthoEdgeErr
 from orthoedge.runtime.finding import Finding, Provenance, Thresholds, Timing
 from orthoedge.runtime.image_io.radiograph import Radiograph
 from orthoedge.runtime.image_io.reader import read_image
-from orthoedge.runtime.image_quality import check_image_quality
+from orthoedge.runtime.image_quality import QualityIssue, check_image_quality
 from orthoedge.runtime.image_statistics import image_statistics
 from orthoedge.runtime.preprocess import Pixels
 from orthoedge.runtime.settings import CallLimits, reads_old_form
@@ -218,7 +218,10 @@ class Pipeline:
         if deadline is not None:
             deadline.check("reading")
         model_input, placement = manifest.preprocess.prepare(radiograph.pixels)
-        issues = check_image_quality(radiograph.pixels, placement, manifest.graph.size)
+        issues = (
+            *(QualityIssue(reason, "refer") for reason in radiograph.refer_reasons),
+            *check_image_quality(radiograph.pixels, placement, manifest.graph.size),
+        )
         statistics = image_statistics(model_input)  # now, while it is in the processor's cache
         prepared = time.perf_counter()
         outputs, active = self._infer(model_input, deadline)

@@ -32,7 +32,7 @@ _SYNTAXES = {
 # Syntaxes whose samples come back exactly, whatever the codec could do.
 _LOSSLESS = frozenset(f"{JPEG}{n}" for n in (57, 70, 80, 90, 92, 201, 202))
 _PART_2 = (f"{JPEG}92", f"{JPEG}93")
-OVERLAY_BITS: list[str | int] = [tag << 16 | 0x0102 for tag in range(0x6000, 0x6020, 2)]
+OVERLAY_BITS = tuple(group << 16 | 0x0102 for group in range(0x6000, 0x6020, 2))
 """Tags of OverlayBitPosition."""
 _OVERSHOOT = 0.25  # of the range; a lossy codec exceeds it at sharp edges, by less
 
@@ -67,7 +67,9 @@ def check_frame(frame: bytes, dataset: Dataset, syntax: str) -> tuple[Codestream
     return stream, (f"the pixels are {stream.codec}, announced as {named}: read as found",)
 
 
-def decode(stream: Codestream, dataset: Dataset, syntax: str) -> tuple[npt.NDArray[Any], list[str]]:
+def decode(
+    stream: Codestream, dataset: Dataset, syntax: str
+) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
     """Decode the stored values of a single-frame grey image.
 
     Args:
@@ -107,7 +109,7 @@ def decode(stream: Codestream, dataset: Dataset, syntax: str) -> tuple[npt.NDArr
             continue
         notes = [f"decoded by {package}, after {' and '.join(failed)} failed"] if failed else []
         stored, note = _conform(stored, stream, dataset, syntax in _LOSSLESS)
-        return stored, [*notes, *note]
+        return stored, (*notes, *note)
     if syntax in _PART_2:  # its extensions, or damaged
         raise unread_syntax(syntax) from cause
     raise InputError(f"damaged DICOM: it cannot be decoded as {stream.codec}") from cause

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import os
 import struct
+from functools import cache
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from orthoedge.runtime.errors import InputError
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
+    from pydicom.tag import BaseTag
 
 IMPLICIT, EXPLICIT, BIG_ENDIAN = (f"1.2.840.10008.1.2{end}" for end in ("", ".1", ".2"))
 NATIVE = {
@@ -113,7 +115,9 @@ def _are_elements(head: bytes, order: str, explicit: bool) -> bool:
     return count > 1 or (explicit and count == 1 and vr in _LONG)
 
 
-def read_elements(file: BinaryIO, wanted: list[str | int]) -> tuple[str, Dataset, tuple[str, ...]]:
+def read_elements(
+    file: BinaryIO, wanted: tuple[str | int, ...]
+) -> tuple[str, Dataset, tuple[str, ...]]:
     """Read elements up to PixelData, at whose first byte the file stands afterwards.
 
     Where the header announces another byte order or VR than the data set has, the data set is read
@@ -153,8 +157,6 @@ def read_elements(file: BinaryIO, wanted: list[str | int]) -> tuple[str, Dataset
         notes += ("no transfer syntax in file: the encoding was recognized by its elements",)
     if syntax not in _READ:
         raise unread_syntax(syntax)
-    from pydicom.tag import Tag
-
     file.seek(at)
     announced = syntax if syntax in NATIVE else EXPLICIT
     little = (found or announced) != BIG_ENDIAN
@@ -163,7 +165,7 @@ def read_elements(file: BinaryIO, wanted: list[str | int]) -> tuple[str, Dataset
         is_implicit_VR=(found or announced) == IMPLICIT,
         is_little_endian=little,
         stop_when=lambda tag, vr, length: tag == _PIXEL_DATA,
-        specific_tags=[Tag(tag) for tag in wanted],
+        specific_tags=_tags(wanted),
     )
     at, size = file.tell(), file.seek(0, os.SEEK_END)
     if at > size or (at == size and any(map(_is_cut, dataset.values()))):
@@ -178,9 +180,17 @@ def read_elements(file: BinaryIO, wanted: list[str | int]) -> tuple[str, Dataset
     return syntax, dataset, notes
 
 
+@cache
+def _tags(wanted: tuple[str | int, ...]) -> list[BaseTag | int]:
+    from pydicom.tag import Tag
+
+    return [Tag(tag) for tag in wanted]
+
+
 def _is_cut(element: Any) -> bool:
     """Return whether the file ends inside the value of an element as read."""
-    return isinstance(element.value, bytes) and len(element.value) < getattr(element, "length", 0)
+    length = getattr(element, "length", None) or 0
+    return isinstance(element.value, bytes) and len(element.value) < length
 
 
 def unread_syntax(syntax: str) -> InputError:

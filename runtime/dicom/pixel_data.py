@@ -38,8 +38,8 @@ class PixelElement:
     length: int
     """In bytes; to the end of the file where the length is undefined."""
     is_defined: bool
-    swapped: bool = False
-    """Samples of 8 bits in big-endian words of 16."""
+    has_words: bool = False
+    """Words of 16 bits in big-endian order, each of which may hold two samples."""
 
 
 def find_pixel_data(file: BinaryIO, dataset: Dataset) -> PixelElement | None:
@@ -58,12 +58,11 @@ def find_pixel_data(file: BinaryIO, dataset: Dataset) -> PixelElement | None:
     at += start + 4
     if length == 2**32 - 1:
         return PixelElement(at, file.seek(0, os.SEEK_END) - at, False)
-    swapped = order == ">" and head[4:6] == b"OW" and int(dataset.BitsAllocated) == 8
-    return PixelElement(at, length, True, swapped)
+    return PixelElement(at, length, True, order == ">" and head[4:6] == b"OW")
 
 
 def read_frame(
-    file: BinaryIO, element: PixelElement, expected: int, syntax: str
+    file: BinaryIO, element: PixelElement, dataset: Dataset, syntax: str
 ) -> tuple[bytes | None, tuple[str, ...]]:
     """Read the frame; None for uncompressed samples that need not be read at once.
 
@@ -73,16 +72,16 @@ def read_frame(
     Args:
         file: the file.
         element: the value of PixelData.
-        expected: bytes of rows × columns samples.
+        dataset: rows, columns and type of the samples.
         syntax: transfer syntax UID announced.
 
     Raises:
         InputError: neither, or the file ends inside the fragments.
     """
-    native = syntax in NATIVE
+    native, expected = syntax in NATIVE, _sample_bytes(dataset)
     file.seek(element.at)
     if element.is_defined and native and element.length >= expected:
-        if not element.swapped:
+        if not element.has_words or int(dataset.BitsAllocated) != 8:
             return None, ()
         words = np.frombuffer(file.read(element.length // 2 * 2), np.uint16)
         return words.byteswap().tobytes(), ()
@@ -127,8 +126,9 @@ def _read_fragments(file: BinaryIO, element: PixelElement) -> bytes:
     return fragments[0] if len(fragments) == 1 else b"".join(fragments)
 
 
-def is_native(frame: bytes, expected: int, syntax: str) -> bool:
+def is_native(frame: bytes, dataset: Dataset, syntax: str) -> bool:
     """Return whether a frame holds uncompressed samples, at most padded to an even length."""
+    expected = _sample_bytes(dataset)
     compressed = frame.startswith(STARTS) or (syntax == RLE and is_rle(frame))
     return not compressed and len(frame) in (expected, expected + 1)
 
@@ -209,6 +209,11 @@ def _layout(dataset: Dataset) -> tuple[int, int, np.dtype[Any]]:
     order = "<" if dataset.original_encoding[1] else ">"
     dtype = np.dtype(f"{order}{kind}{int(dataset.BitsAllocated) // 8}")
     return int(dataset.Rows), int(dataset.Columns), dtype
+
+
+def _sample_bytes(dataset: Dataset) -> int:
+    rows, columns, dtype = _layout(dataset)
+    return rows * columns * dtype.itemsize
 
 
 def _check_length(length: int, expected: int) -> None:

@@ -11,14 +11,18 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
-from orthoedge.runtime.dicom import pixel_data
+from orthoedge.runtime.dicom import geometry, pixel_data, shutter
+from orthoedge.runtime.dicom.codestream import Codestream
 from orthoedge.runtime.dicom.decoders import OVERLAY_BITS, check_frame, decode
+from orthoedge.runtime.dicom.elements import Elements
 from orthoedge.runtime.dicom.encoding import read_elements
+from orthoedge.runtime.dicom.header import SampleLayout, check_kind, read_layout
 from orthoedge.runtime.dicom.lut import grey_levels
 from orthoedge.runtime.dicom.pixel_data import Fetch, PixelElement
 from orthoedge.runtime.dicom.silence import quiet_pydicom
@@ -30,22 +34,17 @@ from orthoedge.runtime.image_io.windowing import Counts, Pixels, apply_table, co
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-_ELEMENTS: list[str | int] = [
-    *("Modality", "PresentationIntentType", "BurnedInAnnotation", "Rows", "Columns"),
-    *("NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration"),
-    *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue"),
-    *("PixelSpacing", "ImagerPixelSpacing", "ModalityLUTSequence", "RescaleSlope"),
-    *("RescaleIntercept", "VOILUTSequence", "WindowCenter", "WindowWidth", "VOILUTFunction"),
-    *("PresentationLUTShape", *OVERLAY_BITS),
-]
-
-_RADIOGRAPHY = ("CR", "DX", "RG")
-# Codes named in an error message. Other values are not echoed: they may hold patient data.
-_OTHER_MODALITIES = (
-    *("BMD", "CT", "ECG", "ES", "GM", "IO", "IVUS", "KO", "MG", "MR", "NM", "OCT", "OP", "OT"),
-    *("PR", "PT", "PX", "REG", "RF", "RTDOSE", "RTIMAGE", "RTPLAN", "RTSTRUCT", "SC", "SEG"),
-    *("SM", "SR", "TG", "US", "XA", "XC"),
+_ELEMENTS = (
+    *("SOPClassUID", "Modality", "PresentationIntentType", "BurnedInAnnotation"),
+    *("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation"),
+    *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
+    *("PixelPaddingValue", "PixelPaddingRangeLimit", "PixelSpacing", "PixelSpacingCalibrationType"),
+    *("ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio"),
+    *("EstimatedRadiographicMagnificationFactor", *shutter.ELEMENTS),
+    *("ModalityLUTSequence", "RescaleSlope", "RescaleIntercept", "VOILUTSequence"),
+    *("WindowCenter", "WindowWidth", "VOILUTFunction", "PresentationLUTShape"),
 )
+
 _BLOCK = 2**21  # bytes of samples per block; OpenCV looks up smaller ones in a single thread
 
 
@@ -56,7 +55,10 @@ def read_dicom(
     max_pixels: int = MAX_PIXELS,
     memory_mb: float | None = None,
 ) -> Radiograph:
-    """Read a single-frame grey CR, DX or RG image from a DICOM file.
+    """Read a single-frame grey CR, DX, RG or RF image from a DICOM file.
+
+    An optional element that is malformed is left out, with a note (`elements.py`). Pixels that are
+    not square are resampled, and what the display shutter of the file covers is black.
 
     Polarity: the image is inverted at most once, after VOI. PresentationLUTShape decides where it
     is present, PhotometricInterpretation otherwise; `MONOCHROME1` with `INVERSE` is one inversion.
@@ -70,7 +72,7 @@ def read_dicom(
         memory_mb: see `read_image`.
 
     Returns:
-        The radiograph, uint8 (Rows, Columns), bone bright on dark.
+        The radiograph, uint8 (Rows, Columns) unless it was resampled, bone bright on dark.
 
     Raises:
         InputError: not such an image, damaged, over the limit, or in a transfer syntax that is not
@@ -97,131 +99,139 @@ def _read(
 ) -> Radiograph:
     content = source if isinstance(source, bytes) else b""
     file = io.BytesIO(source) if isinstance(source, bytes) else source
-    syntax, dataset, header_notes = read_elements(file, _ELEMENTS)
+    syntax, dataset, header_notes = read_elements(file, (*_ELEMENTS, *OVERLAY_BITS))
     element = pixel_data.find_pixel_data(file, dataset)
-    kind_notes = _check_kind(dataset, bool(element and element.length))
+    elements = Elements(dataset)
+    refer_reasons = check_kind(elements, bool(element and element.length))
     assert element is not None
-    columns = int(dataset.Columns)
-    check_size(columns, int(dataset.Rows), max_pixels)
-    bits = _check_samples(dataset)
-    step = max(1, _BLOCK // (columns * int(dataset.BitsAllocated) // 8))
-    samples, pixel_notes = _open_samples(file, element, dataset, syntax, memory_mb, len(content))
-    if samples is not None:
-        fetch = pixel_data.fetch_array(samples)
-    elif content and dataset.original_encoding[1]:
-        samples = pixel_data.native_samples(content, element.at, element.length, dataset)
+    layout = read_layout(elements)
+    rows, columns = layout.rows, layout.columns
+    check_size(columns, rows, max_pixels)
+    layout.write_to(dataset)
+    spacing = geometry.read_spacing(elements)
+    aspect = geometry.pixel_aspect(elements, spacing)
+    shape = geometry.square_shape(rows, columns, aspect, max_pixels)
+    frame, pixel_notes = pixel_data.read_frame(file, element, dataset, syntax)
+    stream = None
+    if frame is not None and not pixel_data.is_native(frame, dataset, syntax):
+        stream, stream_notes = check_frame(frame, dataset, syntax)
+        pixel_notes += stream_notes
+    if memory_mb is not None:
+        held = max(len(content), len(frame or b""))
+        codec = stream.codec if stream else None
+        needed = dicom_bytes(rows * columns, layout.allocated, held, codec)
+        needed += shape[0] * shape[1] if aspect != 1 else 0
+        needed += 2 * rows * columns if "ShutterShape" in dataset else 0
+        check_memory(needed, memory_mb)
+    visible = shutter.read_shutter(elements, rows, columns, aspect)
+    step = max(1, _BLOCK // (columns * layout.allocated // 8))
+    if stream is not None:
+        layout = _layout_of_decoded(dataset, layout, stream)
+        samples, decoder_notes = decode(stream, dataset, syntax)
+        pixel_notes += decoder_notes
         fetch = pixel_data.fetch_array(samples)
     else:
-        fetch = pixel_data.fetch_file(file, element.at, element.length, dataset, step)
-    pixels, grey_notes = _show(fetch, step, dataset, bits, prefer_photometric)
+        fetch, excess_notes = _fetch_native(file, content, frame, element, dataset, step)
+        pixel_notes += excess_notes
+    for note in (*header_notes, *pixel_notes):
+        elements.note(note)
+    pixels, notes = _show(fetch, step, layout, visible, elements, prefer_photometric)
+    if visible is not None and pixels.any():
+        notes += ("display shutter of the file: what it covers is black",)
+    elif visible is not None:
+        elements.leave_out("ShutterShape", "it shows nothing")
+        pixels, notes = _show(fetch, step, layout, None, elements, prefer_photometric)
+    if aspect != 1:
+        pixels = geometry.resample(pixels, shape)
+        notes += (f"pixels {aspect:.3g} times as high as wide, resampled to squares",)
+        spacing = geometry.resampled_spacing(spacing, rows, shape)
     check_contrast(pixels)
-    notes = (*header_notes, *kind_notes, *pixel_notes, *grey_notes)
-    return Radiograph(pixels, bits, _spacing(dataset), notes)
+    return Radiograph(
+        pixels,
+        layout.bits,
+        spacing.mm,
+        (*notes, *elements.notes),
+        spacing.plane,
+        refer_reasons,
+    )
 
 
-def _open_samples(
+def _fetch_native(
     file: BinaryIO,
+    content: bytes,
+    frame: bytes | None,
     element: PixelElement,
     dataset: Dataset,
-    syntax: str,
-    memory_mb: float | None,
-    content_bytes: int,
-) -> tuple[npt.NDArray[Any] | None, tuple[str, ...]]:
-    """Decode the samples, with notes; None for uncompressed ones that can be read in place."""
-    rows, columns, allocated = int(dataset.Rows), int(dataset.Columns), int(dataset.BitsAllocated)
-    expected = rows * columns * (allocated // 8)
-    frame, notes = pixel_data.read_frame(file, element, expected, syntax)
-    stream = None
-    if frame is not None and not pixel_data.is_native(frame, expected, syntax):
-        stream, stream_notes = check_frame(frame, dataset, syntax)
-        notes += stream_notes
-    if memory_mb is not None:
-        held = max(content_bytes, len(frame or b""))
-        codec = stream.codec if stream else None
-        check_memory(dicom_bytes(rows * columns, allocated, held, codec), memory_mb)
-    if stream is not None:
-        samples, decoder_notes = decode(stream, dataset, syntax)
-        return samples, (*notes, *decoder_notes)
+    step: int,
+) -> tuple[Fetch, tuple[str, ...]]:
+    """Fetch uncompressed samples: of a frame in memory, of the content, or of the file."""
     if frame is not None:
-        return pixel_data.native_samples(frame, 0, len(frame), dataset), notes
-    return None, (*notes, *pixel_data.check_excess(file, element, dataset))
+        return pixel_data.fetch_array(pixel_data.native_samples(frame, 0, len(frame), dataset)), ()
+    at, length = element.at, element.length
+    notes = pixel_data.check_excess(file, element, dataset)
+    if content and dataset.original_encoding[1]:
+        samples = pixel_data.native_samples(content, at, length, dataset)
+        return pixel_data.fetch_array(samples), notes
+    return pixel_data.fetch_file(file, at, length, dataset, step), notes
+
+
+def _layout_of_decoded(dataset: Dataset, layout: SampleLayout, stream: Codestream) -> SampleLayout:
+    """Return the layout of samples once decoded, and prepare the data set for the decoder.
+
+    A codestream of as many bits as the stored value holds that value alone. One of more bits was
+    made of whole samples, with the bits below the value.
+    """
+    if layout.shift and stream.bits <= layout.bits:
+        return replace(layout, shift=0)
+    dataset.BitsStored = layout.bits + layout.shift  # that the decoded samples may use
+    return layout
 
 
 def _show(
-    fetch: Fetch, step: int, dataset: Dataset, bits: int, prefer_photometric: bool
+    fetch: Fetch,
+    step: int,
+    layout: SampleLayout,
+    visible: npt.NDArray[np.bool_] | None,
+    elements: Elements,
+    prefer_photometric: bool,
 ) -> tuple[Pixels, tuple[str, ...]]:
-    """Convert stored samples to grey levels, `step` rows at a time, with notes."""
-    # One entry per pattern of the stored bits, sign-extended. Bits above them may hold an old
-    # overlay and are ignored.
-    rows, kind = int(dataset.Rows), fetch(0, 1).dtype
+    """Convert stored samples to grey levels, `step` rows at a time, with notes.
+
+    What is not `visible` does not count for the grey levels, and is black.
+    """
+    # One entry per pattern of the stored bits, sign-extended. Bits above and below them may hold an
+    # old overlay and are ignored.
+    rows, bits, kind = layout.rows, layout.bits, fetch(0, 1).dtype
     depth = kind.itemsize * 8
     unsigned, unused = np.dtype(f"u{kind.itemsize}"), depth - bits
     patterns = (np.arange(2**bits, dtype=np.uint32) << unused).astype(unsigned)
     entries = patterns.view(kind).astype(np.int64) >> unused
+    above, below = 2 ** (unused - layout.shift), 2**layout.shift
 
     def blocks() -> Iterator[tuple[slice, npt.NDArray[Any]]]:
         for start in range(0, rows, step):
             block = slice(start, min(start + step, rows))
             yield block, fetch(block.start, block.stop).view(unsigned)
 
+    def seen(samples: npt.NDArray[Any], block: slice) -> npt.NDArray[Any]:
+        return samples if visible is None else samples[visible[block]][None]
+
     def count(sample: bool) -> Counts:
         if sample:
-            middle = rows // 2
-            counts = np.bincount(fetch(middle, middle + 1).view(unsigned)[0], minlength=2**depth)
+            middle = slice(rows // 2, rows // 2 + 1)
+            samples = fetch(middle.start, middle.stop).view(unsigned)
+            counts = np.bincount(seen(samples, middle)[0], minlength=2**depth)
         else:
-            counts = count_blocks((samples for _, samples in blocks()), 2**depth)
-        return np.asarray(counts.reshape(2**unused, 2**bits).sum(axis=0), np.int64)
+            counts = count_blocks((seen(samples, block) for block, samples in blocks()), 2**depth)
+        counts = counts.reshape(above, -1).sum(axis=0)
+        return np.asarray(counts.reshape(-1, below).sum(axis=1) if below > 1 else counts, np.int64)
 
-    table, notes = grey_levels(entries, count, dataset, prefer_photometric)
-    table = np.tile(table, 2**unused)
-    pixels: Pixels = np.empty((rows, int(dataset.Columns)), np.uint8)
+    photometric = layout.photometric
+    table, notes = grey_levels(entries, count, elements, photometric, prefer_photometric)
+    table = np.tile(np.repeat(table, below) if below > 1 else table, above)
+    pixels: Pixels = np.empty((rows, layout.columns), np.uint8)
     for block, samples in blocks():
         apply_table(samples, table, pixels[block])
+        if visible is not None:
+            pixels[block][~visible[block]] = 0
     return pixels, notes
-
-
-def _check_kind(dataset: Dataset, has_pixels: bool) -> tuple[str, ...]:
-    """Refuse a file that is not one grey radiograph, and return notes for the reader."""
-    notes: tuple[str, ...] = ()
-    modality = str(dataset.get("Modality", "") or "").strip()
-    if not modality:
-        notes += ("no modality in file",)
-    elif modality not in _RADIOGRAPHY:
-        named = modality if modality in _OTHER_MODALITIES else "unknown"
-        raise InputError(f"wrong modality {named}: expected CR, DX or RG")
-    if not has_pixels:
-        raise InputError("DICOM without pixel data")
-    frames = int(dataset.get("NumberOfFrames", 1) or 1)
-    if frames != 1:
-        raise InputError(f"multi-frame DICOM with {frames} frames: expected one radiograph")
-    samples = int(dataset.SamplesPerPixel)
-    if samples != 1 or dataset.PhotometricInterpretation not in ("MONOCHROME1", "MONOCHROME2"):
-        raise InputError("colour DICOM: expected MONOCHROME1 or MONOCHROME2")
-    if str(dataset.get("BurnedInAnnotation", "") or "").upper() == "YES":
-        notes += ("burned-in annotation: the pixels may show patient data",)
-    if str(dataset.get("PresentationIntentType", "") or "").upper() == "FOR PROCESSING":
-        notes += ("detector data for processing, not meant for display",)
-    return notes
-
-
-def _check_samples(dataset: Dataset) -> int:
-    """Return the bits stored, after checking that they are the low bits of 8 or 16."""
-    allocated, bits = int(dataset.BitsAllocated), int(dataset.BitsStored)
-    high = int(dataset.get("HighBit", bits - 1))
-    if allocated not in (8, 16) or not 1 <= bits <= allocated or high != bits - 1:
-        raise InputError(
-            f"DICOM samples of {bits} bits up to bit {high} in {allocated}: "
-            "expected the low bits of 8 or 16"
-        )
-    return bits
-
-
-def _spacing(dataset: Dataset) -> tuple[float, float] | None:
-    """Return row and column spacing in mm: at the patient where known, else at the detector."""
-    for element in ("PixelSpacing", "ImagerPixelSpacing"):
-        value = dataset.get(element, None)
-        if value is not None and not isinstance(value, str) and len(value) == 2:
-            rows, columns = float(value[0]), float(value[1])
-            if 0 < rows < 100 and 0 < columns < 100:
-                return rows, columns
-    return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from orthoedge.runtime.errors import InputError
 from orthoedge.runtime.image_io.windowing import SPARSE, Pixels
@@ -10,6 +11,9 @@ from orthoedge.runtime.image_io.windowing import SPARSE, Pixels
 MAX_PIXELS = 64_000_000
 """Default limit of rows × columns; the largest flat-panel detectors stay under 20 million."""
 _SMALLEST_SIDE = 32
+
+Plane = Literal["detector", "patient"]
+"""Where a spacing was measured: at the detector or film, or inside the patient."""
 
 
 @dataclass(frozen=True)
@@ -21,9 +25,13 @@ class Radiograph:
     source_bits: int
     """Bits per sample in the file, before the conversion to 8."""
     spacing_mm: tuple[float, float] | None
-    """Millimetres between rows and between columns at the detector; None where not stated."""
+    """Millimetres between rows and between columns; None where not stated."""
     notes: tuple[str, ...]
     """Remarks of the reader, such as the window used; never patient data."""
+    spacing_plane: Plane | None = None
+    """Where `spacing_mm` was measured; None where that cannot be determined."""
+    refer_reasons: tuple[str, ...] = ()
+    """Why a finding on it is at best `refer`; empty where nothing speaks against `report`."""
 
 
 MAX_CHANNELS = 4

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from orthoedge.runtime.errors import EngineError, InputError, MissingDependency
-from orthoedge.runtime.image_io.radiograph import MAX_PIXELS, Radiograph
+from orthoedge.runtime.image_io.radiograph import MAX_PIXELS, Plane, Radiograph
 from orthoedge.runtime.subprocesses import code_command
 
 FRAME = struct.Struct(">Q")
@@ -50,6 +50,8 @@ class Response(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     source_bits: int = 0
     spacing_mm: tuple[float, float] | None = None
     notes: tuple[str, ...] = ()
+    spacing_plane: Plane | None = None
+    refer_reasons: tuple[str, ...] = ()
 
 
 class SandboxProcess:
@@ -131,7 +133,14 @@ class SandboxProcess:
             raise EngineError("the sandbox process sent an invalid response")
         pixels = self._receive(np.empty(height * width, np.uint8), end).reshape(height, width)
         self.idle = True
-        return Radiograph(pixels, response.source_bits, response.spacing_mm, response.notes)
+        return Radiograph(
+            pixels,
+            response.source_bits,
+            response.spacing_mm,
+            response.notes,
+            response.spacing_plane,
+            response.refer_reasons,
+        )
 
     def _send(self, data: bytes, end: float) -> None:
         view = memoryview(data)

@@ -64,7 +64,13 @@ def _respond(request: Request, responses: BinaryIO) -> None:
         pixels = radiograph.pixels
         height, width = pixels.shape
         response = Response(
-            "", (), height, width, radiograph.source_bits, radiograph.spacing_mm, radiograph.notes
+            height=height,
+            width=width,
+            source_bits=radiograph.source_bits,
+            spacing_mm=radiograph.spacing_mm,
+            notes=radiograph.notes,
+            spacing_plane=radiograph.spacing_plane,
+            refer_reasons=radiograph.refer_reasons,
         )
     except MissingDependency as error:
         response = Response(missing=error.args)

@@ -155,7 +155,9 @@ def _entries(radiograph: Radiograph, finding: Finding, heat: Heat | None) -> lis
     if radiograph.spacing_mm is not None:
         across = radiograph.spacing_mm[1]
         length = round_length(radiograph.pixels.shape[1] * across / 4)
-        entries.append(Entry(f"{length:g} mm at the detector", "ruler", length / across))
+        plane = radiograph.spacing_plane
+        where = f" at the {plane}" if plane else ", plane not stated"
+        entries.append(Entry(f"{length:g} mm{where}", "ruler", length / across))
     return [*entries, Entry(finding.notice)]
 
 

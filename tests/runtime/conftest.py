@@ -15,7 +15,7 @@ from orthoedge.runtime.preprocess import STANDARD
 def make_finding():
     """A function that makes a radiograph and its finding, ready to be drawn."""
 
-    def make(pixels, saliency=None, placement=None, spacing=None, **verdict):
+    def make(pixels, saliency=None, placement=None, spacing=None, plane=None, **verdict):
         if saliency is None:
             saliency = np.random.default_rng(0).random((7, 7), dtype=np.float32)
         given = {
@@ -33,7 +33,7 @@ def make_finding():
             notice="Phantom demonstration: trained on rendered phantoms only, "
             "so it says nothing about a patient.",
         )
-        return Radiograph(pixels, 8, spacing, ()), finding
+        return Radiograph(pixels, 8, spacing, (), plane), finding
 
     return make
 

@@ -6,10 +6,14 @@ import cv2
 import numpy as np
 import pytest
 
+from orthoedge.runtime import SAMPLES
 from orthoedge.runtime.engine import Outputs
 from orthoedge.runtime.errors import EngineError, InputError
+from orthoedge.runtime.image_io.reader import read_image
+from orthoedge.runtime.image_io.sandbox import SandboxedReader
 from orthoedge.runtime.pipeline import Pipeline
 from orthoedge.targets import open_pipeline
+from tests.runtime.dicom.drawn import drawn
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +64,28 @@ def test_running_again_gives_the_same_record(pipeline, image):
     first.pop("timing_ms")
     second.pop("timing_ms")
     assert first == second
+
+
+@pytest.mark.parametrize("intent", ["FOR PRESENTATION", "FOR PROCESSING"])
+@pytest.mark.parametrize("sandboxed", [False, True])
+def test_data_for_processing_is_at_best_referred(intent, sandboxed):
+    pytest.importorskip("pydicom")
+    grey = cv2.imread(str(min(SAMPLES.glob("*.png"))), cv2.IMREAD_GRAYSCALE)
+    changes = [
+        *((0x00280100, "US", [8]), (0x00280101, "US", [8]), (0x00280102, "US", [7])),
+        *((0x00281050, "DS", "127.5"), (0x00281051, "DS", "255"), (0x00080068, "CS", intent)),
+        *((0x00281056, "CS", "LINEAR_EXACT"), (0x7FE00010, "OB", grey.tobytes())),
+    ]
+    with SandboxedReader() as reader:
+        pipeline = open_pipeline(reader=reader if sandboxed else read_image)
+        radiograph, finding = pipeline.predict_with_image(drawn(changes, grey))
+    assert np.array_equal(radiograph.pixels, grey)
+    assert finding.verdict.reasons == radiograph.refer_reasons
+    if intent == "FOR PRESENTATION":
+        assert (finding.decision, finding.verdict.reasons) == ("report", ())
+    else:
+        (reason,) = finding.verdict.reasons
+        assert (finding.decision, reason[:28]) == ("refer", "detector data for processing")
 
 
 def test_what_is_no_radiograph_is_refused(pipeline, tmp_path):

@@ -190,20 +190,6 @@ def test_the_transfer_syntax_does_not_change_a_pixel(syntax):
 
 
 @pytest.mark.parametrize(
-    ("elements", "spacing"),
-    [
-        ({"PixelSpacing": [0.15, 0.2]}, (0.15, 0.2)),
-        ({"PixelSpacing": [0.15, 0.2], "ImagerPixelSpacing": [0.3, 0.3]}, (0.15, 0.2)),
-        ({"PixelSpacing": [0, 0], "ImagerPixelSpacing": [0.3, 0.3]}, (0.3, 0.3)),
-        ({"ImagerPixelSpacing": [0, 0]}, None),
-        ({}, None),
-    ],
-)
-def test_spacing_is_that_of_the_patient_else_of_the_detector_and_zero_is_none(elements, spacing):
-    assert read(dataset(**elements)).spacing_mm == spacing
-
-
-@pytest.mark.parametrize(
     ("elements", "note"),
     [
         ({"BurnedInAnnotation": "YES"}, "burned-in annotation"),
@@ -232,8 +218,6 @@ def test_what_a_reader_should_know_is_noted(elements, note):
         ({"Rows": 40_000, "Columns": 40_000}, "image too large: 40000×40000"),
         ({"Rows": 10}, "image too small"),
         ({"BitsAllocated": 32}, "DICOM samples of 12 bits up to bit 11 in 32"),
-        ({"HighBit": 15}, "DICOM samples of 12 bits up to bit 15 in 16"),
-        ({"VOILUTFunction": "X", "WindowCenter": 1, "WindowWidth": 9}, "DICOM with an unknown VOI"),
     ],
 )
 def test_what_is_not_one_grey_radiograph_is_refused_with_the_reason(elements, message):

@@ -16,6 +16,7 @@ from orthoedge.runtime.image_io.reader import read_image
 from orthoedge.runtime.image_io.sandbox import SandboxedReader, SandboxLimits
 from orthoedge.runtime.pipeline import Pipeline
 from tests.helpers.hostile.files import pictures, scans
+from tests.runtime.dicom.drawn import drawn
 
 ROOT = Path(__file__).parents[3]
 GREY = pictures()["grey.png"]
@@ -87,6 +88,23 @@ def test_the_answer_is_the_one_of_this_process(name, reader, tmp_path):
         assert np.array_equal(read.pixels, expected.pixels)
         assert (read.source_bits, read.spacing_mm) == (expected.source_bits, expected.spacing_mm)
         assert read.notes == expected.notes
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        [(0x00181164, "DS", "0.2\\0.2")],
+        [(0x00280030, "DS", "0.2\\0.2"), (0x00280A02, "CS", "FIDUCIAL")],
+        [(0x00280030, "DS", "0,2"), (0x00080068, "CS", "FOR PROCESSING")],
+    ],
+)
+def test_plane_notes_and_reasons_are_those_of_this_process(changes, reader):
+    pytest.importorskip("pydicom")
+    read, expected = reader(drawn(changes)), read_image(drawn(changes))
+    assert read.notes == expected.notes
+    assert read.spacing_plane == expected.spacing_plane
+    assert read.refer_reasons == expected.refer_reasons
+    assert any((read.spacing_plane, read.refer_reasons))
 
 
 @pytest.mark.parametrize(

@@ -200,11 +200,23 @@ def test_label_probability_decision_and_reasons_are_in_the_caption(
     assert entries[-1].text == finding[1].notice
 
 
-def test_a_scale_is_drawn_where_the_file_states_the_spacing(make_finding, entries):
-    overlay(*make_finding(radiograph(512, 400), spacing=(0.3, 0.2)))
+@BOTH
+@pytest.mark.parametrize(
+    ("plane", "words"),
+    [
+        ("detector", "20 mm at the detector"),  # 400 columns of 0.2 mm, a quarter of them
+        ("patient", "20 mm at the patient"),
+        (None, "20 mm, plane not stated"),
+    ],
+)
+def test_a_ruler_names_the_plane_of_its_spacing(make_finding, entries, picture, plane, words):
+    picture(*make_finding(radiograph(512, 400), spacing=(0.3, 0.2), plane=plane))
     ruler = next(entry for entry in entries if entry.mark == "ruler")
-    assert ruler.text == "20 mm at the detector"  # 400 columns of 0.2 mm, a quarter of them
+    assert ruler.text == words
     assert ruler.length == pytest.approx(100)
+
+
+def test_no_ruler_is_drawn_where_the_file_states_no_spacing(make_finding, entries):
     overlay(*make_finding(radiograph(512, 400)))
     assert all(entry.mark != "ruler" for entry in entries)
 

@@ -1,0 +1,48 @@
+"""A drawn DX image written byte by byte, with elements replaced, damaged or taken out."""
+
+import io
+
+import numpy as np
+
+from orthoedge.runtime.dicom.reader import read_dicom
+from orthoedge.runtime.image_io.reader import read_image
+from tests.helpers.hostile.dicom_bytes import EXPLICIT, file_bytes
+
+STORED = np.random.default_rng(0).integers(0, 4096, (48, 40)).astype(np.uint16)
+# 12 bits through the full linear window: x * 255 / 4095, which has no ties (PS3.3 C.11.2.1.2.1).
+PLAIN = np.rint(STORED * 17.0 / 273).astype(np.uint8)
+
+
+def drawn(changes=(), stored=STORED, syntax=EXPLICIT):
+    """The file. `changes`: (tag, VR, value) in place of its own; (tag, None) for none."""
+    rows, columns = stored.shape
+    elements = {
+        0x00080060: ("CS", "DX"),
+        0x00280002: ("US", [1]),
+        0x00280004: ("CS", "MONOCHROME2"),
+        0x00280010: ("US", [rows]),
+        0x00280011: ("US", [columns]),
+        0x00280100: ("US", [16]),
+        0x00280101: ("US", [12]),
+        0x00280102: ("US", [11]),
+        0x00280103: ("US", [0]),
+        0x00281050: ("DS", "2048"),
+        0x00281051: ("DS", "4096"),
+        0x7FE00010: ("OW", stored.astype("<u2").tobytes()),
+    }
+    for tag, vr, *value in changes:
+        if vr is None:
+            del elements[tag]
+        else:
+            elements[tag] = (vr, *value)
+    return file_bytes([(tag, *rest) for tag, rest in elements.items()], syntax)
+
+
+def read(data):
+    """From memory, and as it is fetched from a file, which must not make a difference."""
+    radiograph = read_image(data)
+    fetched = read_dicom(io.BytesIO(data))
+    assert np.array_equal(fetched.pixels, radiograph.pixels)
+    assert fetched.notes == radiograph.notes
+    assert all("\n" not in note for note in radiograph.notes)
+    return radiograph
