@@ -95,9 +95,9 @@ def decode(
         raise MissingDependency(package, "dicom", f"reading {stream.codec} images")
     failed: list[str] = []
     cause: BaseException | None = None
-    for plugin, package, function in decoders:
+    for _, package, function in decoders:
         try:
-            stored = function(stream, plugin)
+            stored = function(stream)
         except (MemoryError, KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:
@@ -115,7 +115,7 @@ def decode(
     raise InputError(f"damaged DICOM: it cannot be decoded as {stream.codec}") from cause
 
 
-def _gdcm(stream: Codestream, plugin: str) -> npt.NDArray[Any]:
+def _gdcm(stream: Codestream) -> npt.NDArray[Any]:
     """Decode by GDCM itself: pydicom's plug-in refuses 12-bit JPEG, which GDCM reads."""
     import gdcm
 
@@ -142,21 +142,30 @@ def _gdcm(stream: Codestream, plugin: str) -> npt.NDArray[Any]:
     return np.frombuffer(decoded, dtype).reshape(stream.height, stream.width)
 
 
-def _openjpeg(stream: Codestream, plugin: str) -> npt.NDArray[Any]:
+def _openjpeg(stream: Codestream) -> npt.NDArray[Any]:
     from openjpeg.utils import decode_pixel_data
 
     decoded = decode_pixel_data(stream.data, version=2)
     return np.frombuffer(decoded, _dtype(stream)).reshape(stream.height, stream.width)
 
 
-def _jpeg_ls(stream: Codestream, plugin: str) -> npt.NDArray[Any]:
+def _jpeg_ls(stream: Codestream) -> npt.NDArray[Any]:
     import jpeg_ls
 
     decoded, _ = jpeg_ls.decode_pixel_data(stream.data)
     return np.frombuffer(decoded, _dtype(stream)).reshape(stream.height, stream.width)
 
 
-def _rle(stream: Codestream, plugin: str) -> npt.NDArray[Any]:
+def _rle(stream: Codestream) -> npt.NDArray[Any]:
+    from rle.utils import decode_pixel_data
+
+    size: dict[str, Any] = {"rows": stream.height, "columns": stream.width}
+    size["bits_allocated"] = stream.bits
+    decoded = decode_pixel_data(stream.data, version=2, **size)
+    return np.frombuffer(decoded, _dtype(stream)).reshape(stream.height, stream.width)
+
+
+def _rle_of_pydicom(stream: Codestream) -> npt.NDArray[Any]:
     from pydicom.encaps import encapsulate
     from pydicom.pixels.decoders.base import get_decoder
     from pydicom.uid import UID
@@ -171,7 +180,7 @@ def _rle(stream: Codestream, plugin: str) -> npt.NDArray[Any]:
         "samples_per_pixel": 1,
         "photometric_interpretation": "MONOCHROME2",
         "pixel_keyword": "PixelData",
-        "decoding_plugin": plugin,
+        "decoding_plugin": "pydicom",
         "raw": True,
     }
     decoded, _ = get_decoder(UID(RLE)).as_array(encapsulate([stream.data]), **options)
@@ -183,7 +192,7 @@ def _dtype(stream: Codestream) -> np.dtype[Any]:
     return np.dtype(f"<{'i' if stream.signed else 'u'}{1 if stream.bits <= 8 else 2}")
 
 
-_Decoder = Callable[[Codestream, str], npt.NDArray[Any]]
+_Decoder = Callable[[Codestream], npt.NDArray[Any]]
 _GDCM: tuple[str, str, _Decoder] = ("gdcm", "python-gdcm", _gdcm)
 _OPENJPEG: tuple[str, str, _Decoder] = ("pylibjpeg", "pylibjpeg with pylibjpeg-openjpeg", _openjpeg)
 # Plug-in of pydicom, the package to install, the decoder; a later one is asked where all before it
@@ -196,7 +205,7 @@ _DECODERS: dict[str, tuple[tuple[str, str, _Decoder], ...]] = {
     "HTJ2K": (_OPENJPEG,),
     "RLE": (
         ("pylibjpeg", "pylibjpeg with pylibjpeg-rle", _rle),
-        ("pydicom", "pydicom", _rle),
+        ("pydicom", "pydicom", _rle_of_pydicom),
     ),
 }
 
