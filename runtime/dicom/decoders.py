@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from orthoedge.runtime.errors import InputError, MissingDependency
+from orthoedge.runtime.image_io.decoder_messages import decode_checked
 from orthoedge.runtime.image_io.jpeg import read_codestream
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ def decode(dataset: Dataset, syntax: str) -> npt.NDArray[Any]:
         8- or 16-bit integers (Rows, Columns), in native byte order.
 
     Raises:
-        InputError: damaged, or in a transfer syntax that no decoder reads.
+        InputError: damaged, also where the decoder only reports it; or in a transfer syntax that
+            no decoder reads.
         MissingDependency: the decoder is not installed.
     """
     from pydicom.pixels.decoders.base import get_decoder
@@ -60,7 +62,7 @@ def decode(dataset: Dataset, syntax: str) -> npt.NDArray[Any]:
         _check_codestream(dataset)
     dataset.pixel_array_options(decoding_plugin=plugin)
     try:
-        stored = dataset.pixel_array
+        stored = decode_checked("DICOM", lambda: dataset.pixel_array)
     except BaseException as error:
         # A panic in a decoder written in Rust is a BaseException.
         if type(error).__name__ != "PanicException":

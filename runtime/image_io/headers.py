@@ -13,7 +13,7 @@ import zlib
 from orthoedge.runtime.errors import InputError
 from orthoedge.runtime.image_io.jpeg import check_jpeg, jpeg_header
 from orthoedge.runtime.image_io.radiograph import Header
-from orthoedge.runtime.image_io.tiff import check_tiff, tiff_header
+from orthoedge.runtime.image_io.tiff.header import check_tiff, tiff_header
 
 _MOST_CHUNKS = 100_000  # of a PNG; 512 MB in the usual chunks of 8 KB are 65,536
 _UNSUPPORTED = (
@@ -123,18 +123,26 @@ def _check_bmp(data: bytes) -> None:
         raise InputError("truncated BMP: the file ends inside its pixel data")
 
 
-def without_profile(data: bytes) -> bytes:
-    """Remove the iCCP chunks of a PNG file; without any, return the same object.
+def critical_chunks(data: bytes) -> tuple[bytes, bool]:
+    """Keep of a PNG file what its samples follow from; without more, return the same object.
+
+    libpng complains about damage in other chunks, such as texts and colour profiles, as it does
+    about damage in the pixels.
 
     Args:
         data: a PNG file whose chunks all lie inside it.
+
+    Returns:
+        The file, and whether it said which samples are transparent.
     """
     parts: list[bytes] = []
-    start, at = 0, 8
-    while data[at + 4 : at + 8] not in (b"IDAT", b"IEND", b""):  # a profile comes before pixels
-        end = at + 12 + struct.unpack_from(">I", data, at)[0]
-        if data[at + 4 : at + 8] == b"iCCP":
+    start, at, name, is_transparent = 0, 8, b"", False
+    while name != b"IEND":
+        length, name = struct.unpack_from(">I4s", data, at)
+        end = at + 12 + length
+        if name[0] & 0x20:
+            is_transparent = is_transparent or name == b"tRNS"
             parts.append(data[start:at])
             start = end
         at = end
-    return b"".join((*parts, data[start:])) if parts else data
+    return (b"".join((*parts, data[start:at])) if parts else data), is_transparent
