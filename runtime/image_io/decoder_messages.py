@@ -179,14 +179,14 @@ def _run_redirected(function: Callable[[], T]) -> tuple[T, bytes]:
     """
     with _process_lock:
         result, text = _redirected(function)
-        if text:
-            result, again = _redirected(function)
-            repeated = set(again.splitlines())
-            others = [line for line in text.splitlines(True) if line.rstrip() not in repeated]
-            with contextlib.suppress(OSError):  # stderr is closed
-                os.write(2, b"".join(others))
-            text = b"".join(line for line in text.splitlines(True) if line not in others)
-        return result, text
+        if not text:
+            return result, text
+        result, again = _redirected(function)
+        lines = text.splitlines(keepends=True) + again.splitlines(keepends=True)
+        repeated = set(text.splitlines()) & set(again.splitlines())
+        with contextlib.suppress(OSError):  # stderr is closed
+            os.write(2, b"".join(line for line in lines if line.rstrip() not in repeated))
+        return result, b"\n".join(line for line in text.splitlines() if line in repeated)
 
 
 def _redirected(function: Callable[[], T]) -> tuple[T, bytes]:
@@ -194,16 +194,22 @@ def _redirected(function: Callable[[], T]) -> tuple[T, bytes]:
         saved = os.dup(2)
     except OSError:  # stderr is closed
         saved = -1
+        placeholder = os.open(os.devnull, os.O_WRONLY)  # its number must not be the file's
+        if placeholder != 2:
+            os.dup2(placeholder, 2)
+            os.close(placeholder)
     with tempfile.TemporaryFile() as file:
         os.dup2(file.fileno(), 2)
         try:
-            return function(), _take(2)
+            result = function()
         finally:
             if saved >= 0:
                 os.dup2(saved, 2)
                 os.close(saved)
             else:
                 os.close(2)
+        file.seek(0)
+        return result, file.read()
 
 
 def _after_fork() -> None:

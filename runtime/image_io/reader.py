@@ -106,7 +106,7 @@ def _read_image(
         check_memory(picture_bytes(header, len(data)), memory_mb)
     check_complete(data, header.kind)
     decoded, notes = _decode(data, header)
-    grey, grey_notes = _to_grey(decoded)
+    grey, grey_notes = _to_grey(decoded, header.bits)
     notes += grey_notes
     if header.kind == "JPEG" and np.all(grey[-8:, -8:] == _JPEG_FILL):
         raise InputError("damaged JPEG: the picture stops early and ends in flat grey")
@@ -161,7 +161,7 @@ def _fetch(file: BinaryIO, at: int, size: int) -> bytes:
         raise InputError.unreadable(error) from error
 
 
-def _to_grey(decoded: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
+def _to_grey(decoded: npt.NDArray[Any], bits: int) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
     """Convert (H, W) or (H, W, 1/3/4) as decoded to (H, W) of the same dtype, with notes."""
     if decoded.ndim == 2:
         return decoded, ()
@@ -170,7 +170,7 @@ def _to_grey(decoded: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], tuple[str, ..
         notes += _ALPHA
     if decoded.shape[2] < 3:
         return np.ascontiguousarray(decoded[..., 0]), notes
-    limit = _COLOUR * (257 if decoded.dtype == np.uint16 else 1)
+    limit = _COLOUR * max(1, (2**bits - 1) // 255)
     blocks = (decoded[start : start + _ROWS] for start in range(0, len(decoded), _ROWS))
     coloured = sum(_count_coloured(block, limit) for block in blocks)
     share = coloured / (decoded.shape[0] * decoded.shape[1])

@@ -22,7 +22,7 @@ from orthoedge.runtime.image_io.windowing import Pixels
 
 Samples = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 
-_GROUP = 2**23  # bytes that are decompressed at once, or one strip
+_GROUP = 2**20  # bytes that are decompressed at once, or one strip
 _REVERSED = bytes(int(f"{value:08b}"[::-1], 2) for value in range(256))
 _WINDOW_ROWS = 64  # unpacked at once: 32-bit copies of all rows would take four times the memory
 _DAMAGED = "damaged TIFF: a strip or tile cannot be decompressed"

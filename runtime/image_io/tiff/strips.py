@@ -129,14 +129,17 @@ def _encode(content: bytes) -> str:
 def _replace_end(strip: memoryview, tail: str) -> tuple[memoryview, bytes]:
     """Replace the end code by 'clear' and a tail; returns the rest of the strip, and its new end.
 
-    The end code is the last 1 in the strip; what follows it is padding. 'Clear' is one less.
+    The end code is the last 1 in the strip and the eight bits before it; what follows is padding.
+    'Clear' is one less. Without an end code the strip is returned as it is: it then lacks the tail.
     """
     size = len(strip)
     while size > 1 and not strip[size - 1]:
         size -= 1
-    last = strip[size - 1]
-    padding = (last & -last).bit_length() - 1 if last else 7
-    bits = f"{last >> padding:0{8 - padding}b}"[:-1] + "0" + tail
+    last = int.from_bytes(strip[max(0, size - 2) : size], "big")
+    padding = (last & -last).bit_length() - 1
+    if not last or last >> padding & 0x1FF != _END:
+        return strip, b""
+    bits = f"{strip[size - 1] >> padding:0{8 - padding}b}"[:-1] + "0" + tail
     bits += "0" * (-len(bits) % 8)
     return strip[: size - 1], int(bits, 2).to_bytes(len(bits) // 8, "big")
 
