@@ -12,7 +12,7 @@ import pytest
 
 from orthoedge.runtime.errors import InputError
 from orthoedge.runtime.image_io.reader import read_image
-from tests.helpers.png_bmp_files import bmp, png
+from tests.helpers.image_files.png_bmp import bmp, png
 
 HEIGHT, WIDTH = 71, 61
 RNG = np.random.default_rng(0)

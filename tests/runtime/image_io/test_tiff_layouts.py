@@ -13,7 +13,7 @@ import tifffile
 from orthoedge.runtime.errors import InputError
 from orthoedge.runtime.image_io.reader import read_image
 from orthoedge.runtime.image_io.tiff.pixels import decode_tiff
-from tests.helpers.tiff_files import TiffLayout, assemble, encode_tiff
+from tests.helpers.image_files.tiff import TiffLayout, assemble, encode_tiff
 
 HEIGHT, WIDTH = 71, 61  # odd, and no multiple of a tile
 RNG = np.random.default_rng(0)
