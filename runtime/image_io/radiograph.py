@@ -46,7 +46,7 @@ class Header:
     """Channels of what OpenCV decodes, or more; inside DICOM the components stated."""
     block: int = 0
     """What the decoder holds in addition to the picture: the pixels of a JPEG in several scans, the
-    samples of a TIFF's strip or tile."""
+    samples of a TIFF's strip or tile that is decompressed."""
 
 
 def check_size(width: int, height: int, max_pixels: int) -> None:

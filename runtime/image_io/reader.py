@@ -121,10 +121,10 @@ def _read_image(
 
 def _decode(data: bytes, header: Header) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
     """Decode to uint8 or uint16, (H, W) or (H, W, 3 or 4) in the order of OpenCV, with notes."""
-    has_alpha = False
     if header.kind == "TIFF":
-        decoded, has_alpha = decode_tiff(data)
-        return decoded, _ALPHA * has_alpha
+        samples, has_alpha = decode_tiff(data)
+        return samples, _ALPHA * has_alpha
+    has_alpha = False
     if header.kind == "PNG":
         data, has_alpha = critical_chunks(data)
     encoded = np.frombuffer(data, np.uint8)

@@ -168,7 +168,8 @@ def tiff_header(data: bytes) -> Header:
     layout = read_layout(data)
     is_grey = layout.photometric in (Photometric.WHITE_IS_ZERO, Photometric.BLACK_IS_ZERO)
     rows, columns = layout.block
-    block = rows * columns * layout.block_samples
+    is_plain = layout.compression == Compression.NONE
+    block = 0 if is_plain else rows * columns * layout.block_samples
     channels = 1 if is_grey else 3
     return Header("TIFF", layout.width, layout.height, layout.bits, channels, block)
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,9 +20,9 @@ from orthoedge.runtime.image_io.decoder_messages import decode_checked
 from orthoedge.runtime.image_io.jpeg import check_jpeg, jpeg_header
 from orthoedge.runtime.image_io.tiff.header import Compression, Layout, Photometric, read_layout
 from orthoedge.runtime.image_io.tiff.strips import unpack
-from orthoedge.runtime.image_io.windowing import Pixels
 
-Samples = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
+Samples = npt.NDArray[Any]
+"""uint8 or uint16."""
 
 _GROUP = 2**20  # bytes that are decompressed at once, or one strip
 _REVERSED = bytes(int(f"{value:08b}"[::-1], 2) for value in range(256))
@@ -44,7 +46,7 @@ def decode_tiff(data: bytes) -> tuple[Samples, bool]:
     Raises:
         InputError: the pixels are damaged.
     """
-    layout = read_layout(data)
+    layout = _join_strips(read_layout(data))
     kept = layout.picture_samples
     dtype = np.uint8 if layout.bits <= 8 else np.uint16
     picture = np.empty((layout.height, layout.width, kept), dtype)
@@ -77,15 +79,33 @@ def _finish(picture: Samples, layout: Layout) -> Samples:
     if layout.bits < 8:
         levels = np.rint(np.arange(256) * (255 / largest)).clip(0, 255).astype(np.uint8)
         picture = levels[picture]
-    return picture[..., 0] if picture.shape[2] == 1 else picture[..., ::-1]
+    return picture[..., 0] if picture.shape[2] == 1 else _swap_red_and_blue(picture)
+
+
+def _swap_red_and_blue(picture: Samples) -> Samples:
+    return cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)  # ten times as fast as a view in reverse
 
 
 def _add_up(differences: Samples) -> None:
     """Replace each sample of (rows, columns, n) by the sum of it and those to its left."""
-    columns = cv2.transpose(differences)  # np.add.accumulate along rows takes thrice the time
-    for left, right in itertools.pairwise(columns):
-        np.add(left, right, out=right)
-    differences[...] = cv2.transpose(columns).reshape(differences.shape)
+    sums = []
+    for plane in cv2.split(differences):
+        columns = cv2.transpose(plane)  # np.add.accumulate along rows takes thrice the time
+        for left, right in itertools.pairwise(columns):
+            np.add(left, right, out=right)
+        sums.append(cv2.transpose(columns))
+    differences[...] = cv2.merge(sums).reshape(differences.shape)
+
+
+def _join_strips(layout: Layout) -> Layout:
+    """Take uncompressed strips that follow each other in the file for one."""
+    rows, columns = layout.block
+    size = rows * layout.row_bytes
+    if layout.compression != Compression.NONE or layout.is_tiled or layout.is_planar:
+        return layout
+    if any(np.diff(layout.offsets[: layout.down]) != size):
+        return layout
+    return replace(layout, block=(layout.height, columns))
 
 
 def _blocks(data: bytes, layout: Layout) -> Iterator[tuple[int, Samples]]:
@@ -150,11 +170,11 @@ def _unpack_bits(packed: npt.NDArray[np.uint8], count: int, bits: int) -> Sample
     padded = np.pad(packed, ((0, 0), (0, 2))).astype(np.uint32)
     at = first >> 3
     window = padded[:, at] << 16 | padded[:, at + 1] << 8 | padded[:, at + 2]
-    values = (window >> (24 - bits - (first & 7)).astype(np.uint32)) & (2**bits - 1)
+    values: Samples = (window >> (24 - bits - (first & 7)).astype(np.uint32)) & (2**bits - 1)
     return values.astype(np.uint8 if bits <= 8 else np.uint16)
 
 
-def _jpeg(block: bytes, layout: Layout, rows: int) -> Pixels:
+def _jpeg(block: bytes, layout: Layout, rows: int) -> Samples:
     """Decode a strip or tile that is a JPEG stream without its tables (TIFF Technical Note 2)."""
     tables = layout.jpeg_tables[2:-2] if layout.jpeg_tables[-2:] == b"\xff\xd9" else b""
     # Colours follow from the TIFF tags; libjpeg takes them from this marker of Adobe.
@@ -174,6 +194,4 @@ def _jpeg(block: bytes, layout: Layout, rows: int) -> Pixels:
         raise InputError(_DAMAGED)
     if channels == 1:
         return decoded[..., np.newaxis]
-    if layout.photometric == Photometric.WHITE_IS_ZERO or channels != 3:
-        raise InputError(_DAMAGED)
-    return decoded[..., ::-1]
+    return _swap_red_and_blue(decoded)

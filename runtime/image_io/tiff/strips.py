@@ -8,7 +8,6 @@ last: then the strip held exactly its rows.
 
 from __future__ import annotations
 
-import itertools
 import struct
 import sys
 import zlib
@@ -118,15 +117,16 @@ def _imdecode(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint16] | None:
         return None
 
 
-def _encode(content: bytes) -> str:
-    """Encode bytes as codes of 9 bits, written as a text of 0 and 1."""
-    codes = []
-    for at, value in enumerate(content):
-        codes += [_CLEAR, value] if at and at % _RUN == 0 else [value]
-    return "".join(f"{code:09b}" for code in codes)
+def _encode(content: bytes) -> tuple[int, int]:
+    """Encode bytes as codes of 9 bits: an integer, the first code on top, and its bits."""
+    value = bits = 0
+    for at, byte in enumerate(content):
+        for code in (_CLEAR, byte) if at and at % _RUN == 0 else (byte,):
+            value, bits = value << 9 | code, bits + 9
+    return value, bits
 
 
-def _replace_end(strip: memoryview, tail: str) -> tuple[memoryview, bytes]:
+def _replace_end(strip: memoryview, tail: tuple[int, int]) -> tuple[memoryview, bytes]:
     """Replace the end code by 'clear' and a tail; returns the rest of the strip, and its new end.
 
     The end code is the last 1 in the strip and the eight bits before it; what follows is padding.
@@ -135,13 +135,14 @@ def _replace_end(strip: memoryview, tail: str) -> tuple[memoryview, bytes]:
     size = len(strip)
     while size > 1 and not strip[size - 1]:
         size -= 1
-    last = int.from_bytes(strip[max(0, size - 2) : size], "big")
+    last = int.from_bytes(strip[size - 2 : size], "big") if size > 1 else 0
     padding = (last & -last).bit_length() - 1
     if not last or last >> padding & 0x1FF != _END:
         return strip, b""
-    bits = f"{strip[size - 1] >> padding:0{8 - padding}b}"[:-1] + "0" + tail
-    bits += "0" * (-len(bits) % 8)
-    return strip[: size - 1], int(bits, 2).to_bytes(len(bits) // 8, "big")
+    value, bits = tail
+    fill = (padding - bits) % 8
+    end = ((last & 0xFF) >> padding) - 1 << bits | value
+    return strip[: size - 1], (end << fill).to_bytes((8 - padding + bits + fill) // 8, "big")
 
 
 def _picture(
@@ -160,17 +161,12 @@ def _picture(
         (279, count, lengths[0] if is_single else lists + 4 * count),
     )
     tags = [struct.pack(order + "HHII", tag, 4, number, value) for tag, number, value in entries]
-    return b"".join(
-        (
-            {"<": b"II*\0", ">": b"MM\0*"}[order],
-            struct.pack(order + "I", lists + 8 * count),
-            *itertools.chain.from_iterable(strips),
-            struct.pack(f"{order}{2 * count}I", *offsets, *lengths),
-            struct.pack(order + "H", len(tags)),
-            *tags,
-            bytes(4),
-        )
-    )
+    parts: list[bytes | memoryview] = [b"II*\0" if order == "<" else b"MM\0*"]
+    parts.append(struct.pack(order + "I", lists + 8 * count))
+    parts += (part for strip in strips for part in strip)
+    parts.append(struct.pack(f"{order}{2 * count}I", *offsets, *lengths))
+    parts += (struct.pack(order + "H", len(tags)), *tags, bytes(4))
+    return b"".join(parts)
 
 
 def _unpack_lzw(strip: bytes, size: int, whole: int) -> npt.NDArray[np.uint8]:

@@ -190,6 +190,24 @@ def test_codestreams_that_a_codec_complains_of_are_refused(capfd):
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.parametrize("level", [0, 6])  # silent, verbose
+def test_the_answer_does_not_depend_on_the_log_of_opencv(level, capfd):
+    files = [data for _, data in jpeg_damage()]
+    for compression, bits in itertools.product(COMPRESSIONS, (8, 16)):
+        shape, layout, blocks = stored_blocks(compression, bits, {"strip_rows": 7})
+        files += [
+            assemble(shape, layout, [blocks[0], bad, *blocks[2:]])
+            for bad in (blocks[1], *dict(damaged(blocks[1])).values())
+        ]
+    before = [refusal(data) for data in files]
+    usual = cv2.utils.logging.setLogLevel(level)
+    try:
+        assert [refusal(data) for data in files] == before
+    finally:
+        cv2.utils.logging.setLogLevel(usual)
+    assert capfd.readouterr().err == ""
+
+
 def test_what_is_refused_here_is_refused_in_the_sandbox(capfd):
     shape, layout, blocks = stored_blocks(5, 8, {"strip_rows": 7})
     strip = assemble(shape, layout, [blocks[0], bytes(len(blocks[1])), *blocks[2:]])
