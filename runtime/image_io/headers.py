@@ -114,15 +114,15 @@ def _bmp_header(data: bytes) -> Header:
     _, width, height, bits, compression = _bmp_fields(data)
     if compression not in (0, 3, 6):  # BI_RGB, BI_BITFIELDS, BI_ALPHABITFIELDS
         raise InputError("BMP with compressed rows, whose end cannot be checked; save it as PNG")
-    # OpenCV leaves 5 bits as 0 to 248, and turns 24 bits with the header of OS/2 into grey.
-    is_odd = bits not in (1, 4, 8, 24, 32) or (bits > 8 and data[14] == 12)
-    if is_odd or (compression and (bits != 32 or data[54:66] != _BMP_MASKS)):
-        raise InputError(f"BMP with an unusual layout of {bits} bits per pixel; save it as PNG")
     return Header("BMP", width, height, bits if bits < 8 else 8, channels=3 if bits < 32 else 4)
 
 
 def _check_bmp(data: bytes) -> None:
-    start, width, height, bits, _ = _bmp_fields(data)
+    start, width, height, bits, compression = _bmp_fields(data)
+    # OpenCV leaves 5 bits as 0 to 248, and turns 24 bits with the header of OS/2 into grey.
+    is_odd = bits not in (1, 4, 8, 24, 32) or (bits > 8 and data[14] == 12)
+    if is_odd or (compression and (bits != 32 or data[54:66] != _BMP_MASKS)):
+        raise InputError(f"BMP with an unusual layout of {bits} bits per pixel; save it as PNG")
     rows = (width * bits + 31) // 32 * 4 * height
     if start + rows > len(data):
         raise InputError("truncated BMP: the file ends inside its pixel data")
