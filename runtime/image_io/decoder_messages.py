@@ -74,6 +74,7 @@ class _Thread(Generic[T]):
 
     Raises:
         OSError: the system does not allow it.
+        RuntimeError: no thread can be started.
     """
 
     def __init__(self) -> None:
@@ -123,7 +124,7 @@ def _own_descriptors() -> None:
     Raises:
         OSError: not Linux, or not allowed.
     """
-    if sys.platform != "linux":
+    if sys.platform != "linux" or not hasattr(os, "memfd_create"):
         raise OSError("threads share their descriptors")
     libc = ctypes.CDLL(None, use_errno=True)
     # The copies are closed: an open copy of a socket or pipe would hide its end from the peer.
@@ -160,7 +161,7 @@ def _run(function: Callable[[], T]) -> tuple[T, bytes]:
     except IndexError:
         try:
             thread = _Thread()
-        except OSError:
+        except (OSError, RuntimeError):  # not allowed, or no thread can be started
             return _run_redirected(function)
     context = contextvars.copy_context()  # some settings of numpy and Python are kept there
     try:

@@ -96,6 +96,8 @@ def jpeg_header(data: bytes) -> Header:
             block = width * height if marker in _PROGRESSIVE else 0
             channels = 1 if components == 1 else 3
             header = Header("JPEG", width, height, bits, channels=channels, block=block)
+        elif marker == 0xF7:
+            raise InputError("JPEG-LS is read only inside DICOM")
         elif marker == 0xDA and header is not None:
             if data[at] < components:  # each component has a scan of its own
                 header = replace(header, block=header.width * header.height)

@@ -171,6 +171,8 @@ def _picture(
 
 def _unpack_lzw(strip: bytes, size: int, whole: int) -> npt.NDArray[np.uint8]:
     """Decompress LZW (TIFF 6.0 section 13) with or without an end code."""
+    if len(strip) > 1 and strip[0] == 0 and strip[1] & 1:  # 'clear', the lowest bit first
+        raise InputError("TIFF in LZW compression of before 1992; save it anew in any compression")
     total, at, width = 8 * len(strip), 0, 9
     first = [bytes((value,)) for value in range(256)] + [b"", b""]
     table = list(first)

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -25,17 +26,18 @@ BAD = JPEG[:5000] + bytes(100) + JPEG[5100:]
 ROOT = Path(__file__).parents[3]
 
 
-@pytest.fixture(params=["own descriptors", "those of the process"])
+@pytest.fixture(params=["own descriptors", "Linux before 5.9", "those of the process"])
 def redirected(request, monkeypatch):
-    """Both ways to a stderr of the decoder's own."""
+    """The ways to a stderr of the decoder's own."""
+    monkeypatch.setattr(decoder_messages, "_idle", deque())
+    if request.param == "Linux before 5.9":
+        monkeypatch.setattr(decoder_messages, "_CLOSE_RANGE", 99_999)  # no such call
     if request.param == "those of the process":
 
         def not_allowed():
             raise OSError
 
-        monkeypatch.setattr(decoder_messages, "_idle", decoder_messages.deque())
         monkeypatch.setattr(decoder_messages, "_own_descriptors", not_allowed)
-    return request.param
 
 
 def printing(text):

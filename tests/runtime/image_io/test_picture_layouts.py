@@ -193,6 +193,7 @@ def test_other_jpegs_are_refused_from_the_header_and_named():
     cases = {
         "CMYK": (cmyk("CMYK"), "4 components, such as CMYK"),
         "YCCK": (cmyk("YCCK"), "4 components, such as CMYK"),
+        "JPEG-LS": (imagecodecs.jpegls_encode(picture(8)[..., 0].astype(np.uint8)), "JPEG-LS"),
         "lossless": (imagecodecs.ljpeg_encode(picture(8)[..., 0].astype(np.uint8)), "lossless"),
         **{f"SOF{n}": (with_frame(0xC0 + n), "several frames") for n in (5, 6, 9, 10, 13, 14)},
         "12 bits": (
@@ -203,4 +204,25 @@ def test_other_jpegs_are_refused_from_the_header_and_named():
     for data, words in cases.values():
         with pytest.raises(InputError, match=words):
             read_image(data)
-    assert len(cases) == 10
+    assert len(cases) == 11
+
+
+def test_oddities_that_change_no_pixel_are_read(capfd):
+    grey = PIL.Image.fromarray(picture(8)[..., 0].astype(np.uint8))
+    plain = jpeg(grey, quality=90)
+    wanted = read_image(plain).pixels
+    scan = plain.index(b"\xff\xda")
+    assert plain[scan + 7 : scan + 10] == bytes((0, 63, 0))
+    odd = {
+        "extended": plain.replace(b"\xff\xc0", b"\xff\xc1", 1),
+        "parameters of a progressive scan": plain[: scan + 8] + b"\0" + plain[scan + 9 :],
+        "version of JFIF": plain.replace(b"JFIF\0\1", b"JFIF\0\7", 1),
+        "profile of two parts": plain[:2] + b"\xff\xe2\0\x10ICC_PROFILE\0\2\3" + plain[2:],
+        "EXIF of nothing": plain[:2] + b"\xff\xe1\0\x0cExif\0\0noth" + plain[2:],
+    }
+    for name, data in odd.items():
+        assert data != plain
+        read = read_image(data)
+        assert np.array_equal(read.pixels, wanted), name
+        assert read.notes == ()
+    assert capfd.readouterr().err == ""

@@ -223,6 +223,43 @@ def test_lzw_strips_that_end_in_unusual_ways_are_read(rows):
         assert np.array_equal(read.pixels, samples[..., 0]), name
 
 
+def test_lzw_with_the_lowest_bit_first_is_named():
+    samples = picture(8)
+    strip = samples.tobytes()
+    codes = [c for at in range(0, len(strip), 100) for c in (256, *strip[at : at + 100])]
+    value = sum(code << 9 * at for at, code in enumerate([*codes, 257]))
+    stored = value.to_bytes(9 * len(codes) // 8 + 3, "little")
+    data = assemble(samples.shape, TiffLayout(compression=5), [stored])
+    with pytest.raises(InputError, match="LZW compression of before 1992"):
+        read_image(data)
+
+
+def test_jpeg_strips_in_rgb_are_not_taken_for_ycbcr():
+    colours = np.repeat(picture(8), 3, axis=2) // 2
+    colours[..., 0] += 12
+    stored = imagecodecs.jpeg8_encode(colours, level=100, outcolorspace="RGB")
+    layout = TiffLayout(photometric=2, compression=7)
+    decoded, _ = decode_tiff(assemble(colours.shape, layout, [stored]))
+    # At quality 100 the coefficients are rounded to integers: an error of 2 at most.
+    assert np.abs(decoded[..., ::-1].astype(int) - colours).max() <= 2
+
+
+def test_a_damaged_jpeg_strip_is_refused(capfd):
+    grey = picture(8)
+    stored = imagecodecs.jpeg8_encode(grey[..., 0], level=90)
+    layout = TiffLayout(compression=7)
+    read_image(assemble(grey.shape, layout, [stored]))
+    middle = len(stored) // 2
+    for bad, words in (
+        (stored[:middle] + stored[middle + 40 :], "its decoder reports 'Corrupt JPEG data"),
+        (stored[:middle], "truncated JPEG"),
+        (imagecodecs.jpeg8_encode(grey[:-9, :, 0]), "differs in size from its tags"),
+    ):
+        with pytest.raises(InputError, match=words):
+            read_image(assemble(grey.shape, layout, [bad]))
+    assert capfd.readouterr().err == ""
+
+
 def without_end(strip):
     """Remove the last 1 and what follows it, with the eight bits before it: the end code."""
     bits = f"{int.from_bytes(strip, 'big'):b}".zfill(8 * len(strip))
