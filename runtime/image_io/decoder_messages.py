@@ -56,6 +56,8 @@ def decode_checked(kind: str, decode: Callable[[], T]) -> T:
         InputError: the decoder printed a line that is not known to be harmless.
     """
     result, text = _run(decode)
+    if not text:
+        return result
     lines = [line.strip() for line in text.decode("utf-8", "replace").splitlines()]
     complaints = [line for line in lines if line and not _HARMLESS.match(line)]
     if complaints:
