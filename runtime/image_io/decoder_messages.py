@@ -41,6 +41,7 @@ _HARMLESS = re.compile(
     r"|Corrupt JPEG data: bad ICC marker"
 )
 _LONGEST = 2**16  # bytes of messages that are looked at
+_MOST_IDLE = os.cpu_count() or 1  # threads that wait for the next file
 _CLOSE_RANGE, _CLOSE_RANGE_UNSHARE = 436, 2  # linux/close_range.h; one number on all processors
 _CLONE_FILES = 0x400  # sched.h
 
@@ -172,10 +173,17 @@ def _run(function: Callable[[], T]) -> tuple[T, bytes]:
         thread.end()  # it may still be decoding
         raise
     except BaseException:
-        _idle.append(thread)
+        _keep(thread)
         raise
-    _idle.append(thread)
+    _keep(thread)
     return outcome
+
+
+def _keep(thread: _Thread[Any]) -> None:
+    if len(_idle) < _MOST_IDLE:
+        _idle.append(thread)
+    else:
+        thread.end()
 
 
 def _run_redirected(function: Callable[[], T]) -> tuple[T, bytes]:

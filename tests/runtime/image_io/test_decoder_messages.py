@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -38,6 +39,9 @@ def redirected(request, monkeypatch):
             raise OSError
 
         monkeypatch.setattr(decoder_messages, "_own_descriptors", not_allowed)
+    yield
+    for thread in decoder_messages._idle:
+        thread.end()
 
 
 def printing(text):
@@ -140,6 +144,29 @@ def test_a_process_started_while_a_file_is_decoded_has_the_usual_stderr(capfd):
         go_on.set()
         future.result()
     assert capfd.readouterr().err == "child"
+
+
+def test_no_more_threads_wait_than_there_are_cores():
+    count, all_here = 3 * (os.cpu_count() or 1), threading.Event()
+    here = []
+
+    def wait():
+        here.append(1)
+        if len(here) == count:
+            all_here.set()
+        return all_here.wait(30)
+
+    with ThreadPoolExecutor(count) as pool:
+        assert all(pool.map(lambda _: decode_checked("JPEG", wait), range(count)))
+    deadline = time.monotonic() + 30  # a thread that is told to end needs a moment
+    while len(decoders := threads_of_decoders()) > (os.cpu_count() or 1):
+        assert time.monotonic() < deadline, decoders
+        time.sleep(0.01)
+    assert decoders
+
+
+def threads_of_decoders():
+    return [thread for thread in threading.enumerate() if thread.name == "orthoedge-decoder"]
 
 
 def test_a_pipe_closed_while_decoders_wait_is_closed_for_its_reader():
