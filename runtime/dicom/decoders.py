@@ -8,6 +8,7 @@ lacks with grey, so the codestream must be complete and match the DICOM header f
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import numpy.typing as npt
 from orthoedge.runtime.dicom.codestream import STARTS, Codestream, read_codestream, read_rle
 from orthoedge.runtime.dicom.encoding import CODECS, JPEG, RLE, unread_syntax
 from orthoedge.runtime.errors import InputError, MissingDependency
+from orthoedge.runtime.image_io.decoder_messages import decode_checked
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -82,7 +84,8 @@ def decode(
         set states; and notes.
 
     Raises:
-        InputError: no installed decoder reads it, or its samples are not those of the data set.
+        InputError: no installed decoder reads it, or one reports damage and goes on; or its samples
+            are not those of the data set.
         MissingDependency: no decoder is installed.
     """
     from pydicom.pixels.decoders.base import get_decoder
@@ -97,8 +100,8 @@ def decode(
     cause: BaseException | None = None
     for _, package, function in decoders:
         try:
-            stored = function(stream)
-        except (MemoryError, KeyboardInterrupt, SystemExit):
+            stored = decode_checked("DICOM", partial(function, stream))
+        except (InputError, MemoryError, KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:
             # A panic in a decoder written in Rust is a BaseException.

@@ -14,7 +14,7 @@ from orthoedge.runtime.dicom.encoding import find_elements
 from orthoedge.runtime.errors import InputError
 from orthoedge.runtime.image_io.jpeg import check_jpeg, jpeg_header
 from orthoedge.runtime.image_io.radiograph import Header
-from orthoedge.runtime.image_io.tiff import check_tiff, tiff_header
+from orthoedge.runtime.image_io.tiff.header import check_tiff, tiff_header
 
 _MOST_CHUNKS = 100_000  # of a PNG; 512 MB in the usual chunks of 8 KB are 65,536
 _MAGIC = (
@@ -24,6 +24,7 @@ _MAGIC = (
     (b"MM\x00*", "TIFF"),
     (b"BM", "BMP"),
 )
+_BMP_MASKS = struct.pack("<III", 0xFF0000, 0xFF00, 0xFF)  # of red, green and blue
 _UNSUPPORTED = (
     (b"GIF8", "a GIF file"),
     (b"%PDF", "a PDF file"),
@@ -138,24 +139,36 @@ def _bmp_header(data: bytes) -> Header:
 
 
 def _check_bmp(data: bytes) -> None:
-    start, width, height, bits, _ = _bmp_fields(data)
+    start, width, height, bits, compression = _bmp_fields(data)
+    # OpenCV leaves 5 bits as 0 to 248, and turns 24 bits with the header of OS/2 into grey.
+    is_odd = bits not in (1, 4, 8, 24, 32) or (bits > 8 and data[14] == 12)
+    if is_odd or (compression and (bits != 32 or data[54:66] != _BMP_MASKS)):
+        raise InputError(f"BMP with an unusual layout of {bits} bits per pixel; save it as PNG")
     rows = (width * bits + 31) // 32 * 4 * height
     if start + rows > len(data):
         raise InputError("truncated BMP: the file ends inside its pixel data")
 
 
-def without_profile(data: bytes) -> bytes:
-    """Remove the iCCP chunks of a PNG file; without any, return the same object.
+def critical_chunks(data: bytes) -> tuple[bytes, bool]:
+    """Keep of a PNG file what its samples follow from; without more, return the same object.
+
+    libpng complains about damage in other chunks, such as texts and colour profiles, as it does
+    about damage in the pixels.
 
     Args:
         data: a PNG file whose chunks all lie inside it.
+
+    Returns:
+        The file, and whether it said which samples are transparent.
     """
     parts: list[bytes] = []
-    start, at = 0, 8
-    while data[at + 4 : at + 8] not in (b"IDAT", b"IEND", b""):  # a profile comes before pixels
-        end = at + 12 + struct.unpack_from(">I", data, at)[0]
-        if data[at + 4 : at + 8] == b"iCCP":
+    start, at, name, is_transparent = 0, 8, b"", False
+    while name != b"IEND":
+        length, name = struct.unpack_from(">I4s", data, at)
+        end = at + 12 + length
+        if name[0] & 0x20:
+            is_transparent = is_transparent or name == b"tRNS"
             parts.append(data[start:at])
             start = end
         at = end
-    return b"".join((*parts, data[start:])) if parts else data
+    return (b"".join((*parts, data[start:at])) if parts else data), is_transparent

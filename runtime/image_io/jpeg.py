@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from orthoedge.runtime.errors import InputError
-from orthoedge.runtime.image_io.radiograph import MAX_CHANNELS, Header
+from orthoedge.runtime.image_io.radiograph import Header
 
 # The next marker of an entropy-coded scan that is neither a stuffed 0xFF nor a restart (T.81 B.1.1)
 _SCAN_END = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
@@ -17,6 +17,7 @@ _LS_SCAN_END = re.compile(rb"\xff[\x80-\xcf\xd8-\xfe]")
 _FILL = re.compile(rb"\xff*")
 FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 """Markers SOF0 to SOF15."""
+_READ_FRAMES = (0xC0, 0xC1, 0xC2)  # Huffman coding: baseline, extended, progressive
 _PROGRESSIVE = frozenset((0xC2, 0xC6, 0xCA, 0xCE))
 _MOST_SEGMENTS = 10_000  # some hundred are usual; a colour profile may take 255
 _MOST_SCANS = 100  # ten are usual; each one passes over the whole picture
@@ -87,24 +88,30 @@ def jpeg_header(data: bytes) -> Header:
     """Read the header of a baseline or progressive JPEG file.
 
     Raises:
-        InputError: lossless, of another depth than 8 bits, or without a frame header.
+        InputError: of a kind or depth that is not read, or without a frame header.
         struct.error, IndexError: the file ends inside its header.
     """
     header = None
     for marker, at in read_segments(data):
-        if marker == 0xF7:
-            raise InputError("JPEG-LS is read only inside DICOM; save it as PNG")
         if marker in FRAMES and header is None:
             bits, height, width, components = struct.unpack_from(">BHHB", data, at)
             if marker in (0xC3, 0xC7, 0xCB, 0xCF):
                 raise InputError("lossless JPEG is read only inside DICOM")
             if bits != 8:
                 raise InputError(f"JPEG with {bits} bits per sample; expected 8")
-            if not 1 <= components <= MAX_CHANNELS:
-                raise InputError(f"JPEG with {components} components; expected 1 to {MAX_CHANNELS}")
+            if marker not in _READ_FRAMES:
+                raise InputError(
+                    "JPEG with arithmetic coding or in several frames; save it as baseline JPEG"
+                )
+            if components not in (1, 3):
+                raise InputError(
+                    f"JPEG with {components} components, such as CMYK; save it as a grey picture"
+                )
             block = width * height if marker in _PROGRESSIVE else 0
             channels = 1 if components == 1 else 3
             header = Header("JPEG", width, height, bits, channels=channels, block=block)
+        elif marker == 0xF7:
+            raise InputError("JPEG-LS is read only inside DICOM")
         elif marker == 0xDA and header is not None:
             if data[at] < components:  # each component has a scan of its own
                 header = replace(header, block=header.width * header.height)

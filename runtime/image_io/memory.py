@@ -29,8 +29,8 @@ def picture_bytes(header: Header, file_bytes: int) -> int:
     extra = 0
     if header.kind == "JPEG":
         extra = header.block * header.channels * 2  # coefficients of 16 bits
-    if header.kind == "TIFF":  # libtiff decodes 8 bits by way of RGBA
-        extra = header.block * (4 if depth == 1 else header.channels * depth) + file_bytes
+    if header.kind == "TIFF":  # strips are copied, decompressed and converted
+        extra = file_bytes + picture + 3 * header.block * depth
     # OpenCV frees the decoder's memory before it returns a copy of the picture; no later step needs
     # as much.
     return file_bytes + picture + max(picture, extra) + _TABLES
