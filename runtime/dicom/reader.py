@@ -12,30 +12,29 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import cache
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
 from orthoedge.runtime.dicom import geometry, pixel_data, shutter
-from orthoedge.runtime.dicom.decoders import decode
+from orthoedge.runtime.dicom.codestream import Codestream
+from orthoedge.runtime.dicom.decoders import OVERLAY_BITS, check_frame, decode
 from orthoedge.runtime.dicom.elements import Elements
+from orthoedge.runtime.dicom.encoding import read_elements
 from orthoedge.runtime.dicom.header import SampleLayout, check_kind, read_layout
 from orthoedge.runtime.dicom.lut import grey_levels
-from orthoedge.runtime.dicom.pixel_data import NATIVE, Fetch
+from orthoedge.runtime.dicom.pixel_data import Fetch, PixelElement
 from orthoedge.runtime.dicom.silence import quiet_pydicom
 from orthoedge.runtime.errors import InputError, MissingDependency, OrthoEdgeError
-from orthoedge.runtime.image_io.jpeg import read_codestream
 from orthoedge.runtime.image_io.memory import check_memory, dicom_bytes
 from orthoedge.runtime.image_io.radiograph import MAX_PIXELS, Radiograph, check_contrast, check_size
 from orthoedge.runtime.image_io.windowing import Counts, Pixels, apply_table, count_blocks
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
-    from pydicom.tag import BaseTag
 
-_ELEMENTS = [
+_ELEMENTS = (
     *("SOPClassUID", "Modality", "PresentationIntentType", "BurnedInAnnotation"),
     *("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation"),
     *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
@@ -43,11 +42,10 @@ _ELEMENTS = [
     *("ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio"),
     *("EstimatedRadiographicMagnificationFactor", *shutter.ELEMENTS),
     *("ModalityLUTSequence", "RescaleSlope", "RescaleIntercept", "VOILUTSequence"),
-    *("WindowCenter", "WindowWidth", "VOILUTFunction", "PresentationLUTShape", "PixelData"),
-]
+    *("WindowCenter", "WindowWidth", "VOILUTFunction", "PresentationLUTShape"),
+)
 
 _BLOCK = 2**21  # bytes of samples per block; OpenCV looks up smaller ones in a single thread
-_DEFLATED = ("1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.8.1")
 
 
 def read_dicom(
@@ -67,8 +65,8 @@ def read_dicom(
     A note reports a contradiction of the two.
 
     Args:
-        source: the file or its content, with its 128-byte preamble and `DICM`. An uncompressed
-            file is read a few rows at a time.
+        source: the file or its content; without its preamble, `DICM` or file meta information it
+            is read with a note. An uncompressed file is read a few rows at a time.
         prefer_photometric: take the polarity from PhotometricInterpretation alone.
         max_pixels: largest rows × columns that is decoded.
         memory_mb: see `read_image`.
@@ -77,7 +75,8 @@ def read_dicom(
         The radiograph, uint8 (Rows, Columns) unless it was resampled, bone bright on dark.
 
     Raises:
-        InputError: not such an image, damaged, over the limit, or in a deflated transfer syntax.
+        InputError: not such an image, damaged, over the limit, or in a transfer syntax that is not
+            read, such as a deflated one.
         MissingDependency: pydicom or the decoder of the transfer syntax is not installed.
     """
     try:
@@ -98,17 +97,13 @@ def read_dicom(
 def _read(
     source: bytes | BinaryIO, prefer_photometric: bool, max_pixels: int, memory_mb: float | None
 ) -> Radiograph:
-    from pydicom import dcmread
-
     content = source if isinstance(source, bytes) else b""
     file = io.BytesIO(source) if isinstance(source, bytes) else source
-    syntax = _transfer_syntax(file)
-    file.seek(0)
-    native = syntax in NATIVE
-    dataset = dcmread(file, specific_tags=_tags(), stop_before_pixels=native)
-    at, length = pixel_data.find_pixel_data(file, dataset) if native else (0, 0)
+    syntax, dataset, header_notes = read_elements(file, (*_ELEMENTS, *OVERLAY_BITS))
+    element = pixel_data.find_pixel_data(file, dataset)
     elements = Elements(dataset)
-    refer_reasons = check_kind(elements, bool(length or dataset.get("PixelData")))
+    refer_reasons = check_kind(elements, bool(element and element.length))
+    assert element is not None
     layout = read_layout(elements)
     rows, columns = layout.rows, layout.columns
     check_size(columns, rows, max_pixels)
@@ -116,22 +111,30 @@ def _read(
     spacing = geometry.read_spacing(elements)
     aspect = geometry.pixel_aspect(elements, spacing)
     shape = geometry.square_shape(rows, columns, aspect, max_pixels)
+    frame, pixel_notes = pixel_data.read_frame(file, element, dataset, syntax)
+    stream = None
+    if frame is not None and not pixel_data.is_native(frame, dataset, syntax):
+        stream, stream_notes = check_frame(frame, dataset, syntax)
+        pixel_notes += stream_notes
     if memory_mb is not None:
-        held = max(len(content), len(dataset.get("PixelData", b"")))
-        needed = dicom_bytes(rows * columns, layout.allocated, held, syntax)
+        held = max(len(content), len(frame or b""))
+        codec = stream.codec if stream else None
+        needed = dicom_bytes(rows * columns, layout.allocated, held, codec)
         needed += shape[0] * shape[1] if aspect != 1 else 0
         needed += 2 * rows * columns if "ShutterShape" in dataset else 0
         check_memory(needed, memory_mb)
     visible = shutter.read_shutter(elements, rows, columns, aspect)
     step = max(1, _BLOCK // (columns * layout.allocated // 8))
-    if not native:
-        layout = _layout_of_decoded(dataset, layout, syntax)
-        fetch = pixel_data.fetch_array(decode(dataset, syntax))
-    elif content:
-        fetch = pixel_data.fetch_array(pixel_data.native_samples(content, at, length, dataset))
+    if stream is not None:
+        layout = _layout_of_decoded(dataset, layout, stream)
+        samples, decoder_notes = decode(stream, dataset, syntax)
+        pixel_notes += decoder_notes
+        fetch = pixel_data.fetch_array(samples)
     else:
-        fetch = pixel_data.fetch_file(file, at, length, dataset, step)
-
+        fetch, excess_notes = _fetch_native(file, content, frame, element, dataset, step)
+        pixel_notes += excess_notes
+    for note in (*header_notes, *pixel_notes):
+        elements.note(note)
     pixels, notes = _show(fetch, step, layout, visible, elements, prefer_photometric)
     if visible is not None and pixels.any():
         notes += ("display shutter of the file: what it covers is black",)
@@ -153,28 +156,34 @@ def _read(
     )
 
 
-@cache
-def _tags() -> list[BaseTag]:
-    from pydicom.tag import Tag
+def _fetch_native(
+    file: BinaryIO,
+    content: bytes,
+    frame: bytes | None,
+    element: PixelElement,
+    dataset: Dataset,
+    step: int,
+) -> tuple[Fetch, tuple[str, ...]]:
+    """Fetch uncompressed samples: of a frame in memory, of the content, or of the file."""
+    if frame is not None:
+        return pixel_data.fetch_array(pixel_data.native_samples(frame, 0, len(frame), dataset)), ()
+    at, length = element.at, element.length
+    notes = pixel_data.check_excess(file, element, dataset)
+    if content and dataset.original_encoding[1]:
+        samples = pixel_data.native_samples(content, at, length, dataset)
+        return pixel_data.fetch_array(samples), notes
+    return pixel_data.fetch_file(file, at, length, dataset, step), notes
 
-    return [Tag(keyword) for keyword in _ELEMENTS]
 
-
-def _layout_of_decoded(dataset: Dataset, layout: SampleLayout, syntax: str) -> SampleLayout:
+def _layout_of_decoded(dataset: Dataset, layout: SampleLayout, stream: Codestream) -> SampleLayout:
     """Return the layout of samples once decoded, and prepare the data set for the decoder.
 
-    A JPEG of as many bits as the stored value holds that value alone. One of more bits was made of
-    whole samples, with the bits below the value, as they are in other syntaxes.
+    A codestream of as many bits as the stored value holds that value alone. One of more bits was
+    made of whole samples, with the bits below the value.
     """
-    if not layout.shift:
-        return layout
-    if syntax.startswith("1.2.840.10008.1.2.4."):
-        from pydicom.encaps import get_frame
-
-        stream = read_codestream(get_frame(dataset.PixelData, 0, number_of_frames=1))
-        if stream.bits <= layout.bits:
-            return replace(layout, shift=0)
-    dataset.BitsStored = layout.bits + layout.shift  # pydicom clears the bits above these
+    if layout.shift and stream.bits <= layout.bits:
+        return replace(layout, shift=0)
+    dataset.BitsStored = layout.bits + layout.shift  # that the decoded samples may use
     return layout
 
 
@@ -226,22 +235,3 @@ def _show(
         if visible is not None:
             pixels[block][~visible[block]] = 0
     return pixels, notes
-
-
-def _transfer_syntax(file: BinaryIO) -> str:
-    """Read the transfer syntax UID from the file meta information, before anything is inflated."""
-    from pydicom.filereader import read_dataset
-
-    file.seek(132)
-    meta = read_dataset(
-        file,
-        is_implicit_VR=False,
-        is_little_endian=True,
-        stop_when=lambda tag, vr, length: tag >> 16 != 2,
-    )
-    syntax = str(meta.get("TransferSyntaxUID", "") or "")
-    if not syntax:
-        raise InputError("damaged DICOM: no transfer syntax in its header")
-    if syntax in _DEFLATED:
-        raise InputError("DICOM in a deflated transfer syntax, which can expand to any size")
-    return syntax

@@ -10,21 +10,48 @@ from __future__ import annotations
 import struct
 import zlib
 
+from orthoedge.runtime.dicom.encoding import find_elements
 from orthoedge.runtime.errors import InputError
 from orthoedge.runtime.image_io.jpeg import check_jpeg, jpeg_header
 from orthoedge.runtime.image_io.radiograph import Header
-from orthoedge.runtime.image_io.tiff import check_tiff, tiff_header
+from orthoedge.runtime.image_io.tiff.header import check_tiff, tiff_header
 
 _MOST_CHUNKS = 100_000  # of a PNG; 512 MB in the usual chunks of 8 KB are 65,536
+_MAGIC = (
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"II*\x00", "TIFF"),
+    (b"MM\x00*", "TIFF"),
+    (b"BM", "BMP"),
+)
+_BMP_MASKS = struct.pack("<III", 0xFF0000, 0xFF00, 0xFF)  # of red, green and blue
 _UNSUPPORTED = (
     (b"GIF8", "a GIF file"),
     (b"%PDF", "a PDF file"),
     (b"PK\x03\x04", "a ZIP archive"),
     (b"\x1f\x8b", "a gzip file"),
     (b"\x00\x00\x00\x0cjP  ", "a bare JPEG 2000 file"),
+    (b"\xff\x4f\xff\x51", "a bare JPEG 2000 codestream"),
+    (b"\x00\x00\x00\x0cJXL ", "a JPEG XL file"),
+    (b"\xff\x0a", "a JPEG XL codestream"),
+    (b"RIFF", "a WebP or other RIFF file"),
     (b"II+\x00", "a BigTIFF file"),
     (b"MM\x00+", "a BigTIFF file"),
 )
+
+
+def recognize(head: bytes) -> str | None:
+    """Return the format of an image file by its content: PNG, JPEG, TIFF, BMP, DICOM, or None.
+
+    Args:
+        head: the first 264 bytes of the file, or all of a shorter one.
+    """
+    if head[128:132] == b"DICM":  # a TIFF may be a DICOM file's preamble (PS3.10 7.1)
+        return "DICOM"
+    for magic, kind in _MAGIC:
+        if head.startswith(magic):
+            return kind
+    return None if find_elements(head) is None else "DICOM"
 
 
 def read_header(data: bytes) -> Header:
@@ -33,19 +60,14 @@ def read_header(data: bytes) -> Header:
     Raises:
         InputError: a different kind of file, or a header that is damaged or impossible.
     """
+    readers = {"PNG": _png_header, "JPEG": jpeg_header, "TIFF": tiff_header, "BMP": _bmp_header}
+    reader = next((readers[kind] for magic, kind in _MAGIC if data.startswith(magic)), None)
+    if reader is None:
+        kinds = (name for magic, name in _UNSUPPORTED if data.startswith(magic))
+        kind = next(kinds, "unknown content")
+        raise InputError(f"not an image: {kind}; expected PNG, JPEG, TIFF, BMP or DICOM")
     try:
-        if data.startswith(b"\x89PNG\r\n\x1a\n"):
-            header = _png_header(data)
-        elif data.startswith(b"\xff\xd8\xff"):
-            header = jpeg_header(data)
-        elif data.startswith((b"II*\x00", b"MM\x00*")):
-            header = tiff_header(data)
-        elif data.startswith(b"BM"):
-            header = _bmp_header(data)
-        else:
-            kinds = (name for magic, name in _UNSUPPORTED if data.startswith(magic))
-            kind = next(kinds, "unknown content")
-            raise InputError(f"not an image: {kind}; expected PNG, JPEG, TIFF, BMP or DICOM")
+        header = reader(data)
     except (struct.error, IndexError) as error:
         raise InputError("truncated file: it ends inside its header") from error
     if header.width < 1 or header.height < 1:
@@ -117,24 +139,36 @@ def _bmp_header(data: bytes) -> Header:
 
 
 def _check_bmp(data: bytes) -> None:
-    start, width, height, bits, _ = _bmp_fields(data)
+    start, width, height, bits, compression = _bmp_fields(data)
+    # OpenCV leaves 5 bits as 0 to 248, and turns 24 bits with the header of OS/2 into grey.
+    is_odd = bits not in (1, 4, 8, 24, 32) or (bits > 8 and data[14] == 12)
+    if is_odd or (compression and (bits != 32 or data[54:66] != _BMP_MASKS)):
+        raise InputError(f"BMP with an unusual layout of {bits} bits per pixel; save it as PNG")
     rows = (width * bits + 31) // 32 * 4 * height
     if start + rows > len(data):
         raise InputError("truncated BMP: the file ends inside its pixel data")
 
 
-def without_profile(data: bytes) -> bytes:
-    """Remove the iCCP chunks of a PNG file; without any, return the same object.
+def critical_chunks(data: bytes) -> tuple[bytes, bool]:
+    """Keep of a PNG file what its samples follow from; without more, return the same object.
+
+    libpng complains about damage in other chunks, such as texts and colour profiles, as it does
+    about damage in the pixels.
 
     Args:
         data: a PNG file whose chunks all lie inside it.
+
+    Returns:
+        The file, and whether it said which samples are transparent.
     """
     parts: list[bytes] = []
-    start, at = 0, 8
-    while data[at + 4 : at + 8] not in (b"IDAT", b"IEND", b""):  # a profile comes before pixels
-        end = at + 12 + struct.unpack_from(">I", data, at)[0]
-        if data[at + 4 : at + 8] == b"iCCP":
+    start, at, name, is_transparent = 0, 8, b"", False
+    while name != b"IEND":
+        length, name = struct.unpack_from(">I4s", data, at)
+        end = at + 12 + length
+        if name[0] & 0x20:
+            is_transparent = is_transparent or name == b"tRNS"
             parts.append(data[start:at])
             start = end
         at = end
-    return b"".join((*parts, data[start:])) if parts else data
+    return (b"".join((*parts, data[start:at])) if parts else data), is_transparent

@@ -6,13 +6,11 @@ of processes, file by file (tests/runtime/image_io/test_reading_memory.py).
 
 from __future__ import annotations
 
-from orthoedge.runtime.dicom.pixel_data import NATIVE
 from orthoedge.runtime.errors import InputError
 from orthoedge.runtime.image_io.radiograph import Header
 
 MIB = 2**20
 
-_JPEG_2000 = ("1.2.840.10008.1.2.4.9", "1.2.840.10008.1.2.4.20")
 _TABLES = 8 * MIB  # look-up tables and histograms of 16 bits, and a decoder's own state
 
 
@@ -31,25 +29,25 @@ def picture_bytes(header: Header, file_bytes: int) -> int:
     extra = 0
     if header.kind == "JPEG":
         extra = header.block * header.channels * 2  # coefficients of 16 bits
-    if header.kind == "TIFF":  # libtiff decodes 8 bits by way of RGBA
-        extra = header.block * (4 if depth == 1 else header.channels * depth) + file_bytes
+    if header.kind == "TIFF":  # strips are copied, decompressed and converted
+        extra = file_bytes + picture + 3 * header.block * depth
     # OpenCV frees the decoder's memory before it returns a copy of the picture; no later step needs
     # as much.
     return file_bytes + picture + max(picture, extra) + _TABLES
 
 
-def dicom_bytes(pixels: int, allocated: int, held: int, syntax: str) -> int:
+def dicom_bytes(pixels: int, allocated: int, held: int, codec: str | None) -> int:
     """Return the upper bound for a DICOM file in bytes, its content in memory included.
 
     Args:
         pixels: rows × columns.
         allocated: bits allocated, 8 or 16.
         held: bytes of the file that are in memory: its compressed pixels, or the whole file.
-        syntax: transfer syntax UID.
+        codec: of the codestream (`dicom.codestream`); None for uncompressed samples.
     """
     samples = pixels * (allocated // 8)
-    if syntax in NATIVE:  # read a few rows at a time
+    if codec is None:  # read a few rows at a time
         return held + pixels + _TABLES
-    if syntax.startswith(_JPEG_2000):  # decoded in 32 bits
+    if codec in ("JPEG 2000", "HTJ2K"):  # decoded in 32 bits
         return 4 * held + 8 * samples + _TABLES
-    return 3 * held + 6 * samples + _TABLES
+    return 3 * held + 5 * samples + _TABLES

@@ -50,13 +50,11 @@ class Header:
     """Rows, in pixels."""
     bits: int
     """Bits per sample."""
-    inverted: bool = False
-    """TIFF WhiteIsZero: the smallest value is white."""
     channels: int = 1
     """Channels of what OpenCV decodes, or more; inside DICOM the components stated."""
     block: int = 0
-    """Pixels that the decoder holds in addition to the picture: a TIFF's strip or tile, all of a
-    JPEG in several scans."""
+    """What the decoder holds in addition to the picture: the pixels of a JPEG in several scans, the
+    samples of a TIFF's strip or tile that is decompressed."""
 
 
 def check_size(width: int, height: int, max_pixels: int) -> None:

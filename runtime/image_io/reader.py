@@ -16,11 +16,25 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from orthoedge.runtime.dicom.encoding import HEAD
 from orthoedge.runtime.errors import InputError
 from orthoedge.runtime.image_io import windowing
-from orthoedge.runtime.image_io.headers import check_complete, read_header, without_profile
+from orthoedge.runtime.image_io.decoder_messages import decode_checked
+from orthoedge.runtime.image_io.headers import (
+    check_complete,
+    critical_chunks,
+    read_header,
+    recognize,
+)
 from orthoedge.runtime.image_io.memory import MIB, check_memory, picture_bytes
-from orthoedge.runtime.image_io.radiograph import MAX_PIXELS, Radiograph, check_contrast, check_size
+from orthoedge.runtime.image_io.radiograph import (
+    MAX_PIXELS,
+    Header,
+    Radiograph,
+    check_contrast,
+    check_size,
+)
+from orthoedge.runtime.image_io.tiff.pixels import decode_tiff
 from orthoedge.runtime.image_io.windowing import Pixels
 
 MAX_BYTES = 512 * 2**20
@@ -33,6 +47,7 @@ _COLOURED_SHARE = 0.01  # a coloured side marker is small, a photograph is colou
 # libjpeg leaves blocks without data at DC 0. A file that was cut and closed with an end-of-image
 # marker can be detected only by this: its last block is exactly this grey.
 _JPEG_FILL = 128
+_ALPHA = ("alpha channel dropped",)
 
 
 def read_image(
@@ -45,9 +60,10 @@ def read_image(
     """Read a radiograph from a PNG, JPEG, TIFF, BMP or DICOM file.
 
     Samples of more than 8 bits are windowed from percentile 0.5 to 99.5 unless the file has a
-    window (DICOM) or is an 8-bit picture in a 16-bit container. An EXIF orientation is ignored:
-    radiograph exports do not set it, and training must see the same pixels as inference. The
-    resolution in PNG, JPEG, TIFF and BMP is for printing, so `spacing_mm` is None for them.
+    window (DICOM) or is an 8-bit picture in a 16-bit container. The orientation in EXIF or TIFF is
+    ignored: radiograph exports do not set it, and training must see the same pixels as inference.
+    The resolution in PNG, JPEG, TIFF and BMP is for printing, so `spacing_mm` is None for them.
+    A file is refused where its decoder complains about the pixels, even if it goes on.
 
     Args:
         source: a path, or the content of the file.
@@ -80,7 +96,7 @@ def _read_image(
             raise InputError("empty file")
         if size > largest:
             raise InputError(f"file too large: {size} bytes, limit {largest}")
-        if _fetch(file, 128, 4) == b"DICM":
+        if recognize(_fetch(file, 0, HEAD)) == "DICOM":
             from orthoedge.runtime.dicom.reader import read_dicom
 
             return read_dicom(
@@ -95,28 +111,38 @@ def _read_image(
     if memory_mb is not None:
         check_memory(picture_bytes(header, len(data)), memory_mb)
     check_complete(data, header.kind)
+    decoded, notes = _decode(data, header)
+    grey, grey_notes = _to_grey(decoded, header.bits)
+    notes += grey_notes
+    if header.kind == "JPEG" and np.all(grey[-8:, -8:] == _JPEG_FILL):
+        raise InputError("damaged JPEG: the picture stops early and ends in flat grey")
+    if decoded.dtype == np.uint16:
+        pixels, note = _to_eight_bits(grey, header.bits)
+        notes += (note,)
+    else:
+        pixels = grey.astype(np.uint8, copy=False)
+    check_contrast(pixels)
+    return Radiograph(np.ascontiguousarray(pixels), header.bits, None, notes)
+
+
+def _decode(data: bytes, header: Header) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
+    """Decode to uint8 or uint16, (H, W) or (H, W, 3 or 4) in the order of OpenCV, with notes."""
+    if header.kind == "TIFF":
+        samples, has_alpha = decode_tiff(data)
+        return samples, _ALPHA * has_alpha
+    has_alpha = False
     if header.kind == "PNG":
-        data = without_profile(data)
+        data, has_alpha = critical_chunks(data)
+    encoded = np.frombuffer(data, np.uint8)
     try:
-        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        decoded = decode_checked(header.kind, lambda: cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED))
     except cv2.error as error:
         raise InputError(f"damaged {header.kind}: it cannot be decoded") from error
     if decoded is None or decoded.size == 0:
         raise InputError(f"damaged {header.kind}: it cannot be decoded")
     if decoded.dtype not in (np.uint8, np.uint16):
         raise InputError(f"{header.kind} with {decoded.dtype} samples; expected 8 or 16 bits")
-    grey, notes = _to_grey(decoded)
-    if header.kind == "JPEG" and np.all(grey[-8:, -8:] == _JPEG_FILL):
-        raise InputError("damaged JPEG: the picture stops early and ends in flat grey")
-    if decoded.dtype == np.uint16:
-        if header.inverted:  # libtiff inverts WhiteIsZero at 8 bits and leaves it at 16
-            grey = 65535 - grey
-        pixels, note = _from_sixteen_bits(grey)
-        notes += (note,)
-    else:
-        pixels = grey.astype(np.uint8, copy=False)
-    check_contrast(pixels)
-    return Radiograph(np.ascontiguousarray(pixels), header.bits, None, notes)
+    return decoded, _ALPHA * has_alpha
 
 
 def _open(source: Path | str | bytes) -> BinaryIO:
@@ -141,16 +167,16 @@ def _fetch(file: BinaryIO, at: int, size: int) -> bytes:
         raise InputError.unreadable(error) from error
 
 
-def _to_grey(decoded: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
+def _to_grey(decoded: npt.NDArray[Any], bits: int) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
     """Convert (H, W) or (H, W, 1/3/4) as decoded to (H, W) of the same dtype, with notes."""
     if decoded.ndim == 2:
         return decoded, ()
     notes: tuple[str, ...] = ()
     if decoded.shape[2] in (2, 4):
-        notes += ("alpha channel dropped",)
+        notes += _ALPHA
     if decoded.shape[2] < 3:
         return np.ascontiguousarray(decoded[..., 0]), notes
-    limit = _COLOUR * (257 if decoded.dtype == np.uint16 else 1)
+    limit = _COLOUR * max(1, (2**bits - 1) // 255)
     blocks = (decoded[start : start + _ROWS] for start in range(0, len(decoded), _ROWS))
     coloured = sum(_count_coloured(block, limit) for block in blocks)
     share = coloured / (decoded.shape[0] * decoded.shape[1])
@@ -176,17 +202,17 @@ def _count_coloured(block: npt.NDArray[Any], limit: int) -> int:
     return cv2.countNonZero(cv2.compare(cv2.subtract(high, low), limit, cv2.CMP_GT))  # type: ignore[call-overload]
 
 
-def _from_sixteen_bits(grey: npt.NDArray[Any]) -> tuple[Pixels, str]:
-    """Convert uint16 (H, W) to uint8 (H, W), with a note."""
+def _to_eight_bits(grey: npt.NDArray[Any], bits: int) -> tuple[Pixels, str]:
+    """Convert uint16 (H, W) of `bits` bits to uint8 (H, W), with a note."""
     # 10, 12 or 14 bits in a 16-bit container would be almost black with a plain shift by 8.
     values = np.arange(2**16, dtype=np.float64)
     counts = windowing.count_values(grey)
-    if np.all(np.flatnonzero(counts) % 257 == 0):
+    if bits == 16 and np.all(np.flatnonzero(counts) % 257 == 0):
         table, note = windowing.to_eight_bits(values, 0, 65535), "16-bit file holds 8-bit values"
     else:
         low, high = windowing.robust_window(values, counts)
         table = windowing.to_eight_bits(values, low, high)
-        note = f"16 bits windowed to 8 from {low:g} to {high:g} (percentiles 0.5 and 99.5)"
+        note = f"{bits} bits windowed to 8 from {low:g} to {high:g} (percentiles 0.5 and 99.5)"
     return windowing.apply_table(grey, table), note
 
 

@@ -15,6 +15,7 @@ import cv2
 import msgspec
 
 from orthoedge.runtime.errors import InputError, MissingDependency
+from orthoedge.runtime.image_io.decoder_messages import decode_quietly
 from orthoedge.runtime.image_io.memory import MIB
 from orthoedge.runtime.image_io.reader import read_image
 from orthoedge.runtime.image_io.sandbox_client import FRAME, Request, Response
@@ -33,6 +34,7 @@ def serve() -> None:
     for name in _DICOM_MODULES:  # before the limits apply; the reader reports missing ones
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
+    decode_quietly(lambda: bytes(2**16))  # starts the decoders' thread, with its own heap
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would contain the picture
     idle = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     responses.write(b"r")

@@ -222,7 +222,7 @@ def test_what_decoders_print_is_no_line_of_its_own(bundle, radiograph, tmp_path,
     assert main(["predict", str(tmp_path / "bad.jpg"), str(tmp_path / "odd.png"), *bundle]) == 1
     captured = capfd.readouterr()
     assert all(line.startswith("orthoedge: ") for line in captured.err.splitlines())
-    assert "note           decoder: libpng warning: tEXt: CRC error" in captured.out
+    assert "libpng" not in captured.out + captured.err
 
 
 def test_a_missing_decoder_leaves_the_other_files(

@@ -1,7 +1,4 @@
-"""Predict files with one pipeline in this process, or with one in each of several processes.
-
-Processes and not threads, because what decoders print can be assigned to a file only by process.
-"""
+"""Predict files with one pipeline in this process, or with one in each of several processes."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from orthoedge.cli.commands.predict.output import FileOutput, failure_output, finding_output
-from orthoedge.cli.terminal import hold_stderr, printable
+from orthoedge.cli.terminal import printable
 from orthoedge.runtime.errors import DeadlineExceeded, EngineError, InputError, MissingDependency
 
 if TYPE_CHECKING:
@@ -85,11 +82,9 @@ def predict_file(pipeline: Pipeline, task: Task, as_json: bool) -> FileOutput:
         EngineError: the engine failed, so that no other file can be predicted either.
     """
     try:
-        with hold_stderr() as printed:
-            radiograph, finding = pipeline.predict_with_image(task.path)
+        radiograph, finding = pipeline.predict_with_image(task.path)
     except (InputError, MissingDependency, DeadlineExceeded, OSError) as error:
         return failure_output(task.name, error, as_json)
-    finding = replace(finding, notes=(*finding.notes, *(f"decoder: {it}" for it in printed)))
     return finding_output(task.name, radiograph, finding, task.pictures, as_json)
 
 

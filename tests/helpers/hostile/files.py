@@ -11,6 +11,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from tests.runtime.dicom import layouts
+
 SIDE = 96
 NATIVE = "1.2.840.10008.1.2.1"
 _SYNTAXES = {
@@ -118,7 +120,25 @@ def scans() -> dict[str, bytes]:
     """DICOM in each transfer syntax that can be written here."""
     stored = radiograph(bits=12)
     made = {f"{name}.dcm": dicom(stored, syntax) for name, syntax in _SYNTAXES.items()}
-    return {"native.dcm": dicom(stored), **made}
+    native = dicom(stored)
+    jpeg = encode(".jpg", radiograph())
+    return {
+        "native.dcm": native,
+        **made,
+        "bare.dcm": native[native.index(b"\x08\0\x16\0") :],
+        "JPEG.dcm": layouts.compressed(jpeg, radiograph(), 8, f"{layouts.JPEG}50"),
+        **_twelve_bits(stored),
+    }
+
+
+def _twelve_bits(stored: np.ndarray) -> dict[str, bytes]:
+    """A 12-bit JPEG, where an encoder is installed."""
+    try:
+        from imagecodecs import jpeg8_encode
+    except ImportError:
+        return {}
+    jpeg = jpeg8_encode(stored, level=90, bitspersample=12)
+    return {"JPEG 12 bits.dcm": layouts.compressed(jpeg, stored, 12, f"{layouts.JPEG}51")}
 
 
 def dicom_samples() -> list[Path]:

@@ -14,9 +14,9 @@ with atheris.instrument_imports(include=["orthoedge"], enable_loader_override=Fa
     from orthoedge.runtime.bundles.arrays import read_npy, read_npz
     from orthoedge.runtime.bundles.manifest import decode_manifest
     from orthoedge.runtime.bundles.onnx_guard import check_onnx
+    from orthoedge.runtime.dicom.codestream import read_codestream
     from orthoedge.runtime.errors import BundleError, InputError
     from orthoedge.runtime.image_io.headers import check_complete, read_header
-    from orthoedge.runtime.image_io.jpeg import read_codestream
 
 
 def read_picture(data):

@@ -5,6 +5,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import cv2
 import pytest
 
 from orthoedge.cli.main import main
@@ -14,7 +15,7 @@ ROOT = Path(__file__).parents[4]
 
 @pytest.fixture
 def folder(radiograph, tmp_path):
-    """A file, one that is bad, and one about which its decoder complains."""
+    """A file, one that is bad, and two about which a decoder complains."""
     folder = tmp_path / "in"
     folder.mkdir()
     shutil.copy(radiograph, folder / "good.png")
@@ -22,6 +23,9 @@ def folder(radiograph, tmp_path):
     png = radiograph.read_bytes()
     comment = b"\0\0\0\5tEXta\0bcd" + b"\0\0\0\0"  # a wrong checksum, where it does no harm
     (folder / "odd.png").write_bytes(png[:33] + comment + png[33:])
+    jpeg = cv2.imencode(".jpg", cv2.imread(str(radiograph)))[1].tobytes()
+    middle = len(jpeg) // 2
+    (folder / "torn.jpg").write_bytes(jpeg[:middle] + jpeg[middle + 40 :])
     return folder
 
 
@@ -39,7 +43,10 @@ def test_isolated_answers_are_the_same(bundle, folder, capfd, monkeypatch):
             record.pop("timing_ms", None)
         said.append((records, captured.err))
     assert said[0] == said[1] == said[2]
-    assert any(note.startswith("decoder: libpng") for note in said[0][0][-1]["notes"])
+    records, printed = said[0]
+    assert "its decoder reports 'Corrupt JPEG data" in records[-1]["error"]
+    assert records[-2]["error"] is None  # damage to a text of a PNG
+    assert len(printed.splitlines()) == 3  # the two bad files, and how many failed
 
 
 def test_its_limits_are_those_of_the_command_line(bundle, radiograph, only_line, monkeypatch):

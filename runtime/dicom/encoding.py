@@ -1,0 +1,210 @@
+"""Transfer syntaxes, and the encoding of a DICOM file as found in its first elements.
+
+Old CR units and some exports leave out the preamble, the `DICM` or the whole file meta information
+(PS3.10 7.1), and some announce another encoding than they have. The data set is recognized by its
+elements: group, VR and length (PS3.5 7.1).
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from functools import cache
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from orthoedge.runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+    from pydicom.tag import BaseTag
+
+IMPLICIT, EXPLICIT, BIG_ENDIAN = (f"1.2.840.10008.1.2{end}" for end in ("", ".1", ".2"))
+NATIVE = {
+    IMPLICIT: "implicit VR",
+    EXPLICIT: "explicit VR",
+    BIG_ENDIAN: "explicit VR big endian",
+}
+"""Transfer syntaxes whose samples are stored uncompressed, and their names."""
+JPEG, RLE = "1.2.840.10008.1.2.4.", "1.2.840.10008.1.2.5"
+CODECS = {
+    **dict.fromkeys((f"{JPEG}{n}" for n in (50, 51, 52, 53, 54, 55, 56)), "JPEG"),
+    **dict.fromkeys((f"{JPEG}{n}" for n in (57, 58, 65, 66, 70)), "JPEG lossless"),
+    **dict.fromkeys((f"{JPEG}{n}" for n in (80, 81)), "JPEG-LS"),
+    **dict.fromkeys((f"{JPEG}{n}" for n in (90, 91, 92, 93)), "JPEG 2000"),
+    **dict.fromkeys((f"{JPEG}{n}" for n in (201, 202, 203)), "HTJ2K"),
+    RLE: "RLE",
+}
+"""Codec by transfer syntax."""
+_READ = frozenset((*NATIVE, *CODECS, "1.2.840.10008.1.2.1.98"))  # the last: in fragments
+_NEW_NAMES = {  # that pydicom 3.0 does not have
+    f"{JPEG}110": "JPEG XL Lossless",
+    f"{JPEG}111": "JPEG XL JPEG Recompression",
+    f"{JPEG}112": "JPEG XL",
+    "1.2.840.10008.1.2.8.1": "Deflated Image Frame Compression",
+}
+_DEFLATED = "1.2.840.10008.1.2.1.99"
+_EXPORT = "export it uncompressed (Explicit VR Little Endian)"
+
+HEAD = 264
+"""Bytes from the start of a file that tell whether it is DICOM."""
+
+_LONG = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())  # lengths of 32 bits
+VRS = _LONG | frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
+"""Every value representation of PS3.5 6.2."""
+_LAST_META = 0x0102  # PS3.10 7.1
+_PIXEL_DATA = 0x7FE00010
+
+
+def find_elements(head: bytes) -> int | None:
+    """Return the offset of the first element of a DICOM file, or None for any other file.
+
+    Args:
+        head: the first 264 bytes of the file, or all of a shorter one.
+
+    Returns:
+        132 after a preamble and `DICM`, 4 after `DICM` alone, 128 after an empty preamble; 0 where
+        the file begins with file meta information (group 0002) or the data set (group 0008).
+    """
+    if head[128:132] == b"DICM":
+        return 132
+    start = 4 if head.startswith(b"DICM") else 0 if any(head[:128]) else 128
+    return None if find_encoding(head[start:]) is None else start
+
+
+def find_encoding(head: bytes) -> str | None:
+    """Return the encoding of the elements at the start of `head`, which must be group 0002 or 0008.
+
+    Returns:
+        The UID of the uncompressed transfer syntax that is encoded alike, or None.
+    """
+    for syntax, order in ((EXPLICIT, "<"), (IMPLICIT, "<"), (BIG_ENDIAN, ">")):
+        if _are_elements(head, order, syntax != IMPLICIT):
+            return syntax
+    return None
+
+
+def _are_elements(head: bytes, order: str, explicit: bool) -> bool:
+    """Return whether `head` begins with elements in ascending order and of known VRs."""
+    at, count, last = 0, 0, (0, 0)
+    while at + 12 <= len(head):
+        tag = struct.unpack_from(order + "HH", head, at)
+        if last[0] == 2 and tag[0] != 2:
+            return bool(tag[0] >= 8)  # the data set may be encoded differently
+        if not last < tag <= (0x7FE0, 0x10) or (not count and tag[0] not in (2, 8)):
+            return False
+        if tag[0] == 2 and tag[1] > _LAST_META:
+            return False
+        vr = head[at + 4 : at + 6]
+        if explicit and vr not in VRS:
+            return False
+        if explicit and vr not in _LONG:
+            (length,) = struct.unpack_from(order + "H", head, at + 6)
+            at += 8
+        else:
+            if explicit and head[at + 6 : at + 8] != bytes(2):
+                return False
+            at += 8 if explicit else 4
+            (length,) = struct.unpack_from(order + "I", head, at)
+            at += 4
+        if tag[1] == 0 and length != 4:  # the length of a group
+            return False
+        count, last = count + 1, tag
+        if length == 2**32 - 1:  # a sequence of items
+            return head[at : at + 4] == struct.pack(order + "HH", 0xFFFE, 0xE000)
+        at += length
+    return count > 1 or (explicit and count == 1 and vr in _LONG)
+
+
+def read_elements(
+    file: BinaryIO, wanted: tuple[str | int, ...]
+) -> tuple[str, Dataset, tuple[str, ...]]:
+    """Read elements up to PixelData, at whose first byte the file stands afterwards.
+
+    Where the header announces another byte order or VR than the data set has, the data set is read
+    as found: the first elements tell, and pydicom tells implicit from explicit VR.
+
+    Args:
+        file: the whole file.
+        wanted: keywords or tags; others are skipped.
+
+    Returns:
+        Transfer syntax UID announced, or that of the encoding if none is; elements; notes on what
+        the header lacks or has wrong.
+
+    Raises:
+        InputError: a transfer syntax that is not read, or none that can be recognized.
+    """
+    from pydicom.filereader import read_dataset
+
+    file.seek(0)
+    start = find_elements(file.read(HEAD))
+    notes: tuple[str, ...] = () if start == 132 else ("DICOM without its preamble and DICM",)
+    file.seek(start or 0)
+    # Before anything is inflated; the length of the group, which may be wrong, is not needed.
+    meta = read_dataset(
+        file,
+        is_implicit_VR=False,
+        is_little_endian=True,
+        stop_when=lambda tag, vr, length: tag >> 16 != 2,
+    )
+    at = file.tell()
+    found = find_encoding(file.read(HEAD))
+    syntax = str(meta.get("TransferSyntaxUID", "") or "")
+    if not syntax:
+        if found is None:
+            raise InputError("DICOM without a transfer syntax, in no encoding that is recognized")
+        syntax = found
+        notes += ("no transfer syntax in file: the encoding was recognized by its elements",)
+    if syntax not in _READ:
+        raise unread_syntax(syntax)
+    file.seek(at)
+    announced = syntax if syntax in NATIVE else EXPLICIT
+    little = (found or announced) != BIG_ENDIAN
+    dataset = read_dataset(
+        file,
+        is_implicit_VR=(found or announced) == IMPLICIT,
+        is_little_endian=little,
+        stop_when=lambda tag, vr, length: tag == _PIXEL_DATA,
+        specific_tags=_tags(wanted),
+    )
+    at, size = file.tell(), file.seek(0, os.SEEK_END)
+    if at > size or (at == size and any(map(_is_cut, dataset.values()))):
+        raise InputError("DICOM with an element beyond its end: cut, or its VR is not as announced")
+    file.seek(at)
+    implicit, little = map(bool, dataset.original_encoding)
+    if (implicit, little) != (announced == IMPLICIT, announced != BIG_ENDIAN):
+        encoding = IMPLICIT if implicit else EXPLICIT if little else BIG_ENDIAN
+        notes += (
+            f"elements in {NATIVE[encoding]}, announced as {NATIVE[announced]}: read as found",
+        )
+    return syntax, dataset, notes
+
+
+@cache
+def _tags(wanted: tuple[str | int, ...]) -> list[BaseTag | int]:
+    from pydicom.tag import Tag
+
+    return [Tag(tag) for tag in wanted]
+
+
+def _is_cut(element: Any) -> bool:
+    """Return whether the file ends inside the value of an element as read."""
+    length = getattr(element, "length", None) or 0
+    return isinstance(element.value, bytes) and len(element.value) < length
+
+
+def unread_syntax(syntax: str) -> InputError:
+    """Return the error for a transfer syntax that is not read here, with what to do about it."""
+    from pydicom.uid import UID
+
+    if syntax == _DEFLATED:
+        return InputError(
+            "DICOM in a deflated transfer syntax, which can expand to any size; inflate it with "
+            "dcmtk: `dcmconv +te FILE INFLATED`"
+        )
+    name = _NEW_NAMES.get(syntax, UID(syntax).name)
+    if name == syntax:  # of no standard, and not echoed: it may hold anything
+        name = "of a private kind"
+    if "eflate" in name:
+        name += ", a deflated one"
+    return InputError(f"DICOM in transfer syntax {name}, which is not read here; {_EXPORT}")

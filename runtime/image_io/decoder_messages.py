@@ -1,0 +1,236 @@
+"""Decoding with what the decoder complains about as part of the result.
+
+libjpeg and libpng go on after an error in the pixels: they print a line to stderr, fill the rest
+with grey, and report success. That line is the only sign of the damage. A decoder therefore runs in
+a thread with a stderr of its own. On Linux a thread can have a table of file descriptors of its
+own, so neither other threads nor processes that they start are affected, and each line belongs to
+one file. Elsewhere, or where a container forbids it, one decoder runs at a time and the stderr of
+the process is redirected meanwhile; what other threads print then is passed on afterwards.
+
+A file object in a reference cycle that the garbage collector happens to close in such a thread is
+not closed for the process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import ctypes
+import os
+import re
+import sys
+import tempfile
+import threading
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, Generic, TypeVar
+
+from orthoedge.runtime.errors import InputError
+
+T = TypeVar("T")
+
+# Lines that say nothing of the pixels: the log of OpenCV, which depends on its settings and repeats
+# what it returns; a version of JFIF; parameters that a sequential decoder ignores; a colour
+# profile. Any other line refuses the file.
+_HARMLESS = re.compile(
+    r"\[ ?(?:FATAL|ERROR|WARN|INFO|DEBUG|VERB):"
+    r"|Warning: unknown JFIF revision number"
+    r"|Invalid SOS parameters for sequential JPEG"
+    r"|Corrupt JPEG data: bad ICC marker"
+)
+_LONGEST = 2**16  # bytes of messages that are looked at
+_MOST_IDLE = os.cpu_count() or 1  # threads that wait for the next file
+_CLOSE_RANGE, _CLOSE_RANGE_UNSHARE = 436, 2  # linux/close_range.h; one number on all processors
+_CLONE_FILES = 0x400  # sched.h
+
+
+def decode_checked(kind: str, decode: Callable[[], T]) -> T:
+    """Call a decoder, and refuse the file if the decoder prints a complaint about it.
+
+    Args:
+        kind: of the file, for the message.
+        decode: runs in another thread; what it raises is raised here.
+
+    Raises:
+        InputError: the decoder printed a line that is not known to be harmless.
+    """
+    result, text = _run(decode)
+    if not text:
+        return result
+    lines = [line.strip() for line in text.decode("utf-8", "replace").splitlines()]
+    complaints = [line for line in lines if line and not _HARMLESS.match(line)]
+    if complaints:
+        first = "".join(c if c.isprintable() else "?" for c in complaints[0])[:120]
+        raise InputError(f"damaged {kind}: its decoder reports '{first}'")
+    return result
+
+
+def decode_quietly(decode: Callable[[], T]) -> T:
+    """Call a decoder that returns its errors, and drop what it prints; as `decode_checked`."""
+    return _run(decode)[0]
+
+
+class _Thread(Generic[T]):
+    """A thread whose stderr is a file of its own, and which calls one function after another.
+
+    Raises:
+        OSError: the system does not allow it.
+        RuntimeError: no thread can be started.
+    """
+
+    def __init__(self) -> None:
+        self._calls: SimpleQueue[Callable[[], T] | None] = SimpleQueue()
+        self._results: SimpleQueue[tuple[T | None, BaseException | None, bytes]] = SimpleQueue()
+        threading.Thread(target=self._serve, name="orthoedge-decoder", daemon=True).start()
+        _, error, _ = self._results.get()
+        if error is not None:
+            raise error
+
+    def run(self, function: Callable[[], T]) -> tuple[T, bytes]:
+        """Return the function's result and what it printed; raises what it raises."""
+        self._calls.put(function)
+        result, error, text = self._results.get()
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error  # its traceback refers to this frame
+        return result, text  # type: ignore[return-value]
+
+    def end(self) -> None:
+        """End the thread once it has returned from the current call."""
+        self._calls.put(None)
+
+    def _serve(self) -> None:
+        try:
+            _own_descriptors()
+        except OSError as error:
+            self._results.put((None, error, b""))
+            return
+        self._results.put((None, None, b""))
+        while (function := self._calls.get()) is not None:
+            result, failure = None, None
+            try:
+                result = function()
+            except BaseException as error:
+                failure = error
+            del function  # what it holds is released by the caller's thread
+            self._results.put((result, failure, _take(2)))
+            del result, failure
+
+
+def _own_descriptors() -> None:
+    """Give the calling thread a table of descriptors with nothing but a file of its own.
+
+    Raises:
+        OSError: not Linux, or not allowed.
+    """
+    if sys.platform != "linux" or not hasattr(os, "memfd_create"):
+        raise OSError("threads share their descriptors")
+    libc = ctypes.CDLL(None, use_errno=True)
+    # The copies are closed: an open copy of a socket or pipe would hide its end from the peer.
+    most = ctypes.c_uint(0xFFFFFFFF)
+    if libc.syscall(_CLOSE_RANGE, ctypes.c_uint(0), most, _CLOSE_RANGE_UNSHARE):  # Linux 5.9
+        if libc.unshare(_CLONE_FILES):
+            raise OSError(ctypes.get_errno(), "a thread cannot have descriptors of its own")
+        for link in list(Path("/proc/thread-self/fd").iterdir()):
+            with contextlib.suppress(OSError):  # the one that listed them
+                os.close(int(link.name))
+    sink = os.memfd_create("messages", 0)
+    for descriptor in {0, 1, 2} - {sink}:
+        os.dup2(sink, descriptor)
+
+
+def _take(descriptor: int) -> bytes:
+    """Return what was written to the file, and empty it."""
+    size = os.lseek(descriptor, 0, os.SEEK_CUR)
+    if not size:
+        return b""
+    text = os.pread(descriptor, min(size, _LONGEST), 0)
+    os.ftruncate(descriptor, 0)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return text
+
+
+_idle: deque[_Thread[Any]] = deque()
+_process_lock = threading.Lock()
+
+
+def _run(function: Callable[[], T]) -> tuple[T, bytes]:
+    try:
+        thread: _Thread[T] = _idle.pop()
+    except IndexError:
+        try:
+            thread = _Thread()
+        except (OSError, RuntimeError):  # not allowed, or no thread can be started
+            return _run_redirected(function)
+    context = contextvars.copy_context()  # some settings of numpy and Python are kept there
+    try:
+        outcome = thread.run(lambda: context.run(function))
+    except KeyboardInterrupt:
+        thread.end()  # it may still be decoding
+        raise
+    except BaseException:
+        _keep(thread)
+        raise
+    _keep(thread)
+    return outcome
+
+
+def _keep(thread: _Thread[Any]) -> None:
+    if len(_idle) < _MOST_IDLE:
+        _idle.append(thread)
+    else:
+        thread.end()
+
+
+def _run_redirected(function: Callable[[], T]) -> tuple[T, bytes]:
+    """As `_run`, with the stderr of the process.
+
+    A line is taken for the decoder's if it comes again when the file is decoded again.
+    """
+    with _process_lock:
+        result, text = _redirected(function)
+        if not text:
+            return result, text
+        result, again = _redirected(function)
+        lines = text.splitlines(keepends=True) + again.splitlines(keepends=True)
+        repeated = set(text.splitlines()) & set(again.splitlines())
+        with contextlib.suppress(OSError):  # stderr is closed
+            os.write(2, b"".join(line for line in lines if line.rstrip() not in repeated))
+        return result, b"\n".join(line for line in text.splitlines() if line in repeated)
+
+
+def _redirected(function: Callable[[], T]) -> tuple[T, bytes]:
+    try:
+        saved = os.dup(2)
+    except OSError:  # stderr is closed
+        saved = -1
+        placeholder = os.open(os.devnull, os.O_WRONLY)  # its number must not be the file's
+        if placeholder != 2:
+            os.dup2(placeholder, 2)
+            os.close(placeholder)
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), 2)
+        try:
+            result = function()
+        finally:
+            if saved >= 0:
+                os.dup2(saved, 2)
+                os.close(saved)
+            else:
+                os.close(2)
+        file.seek(0)
+        return result, file.read()
+
+
+def _after_fork() -> None:
+    global _process_lock
+    _idle.clear()
+    _process_lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,1 @@
+"""TIFF files: their layout, and their pixels."""
