@@ -19,7 +19,6 @@ import ctypes
 import os
 import re
 import sys
-import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -204,6 +203,8 @@ def _run_redirected(function: Callable[[], T]) -> tuple[T, bytes]:
 
 
 def _redirected(function: Callable[[], T]) -> tuple[T, bytes]:
+    import tempfile
+
     try:
         saved = os.dup(2)
     except OSError:  # stderr is closed

@@ -283,22 +283,24 @@ def check_tiff(data: bytes) -> None:
         struct.error: the file ends inside its header.
     """
     layout = read_layout(data)
-    planes = layout.samples if layout.is_planar else 1
+    count = layout.across * layout.down * (layout.samples if layout.is_planar else 1)
+    if not layout.offsets:
+        raise InputError("damaged TIFF: no pixel data")
+    if len(layout.offsets) < count:
+        raise InputError("truncated TIFF: its strips hold less than the picture")
+    rows = [layout.rows(row * layout.block[0]) for row in range(layout.down)]
     needed = [
-        layout.row_bytes * layout.rows(row * layout.block[0])
-        for row in range(layout.down)
-        for _ in range(layout.across)
-    ] * planes
+        layout.row_bytes * rows[index // layout.across % layout.down] for index in range(count)
+    ]
     is_plain = layout.compression == Compression.NONE
     lengths = layout.lengths
     if is_plain and not any(lengths):  # left out by some programs
-        lengths = tuple(needed[: len(layout.offsets)])
-    if not layout.offsets or len(layout.offsets) != len(lengths):
+        lengths = tuple(needed)
+    if len(lengths) < count:
         raise InputError("damaged TIFF: no pixel data")
-    if any(at + length > len(data) for at, length in zip(layout.offsets, lengths, strict=True)):
+    if any(at + length > len(data) for at, length in zip(layout.offsets, lengths, strict=False)):
         raise InputError("truncated TIFF: the file ends inside its pixel data")
-    is_short = is_plain and any(map(operator.lt, lengths, needed))
-    if len(lengths) < len(needed) or is_short:
+    if is_plain and any(map(operator.lt, lengths, needed)):
         raise InputError("truncated TIFF: its strips hold less than the picture")
     if is_plain and 8 < layout.bits < 16:
         in_words = layout.block[0] * layout.block[1] * layout.block_samples * 2
