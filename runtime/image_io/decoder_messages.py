@@ -126,7 +126,7 @@ def _own_descriptors() -> None:
     Raises:
         OSError: not Linux, or not allowed.
     """
-    if sys.platform != "linux" or not hasattr(os, "memfd_create"):
+    if sys.platform != "linux":
         raise OSError("threads share their descriptors")
     libc = ctypes.CDLL(None, use_errno=True)
     # The copies are closed: an open copy of a socket or pipe would hide its end from the peer.
@@ -137,9 +137,20 @@ def _own_descriptors() -> None:
         for link in list(Path("/proc/thread-self/fd").iterdir()):
             with contextlib.suppress(OSError):  # the one that listed them
                 os.close(int(link.name))
-    sink = os.memfd_create("messages", 0)
+    sink = _open_sink()
     for descriptor in {0, 1, 2} - {sink}:
         os.dup2(sink, descriptor)
+
+
+def _open_sink() -> int:
+    """Open a file without a name."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("messages")
+    import tempfile
+
+    descriptor, path = tempfile.mkstemp()
+    Path(path).unlink()
+    return descriptor
 
 
 def _take(descriptor: int) -> bytes:
@@ -203,28 +214,26 @@ def _run_redirected(function: Callable[[], T]) -> tuple[T, bytes]:
 
 
 def _redirected(function: Callable[[], T]) -> tuple[T, bytes]:
-    import tempfile
-
     try:
         saved = os.dup(2)
     except OSError:  # stderr is closed
         saved = -1
-        placeholder = os.open(os.devnull, os.O_WRONLY)  # its number must not be the file's
-        if placeholder != 2:
-            os.dup2(placeholder, 2)
-            os.close(placeholder)
-    with tempfile.TemporaryFile() as file:
-        os.dup2(file.fileno(), 2)
-        try:
-            result = function()
-        finally:
-            if saved >= 0:
-                os.dup2(saved, 2)
-                os.close(saved)
-            else:
-                os.close(2)
-        file.seek(0)
-        return result, file.read()
+    try:
+        sink = _open_sink()
+    except OSError as error:
+        raise InputError.unreadable(error) from error
+    os.dup2(sink, 2)
+    try:
+        result = function()
+    finally:
+        if saved >= 0:
+            os.dup2(saved, 2)
+            os.close(saved)
+        elif sink != 2:
+            os.close(2)
+        text = os.pread(sink, os.lseek(sink, 0, os.SEEK_CUR), 0)
+        os.close(sink)
+    return result, text
 
 
 def _after_fork() -> None:
