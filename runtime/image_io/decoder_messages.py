@@ -79,6 +79,9 @@ class _Thread(Generic[T]):
         RuntimeError: no thread can be started.
     """
 
+    idle = True
+    """Whether it has completed every call."""
+
     def __init__(self) -> None:
         self._calls: SimpleQueue[Callable[[], T] | None] = SimpleQueue()
         self._results: SimpleQueue[tuple[T | None, BaseException | None, bytes]] = SimpleQueue()
@@ -89,8 +92,10 @@ class _Thread(Generic[T]):
 
     def run(self, function: Callable[[], T]) -> tuple[T, bytes]:
         """Return the function's result and what it printed; raises what it raises."""
+        self.idle = False
         self._calls.put(function)
         result, error, text = self._results.get()
+        self.idle = True
         if error is not None:
             try:
                 raise error
@@ -105,8 +110,8 @@ class _Thread(Generic[T]):
     def _serve(self) -> None:
         try:
             _own_descriptors()
-        except OSError as error:
-            self._results.put((None, error, b""))
+        except (OSError, AttributeError) as error:
+            self._results.put((None, OSError(str(error)), b""))
             return
         self._results.put((None, None, b""))
         while (function := self._calls.get()) is not None:
@@ -178,22 +183,13 @@ def _run(function: Callable[[], T]) -> tuple[T, bytes]:
             return _run_redirected(function)
     context = contextvars.copy_context()  # some settings of numpy and Python are kept there
     try:
-        outcome = thread.run(lambda: context.run(function))
-    except KeyboardInterrupt:
-        thread.end()  # it may still be decoding
-        raise
-    except BaseException:
-        _keep(thread)
-        raise
-    _keep(thread)
-    return outcome
-
-
-def _keep(thread: _Thread[Any]) -> None:
-    if len(_idle) < _MOST_IDLE:
-        _idle.append(thread)
-    else:
-        thread.end()
+        return thread.run(lambda: context.run(function))
+    finally:
+        # A signal handler may have raised while the thread still decodes.
+        if thread.idle and len(_idle) < _MOST_IDLE:
+            _idle.append(thread)
+        else:
+            thread.end()
 
 
 def _run_redirected(function: Callable[[], T]) -> tuple[T, bytes]:

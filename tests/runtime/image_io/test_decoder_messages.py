@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -144,6 +145,29 @@ def test_a_process_started_while_a_file_is_decoded_has_the_usual_stderr(capfd):
         go_on.set()
         future.result()
     assert capfd.readouterr().err == "child"
+
+
+class TimeIsUp(Exception):
+    pass
+
+
+@pytest.mark.parametrize("error", [TimeIsUp, KeyboardInterrupt])
+def test_a_call_that_a_signal_ends_leaves_its_result_to_no_other(error):
+    def raise_error(*_):
+        raise error
+
+    go_on = threading.Event()
+    usual = signal.signal(signal.SIGALRM, raise_error)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        with pytest.raises(error):
+            decode_checked("JPEG", lambda: go_on.wait(30) and "the first")
+    finally:
+        signal.signal(signal.SIGALRM, usual)
+    assert decode_checked("JPEG", lambda: "the second") == "the second"
+    go_on.set()
+    for number in range(5):
+        assert decode_checked("JPEG", lambda number=number: number) == number
 
 
 def test_no_more_threads_wait_than_there_are_cores():
