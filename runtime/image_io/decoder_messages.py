@@ -5,7 +5,8 @@ with grey, and report success. That line is the only sign of the damage. A decod
 a thread with a stderr of its own. On Linux a thread can have a table of file descriptors of its
 own, so neither other threads nor processes that they start are affected, and each line belongs to
 one file. Elsewhere, or where a container forbids it, one decoder runs at a time and the stderr of
-the process is redirected meanwhile; what other threads print then is passed on afterwards.
+the process is redirected meanwhile; what other threads print then is passed on afterwards, but for
+a line that is being written at the moment of change.
 
 A file object in a reference cycle that the garbage collector happens to close in such a thread is
 not closed for the process.
