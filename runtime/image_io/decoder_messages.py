@@ -5,7 +5,8 @@ with grey, and report success. That line is the only sign of the damage. A decod
 a thread with a stderr of its own. On Linux a thread can have a table of file descriptors of its
 own, so neither other threads nor processes that they start are affected, and each line belongs to
 one file. Elsewhere, or where a container forbids it, one decoder runs at a time and the stderr of
-the process is redirected meanwhile; what other threads print then is passed on afterwards.
+the process is redirected meanwhile; what other threads print then is passed on afterwards, but for
+a line that is being written at the moment of change.
 
 A file object in a reference cycle that the garbage collector happens to close in such a thread is
 not closed for the process.
@@ -19,7 +20,6 @@ import ctypes
 import os
 import re
 import sys
-import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -80,6 +80,9 @@ class _Thread(Generic[T]):
         RuntimeError: no thread can be started.
     """
 
+    idle = True
+    """Whether it has completed every call."""
+
     def __init__(self) -> None:
         self._calls: SimpleQueue[Callable[[], T] | None] = SimpleQueue()
         self._results: SimpleQueue[tuple[T | None, BaseException | None, bytes]] = SimpleQueue()
@@ -90,8 +93,10 @@ class _Thread(Generic[T]):
 
     def run(self, function: Callable[[], T]) -> tuple[T, bytes]:
         """Return the function's result and what it printed; raises what it raises."""
+        self.idle = False
         self._calls.put(function)
         result, error, text = self._results.get()
+        self.idle = True
         if error is not None:
             try:
                 raise error
@@ -106,8 +111,8 @@ class _Thread(Generic[T]):
     def _serve(self) -> None:
         try:
             _own_descriptors()
-        except OSError as error:
-            self._results.put((None, error, b""))
+        except (OSError, AttributeError) as error:
+            self._results.put((None, OSError(str(error)), b""))
             return
         self._results.put((None, None, b""))
         while (function := self._calls.get()) is not None:
@@ -127,7 +132,7 @@ def _own_descriptors() -> None:
     Raises:
         OSError: not Linux, or not allowed.
     """
-    if sys.platform != "linux" or not hasattr(os, "memfd_create"):
+    if sys.platform != "linux":
         raise OSError("threads share their descriptors")
     libc = ctypes.CDLL(None, use_errno=True)
     # The copies are closed: an open copy of a socket or pipe would hide its end from the peer.
@@ -138,9 +143,20 @@ def _own_descriptors() -> None:
         for link in list(Path("/proc/thread-self/fd").iterdir()):
             with contextlib.suppress(OSError):  # the one that listed them
                 os.close(int(link.name))
-    sink = os.memfd_create("messages", 0)
+    sink = _open_sink()
     for descriptor in {0, 1, 2} - {sink}:
         os.dup2(sink, descriptor)
+
+
+def _open_sink() -> int:
+    """Open a file without a name."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("messages")
+    import tempfile
+
+    descriptor, path = tempfile.mkstemp()
+    Path(path).unlink()
+    return descriptor
 
 
 def _take(descriptor: int) -> bytes:
@@ -168,22 +184,13 @@ def _run(function: Callable[[], T]) -> tuple[T, bytes]:
             return _run_redirected(function)
     context = contextvars.copy_context()  # some settings of numpy and Python are kept there
     try:
-        outcome = thread.run(lambda: context.run(function))
-    except KeyboardInterrupt:
-        thread.end()  # it may still be decoding
-        raise
-    except BaseException:
-        _keep(thread)
-        raise
-    _keep(thread)
-    return outcome
-
-
-def _keep(thread: _Thread[Any]) -> None:
-    if len(_idle) < _MOST_IDLE:
-        _idle.append(thread)
-    else:
-        thread.end()
+        return thread.run(lambda: context.run(function))
+    finally:
+        # A signal handler may have raised while the thread still decodes.
+        if thread.idle and len(_idle) < _MOST_IDLE:
+            _idle.append(thread)
+        else:
+            thread.end()
 
 
 def _run_redirected(function: Callable[[], T]) -> tuple[T, bytes]:
@@ -208,22 +215,22 @@ def _redirected(function: Callable[[], T]) -> tuple[T, bytes]:
         saved = os.dup(2)
     except OSError:  # stderr is closed
         saved = -1
-        placeholder = os.open(os.devnull, os.O_WRONLY)  # its number must not be the file's
-        if placeholder != 2:
-            os.dup2(placeholder, 2)
-            os.close(placeholder)
-    with tempfile.TemporaryFile() as file:
-        os.dup2(file.fileno(), 2)
-        try:
-            result = function()
-        finally:
-            if saved >= 0:
-                os.dup2(saved, 2)
-                os.close(saved)
-            else:
-                os.close(2)
-        file.seek(0)
-        return result, file.read()
+    try:
+        sink = _open_sink()
+    except OSError as error:
+        raise InputError.unreadable(error) from error
+    os.dup2(sink, 2)
+    try:
+        result = function()
+    finally:
+        if saved >= 0:
+            os.dup2(saved, 2)
+            os.close(saved)
+        elif sink != 2:
+            os.close(2)
+        text = os.pread(sink, os.lseek(sink, 0, os.SEEK_CUR), 0)
+        os.close(sink)
+    return result, text
 
 
 def _after_fork() -> None:

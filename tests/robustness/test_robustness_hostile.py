@@ -6,8 +6,10 @@ import os
 import re
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 
@@ -140,6 +142,9 @@ def test_coverage_guided_fuzzing_finds_nothing(tally, tmp_path):
     seeds += [(1, data[data.rfind(b"\xff\xd8") :]) for data in scans().values()]
     seeds += [(2, (EMBEDDED / "manifest.json").read_bytes()), (4, arrays.getvalue())]
     seeds += [(3, arrays.getvalue()[40:]), (5, (EMBEDDED / "model.int8.onnx").read_bytes()[:9000])]
+    strip = bytes(range(64))
+    encoders = (imagecodecs.lzw_encode, zlib.compress, imagecodecs.packbits_encode)
+    seeds += [(6, bytes([kind]) + encode(strip)) for kind, encode in enumerate(encoders)]
     for number, (reader, data) in enumerate(seeds):
         (corpus / str(number)).write_bytes(bytes([reader]) + data)
     program = [

@@ -55,9 +55,11 @@ class Photometric(enum.IntEnum):
 
 
 _TAGS = frozenset(_Tag)
+_SUBFILE = 254
 _DESCRIPTION = 270
 _JPEG_TABLES = 347
 _LARGE_TILE = 2**22  # pixels; a tile may reach beyond a small picture
+_MOST_COPIES = 16
 _LAYOUTS = {1: "B", 3: "H", 4: "I"}
 _LONGEST = 2**20  # strips or tiles; a file with more is built to keep its reader busy
 _PREDICTED = (Compression.LZW, Compression.DEFLATE, Compression.OLD_DEFLATE)
@@ -179,7 +181,7 @@ def read_layout(data: bytes) -> Layout:
     tags, texts, following = _read_tags(data)
     images = re.search(rb"^images=(\d+)", texts[_DESCRIPTION], re.MULTILINE)
     is_stack = texts[_DESCRIPTION].startswith(b"ImageJ=") and images and int(images[1]) > 1
-    if following or is_stack:
+    if is_stack or not _holds_copies(data, following):
         raise InputError("TIFF with several pages; expected one radiograph per file")
     if _Tag.WIDTH not in tags or _Tag.HEIGHT not in tags:
         raise InputError("damaged TIFF: no image size in header")
@@ -283,22 +285,24 @@ def check_tiff(data: bytes) -> None:
         struct.error: the file ends inside its header.
     """
     layout = read_layout(data)
-    planes = layout.samples if layout.is_planar else 1
+    count = layout.across * layout.down * (layout.samples if layout.is_planar else 1)
+    if not layout.offsets:
+        raise InputError("damaged TIFF: no pixel data")
+    if len(layout.offsets) < count:
+        raise InputError("truncated TIFF: its strips hold less than the picture")
+    rows = [layout.rows(row * layout.block[0]) for row in range(layout.down)]
     needed = [
-        layout.row_bytes * layout.rows(row * layout.block[0])
-        for row in range(layout.down)
-        for _ in range(layout.across)
-    ] * planes
+        layout.row_bytes * rows[index // layout.across % layout.down] for index in range(count)
+    ]
     is_plain = layout.compression == Compression.NONE
     lengths = layout.lengths
     if is_plain and not any(lengths):  # left out by some programs
-        lengths = tuple(needed[: len(layout.offsets)])
-    if not layout.offsets or len(layout.offsets) != len(lengths):
+        lengths = tuple(needed)
+    if len(lengths) < count:
         raise InputError("damaged TIFF: no pixel data")
-    if any(at + length > len(data) for at, length in zip(layout.offsets, lengths, strict=True)):
+    if any(at + length > len(data) for at, length in zip(layout.offsets, lengths, strict=False)):
         raise InputError("truncated TIFF: the file ends inside its pixel data")
-    is_short = is_plain and any(map(operator.lt, lengths, needed))
-    if len(lengths) < len(needed) or is_short:
+    if is_plain and any(map(operator.lt, lengths, needed)):
         raise InputError("truncated TIFF: its strips hold less than the picture")
     if is_plain and 8 < layout.bits < 16:
         in_words = layout.block[0] * layout.block[1] * layout.block_samples * 2
@@ -333,3 +337,18 @@ def _read_tags(data: bytes) -> tuple[dict[int, tuple[int, ...]], dict[int, bytes
         tags[tag] = struct.unpack_from(layout, data, place)
     (following,) = struct.unpack_from(order + "I", data, at + 2 + 12 * count)
     return tags, texts, following
+
+
+def _holds_copies(data: bytes, at: int) -> bool:
+    """Whether the page at an offset and those after it are smaller copies or masks, or none."""
+    order = "<" if data[:2] == b"II" else ">"
+    for _ in range(_MOST_COPIES):
+        if not at:
+            return True
+        (count,) = struct.unpack_from(order + "H", data, at)
+        entries = struct.iter_unpack(order + "HHI4s", data[at + 2 : at + 2 + 12 * count])
+        kind = next((value for tag, _, _, value in entries if tag == _SUBFILE), bytes(4))
+        if not struct.unpack(order + "I", kind)[0] & 5:  # bit 0: smaller; bit 2: a mask
+            return False
+        (at,) = struct.unpack_from(order + "I", data, at + 2 + 12 * count)
+    return False

@@ -189,7 +189,10 @@ def _jpeg(block: bytes, layout: Layout, rows: int) -> Samples:
         raise InputError("damaged TIFF: a JPEG strip or tile differs in size from its tags")
     check_jpeg(data)
     encoded = np.frombuffer(data, np.uint8)
-    decoded = decode_checked("TIFF", lambda: cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED))
+    try:
+        decoded = decode_checked("TIFF", lambda: cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED))
+    except cv2.error as error:
+        raise InputError(_DAMAGED) from error
     if decoded is None or decoded.shape[:2] != (header.height, header.width):
         raise InputError(_DAMAGED)
     if channels == 1:

@@ -17,13 +17,31 @@ with atheris.instrument_imports(include=["orthoedge"], enable_loader_override=Fa
     from orthoedge.runtime.dicom.codestream import read_codestream
     from orthoedge.runtime.errors import BundleError, InputError
     from orthoedge.runtime.image_io.headers import check_complete, read_header
+    from orthoedge.runtime.image_io.tiff.header import Compression
+    from orthoedge.runtime.image_io.tiff.pixels import decode_tiff
+    from orthoedge.runtime.image_io.tiff.strips import unpack
+
+COMPRESSIONS = (Compression.LZW, Compression.DEFLATE, Compression.PACKBITS)
 
 
 def read_picture(data):
-    check_complete(data, read_header(data).kind)
+    header = read_header(data)
+    check_complete(data, header.kind)
+    if header.kind == "TIFF" and header.width * header.height < 1_000_000:
+        decode_tiff(data)
 
 
-READERS = (read_picture, read_codestream, decode_manifest, read_npy, read_npz, check_onnx)
+def read_strips(data):
+    if data:
+        compression = COMPRESSIONS[data[0] % len(COMPRESSIONS)]
+        for strip in unpack([memoryview(data)[1:]], 64, 80, compression):
+            assert len(strip) == 64
+
+
+READERS = (
+    *(read_picture, read_codestream, decode_manifest, read_npy, read_npz, check_onnx),
+    read_strips,
+)
 
 
 def one_input(data):

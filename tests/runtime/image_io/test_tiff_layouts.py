@@ -177,6 +177,23 @@ def test_files_of_other_writers_are_read():
     assert count == 25
 
 
+@pytest.mark.parametrize("order", "<>")
+def test_smaller_copies_and_masks_after_the_picture_are_passed_over(order):
+    pixels = picture(16)[..., 0]
+    for kinds, is_read in (((1,), True), ((1, 1, 4), True), ((0,), False), ((1, 2), False)):
+        file = io.BytesIO()
+        with tifffile.TiffWriter(file, byteorder=order) as writer:
+            writer.write(pixels, photometric="minisblack")
+            for kind in kinds:
+                other = pixels > 20_000 if kind == 4 else pixels[::2, ::2]
+                writer.write(other, photometric="minisblack", subfiletype=kind)
+        if is_read:
+            assert np.array_equal(decode_tiff(file.getvalue())[0], pixels)
+            continue
+        with pytest.raises(InputError, match="several pages"):
+            read_image(file.getvalue())
+
+
 def test_jpeg_strips_and_tiles_are_read_as_tifffile_reads_them():
     grey = picture(8)[..., 0]
     count = 0
