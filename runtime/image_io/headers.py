@@ -10,12 +10,20 @@ from __future__ import annotations
 import struct
 import zlib
 
+from orthoedge.runtime.dicom.encoding import find_elements
 from orthoedge.runtime.errors import InputError
 from orthoedge.runtime.image_io.jpeg import check_jpeg, jpeg_header
 from orthoedge.runtime.image_io.radiograph import Header
 from orthoedge.runtime.image_io.tiff import check_tiff, tiff_header
 
 _MOST_CHUNKS = 100_000  # of a PNG; 512 MB in the usual chunks of 8 KB are 65,536
+_MAGIC = (
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"II*\x00", "TIFF"),
+    (b"MM\x00*", "TIFF"),
+    (b"BM", "BMP"),
+)
 _UNSUPPORTED = (
     (b"GIF8", "a GIF file"),
     (b"%PDF", "a PDF file"),
@@ -27,25 +35,34 @@ _UNSUPPORTED = (
 )
 
 
+def recognize(head: bytes) -> str | None:
+    """Return the format of an image file by its content: PNG, JPEG, TIFF, BMP, DICOM, or None.
+
+    Args:
+        head: the first 264 bytes of the file, or all of a shorter one.
+    """
+    if head[128:132] == b"DICM":  # a TIFF may be a DICOM file's preamble (PS3.10 7.1)
+        return "DICOM"
+    for magic, kind in _MAGIC:
+        if head.startswith(magic):
+            return kind
+    return None if find_elements(head) is None else "DICOM"
+
+
 def read_header(data: bytes) -> Header:
     """Read the header of a PNG, JPEG, TIFF or BMP file, recognized by its first bytes.
 
     Raises:
         InputError: a different kind of file, or a header that is damaged or impossible.
     """
+    readers = {"PNG": _png_header, "JPEG": jpeg_header, "TIFF": tiff_header, "BMP": _bmp_header}
+    reader = next((readers[kind] for magic, kind in _MAGIC if data.startswith(magic)), None)
+    if reader is None:
+        kinds = (name for magic, name in _UNSUPPORTED if data.startswith(magic))
+        kind = next(kinds, "unknown content")
+        raise InputError(f"not an image: {kind}; expected PNG, JPEG, TIFF, BMP or DICOM")
     try:
-        if data.startswith(b"\x89PNG\r\n\x1a\n"):
-            header = _png_header(data)
-        elif data.startswith(b"\xff\xd8\xff"):
-            header = jpeg_header(data)
-        elif data.startswith((b"II*\x00", b"MM\x00*")):
-            header = tiff_header(data)
-        elif data.startswith(b"BM"):
-            header = _bmp_header(data)
-        else:
-            kinds = (name for magic, name in _UNSUPPORTED if data.startswith(magic))
-            kind = next(kinds, "unknown content")
-            raise InputError(f"not an image: {kind}; expected PNG, JPEG, TIFF, BMP or DICOM")
+        header = reader(data)
     except (struct.error, IndexError) as error:
         raise InputError("truncated file: it ends inside its header") from error
     if header.width < 1 or header.height < 1:

@@ -16,9 +16,15 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from orthoedge.runtime.dicom.encoding import HEAD
 from orthoedge.runtime.errors import InputError
 from orthoedge.runtime.image_io import windowing
-from orthoedge.runtime.image_io.headers import check_complete, read_header, without_profile
+from orthoedge.runtime.image_io.headers import (
+    check_complete,
+    read_header,
+    recognize,
+    without_profile,
+)
 from orthoedge.runtime.image_io.memory import MIB, check_memory, picture_bytes
 from orthoedge.runtime.image_io.radiograph import MAX_PIXELS, Radiograph, check_contrast, check_size
 from orthoedge.runtime.image_io.windowing import Pixels
@@ -80,7 +86,7 @@ def _read_image(
             raise InputError("empty file")
         if size > largest:
             raise InputError(f"file too large: {size} bytes, limit {largest}")
-        if _fetch(file, 128, 4) == b"DICM":
+        if recognize(_fetch(file, 0, HEAD)) == "DICOM":
             from orthoedge.runtime.dicom.reader import read_dicom
 
             return read_dicom(
