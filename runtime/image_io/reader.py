@@ -26,7 +26,13 @@ from orthoedge.runtime.image_io.headers import (
     without_profile,
 )
 from orthoedge.runtime.image_io.memory import MIB, check_memory, picture_bytes
-from orthoedge.runtime.image_io.radiograph import MAX_PIXELS, Radiograph, check_contrast, check_size
+from orthoedge.runtime.image_io.radiograph import (
+    MAX_PIXELS,
+    Radiograph,
+    check_contrast,
+    check_size,
+    path_of,
+)
 from orthoedge.runtime.image_io.windowing import Pixels
 
 MAX_BYTES = 512 * 2**20
@@ -128,7 +134,7 @@ def _read_image(
 def _open(source: Path | str | bytes) -> BinaryIO:
     if isinstance(source, bytes):
         return io.BytesIO(source)
-    path = Path(source)
+    path = path_of(source)
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # a pipe would block, a device never ends
             raise InputError("cannot read the file: it is a folder, a pipe or a device")
