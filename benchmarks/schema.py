@@ -13,7 +13,7 @@ import msgspec
 
 from orthoedge.benchmarks.machine import Machine
 from orthoedge.runtime.atomic_files import write_atomic
-from orthoedge.runtime.errors import DataError
+from orthoedge.runtime.errors import DataError, plain
 
 SCHEMA = "orthoedge-benchmark-2"
 PREVIOUS_SCHEMA = "orthoedge-benchmark-1"
@@ -310,7 +310,9 @@ def _upgrade(old: dict[str, Any]) -> dict[str, Any]:
     new = {name: value for name, value in old.items() if name not in ("growth", "missing")}
     settings = dict(old["settings"])
     limit, quota = settings.pop("isa_cap"), settings.pop("cpu_quota")
-    settings["isa_limit"] = limit if quota is None else f"{limit} {quota:g} cores' time".strip()
+    settings["isa_limit"] = (
+        limit if quota is None else f"{limit} {plain(quota)} cores' time".strip()
+    )
     candidates = [_moved(entry, what="description") for entry in old["candidates"]]
     for entry in candidates:
         whole = entry["name"] in (f"{entry['target']} {entry['precision']}", "seeds")

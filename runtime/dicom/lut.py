@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from orthoedge.runtime.errors import InputError
+from orthoedge.runtime.errors import InputError, plain
 from orthoedge.runtime.image_io import windowing
 from orthoedge.runtime.image_io.windowing import Counts, Pixels, Values
 
@@ -85,7 +85,8 @@ def _voi(
         note = "the window in the file shows nothing"
     low, high = windowing.robust_window(values, count(False))
     table = windowing.to_eight_bits(values, low, high)
-    return table, (f"{note}: windowed from {low:g} to {high:g} (percentiles 0.5 and 99.5)",)
+    window = f"{plain(low, group='')} to {plain(high, group='')}"
+    return table, (f"{note}: windowed from {window} (percentiles 0.5 and 99.5)",)
 
 
 def _window(values: Values, dataset: Dataset) -> Pixels | None:

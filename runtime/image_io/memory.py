@@ -7,7 +7,7 @@ of processes, file by file (tests/runtime/image_io/test_reading_memory.py).
 from __future__ import annotations
 
 from orthoedge.runtime.dicom.pixel_data import NATIVE
-from orthoedge.runtime.errors import InputError
+from orthoedge.runtime.errors import InputError, plain
 from orthoedge.runtime.image_io.radiograph import Header
 
 MIB = 2**20
@@ -20,7 +20,8 @@ def check_memory(needed: int, memory_mb: float) -> None:
     """Raise InputError unless `needed` bytes are within `memory_mb` MiB."""
     if needed > memory_mb * MIB:
         raise InputError(
-            f"image too large: reading it takes up to {needed / MIB:.0f} MiB, limit {memory_mb:g}"
+            f"image too large: reading it takes up to {needed / MIB:.0f} MiB, "
+            f"limit {plain(memory_mb)}"
         )
 
 

@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from orthoedge.runtime.errors import EngineError, InputError, MissingDependency
+from orthoedge.runtime.errors import EngineError, InputError, MissingDependency, plain
 from orthoedge.runtime.image_io.radiograph import MAX_PIXELS, Radiograph
 from orthoedge.runtime.subprocesses import code_command
 
@@ -101,7 +101,7 @@ class SandboxProcess:
             self._send(content, end)
             return self._response(end)
         except TimeoutError as error:
-            reason = f"reading it took longer than {request.time_s:g} s and was given up"
+            reason = f"reading it took longer than {plain(request.time_s)} s and was given up"
             raise InputError(reason) from error
         except (EOFError, BrokenPipeError) as error:
             with contextlib.suppress(subprocess.TimeoutExpired):

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from orthoedge.runtime.decision import percentage
-from orthoedge.runtime.errors import InputError, OrthoEdgeError
+from orthoedge.runtime.errors import InputError, OrthoEdgeError, plain
 from orthoedge.runtime.image_io.radiograph import Radiograph
 from orthoedge.runtime.overlay import colormap
 from orthoedge.runtime.overlay.caption import BACKGROUND, Entry, line_width, round_length
@@ -155,7 +155,7 @@ def _entries(radiograph: Radiograph, finding: Finding, heat: Heat | None) -> lis
     if radiograph.spacing_mm is not None:
         across = radiograph.spacing_mm[1]
         length = round_length(radiograph.pixels.shape[1] * across / 4)
-        entries.append(Entry(f"{length:g} mm at the detector", "ruler", length / across))
+        entries.append(Entry(f"{plain(length)} mm at the detector", "ruler", length / across))
     return [*entries, Entry(finding.notice)]
 
 

@@ -19,7 +19,13 @@ from typing import TYPE_CHECKING, Literal
 
 from orthoedge.cli.commands.predict.output import FileOutput, failure_output, finding_output
 from orthoedge.cli.terminal import hold_stderr, printable
-from orthoedge.runtime.errors import DeadlineExceeded, EngineError, InputError, MissingDependency
+from orthoedge.runtime.errors import (
+    DeadlineExceeded,
+    EngineError,
+    InputError,
+    MissingDependency,
+    plain,
+)
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -159,7 +165,7 @@ def _wait(
     if not wait([future], limit).done:
         raise EngineError(
             f"--jobs {jobs}: a process hangs; {printable(tasks[0].name)} and those after it have "
-            f"no answer after {limit:g} s"
+            f"no answer after {plain(limit)} s"
         )
 
 

@@ -1,4 +1,4 @@
-"""Whatever is passed as a source, the error is in the tree and one line, and the next ones go on."""
+"""Whatever is passed as a source, the error is in the tree, and the next ones go on."""
 
 import io
 import os
