@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 import msgspec
 
 from orthoedge.benchmarks.machine import Machine
-from orthoedge.runtime.atomic_files import write_atomic
+from orthoedge.runtime.atomic_files import write_together
 from orthoedge.runtime.errors import DataError, plain
 
 SCHEMA = "orthoedge-benchmark-2"
@@ -347,8 +347,23 @@ def _moved(record: dict[str, Any], **names: str) -> dict[str, Any]:
     return {names.get(name, name): value for name, value in record.items()}
 
 
-def write_both(record: msgspec.Struct, markdown: str, folder: Path, name: str) -> None:
-    """Write a record as NAME.json, for programs, and as NAME.md, for people."""
+def write_both(
+    record: msgspec.Struct, markdown: str, folder: Path, name: str, html: str = ""
+) -> None:
+    """Write a record as NAME.json, for programs, and as NAME.md, for people; all or nothing.
+
+    Args:
+        record: the record.
+        markdown: the same in words.
+        folder: created if missing.
+        name: of the files, without a suffix.
+        html: content of NAME.html; if empty, an older page is removed, as it shows another record.
+    """
     encoded = msgspec.json.format(msgspec.json.encode(record), indent=1)
-    write_atomic(folder / f"{name}.json", encoded + b"\n")
-    write_atomic(folder / f"{name}.md", markdown.encode())
+    files = {f"{name}.json": encoded + b"\n", f"{name}.md": markdown.encode()}
+    page = f"{name}.html"
+    if html:
+        files[page] = html.encode()
+    write_together(folder, files.items())
+    if not html:
+        (folder / page).unlink(missing_ok=True)

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TextIO
+
+
+def write_ascii() -> None:
+    """Write stdout as ASCII, for JSON with escapes: its encoding may be UTF-16, or have a mark."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="ascii", errors="backslashreplace")
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether a standard stream is a terminal; a closed one, which is None, is not."""
+    return stream is not None and stream.isatty()
 
 
 def printable(text: str) -> str:
@@ -25,7 +38,8 @@ def hold_stderr() -> Iterator[list[str]]:
     except OSError:  # stderr is closed: nothing to capture
         yield lines
         return
-    sys.stderr.flush()
+    if sys.stderr is not None:
+        sys.stderr.flush()
     source, sink = os.pipe()
     os.set_blocking(sink, False)  # what does not fit into the pipe is lost, and no writer blocks
     os.dup2(sink, 2)

@@ -38,7 +38,6 @@ from orthoedge.runtime.image_io.windowing import Pixels
 MAX_BYTES = 512 * 2**20
 """Limit of a file's size."""
 
-_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm", ".dicom"})
 _COLOUR = 16  # of 255; JPEG rounds the chroma of a grey image by less than 4
 _ROWS = 64  # of a colour image checked at once: whole planes would double the memory
 _COLOURED_SHARE = 0.01  # a coloured side marker is small, a photograph is coloured everywhere
@@ -136,7 +135,10 @@ def _open(source: Path | str | bytes) -> BinaryIO:
         return io.BytesIO(source)
     path = path_of(source)
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would block, a device never ends
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            os.scandir(path).close()  # raises for one that `find_images` could not look into
+        if not stat.S_ISREG(mode):  # a pipe would block, a device never ends
             raise InputError("cannot read the file: it is a folder, a pipe or a device")
         return path.open("rb")
     except FileNotFoundError as error:
@@ -200,10 +202,3 @@ def _from_sixteen_bits(grey: npt.NDArray[Any]) -> tuple[Pixels, str]:
         table = windowing.to_eight_bits(values, low, high)
         note = f"16 bits windowed to 8 from {low:g} to {high:g} (percentiles 0.5 and 99.5)"
     return windowing.apply_table(grey, table), note
-
-
-def find_images(folder: Path) -> list[Path]:
-    """Find the files below a folder that have the suffix of an image, sorted by path."""
-    return sorted(
-        path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file()
-    )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orthoedge.runtime.errors import DataError
-from orthoedge.runtime.image_io.reader import find_images
+from orthoedge.runtime.image_io.folder import find_images
 from orthoedge.training.data.index import ImageRecord
 
 NON_AFFECTED = "non-affected"

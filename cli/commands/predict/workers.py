@@ -82,6 +82,8 @@ class Task:
     """What the file is called in the output."""
     pictures: tuple[Path, ...] = ()
     """Overlay and side-by-side; empty where no pictures are wanted."""
+    unreadable: str = ""
+    """Why the file or folder cannot be read, where that is known already."""
 
 
 def predict_file(pipeline: Pipeline, task: Task, as_json: bool) -> FileOutput:
@@ -90,6 +92,9 @@ def predict_file(pipeline: Pipeline, task: Task, as_json: bool) -> FileOutput:
     Raises:
         EngineError: the engine failed, so that no other file can be predicted either.
     """
+    if task.unreadable:
+        error = InputError(f"cannot read it: {task.unreadable}")
+        return failure_output(task.name, error, as_json)
     try:
         with hold_stderr() as printed:
             radiograph, finding = pipeline.predict_with_image(task.path)
