@@ -11,7 +11,7 @@ from orthoedge.benchmarks.run_settings import Part
 from orthoedge.benchmarks.schema import Interval, Report
 from orthoedge.benchmarks.thresholds import resolve
 from orthoedge.benchmarks.timing.candidates import EXTERNAL
-from orthoedge.runtime.errors import plain
+from orthoedge.runtime.settings import plain
 
 
 @dataclass(frozen=True)

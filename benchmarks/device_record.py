@@ -24,10 +24,11 @@ from orthoedge.benchmarks.timing import latency
 from orthoedge.runtime.atomic_files import sha256, write_atomic
 from orthoedge.runtime.bundles.bundle import SAMPLES, Bundle
 from orthoedge.runtime.engine import Engine, Precision
-from orthoedge.runtime.errors import OrthoEdgeError, plain
+from orthoedge.runtime.errors import OrthoEdgeError
 from orthoedge.runtime.image_io.reader import read_image
 from orthoedge.runtime.pipeline import Pipeline
 from orthoedge.runtime.preprocess import Pixels
+from orthoedge.runtime.settings import plain
 from orthoedge.targets import TARGETS, EngineOptions, check_target, open_engine
 from orthoedge.targets.jetson.device import Device, probe
 from orthoedge.targets.jetson.engine import TensorRtEngine

@@ -13,7 +13,8 @@ import msgspec
 
 from orthoedge.benchmarks.machine import Machine
 from orthoedge.runtime.atomic_files import write_together
-from orthoedge.runtime.errors import DataError, plain
+from orthoedge.runtime.errors import DataError
+from orthoedge.runtime.settings import plain
 
 SCHEMA = "orthoedge-benchmark-2"
 PREVIOUS_SCHEMA = "orthoedge-benchmark-1"

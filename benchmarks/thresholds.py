@@ -19,7 +19,8 @@ import msgspec
 
 from orthoedge.benchmarks.report.formatting import figure, own
 from orthoedge.benchmarks.schema import Interval, Quantiles, Report
-from orthoedge.runtime.errors import ConfigError, plain
+from orthoedge.runtime.errors import ConfigError
+from orthoedge.runtime.settings import plain
 
 Value = Interval | float
 

@@ -26,7 +26,8 @@ from orthoedge.compression.report.model_card import model_card
 from orthoedge.runtime.bundles.bundle import Bundle
 from orthoedge.runtime.bundles.manifest import SCHEMA, Golden, Graph, Lineage, Manifest, Tolerance
 from orthoedge.runtime.engine import PRECISIONS, Outputs, Precision
-from orthoedge.runtime.errors import ModelError, plain
+from orthoedge.runtime.errors import ModelError
+from orthoedge.runtime.settings import plain
 from orthoedge.targets import open_model
 from orthoedge.targets.verification import deviation
 from orthoedge.training.data.index import list_sha256

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from orthoedge.runtime.bundles.manifest import Metrics
 from orthoedge.runtime.engine import Precision
-from orthoedge.runtime.errors import plain
+from orthoedge.runtime.settings import plain
 from orthoedge.training.recipe import GateLimits
 
 _ROUNDING = 1e-9  # 0.95 - 0.945 is a drop of 0.005 and a little more

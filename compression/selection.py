@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from orthoedge.compression.gate import Check
 from orthoedge.compression.report.schema import CandidateRecord
-from orthoedge.runtime.errors import ConfigError, plain
+from orthoedge.runtime.errors import ConfigError
+from orthoedge.runtime.settings import plain
 
 
 def pareto_front(candidates: Sequence[CandidateRecord]) -> list[CandidateRecord]:

@@ -127,7 +127,7 @@ def _move_all(temporary: Path, folder: Path, names: Sequence[str], last: str = "
             (folder / last).unlink(missing_ok=True)
         for name in names:
             (temporary / name).replace(folder / name)
-    except BaseException:
+    except Exception:  # not an interrupt: then `last` tells, as after a kill
         for name in names:
             if name in replaced:
                 (old / name).replace(folder / name)

@@ -12,7 +12,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from orthoedge.runtime.errors import DeadlineExceeded, EngineError, plain
+from orthoedge.runtime.errors import DeadlineExceeded, EngineError
+from orthoedge.runtime.settings import plain
 
 Precision = Literal["fp32", "fp16", "int8"]
 """Numeric precision of a model."""

@@ -18,8 +18,6 @@ The command line prints the message as one line on stderr and exits with 2, for 
 
 from __future__ import annotations
 
-import math
-
 __all__ = [
     "BundleError",
     "ConfigError",
@@ -34,7 +32,6 @@ __all__ = [
     "OrthoEdgeError",
     "RecipeError",
     "UnknownTarget",
-    "plain",
 ]
 
 
@@ -103,20 +100,3 @@ class MissingDependency(OrthoEdgeError):
 
 class GateFailed(OrthoEdgeError):
     """A compressed model lost more than its recipe allows; no bundle was written."""
-
-
-def plain(value: float, digits: int = 6, group: str = ",") -> str:
-    """Format a number for a message, never with an exponent: 1,600 or 0.25 or 0.0000031.
-
-    Args:
-        value: any number.
-        digits: significant digits; all those before the decimal point are shown.
-        group: separator of thousands.
-    """
-    if not math.isfinite(value) or value == 0:
-        return f"{value:g}"
-    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
-    text = f"{value:,.{min(decimals, 12)}f}".replace(",", group)
-    if "." in text:
-        text = text.rstrip("0").rstrip(".")
-    return text if text.strip("-0") else "almost 0"

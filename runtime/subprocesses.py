@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from orthoedge.runtime.errors import EngineError, MissingDependency, OrthoEdgeError, plain
+from orthoedge.runtime.errors import EngineError, MissingDependency, OrthoEdgeError
+from orthoedge.runtime.settings import plain
 
 _MISSING = 3  # exit status of a worker that lacks a package
 

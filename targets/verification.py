@@ -16,8 +16,8 @@ from orthoedge.runtime.bundles.bundle import Bundle
 from orthoedge.runtime.bundles.manifest import Calibration
 from orthoedge.runtime.decision import OodScore, Verdict, decide, threshold_margins
 from orthoedge.runtime.engine import Engine, Outputs
-from orthoedge.runtime.errors import plain
 from orthoedge.runtime.image_statistics import image_statistics
+from orthoedge.runtime.settings import plain
 
 _BATCH_TOLERANCE = 1e-4  # float32 rounding: the order of sums may depend on the batch size
 

@@ -22,7 +22,7 @@ def drawn():
 def test_the_drawn_tree_is_the_real_one():
     assert dict(drawn()) == {
         name: getattr(errors, name).__bases__[0].__name__
-        for name in set(errors.__all__) - {"OrthoEdgeError", "RecipeError", "plain"}
+        for name in set(errors.__all__) - {"OrthoEdgeError", "RecipeError"}
     }
 
 

@@ -17,7 +17,8 @@ from orthoedge.benchmarks.scaling.settings import SCOPES, Curves, ScalingSetup
 from orthoedge.benchmarks.schema import ScalingCurve, Skipped
 from orthoedge.runtime.bundles.bundle import Bundle
 from orthoedge.runtime.engine import Precision
-from orthoedge.runtime.errors import OrthoEdgeError, plain
+from orthoedge.runtime.errors import OrthoEdgeError
+from orthoedge.runtime.settings import plain
 
 PARTS: dict[str, Callable[[ScalingSetup], Curves]] = {
     "time by pixels": time_by_pixels,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from orthoedge.runtime.errors import plain
+from orthoedge.runtime.settings import plain
 
 Shape = tuple[int, int]
 """Rows and columns."""

@@ -28,9 +28,10 @@ from orthoedge.benchmarks.run_settings import Mode
 from orthoedge.benchmarks.schema import Scenario
 from orthoedge.benchmarks.timing.latency import quantiles
 from orthoedge.benchmarks.timing.mlperf_early_stopping import estimate, least_queries
-from orthoedge.runtime.errors import OrthoEdgeError, plain
+from orthoedge.runtime.errors import OrthoEdgeError
 from orthoedge.runtime.pipeline import Pipeline
 from orthoedge.runtime.preprocess import Pixels
+from orthoedge.runtime.settings import plain
 
 Name = Literal["SingleStream", "MultiStream", "Offline"]
 NAMES: tuple[Name, ...] = get_args(Name)

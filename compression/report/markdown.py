@@ -6,7 +6,7 @@ from orthoedge.benchmarks.machine import BUSY_CORES
 from orthoedge.compression.report.model_card_tables import score
 from orthoedge.compression.report.schema import CandidateRecord, CompressionReport, Stage
 from orthoedge.compression.selection import pareto_front
-from orthoedge.runtime.errors import plain
+from orthoedge.runtime.settings import plain
 from orthoedge.training.evaluation.markdown import table
 
 FRONT, TRACE = "front.png", "trace.png"

@@ -17,7 +17,7 @@ from orthoedge.compression.report.model_card_tables import (
     thresholds_table,
 )
 from orthoedge.runtime.bundles.manifest import Manifest
-from orthoedge.runtime.errors import plain
+from orthoedge.runtime.settings import plain
 
 
 def model_card(manifest: Manifest, gate: Sequence[str], consistency: Sequence[str]) -> str:

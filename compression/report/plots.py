@@ -18,7 +18,7 @@ from matplotlib.ticker import PercentFormatter
 
 from orthoedge.compression.report.schema import CandidateRecord, CompressionReport, PruneStep
 from orthoedge.compression.selection import pareto_front
-from orthoedge.runtime.errors import plain
+from orthoedge.runtime.settings import plain
 from orthoedge.training.evaluation.plots import COLOURS, save
 
 _MARKERS = "os^Dvp*h"

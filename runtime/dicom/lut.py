@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from orthoedge.runtime.errors import InputError, plain
+from orthoedge.runtime.errors import InputError
 from orthoedge.runtime.image_io import windowing
 from orthoedge.runtime.image_io.windowing import Counts, Pixels, Values
+from orthoedge.runtime.settings import plain
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orthoedge.runtime.dicom.encoding import HEAD
-from orthoedge.runtime.errors import plain
 from orthoedge.runtime.image_io.headers import recognize
+from orthoedge.runtime.settings import plain
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm", ".dicom"})
 """Suffixes of image files, in lower case."""

@@ -7,8 +7,9 @@ of processes, file by file (tests/runtime/image_io/test_reading_memory.py).
 from __future__ import annotations
 
 from orthoedge.runtime.dicom.pixel_data import NATIVE
-from orthoedge.runtime.errors import InputError, plain
+from orthoedge.runtime.errors import InputError
 from orthoedge.runtime.image_io.radiograph import Header
+from orthoedge.runtime.settings import plain
 
 MIB = 2**20
 

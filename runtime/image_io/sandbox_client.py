@@ -18,8 +18,9 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from orthoedge.runtime.errors import EngineError, InputError, MissingDependency, plain
+from orthoedge.runtime.errors import EngineError, InputError, MissingDependency
 from orthoedge.runtime.image_io.radiograph import MAX_PIXELS, Radiograph
+from orthoedge.runtime.settings import plain
 from orthoedge.runtime.subprocesses import code_command
 
 FRAME = struct.Struct(">Q")

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from orthoedge.runtime.decision import percentage
-from orthoedge.runtime.errors import InputError, OrthoEdgeError, plain
+from orthoedge.runtime.errors import InputError, OrthoEdgeError
 from orthoedge.runtime.image_io.radiograph import Radiograph
 from orthoedge.runtime.overlay import colormap
 from orthoedge.runtime.overlay.caption import BACKGROUND, Entry, line_width, round_length
@@ -21,6 +21,7 @@ from orthoedge.runtime.overlay.colormap import Heat, Picture
 from orthoedge.runtime.overlay.layout import SCREEN, add_caption, fit_layout
 from orthoedge.runtime.pipeline import Finding
 from orthoedge.runtime.preprocess import LetterboxTransform, Pixels
+from orthoedge.runtime.settings import plain
 
 _SMALLEST_UNIT = 10  # pixels of an x-height; in a smaller one the letters run together
 _SIDE_UNIT = 32  # of the side-by-side, which is then at most 1920 pixels wide

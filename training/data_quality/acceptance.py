@@ -9,10 +9,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from orthoedge.runtime.errors import InputError, plain
+from orthoedge.runtime.errors import InputError
 from orthoedge.runtime.image_io.headers import check_complete, read_header
 from orthoedge.runtime.image_io.radiograph import MAX_PIXELS, check_size
 from orthoedge.runtime.image_io.reader import read_image
+from orthoedge.runtime.settings import plain
 
 _DARK = 32  # of 255: under this, a JPEG's rounding alone gives a pixel any saturation
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from orthoedge.benchmarks.metrics.classification import Box
-from orthoedge.runtime.errors import InputError, plain
+from orthoedge.runtime.errors import InputError
 from orthoedge.runtime.image_io.headers import read_header
 
 Pixels = tuple[float, float, float, float]
@@ -51,7 +51,7 @@ def fractions_of(boxes: Iterable[Pixels], image: Path, stated: tuple[int, int]) 
 
 def _fraction(box: Pixels, width: int, height: int) -> Box:
     x0, y0, x1, y1 = box
-    shown = f"[{', '.join(plain(value, group='') for value in box)}] in {width}×{height} pixels"
+    shown = f"[{x0:g}, {y0:g}, {x1:g}, {y1:g}] in {width}×{height} pixels"
     outside = min(x0, y0) < -_SLACK or x1 > width + _SLACK or y1 > height + _SLACK
     if outside or not all(map(math.isfinite, box)):
         raise InputError(f"box outside the image: {shown}")

@@ -115,7 +115,7 @@ def with_unlisted(
         listed.add(item.path)
         yield item
     for folder, table in folders.items():
-        for path in find_images(folder):
+        for path in find_images(folder) if folder.is_dir() else ():
             if path not in listed:
                 yield Skipped(path, f"not listed: there is no row for it in {table}")
 

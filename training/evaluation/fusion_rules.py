@@ -15,7 +15,7 @@ import numpy as np
 from orthoedge.benchmarks.metrics.bootstrap import Array, interval, resamples
 from orthoedge.benchmarks.metrics.classification import Ints, confusions, macro_f1s, softmax
 from orthoedge.benchmarks.schema import Interval
-from orthoedge.runtime.errors import plain
+from orthoedge.runtime.settings import plain
 from orthoedge.training.evaluation.predictions import Evaluation
 
 LEARNED = "learned fusion of logits"

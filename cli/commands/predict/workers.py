@@ -19,13 +19,8 @@ from typing import TYPE_CHECKING, Literal
 
 from orthoedge.cli.commands.predict.output import FileOutput, failure_output, finding_output
 from orthoedge.cli.terminal import hold_stderr, printable
-from orthoedge.runtime.errors import (
-    DeadlineExceeded,
-    EngineError,
-    InputError,
-    MissingDependency,
-    plain,
-)
+from orthoedge.runtime.errors import DeadlineExceeded, EngineError, InputError, MissingDependency
+from orthoedge.runtime.settings import plain
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -98,7 +93,7 @@ def predict_file(pipeline: Pipeline, task: Task, as_json: bool) -> FileOutput:
     try:
         with hold_stderr() as printed:
             radiograph, finding = pipeline.predict_with_image(task.path)
-    except (InputError, MissingDependency, DeadlineExceeded, OSError) as error:
+    except (InputError, MissingDependency, DeadlineExceeded, OSError, MemoryError) as error:
         return failure_output(task.name, error, as_json)
     finding = replace(finding, notes=(*finding.notes, *(f"decoder: {it}" for it in printed)))
     return finding_output(task.name, radiograph, finding, task.pictures, as_json)
