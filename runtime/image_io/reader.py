@@ -19,6 +19,7 @@ import numpy.typing as npt
 from orthoedge.runtime.dicom.encoding import HEAD
 from orthoedge.runtime.errors import InputError
 from orthoedge.runtime.image_io import windowing
+from orthoedge.runtime.image_io.folder import find_images  # noqa: F401 - its former place
 from orthoedge.runtime.image_io.headers import (
     check_complete,
     read_header,
