@@ -25,7 +25,7 @@ LOCK_ARGS ?=
 SBOM_VENV := .venv-sbom
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow robustness coverage-jetson aarch64 lint format bench bench-baseline bench-compare \
+.PHONY: help demo test test-slow lowest robustness coverage-jetson aarch64 lint format bench bench-baseline bench-compare \
 	bench-claims bench-ratios bench-training licences lock sbom clean
 
 help:  ## list the targets
@@ -42,6 +42,9 @@ test: $(VENV)/.installed  ## all tests but the slow ones, in two processes
 
 test-slow: $(VENV)/.installed  ## the slow tests, without those of robustness
 	$(VENV)/bin/python -m pytest -m slow --ignore=tests/robustness $(PYTEST_ARGS)
+
+lowest: $(VENV)/.installed  ## the runtime with the lowest versions that pyproject.toml allows
+	UV=$(VENV)/bin/uv PYTHON=$(VENV)/bin/python .ci/lowest.sh
 
 robustness: $(VENV)/.installed  ## the promises of docs/embed/reliability.md at full count, each count printed
 	$(VENV)/bin/python -m pytest -m slow tests/robustness $(PYTEST_ARGS)

@@ -11,6 +11,7 @@ from orthoedge.benchmarks.run_settings import Part
 from orthoedge.benchmarks.schema import Interval, Report
 from orthoedge.benchmarks.thresholds import resolve
 from orthoedge.benchmarks.timing.candidates import EXTERNAL
+from orthoedge.runtime.settings import plain
 
 
 @dataclass(frozen=True)
@@ -152,10 +153,11 @@ def _line(report: Report, result: Result) -> str:
     for row in report.comparisons:
         if claim.path == f"comparisons[{row.key}].figure":
             times = (row.numerator, row.numerator_ms), (row.denominator, row.denominator_ms)
-            pair = "; ".join(f"{name}: {ms:.3g} ms" for name, ms in times)
+            pair = "; ".join(f"{name}: {plain(ms, 3)} ms" for name, ms in times)
     written = "–"
     if figure is not None:
-        written = f"{figure.value:.3g} ({figure.low:.3g} to {figure.high:.3g}) {claim.unit}"
+        value, low, high = (plain(part, 3) for part in (figure.value, figure.low, figure.high))
+        written = f"{value} ({low} to {high}) {claim.unit}"
     sign = "≥" if claim.direction == "at least" else "≤"
-    limit = "–" if claim.limit is None else f"{sign} {claim.limit:g} {claim.unit}"
+    limit = "–" if claim.limit is None else f"{sign} {plain(claim.limit)} {claim.unit}"
     return f"| {claim.name} | {pair} | {written} | {limit} | {result.verdict} |"

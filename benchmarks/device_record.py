@@ -28,6 +28,7 @@ from orthoedge.runtime.errors import OrthoEdgeError
 from orthoedge.runtime.image_io.reader import read_image
 from orthoedge.runtime.pipeline import Pipeline
 from orthoedge.runtime.preprocess import Pixels
+from orthoedge.runtime.settings import plain
 from orthoedge.targets import TARGETS, EngineOptions, check_target, open_engine
 from orthoedge.targets.jetson.device import Device, probe
 from orthoedge.targets.jetson.engine import TensorRtEngine
@@ -159,7 +160,10 @@ def _run(
     for name, times in (("engine alone", alone), ("pipeline", whole)):
         busy = (times.others_cores or 0) > machine.BUSY_CORES
         rest = "; other programs were running: do not quote" if busy else ""
-        say(f"time  {where} {name}: p50 {times.p50_ms:.3g} ms, p99.9 {times.p999_ms:.3g} ms{rest}")
+        say(
+            f"time  {where} {name}: p50 {plain(times.p50_ms, 3)} ms, "
+            f"p99.9 {plain(times.p999_ms, 3)} ms{rest}"
+        )
     return Ran(
         precision=engine.precision,
         model_sha256=sha256(bundle.model(engine.precision)),

@@ -12,8 +12,9 @@ from typing import Any, ClassVar, Literal
 import msgspec
 
 from orthoedge.benchmarks.machine import Machine
-from orthoedge.runtime.atomic_files import write_atomic
+from orthoedge.runtime.atomic_files import write_together
 from orthoedge.runtime.errors import DataError
+from orthoedge.runtime.settings import plain
 
 SCHEMA = "orthoedge-benchmark-2"
 PREVIOUS_SCHEMA = "orthoedge-benchmark-1"
@@ -310,7 +311,9 @@ def _upgrade(old: dict[str, Any]) -> dict[str, Any]:
     new = {name: value for name, value in old.items() if name not in ("growth", "missing")}
     settings = dict(old["settings"])
     limit, quota = settings.pop("isa_cap"), settings.pop("cpu_quota")
-    settings["isa_limit"] = limit if quota is None else f"{limit} {quota:g} cores' time".strip()
+    settings["isa_limit"] = (
+        limit if quota is None else f"{limit} {plain(quota)} cores' time".strip()
+    )
     candidates = [_moved(entry, what="description") for entry in old["candidates"]]
     for entry in candidates:
         whole = entry["name"] in (f"{entry['target']} {entry['precision']}", "seeds")
@@ -345,8 +348,23 @@ def _moved(record: dict[str, Any], **names: str) -> dict[str, Any]:
     return {names.get(name, name): value for name, value in record.items()}
 
 
-def write_both(record: msgspec.Struct, markdown: str, folder: Path, name: str) -> None:
-    """Write a record as NAME.json, for programs, and as NAME.md, for people."""
+def write_both(
+    record: msgspec.Struct, markdown: str, folder: Path, name: str, html: str = ""
+) -> None:
+    """Write a record as NAME.json, for programs, and as NAME.md, for people; all or nothing.
+
+    Args:
+        record: the record.
+        markdown: the same in words.
+        folder: created if missing.
+        name: of the files, without a suffix.
+        html: content of NAME.html; if empty, an older page is removed, as it shows another record.
+    """
     encoded = msgspec.json.format(msgspec.json.encode(record), indent=1)
-    write_atomic(folder / f"{name}.json", encoded + b"\n")
-    write_atomic(folder / f"{name}.md", markdown.encode())
+    files = {f"{name}.json": encoded + b"\n", f"{name}.md": markdown.encode()}
+    page = f"{name}.html"
+    if html:
+        files[page] = html.encode()
+    write_together(folder, files.items())
+    if not html:
+        (folder / page).unlink(missing_ok=True)

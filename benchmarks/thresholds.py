@@ -20,6 +20,7 @@ import msgspec
 from orthoedge.benchmarks.report.formatting import figure, own
 from orthoedge.benchmarks.schema import Interval, Quantiles, Report
 from orthoedge.runtime.errors import ConfigError
+from orthoedge.runtime.settings import plain
 
 Value = Interval | float
 
@@ -170,5 +171,5 @@ def _expected(text: str) -> str:
 def _written(value: Value | None) -> str:
     """With as many digits as a limit may need."""
     if isinstance(value, Interval):
-        return f"{value.value:.4g} ({value.low:.4g} to {value.high:.4g})"
+        return f"{plain(value.value, 4)} ({plain(value.low, 4)} to {plain(value.high, 4)})"
     return figure(value or 0.0)

@@ -88,7 +88,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.print_help()
         return 2
     try:
-        return int(parsed.handler(parsed))
+        code = int(parsed.handler(parsed))
+        if sys.stdout is not None:
+            sys.stdout.flush()  # a full disk is an error here, not at the end of the interpreter
+        return code
     except OrthoEdgeError as error:
         return _fail(error, 1 if isinstance(error, GateFailed) else 2)
     except ModuleNotFoundError as error:
@@ -99,7 +102,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout = None  # type: ignore[assignment]
         return 1
     except OSError as error:
-        return _fail(f"{error.filename}: {error.strerror}" if error.filename else error, 2)
+        return _fail(
+            f"{error.filename}: {error.strerror}" if error.filename else error.strerror or error, 2
+        )
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
 

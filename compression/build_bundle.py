@@ -27,6 +27,7 @@ from orthoedge.runtime.bundles.bundle import Bundle
 from orthoedge.runtime.bundles.manifest import SCHEMA, Golden, Graph, Lineage, Manifest, Tolerance
 from orthoedge.runtime.engine import PRECISIONS, Outputs, Precision
 from orthoedge.runtime.errors import ModelError
+from orthoedge.runtime.settings import plain
 from orthoedge.targets import open_model
 from orthoedge.targets.verification import deviation
 from orthoedge.training.data.index import list_sha256
@@ -148,7 +149,8 @@ def add_fp16(
     error_of_logits = deviation(outputs.logits, expected.logits)
     if not error_of_logits <= _MAX_FP16_ERROR:
         log_progress(
-            f"no model.fp16.onnx: its logits differ by {error_of_logits:.2g} standard deviations"
+            f"no model.fp16.onnx: its logits differ by {plain(error_of_logits, 2)} standard "
+            "deviations"
         )
         return
     models["fp16"], tolerance["fp16"] = model, _tolerance("fp16", outputs, expected)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from orthoedge.runtime.bundles.manifest import Metrics
 from orthoedge.runtime.engine import Precision
+from orthoedge.runtime.settings import plain
 from orthoedge.training.recipe import GateLimits
 
 _ROUNDING = 1e-9  # 0.95 - 0.945 is a drop of 0.005 and a little more
@@ -32,7 +33,8 @@ class Check:
     def __str__(self) -> str:
         sign = "<=" if self.at_most else ">="
         verdict = "pass" if self.passed else "FAIL"
-        return f"{verdict}  {self.precision}  {self.name} {self.measured:.4f} {sign} {self.limit:g}"
+        compared = f"{self.measured:.4f} {sign} {plain(self.limit)}"
+        return f"{verdict}  {self.precision}  {self.name} {compared}"
 
 
 def gate(

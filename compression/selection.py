@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from orthoedge.compression.gate import Check
 from orthoedge.compression.report.schema import CandidateRecord
 from orthoedge.runtime.errors import ConfigError
+from orthoedge.runtime.settings import plain
 
 
 def pareto_front(candidates: Sequence[CandidateRecord]) -> list[CandidateRecord]:
@@ -40,7 +41,7 @@ def choose(
         within = [candidate for candidate in candidates if candidate.p50_ms <= budget_ms]
         if not within:
             raise ConfigError(
-                f"compress.budget_ms: no candidate is within {budget_ms:g} ms; the fastest, "
+                f"compress.budget_ms: no candidate is within {plain(budget_ms)} ms; the fastest, "
                 f"{fastest.student} with {fastest.pruned:.0%} of its channels cut, takes "
                 f"{fastest.p50_ms:.3f} ms"
             )

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
         UnknownTarget,
     )
     from orthoedge.runtime.finding import Finding, Provenance, Thresholds, Timing
+    from orthoedge.runtime.image_io.folder import find_images
     from orthoedge.runtime.image_io.radiograph import Radiograph
-    from orthoedge.runtime.image_io.reader import find_images, read_image
+    from orthoedge.runtime.image_io.reader import read_image
     from orthoedge.runtime.image_io.sandbox import SandboxedReader, SandboxLimits
     from orthoedge.runtime.overlay.overlay import draw_heat_map, to_png
     from orthoedge.runtime.overlay.overlay import overlay as draw_overlay
@@ -82,8 +83,9 @@ _MODULES = {  # the names that are not listed are in `errors`
     "decision": ("Verdict",),
     "engine": ("Engine", "Outputs", "Precision"),
     "finding": ("Finding", "Provenance", "Thresholds", "Timing"),
+    "image_io.folder": ("find_images",),
     "image_io.radiograph": ("Radiograph",),
-    "image_io.reader": ("find_images", "read_image"),
+    "image_io.reader": ("read_image",),
     "image_io.sandbox": ("SandboxLimits", "SandboxedReader"),
     "overlay.overlay": ("draw_heat_map", "draw_overlay", "draw_side_by_side", "to_png"),
     "pipeline": ("Pipeline", "Reader"),

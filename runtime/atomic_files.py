@@ -11,7 +11,7 @@ import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -83,8 +83,9 @@ def staging(parent: Path, target: Path) -> Iterator[Path]:
 def together(folder: Path, last: str) -> Iterator[Path]:
     """Make a temporary folder whose files are moved to `folder` once all of them are complete.
 
-    On a full disk `folder` stays unchanged. A kill between two of the renames leaves a mix of old
-    and new files without `last`, which is removed before the first rename and written last.
+    If a file cannot be written or moved, `folder` stays unchanged. A kill between two of the
+    renames leaves a mix of old and new files without `last`, which is removed before the first
+    rename and written last.
 
     Args:
         folder: created if missing.
@@ -92,10 +93,59 @@ def together(folder: Path, last: str) -> Iterator[Path]:
     """
     with staging(folder, folder) as temporary:
         yield temporary
-        (folder / last).unlink(missing_ok=True)
-        for file in sorted(temporary.iterdir(), key=lambda file: (file.name == last, file.name)):
-            file.replace(folder / file.name)
-        sync_folder(folder)
+        names = sorted(file.name for file in temporary.iterdir() if file.name != last)
+        _move_all(temporary, folder, [*names, last], last)
+
+
+def write_together(folder: Path, files: Iterable[tuple[str, bytes]]) -> None:
+    """Write files that belong together: all of them, or none, and then the old ones stay.
+
+    A kill between two of the renames leaves new files next to old ones.
+
+    Args:
+        folder: created if missing.
+        files: name and content; each is written before the next one is asked for.
+
+    Raises:
+        OSError: a file cannot be written; `filename` is its path in `folder`.
+    """
+    with staging(folder, folder) as temporary:
+        names = []
+        for name, data in files:
+            write_atomic(temporary / name, data)
+            names.append(name)
+        _move_all(temporary, folder, names)
+
+
+def _move_all(temporary: Path, folder: Path, names: Sequence[str], last: str = "") -> None:
+    """Move the named files to `folder`, or if one cannot be moved, restore the old ones."""
+    old = temporary / _TEMPORARY.format("old")
+    old.mkdir()
+    replaced = [name for name in names if _back_up(folder / name, old / name)]
+    try:
+        if last:
+            (folder / last).unlink(missing_ok=True)
+        for name in names:
+            (temporary / name).replace(folder / name)
+    except Exception:  # not an interrupt: then `last` tells, as after a kill
+        for name in names:
+            if name in replaced:
+                (old / name).replace(folder / name)
+            else:
+                (folder / name).unlink(missing_ok=True)
+        raise
+    sync_folder(folder)
+
+
+def _back_up(file: Path, copy: Path) -> bool:
+    """Keep a file under a second name, or as a copy where there are no hard links."""
+    try:
+        copy.hardlink_to(file)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        shutil.copy2(file, copy)  # raises for a folder of that name
+    return True
 
 
 def sync_folder(folder: Path) -> None:

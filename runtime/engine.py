@@ -1,8 +1,11 @@
-"""The interface of inference engines, their outputs, and the deadline of a call."""
+"""The interface of inference engines, their outputs, their process, and a call's deadline."""
 
 from __future__ import annotations
 
+import ctypes
+import os
 import time
+import weakref
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -10,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from orthoedge.runtime.errors import DeadlineExceeded, EngineError
+from orthoedge.runtime.settings import plain
 
 Precision = Literal["fp32", "fp16", "int8"]
 """Numeric precision of a model."""
@@ -92,6 +96,54 @@ def check_images(images: npt.NDArray[np.uint8], size: int) -> None:
         raise EngineError("expected one image or more, got none")
 
 
+class ProcessGuard:
+    """Keeps a forked child from using or destroying what native libraries made in its parent.
+
+    A fork copies the memory of a process and none of its threads: in the child, inference and
+    destructors would wait for those threads for ever (fork(2)). So in a child `check` raises, and
+    what the guard protects is never destroyed.
+    """
+
+    def __init__(self) -> None:
+        self._process = os.getpid()
+        self._protected: weakref.WeakSet[Any] = weakref.WeakSet()
+        _guards.add(self)
+
+    def protect(self, holder: object) -> None:
+        """Never destroy `holder`, and with it what it refers to, in a forked child."""
+        self._protected.add(holder)
+
+    def check(self) -> None:
+        """Check that this is the process that opened the engine.
+
+        Raises:
+            EngineError: it is a child forked from it.
+        """
+        if os.getpid() != self._process:
+            raise EngineError(
+                "the engine was opened before this process was forked: open it in the child"
+            )
+
+
+_guards: weakref.WeakSet[ProcessGuard] = weakref.WeakSet()
+_held: list[Any] = []
+
+
+def _hold() -> None:
+    # Also what other threads use: their variables are destroyed before `_leak` is called.
+    _held.extend(holder for guard in list(_guards) for holder in list(guard._protected))
+
+
+def _leak() -> None:
+    _hold()  # again, in case another thread forked at the same time and cleared the list
+    for holder in _held:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(holder))
+    _held.clear()
+
+
+os.register_at_fork(before=_hold, after_in_parent=_held.clear, after_in_child=_leak)
+
+
 class Deadline:
     """Time limit of one call, measured on a monotonic clock.
 
@@ -124,6 +176,6 @@ class Deadline:
         """Build the error for a stage that is completed or was abandoned."""
         taken = (time.perf_counter() - self._start) * 1e3
         return DeadlineExceeded(
-            f"{stage} overran the deadline of {self._allowed_ms:g} ms: {taken:.3g} ms "
+            f"{stage} overran the deadline of {plain(self._allowed_ms)} ms: {plain(taken, 3)} ms "
             "since the call began"
         )

@@ -17,7 +17,7 @@ import numpy as np
 from orthoedge.runtime.bundles.bundle import Bundle
 from orthoedge.runtime.bundles.manifest import Calibration
 from orthoedge.runtime.decision import OodScore, decide
-from orthoedge.runtime.engine import Deadline, Engine, Outputs
+from orthoedge.runtime.engine import Deadline, Engine, Outputs, ProcessGuard
 from orthoedge.runtime.errors import DeadlineExceeded, EngineError, OrthoEdgeError
 from orthoedge.runtime.finding import Finding, Provenance, Thresholds, Timing
 from orthoedge.runtime.image_io.radiograph import Radiograph
@@ -98,7 +98,8 @@ class ActiveEngine:
 class Pipeline:
     """Callable on a path, on the bytes of a file, or on a radiograph uint8 (H, W).
 
-    Threads may share one; a finding does not depend on what other threads do.
+    Threads may share one; a finding does not depend on what other threads do. A child process
+    cannot use the pipeline of its parent: after a fork, open one in the child.
 
     Args:
         bundle: labels, preprocessing and thresholds.
@@ -127,6 +128,7 @@ class Pipeline:
         self._reader = reader
         self._open_fallback = fallback
         self._switching = threading.Lock()
+        self._process = ProcessGuard()
         self._active = ActiveEngine.for_bundle(bundle, engine, fallback_reason)
 
     @property
@@ -152,7 +154,8 @@ class Pipeline:
 
         Raises:
             InputError: not a radiograph this tool can read, or not within `memory_mb`.
-            EngineError: the engine failed, or its outputs do not fit the bundle.
+            EngineError: the engine failed, its outputs do not fit the bundle, or this process was
+                forked from the one that opened the pipeline.
             DeadlineExceeded: it took longer than `deadline_ms`. The next call works.
             MissingDependency: a DICOM file, and pydicom or its decoder is absent.
         """
@@ -175,14 +178,17 @@ class Pipeline:
         Yields:
             For each source, in order, its finding or the OrthoEdgeError that `predict` raises.
         """
+        process = ProcessGuard()  # a child that goes on with it has none of the threads
         with ThreadPoolExecutor(workers, "orthoedge") as pool:
             pending: deque[Future[Finding | OrthoEdgeError]] = deque()
             try:
                 for source in sources:
                     pending.append(pool.submit(self._result, source))
                     if len(pending) == 2 * workers:
+                        process.check()
                         yield pending.popleft().result()
                 while pending:
+                    process.check()
                     yield pending.popleft().result()
             finally:  # the consumer may have stopped early
                 for future in pending:
@@ -207,6 +213,7 @@ class Pipeline:
         Raises:
             OrthoEdgeError: as `predict`.
         """
+        self._process.check()
         start = time.perf_counter()
         limits, manifest = self._limits, self.bundle.manifest
         deadline = None if limits.deadline_ms is None else Deadline(limits.deadline_ms, start)

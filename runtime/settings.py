@@ -1,8 +1,9 @@
-"""Settings of engines, calls and trust; and the old form of the functions that take them."""
+"""Settings of engines, calls and trust, the old form of functions that take them, and numbers."""
 
 from __future__ import annotations
 
 import functools
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
@@ -133,3 +134,27 @@ def reads_old_form(*positional: str) -> Callable[[Callable[_P, _R]], Callable[_P
         return call
 
     return decorate
+
+
+_WHOLE = 1e15  # a float has no more than 15 digits that mean something
+
+
+def plain(value: float, digits: int = 6, group: str = ",") -> str:
+    """Format a number for a message, never with an exponent: 1,600 or 0.25 or 0.0000031.
+
+    Args:
+        value: any number.
+        digits: significant digits; all those before the decimal point are shown.
+        group: separator of thousands.
+    """
+    if not math.isfinite(value) or value == 0:
+        return f"{value:g}"
+    if abs(value) >= _WHOLE:
+        return f"{'over' if value > 0 else 'under'} {math.copysign(_WHOLE, value):,.0f}".replace(
+            ",", group
+        )
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    text = f"{value:,.{min(decimals, 12)}f}".replace(",", group)
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return text if text.strip("-0") else "almost 0"

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from orthoedge.runtime.errors import EngineError, MissingDependency, OrthoEdgeError
+from orthoedge.runtime.settings import plain
 
 _MISSING = 3  # exit status of a worker that lacks a package
 
@@ -42,7 +43,7 @@ def run_worker(
             command, input=stdin, env=environment, capture_output=True, timeout=timeout_s
         )
     except subprocess.TimeoutExpired as error:
-        raise EngineError(f"{what} did not end within {timeout_s:g} s") from error
+        raise EngineError(f"{what} did not end within {plain(timeout_s)} s") from error
     output = worker.stdout.splitlines() or [b""]
     if worker.returncode == _MISSING:
         raise MissingDependency(*msgspec.json.decode(output[-1], type=tuple[str, str, str]))

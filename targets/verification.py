@@ -17,6 +17,7 @@ from orthoedge.runtime.bundles.manifest import Calibration
 from orthoedge.runtime.decision import OodScore, Verdict, decide, threshold_margins
 from orthoedge.runtime.engine import Engine, Outputs
 from orthoedge.runtime.image_statistics import image_statistics
+from orthoedge.runtime.settings import plain
 
 _BATCH_TOLERANCE = 1e-4  # float32 rounding: the order of sums may depend on the batch size
 
@@ -36,7 +37,7 @@ class ParityCheck:
 
     def __str__(self) -> str:
         verdict = "pass" if self.passed else "FAIL"
-        return f"{verdict}  {self.name}: {self.measured:.2g} (limit {self.limit:.2g})"
+        return f"{verdict}  {self.name}: {plain(self.measured, 2)} (limit {plain(self.limit, 2)})"
 
 
 def check_engine(bundle: Bundle, engine: Engine) -> list[ParityCheck]:

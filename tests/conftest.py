@@ -1,6 +1,7 @@
 """Fixtures that more than one folder of tests uses."""
 
 import contextlib
+import ctypes
 import os
 import resource
 from pathlib import Path
@@ -285,3 +286,23 @@ def small_manifest():
         data_licence="none",
         intended_use="tests",
     )
+
+
+@pytest.fixture
+def without_root():
+    """Context in which the rights of files hold for this thread, even if it runs as root."""
+
+    @contextlib.contextmanager
+    def drop():
+        libc = ctypes.CDLL(None, use_errno=True)
+        header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # version 3, this thread: capabilities(7)
+        before, now = (ctypes.c_uint32 * 6)(), (ctypes.c_uint32 * 6)()
+        assert libc.capget(header, before) == libc.capget(header, now) == 0
+        now[0] &= ~0b110  # CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH
+        assert libc.capset(header, now) == 0
+        try:
+            yield
+        finally:
+            assert libc.capset(header, before) == 0
+
+    return drop

@@ -195,21 +195,26 @@ def test_dunder_all_is_valid_sorted_and_complete(path):
     assert public <= set(listed), "a public name is not listed"
 
 
+# Holds the namespace's own __main__.py; an __init__.py there would end the namespace.
+NAMESPACE = "cli/orthoedge"
+
+
 def pyproject():
     return tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 
 
 def test_every_package_in_the_tree_is_listed_for_the_wheel():
-    found = {"orthoedge." + ".".join(p.parent.relative_to(ROOT).parts) for p in SOURCES}
+    folders = {p.parent.relative_to(ROOT) for p in SOURCES} - {Path(NAMESPACE)}
+    found = {"orthoedge", *("orthoedge." + ".".join(folder.parts) for folder in folders)}
     setuptools = pyproject()["tool"]["setuptools"]
     assert found == set(setuptools["packages"])
     for package, folder in setuptools["package-dir"].items():
-        assert package == "orthoedge." + folder.replace("/", ".")
+        assert package == "orthoedge" or package == "orthoedge." + folder.replace("/", ".")
     assert set(setuptools["package-dir"]) == set(setuptools["packages"])
 
 
 def test_every_package_is_typed_and_has_an_init():
-    for package in pyproject()["tool"]["setuptools"]["packages"]:
+    for package in set(pyproject()["tool"]["setuptools"]["packages"]) - {"orthoedge"}:
         folder = ROOT.joinpath(*package.split(".")[1:])
         assert (folder / "py.typed").is_file(), f"{package} has no py.typed"
         assert (folder / "__init__.py").is_file(), f"{package} has no __init__.py"
@@ -219,6 +224,8 @@ def test_nothing_turns_the_namespace_into_a_package():
     # An __init__.py at the root would make the checkout itself importable and hide the namespace.
     assert not (ROOT / "__init__.py").exists()
     assert not (ROOT / "orthoedge").exists()
+    assert pyproject()["tool"]["setuptools"]["package-dir"]["orthoedge"] == NAMESPACE
+    assert [p.name for p in (ROOT / NAMESPACE).glob("*.py")] == ["__main__.py"]
 
 
 def test_every_extra_of_an_extra_exists():

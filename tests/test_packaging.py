@@ -1,5 +1,6 @@
 """The wheel holds what the tree holds, and the sdist is enough to build it."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -48,7 +49,9 @@ def test_the_wheel_holds_every_file_of_the_packages_and_nothing_else(distributio
     checkout, wheel, _ = distributions
     names = {name for name in zipfile.ZipFile(wheel).namelist() if not name.endswith("/")}
     packed = {name for name in names if ".dist-info/" not in name}
-    expected = {"orthoedge/" + name for name in tree_files(checkout, FOLDERS)}
+    expected = {
+        "orthoedge/" + name.removeprefix("cli/orthoedge/") for name in tree_files(checkout, FOLDERS)
+    }
     assert sorted(expected - packed) == [], "in the tree, not in the wheel: see CONTRIBUTING.md"
     assert sorted(packed - expected) == [], "in the wheel, not in the tree"
 
@@ -79,3 +82,26 @@ def test_the_sdist_holds_the_sources_the_tests_and_what_runs_them(distributions)
     needed = tree_files(checkout, (*FOLDERS, "tests"))
     needed |= {"pyproject.toml", "README.md", "LICENSE", "conftest.py", "Makefile"}
     assert sorted(needed - names) == []
+
+
+@pytest.mark.parametrize("place", ["wheel", "tree"])
+@pytest.mark.parametrize("module", ["orthoedge", "orthoedge.cli", "orthoedge.cli.main"])
+def test_the_command_line_is_a_module_too(place, module, distributions, tmp_path):
+    path = ROOT / ".typing"
+    if place == "wheel":
+        zipfile.ZipFile(distributions[1]).extractall(tmp_path / "installed")
+        path = tmp_path / "installed"
+    command = [sys.executable, "-P", "-m", module] if sys.version_info >= (3, 11) else None
+    if command is None:
+        pytest.skip("-P is of Python 3.11")
+    for arguments, status in ((["--help"], 0), (["predict", "/nowhere"], 1)):
+        done = subprocess.run(
+            [*command, *arguments],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(path)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == status, done.stderr
+    assert "/nowhere: no such file" in done.stderr

@@ -1,10 +1,13 @@
 """What a device installs is pinned and hashed, and every package's licence is on the list."""
 
+import os
 import re
+from importlib import metadata
 from importlib.metadata import distributions
 
 import pytest
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from tests.helpers.supply import EXTRAS, PYTHONS, ROOT, licences, pinned, pins, wanted
 
@@ -36,6 +39,45 @@ def test_lists_that_are_installed_together_agree(python):
     for extra in EXTRAS:
         for name, version in pinned(extra, python).items():
             assert versions.setdefault(name, version) == version, name
+
+
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_what_a_device_needs_has_a_lowest_version(extra):
+    for asked in wanted(extra):
+        assert lowest(asked) is not None, f"{asked}: add the lowest version that make lowest passes"
+
+
+@pytest.mark.skipif("ORTHOEDGE_LOWEST" not in os.environ, reason="only in the venv of make lowest")
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_the_lowest_versions_are_those_that_are_installed(extra):
+    for asked in wanted(extra):
+        installed = Version(metadata.version(asked.name))
+        assert installed.release[: len(lowest(asked).release)] == lowest(asked).release, asked
+
+
+def lowest(requirement):
+    """The version after >= of a requirement, or None."""
+    bounds = [bound.version for bound in requirement.specifier if bound.operator == ">="]
+    return Version(bounds[0]) if bounds else None
+
+
+@pytest.mark.parametrize(
+    ("name", "left_out"),
+    [
+        ("pydicom", "3.0.0"),  # its import fetches five files
+        # Built against numpy 1, and they do not say that they need it.
+        ("opencv-python-headless", "4.9.0.80"),
+        ("opencv-python-headless", "4.10.0.82"),
+        ("onnxruntime", "1.18.0"),
+        ("pylibjpeg-openjpeg", "2.2.0"),
+        ("pyjpegls", "1.3.0"),
+        ("numpy", "3.0.0"),  # of another binary interface than what is built against numpy 2
+    ],
+)
+def test_versions_that_break_a_promise_cannot_be_installed(name, left_out):
+    asked = [one for extra in EXTRAS for one in wanted(extra) if one.name == name]
+    assert asked
+    assert not any(one.specifier.contains(left_out) for one in asked)
 
 
 def test_no_file_names_a_package_registry():

@@ -8,9 +8,11 @@ import msgspec
 
 from orthoedge.benchmarks.machine import BUSY_CORES, IDLE_LOAD, Machine
 from orthoedge.benchmarks.schema import BASELINE, Accuracy, Candidate, Interval, Quantiles, Report
+from orthoedge.runtime.settings import plain
 
 NONE = "–"
 ENSEMBLE = "ensemble"
+_TINY = 1e-9
 _TENTHS = 10  # samples of which the slowest is a tenth
 _SHOWN = {"cpu": "processor", "isa": "instruction sets", "memory_mb": "memory MB"}
 _SHOWN |= {"packages": "versions"}
@@ -18,6 +20,8 @@ _SHOWN |= {"packages": "versions"}
 
 def figure(value: float) -> str:
     """Three significant digits, two below 0.1; never with an exponent."""
+    if not math.isfinite(value) or 0 < abs(value) < _TINY:
+        return plain(value, 2)
     if value == 0 or abs(value) >= 99.95:
         return f"{value:,.0f}"
     if abs(value) >= 0.1:

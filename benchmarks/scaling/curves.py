@@ -18,6 +18,7 @@ from orthoedge.benchmarks.schema import ScalingCurve, Skipped
 from orthoedge.runtime.bundles.bundle import Bundle
 from orthoedge.runtime.engine import Precision
 from orthoedge.runtime.errors import OrthoEdgeError
+from orthoedge.runtime.settings import plain
 
 PARTS: dict[str, Callable[[ScalingSetup], Curves]] = {
     "time by pixels": time_by_pixels,
@@ -55,7 +56,7 @@ def scaling_curves(
             if part in _LONG and not scope.everything:
                 reasons = {part: f"takes too long for --{mode}"}
             elif _clock() > until:
-                reasons = {part: f"the time limit of {scope.limit_s:g} s for scaling was over"}
+                reasons = {part: f"the time limit of {plain(scope.limit_s)} s for scaling was over"}
             else:
                 try:
                     curves, skipped = measure(setup)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from orthoedge.runtime.settings import plain
+
 Shape = tuple[int, int]
 """Rows and columns."""
 
@@ -57,8 +59,8 @@ def classes_sentence(few: float, few_ms: float, many: float, many_ms: float) -> 
     each = (many_ms - few_ms) / (many - few)
     return (
         f"{many:,.0f} classes take {many_ms / few_ms:.2f} times as long as {few:,.0f}; each adds "
-        f"{each * 1e3:.2g} µs, and at that rate the bundle's own are {few * each / few_ms:.1%} of "
-        "the engine's time."
+        f"{plain(each * 1e3, 2)} µs, and at that rate the bundle's own are "
+        f"{few * each / few_ms:.1%} of the engine's time."
     )
 
 
@@ -81,7 +83,7 @@ def files_sentence(few: float, few_ms: float, many: float, many_ms: float) -> st
     if each <= 0 or start <= 0:
         return f"{few:,.0f} files take {few_ms:.0f} ms, {many:,.0f} take {many_ms:.0f} ms."
     return (
-        f"Starting takes {start / 1e3:.2f} s and each file {each:.2g} ms: up to "
+        f"Starting takes {start / 1e3:.2f} s and each file {plain(each, 2)} ms: up to "
         f"{start / each:,.0f} files the start is the larger part."
     )
 

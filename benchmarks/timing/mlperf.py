@@ -31,6 +31,7 @@ from orthoedge.benchmarks.timing.mlperf_early_stopping import estimate, least_qu
 from orthoedge.runtime.errors import OrthoEdgeError
 from orthoedge.runtime.pipeline import Pipeline
 from orthoedge.runtime.preprocess import Pixels
+from orthoedge.runtime.settings import plain
 
 Name = Literal["SingleStream", "MultiStream", "Offline"]
 NAMES: tuple[Name, ...] = get_args(Name)
@@ -113,7 +114,7 @@ def scenario_record(run: ScenarioRun, target: str, precision: str) -> Scenario:
         seconds=run.seconds,
         latency=None if run.name == "Offline" else quantiles(run.latencies_ms),
         images_per_s=rate,
-        quoted=f"{rate:.4g} images/s" if run.name == "Offline" else _tail(run),
+        quoted=f"{plain(rate, 4)} images/s" if run.name == "Offline" else _tail(run),
         valid=not violations,
         violations="; ".join(violations),
     )
@@ -177,13 +178,13 @@ def _tail(run: ScenarioRun) -> str:
     if value is None:
         value = float(np.percentile(run.latencies_ms, share * 100))
         remark = ", too few queries for MLPerf's estimate"
-    return f"p{share * 100:.0f} {value:.3g} ms{remark}"
+    return f"p{share * 100:.0f} {plain(value, 3)} ms{remark}"
 
 
 def _violations(run: ScenarioRun) -> list[str]:
     violations = []
     if run.seconds < _SECONDS["full"]:
-        violations.append(f"{run.seconds:.3g} s of {_SECONDS['full']:.0f}")
+        violations.append(f"{plain(run.seconds, 3)} s of {_SECONDS['full']:.0f}")
     count, least, noun = run.images_per_query, _OFFLINE_IMAGES, "images"
     if run.name != "Offline":
         count, least, noun = len(run.latencies_ms), least_queries(_SHARES[run.name]), "queries"

@@ -60,7 +60,11 @@ def _keys(args: argparse.Namespace) -> int:
         write_atomic(args.private, private_pem)
     finally:
         os.umask(before)
-    write_atomic(public, public_pem)
+    try:
+        write_atomic(public, public_pem)
+    except OSError:
+        args.private.unlink()  # one key without the other would only block the name
+        raise
     print(f"private key, keep it: {args.private}")
     print(f"public key, for --key: {public} ({key.public_key().public_bytes_raw().hex()})")
     return 0

@@ -6,6 +6,7 @@ from orthoedge.benchmarks.machine import BUSY_CORES
 from orthoedge.compression.report.model_card_tables import score
 from orthoedge.compression.report.schema import CandidateRecord, CompressionReport, Stage
 from orthoedge.compression.selection import pareto_front
+from orthoedge.runtime.settings import plain
 from orthoedge.training.evaluation.markdown import table
 
 FRONT, TRACE = "front.png", "trace.png"
@@ -73,7 +74,7 @@ def _gate(report: CompressionReport) -> list[str]:
             check.name,
             check.precision,
             f"{check.measured:.4f}",
-            f"{'≤' if check.at_most else '≥'} {check.limit:g}",
+            f"{'≤' if check.at_most else '≥'} {plain(check.limit)}",
             "pass" if check.passed else "**FAIL**",
         )
         for check in report.gate
@@ -152,7 +153,7 @@ def _candidates(report: CompressionReport) -> list[str]:
         )
         for candidate in sorted(report.candidates, key=lambda c: (c.p50_ms, -c.accuracy))
     ]
-    budget = f"a budget of {report.budget_ms:g} ms" if report.budget_ms else "no budget"
+    budget = f"a budget of {plain(report.budget_ms)} ms" if report.budget_ms else "no budget"
     header = ("student", "channels cut", "accuracy", "macro-F1", "p50")
     return [
         "## Candidates",

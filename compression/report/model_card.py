@@ -17,6 +17,7 @@ from orthoedge.compression.report.model_card_tables import (
     thresholds_table,
 )
 from orthoedge.runtime.bundles.manifest import Manifest
+from orthoedge.runtime.settings import plain
 
 
 def model_card(manifest: Manifest, gate: Sequence[str], consistency: Sequence[str]) -> str:
@@ -159,7 +160,7 @@ def _lineage(manifest: Manifest) -> str:
         (
             "preprocessing",
             f"field: {preprocess.collimated_field}; fitted to {preprocess.size} × {preprocess.size}"
-            f"; CLAHE {preprocess.clahe_stage}, clip {preprocess.clahe_clip:g}, "
+            f"; CLAHE {preprocess.clahe_stage}, clip {plain(preprocess.clahe_clip)}, "
             f"{preprocess.clahe_tiles} tiles per side",
         ),
         ("features; ONNX operator set", f"{graph.features}; {graph.opset}"),

@@ -18,6 +18,7 @@ from matplotlib.ticker import PercentFormatter
 
 from orthoedge.compression.report.schema import CandidateRecord, CompressionReport, PruneStep
 from orthoedge.compression.selection import pareto_front
+from orthoedge.runtime.settings import plain
 from orthoedge.training.evaluation.plots import COLOURS, save
 
 _MARKERS = "os^Dvp*h"
@@ -79,7 +80,7 @@ def write_pareto_front(path: Path, report: CompressionReport) -> None:
     ]
     keys.append(Line2D([], [], color="black", ls="--", lw=1, label="Pareto front"))
     if report.budget_ms:
-        label = f"budget of {report.budget_ms:g} ms{', right of the figure' if far else ''}"
+        label = f"budget of {plain(report.budget_ms)} ms{', right of the figure' if far else ''}"
         keys.append(Line2D([], [], color="black", ls=":", label=label))
     bubble = partial(Line2D, [], [], color="none", marker="o", ms=9, mec="black")
     if any(c.chosen for c in candidates):

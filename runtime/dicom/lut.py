@@ -15,6 +15,7 @@ import numpy.typing as npt
 from orthoedge.runtime.dicom.elements import Elements
 from orthoedge.runtime.image_io import windowing
 from orthoedge.runtime.image_io.windowing import Counts, Pixels, Values
+from orthoedge.runtime.settings import plain
 
 
 def grey_levels(
@@ -106,7 +107,8 @@ def _voi(
         note = "the window in the file shows nothing"
     low, high = windowing.robust_window(values, count(False))
     table = windowing.to_eight_bits(values, low, high)
-    return table, (f"{note}: windowed from {low:g} to {high:g} (percentiles 0.5 and 99.5)",)
+    window = f"{plain(low, group='')} to {plain(high, group='')}"
+    return table, (f"{note}: windowed from {window} (percentiles 0.5 and 99.5)",)
 
 
 def _has_contrast(levels: npt.NDArray[Any], count: Callable[[bool], Counts]) -> bool:

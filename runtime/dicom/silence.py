@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import warnings
 from collections.abc import Iterator
@@ -36,6 +37,16 @@ def quiet_pydicom() -> Iterator[None]:
             _readers -= 1
             if _readers == 0:
                 _undo.close()
+
+
+def _restart() -> None:
+    """Forget the readers of the parent's other threads, which a forked child does not have."""
+    global _changing, _readers
+    _changing, _readers = threading.Lock(), 0
+    _undo.close()
+
+
+os.register_at_fork(after_in_child=_restart)
 
 
 def _drop(record: logging.LogRecord) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from orthoedge.runtime.errors import InputError
 from orthoedge.runtime.image_io.radiograph import Header
+from orthoedge.runtime.settings import plain
 
 MIB = 2**20
 
@@ -18,7 +19,8 @@ def check_memory(needed: int, memory_mb: float) -> None:
     """Raise InputError unless `needed` bytes are within `memory_mb` MiB."""
     if needed > memory_mb * MIB:
         raise InputError(
-            f"image too large: reading it takes up to {needed / MIB:.0f} MiB, limit {memory_mb:g}"
+            f"image too large: reading it takes up to {needed / MIB:.0f} MiB, "
+            f"limit {plain(memory_mb)}"
         )
 
 

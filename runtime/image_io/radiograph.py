@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 from orthoedge.runtime.errors import InputError
 from orthoedge.runtime.image_io.windowing import SPARSE, Pixels
@@ -55,6 +57,26 @@ class Header:
     block: int = 0
     """What the decoder holds in addition to the picture: the pixels of a JPEG in several scans, the
     samples of a TIFF's strip or tile that is decompressed."""
+
+
+def path_of(source: Any) -> Path:
+    """Return the path that a reader was given.
+
+    Raises:
+        InputError: it is nothing that names a file.
+    """
+    try:
+        path = Path(source)
+        if not os.fspath(source):
+            raise InputError("the path is empty")
+        if b"\0" in os.fsencode(path):
+            raise InputError("a path cannot contain a NUL character")
+    except TypeError as error:
+        kind = type(source).__name__
+        raise InputError(f"expected a path or the bytes of a file, got {kind}") from error
+    except ValueError as error:
+        raise InputError("the path has characters that no file name here can have") from error
+    return path
 
 
 def check_size(width: int, height: int, max_pixels: int) -> None:

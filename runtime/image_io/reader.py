@@ -20,6 +20,7 @@ from orthoedge.runtime.dicom.encoding import HEAD
 from orthoedge.runtime.errors import InputError
 from orthoedge.runtime.image_io import windowing
 from orthoedge.runtime.image_io.decoder_messages import decode_checked
+from orthoedge.runtime.image_io.folder import find_images  # noqa: F401 - its former place
 from orthoedge.runtime.image_io.headers import (
     check_complete,
     critical_chunks,
@@ -33,6 +34,7 @@ from orthoedge.runtime.image_io.radiograph import (
     Radiograph,
     check_contrast,
     check_size,
+    path_of,
 )
 from orthoedge.runtime.image_io.tiff.pixels import decode_tiff
 from orthoedge.runtime.image_io.windowing import Pixels
@@ -40,7 +42,6 @@ from orthoedge.runtime.image_io.windowing import Pixels
 MAX_BYTES = 512 * 2**20
 """Limit of a file's size."""
 
-_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm", ".dicom"})
 _COLOUR = 16  # of 255; JPEG rounds the chroma of a grey image by less than 4
 _ROWS = 64  # of a colour image checked at once: whole planes would double the memory
 _COLOURED_SHARE = 0.01  # a coloured side marker is small, a photograph is coloured everywhere
@@ -148,9 +149,12 @@ def _decode(data: bytes, header: Header) -> tuple[npt.NDArray[Any], tuple[str, .
 def _open(source: Path | str | bytes) -> BinaryIO:
     if isinstance(source, bytes):
         return io.BytesIO(source)
-    path = Path(source)
+    path = path_of(source)
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would block, a device never ends
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            os.scandir(path).close()  # raises for one that `find_images` could not look into
+        if not stat.S_ISREG(mode):  # a pipe would block, a device never ends
             raise InputError("cannot read the file: it is a folder, a pipe or a device")
         return path.open("rb")
     except FileNotFoundError as error:
@@ -214,10 +218,3 @@ def _to_eight_bits(grey: npt.NDArray[Any], bits: int) -> tuple[Pixels, str]:
         table = windowing.to_eight_bits(values, low, high)
         note = f"{bits} bits windowed to 8 from {low:g} to {high:g} (percentiles 0.5 and 99.5)"
     return windowing.apply_table(grey, table), note
-
-
-def find_images(folder: Path) -> list[Path]:
-    """Find the files below a folder that have the suffix of an image, sorted by path."""
-    return sorted(
-        path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file()
-    )

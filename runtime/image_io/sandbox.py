@@ -6,14 +6,15 @@ it takes longer to start than most files take to read, and replaced when it had 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import sys
 from collections import deque
 from pathlib import Path
 
-from orthoedge.runtime.errors import ConfigError, EngineError
-from orthoedge.runtime.image_io.radiograph import Radiograph
+from orthoedge.runtime.errors import ConfigError, EngineError, InputError
+from orthoedge.runtime.image_io.radiograph import Radiograph, path_of
 from orthoedge.runtime.image_io.sandbox_client import Request, SandboxProcess
 
 
@@ -31,7 +32,7 @@ class SandboxedReader:
     """A reader like `read_image` that decodes in subprocesses, one for each concurrent thread.
 
     A pipeline can use it in place of `read_image`: `open_pipeline(reader=SandboxedReader())`.
-    Linux only.
+    Linux only. A child process forked from this one starts subprocesses of its own.
 
     Args:
         limits: of each file.
@@ -64,11 +65,11 @@ class SandboxedReader:
         """
         limit = min(self._limits.memory_mb, memory_mb or self._limits.memory_mb)
         content = source if isinstance(source, bytes) else b""
-        path = b"" if isinstance(source, bytes) else os.fsencode(os.path.abspath(source))  # noqa: PTH100
         try:
-            process = self._idle.pop()
-        except IndexError:
-            process = SandboxProcess()
+            path = b"" if isinstance(source, bytes) else os.fsencode(path_of(source).absolute())
+        except OSError as error:  # the working folder was removed
+            raise InputError.unreadable(error) from error
+        process = self._take_idle() or SandboxProcess()
         try:
             return process.read(Request(path, len(content), self._limits.time_s, limit), content)
         finally:
@@ -77,10 +78,18 @@ class SandboxedReader:
             else:
                 process.kill()
 
+    def _take_idle(self) -> SandboxProcess | None:
+        while self._idle:
+            with contextlib.suppress(IndexError):  # another thread took the last one
+                process = self._idle.pop()
+                if not process.abandoned:
+                    return process
+        return None
+
     def close(self) -> None:
         """End the subprocesses; a later call starts a new one."""
-        while self._idle:
-            self._idle.pop().kill()
+        while (process := self._take_idle()) is not None:
+            process.kill()
 
     def __enter__(self) -> SandboxedReader:
         return self

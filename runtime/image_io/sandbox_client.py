@@ -12,6 +12,7 @@ import signal
 import struct
 import subprocess
 import time
+import weakref
 
 import msgspec
 import numpy as np
@@ -19,6 +20,7 @@ import numpy.typing as npt
 
 from orthoedge.runtime.errors import EngineError, InputError, MissingDependency
 from orthoedge.runtime.image_io.radiograph import MAX_PIXELS, Plane, Radiograph
+from orthoedge.runtime.settings import plain
 from orthoedge.runtime.subprocesses import code_command
 
 FRAME = struct.Struct(">Q")
@@ -63,6 +65,8 @@ class SandboxProcess:
 
     idle = True
     """Whether it has completed every request and can take another."""
+    abandoned = False
+    """Whether it belongs to the parent of this process, which was forked."""
 
     def __init__(self) -> None:
         self._stderr, stderr = os.pipe()
@@ -79,6 +83,7 @@ class SandboxProcess:
             os.close(stderr)
         assert self._process.stdin is not None
         assert self._process.stdout is not None
+        _started.add(self)
         self._to, self._from = self._process.stdin.fileno(), self._process.stdout.fileno()
         os.set_blocking(self._to, False)
         try:
@@ -99,7 +104,7 @@ class SandboxProcess:
             self._send(content, end)
             return self._response(end)
         except TimeoutError as error:
-            reason = f"reading it took longer than {request.time_s:g} s and was given up"
+            reason = f"reading it took longer than {plain(request.time_s)} s and was given up"
             raise InputError(reason) from error
         except (EOFError, BrokenPipeError) as error:
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -164,11 +169,34 @@ class SandboxProcess:
         except OSError:
             return b""
 
+    def abandon(self) -> None:
+        """Close this process's copies of the pipes, which its parent uses; after a fork."""
+        self.idle, self.abandoned = False, True
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+        os.close(self._stderr)
+        self._process.returncode = 0  # it is no child of this process, and nothing to wait for
+
     def kill(self) -> None:
-        """End the process and close its pipes."""
+        """End the process and close its pipes; if it is the parent's, do nothing."""
+        if self.abandoned:
+            return
+        _started.discard(self)
         self._process.kill()
         self._process.communicate()
         os.close(self._stderr)
+
+
+_started: weakref.WeakSet[SandboxProcess] = weakref.WeakSet()
+
+
+def _abandon_all() -> None:
+    for process in list(_started):
+        process.abandon()
+
+
+os.register_at_fork(after_in_child=_abandon_all)
 
 
 def _wait(descriptor: int, event: int, end: float) -> None:

@@ -21,6 +21,7 @@ from orthoedge.runtime.overlay.colormap import Heat, Picture
 from orthoedge.runtime.overlay.layout import SCREEN, add_caption, fit_layout
 from orthoedge.runtime.pipeline import Finding
 from orthoedge.runtime.preprocess import LetterboxTransform, Pixels
+from orthoedge.runtime.settings import plain
 
 _SMALLEST_UNIT = 10  # pixels of an x-height; in a smaller one the letters run together
 _SIDE_UNIT = 32  # of the side-by-side, which is then at most 1920 pixels wide
@@ -157,7 +158,7 @@ def _entries(radiograph: Radiograph, finding: Finding, heat: Heat | None) -> lis
         length = round_length(radiograph.pixels.shape[1] * across / 4)
         plane = radiograph.spacing_plane
         where = f" at the {plane}" if plane else ", plane not stated"
-        entries.append(Entry(f"{length:g} mm{where}", "ruler", length / across))
+        entries.append(Entry(f"{plain(length)} mm{where}", "ruler", length / across))
     return [*entries, Entry(finding.notice)]
 
 

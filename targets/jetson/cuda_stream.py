@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+import os
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -47,6 +48,7 @@ class Stream:
 
     def __init__(self, cudart: Any) -> None:
         self._cudart = cudart
+        self._process = os.getpid()
         self._owned = ExitStack()
         self._pending = False
         self._graph: Any = None
@@ -124,7 +126,12 @@ class Stream:
         self._pending = False
 
     def close(self) -> None:
-        """Wait for the GPU and free everything; errors of a lost GPU are ignored."""
+        """Wait for the GPU and free everything; errors of a lost GPU are ignored.
+
+        In a forked child nothing is done: CUDA does not work there, and all this is the parent's.
+        """
+        if os.getpid() != self._process:
+            return
         if self._pending:
             self._release("cudaStreamSynchronize", self._stream)
         self._owned.close()

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from orthoedge.runtime.engine import Deadline, Outputs, Precision, check_images
+from orthoedge.runtime.engine import Deadline, Outputs, Precision, ProcessGuard, check_images
 from orthoedge.runtime.errors import DeadlineExceeded, EngineError
 from orthoedge.targets.jetson.cuda_stream import Mapped, Stream
 from orthoedge.targets.jetson.device import Device
@@ -63,7 +63,9 @@ class TensorRtEngine:
         self._size = size
         self._lock = threading.Lock()
         self._messages: list[tuple[int, str]] = []
+        self._process = ProcessGuard()
         self._stream = Stream(cudart)
+        self._process.protect(self)
         release = weakref.finalize(self, self._stream.close)
         try:
             self._open(trt, plan)
@@ -95,6 +97,7 @@ class TensorRtEngine:
 
         Work on a GPU cannot be stopped: after a timeout it runs on, and the next call waits for it.
         """
+        self._process.check()
         check_images(images, self._size)
         deadline = None if timeout_s is None else Deadline(timeout_s * 1e3, time.perf_counter())
         results = [self._run_alone(image, deadline) for image in images]

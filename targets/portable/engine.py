@@ -12,7 +12,7 @@ from types import ModuleType
 import numpy as np
 import numpy.typing as npt
 
-from orthoedge.runtime.engine import Deadline, Outputs, Precision, check_images
+from orthoedge.runtime.engine import Deadline, Outputs, Precision, ProcessGuard, check_images
 from orthoedge.runtime.errors import DeadlineExceeded, EngineError
 from orthoedge.targets.cpu import available_cores
 
@@ -47,6 +47,7 @@ class OnnxRuntimeEngine:
         self.version: str = ort.__version__
         self.precision = precision
         self._size = size
+        self._process = ProcessGuard()
         options = ort.SessionOptions()
         options.log_severity_level = 3
         self.threads = options.intra_op_num_threads = threads or available_cores()
@@ -62,9 +63,11 @@ class OnnxRuntimeEngine:
         except Exception as error:
             line = str(error).strip().splitlines()[0]
             raise EngineError(f"onnxruntime refused the {precision} model: {line}") from error
+        self._process.protect(self)
 
     def run(self, images: npt.NDArray[np.uint8], timeout_s: float | None = None) -> Outputs:
         """Run uint8 (N, 1, S, S); cancelled at the end of the layer that overruns `timeout_s`."""
+        self._process.check()
         check_images(images, self._size)
         try:
             if timeout_s is not None:
@@ -98,6 +101,14 @@ class OnnxRuntimeEngine:
 
 _NAME, _SWITCH = "onnxruntime", "ORT_DISABLE_TELEMETRY"
 _lock = threading.Lock()
+
+
+def _renew_lock() -> None:
+    global _lock
+    _lock = threading.Lock()  # a thread that held it does not exist in a forked child
+
+
+os.register_at_fork(after_in_child=_renew_lock)
 
 
 def load_onnxruntime() -> ModuleType:

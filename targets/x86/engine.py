@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from orthoedge.runtime.engine import Deadline, Outputs, Precision, check_images
+from orthoedge.runtime.engine import Deadline, Outputs, Precision, ProcessGuard, check_images
 from orthoedge.runtime.errors import EngineError
 from orthoedge.runtime.settings import EngineOptions
 from orthoedge.targets.x86.compile import cache_failed, obtain_compiled
@@ -25,7 +25,7 @@ _STAGE = "inference"
 _ISA = ("avx512_amx", "avx512", "avx2", "avx", "sse42")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Slot:
     """One inference request and the memory it reads and writes."""
 
@@ -59,12 +59,14 @@ class OpenVinoEngine:
     ) -> None:
         self.version = importlib.metadata.version("openvino")
         self._size = size
+        self._process = ProcessGuard()
         try:
             self.native, refused = obtain_compiled(model, size, options)
         except OSError as error:
             raise cache_failed(options.cache, error) from error
         except RuntimeError as error:
             raise EngineError(f"openvino refused the {precision} model: {_last(error)}") from error
+        self._process.protect(self)
         self.isa, integer = _kernels(self.native)
         if integer != (precision == "int8"):
             layers = "quantized layers" if integer else "no quantized layers"
@@ -79,6 +81,7 @@ class OpenVinoEngine:
 
     def run(self, images: npt.NDArray[np.uint8], timeout_s: float | None = None) -> Outputs:
         """Run uint8 (N, 1, S, S), one after another; one inference request per calling thread."""
+        self._process.check()
         check_images(images, self._size)
         deadline = None if timeout_s is None else Deadline(timeout_s * 1e3, time.perf_counter())
         slot = getattr(self._local, "slot", None)
@@ -135,7 +138,9 @@ class OpenVinoEngine:
         request = self.native.create_infer_request()
         image = np.zeros((1, 1, self._size, self._size), np.uint8)
         request.set_input_tensor(load_openvino().Tensor(image, shared_memory=True))
-        return _Slot(request, image, tuple(request.get_tensor(name).data for name in _OUTPUTS))
+        slot = _Slot(request, image, tuple(request.get_tensor(name).data for name in _OUTPUTS))
+        self._process.protect(slot)
+        return slot
 
 
 def _milliseconds(deadline: Deadline) -> int:

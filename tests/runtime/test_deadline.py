@@ -173,7 +173,7 @@ def test_the_engine_is_given_what_is_left_and_the_call_s_deadline_is_named(
 ):
     engine = Late(give_up)
     pipeline = Pipeline(small_bundle, engine, limits=CallLimits(deadline_ms=1000))
-    with pytest.raises(DeadlineExceeded, match=r"^inference overran the deadline of 1000 ms"):
+    with pytest.raises(DeadlineExceeded, match=r"^inference overran the deadline of 1,000 ms"):
         pipeline(image)
     assert 0 < engine.allowed[0] < 1
     assert pipeline(image).label == "fracture"

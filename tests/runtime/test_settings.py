@@ -1,6 +1,9 @@
 """The settings dataclasses, and the old form of the functions that take them."""
 
+import ast
 import inspect
+import math
+import re
 import warnings
 from pathlib import Path
 
@@ -11,7 +14,7 @@ from orthoedge.runtime.bundles.bundle import EMBEDDED, read_bundle
 from orthoedge.runtime.errors import BundleError, ConfigError, IntegrityError, OrthoEdgeError
 from orthoedge.runtime.image_io.reader import read_image
 from orthoedge.runtime.pipeline import Pipeline
-from orthoedge.runtime.settings import BundleTrust, CallLimits, EngineOptions
+from orthoedge.runtime.settings import BundleTrust, CallLimits, EngineOptions, plain
 from orthoedge.targets import choose_precision, open_engine, open_model, open_pipeline
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)
@@ -136,3 +139,58 @@ def test_map_is_the_old_name_of_map_results(small_bundle, deprecated):
         (finding, error) = pipeline.map([PIXELS, Path("absent")], 1)
     assert finding.verdict == pipeline(PIXELS).verdict
     assert isinstance(error, OrthoEdgeError)
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "text"),
+    [
+        (1600.4, 3, "1,600"),
+        (1600.4, 6, "1,600.4"),
+        (1500.0, 6, "1,500"),
+        (2e6, 6, "2,000,000"),
+        (123_456_789.0, 3, "123,456,789"),
+        (0.25, 6, "0.25"),
+        (99.96, 3, "100"),
+        (3.1e-7, 2, "0.00000031"),
+        (-0.00012, 6, "-0.00012"),
+        (1e-300, 3, "almost 0"),
+        (1e308, 3, "over 1,000,000,000,000,000"),
+        (-1e22, 3, "under -1,000,000,000,000,000"),
+        (0, 3, "0"),
+        (7, 3, "7"),
+        (math.inf, 3, "inf"),
+        (math.nan, 3, "nan"),
+        (np.float32(1e6), 6, "1,000,000"),
+    ],
+)
+def test_a_number_for_people_has_no_exponent(value, digits, text):
+    assert plain(value, digits) == text
+
+
+def test_the_separator_of_thousands_can_be_left_out():
+    assert plain(1_234_567.0, group="") == "1234567"
+
+
+# Constants, and numbers that are bounded and lie far from where an exponent begins.
+BOUNDED = {
+    "runtime/image_io/reader.py": "16-bit samples",
+    "runtime/image_quality.py": "a constant",
+    "targets/jetson/telemetry.py": "a constant",
+    "training/datasets/boxes.py": "the numbers of a file, as they stand there",
+    "benchmarks/report/plots.py": "ticks of percentiles",
+    "runtime/settings.py": "infinite, or 0",
+    "compression/calibration/ood_score.py": "rounding, not text",
+    "benchmarks/report/formatting.py": "0.1 to 99.95",
+}
+
+
+def test_no_message_formats_a_number_so_that_it_may_have_an_exponent():
+    root = Path(__file__).parents[2]
+    found = set()
+    for folder in ("runtime", "targets", "cli", "training", "compression", "benchmarks"):
+        for file in (root / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+                spec = node.format_spec if isinstance(node, ast.FormattedValue) else None
+                if spec is not None and re.search(r"[geGE]'?$", ast.unparse(spec)):
+                    found.add(str(file.relative_to(root)))
+    assert found == set(BOUNDED)

@@ -6,6 +6,8 @@ import csv
 import io
 import json
 import math
+import os
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +16,7 @@ from pathlib import Path
 from orthoedge.benchmarks.metrics.classification import Box
 from orthoedge.runtime.atomic_files import sha256, write_atomic
 from orthoedge.runtime.errors import DataError
-from orthoedge.runtime.image_io.reader import find_images
+from orthoedge.runtime.image_io.folder import Entry, FolderContents, list_folder
 from orthoedge.training.data_quality.duplicates import file_digests
 from orthoedge.training.recipe import Recipe
 
@@ -75,7 +77,7 @@ def read_index(source: Path) -> list[ImageRecord]:
     if not rows:
         raise DataError(f"{file}: the index lists no image")
     records = [record for _, record in rows]
-    missing = [(line, record.path) for line, record in rows if not record.path.is_file()]
+    missing = [(line, record.path) for line, record in rows if not _is_file(record.path)]
     if missing:
         line, path = missing[0]
         raise DataError(
@@ -120,9 +122,13 @@ def _row(file: Path, line: int, row: dict[str, str]) -> ImageRecord:
             raise DataError(f"{where}, column {column}: empty")
     row["patient_id"] = row["patient_id"] or row["path"]
     record = record_of({"boxes": "", "mask": "", **row}, file.parent, where)
-    if record.mask is not None and not record.mask.is_file():
+    if record.mask is not None and not _is_file(record.mask):
         raise DataError(f"{where}, column mask: no file {record.mask}")
     return record
+
+
+def _is_file(path: Path) -> bool:
+    return os.path.isfile(path)  # noqa: PTH113 - Path.is_file raises for a name that is too long
 
 
 def record_of(row: Mapping[str, str], root: Path, where: str) -> ImageRecord:
@@ -215,14 +221,27 @@ def parse_boxes(text: str, where: str) -> tuple[Box, ...]:
 
 
 def _read_class_folders(source: Path) -> list[ImageRecord]:
-    records = [
-        ImageRecord(path, folder.name, str(path.relative_to(source)))
-        for folder in sorted(p for p in source.iterdir() if p.is_dir() and p.name[0] != ".")
-        for path in find_images(folder)
-        if not any(part.startswith(".") for part in path.relative_to(source).parts)
-    ]
+    records: list[ImageRecord] = []
+    passed_over: list[Entry] = []
+    for folder in sorted(source.iterdir()):
+        if not folder.is_dir():
+            passed_over.append(Entry(folder, "in no class folder"))
+        if not folder.is_dir() or folder.name.startswith("."):
+            continue
+        contents = list_folder(folder)
+        if contents.unreadable:
+            entry = contents.unreadable[0]
+            raise DataError(f"{entry.path}: cannot be read: {entry.reason}")
+        passed_over += contents.passed_over
+        for path in contents.images:
+            if any(part.startswith(".") for part in path.relative_to(source).parts):
+                passed_over.append(Entry(path, "hidden"))
+            else:
+                records.append(ImageRecord(path, folder.name, str(path.relative_to(source))))
     if not records:
         raise DataError(f"{source}: neither {INDEX} nor sub-folders with images")
+    if line := FolderContents((), tuple(passed_over), ()).line():
+        print(line, file=sys.stderr)
     return records
 
 

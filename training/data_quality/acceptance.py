@@ -13,6 +13,7 @@ from orthoedge.runtime.errors import InputError
 from orthoedge.runtime.image_io.headers import check_complete, read_header
 from orthoedge.runtime.image_io.radiograph import MAX_PIXELS, check_size
 from orthoedge.runtime.image_io.reader import read_image
+from orthoedge.runtime.settings import plain
 
 _DARK = 32  # of 255: under this, a JPEG's rounding alone gives a pixel any saturation
 
@@ -79,14 +80,14 @@ def check_radiograph(
         detail = f"{width} × {height}, at least {limits.min_side} a side"
         return None, Rejection("resolution", detail)
     if max(height, width) > limits.max_aspect * min(height, width):
-        detail = f"{width} × {height}, at most 1 to {limits.max_aspect:g}"
+        detail = f"{width} × {height}, at most 1 to {plain(limits.max_aspect)}"
         return None, Rejection("aspect ratio", detail)
     mean, deviation = float(pixels.mean()), float(pixels.std())
     if not limits.min_mean <= mean <= limits.max_mean:
-        detail = f"mean {mean:.0f}, not {limits.min_mean:g} to {limits.max_mean:g}"
+        detail = f"mean {mean:.0f}, not {plain(limits.min_mean)} to {plain(limits.max_mean)}"
         return None, Rejection("brightness", detail)
     if deviation < limits.min_deviation:
-        detail = f"flat: deviation {deviation:.1f}, at least {limits.min_deviation:g}"
+        detail = f"flat: deviation {deviation:.1f}, at least {plain(limits.min_deviation)}"
         return None, Rejection("brightness", detail)
     return pixels, None
 
@@ -122,6 +123,6 @@ def _check_colour(data: bytes, limits: AcceptanceLimits) -> Rejection | None:
     lit = high >= _DARK * (257 if decoded.dtype == np.uint16 else 1)
     saturation = float(np.mean(1 - low[lit] / high[lit])) if lit.any() else 0.0
     if saturation > limits.max_saturation:
-        detail = f"mean {saturation:.2f}, at most {limits.max_saturation:g}"
+        detail = f"mean {saturation:.2f}, at most {plain(limits.max_saturation)}"
         return Rejection("saturation", detail)
     return None

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from orthoedge.runtime.errors import DataError
-from orthoedge.runtime.image_io.reader import find_images
+from orthoedge.runtime.image_io.folder import list_folder
 from orthoedge.training.data.index import ImageRecord
 from orthoedge.training.data_quality.duplicates import stem_key
 from orthoedge.training.datasets.importer import Imported, Progress, Skipped, gather
@@ -40,9 +40,10 @@ def labelled(
     folders: Sequence[tuple[Path, str]], root: Path, source: str
 ) -> Iterator[ImageRecord | Skipped]:
     """Yield every file below the folders, as a record with its folder's label or as skipped."""
+    contents = {folder: list_folder(folder) for folder, _ in folders}
     images = {
-        folder: [path for path in find_images(folder) if not _hidden(path, folder)]
-        for folder, _ in folders
+        folder: [path for path in listed.images if not _hidden(path, folder)]
+        for folder, listed in contents.items()
     }
     copies = patients_by_name((p, label) for folder, label in folders for p in images[folder])
     for folder, label in folders:
@@ -51,9 +52,13 @@ def labelled(
         for path in images[folder]:
             patient_id = copies.get(path) or str(path.relative_to(root))
             yield ImageRecord(path, label, patient_id, source=source)
-        for path in sorted(p for p in {*folder.rglob("*")} - {*images[folder]} if p.is_file()):
-            hidden = _hidden(path, folder)
-            yield Skipped(path, "hidden" if hidden else "not an image: by its name")
+        listed = contents[folder]
+        others = [(entry.path, entry.reason) for entry in listed.passed_over]
+        others += [(path, "hidden") for path in listed.images if _hidden(path, folder)]
+        for path, reason in sorted(others):
+            yield Skipped(path, "hidden" if _hidden(path, folder) else reason)
+        for entry in listed.unreadable:
+            yield Skipped(entry.path, f"unreadable: {entry.reason}")
 
 
 def _hidden(path: Path, folder: Path) -> bool:

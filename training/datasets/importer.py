@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orthoedge.runtime.errors import DataError
-from orthoedge.runtime.image_io.reader import find_images
+from orthoedge.runtime.image_io.folder import find_images
 from orthoedge.training.data.index import ImageRecord
 
 NON_AFFECTED = "non-affected"
@@ -115,7 +115,7 @@ def with_unlisted(
         listed.add(item.path)
         yield item
     for folder, table in folders.items():
-        for path in find_images(folder):
+        for path in find_images(folder) if folder.is_dir() else ():
             if path not in listed:
                 yield Skipped(path, f"not listed: there is no row for it in {table}")
 

@@ -15,6 +15,7 @@ import numpy as np
 from orthoedge.benchmarks.metrics.bootstrap import Array, interval, resamples
 from orthoedge.benchmarks.metrics.classification import Ints, confusions, macro_f1s, softmax
 from orthoedge.benchmarks.schema import Interval
+from orthoedge.runtime.settings import plain
 from orthoedge.training.evaluation.predictions import Evaluation
 
 LEARNED = "learned fusion of logits"
@@ -143,7 +144,7 @@ def _predictions(
     predictions["average of probabilities"] = probabilities.mean(0).argmax(1)
     predictions["average of logits"] = logits.mean(0).argmax(1)
     for share in shares:
-        rule = f"fixed weights {' / '.join(f'{s:g}' for s in share)} of probabilities"
+        rule = f"fixed weights {' / '.join(plain(s) for s in share)} of probabilities"
         predictions[rule] = np.tensordot(share, probabilities, 1).argmax(1)
     surest = probabilities.max(2).argmax(0)  # (N,)
     rows = np.arange(len(surest))

@@ -130,6 +130,8 @@ def write_evaluation(
             write_shortcuts(new / "shortcuts.png", audit)
         write_atomic(new / schema.MARKDOWN, markdown(report).encode())
         write_record(new / schema.JSON, report)
+    if audit is None:
+        (folder / "shortcuts.png").unlink(missing_ok=True)
     return report
 
 

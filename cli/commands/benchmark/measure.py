@@ -25,7 +25,8 @@ from orthoedge.cli.commands.benchmark import inputs
 from orthoedge.runtime.atomic_files import write_atomic
 from orthoedge.runtime.bundles.bundle import EMBEDDED, Bundle, read_bundle
 from orthoedge.runtime.errors import ConfigError, DataError, MissingDependency
-from orthoedge.runtime.image_io.reader import find_images, read_image
+from orthoedge.runtime.image_io.folder import list_folder
+from orthoedge.runtime.image_io.reader import read_image
 from orthoedge.runtime.preprocess import Pixels
 from orthoedge.runtime.subprocesses import module_command
 from orthoedge.targets import TARGETS, check_target, precisions_of
@@ -118,14 +119,15 @@ def _measure(bundle: Bundle, settings: RunSettings, out: Path | None) -> Report:
 
     report, gallery = measure(bundle, settings, save, _log)
     if out is not None:
+        html = ""
         try:
-            write_atomic(out / "report.html", to_html(report, gallery).encode())
+            html = to_html(report, gallery)
         except MissingDependency as error:
             import msgspec
 
             lacking = Skipped(name="report.html", reason=str(error))
             report = msgspec.structs.replace(report, skipped=(*report.skipped, lacking))
-        save(report)
+        write_both(report, to_markdown(report), out, "report", html)
     if not report.complete:
         _log("interrupted" + ("" if out is None else f"; {out} holds the results up to then"))
     return report
@@ -254,7 +256,12 @@ def _prepared(
     A mistake in --data is raised. Phantoms that do not fit the bundle only skip accuracy.
     """
     if data is not None and not inputs.has_labels(data):
-        return Skipped(name="accuracy", reason=f"{data} names no labels"), find_images(data)
+        contents = list_folder(data)
+        for entry in contents.unreadable:
+            raise DataError(f"{entry.path}: cannot be read: {entry.reason}")
+        if line := contents.line():
+            _log(line)
+        return Skipped(name="accuracy", reason=f"{data} names no labels"), contents.images
     _log("labelled radiographs")
     try:
         with inputs.open_labelled(data, bundle.manifest.labels, inputs.COUNTS[mode]) as labelled:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterable, Iterator
-from itertools import chain
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orthoedge.cli import options
+from orthoedge.cli import options, terminal
 from orthoedge.cli.commands.predict import workers
 from orthoedge.cli.commands.predict.workers import Settings, Task
 from orthoedge.runtime.errors import InputError
 
 if TYPE_CHECKING:
     from orthoedge.cli.commands.predict.output import FileOutput
+
+
+_LONGEST_NAME = 240  # bytes of a picture's name before `.side.png`; file systems take 255
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -82,7 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Predict every file; exit 1 if any failed."""
-    from orthoedge.runtime import EMBEDDED, find_images, read_bundle
+    from orthoedge.runtime import EMBEDDED, read_bundle
     from orthoedge.targets import check_target
 
     trust = options.bundle_trust(args)
@@ -103,12 +105,11 @@ def run(args: argparse.Namespace) -> int:
         check_target(args.target)
     # Read before any process starts, so that errors of the bundle appear once.
     bundle = pipeline.bundle if pipeline else read_bundle(args.bundle or EMBEDDED, trust=trust)
-    if not args.json:
+    if args.json:
+        terminal.write_ascii()
+    else:
         print(f"note: {bundle.manifest.intended_use}")
-    below = (find_images(path) if path.is_dir() else [path] for path in args.paths)
-    files = list(chain.from_iterable(below))
-    if not files:
-        raise InputError(f"no image files in {', '.join(map(str, args.paths))}")
+    files = _list_files(args.paths, args.names)
     if args.overlay:
         _prepare_overlays(args.overlay, files, args.names)
     tasks = list(_plan(files, args.overlay, args.names))
@@ -133,15 +134,41 @@ def _print_all(outputs: Iterator[FileOutput], total: int, as_json: bool) -> int:
     return 1 if failed else 0
 
 
-def _plan(files: Iterable[Path], folder: Path | None, named: bool) -> Iterator[Task]:
+def _list_files(paths: Sequence[Path], named: bool) -> list[tuple[Path, str]]:
+    """The files to predict in order, each with why it cannot be read, where that is known.
+
+    Raises:
+        InputError: there is none.
+    """
+    from orthoedge.runtime.image_io.folder import list_folder
+
+    files: list[tuple[Path, str]] = []
+    lines = []
+    for path in paths:
+        if not os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises for a name too long
+            files.append((path, ""))
+            continue
+        contents = list_folder(path)
+        unreadable = ((entry.path, entry.reason) for entry in contents.unreadable)
+        files += sorted((*((image, "") for image in contents.images), *unreadable))
+        lines += [line] if (line := contents.line(named)) else []
+    if not files:
+        where = f" in {', '.join(map(str, paths))}" if named else ""
+        raise InputError("; ".join((f"no image files{where}", *lines)))
+    for line in lines:
+        print(f"orthoedge: {terminal.printable(line)}", file=sys.stderr, flush=True)
+    return files
+
+
+def _plan(files: Iterable[tuple[Path, str]], folder: Path | None, named: bool) -> Iterator[Task]:
     """Give each file's pictures unique names, before any process draws one."""
     names: set[str] = set()
-    for number, path in enumerate(files, 1):
+    for number, (path, unreadable) in enumerate(files, 1):
         shown = str(path) if named else f"file {number}"
-        if folder is None:
-            yield Task(path, shown)
+        if folder is None or unreadable:
+            yield Task(path, shown, unreadable=unreadable)
             continue
-        name = path.stem if named else str(number)
+        name = _picture_name(path) if named else str(number)
         # Two folders may hold files of the same name, and a file may have the name of another's
         # side-by-side picture.
         while not names.isdisjoint({f"{name}.png", f"{name}.side.png"}):
@@ -151,12 +178,25 @@ def _plan(files: Iterable[Path], folder: Path | None, named: bool) -> Iterator[T
         yield Task(path, shown, pictures)
 
 
-def _prepare_overlays(folder: Path, files: Iterable[Path], named: bool) -> None:
+def _picture_name(path: Path) -> str:
+    """The name without the suffix of an image: the last number of a UID is no suffix."""
+    from orthoedge.runtime.image_io.folder import SUFFIXES
+
+    name = path.stem if path.suffix.lower() in SUFFIXES else path.name
+    while len(name.encode(errors="surrogatepass")) > _LONGEST_NAME:
+        name = name[:-1]
+    return name
+
+
+def _prepare_overlays(folder: Path, files: Iterable[tuple[Path, str]], named: bool) -> None:
     """Create the folder, unless a picture in it could replace a radiograph."""
     here = os.path.realpath(folder)
-    for path in files:
-        # The folder of the name, and the folder of the file itself if the name is a link.
-        if here in (os.path.realpath(path.parent), str(Path(os.path.realpath(path)).parent)):
+    for path, _ in files:
+        try:  # the folder of the name, and that of the file itself if the name is a link
+            folders = os.path.realpath(path.parent), str(Path(os.path.realpath(path)).parent)
+        except (OSError, ValueError):  # reading it says why
+            continue
+        if here in folders:
             example = path.name if named else "one of the radiographs"
             raise InputError(
                 f"--overlay {folder}: holds {example}, which a picture could replace; "
@@ -169,7 +209,7 @@ def _prepare_overlays(folder: Path, files: Iterable[Path], named: bool) -> None:
 
 def _progress(done: int, total: int) -> None:
     """Draw a bar on stderr if it is a terminal and the findings go elsewhere."""
-    if total < 2 or not sys.stderr.isatty() or sys.stdout.isatty():
+    if total < 2 or not terminal.is_terminal(sys.stderr) or terminal.is_terminal(sys.stdout):
         return
     filled = 30 * done // total
     end = "\n" if done == total else ""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orthoedge.cli.terminal import printable
+from orthoedge.runtime.errors import InputError
 
 if TYPE_CHECKING:
     from orthoedge.runtime.finding import Finding
@@ -43,13 +47,16 @@ def finding_output(
     """
     failure = ""
     if pictures:
-        from orthoedge.runtime.atomic_files import write_atomic
+        from orthoedge.runtime.atomic_files import write_together
         from orthoedge.runtime.overlay.overlay import overlay, side_by_side, to_png
 
-        try:  # always both, because a map alone hides what it points at
-            for picture, draw in zip(pictures, (overlay, side_by_side), strict=True):
-                write_atomic(picture, to_png(draw(radiograph, finding)))
-        except OSError as error:  # such as a full disk; the finding itself is valid
+        drawn = zip(pictures, (overlay, side_by_side), strict=True)
+        try:  # both or none, because a map alone hides what it points at
+            write_together(
+                pictures[0].parent,
+                ((picture.name, to_png(draw(radiograph, finding))) for picture, draw in drawn),
+            )
+        except (OSError, InputError, MemoryError) as error:  # the finding itself is valid
             pictures = ()
             failure = f"orthoedge: {printable(name)}: picture not written: {_reason(error)}\n"
     lines = _record if as_json else _lines
@@ -97,14 +104,25 @@ def describe(finding: Finding) -> str:
 def _json_line(record: dict[str, object]) -> str:
     import msgspec
 
-    return msgspec.json.encode(record).decode() + "\n"
+    line = msgspec.json.encode(record).decode()
+    # ASCII, so that it is JSON whatever the encoding of stdout (RFC 8259, section 7).
+    return re.sub(r"[^\x00-\x7f]", _escape, line) + "\n"
+
+
+def _escape(match: re.Match[str]) -> str:
+    units = match[0].encode("utf-16-be").hex()
+    return "".join(f"\\u{units[start : start + 4]}" for start in range(0, len(units), 4))
 
 
 def _unicode(path: Path | str) -> str:
-    """The path as Unicode; bytes of a name that are not UTF-8 become escapes."""
-    return str(path).encode("utf-8", "backslashreplace").decode()
+    """The path as Unicode in any locale; bytes of a name that are not UTF-8 become escapes."""
+    text = str(path)
+    with suppress(UnicodeEncodeError):  # no name of a file
+        text = os.fsencode(text).decode("utf-8", "surrogateescape")
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _reason(error: Exception) -> str:
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    reason = reason or "not enough memory"  # a MemoryError says nothing
     return printable(" ".join(reason.split()))

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal
 from orthoedge.cli.commands.predict.output import FileOutput, failure_output, finding_output
 from orthoedge.cli.terminal import printable
 from orthoedge.runtime.errors import DeadlineExceeded, EngineError, InputError, MissingDependency
+from orthoedge.runtime.settings import plain
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -73,6 +74,8 @@ class Task:
     """What the file is called in the output."""
     pictures: tuple[Path, ...] = ()
     """Overlay and side-by-side; empty where no pictures are wanted."""
+    unreadable: str = ""
+    """Why the file or folder cannot be read, where that is known already."""
 
 
 def predict_file(pipeline: Pipeline, task: Task, as_json: bool) -> FileOutput:
@@ -81,9 +84,12 @@ def predict_file(pipeline: Pipeline, task: Task, as_json: bool) -> FileOutput:
     Raises:
         EngineError: the engine failed, so that no other file can be predicted either.
     """
+    if task.unreadable:
+        error = InputError(f"cannot read it: {task.unreadable}")
+        return failure_output(task.name, error, as_json)
     try:
         radiograph, finding = pipeline.predict_with_image(task.path)
-    except (InputError, MissingDependency, DeadlineExceeded, OSError) as error:
+    except (InputError, MissingDependency, DeadlineExceeded, OSError, MemoryError) as error:
         return failure_output(task.name, error, as_json)
     return finding_output(task.name, radiograph, finding, task.pictures, as_json)
 
@@ -154,7 +160,7 @@ def _wait(
     if not wait([future], limit).done:
         raise EngineError(
             f"--jobs {jobs}: a process hangs; {printable(tasks[0].name)} and those after it have "
-            f"no answer after {limit:g} s"
+            f"no answer after {plain(limit)} s"
         )
 
 

@@ -2,10 +2,12 @@
 
 import copy
 import json
+from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
 import pytest
+from packaging.version import Version
 
 from orthoedge.runtime.bundles.bundle import EMBEDDED
 from orthoedge.runtime.bundles.manifest import Manifest, decode_manifest, encode_manifest
@@ -39,6 +41,9 @@ def renamed(node):
     return node
 
 
+@pytest.mark.skipif(
+    Version(version("msgspec")) < Version("0.23"), reason="it describes the keys of mappings since"
+)
 def test_the_two_schemas_differ_in_four_names():
     assert renamed(json.loads(OLD.read_text())) == schema_of(Manifest)
 

@@ -1,5 +1,6 @@
 """Every line of the TensorRT engine, on stand-ins that replay ONNX Runtime; no GPU was here."""
 
+import os
 import re
 import threading
 import weakref
@@ -195,3 +196,21 @@ def test_an_engine_is_freed_with_its_last_reference(gpu, model):
     del engine
     assert gone() is None
     assert standin_gpu.still_open() == []
+
+
+def test_a_forked_child_neither_runs_nor_frees_what_is_on_the_gpu(gpu, model, modules):
+    engine = open_plan(model, modules=modules)
+    child = os.fork()
+    if child == 0:  # each step that goes wrong gives another exit status
+        status = 3
+        try:
+            engine.run(IMAGES[:1])
+        except EngineError as error:
+            status = 0 if "forked" in str(error) else 2
+        stream, still_open = engine._stream, len(standin_gpu.still_open())
+        stream.close()
+        del engine
+        status = status or (4 if len(standin_gpu.still_open()) != still_open else 0)
+        os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    engine.run(IMAGES[:1])

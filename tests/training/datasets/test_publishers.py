@@ -248,7 +248,7 @@ def test_kaggle_skips_a_class_that_it_does_not_know(kaggle):
     (kaggle / kaggle.name / "train" / "fractured" / "notes.webp").write_bytes(b"RIFF")
     assert reasons(import_dataset("kaggle", kaggle), kaggle / kaggle.name) == {
         "train/dislocated": "unknown class: neither fractured nor not fractured",
-        "train/fractured/notes.webp": "not an image: by its name",
+        "train/fractured/notes.webp": "not an image",
     }
 
 
@@ -268,7 +268,7 @@ def test_folders_are_the_classes(tmp_path):
     }
     assert reasons(imported, root) == {
         **dict.fromkeys(hidden, "hidden"),
-        "b/notes.txt": "not an image: by its name",
+        "b/notes.txt": "not an image",
         "c": "empty: no image is in this folder",
     }
 

@@ -1,0 +1,1 @@
+../../cli/orthoedge/__main__.py
