@@ -5,32 +5,17 @@ from __future__ import annotations
 import enum
 import operator
 import re
-import struct
 from dataclasses import dataclass
 
 from orthoedge.runtime.errors import InputError
 from orthoedge.runtime.image_io.radiograph import MAX_CHANNELS, Header
-
-
-class _Tag(enum.IntEnum):
-    WIDTH = 256
-    HEIGHT = 257
-    BITS = 258
-    COMPRESSION = 259
-    PHOTOMETRIC = 262
-    FILL_ORDER = 266
-    STRIP_OFFSETS = 273
-    SAMPLES = 277
-    STRIP_ROWS = 278
-    STRIP_BYTES = 279
-    PLANAR = 284
-    PREDICTOR = 317
-    COLOUR_MAP = 320
-    TILE_WIDTH = 322
-    TILE_HEIGHT = 323
-    TILE_OFFSETS = 324
-    TILE_BYTES = 325
-    SAMPLE_FORMAT = 339
+from orthoedge.runtime.image_io.tiff.tags import (
+    DESCRIPTION,
+    JPEG_TABLES,
+    Tag,
+    holds_copies,
+    read_tags,
+)
 
 
 class Compression(enum.IntEnum):
@@ -54,14 +39,7 @@ class Photometric(enum.IntEnum):
     YCBCR = 6
 
 
-_TAGS = frozenset(_Tag)
-_SUBFILE = 254
-_DESCRIPTION = 270
-_JPEG_TABLES = 347
 _LARGE_TILE = 2**22  # pixels; a tile may reach beyond a small picture
-_MOST_COPIES = 16
-_LAYOUTS = {1: "B", 3: "H", 4: "I"}
-_LONGEST = 2**20  # strips or tiles; a file with more is built to keep its reader busy
 _PREDICTED = (Compression.LZW, Compression.DEFLATE, Compression.OLD_DEFLATE)
 _REMEDY = "save it uncompressed or with LZW or deflate compression"
 _OTHER_COMPRESSIONS = {
@@ -178,38 +156,38 @@ def tiff_header(data: bytes) -> Header:
 
 def read_layout(data: bytes) -> Layout:
     """Read the layout of a TIFF file of one page; raises as `tiff_header`."""
-    tags, texts, following = _read_tags(data)
-    images = re.search(rb"^images=(\d+)", texts[_DESCRIPTION], re.MULTILINE)
-    is_stack = texts[_DESCRIPTION].startswith(b"ImageJ=") and images and int(images[1]) > 1
-    if is_stack or not _holds_copies(data, following):
+    tags, texts, following = read_tags(data)
+    images = re.search(rb"^images=(\d+)", texts[DESCRIPTION], re.MULTILINE)
+    is_stack = texts[DESCRIPTION].startswith(b"ImageJ=") and images and int(images[1]) > 1
+    if is_stack or not holds_copies(data, following):
         raise InputError("TIFF with several pages; expected one radiograph per file")
-    if _Tag.WIDTH not in tags or _Tag.HEIGHT not in tags:
+    if Tag.WIDTH not in tags or Tag.HEIGHT not in tags:
         raise InputError("damaged TIFF: no image size in header")
 
-    def value(tag: _Tag, default: int) -> int:
+    def value(tag: Tag, default: int) -> int:
         return tags.get(tag, (default,))[0]
 
-    samples = value(_Tag.SAMPLES, 1)
-    bits = _check_samples(samples, tags.get(_Tag.BITS, (1,)), tags.get(_Tag.SAMPLE_FORMAT, (1,)))
-    compression = _check_compression(value(_Tag.COMPRESSION, 1), bits)
-    photometric = _check_photometric(tags.get(_Tag.PHOTOMETRIC), samples, bits, compression)
-    colour_map = tags.get(_Tag.COLOUR_MAP, ()) if photometric == Photometric.PALETTE else ()
+    samples = value(Tag.SAMPLES, 1)
+    bits = _check_samples(samples, tags.get(Tag.BITS, (1,)), tags.get(Tag.SAMPLE_FORMAT, (1,)))
+    compression = _check_compression(value(Tag.COMPRESSION, 1), bits)
+    photometric = _check_photometric(tags.get(Tag.PHOTOMETRIC), samples, bits, compression)
+    colour_map = tags.get(Tag.COLOUR_MAP, ()) if photometric == Photometric.PALETTE else ()
     if photometric == Photometric.PALETTE and len(colour_map) != 3 * 2**bits:
         raise InputError("damaged TIFF: its palette is missing or of the wrong length")
-    predictor = value(_Tag.PREDICTOR, 1) if compression in _PREDICTED else 1
+    predictor = value(Tag.PREDICTOR, 1) if compression in _PREDICTED else 1
     if predictor not in (1, 2) or (predictor == 2 and bits not in (8, 16)):
         raise InputError(f"TIFF with predictor {predictor} at {bits} bits; {_REMEDY}, no predictor")
-    width, height = value(_Tag.WIDTH, 0), value(_Tag.HEIGHT, 0)
-    is_tiled = _Tag.TILE_WIDTH in tags and _Tag.TILE_HEIGHT in tags
+    width, height = value(Tag.WIDTH, 0), value(Tag.HEIGHT, 0)
+    is_tiled = Tag.TILE_WIDTH in tags and Tag.TILE_HEIGHT in tags
     if is_tiled:
-        block = value(_Tag.TILE_HEIGHT, 0), value(_Tag.TILE_WIDTH, 0)
+        block = value(Tag.TILE_HEIGHT, 0), value(Tag.TILE_WIDTH, 0)
         if block[0] * block[1] > max(width * height, _LARGE_TILE):
             raise InputError("damaged TIFF: its tiles are larger than the picture")
     else:
-        block = min(height, value(_Tag.STRIP_ROWS, height)), width
+        block = min(height, value(Tag.STRIP_ROWS, height)), width
     if width and height and not all(block):
         raise InputError("damaged TIFF: its strips or tiles have no size")
-    in_tiles = is_tiled and _Tag.TILE_OFFSETS in tags
+    in_tiles = is_tiled and Tag.TILE_OFFSETS in tags
     return Layout(
         order="<" if data[:2] == b"II" else ">",
         width=width,
@@ -218,15 +196,15 @@ def read_layout(data: bytes) -> Layout:
         samples=samples,
         photometric=photometric,
         compression=compression,
-        is_planar=samples > 1 and value(_Tag.PLANAR, 1) == 2,
+        is_planar=samples > 1 and value(Tag.PLANAR, 1) == 2,
         has_differences=predictor == 2,
-        has_reversed_bits=value(_Tag.FILL_ORDER, 1) == 2,
+        has_reversed_bits=value(Tag.FILL_ORDER, 1) == 2,
         block=block,
         is_tiled=is_tiled,
-        offsets=tags.get(_Tag.TILE_OFFSETS if in_tiles else _Tag.STRIP_OFFSETS, ()),
-        lengths=tags.get(_Tag.TILE_BYTES if in_tiles else _Tag.STRIP_BYTES, ()),
+        offsets=tags.get(Tag.TILE_OFFSETS if in_tiles else Tag.STRIP_OFFSETS, ()),
+        lengths=tags.get(Tag.TILE_BYTES if in_tiles else Tag.STRIP_BYTES, ()),
         colour_map=colour_map,
-        jpeg_tables=texts[_JPEG_TABLES],
+        jpeg_tables=texts[JPEG_TABLES],
     )
 
 
@@ -310,45 +288,3 @@ def check_tiff(data: bytes) -> None:
             raise InputError(
                 f"TIFF of {layout.bits} bits that are not packed; save it with 16 bits per sample"
             )
-
-
-def _read_tags(data: bytes) -> tuple[dict[int, tuple[int, ...]], dict[int, bytes], int]:
-    """Read the tags of `_Tag` from the first page, its texts, and the next page's offset or 0."""
-    order = "<" if data[:2] == b"II" else ">"
-    (at,) = struct.unpack_from(order + "I", data, 4)
-    (count,) = struct.unpack_from(order + "H", data, at)
-    tags: dict[int, tuple[int, ...]] = {}
-    texts = {_DESCRIPTION: b"", _JPEG_TABLES: b""}
-    for entry in range(at + 2, at + 2 + 12 * count, 12):
-        tag, code, length = struct.unpack_from(order + "HHI", data, entry)
-        if tag in texts and length > 4:
-            (place,) = struct.unpack_from(order + "I", data, entry + 8)
-            texts[tag] = data[place : place + length]
-        if tag not in _TAGS:
-            continue
-        if tag in tags or code not in _LAYOUTS or not length:
-            raise InputError(f"malformed TIFF: tag {tag} is duplicated or has an unexpected type")
-        if length > min(len(data), _LONGEST):
-            raise InputError("damaged TIFF: a tag is longer than the file")
-        layout = f"{order}{length}{_LAYOUTS[code]}"
-        place = entry + 8
-        if struct.calcsize(layout) > 4:
-            (place,) = struct.unpack_from(order + "I", data, place)
-        tags[tag] = struct.unpack_from(layout, data, place)
-    (following,) = struct.unpack_from(order + "I", data, at + 2 + 12 * count)
-    return tags, texts, following
-
-
-def _holds_copies(data: bytes, at: int) -> bool:
-    """Whether the page at an offset and those after it are smaller copies or masks, or none."""
-    order = "<" if data[:2] == b"II" else ">"
-    for _ in range(_MOST_COPIES):
-        if not at:
-            return True
-        (count,) = struct.unpack_from(order + "H", data, at)
-        entries = struct.iter_unpack(order + "HHI4s", data[at + 2 : at + 2 + 12 * count])
-        kind = next((value for tag, _, _, value in entries if tag == _SUBFILE), bytes(4))
-        if not struct.unpack(order + "I", kind)[0] & 5:  # bit 0: smaller; bit 2: a mask
-            return False
-        (at,) = struct.unpack_from(order + "I", data, at + 2 + 12 * count)
-    return False
