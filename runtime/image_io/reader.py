@@ -136,7 +136,12 @@ def _decode(data: bytes, header: Header) -> tuple[npt.NDArray[Any], tuple[str, .
         data, has_alpha = critical_chunks(data)
     encoded = np.frombuffer(data, np.uint8)
     try:
-        decoded = decode_checked(header.kind, lambda: cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED))
+        if header.kind == "BMP":  # OpenCV's own decoder, which returns its errors
+            decoded = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED)
+        else:
+            decoded = decode_checked(
+                header.kind, lambda: cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED)
+            )
     except cv2.error as error:
         raise InputError(f"damaged {header.kind}: it cannot be decoded") from error
     if decoded is None or decoded.size == 0:

@@ -182,12 +182,16 @@ def test_a_build_that_is_killed_leaves_a_whole_plan_or_none(model, tmp_path, own
 def test_tensorrts_own_build_killed_at_any_moment_leaves_a_whole_plan_or_none(model, tmp_path):
     ended = []
     for delay in range(40):
-        threading.Timer(0.05 * delay, kill_children).start()
+        killer = threading.Timer(0.05 * delay, kill_children)
+        killer.start()
         try:
             obtain_plan(model, ORIN, tmp_path, Modules(RTX))
             ended.append("built")
         except EngineError as error:
             ended.append(str(error)[-7:])
+        finally:  # a late timer would kill the child of another test
+            killer.cancel()
+            killer.join()
         for file in tmp_path.glob("*.tensorrt"):
             assert load_plan(model, ORIN, tmp_path)[0].data
             file.unlink()
