@@ -30,6 +30,7 @@ from orthoedge.runtime.errors import InputError, MissingDependency, OrthoEdgeErr
 from orthoedge.runtime.image_io.memory import check_memory, dicom_bytes
 from orthoedge.runtime.image_io.radiograph import MAX_PIXELS, Radiograph, check_contrast, check_size
 from orthoedge.runtime.image_io.windowing import Counts, Pixels, apply_table, count_blocks
+from orthoedge.runtime.settings import plain
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -143,7 +144,7 @@ def _read(
         pixels, notes = _show(fetch, step, layout, None, elements, prefer_photometric)
     if aspect != 1:
         pixels = geometry.resample(pixels, shape)
-        notes += (f"pixels {aspect:.3g} times as high as wide, resampled to squares",)
+        notes += (f"pixels {plain(aspect, 3)} times as high as wide, resampled to squares",)
         spacing = geometry.resampled_spacing(spacing, rows, shape)
     check_contrast(pixels)
     return Radiograph(

@@ -66,7 +66,7 @@ def path_of(source: Any) -> Path:
         InputError: it is nothing that names a file.
     """
     try:
-        path = Path(source)
+        path = source if isinstance(source, Path) else Path(source)
         if not os.fspath(source):
             raise InputError("the path is empty")
         if b"\0" in os.fsencode(path):

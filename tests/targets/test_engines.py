@@ -90,6 +90,7 @@ engines = [open_engine(bundle, "x86", "fp32", options=it) for it in options]
 while engines:
     del engines[0]
     gc.collect()
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job is deaf to it
 try:
     os.kill(os.getpid(), signal.SIGINT)
 except KeyboardInterrupt:
