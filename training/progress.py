@@ -46,7 +46,11 @@ class EventLog:
             OSError: it cannot be written; `filename` is the log's.
         """
         names = [name for name in Epoch.__struct_fields__ if name != "epoch"]
-        values = [Summary.Value(tag=name, simple_value=getattr(row, name)) for name in names]
+        values = [
+            Summary.Value(tag=name, simple_value=value)
+            for name in names
+            if (value := getattr(row, name)) is not None
+        ]
         self._append(Event(step=row.epoch, summary=Summary(value=values)))
 
     def _append(self, event: Event) -> None:
@@ -74,9 +78,10 @@ def log_start(recipe: Recipe, splits: Splits, info: RunInfo, processes: int) -> 
 
 def log_epoch(row: Epoch, epochs: int, better: bool, left: float) -> None:
     """Log one line for an epoch; a star marks the best so far."""
+    auc = "" if row.val_auc is None else f"  AUC {row.val_auc:.3f}"
     log_progress(
         f"epoch {row.epoch}/{epochs}  loss {row.train_loss:.3f}  val loss {row.val_loss:.3f}  "
-        f"macro-F1 {row.val_macro_f1:.3f}{' *' if better else '  '}  "
+        f"macro-F1 {row.val_macro_f1:.3f}{auc}{' *' if better else '  '}  "
         f"{row.images_per_second:.0f} images/s  {_duration(left)} left"
     )
 

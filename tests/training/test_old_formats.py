@@ -13,7 +13,7 @@ from orthoedge.training.data.index import ImageRecord, read_index
 from orthoedge.training.data.splits import SPLITS
 from orthoedge.training.data_quality.shortcut_audit import ShortcutAudit
 from orthoedge.training.datasets import import_dataset
-from orthoedge.training.recipe import Recipe
+from orthoedge.training.recipe import ADDED_KEYS, Recipe
 from orthoedge.training.recipe_file import load_recipe, override_recipe
 from orthoedge.training.recipes import recipe_names
 from orthoedge.training.run_folder import (
@@ -63,6 +63,9 @@ def test_an_old_run_folder_is_read_to_the_same_values(tmp_path):
     compress["quantization_images"] = compress.pop("calibration_images")
     compress["float_layers"] = compress.pop("retreat_layers")
     compress["qat_epochs"] = compress.pop("tune_epochs")
+    for key, value in ADDED_KEYS.items():
+        table, _, name = key.rpartition(".")
+        (recipe[table] if table else recipe)[name] = value
     assert read_recipe(RUN / "recipe.json") == msgspec.convert(recipe, Recipe)
     for name, kind in (
         ("report.json", RunInfo),

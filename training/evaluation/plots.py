@@ -38,8 +38,10 @@ def write_curves(path: Path, epochs: Sequence[Epoch], best: int) -> None:
         (score, "train accuracy", "train_accuracy"),
         (score, "validation accuracy", "val_accuracy"),
         (score, "validation macro-F1", "val_macro_f1"),
+        (score, "validation AUC", "val_auc"),
     ):
-        axis.plot(x, [getattr(e, field) for e in epochs], marker=marker, ms=3, label=label)
+        if all(getattr(e, field) is not None for e in epochs):
+            axis.plot(x, [getattr(e, field) for e in epochs], marker=marker, ms=3, label=label)
     for axis in (loss, score):
         axis.axvline(best, color="0.6", ls=":", label=f"best epoch ({best})")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -17,6 +17,7 @@ from orthoedge.training.data.dataset import RadiographDataset
 from orthoedge.training.model.ensemble import Ensemble
 from orthoedge.training.recipe import Recipe
 from orthoedge.training.run_folder import Epoch, TrainingMetrics
+from orthoedge.training.step import NEVER
 
 _BATCH = 64
 # On the CPU, 4 images of 224 × 224: the C library requests larger activations from the
@@ -62,14 +63,14 @@ def evaluate(network: Ensemble, data: RadiographDataset) -> Evaluation:
             parts.append((fused, branches, maps[rows, truth], maps[rows, fused.argmax(1)]))
     logits, branch_logits, true_maps, predicted_maps = zip(*parts, strict=True)
     fused = torch.cat(logits)
-    truth = torch.from_numpy(data.labels)
+    truth, excluded = torch.from_numpy(data.labels), torch.from_numpy(~data.allowed)
     predicted = fused.argmax(1)
     return Evaluation(
         logits=fused.numpy(),
         branch_logits=torch.cat(branch_logits, 1).numpy(),
         saliency_map=torch.cat(true_maps).numpy(),
         predicted_map=torch.cat(predicted_maps).numpy(),
-        loss=float(F.cross_entropy(fused, truth)),
+        loss=float(F.cross_entropy(fused.masked_fill(excluded, NEVER), truth)),
         accuracy=float((predicted == truth).double().mean()),
         confusion=measure.confusion(data.labels, predicted.numpy(), fused.shape[1]),
     )
