@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from orthoedge.benchmarks.schema import Interval
 from orthoedge.training.evaluation.fusion_rules import conclusion
+from orthoedge.training.evaluation.network_audit import audit_lines
 from orthoedge.training.evaluation.schema import Answer, EvaluationReport, MapScore
 
 _NONE = "–"
@@ -49,6 +50,7 @@ def markdown(report: EvaluationReport) -> str:
         "to about 3 / n of the opposite remain possible.",
         *_shortcuts(report),
         *_within_sources(report),
+        *_network_audit(report),
         "## Classes",
         _classes(report),
         table(("true \\ predicted", *report.labels), confusion),
@@ -154,6 +156,26 @@ def _within_sources(report: EvaluationReport) -> list[str]:
         table(("collection", "images", "calibration error", "pointing game"), sources),
         "![Net benefit](net-benefit.png)",
     ]
+
+
+def _network_audit(report: EvaluationReport) -> list[str]:
+    audit = report.network_audit
+    if audit is None:
+        return []
+    blocks = [
+        "## What the network uses beside anatomy",
+        f"Each change was made alone, to {audit.images} radiographs before preprocessing: the mean "
+        "change of the true label's probability, and the share of labels that change.",
+        table(("change", "probability", "labels"), audit_lines(audit)),
+    ]
+    if audit.probe is not None:
+        blocks.append(
+            f"Which of {', '.join(audit.probe.sources)} a non-affected bone comes from, told from "
+            f"the network's features by a linear classifier on other patients: AUC "
+            f"{_plain(audit.probe.auc)} on {audit.probe.images} images. 0.5 is what a network has "
+            "that looks at anatomy alone, where the collections hold the same anatomy."
+        )
+    return blocks
 
 
 def _worst(answers: Sequence[Answer]) -> Answer | None:

@@ -37,6 +37,8 @@ class Evaluation:
     """(N, h, w) of each image's true class."""
     predicted_map: npt.NDArray[np.float32]
     """(N, h, w) of each image's predicted class."""
+    features: npt.NDArray[np.float32]
+    """(N, K), pooled."""
     loss: float
     accuracy: float
     confusion: npt.NDArray[np.int64]
@@ -60,8 +62,9 @@ def evaluate(network: Ensemble, data: RadiographDataset) -> Evaluation:
             rows = torch.arange(len(truth))
             maps, fused = output.saliency_map.cpu(), output.logits.cpu()
             branches = _branch_logits(network, output.feature_vector).cpu()
-            parts.append((fused, branches, maps[rows, truth], maps[rows, fused.argmax(1)]))
-    logits, branch_logits, true_maps, predicted_maps = zip(*parts, strict=True)
+            own = output.feature_vector.cpu()
+            parts.append((fused, branches, maps[rows, truth], maps[rows, fused.argmax(1)], own))
+    logits, branch_logits, true_maps, predicted_maps, features = zip(*parts, strict=True)
     fused = torch.cat(logits)
     truth, excluded = torch.from_numpy(data.labels), torch.from_numpy(~data.allowed)
     predicted = fused.argmax(1)
@@ -70,6 +73,7 @@ def evaluate(network: Ensemble, data: RadiographDataset) -> Evaluation:
         branch_logits=torch.cat(branch_logits, 1).numpy(),
         saliency_map=torch.cat(true_maps).numpy(),
         predicted_map=torch.cat(predicted_maps).numpy(),
+        features=torch.cat(features).numpy(),
         loss=float(F.cross_entropy(fused.masked_fill(excluded, NEVER), truth)),
         accuracy=float((predicted == truth).double().mean()),
         confusion=measure.confusion(data.labels, predicted.numpy(), fused.shape[1]),

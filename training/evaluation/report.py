@@ -23,6 +23,7 @@ from orthoedge.training.evaluation.by_source import ask_sources, score_sources
 from orthoedge.training.evaluation.fusion_rules import compare_fusions
 from orthoedge.training.evaluation.gallery import write_gallery
 from orthoedge.training.evaluation.markdown import markdown
+from orthoedge.training.evaluation.network_audit import audit_network
 from orthoedge.training.evaluation.plots import (
     write_confusion,
     write_net_benefit,
@@ -126,6 +127,9 @@ def write_evaluation(
         shortcuts=audit,
         source_scores=source_scores,
         answers=answers,
+        network_audit=None
+        if recipe.augment.crop
+        else audit_network(network, evaluation.features, data, recipe.preprocess, recipe.seed),
     )
     with together(folder, schema.JSON) as new:
         names = [

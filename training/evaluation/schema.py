@@ -6,6 +6,7 @@ from orthoedge.benchmarks.metrics.bootstrap_scores import ReliabilityBin
 from orthoedge.benchmarks.schema import Interval
 from orthoedge.training.data_quality.shortcut_audit import ShortcutAudit
 from orthoedge.training.evaluation.fusion_rules import Fusion
+from orthoedge.training.evaluation.network_audit import NetworkAudit
 from orthoedge.training.run_folder import Record
 
 SCHEMA = 2
@@ -145,3 +146,5 @@ class EvaluationReport(Record, frozen=True):
     """Per collection; empty in reports of schema 1."""
     answers: tuple[Answer, ...] = ()
     """Within each collection: of all its images first, then by site and body part."""
+    network_audit: NetworkAudit | None = None
+    """None in reports of schema 1, and for crops."""
