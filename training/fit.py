@@ -40,6 +40,7 @@ from orthoedge.training.evaluation.predictions import evaluate, training_metrics
 from orthoedge.training.evaluation.report import write_evaluation
 from orthoedge.training.model.batch_norm import fix_batch_norms, start_running_statistics
 from orthoedge.training.model.ensemble import build
+from orthoedge.training.model.hub import weights_files
 from orthoedge.training.model.weights import load_weights, model_bytes, read_safetensors
 from orthoedge.training.progress import EventLog, log_epoch, log_progress, log_result, log_start
 from orthoedge.training.recipe import Recipe
@@ -66,8 +67,8 @@ def fit(
         recipe: every setting.
         records: the whole set; divided here, by patient.
         out: the run folder.
-        weights: safetensors to start from, each a run's model or a backbone's timm state; later
-            files override earlier ones.
+        weights: safetensors to start from, each a run's model or a backbone's timm state, or
+            `imagenet` for timm's of every backbone; later files override earlier ones.
         resume: continue the run in `out`; without a state there, log that and start.
         progress: bars (True) or one line per epoch (False); default: bars on a terminal.
         data: the folder that the paths of split.csv start from; default: the working folder.
@@ -107,7 +108,8 @@ def fit(
 
     network = build(recipe)
     network.check_maps(recipe.augment.crop or recipe.preprocess.size)
-    loaded = tuple(load_weights(network, file) for file in weights if not resumed)
+    files = () if resumed else weights_files(weights, recipe.backbones)
+    loaded = tuple(load_weights(network, file) for file in files)
     if first:
         if not resumed:
             check_leaks(splits, (train, val, test), recipe.split.by)

@@ -58,8 +58,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--weights",
         type=Path,
         metavar="FILE",
-        help="safetensors the student starts from: a run's model or a timm backbone's, or a "
-        "folder of STUDENT.safetensors; by default RUN's own where the student is its network",
+        help="safetensors the student starts from: a run's model or a timm backbone's, imagenet "
+        "for timm's own, or a folder of STUDENT.safetensors; by default RUN's own where the "
+        "student is its network",
     )
     parser.add_argument(
         "--data-licence", default="not stated", metavar="TEXT", help="for the model card"

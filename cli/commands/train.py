@@ -37,8 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         action="append",
         default=[],
-        help="safetensors to start from: another run's model, or a timm backbone's; may be "
-        "repeated; to compare several networks, a folder with BACKBONE.safetensors for each",
+        help="safetensors to start from: another run's model, or a timm backbone's; or imagenet "
+        "for timm's own of every backbone, from the model hub or its cache; may be repeated; to "
+        "compare several networks, a folder with BACKBONE.safetensors for each",
     )
     add_cache(parser)
     parser.add_argument("--resume", action="store_true", help="continue a stopped run in RUN")

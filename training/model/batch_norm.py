@@ -73,7 +73,10 @@ def fix_batch_norms(network: nn.Module, batches: Iterable[Tensor]) -> None:
             first = False
         network(images)
     network.eval()
-    for norm, convolution in _convolutions(network, norms).items():
+    found = convolutions_before_norms(network)
+    if len(found) < len(norms) or len(set(found.values())) < len(found):
+        raise ConfigError("batch_norm: fixed needs a convolution before each normalization")
+    for norm, convolution in found.items():
         assert norm.running_mean is not None
         assert norm.running_var is not None
         scale = norm.weight / (norm.running_var + norm.eps).sqrt()
@@ -92,10 +95,12 @@ def fix_batch_norms(network: nn.Module, batches: Iterable[Tensor]) -> None:
     network.train()
 
 
-def _convolutions(
-    network: nn.Module, norms: list[nn.BatchNorm2d]
-) -> dict[nn.BatchNorm2d, nn.Conv2d]:
-    """Find the convolution in front of each normalization, by a pass with noise."""
+@torch.no_grad()
+def convolutions_before_norms(network: nn.Module) -> dict[nn.BatchNorm2d, nn.Conv2d]:
+    """Find the convolution whose output each batch normalization takes, by a pass with zeros."""
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    was_training = network.training
+    network.eval()
     made: dict[int, tuple[nn.Conv2d, Tensor]] = {}
     found: dict[nn.BatchNorm2d, nn.Conv2d] = {}
 
@@ -118,8 +123,7 @@ def _convolutions(
     network(torch.zeros(1, 1, _PROBE, _PROBE, dtype=torch.uint8, device=device))
     for hook in hooks:
         hook.remove()
-    if len(found) < len(norms) or len(set(found.values())) < len(found):
-        raise ConfigError("batch_norm: fixed needs a convolution before each normalization")
+    network.train(was_training)
     return found
 
 
