@@ -108,10 +108,13 @@ class Augment(_Table, frozen=True):
 class SplitSettings(_Table, frozen=True):
     """Shares of the images; the rest after train and val is the test split."""
 
-    by: Literal["patient", "site"]
-    """Unit that stays whole: a patient, or a whole site with all its patients."""
+    by: Literal["patient", "site", "source"]
+    """Unit that stays whole: a patient, or a whole site or source with all its patients.
+
+    An image whose site is not known belongs to a site named as its source.
+    """
     test_sites: tuple[str, ...]
-    """With `site`: the sites that are the test split; empty: the seed chooses them."""
+    """With `site` or `source`: those that are the test split; empty: the seed chooses them."""
     folds: int
     """Folds of a cross-validation, each the test split once; 0: a single split by shares."""
 
@@ -128,7 +131,8 @@ class SplitSettings(_Table, frozen=True):
         require(self.train + self.val < 1, "split", "train + val below 1", self.train + self.val)
         require(self.folds == 0 or self.folds >= 2, "split.folds", "0, or 2 or more", self.folds)
         if self.test_sites:
-            require(self.by == "site", "split.by", "site, with split.test_sites", self.by)
+            expected = "site or source, with split.test_sites"
+            require(self.by != "patient", "split.by", expected, self.by)
             require(self.folds == 0, "split.folds", "0, with split.test_sites", self.folds)
 
 

@@ -70,7 +70,7 @@ class TrainingMetrics(Record, frozen=True):
     macro_f1: float
     """Unweighted mean of the classes' F1."""
     recall: dict[str, float]
-    """Per label."""
+    """Per label that has images."""
     loss: float
     """Cross-entropy."""
     expected_calibration_error: float

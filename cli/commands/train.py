@@ -42,6 +42,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "compare several networks, a folder with BACKBONE.safetensors for each",
     )
     add_cache(parser)
+    parser.add_argument(
+        "--leave-out",
+        choices=("site", "source"),
+        help="train one network for each site, or source, on all the others, and measure it there",
+    )
     parser.add_argument("--resume", action="store_true", help="continue a stopped run in RUN")
 
 
@@ -63,6 +68,14 @@ def run(args: argparse.Namespace) -> int:
     chosen = select_records(read_index(data), recipe)
     if chosen.left_out:
         log_progress(chosen.line())
+    if args.leave_out:
+        from orthoedge.training.evaluation.leave_out import MARKDOWN, leave_one_out
+
+        own = args.cache or cache_folder()
+        given = (args.leave_out, args.weights, args.resume, root, own)
+        leave_one_out(recipe, chosen.records, args.out, *given)
+        print(args.out / MARKDOWN)
+        return 0
     train = compare if is_compared(recipe) else fit
     cache = args.cache or cache_folder()
     train(recipe, chosen.records, args.out, args.weights, args.resume, data=root, cache=cache)

@@ -112,18 +112,6 @@ def _shortcuts(report: EvaluationReport) -> list[str]:
 def _within_sources(report: EvaluationReport) -> list[str]:
     if not report.answers:
         return []
-    header = ("", "with", "without", "AUC", "sensitivity at 90 % specificity", "the reverse")
-    rows = [
-        (
-            " ".join(filter(None, (answer.source, answer.part, answer.question))),
-            answer.positives,
-            answer.negatives,
-            _plain(answer.auc),
-            _percent(answer.sensitivity),
-            _percent(answer.specificity),
-        )
-        for answer in report.answers
-    ]
     sources = [
         (
             scores.source or "no source named",
@@ -152,10 +140,27 @@ def _within_sources(report: EvaluationReport) -> list[str]:
         "little. Here every question is asked within one: fractures and tumours against "
         "non-affected bones, malignant against benign tumours. Thresholds are those of the same "
         "images. A site or body part needs ten images of either side." + lowest,
-        table(header, rows),
+        answers_table(report.answers),
         table(("collection", "images", "calibration error", "pointing game"), sources),
         "![Net benefit](net-benefit.png)",
     ]
+
+
+def answers_table(answers: Sequence[Answer]) -> str:
+    """Table of answers with their intervals."""
+    header = ("", "with", "without", "AUC", "sensitivity at 90 % specificity", "the reverse")
+    rows = [
+        (
+            " ".join(filter(None, (answer.source, answer.part, answer.question))),
+            answer.positives,
+            answer.negatives,
+            _plain(answer.auc),
+            _percent(answer.sensitivity),
+            _percent(answer.specificity),
+        )
+        for answer in answers
+    ]
+    return table(header, rows)
 
 
 def _network_audit(report: EvaluationReport) -> list[str]:

@@ -106,7 +106,7 @@ def training_metrics(
         images=len(data),
         accuracy=evaluation.accuracy,
         macro_f1=measure.macro_f1(evaluation.confusion),
-        recall={label: float(r) for label, r in zip(recipe.labels, recall, strict=True)},
+        recall={n: float(r) for n, r in zip(recipe.labels, recall, strict=True) if not np.isnan(r)},
         loss=evaluation.loss,
         expected_calibration_error=measure.expected_calibration_error(probabilities, data.labels),
         pointing_game=float(np.mean(pointed)) if pointed else None,
