@@ -79,13 +79,16 @@ class TeacherCache:
         order = np.random.default_rng((self.recipe.seed, epoch)).permutation(len(records))
         for batch in np.array_split(order, self.steps):
             rows = records[np.sort(batch)]
+            truth, allowed, lesion, logits = (
+                torch.from_numpy(np.ascontiguousarray(rows[name]))
+                for name in ("truth", "allowed", "lesion", "logits")
+            )
             yield DistillationBatch(
                 torch.from_numpy(np.ascontiguousarray(rows["pixels"])[:, None]),
-                *(
-                    torch.from_numpy(np.ascontiguousarray(rows[name]))
-                    for name in ("truth", "allowed", "lesion")
-                ),
-                torch.from_numpy(np.ascontiguousarray(rows["logits"])),
+                truth,
+                allowed,
+                lesion,
+                logits,
                 torch.from_numpy(rows["maps"].astype(np.float32)),
             )
 

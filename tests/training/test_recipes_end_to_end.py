@@ -42,6 +42,7 @@ OWN: dict[str, tuple[str, ...]] = {
     "orthovision": ("backbones=test_efficientnet,test_resnet",),
     "orthovision-resnet18": ("backbones=test_efficientnet,test_resnet",),
     "fracture-binary": ("backbones=test_efficientnet",),
+    "real-bones": ("backbones=test_efficientnet", "frozen_stages=1", "augment.read_size=96"),
     "tumor-compare": ("backbones=test_convnext2,test_efficientnet",),
     "resnet50-vgg19": (
         "backbones=vgg11_bn", "split.folds=2",

@@ -75,7 +75,7 @@ def _enlargement(part: tuple[int, int, int], size: int) -> Matrix:
 
 def _joined(after: Matrix, first: Matrix) -> Matrix:
     """Combine two maps, float64 (2, 3) each."""
-    return after @ np.vstack([first, [0.0, 0.0, 1.0]])
+    return np.asarray(after @ np.vstack([first, [0.0, 0.0, 1.0]]), np.float64)
 
 
 def _matrix(size: int, settings: Augment, draws: npt.NDArray[np.float64]) -> Matrix:

@@ -160,7 +160,7 @@ def _logits(network: Ensemble, images: Pixels) -> npt.NDArray[np.float32]:
 
 def _bordered(picture: Pixels) -> Pixels:
     rim = max(1, round(0.06 * max(picture.shape)))
-    return cv2.copyMakeBorder(picture, rim, rim, rim, rim, cv2.BORDER_CONSTANT, value=16)  # type: ignore[call-overload, no-any-return]
+    return np.pad(picture, rim, constant_values=16)
 
 
 def _marked(picture: Pixels) -> Pixels:

@@ -19,7 +19,9 @@ from orthoedge.runtime.errors import DataError
 IMAGENET = "imagenet"
 """What stands for the pretrained weights of every backbone in place of a file."""
 _FILE = "model.safetensors"
-_OWN = (0.5, 0.5, 0.5)
+Colour = tuple[float, float, float]
+"""A value of red, green and blue."""
+_OWN: Colour = (0.5, 0.5, 0.5)
 
 
 @dataclass(frozen=True)
@@ -31,9 +33,9 @@ class WeightsFile:
     """On the hub; empty for any other file."""
     revision: str = ""
     """Commit of the repository."""
-    mean: tuple[float, float, float] = _OWN
+    mean: Colour = _OWN
     """Of red, green and blue, 0 to 1; subtracted from pixels before `std` divides them."""
-    std: tuple[float, float, float] = _OWN
+    std: Colour = _OWN
 
 
 def weights_files(given: Sequence[Path], backbones: Sequence[str]) -> tuple[WeightsFile, ...]:
@@ -50,7 +52,8 @@ def _files(path: Path, backbones: Sequence[str]) -> Iterator[WeightsFile]:
         yield from (_from_hub(name) for name in backbones)
         return
     # timm names its files by network: the scale is that of this network, whichever it goes into.
-    yield WeightsFile(path, **_scale(path.name.partition(".")[0]))
+    mean, std = _scale(path.name.partition(".")[0])
+    yield WeightsFile(path, mean=mean, std=std)
 
 
 def _from_hub(backbone: str) -> WeightsFile:
@@ -66,7 +69,7 @@ def _from_hub(backbone: str) -> WeightsFile:
         raise _missing(backbone, repository) from error
     except (HfHubHTTPError, OSError, ValueError) as error:
         raise _missing(backbone, repository) from error
-    return WeightsFile(path, repository, path.parent.name, **_scale(backbone))
+    return WeightsFile(path, repository, path.parent.name, *_scale(backbone))
 
 
 def _missing(backbone: str, repository: str) -> DataError:
@@ -77,8 +80,10 @@ def _missing(backbone: str, repository: str) -> DataError:
     )
 
 
-def _scale(name: str) -> dict[str, tuple[float, float, float]]:
+def _scale(name: str) -> tuple[Colour, Colour]:
+    """Mean and deviation of a network's pictures; ours for a name that timm does not know."""
     settings = timm.get_pretrained_cfg(name, allow_unregistered=True) if name else None
     if settings is None:
-        return {}
-    return {"mean": tuple(settings.mean), "std": tuple(settings.std)}  # type: ignore[dict-item]
+        return _OWN, _OWN
+    (*mean,), (*std,) = settings.mean, settings.std
+    return (mean[0], mean[1], mean[2]), (std[0], std[1], std[2])
