@@ -1,11 +1,14 @@
-"""Terminal output: escape unprintable names, and capture what C libraries print to stderr."""
+"""Terminal output: escape unprintable names, and keep off it what libraries print."""
 
 from __future__ import annotations
 
+import io
+import logging
 import os
 import sys
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 
 
 def printable(text: str) -> str:
@@ -38,3 +41,25 @@ def hold_stderr() -> Iterator[list[str]]:
         with os.fdopen(source, "rb") as held:
             text = held.read().decode("utf-8", "replace")
         lines += [line.strip() for line in text.splitlines() if line.strip()]
+
+
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Drop other libraries' warnings, their log lines below an error, and all output on stdout.
+
+    torch notes that there is no CUDA, NNCF draws bars, exporters warn of their own deprecations.
+    Errors are still raised, and the project's own lines go to stderr. With `python -W` or
+    PYTHONWARNINGS nothing is dropped. torch reads the variable when it is imported.
+    """
+    if sys.warnoptions:
+        yield
+        return
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    disabled = logging.root.manager.disable
+    with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+        warnings.filterwarnings("ignore", module=r"(?!orthoedge\.)")
+        logging.disable(max(disabled, logging.WARNING))
+        try:
+            yield
+        finally:
+            logging.disable(disabled)

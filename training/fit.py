@@ -20,7 +20,6 @@ from pathlib import Path
 
 import msgspec
 import torch
-from tqdm import tqdm
 
 from orthoedge.benchmarks.metrics import classification as measure
 from orthoedge.runtime.atomic_files import write_atomic
@@ -42,7 +41,14 @@ from orthoedge.training.model.batch_norm import fix_batch_norms, start_running_s
 from orthoedge.training.model.ensemble import build
 from orthoedge.training.model.hub import weights_files
 from orthoedge.training.model.weights import load_weights, model_bytes, read_safetensors
-from orthoedge.training.progress import EventLog, log_epoch, log_progress, log_result, log_start
+from orthoedge.training.progress import (
+    EventLog,
+    Progress,
+    log_epoch,
+    log_progress,
+    log_result,
+    log_start,
+)
 from orthoedge.training.recipe import Recipe
 from orthoedge.training.run_folder import Epoch, RunInfo, TrainingMetrics
 from orthoedge.training.step import Stepper, learning_rate
@@ -70,7 +76,7 @@ def fit(
         weights: safetensors to start from, each a run's model or a backbone's timm state, or
             `imagenet` for timm's of every backbone; later files override earlier ones.
         resume: continue the run in `out`; without a state there, log that and start.
-        progress: bars (True) or one line per epoch (False); default: bars on a terminal.
+        progress: bars (True), or lines per epoch and minute (False); default: bars on a terminal.
         data: the folder that the paths of split.csv start from; default: the working folder.
         cache: folder that keeps preprocessed images; None: keep them in memory only.
         fold: which of `split.folds` is the test split, from 0.
@@ -199,18 +205,13 @@ def _train_epoch(
     torch.manual_seed(recipe.seed * 1_000_003 + epoch + (fabric.global_rank << 40))
     stepper.model.train()
     totals = torch.zeros(3, device=fabric.device)  # loss × images, correct, images
-    bar = tqdm(
-        batches(train, recipe, epoch, fabric.global_rank, fabric.world_size),
-        f"epoch {epoch}/{recipe.epochs}",
-        stepper.steps,
-        unit="batch",
-        disable=not bars,
-        leave=False,
-    )
-    for step, batch in enumerate(bar):
-        totals += stepper(batch, epoch, step)
-        if bars and step % 10 == 0:  # reading waits for the device
-            bar.set_postfix_str(f"loss {totals[0] / totals[2]:.3f}")
+    own = batches(train, recipe, epoch, fabric.global_rank, fabric.world_size)
+    with Progress(f"epoch {epoch}/{recipe.epochs}", stepper.steps, bars=bars) as progress:
+        for step, batch in enumerate(own):
+            totals += stepper(batch, epoch, step)
+            progress.advance()
+            if bars and step % 10 == 0:  # reading waits for the device
+                progress.note(f"loss {totals[0] / totals[2]:.3f}")
     if fabric.world_size > 1:
         totals = fabric.all_reduce(totals, reduce_op="sum")  # type: ignore[assignment]
     loss, hits, seen = totals.tolist()

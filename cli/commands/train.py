@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orthoedge.cli.options import add_cache, let_threads_sleep
+from orthoedge.cli.terminal import quiet_libraries
+
+if TYPE_CHECKING:
+    from orthoedge.training.recipe import Recipe
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,12 +61,17 @@ def run(args: argparse.Namespace) -> int:
     from orthoedge.training.recipe_file import load_recipe
 
     recipe = load_recipe(args.recipe, args.set)  # a typing error is reported before torch is loaded
+    with quiet_libraries():
+        _train(args, recipe)
+    return 0
 
+
+def _train(args: argparse.Namespace, recipe: Recipe) -> None:
     from orthoedge.training.comparison import compare, is_compared
     from orthoedge.training.data.cache import cache_folder
     from orthoedge.training.data.index import read_index, select_records
     from orthoedge.training.fit import fit
-    from orthoedge.training.progress import log_progress
+    from orthoedge.training.progress import Progress, log_progress
 
     data: Path = args.data
     root = data if data.is_dir() else data.parent
@@ -78,5 +88,5 @@ def run(args: argparse.Namespace) -> int:
         return 0
     train = compare if is_compared(recipe) else fit
     cache = args.cache or cache_folder()
-    train(recipe, chosen.records, args.out, args.weights, args.resume, data=root, cache=cache)
-    return 0
+    with Progress("train"):
+        train(recipe, chosen.records, args.out, args.weights, args.resume, data=root, cache=cache)

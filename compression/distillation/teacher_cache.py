@@ -8,7 +8,6 @@ ablation read the same view from disk.
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,13 +18,13 @@ import msgspec
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from orthoedge.runtime.atomic_files import sha256
 from orthoedge.runtime.engine import Engine
 from orthoedge.training.data.cache import Records, cached, fingerprint
 from orthoedge.training.data.dataset import RadiographDataset
 from orthoedge.training.data.loader import GRID, batches, steps_per_epoch
+from orthoedge.training.progress import track
 from orthoedge.training.recipe import Recipe
 
 _VERSION = 2  # of the records
@@ -129,15 +128,8 @@ class TeacherCache:
 
     def _outputs(self, view: int, name: str) -> Iterator[Records]:
         recipe = msgspec.structs.replace(self.recipe, batch=self.recipe.compress.batch)
-        bar = tqdm(
-            batches(self._stored, recipe, view),
-            f"{name}: running the teacher on view {view}",
-            self.steps,
-            unit="batch",
-            disable=not sys.stderr.isatty(),
-            leave=False,
-        )
-        for batch in bar:
+        what = f"{name}: running the teacher on view {view}"
+        for batch in track(batches(self._stored, recipe, view), what, self.steps):
             outputs = self.teacher.run(batch.images.numpy())
             block = np.empty(len(batch.truth), self._dtype)
             block["pixels"] = batch.images[:, 0].numpy()

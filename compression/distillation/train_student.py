@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
 from itertools import islice
 from pathlib import Path
@@ -20,7 +19,6 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from orthoedge.benchmarks.metrics.classification import confusion, macro_f1
 from orthoedge.compression.distillation.teacher_cache import DistillationBatch, TeacherCache
@@ -32,6 +30,7 @@ from orthoedge.training.distributed import training_precision
 from orthoedge.training.evaluation.by_source import source_auc
 from orthoedge.training.model.batch_norm import start_running_statistics
 from orthoedge.training.model.ensemble import Ensemble, ModelOutput
+from orthoedge.training.progress import log_progress, track
 from orthoedge.training.recipe import Compress, Recipe
 from orthoedge.training.step import NEVER, lesion_loss
 
@@ -72,15 +71,8 @@ def train_student(
         torch.manual_seed(recipe.seed * 1_000_003 + epoch)
         student.train()
         total, seen = 0.0, 0
-        bar = tqdm(
-            cache.epoch(epoch, name),
-            f"{name} {epoch}/{epochs}",
-            cache.steps,
-            unit="batch",
-            disable=not sys.stderr.isatty(),
-            leave=False,
-        )
-        for step, batch in enumerate(bar):
+        batches = track(cache.epoch(epoch, name), f"{name} {epoch}/{epochs}", cache.steps)
+        for step, batch in enumerate(batches):
             for group in optimizer.param_groups:
                 progress = (epoch - 1) * cache.steps + step
                 group["lr"] = _rate(settings.lr, progress, epochs * cache.steps)
@@ -110,11 +102,9 @@ def train_student(
         with atomic(state) as file:
             torch.save(content, file)
         remaining = (time.monotonic() - started) / (epoch - done) * (epochs - epoch)
-        print(
+        log_progress(
             f"{name} {epoch}/{epochs}  loss {total / seen:.3f}  {kind} {score:.3f}  "
-            f"best {best:.3f}  {remaining / 60:.1f} min left",
-            file=sys.stderr,
-            flush=True,
+            f"best {best:.3f}  {remaining / 60:.1f} min left"
         )
     student.load_state_dict(best_weights)
     return student.eval()
