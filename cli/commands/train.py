@@ -62,11 +62,14 @@ def run(args: argparse.Namespace) -> int:
 
     recipe = load_recipe(args.recipe, args.set)  # a typing error is reported before torch is loaded
     with quiet_libraries():
-        _train(args, recipe)
+        report = _train(args, recipe)
+    if report is not None:
+        print(report)
     return 0
 
 
-def _train(args: argparse.Namespace, recipe: Recipe) -> None:
+def _train(args: argparse.Namespace, recipe: Recipe) -> Path | None:
+    """Train; return the report to name on stdout, if there is one."""
     from orthoedge.training.comparison import compare, is_compared
     from orthoedge.training.data.cache import cache_folder
     from orthoedge.training.data.index import read_index, select_records
@@ -78,15 +81,14 @@ def _train(args: argparse.Namespace, recipe: Recipe) -> None:
     chosen = select_records(read_index(data), recipe)
     if chosen.left_out:
         log_progress(chosen.line())
-    if args.leave_out:
-        from orthoedge.training.evaluation.leave_out import MARKDOWN, leave_one_out
-
-        own = args.cache or cache_folder()
-        given = (args.leave_out, args.weights, args.resume, root, own)
-        leave_one_out(recipe, chosen.records, args.out, *given)
-        print(args.out / MARKDOWN)
-        return 0
-    train = compare if is_compared(recipe) else fit
-    cache = args.cache or cache_folder()
+    out, records, cache = args.out, chosen.records, args.cache or cache_folder()
     with Progress("train"):
-        train(recipe, chosen.records, args.out, args.weights, args.resume, data=root, cache=cache)
+        if args.leave_out:
+            from orthoedge.training.evaluation.leave_out import MARKDOWN, leave_one_out
+
+            given = (args.leave_out, args.weights, args.resume, root, cache)
+            leave_one_out(recipe, records, out, *given)
+            return Path(out / MARKDOWN)
+        train = compare if is_compared(recipe) else fit
+        train(recipe, records, out, args.weights, args.resume, data=root, cache=cache)
+    return None
