@@ -30,8 +30,9 @@ _MEANING = {
     "min_teacher_cosine": "maps that differ from the teacher's more: a cosine of {measured:.3f}, "
     "where 1 is the same map",
     "max_engine_rmse": "logits that differ between engines or processors by {measured:.2g} "
-    "standard deviations, so no figure here holds on another machine",
-    "max_engine_flips": "{measured:.0f} clear decisions that depend on the engine or processor",
+    "standard deviations, so figures measured here may not hold on another machine",
+    "max_engine_flips": "that {measured:.0f} of the clear decisions depend on the engine or "
+    "processor",
 }
 
 
