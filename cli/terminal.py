@@ -1,9 +1,14 @@
-"""Terminal output: escape unprintable names."""
+"""Terminal output: escape unprintable names, and keep off it what libraries print."""
 
 from __future__ import annotations
 
 import io
+import logging
+import os
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from typing import TextIO
 
 
@@ -21,3 +26,25 @@ def is_terminal(stream: TextIO | None) -> bool:
 def printable(text: str) -> str:
     """Escape unprintable characters: a file name can contain a line break or a bad byte."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Drop other libraries' warnings, their log lines below an error, and all output on stdout.
+
+    torch notes that there is no CUDA, NNCF draws bars, exporters warn of their own deprecations.
+    Errors are still raised, and the project's own lines go to stderr. With `python -W` or
+    PYTHONWARNINGS nothing is dropped. torch reads the variable when it is imported.
+    """
+    if sys.warnoptions:
+        yield
+        return
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    disabled = logging.root.manager.disable
+    with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+        warnings.filterwarnings("ignore", module=r"(?!orthoedge\.)")
+        logging.disable(max(disabled, logging.WARNING))
+        try:
+            yield
+        finally:
+            logging.disable(disabled)

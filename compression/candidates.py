@@ -25,7 +25,7 @@ from orthoedge.targets.engine_utils import run_batched
 from orthoedge.training.data.index import list_sha256
 from orthoedge.training.model.ensemble import Ensemble
 from orthoedge.training.model.flops import count_macs
-from orthoedge.training.progress import log_progress
+from orthoedge.training.progress import Progress, log_progress
 from orthoedge.training.run_folder import read_record
 
 _ROUNDS = 200  # of every timing: the median's interval is then about 1 % wide on an idle machine
@@ -71,7 +71,8 @@ def make_candidate(
     key = sha256(fp32 + sha256(ranges.tobytes()).encode())
     cached = context.work / f"int8-{key[:32]}.onnx"
     if not cached.is_file():
-        write_atomic(cached, quantize(fp32, ranges))
+        with Progress(f"{student}: quantizing on {len(ranges)} images"):
+            write_atomic(cached, quantize(fp32, ranges))
     return Candidate(student, share, step, network, fp32, cached.read_bytes())
 
 

@@ -25,6 +25,12 @@ from orthoedge.compression.evaluation.evaluator import Evaluator
 from orthoedge.compression.prune import check_prunable
 from orthoedge.compression.quantization.accuracy_recovery import recover_accuracy
 from orthoedge.compression.report import write_report
+from orthoedge.compression.report.refusal import (
+    CANDIDATE,
+    discard_candidate,
+    keep_candidate,
+    remedies,
+)
 from orthoedge.compression.report.schema import SCHEMA, CompressionReport, Stage
 from orthoedge.compression.search import search_candidates
 from orthoedge.compression.selection import choose
@@ -59,7 +65,8 @@ def compress(
     Raises:
         ConfigError: a student is unknown or cannot be pruned, or none is within the budget.
         DataError: data or weights do not fit, or `<out>.work` was left by other settings.
-        GateFailed: the student lost more than the recipe allows; the report has the details.
+        GateFailed: the student lost more than the recipe allows; the report has the details, and
+            `candidate` next to it the networks.
         BundleError: `out` exists.
     """
     check_free(out)
@@ -107,14 +114,19 @@ def compress(
         gate=tuple(results.checks),
         bundle=None if results.failed else str(out),
     )
-    write = partial(write_report, report_folder(out), report)
+    folder = report_folder(out)
+    write = partial(write_report, folder, report)
     if results.failed:
+        for line in remedies(results.checks):
+            log_progress(line)
+        keep_candidate(folder, {"fp32": final.fp32, "int8": final.int8}, results.checks)
         write()
         raise GateFailed(
             f"{len(results.failed)} of {len(results.checks)} limits of the gate are exceeded, "
-            f"first: {results.failed[0]}; no bundle was written, "
-            f"see {report_folder(out) / 'report.md'}"
+            f"first: {results.failed[0]}; no bundle was written, see {folder / 'report.md'}, and "
+            f"{folder / CANDIDATE} for the networks; finished steps are kept for another call"
         )
+    discard_candidate(folder)
     # The bundle comes last: a killed call can be repeated only as long as `out` does not exist.
     bundle = build_bundle(context, out, recovered, results, write)
     shutil.rmtree(context.work)
@@ -160,6 +172,7 @@ def _measure_stages(
                 parameters=parameters,
                 p50_ms=times[name].p50,
                 speedup=None if name == "teacher" else times["teacher"].p50 / times[name].p50,
+                flips=evaluations[name].flips,
             )
         )
     return tuple(stages), busy

@@ -58,7 +58,10 @@ def read_splits(
     """
 
     def read(records: Sequence[ImageRecord]) -> RadiographDataset:
-        return RadiographDataset(records, recipe.labels, recipe.preprocess, cache=cache)
+        own = recipe.source_labels
+        return RadiographDataset(
+            records, recipe.labels, recipe.preprocess, cache=cache, source_labels=own
+        )
 
     split, given = run.splits, {"calibration": calibration, "test": test}
     val = split.val

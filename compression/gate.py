@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from orthoedge.compression.evaluation.flips import Flips
 from orthoedge.runtime.bundles.manifest import Metrics
 from orthoedge.runtime.engine import Precision
 from orthoedge.runtime.settings import plain
@@ -22,51 +24,76 @@ class Check:
     limit: float
     at_most: bool
     """The measured value must be at most the limit; else at least."""
+    setting: str = ""
+    """Key of the recipe that holds the limit, such as `compress.gate.int8.max_ece`."""
+    interval: tuple[float, float] | None = None
+    """95 % interval of a loss; where it reaches 0, chance explains the loss: passed."""
 
     @property
     def passed(self) -> bool:
         """True if the limit is kept; NaN never passes."""
-        if self.at_most:
-            return self.measured <= self.limit + _ROUNDING
-        return self.measured >= self.limit - _ROUNDING
+        if not self.at_most:
+            return self.measured >= self.limit - _ROUNDING
+        by_chance = self.interval is not None and self.interval[0] <= _ROUNDING
+        return by_chance or self.measured <= self.limit + _ROUNDING
 
     def __str__(self) -> str:
         sign = "<=" if self.at_most else ">="
         verdict = "pass" if self.passed else "FAIL"
-        compared = f"{self.measured:.4f} {sign} {plain(self.limit)}"
-        return f"{verdict}  {self.precision}  {self.name} {compared}"
+        measured, limit = f"{self.measured:.4f}", plain(self.limit)
+        if self.interval is not None:
+            measured += " [{:.4f}, {:.4f}]".format(*self.interval)
+            limit += " or within chance"
+        return f"{verdict}  {self.precision}  {self.name} {measured} {sign} {limit}"
 
 
 def gate(
     limits: GateLimits,
     teacher: Metrics,
     student: Metrics,
+    flips: Sequence[Flips],
     precision: Precision,
     engine_rmse: float,
     decision_flips: int,
 ) -> list[Check]:
     """Check one precision of the student against the float32 teacher on the same test images.
 
-    `engine_rmse` is the largest between two engines on this file: RMSE of the logits over their
-    standard deviation. `decision_flips` counts decisions that another engine changed though no
-    value was near a threshold (`compression/evaluation/engine_agreement.py`).
+    `flips` are the student's against the teacher. `engine_rmse` is the largest between two engines
+    on this file: RMSE of the logits over their standard deviation. `decision_flips` counts
+    decisions that another engine changed though no value was near a threshold
+    (`compression/evaluation/engine_agreement.py`).
     """
 
-    def check(name: str, measured: float, limit: float, at_most: bool = True) -> Check:
-        return Check(precision, name, measured, limit, at_most)
+    def check(
+        name: str,
+        measured: float,
+        key: str,
+        at_most: bool = True,
+        label: str = "",
+        interval: tuple[float, float] | None = None,
+    ) -> Check:
+        limit = getattr(limits, key)
+        setting = f"compress.gate.{precision}.{key}"
+        if label:
+            limit, setting = limit[label], f"{setting}.{label}"
+        return Check(precision, name, measured, limit, at_most, setting, interval)
 
-    checks = [check("macro-F1 drop", teacher.macro_f1 - student.macro_f1, limits.max_macro_f1_drop)]
-    for label, limit in limits.max_recall_drop.items():
+    drop = teacher.macro_f1 - student.macro_f1
+    checks = [check("macro-F1 drop", drop, "max_macro_f1_drop")]
+    for label in limits.max_recall_drop:
         drop = teacher.recall[label] - student.recall[label]
-        checks.append(check(f"{label} recall drop", drop, limit))
+        checks.append(check(f"{label} recall drop", drop, "max_recall_drop", label=label))
+    for part in flips:
+        if part.label is None or part.label in limits.max_recall_drop:
+            name = "net flips" if part.label is None else f"{part.label} net flips"
+            checks.append(check(name, part.net, "max_net_flips", interval=part.interval))
     if teacher.pointing_game is not None and student.pointing_game is not None:
         drop = teacher.pointing_game - student.pointing_game
-        checks.append(check("pointing-game drop", drop, limits.max_pointing_drop))
+        checks.append(check("pointing-game drop", drop, "max_pointing_drop"))
     return [
         *checks,
-        check("ECE", student.expected_calibration_error, limits.max_ece),
-        check("teacher agreement", student.teacher_agreement, limits.min_teacher_agreement, False),
-        check("saliency cosine", student.saliency_cosine, limits.min_teacher_cosine, False),
-        check("logit RMSE between engines", engine_rmse, limits.max_engine_rmse),
-        check("decisions changed between engines", decision_flips, limits.max_engine_flips),
+        check("ECE", student.expected_calibration_error, "max_ece"),
+        check("saliency cosine", student.saliency_cosine, "min_teacher_cosine", at_most=False),
+        check("logit RMSE between engines", engine_rmse, "max_engine_rmse"),
+        check("decisions changed between engines", decision_flips, "max_engine_flips"),
     ]

@@ -16,6 +16,8 @@ from orthoedge.runtime.image_statistics import statistics_terms
 
 Decision = Literal["report", "refer", "reject"]
 
+_LEAST = 1e-15  # probability that a float64 can tell from 0, and its complement from 1
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -87,24 +89,35 @@ def _softmax(logits: npt.NDArray[np.float32], temperature: float) -> list[float]
     return [exponent / total for exponent in exponents]
 
 
+OOD_MARGINS = ("out of distribution", "reject")
+"""Names of the margins of the out-of-distribution score in `threshold_margins`."""
+
+
 def threshold_margins(verdict: Verdict, calibration: Calibration) -> dict[str, float]:
     """Compute how far each number that `decide` compares is above its threshold; negative: below.
 
     Two verdicts with the same calibration agree unless one of these changes its sign. Probabilities
-    are in their own units, the out-of-distribution score in units of each threshold. Of the two
-    most probable labels one gains what the other loses, so their threshold is half-way.
+    are compared in log-odds, because a change of the logits moves those equally far everywhere, and
+    the probability itself less the closer it is to 0 or 1. The out-of-distribution score is
+    compared in its own units.
     """
     ood_score = verdict.out_of_distribution
-    margins = {
-        "out of distribution": ood_score - 1,
-        "reject": ood_score / calibration.out_of_distribution.reject - 1,
-    }
+    thresholds = 1, calibration.out_of_distribution.reject
+    margins = {n: ood_score - t for n, t in zip(OOD_MARGINS, thresholds, strict=True)}
+    in_set = _log_odds(1 - calibration.conformal_quantile)
     for label, probability in verdict.probabilities.items():
         others = (p for other, p in verdict.probabilities.items() if other != label)
-        margins[f"{label} first"] = (probability - max(others)) / 2
-        margins[f"{label} in the set"] = probability - (1 - calibration.conformal_quantile)
-        margins[f"{label} confident"] = probability - calibration.operating_points[label]
+        own, highest = max(probability, _LEAST), max(*others, _LEAST)
+        margins[f"{label} first"] = math.log(own / highest)
+        margins[f"{label} in the set"] = _log_odds(probability) - in_set
+        confident = _log_odds(calibration.operating_points[label])
+        margins[f"{label} confident"] = _log_odds(probability) - confident
     return margins
+
+
+def _log_odds(probability: float) -> float:
+    clipped = min(max(probability, _LEAST), 1 - _LEAST)
+    return math.log(clipped / (1 - clipped))
 
 
 def percentage(probability: float) -> str:

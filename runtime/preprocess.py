@@ -106,13 +106,14 @@ class Preprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         if (y1 - y0, x1 - x0) != pixels.shape:
             levels = [pixels[y0:y1, x0:x1]]
         if self.clahe_stage == "before":
-            levels = [self._clahe(levels[0])]
+            levels = [self.clahe(levels[0])]
         model_input, content = _letterbox(levels, self.size)
         if self.clahe_stage == "after":
-            model_input = self._clahe(model_input)
+            model_input = self.clahe(model_input)
         return model_input, LetterboxTransform(field=field, content=content)
 
-    def _clahe(self, pixels: Pixels) -> Pixels:
+    def clahe(self, pixels: Pixels) -> Pixels:
+        """Return uint8 (H, W) after CLAHE with these settings, whatever `clahe_stage` says."""
         # One object per thread, since it holds buffers; one per image would take 50 % longer.
         key = self.clahe_clip, self.clahe_tiles
         clahe = _CACHE.clahe.get(key)

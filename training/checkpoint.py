@@ -36,7 +36,9 @@ class State:
     def add(self, row: Epoch) -> bool:
         """Add an epoch; return whether it is the best so far."""
         self.epochs.append(row)
-        scores = [(epoch.val_macro_f1, -epoch.val_loss) for epoch in self.epochs]
+        scores = [
+            (e.val_macro_f1 if e.val_auc is None else e.val_auc, -e.val_loss) for e in self.epochs
+        ]
         if self.best == 0 or scores[-1] > scores[self.best - 1]:
             self.best = row.epoch
         return self.best == row.epoch

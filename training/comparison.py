@@ -23,6 +23,7 @@ from orthoedge.training.distributed import open_fabric
 from orthoedge.training.fit import fit
 from orthoedge.training.model.ensemble import build
 from orthoedge.training.model.flops import count_macs
+from orthoedge.training.model.hub import IMAGENET, weights_files
 from orthoedge.training.progress import log_progress
 from orthoedge.training.recipe import Recipe, upgrade_recipe
 
@@ -75,8 +76,8 @@ def compare(
         recipe: with `combine = "compare"`, or with folds.
         records: the whole set; every network sees the same splits of it.
         out: folder of the comparison.
-        weights: safetensors to start each run from; for several networks a folder with one
-            `<backbone>.safetensors` for each.
+        weights: safetensors to start each run from; for several networks `imagenet`, or a folder
+            with one `<backbone>.safetensors` for each.
         resume: skip the finished runs in `out`, and continue the interrupted one.
         progress: as in `fit`.
         data: as in `fit`.
@@ -139,7 +140,7 @@ def check_not_comparison(run: Path) -> None:
 
 def _weights_of(task: Task, recipe: Recipe, weights: Sequence[Path]) -> Sequence[Path]:
     several = recipe.combine == "compare" and len(recipe.backbones) > 1
-    if not weights or not several:
+    if not weights or not several or weights == [Path(IMAGENET)]:
         return weights
     if len(weights) > 1 or not weights[0].is_dir():
         raise DataError(
@@ -160,7 +161,10 @@ def _record_plan(
     resume: bool,
 ) -> None:
     """Write the plan, or compare it with the plan that the comparison was started with."""
-    weights = {name: tuple(map(file_digest, files)) for name, files in start.items()}
+    weights = {
+        name: tuple(file_digest(file.path) for file in weights_files(files, (name,)))
+        for name, files in start.items()
+    }
     now = Plan(recipe=recipe, data_sha256=list_sha256(records), weights=weights)
     if (out / folder.RECIPE).is_file():
         raise DataError(f"{out}: already holds a run; choose another --out")

@@ -20,7 +20,6 @@ from pathlib import Path
 
 import msgspec
 import torch
-from tqdm import tqdm
 
 from orthoedge.benchmarks.metrics import classification as measure
 from orthoedge.runtime.atomic_files import write_atomic
@@ -34,16 +33,27 @@ from orthoedge.training.data.splits import split_records
 from orthoedge.training.data_quality.leakage import check_leaks
 from orthoedge.training.data_quality.shortcut_audit import ShortcutAudit, audit
 from orthoedge.training.distributed import open_fabric, training_precision
+from orthoedge.training.evaluation.by_source import source_auc
 from orthoedge.training.evaluation.plots import write_curves
 from orthoedge.training.evaluation.predictions import evaluate, training_metrics
 from orthoedge.training.evaluation.report import write_evaluation
-from orthoedge.training.model.batch_norm import start_running_statistics
+from orthoedge.training.model.batch_norm import fix_batch_norms, start_running_statistics
 from orthoedge.training.model.ensemble import build
+from orthoedge.training.model.hub import weights_files
 from orthoedge.training.model.weights import load_weights, model_bytes, read_safetensors
-from orthoedge.training.progress import EventLog, log_epoch, log_progress, log_result, log_start
+from orthoedge.training.progress import (
+    EventLog,
+    Progress,
+    log_epoch,
+    log_progress,
+    log_result,
+    log_start,
+)
 from orthoedge.training.recipe import Recipe
 from orthoedge.training.run_folder import Epoch, RunInfo, TrainingMetrics
 from orthoedge.training.step import Stepper, learning_rate
+
+_STATISTICS = 32  # batches whose mean and variance fixed normalizations keep
 
 
 def fit(
@@ -63,10 +73,10 @@ def fit(
         recipe: every setting.
         records: the whole set; divided here, by patient.
         out: the run folder.
-        weights: safetensors to start from, each a run's model or a backbone's timm state; later
-            files override earlier ones.
+        weights: safetensors to start from, each a run's model or a backbone's timm state, or
+            `imagenet` for timm's of every backbone; later files override earlier ones.
         resume: continue the run in `out`; without a state there, log that and start.
-        progress: bars (True) or one line per epoch (False); default: bars on a terminal.
+        progress: bars (True), or lines per epoch and minute (False); default: bars on a terminal.
         data: the folder that the paths of split.csv start from; default: the working folder.
         cache: folder that keeps preprocessed images; None: keep them in memory only.
         fold: which of `split.folds` is the test split, from 0.
@@ -89,10 +99,12 @@ def fit(
     splits = split_records(records, recipe.split, fold)
 
     def read(part: Sequence[ImageRecord]) -> RadiographDataset:
-        return RadiographDataset(part, recipe.labels, recipe.preprocess, bars, cache)
+        own = recipe.source_labels
+        return RadiographDataset(part, recipe.labels, recipe.preprocess, bars, cache, own)
 
     with fabric.rank_zero_first():  # the first process fills the cache, the others map it
         train = read(splits.train)
+        drawn = train.stored(recipe.augment.read_size)
         if first:  # the test split too: a bad image must not fail after hours of training
             val, test = read(splits.val), read(splits.test)
     if fabric.world_size > 1 and len(train) < recipe.batch:
@@ -102,7 +114,8 @@ def fit(
 
     network = build(recipe)
     network.check_maps(recipe.augment.crop or recipe.preprocess.size)
-    loaded = tuple(load_weights(network, file) for file in weights if not resumed)
+    files = () if resumed else weights_files(weights, recipe.backbones)
+    loaded = tuple(load_weights(network, file) for file in files)
     if first:
         if not resumed:
             check_leaks(splits, (train, val, test), recipe.split.by)
@@ -126,9 +139,12 @@ def fit(
             log_progress(line)
 
     network.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if not resumed:
-        start = islice(batches(train, recipe, 0), 4)
-        start_running_statistics(network, (images.to(fabric.device) for images, _ in start))
+    if recipe.batch_norm == "fixed":
+        start = islice(batches(drawn, recipe, 0), 0 if resumed else _STATISTICS)
+        fix_batch_norms(network, (batch.images.to(fabric.device) for batch in start))
+    elif not resumed:
+        start = islice(batches(drawn, recipe, 0), 4)
+        start_running_statistics(network, (batch.images.to(fabric.device) for batch in start))
     steps = steps_per_epoch(len(train), recipe.batch)
     stepper = Stepper(recipe, network, fabric, train.labels, steps)
     state = State()
@@ -148,7 +164,7 @@ def fit(
             log_progress(f"stopped: no better epoch in {recipe.patience}")
             break
         begun = time.monotonic()
-        trained = _train_epoch(stepper, train, epoch, bars)
+        trained = _train_epoch(stepper, drawn, epoch, bars)
         validated = _validate(stepper, val, epoch, trained, begun) if first else None
         row: Epoch = fabric.broadcast(validated)  # type: ignore[assignment]
         better = state.add(row)
@@ -189,18 +205,13 @@ def _train_epoch(
     torch.manual_seed(recipe.seed * 1_000_003 + epoch + (fabric.global_rank << 40))
     stepper.model.train()
     totals = torch.zeros(3, device=fabric.device)  # loss × images, correct, images
-    bar = tqdm(
-        batches(train, recipe, epoch, fabric.global_rank, fabric.world_size),
-        f"epoch {epoch}/{recipe.epochs}",
-        stepper.steps,
-        unit="batch",
-        disable=not bars,
-        leave=False,
-    )
-    for step, (images, truth) in enumerate(bar):
-        totals += stepper(images, truth, epoch, step)
-        if bars and step % 10 == 0:  # reading waits for the device
-            bar.set_postfix_str(f"loss {totals[0] / totals[2]:.3f}")
+    own = batches(train, recipe, epoch, fabric.global_rank, fabric.world_size)
+    with Progress(f"epoch {epoch}/{recipe.epochs}", stepper.steps, bars=bars) as progress:
+        for step, batch in enumerate(own):
+            totals += stepper(batch, epoch, step)
+            progress.advance()
+            if bars and step % 10 == 0:  # reading waits for the device
+                progress.note(f"loss {totals[0] / totals[2]:.3f}")
     if fabric.world_size > 1:
         totals = fabric.all_reduce(totals, reduce_op="sum")  # type: ignore[assignment]
     loss, hits, seen = totals.tolist()
@@ -224,6 +235,7 @@ def _validate(
         val_loss=evaluation.loss,
         val_accuracy=evaluation.accuracy,
         val_macro_f1=measure.macro_f1(evaluation.confusion),
+        val_auc=source_auc(evaluation.logits, val) if stepper.recipe.source_labels else None,
         lr=learning_rate(stepper.recipe, epoch),
         seconds=time.monotonic() - begun,
         images_per_second=trained[2],

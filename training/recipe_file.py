@@ -13,7 +13,7 @@ from typing import Any, get_args, get_origin
 import msgspec
 
 from orthoedge.runtime.errors import ConfigError
-from orthoedge.training.recipe import RENAMED_KEYS, Recipe, require, upgrade_recipe
+from orthoedge.training.recipe import REMOVED_KEYS, RENAMED_KEYS, Recipe, require, upgrade_recipe
 from orthoedge.training.recipes import recipe_names
 
 if sys.version_info >= (3, 11):
@@ -123,6 +123,10 @@ def _override(tree: dict[str, Any], override: str) -> None:
     key, text = RENAMED_KEYS.get(key.strip(), key.strip()), text.strip()
     if not equals or not key:
         raise ConfigError(f"--set {override}: expected key=value")
+    if key in REMOVED_KEYS:
+        raise ConfigError(
+            f"--set {override}: has no effect any more; set {REMOVED_KEYS[key]} in its place"
+        )
     kind: Any = Recipe
     parts = key.split(".")
     for part in parts:

@@ -49,13 +49,15 @@ class Epoch(Record, frozen=True):
     val_accuracy: float
     """Share of correct labels."""
     val_macro_f1: float
-    """Selects the best epoch; `val_loss` breaks ties."""
+    """Selects the best epoch unless there is `val_auc`; `val_loss` breaks ties."""
     lr: float
     """Learning rate of the last step."""
     seconds: float
     """Wall time of the epoch, validation included."""
     images_per_second: float
     """Training images per second of the training steps alone."""
+    val_auc: float | None = None
+    """With `source_labels`: mean AUC of the questions that each source can answer."""
 
 
 class TrainingMetrics(Record, frozen=True):
@@ -68,7 +70,7 @@ class TrainingMetrics(Record, frozen=True):
     macro_f1: float
     """Unweighted mean of the classes' F1."""
     recall: dict[str, float]
-    """Per label."""
+    """Per label that has images."""
     loss: float
     """Cross-entropy."""
     expected_calibration_error: float

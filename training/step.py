@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,10 +13,14 @@ from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor
 from torch.nn import functional as F
 
-from orthoedge.training.data.loader import class_weights
+from orthoedge.training.data.loader import Batch, class_weights
 from orthoedge.training.model.batch_norm import share_batch_norms
 from orthoedge.training.model.ensemble import Ensemble
 from orthoedge.training.recipe import Recipe
+
+NEVER = -1e4
+"""Logit of a label that a source cannot have."""
+_TINY = 1e-6
 
 
 class Stepper:
@@ -40,13 +45,13 @@ class Stepper:
         self.recipe, self.fabric, self.steps = recipe, fabric, steps
         if fabric.world_size > 1:
             share_batch_norms(network)
-        optimizer = torch.optim.Adam(
-            network.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True
-        )
+        kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[recipe.optimizer]
+        optimizer = kind(_groups(network, recipe), weight_decay=recipe.weight_decay, fused=True)
         self.network = network
         self.average = ModelEmaV3(network, recipe.ema, use_warmup=True) if recipe.ema else None
         self.model, self.optimizer = fabric.setup(network, optimizer)
-        self.model.mark_forward_method("all_logits")  # so that DDP synchronises its gradients too
+        for method in ("all_logits", "logits_and_map"):  # so that DDP synchronises their gradients
+            self.model.mark_forward_method(method)
         self.weights = class_weights(labels, len(recipe.labels), recipe).to(fabric.device)
 
     @property
@@ -54,12 +59,11 @@ class Stepper:
         """The network to validate and save: the moving average if there is one."""
         return self.network if self.average is None else self.average.module  # type: ignore[no-any-return]
 
-    def __call__(self, images: Tensor, truth: Tensor, epoch: int, step: int) -> Tensor:
+    def __call__(self, batch: Batch, epoch: int, step: int) -> Tensor:
         """Train on one batch.
 
         Args:
-            images: uint8 (B, 1, S, S), this process's share.
-            truth: int64 (B,).
+            batch: this process's share.
             epoch: from 1.
             step: of the epoch, from 0.
 
@@ -68,9 +72,12 @@ class Stepper:
             so that nothing waits for it.
         """
         recipe = self.recipe
+        done = epoch - 1 + (step + 1) / self.steps
+        rate = learning_rate(recipe, done)
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(recipe, epoch - 1 + (step + 1) / self.steps)
-        images, truth = self.fabric.to_device((images, truth))
+            frozen = group["backbone"] and done <= recipe.frozen_epochs
+            group["lr"] = 0.0 if frozen else rate * (recipe.backbone_lr if group["backbone"] else 1)
+        images, truth, allowed, lesion = self.fabric.to_device(tuple(batch))
         targets = [(truth, 1.0)]
         if recipe.mixup:
             rng = np.random.default_rng((recipe.seed, epoch, step, 1))
@@ -78,9 +85,17 @@ class Stepper:
             other = neighbours(len(truth)).to(truth.device)
             images = torch.lerp(images[other].float(), images.float(), weight)
             targets = [(truth, weight), (truth[other], 1 - weight)]
-        logits, *branches = self.model.all_logits(images)  # (B, C) each
+        beside = None
+        if recipe.map_weight:
+            outputs, shown = self.model.logits_and_map(images, truth)
+            beside = lesion_loss(shown, lesion)
+        else:
+            outputs = self.model.all_logits(images)
+        logits, *branches = outputs.masked_fill(~allowed, NEVER)  # (B, C) each
         fused = self._loss(logits, targets)
         loss = fused
+        if beside is not None:
+            loss = loss + recipe.map_weight * beside
         if recipe.branch_loss and len(branches) > 1:
             own = torch.stack([self._loss(branch, targets) for branch in branches])
             loss = loss + recipe.branch_loss * own.mean()
@@ -111,6 +126,39 @@ class Stepper:
         if processes > 1:
             weight = self.fabric.all_reduce(weight, reduce_op="sum")  # type: ignore[assignment]
         return loss * processes / weight
+
+
+def lesion_loss(maps: Tensor, lesion: Tensor) -> Tensor:
+    """Mean of -log of the share of the squared map that lies in the lesion.
+
+    Args:
+        maps: float32 (B, h, w), not negative: Grad-CAM++ of the true labels.
+        lesion: uint8 (B, 64, 64), 1 in the lesion. Images without one do not count.
+
+    Returns:
+        A scalar; 0 where no image has a lesion.
+    """
+    inside = F.adaptive_max_pool2d(lesion.float(), maps.shape[1:])  # every cell that it touches
+    energy = maps.float() ** 2
+    marked = inside.flatten(1).any(1)
+    share = (energy * inside).sum((1, 2)) / (energy.sum((1, 2)) + _TINY)
+    terms = -torch.log(share.clamp(_TINY, 1)) * marked
+    return terms.sum() / marked.sum().clamp(min=1)
+
+
+def _groups(network: Ensemble, recipe: Recipe) -> list[dict[str, Any]]:
+    """Parameters of the backbones, without frozen stages, and all others."""
+    network.freeze(recipe.frozen_stages)
+    trained = {name: p for name, p in network.named_parameters() if p.requires_grad}
+    backbone = {name for name in trained if ".backbone." in name}
+    return [
+        {"params": [p for n, p in trained.items() if n in backbone], "lr": 0.0, "backbone": True},
+        {
+            "params": [p for n, p in trained.items() if n not in backbone],
+            "lr": 0.0,
+            "backbone": False,
+        },
+    ]
 
 
 def neighbours(count: int) -> Tensor:

@@ -69,13 +69,14 @@ def throughput(recipe: Recipe, steps: int, rounds: int) -> Throughput:
         return Stepper(recipe, network, fabric, data.labels, count)
 
     stepper, plain = placed(), placed()
-    images, truth = fabric.to_device(next(batches(data, recipe, 0)))
+    first = next(batches(data, recipe, 0))
+    images, truth = fabric.to_device((first.images, first.truth))
 
     def loop() -> None:
         stepper.model.train()
         totals = torch.zeros(3, device=device)
         for step, batch in enumerate(batches(data, recipe, 1)):
-            totals += stepper(*batch, 1, step)
+            totals += stepper(batch, 1, step)
         totals.tolist()
 
     def bare() -> None:
@@ -96,8 +97,9 @@ def throughput(recipe: Recipe, steps: int, rounds: int) -> Throughput:
 def _noise(recipe: Recipe, count: int) -> RadiographDataset:
     """Images of noise in memory, with equally frequent labels."""
     data = RadiographDataset((), recipe.labels, recipe.preprocess, progress=False)
-    side = recipe.preprocess.size
+    side = recipe.augment.read_size or recipe.preprocess.size
     data.images = np.random.default_rng(0).integers(0, 256, (count, side, side), np.uint8)
     data.labels = np.arange(count) % len(recipe.labels)
     data.boxes = ((),) * count
+    data.allowed = np.ones((count, len(recipe.labels)), bool)
     return data

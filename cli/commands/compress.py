@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orthoedge.cli.options import add_cache, let_threads_sleep
+from orthoedge.cli.terminal import quiet_libraries
+
+if TYPE_CHECKING:
+    from orthoedge.runtime.bundles.bundle import Bundle
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,8 +63,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--weights",
         type=Path,
         metavar="FILE",
-        help="safetensors the student starts from: a run's model or a timm backbone's, or a "
-        "folder of STUDENT.safetensors; by default RUN's own where the student is its network",
+        help="safetensors the student starts from: a run's model or a timm backbone's, imagenet "
+        "for timm's own, or a folder of STUDENT.safetensors; by default RUN's own where the "
+        "student is its network",
     )
     parser.add_argument(
         "--data-licence", default="not stated", metavar="TEXT", help="for the model card"
@@ -76,12 +82,25 @@ def run(args: argparse.Namespace) -> int:
 
     check_free(args.out)
     check_target(args.target)
+    with quiet_libraries():
+        bundle = _compress(args)
 
-    from orthoedge.compression.compress import compress, report_folder
+    from orthoedge.compression.compress import report_folder
+
+    for precision, part in bundle.manifest.metrics.items():
+        print(f"{precision}: accuracy {part.accuracy:.4f}, macro-F1 {part.macro_f1:.4f}")
+    print(f"bundle: {args.out}")
+    print(f"report: {report_folder(args.out) / 'report.md'}")
+    return 0
+
+
+def _compress(args: argparse.Namespace) -> Bundle:
+    from orthoedge.compression.compress import compress
     from orthoedge.compression.context import Sources
     from orthoedge.runtime.errors import ConfigError
     from orthoedge.training.comparison import check_not_comparison
     from orthoedge.training.data.cache import cache_folder
+    from orthoedge.training.progress import Progress
     from orthoedge.training.recipe_file import override_recipe
     from orthoedge.training.run_folder import load_run
 
@@ -98,12 +117,8 @@ def run(args: argparse.Namespace) -> int:
         test=args.test,
         data_licence=args.data_licence,
     )
-    bundle = compress(trained, recipe, args.out, args.target, sources, args.ablation)
-    for precision, part in bundle.manifest.metrics.items():
-        print(f"{precision}: accuracy {part.accuracy:.4f}, macro-F1 {part.macro_f1:.4f}")
-    print(f"bundle: {args.out}")
-    print(f"report: {report_folder(args.out) / 'report.md'}")
-    return 0
+    with Progress("compress"):
+        return compress(trained, recipe, args.out, args.target, sources, args.ablation)
 
 
 def _shorthands(args: argparse.Namespace) -> list[str]:

@@ -59,7 +59,13 @@ def run(args: argparse.Namespace) -> int:
         print(chosen.line(), file=sys.stderr)
     cache, splits = args.cache or cache_folder(), trained.splits
     data, *known = (
-        RadiographDataset(records, recipe.labels, recipe.preprocess, cache=cache)
+        RadiographDataset(
+            records,
+            recipe.labels,
+            recipe.preprocess,
+            cache=cache,
+            source_labels=recipe.source_labels,
+        )
         for records in (chosen.records, splits.train, splits.val)
     )
     recorded = trained.info.training_list_sha256, trained.info.validation_list_sha256

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orthoedge.cli.options import add_cache, let_threads_sleep
+from orthoedge.cli.terminal import quiet_libraries
+
+if TYPE_CHECKING:
+    from orthoedge.training.recipe import Recipe
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,10 +42,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         action="append",
         default=[],
-        help="safetensors to start from: another run's model, or a timm backbone's; may be "
-        "repeated; to compare several networks, a folder with BACKBONE.safetensors for each",
+        help="safetensors to start from: another run's model, or a timm backbone's; or imagenet "
+        "for timm's own of every backbone, from the model hub or its cache; may be repeated; to "
+        "compare several networks, a folder with BACKBONE.safetensors for each",
     )
     add_cache(parser)
+    parser.add_argument(
+        "--leave-out",
+        choices=("site", "source"),
+        help="train one network for each site, or source, on all the others, and measure it there",
+    )
     parser.add_argument("--resume", action="store_true", help="continue a stopped run in RUN")
 
 
@@ -50,19 +61,34 @@ def run(args: argparse.Namespace) -> int:
     from orthoedge.training.recipe_file import load_recipe
 
     recipe = load_recipe(args.recipe, args.set)  # a typing error is reported before torch is loaded
+    with quiet_libraries():
+        report = _train(args, recipe)
+    if report is not None:
+        print(report)
+    return 0
 
+
+def _train(args: argparse.Namespace, recipe: Recipe) -> Path | None:
+    """Train; return the report to name on stdout, if there is one."""
     from orthoedge.training.comparison import compare, is_compared
     from orthoedge.training.data.cache import cache_folder
     from orthoedge.training.data.index import read_index, select_records
     from orthoedge.training.fit import fit
-    from orthoedge.training.progress import log_progress
+    from orthoedge.training.progress import Progress, log_progress
 
     data: Path = args.data
     root = data if data.is_dir() else data.parent
     chosen = select_records(read_index(data), recipe)
     if chosen.left_out:
         log_progress(chosen.line())
-    train = compare if is_compared(recipe) else fit
-    cache = args.cache or cache_folder()
-    train(recipe, chosen.records, args.out, args.weights, args.resume, data=root, cache=cache)
-    return 0
+    out, records, cache = args.out, chosen.records, args.cache or cache_folder()
+    with Progress("train"):
+        if args.leave_out:
+            from orthoedge.training.evaluation.leave_out import MARKDOWN, leave_one_out
+
+            given = (args.leave_out, args.weights, args.resume, root, cache)
+            leave_one_out(recipe, records, out, *given)
+            return Path(out / MARKDOWN)
+        train = compare if is_compared(recipe) else fit
+        train(recipe, records, out, args.weights, args.resume, data=root, cache=cache)
+    return None

@@ -7,6 +7,7 @@ import torch
 from orthoedge.compression.context import CompressionContext
 from orthoedge.compression.distillation.train_student import train_student
 from orthoedge.training.model.ensemble import Ensemble
+from orthoedge.training.model.hub import weights_files
 from orthoedge.training.model.weights import load_weights
 from orthoedge.training.progress import log_progress
 
@@ -25,7 +26,8 @@ def initial_student(context: CompressionContext, student: str) -> tuple[Ensemble
         weights = weights / f"{student}.safetensors"
         weights = weights if weights.is_file() else None
     if weights is not None:
-        report = load_weights(network, weights)
+        (file,) = weights_files((weights,), (student,))
+        report = load_weights(network, file)
         log_progress(report.line())
         return network, report.sha256
     if run.model.names == (student,):

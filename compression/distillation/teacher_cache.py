@@ -8,7 +8,6 @@ ablation read the same view from disk.
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,16 +18,16 @@ import msgspec
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from orthoedge.runtime.atomic_files import sha256
 from orthoedge.runtime.engine import Engine
 from orthoedge.training.data.cache import Records, cached, fingerprint
 from orthoedge.training.data.dataset import RadiographDataset
-from orthoedge.training.data.loader import batches, steps_per_epoch
+from orthoedge.training.data.loader import GRID, batches, steps_per_epoch
+from orthoedge.training.progress import track
 from orthoedge.training.recipe import Recipe
 
-_VERSION = 1  # of the records
+_VERSION = 2  # of the records
 
 
 class DistillationBatch(NamedTuple):
@@ -38,6 +37,10 @@ class DistillationBatch(NamedTuple):
     """uint8 (B, 1, S, S)."""
     truth: Tensor
     """int64 (B,)."""
+    allowed: Tensor
+    """bool (B, C): the labels that each image's source can have."""
+    lesion: Tensor
+    """uint8 (B, 64, 64), see `orthoedge.training.data.loader.Batch`."""
     logits: Tensor
     """float32 (B, C), the teacher's."""
     maps: Tensor
@@ -75,10 +78,16 @@ class TeacherCache:
         order = np.random.default_rng((self.recipe.seed, epoch)).permutation(len(records))
         for batch in np.array_split(order, self.steps):
             rows = records[np.sort(batch)]
+            truth, allowed, lesion, logits = (
+                torch.from_numpy(np.ascontiguousarray(rows[name]))
+                for name in ("truth", "allowed", "lesion", "logits")
+            )
             yield DistillationBatch(
                 torch.from_numpy(np.ascontiguousarray(rows["pixels"])[:, None]),
-                torch.from_numpy(np.ascontiguousarray(rows["truth"])),
-                torch.from_numpy(np.ascontiguousarray(rows["logits"])),
+                truth,
+                allowed,
+                lesion,
+                logits,
                 torch.from_numpy(rows["maps"].astype(np.float32)),
             )
 
@@ -94,8 +103,13 @@ class TeacherCache:
             msgspec.to_builtins(recipe.preprocess),
             fingerprint(recipe.preprocess),
             (recipe.seed, recipe.balanced, recipe.compress.batch),
+            recipe.source_labels,
         )
         return sha256(json.dumps(used).encode())
+
+    @cached_property
+    def _stored(self) -> RadiographDataset:
+        return self.train.stored(self.recipe.augment.read_size)
 
     @cached_property
     def _dtype(self) -> np.dtype[Any]:
@@ -105,6 +119,8 @@ class TeacherCache:
             [
                 ("pixels", "u1", (side, side)),
                 ("truth", "<i8"),
+                ("allowed", "?", outputs.logits.shape[1:]),
+                ("lesion", "u1", (GRID, GRID)),
                 ("logits", "<f4", outputs.logits.shape[1:]),
                 ("maps", "<f2", outputs.saliency_map.shape[1:]),  # used in a cosine only
             ]
@@ -112,18 +128,12 @@ class TeacherCache:
 
     def _outputs(self, view: int, name: str) -> Iterator[Records]:
         recipe = msgspec.structs.replace(self.recipe, batch=self.recipe.compress.batch)
-        bar = tqdm(
-            batches(self.train, recipe, view),
-            f"{name}: running the teacher on view {view}",
-            self.steps,
-            unit="batch",
-            disable=not sys.stderr.isatty(),
-            leave=False,
-        )
-        for images, truth in bar:
-            outputs = self.teacher.run(images.numpy())
-            block = np.empty(len(truth), self._dtype)
-            block["pixels"] = images[:, 0].numpy()
-            block["truth"] = truth.numpy()
+        what = f"{name}: running the teacher on view {view}"
+        for batch in track(batches(self._stored, recipe, view), what, self.steps):
+            outputs = self.teacher.run(batch.images.numpy())
+            block = np.empty(len(batch.truth), self._dtype)
+            block["pixels"] = batch.images[:, 0].numpy()
+            for name in ("truth", "allowed", "lesion"):
+                block[name] = getattr(batch, name).numpy()
             block["logits"], block["maps"] = outputs.logits, outputs.saliency_map
             yield block

@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import sys
 import time
 from itertools import islice
 from pathlib import Path
@@ -22,7 +21,6 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from orthoedge.benchmarks.metrics.classification import confusion, macro_f1
 from orthoedge.compression.distillation.teacher_cache import DistillationBatch, TeacherCache
@@ -31,9 +29,12 @@ from orthoedge.runtime.errors import DataError
 from orthoedge.training.data.dataset import RadiographDataset
 from orthoedge.training.data.index import list_sha256
 from orthoedge.training.distributed import training_precision
+from orthoedge.training.evaluation.by_source import source_auc
 from orthoedge.training.model.batch_norm import start_running_statistics
 from orthoedge.training.model.ensemble import Ensemble, ModelOutput
-from orthoedge.training.recipe import Compress
+from orthoedge.training.progress import log_progress, track
+from orthoedge.training.recipe import Compress, Recipe
+from orthoedge.training.step import NEVER, lesion_loss
 
 _DAMAGED = RuntimeError, LookupError, EOFError, ValueError, TypeError, OSError, UnpicklingError
 
@@ -67,31 +68,29 @@ def train_student(
         first = islice(cache.epoch(1, name), 4)
         start_running_statistics(student, (batch.images for batch in first))
     started = time.monotonic()
+    kind = "AUC" if recipe.source_labels else "macro-F1"
     for epoch in range(done + 1, epochs + 1):
         torch.manual_seed(recipe.seed * 1_000_003 + epoch)
         student.train()
         total, seen = 0.0, 0
-        bar = tqdm(
-            cache.epoch(epoch, name),
-            f"{name} {epoch}/{epochs}",
-            cache.steps,
-            unit="batch",
-            disable=not sys.stderr.isatty(),
-            leave=False,
-        )
-        for step, batch in enumerate(bar):
+        batches = track(cache.epoch(epoch, name), f"{name} {epoch}/{epochs}", cache.steps)
+        for step, batch in enumerate(batches):
             for group in optimizer.param_groups:
                 progress = (epoch - 1) * cache.steps + step
                 group["lr"] = _rate(settings.lr, progress, epochs * cache.steps)
             with fabric.autocast():
                 explained = student.explain(batch.images)
             loss = distillation_loss(explained, batch, settings)
+            if recipe.map_weight:
+                rows = torch.arange(len(batch.truth))
+                shown = explained.saliency_map[rows, batch.truth]
+                loss = loss + recipe.map_weight * lesion_loss(shown, batch.lesion)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             count = len(batch.truth)
             total, seen = total + float(loss.detach()) * count, seen + count
-        score = _validate(student, cache.val, len(recipe.labels))
+        score = _validate(student, cache.val, recipe)
         if score >= best:
             best, best_weights = score, {k: v.clone() for k, v in student.state_dict().items()}
         content = {
@@ -104,11 +103,9 @@ def train_student(
         }
         _save(state, content)
         remaining = (time.monotonic() - started) / (epoch - done) * (epochs - epoch)
-        print(
-            f"{name} {epoch}/{epochs}  loss {total / seen:.3f}  macro-F1 {score:.3f}  "
-            f"best {best:.3f}  {remaining / 60:.1f} min left",
-            file=sys.stderr,
-            flush=True,
+        log_progress(
+            f"{name} {epoch}/{epochs}  loss {total / seen:.3f}  {kind} {score:.3f}  "
+            f"best {best:.3f}  {remaining / 60:.1f} min left"
         )
     student.load_state_dict(best_weights)
     return student.eval()
@@ -132,9 +129,10 @@ def distillation_loss(student: ModelOutput, batch: DistillationBatch, settings: 
         reduction="batchmean",
         log_target=True,
     )
+    own = student.logits.masked_fill(~batch.allowed, NEVER)
     # The factor t² keeps the gradient's size independent of t (Hinton et al., section 2).
     loss = settings.soft_weight * t * t * soft
-    loss = loss + (1 - settings.soft_weight) * F.cross_entropy(student.logits, truth)
+    loss = loss + (1 - settings.soft_weight) * F.cross_entropy(own, truth)
     if settings.saliency_weight > 0:
         rows, label = torch.arange(len(truth)), batch.logits.argmax(1)
         target_map = batch.maps[rows, label].unsqueeze(1)  # (B, 1, h, w)
@@ -159,14 +157,18 @@ def _rate(peak: float, step: int, steps: int) -> float:
 
 
 @torch.inference_mode()
-def _validate(student: Ensemble, val: RadiographDataset, classes: int) -> float:
-    """Macro-F1 of a network on images without augmentation."""
+def _validate(student: Ensemble, val: RadiographDataset, recipe: Recipe) -> float:
+    """Macro-F1 on images without augmentation; with `source_labels`, the AUC within the sources."""
     student.eval()
-    predicted = [
-        student(torch.from_numpy(val.images[start : start + 64, None])).argmax(1).numpy()
-        for start in range(0, len(val), 64)
-    ]
-    return macro_f1(confusion(val.labels, np.concatenate(predicted), classes))
+    logits = np.concatenate(
+        [
+            student(torch.from_numpy(val.images[start : start + 64, None])).numpy()
+            for start in range(0, len(val), 64)
+        ]
+    )
+    if recipe.source_labels:
+        return source_auc(logits, val)
+    return macro_f1(confusion(val.labels, logits.argmax(1), len(recipe.labels)))
 
 
 def _save(state: Path, content: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from orthoedge.runtime.image_statistics import image_statistics
 from orthoedge.targets import open_model
 from orthoedge.targets.engine_utils import run_batched
 from orthoedge.targets.isa_limit import ISA_LIMITS, run_with_isa_limit, why_unavailable
-from orthoedge.targets.verification import decision_flips
+from orthoedge.targets.verification import decision_flips, usual_difference
 
 
 class EngineConsistency(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -30,6 +30,10 @@ class EngineConsistency(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     """Images whose most probable label differs."""
     decision_flips: int
     """Images whose decision differs though no value was near a threshold."""
+    near_log_odds: float | None = None
+    """Log-odds within which a probability is near its threshold; None: 0.02 in probability."""
+    near_ood_score: float | None = None
+    """The same for the out-of-distribution score, in units of its threshold."""
     skipped: str = ""
     """Why the engine did not run; empty if it ran."""
 
@@ -75,14 +79,17 @@ def compare_engines(
     statistics = np.stack([image_statistics(image) for image in images[:, 0]])
 
     def compare(engine: str, outputs: Outputs) -> EngineConsistency:
+        near = usual_difference(reference, outputs, statistics, calibration)
         return EngineConsistency(
             engine=engine,
             images=len(images),
             logit_rmse=logit_rmse(reference, outputs),
             label_changes=int((reference.logits.argmax(1) != outputs.logits.argmax(1)).sum()),
             decision_flips=decision_flips(
-                reference, outputs, statistics, labels, alert_labels, calibration
+                reference, outputs, statistics, labels, alert_labels, calibration, near
             ),
+            near_log_odds=near.log_odds,
+            near_ood_score=near.ood_score,
         )
 
     portable = open_model(model, size, "portable", precision)

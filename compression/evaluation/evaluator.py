@@ -13,6 +13,7 @@ from orthoedge.compression.calibration.ood_images import draw_outliers
 from orthoedge.compression.calibration.ood_score import fit_outlier_score
 from orthoedge.compression.context import CompressionContext
 from orthoedge.compression.evaluation.engine_agreement import EngineConsistency, compare_engines
+from orthoedge.compression.evaluation.flips import Flips, count_flips
 from orthoedge.compression.evaluation.metrics import measure
 from orthoedge.compression.gate import Check, gate
 from orthoedge.runtime.atomic_files import sha256
@@ -21,6 +22,8 @@ from orthoedge.runtime.engine import PRECISIONS, Engine, Outputs, Precision
 from orthoedge.targets import open_model
 from orthoedge.targets.engine_utils import run_batched
 from orthoedge.targets.isa_limit import ISA_LIMITS
+from orthoedge.training.data.dataset import RadiographDataset
+from orthoedge.training.progress import Progress
 
 _CONSISTENCY_IMAGES = 1000  # on which the engines are compared
 _OUTLIERS = 1.2  # drawn outliers per training image
@@ -30,10 +33,11 @@ MeasuredSplit = Literal["val", "test"]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A network on the target's engine with its metrics."""
+    """A network on the target's engine with its metrics, and its flips against the teacher."""
 
     engine: Engine
     metrics: Metrics
+    flips: tuple[Flips, ...]
 
 
 @dataclass(frozen=True)
@@ -75,15 +79,14 @@ class Evaluator:
         """Calibrate a network on the calibration split and measure it on `split`."""
         key = sha256(model), split
         if key not in self._evaluations:
-            metrics = measure(
-                self.outputs(model, precision, split),
-                self.outputs(self._context.teacher, "fp32", split),
-                getattr(self._context.splits, split),
-                self._context.recipe.labels,
-                self._confidence(model, precision),
-                self.temperature,
-            )
-            self._evaluations[key] = Evaluation(self._open(model, precision), metrics)
+            outputs = self.outputs(model, precision, split)
+            teacher = self.outputs(self._context.teacher, "fp32", split)
+            data: RadiographDataset = getattr(self._context.splits, split)
+            labels = self._context.recipe.labels
+            confidence = self._confidence(model, precision)
+            metrics = measure(outputs, teacher, data, labels, confidence, self.temperature)
+            flips = count_flips(outputs, teacher, data, labels)
+            self._evaluations[key] = Evaluation(self._open(model, precision), metrics, flips)
         return self._evaluations[key]
 
     def evaluate_teacher(self, split: MeasuredSplit) -> Metrics:
@@ -100,26 +103,29 @@ class Evaluator:
         """
         key = sha256(model), split
         if key not in self._consistency:
-            recipe = self._context.recipe
-            self._consistency[key] = compare_engines(
-                model,
-                self._context.size,
-                precision,
-                getattr(self._context.splits, split).images[:_CONSISTENCY_IMAGES, None],
-                recipe.labels,
-                recipe.compress.alert_labels,
-                self.calibration(model, precision),
-                ISA_LIMITS if precision == "int8" and split == "test" else (),
-            )
+            recipe, calibration = self._context.recipe, self.calibration(model, precision)
+            with Progress(f"comparing engines in {precision}"):
+                self._consistency[key] = compare_engines(
+                    model,
+                    self._context.size,
+                    precision,
+                    getattr(self._context.splits, split).images[:_CONSISTENCY_IMAGES, None],
+                    recipe.labels,
+                    recipe.compress.alert_labels,
+                    calibration,
+                    ISA_LIMITS if precision == "int8" and split == "test" else (),
+                )
         return self._consistency[key]
 
     def gate(self, model: bytes, precision: Precision, split: MeasuredSplit) -> list[Check]:
         """Check a network against the recipe's limits on `split`."""
         engines = self.engine_consistency(model, precision, split)
+        student = self.evaluate(model, precision, split)
         return gate(
             getattr(self._context.recipe.compress.gate, precision),
             self.evaluate_teacher(split),
-            self.evaluate(model, precision, split).metrics,
+            student.metrics,
+            student.flips,
             precision,
             max(engine.logit_rmse for engine in engines),
             sum(engine.decision_flips for engine in engines),
@@ -144,13 +150,15 @@ class Evaluator:
         key = sha256(model)
         if key not in self._calibrations:
             splits = self._context.splits
-            score = fit_outlier_score(
-                self._open(model, precision),
-                splits.train.images[self._context.ood_indices],
-                self._outliers,
-                splits.calibration.images,
-                self.outputs(model, precision, "calibration").feature_vector,
-            )
+            features = self.outputs(model, precision, "calibration").feature_vector
+            with Progress(f"fitting the out-of-distribution score in {precision}"):
+                score = fit_outlier_score(
+                    self._open(model, precision),
+                    splits.train.images[self._context.ood_indices],
+                    self._outliers,
+                    splits.calibration.images,
+                    features,
+                )
             confidence = msgspec.structs.asdict(self._confidence(model, precision))
             self._calibrations[key] = Calibration(**confidence, out_of_distribution=score)
         return self._calibrations[key]
@@ -162,7 +170,8 @@ class Evaluator:
         key = sha256(model), split
         if key not in self._outputs:
             images = getattr(self._context.splits, split).images[:, None]
-            self._outputs[key] = run_batched(self._open(model, precision), images)
+            with Progress(f"running {precision} on {len(images)} images ({split})"):
+                self._outputs[key] = run_batched(self._open(model, precision), images)
         return self._outputs[key]
 
     def _confidence(self, model: bytes, precision: Precision) -> Confidence:

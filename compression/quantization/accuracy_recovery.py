@@ -77,10 +77,10 @@ def _fall_back(
 
 
 def _lost(evaluator: Evaluator, candidate: Candidate) -> list[Check]:
-    """Limits that INT8 fails and float32 keeps, on the validation split."""
-    passed = {c.name for c in evaluator.gate(candidate.fp32, "fp32", "val") if c.passed}
+    """Limits that INT8 fails and float32 keeps or does not have, on the validation split."""
+    failed = {c.name for c in evaluator.gate(candidate.fp32, "fp32", "val") if not c.passed}
     checks = evaluator.gate(candidate.int8, "int8", "val")
-    return [check for check in checks if not check.passed and check.name in passed]
+    return [check for check in checks if not check.passed and check.name not in failed]
 
 
 def _record(

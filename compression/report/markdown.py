@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from orthoedge.benchmarks.machine import BUSY_CORES
 from orthoedge.compression.report.model_card_tables import score
+from orthoedge.compression.report.refusal import CANDIDATE, remedies
 from orthoedge.compression.report.schema import CandidateRecord, CompressionReport, Stage
 from orthoedge.compression.selection import pareto_front
 from orthoedge.runtime.settings import plain
@@ -18,6 +19,7 @@ def markdown(report: CompressionReport) -> str:
     sections = (
         (report.gate, _gate),
         (report.stages, _stages),
+        (any(stage.flips for stage in report.stages), _flips),
         (report.float_fallback, _float_fallback),
         (report.candidates, _candidates),
         (report.trace, _trace),
@@ -73,14 +75,25 @@ def _gate(report: CompressionReport) -> list[str]:
         (
             check.name,
             check.precision,
-            f"{check.measured:.4f}",
+            f"{check.measured:.4f}"
+            + (" [{:.4f}, {:.4f}]".format(*check.interval) if check.interval else ""),
             f"{'≤' if check.at_most else '≥'} {plain(check.limit)}",
             "pass" if check.passed else "**FAIL**",
         )
         for check in report.gate
     ]
     header = ("check", "precision", "measured", "limit", "verdict")
-    return ["## Gate", "A drop is the teacher's value minus the student's.", table(header, rows)]
+    explained = (
+        "A drop is the teacher's value minus the student's. Net flips are the images that turn "
+        "from right to wrong minus those from wrong to right, as a share; they fail if they exceed "
+        "the limit and their 95 % interval, in brackets, lies above 0."
+    )
+    blocks = ["## Gate", explained, table(header, rows)]
+    if lines := remedies(report.gate):
+        kept = f"The refused networks are in `{CANDIDATE}/`; they are no bundle."
+        intro = "What would have to change for these figures to pass, and what that would accept:"
+        blocks += [f"### Exceeded limits\n\n{intro}", "\n".join(f"- {x}" for x in lines), kept]
+    return blocks
 
 
 def _stages(report: CompressionReport) -> list[str]:
@@ -121,6 +134,21 @@ def _stages(report: CompressionReport) -> list[str]:
         "teacher's probabilities in nats; cosine: of the maps of the teacher's label.",
         table((*header, *costs), agreement),
         f"The stages were timed interleaved in one run{load}.",
+    ]
+
+
+def _flips(report: CompressionReport) -> list[str]:
+    rows = [
+        (stage.name, stage.precision, *(str(flips) for flips in stage.flips))
+        for stage in report.stages[1:]  # the first is the teacher itself
+        if stage.flips
+    ]
+    labels = (flips.label or "all" for flips in report.stages[-1].flips)
+    return [
+        "## Flips",
+        "Images that the teacher gets right and the stage wrong, minus those that it gets wrong "
+        "and the stage right, with 95 % intervals over patients; below 0 is a gain.",
+        table(("stage", "precision", *labels), rows),
     ]
 
 
@@ -200,9 +228,26 @@ def _engines(report: CompressionReport) -> list[str]:
     return [
         "## Other engines on the same INT8 file",
         "Compared with OpenVINO using all instructions of this processor. RMSE is over the "
-        "standard deviation of the logits; a decision is clear if no value is near a threshold.",
+        "standard deviation of the logits; a decision is clear if no value is near a threshold."
+        + _nearness(report),
         table(header, rows),
     ]
+
+
+def _nearness(report: CompressionReport) -> str:
+    near = [
+        (e.near_log_odds, e.near_ood_score)
+        for e in report.engine_consistency
+        if e.near_log_odds is not None and e.near_ood_score is not None
+    ]
+    if not near:
+        return ""
+    log_odds, score = (max(values) for values in zip(*near, strict=True))
+    return (
+        " Near means within five standard deviations of the engines' usual difference: at most "
+        f"{log_odds:.2g} in log-odds ({log_odds / 4:.1%} at a probability of 50 %), and "
+        f"{score:.2g} in units of the out-of-distribution threshold."
+    )
 
 
 def _size(of: Stage | CandidateRecord) -> tuple[str, str, str]:

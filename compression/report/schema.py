@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from orthoedge.compression.evaluation.engine_agreement import EngineConsistency
+from orthoedge.compression.evaluation.flips import Flips
 from orthoedge.compression.gate import Check
 from orthoedge.runtime.bundles.manifest import Metrics
 from orthoedge.runtime.engine import Precision
@@ -91,6 +92,8 @@ class Stage(_Record, frozen=True):
     """Median of one inference on the target."""
     speedup: float | None
     """The teacher's p50 over this one, from one run; None for the teacher itself."""
+    flips: tuple[Flips, ...] = ()
+    """Against the teacher on the test split: all images, then per label."""
 
 
 class FloatFallback(_Record, frozen=True):

@@ -15,6 +15,7 @@ from onnx import numpy_helper
 from orthoedge.cli.main import main
 from orthoedge.compression.quantization.onnx_rules import check
 from orthoedge.runtime.bundles.bundle import read_bundle
+from orthoedge.runtime.errors import BundleError
 from orthoedge.targets import open_pipeline
 from orthoedge.training.run_folder import load_run
 
@@ -61,15 +62,27 @@ def test_a_failed_gate_writes_a_report_and_no_bundle(tiny_run, tmp_path, capsys)
     settings = ["compress.gate.fp32.max_macro_f1_drop=-2", "compress.epochs=1", "compress.prune="]
     arguments += [part for setting in settings for part in ("--set", setting)]
     assert main(arguments) == 1
-    assert "limits of the gate are exceeded" in capsys.readouterr().err
+    shown = capsys.readouterr()
+    assert "limits of the gate are exceeded" in shown.err
+    (remedy,) = [line for line in shown.err.splitlines() if "would accept" in line]
+    assert "`--set compress.gate.fp32.max_macro_f1_drop=" in remedy
+    assert shown.out == ""  # no bar of NNCF
+    assert "CUDA" not in shown.err
     assert not out.exists()
+    candidate = tmp_path / "bundle.report/candidate"
+    for precision in ("fp32", "int8"):
+        check((candidate / f"refused.{precision}.onnx").read_bytes(), precision)
+    with pytest.raises(BundleError):
+        read_bundle(candidate)
     report = json.loads((tmp_path / "bundle.report/report.json").read_text())
     assert report["bundle"] is None
-    assert {"precision", "name", "measured", "limit", "at_most"} == set(report["gate"][0])
+    fields = {"precision", "name", "measured", "limit", "at_most", "setting", "interval"}
+    assert fields == set(report["gate"][0])
     # Another limit does not cost another distillation.
     assert main([*arguments, "--set", "compress.gate.fp32.max_macro_f1_drop=1"]) == 0
     assert "whole 1/1" not in capsys.readouterr().err
     assert read_bundle(out).manifest.metrics["fp32"].images > 0
+    assert not candidate.exists()  # the report no longer refuses anything
 
 
 def test_an_existing_out_is_refused_before_anything_runs(tiny_run, tmp_path, capsys):

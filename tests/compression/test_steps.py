@@ -26,7 +26,14 @@ def batch_of(explained, maps=None):
     """A batch whose teacher outputs are the student's own, except for given maps."""
     maps = explained.saliency_map if maps is None else maps
     truth = explained.logits.argmax(1)
-    return DistillationBatch(torch.empty(0), truth, explained.logits, maps)
+    return DistillationBatch(
+        images=torch.empty(0),
+        truth=truth,
+        allowed=torch.ones_like(explained.logits, dtype=torch.bool),
+        lesion=torch.empty(0),
+        logits=explained.logits,
+        maps=maps,
+    )
 
 
 def test_a_student_that_agrees_pays_only_for_the_labels(explained):

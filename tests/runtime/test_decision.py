@@ -135,6 +135,10 @@ def test_the_distance_weighs_features_and_looks_and_their_products(small_bundle)
     )
 
 
+def logit(probability):
+    return np.log(probability / (1 - probability))
+
+
 def test_margins_name_every_threshold_and_the_side_of_it(small_bundle):
     changes = {"conformal_quantile": 0.7, "operating_points": dict.fromkeys(LABELS, 0.1)}
     verdict = decision(small_bundle, [0.5, 0.35, 0.15], 3.0, **changes)
@@ -142,18 +146,27 @@ def test_margins_name_every_threshold_and_the_side_of_it(small_bundle):
     assert margins == pytest.approx(
         {
             "out of distribution": 2,
-            "reject": -0.25,
-            "fracture first": 0.075,
-            "non-affected first": -0.075,
-            "tumor-malignant first": -0.175,
-            "fracture in the set": 0.2,
-            "non-affected in the set": 0.05,
-            "tumor-malignant in the set": -0.15,
-            "fracture confident": 0.4,
-            "non-affected confident": 0.25,
-            "tumor-malignant confident": 0.05,
+            "reject": -1,
+            "fracture first": np.log(0.5 / 0.35),
+            "non-affected first": -np.log(0.5 / 0.35),
+            "tumor-malignant first": np.log(0.15 / 0.5),
+            "fracture in the set": logit(0.5) - logit(0.3),
+            "non-affected in the set": logit(0.35) - logit(0.3),
+            "tumor-malignant in the set": logit(0.15) - logit(0.3),
+            "fracture confident": logit(0.5) - logit(0.1),
+            "non-affected confident": logit(0.35) - logit(0.1),
+            "tumor-malignant confident": logit(0.15) - logit(0.1),
         }
     )
+
+
+def test_margins_of_certain_labels_and_of_thresholds_at_the_ends_are_finite(small_bundle):
+    ends = dict(zip(LABELS, (0.0, 1.0, 1.0), strict=True))
+    calibration = calibrated(small_bundle, conformal_quantile=1.0, operating_points=ends)
+    verdict = decided(small_bundle, np.array([1000, 0, -1000], np.float32), 0.0, calibration)
+    margins = threshold_margins(verdict, calibration)
+    assert np.isfinite(list(margins.values())).all()
+    assert margins["fracture first"] > 30 > -30 > margins["non-affected confident"]
 
 
 def test_verdicts_differ_only_where_a_margin_changes_its_sign(small_bundle):

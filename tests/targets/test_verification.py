@@ -43,6 +43,17 @@ def test_decisions_that_change_are_counted(small_bundle, label):
     assert 1 <= changed <= len(small_bundle.golden_images())
 
 
+def test_one_image_that_is_wrong_by_much_is_a_changed_decision(small_bundle):
+    def wrong_once(outputs):
+        logits = outputs.logits.copy()
+        logits[3:4] = np.roll(logits[3:4], 1, axis=1) * 9
+        return Outputs(logits, outputs.saliency_map, outputs.feature_vector)
+
+    changed = failed(small_bundle, wrong_once)
+    assert changed["onnxruntime fp32 clear decisions changed"] == 1
+    assert "onnxruntime fp32 golden logits" in changed
+
+
 def test_rounding_changes_no_decision(small_bundle):
     def rounded(outputs):
         logits = outputs.logits * np.float32(1 + 1e-6)

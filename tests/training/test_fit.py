@@ -141,8 +141,8 @@ if where == "caching":
 if where == "in an epoch":
     step, number = loop.Stepper.__call__, random.randrange(10)
     print("dies in epoch 2, step", number, file=sys.stderr)
-    def some(self, images, truth, epoch, index):
-        return die() if epoch == 2 and index == number else step(self, images, truth, epoch, index)
+    def some(self, batch, epoch, index):
+        return die() if epoch == 2 and index == number else step(self, batch, epoch, index)
     loop.Stepper.__call__ = some
 if where == "between weights and state":
     loop.save_state = die

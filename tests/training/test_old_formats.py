@@ -2,6 +2,8 @@
 
 import csv
 import json
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 
 import msgspec
@@ -13,7 +15,7 @@ from orthoedge.training.data.index import ImageRecord, read_index
 from orthoedge.training.data.splits import SPLITS
 from orthoedge.training.data_quality.shortcut_audit import ShortcutAudit
 from orthoedge.training.datasets import import_dataset
-from orthoedge.training.recipe import Recipe
+from orthoedge.training.recipe import ADDED_KEYS, Recipe
 from orthoedge.training.recipe_file import load_recipe, override_recipe
 from orthoedge.training.recipes import recipe_names
 from orthoedge.training.run_folder import (
@@ -30,8 +32,17 @@ RUN = OLD / "run"
 
 @pytest.mark.parametrize("file", sorted((OLD / "recipes").glob("*.toml")), ids=lambda f: f.stem)
 def test_an_old_recipe_file_is_read_as_the_recipe_it_was(file):
+    """But for the limit on flips, which old recipes do not have."""
     assert file.stem in recipe_names()
-    assert load_recipe(str(file)) == load_recipe(file.stem)
+    free = [f"compress.gate.{precision}.max_net_flips=1" for precision in ("fp32", "int8")]
+    assert "min_teacher_agreement" in file.read_text()
+    assert load_recipe(str(file)) == load_recipe(file.stem, free)
+
+
+def test_a_limit_that_no_longer_holds_is_not_taken_in_silence():
+    gone = "compress.gate.int8.min_teacher_agreement=0.9"
+    with pytest.raises(ConfigError, match=r"set compress\.gate\.int8\.max_net_flips in its place"):
+        load_recipe("tiny", [gone])
 
 
 def test_old_keys_can_still_be_set():
@@ -63,6 +74,11 @@ def test_an_old_run_folder_is_read_to_the_same_values(tmp_path):
     compress["quantization_images"] = compress.pop("calibration_images")
     compress["float_layers"] = compress.pop("retreat_layers")
     compress["qat_epochs"] = compress.pop("tune_epochs")
+    for precision in ("fp32", "int8"):
+        assert compress["gate"][precision].pop("min_teacher_agreement") == 0
+    for key, value in ADDED_KEYS.items():
+        *tables, name = key.split(".")
+        reduce(getitem, tables, recipe)[name] = value
     assert read_recipe(RUN / "recipe.json") == msgspec.convert(recipe, Recipe)
     for name, kind in (
         ("report.json", RunInfo),

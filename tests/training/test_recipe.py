@@ -23,6 +23,7 @@ def test_every_packaged_recipe_loads_and_carries_its_own_name():
         "fracture-binary",
         "orthovision",
         "orthovision-resnet18",
+        "real-bones",
         "resnet50-vgg19",
         "tiny",
         "tumor-compare",

@@ -31,7 +31,7 @@ QUICK = (
         for precision in ("fp32", "int8")
         for limit in (
             "max_macro_f1_drop=1", "max_recall_drop={}", "max_pointing_drop=1", "max_ece=1",
-            "min_teacher_agreement=0", "min_teacher_cosine=-1", "max_engine_rmse=10",
+            "max_net_flips=1", "min_teacher_cosine=-1", "max_engine_rmse=10",
             "max_engine_flips=1000",
         )
     ),
@@ -42,6 +42,7 @@ OWN: dict[str, tuple[str, ...]] = {
     "orthovision": ("backbones=test_efficientnet,test_resnet",),
     "orthovision-resnet18": ("backbones=test_efficientnet,test_resnet",),
     "fracture-binary": ("backbones=test_efficientnet",),
+    "real-bones": ("backbones=test_efficientnet", "frozen_stages=1", "augment.read_size=96"),
     "tumor-compare": ("backbones=test_convnext2,test_efficientnet",),
     "resnet50-vgg19": (
         "backbones=vgg11_bn", "split.folds=2",

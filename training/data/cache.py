@@ -13,7 +13,6 @@ import io
 import json
 import os
 import shutil
-import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
@@ -23,12 +22,12 @@ from typing import Any
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from orthoedge.runtime.atomic_files import atomic, remove_stale_temporaries, sha256
 from orthoedge.runtime.errors import DataError, InputError
 from orthoedge.runtime.image_io.reader import read_image
 from orthoedge.runtime.preprocess import Preprocess
+from orthoedge.training.progress import Progress, log_progress
 
 Records = npt.NDArray[Any]
 """(N,) of `pixels` uint8 (S, S), and int32 `shape` (H, W), and the transform's two boxes."""
@@ -54,7 +53,7 @@ def preprocessed(
         paths: image files.
         preprocess: the runtime's own preprocessing.
         folder: of the cache; None: no cache, an array in memory.
-        progress: show a bar while decoding.
+        progress: show a bar while decoding; else lines.
 
     Returns:
         A record per path. Writing to a mapped record changes only this process's copy.
@@ -92,7 +91,7 @@ def cached(
     whole = file.exists() and _whole(file)
     if not whole:
         if file.exists():
-            tqdm.write(f"{file}: damaged; rebuilding it", file=sys.stderr)
+            log_progress(f"{file}: damaged; rebuilding it")
         _write(file, blocks, count, kind, what)
     # "c" (copy on write): torch warns about read-only arrays.
     records: Records = np.load(file, mmap_mode="c")
@@ -143,13 +142,13 @@ def _decode(
         record["shape"] = pixels.shape
         record["field"], record["content"] = placement.field, placement.content
 
-    bar = tqdm(total=len(paths), desc="reading", unit="image", disable=not progress)
-    with bar, ThreadPoolExecutor(os.cpu_count()) as pool:
+    reading = Progress("reading", len(paths), "images", progress)
+    with reading, ThreadPoolExecutor(os.cpu_count()) as pool:
         for start in range(0, len(paths), _AT_ONCE):
             some = paths[start : start + _AT_ONCE]
             block = np.empty(len(some), kind)
             for _ in pool.map(load, some, block):
-                bar.update()
+                reading.advance()
             yield block
 
 

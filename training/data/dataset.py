@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -31,9 +32,11 @@ class RadiographDataset:
         preprocess: the runtime's own preprocessing.
         progress: show a bar while decoding; default: where stderr is a terminal.
         cache: folder of preprocessed images, for this run and later ones; None: memory only.
+        source_labels: labels that each source can have, as the recipe's.
 
     Raises:
-        DataError: an image's label is not one of `labels`, or the cache cannot be written.
+        DataError: an image's label is not one of `labels` or of its source, or the cache cannot be
+            written.
         InputError: a file is not a radiograph.
     """
 
@@ -44,11 +47,23 @@ class RadiographDataset:
         preprocess: Preprocess,
         progress: bool | None = None,
         cache: Path | None = None,
+        source_labels: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
+        possible = source_labels or {}
         for record in records:
-            if record.label not in labels:
-                raise DataError(f"{record.path}: label {record.label} is not one of {list(labels)}")
+            own = possible.get(record.source, labels)
+            if record.label not in own:
+                of = "" if own is labels else f"{record.source}'s "
+                raise DataError(
+                    f"{record.path}: label {record.label} is not one of {of}{list(own)}"
+                )
+        self._arguments = (labels, preprocess, progress, cache, source_labels)
+        self.label_names = tuple(labels)
+        """The classes in the order of the logits."""
         self.records = tuple(records)
+        rows = [[name in possible.get(r.source, labels) for name in labels] for r in records]
+        self.allowed: npt.NDArray[np.bool_] = np.array(rows, bool).reshape(-1, len(labels))
+        """bool (N, C): the labels that each image's source can have."""
         self.labels: npt.NDArray[np.int64] = np.array([labels.index(s.label) for s in records])
         shown = sys.stderr.isatty() if progress is None else progress
         cached = preprocessed([s.path for s in records], preprocess, cache, shown)
@@ -73,6 +88,17 @@ class RadiographDataset:
             DataError: a file cannot be read.
         """
         return tuple(file_digests([record.path for record in self.records]))
+
+    def stored(self, size: int) -> RadiographDataset:
+        """Read the same images at `size` pixels and without CLAHE; with size 0, return these.
+
+        They are what training makes its views from, which get CLAHE after their changes.
+        """
+        if not size:
+            return self
+        labels, preprocess, progress, cache, source_labels = self._arguments
+        raw = msgspec.structs.replace(preprocess, size=size, clahe_stage="none")
+        return RadiographDataset(self.records, labels, raw, progress, cache, source_labels)
 
     def cropped(self, side: int, seed: int) -> RadiographDataset:
         """Return one fixed crop of each image, see `place_crop`; with side 0, the whole images."""

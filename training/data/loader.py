@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
+from typing import NamedTuple
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from orthoedge.training.data.augment import augment
-from orthoedge.training.data.crops import place_crop
+from orthoedge.benchmarks.metrics.classification import Box
+from orthoedge.training.data.appearance import change_appearance
+from orthoedge.training.data.augment import Matrix, augment_part
+from orthoedge.training.data.crops import place_crop, place_part
 from orthoedge.training.data.dataset import Pixels, RadiographDataset
 from orthoedge.training.recipe import Recipe
 
@@ -22,17 +26,51 @@ Ints = npt.NDArray[np.int64]
 
 _AHEAD = 2  # batches prepared while the network works on one
 _MOST_THREADS = 8  # more would wait for the interpreter lock
+GRID = 64
+"""Cells a side of a drawn lesion."""
+_FRACTION = 4  # bits of a coordinate below one cell
+HEALTHY = "non-affected"
+"""Label of a part that shows no lesion."""
 
 
-def draw(labels: Ints, balanced: bool, rng: np.random.Generator) -> Ints:
+class Batch(NamedTuple):
+    """Images of one step with what the loss needs to know about them."""
+
+    images: Tensor
+    """uint8 (B, 1, S, S)."""
+    truth: Tensor
+    """int64 (B,)."""
+    allowed: Tensor
+    """bool (B, C): the labels that each image's source can have."""
+    lesion: Tensor
+    """uint8 (B, 64, 64): 1 in the lesion of the true label, as far as boxes tell; else 0."""
+
+
+def draw(
+    labels: Ints, balanced: bool, rng: np.random.Generator, sources: Sequence[str] = ()
+) -> Ints:
     """Draw the indices of one epoch, as many as there are images.
 
     Balanced: with replacement, every class equally likely (torch's WeightedRandomSampler with
     weights 1 / class count). Otherwise: every image once.
+
+    Args:
+        labels: class of each image.
+        balanced: see above.
+        rng: draws them.
+        sources: source of each image; if given, a balanced draw takes every source equally often,
+            and every class of a source.
     """
     if not balanced:
         return rng.permutation(len(labels))
     weights = 1.0 / np.bincount(labels)[labels]
+    if len(sources):
+        _, own = np.unique(sources, return_inverse=True)
+        kinds, kind, counts = np.unique(
+            np.stack((own, labels)), axis=1, return_inverse=True, return_counts=True
+        )
+        of_source = np.bincount(kinds[0])  # classes that a source has
+        weights = 1.0 / (of_source[own] * counts[kind.ravel()])
     return rng.choice(len(labels), len(labels), p=weights / weights.sum())
 
 
@@ -65,53 +103,97 @@ def stream(seed: int, epoch: int, position: int) -> np.random.Generator:
 
 def batches(
     data: RadiographDataset, recipe: Recipe, epoch: int, process: int = 0, processes: int = 1
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield uint8 (B, 1, S, S) and int64 (B,); the same for the same seed and epoch.
+) -> Iterator[Batch]:
+    """Yield the batches of an epoch; the same for the same seed and epoch.
 
     Threads prepare the next batches while the network works on this one: OpenCV releases the
     interpreter lock.
 
     Args:
-        data: the training split.
+        data: the training split, of the size of the recipe's `augment.read_size`.
         recipe: batch, draw and augmentation.
         epoch: from 1; 0 for batches before training.
         process: index of the share of every batch to yield, from 0.
         processes: number of shares; divides the batch.
     """
-    order = draw(data.labels, recipe.balanced, np.random.default_rng((recipe.seed, epoch)))
+    rng = np.random.default_rng((recipe.seed, epoch))
+    sources = [record.source for record in data.records] if recipe.source_labels else ()
+    order = draw(data.labels, recipe.balanced, rng, sources)
     share = recipe.batch // processes
     starts = range(process * share, len(order), recipe.batch)
     shares = [
         range(start, min(start + share, len(order)))
         for start in starts[: steps_per_epoch(len(data), recipe.batch)]
     ]
-    crop = recipe.augment.crop
-    side = crop or data.images.shape[1]
+    side = recipe.augment.crop or recipe.preprocess.size
     threads = max(1, min(_MOST_THREADS, (os.cpu_count() or 1) // 2))
 
-    def fill(images: Pixels, positions: range) -> None:
-        for row, position in zip(images, positions, strict=True):
+    def fill(images: Pixels, labels: Ints, lesions: Pixels, positions: range) -> None:
+        rows = zip(images, labels, lesions, positions, strict=True)
+        for index, (image, _, lesion, position) in enumerate(rows):
             rng = stream(recipe.seed, epoch, position)
-            index = order[position]
-            image = data.images[index]
-            if crop:
-                x, y = place_crop(image, data.boxes[index], crop, rng)
-                image = np.ascontiguousarray(image[y : y + crop, x : x + crop])
-            row[:] = augment(image, recipe.augment, rng)
+            image[:], labels[index], lesion[:] = _view(data, int(order[position]), recipe, rng)
 
     with ThreadPoolExecutor(threads) as pool:
 
-        def start(positions: range) -> tuple[Pixels, Ints, list[Future[None]]]:
-            images: Pixels = np.empty((len(positions), side, side), np.uint8)
+        def start(positions: range) -> tuple[Pixels, Ints, Pixels, list[Future[None]]]:
+            count = len(positions)
+            images: Pixels = np.empty((count, side, side), np.uint8)
+            lesions: Pixels = np.empty((count, GRID, GRID), np.uint8)
+            labels = np.empty(count, np.int64)
             parts = (slice(i, None, threads) for i in range(threads))
-            tasks = [pool.submit(fill, images[part], positions[part]) for part in parts]
-            return images, data.labels[order[positions.start : positions.stop]], tasks
+            tasks = [
+                pool.submit(fill, images[part], labels[part], lesions[part], positions[part])
+                for part in parts
+            ]
+            return images, labels, lesions, tasks
 
         coming = iter(shares)
-        ahead = deque(start(positions) for positions in islice(coming, _AHEAD))
+        ahead = deque((positions, *start(positions)) for positions in islice(coming, _AHEAD))
         while ahead:
-            images, labels, tasks = ahead.popleft()
+            positions, images, labels, lesions, tasks = ahead.popleft()
             for task in tasks:
                 task.result()
-            ahead.extend(start(positions) for positions in islice(coming, 1))
-            yield torch.from_numpy(images[:, None]), torch.from_numpy(labels)
+            ahead.extend((after, *start(after)) for after in islice(coming, 1))
+            allowed = data.allowed[order[positions.start : positions.stop]]
+            arrays = images[:, None], labels, allowed, lesions
+            yield Batch(*map(torch.from_numpy, arrays))
+
+
+def _view(
+    data: RadiographDataset, index: int, recipe: Recipe, rng: np.random.Generator
+) -> tuple[Pixels, int, Pixels]:
+    """Make an image, uint8 (S, S), its class, and its lesion, uint8 (64, 64), for training."""
+    settings, size = recipe.augment, recipe.preprocess.size
+    image, boxes, label = data.images[index], data.boxes[index], int(data.labels[index])
+    place = (0, 0, len(image))
+    if settings.crop:
+        size = settings.crop
+        place = (*place_crop(image, boxes, size, rng), size)
+    elif settings.zoom and rng.random() < settings.zoom:
+        healthy = recipe.labels.index(HEALTHY) if HEALTHY in recipe.labels else None
+        if boxes or label == healthy:  # without boxes nobody knows where the lesion is
+            part = place_part(image, boxes, healthy is not None, rng)
+            if part is not None:
+                place = part.x, part.y, part.side
+                if boxes and not part.lesion:
+                    assert healthy is not None
+                    boxes, label = (), healthy
+    pixels, matrix = augment_part(image, settings, rng, place, size)
+    if settings.appearance:
+        pixels = change_appearance(pixels, settings.appearance, rng)
+    if settings.read_size and recipe.preprocess.clahe_stage == "after":
+        pixels = recipe.preprocess.clahe(pixels)
+    return pixels, label, _lesion(boxes, len(image), matrix, size)
+
+
+def _lesion(boxes: Sequence[Box], stored: int, matrix: Matrix, size: int) -> Pixels:
+    """Draw boxes, which are fractions of the stored image, as the view shows them."""
+    drawn: Pixels = np.zeros((GRID, GRID), np.uint8)
+    for x0, y0, x1, y1 in boxes:
+        corners = np.array([(x0, y0, 1), (x1, y0, 1), (x1, y1, 1), (x0, y1, 1)])
+        corners *= (stored, stored, 1)
+        points = (corners @ matrix.T) * GRID / size
+        fixed = np.clip(np.rint(points * 2**_FRACTION), -(2**20), 2**20).astype(np.int32)
+        cv2.fillConvexPoly(drawn, fixed, 1, shift=_FRACTION)  # type: ignore[call-overload]
+    return drawn

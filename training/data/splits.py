@@ -15,6 +15,8 @@ from orthoedge.training.data.index import ImageRecord
 from orthoedge.training.recipe import SplitSettings
 
 SPLITS = ("train", "val", "test")
+Unit = Literal["patient", "site", "source"]
+"""What stays whole in a split."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ def split_records(
     The test split holds whole patients or, by site, whole sites: those that `test_sites` names; or
     with `folds`, one of k folds of about equal size, so that each image is tested exactly once; or
     else a share of `1 - train - val`. The rest is divided by patient into train and val in the
-    ratio of their shares. Every split holds every label.
+    ratio of their shares. Every split holds every label; only test sites may lack some.
 
     Args:
         records: the whole set.
@@ -49,28 +51,35 @@ def split_records(
     _check_fold(settings.folds, fold)
     records = sorted(records, key=lambda r: str(r.path))
     shares = (settings.train, settings.val, 1 - settings.train - settings.val)
-    by_site = settings.by == "site"
-    if by_site:
-        _check_sites(records, settings.test_sites)
+    by = settings.by
+    if by != "patient":
+        _check_sites(records, by, settings.test_sites)
     elif fold is None:
         return Splits(*_divide(records, "patient", shares, SPLITS, settings.seed))
     if settings.test_sites:
         named = set(settings.test_sites)
-        rest = tuple(r for r in records if r.site not in named)
-        test = tuple(r for r in records if r.site in named)
+        rest = tuple(r for r in records if unit_of(r, by) not in named)
+        test = tuple(r for r in records if unit_of(r, by) in named)
     elif fold is None:
         names: Sequence[str] = ("train with val", "test")
-        rest, test = _divide(records, "site", (1 - shares[2], shares[2]), names, settings.seed)
+        rest, test = _divide(records, by, (1 - shares[2], shares[2]), names, settings.seed)
     else:
         names = [f"fold {i}" for i in range(settings.folds)]
         equal = (1 / settings.folds,) * settings.folds
         folds = _divide(records, settings.by, equal, names, settings.seed)
         rest = tuple(r for i, members in enumerate(folds) if i != fold for r in members)
         test = folds[fold]
-    if by_site:
-        _check_test_sites(rest, test)
+    if by != "patient":
+        _check_test_sites(rest, test, by)
     train, val = _divide(rest, "patient", shares[:2], SPLITS[:2], settings.seed)
     return Splits(train, val, tuple(sorted(test, key=lambda r: (r.patient_id, str(r.path)))))
+
+
+def unit_of(record: ImageRecord, by: Unit) -> str:
+    """Name of the patient, site or source of an image; a source is a site where none is named."""
+    if by == "patient":
+        return record.patient_id
+    return (record.site if by == "site" else "") or record.source
 
 
 def _check_fold(folds: int, fold: int | None) -> None:
@@ -81,39 +90,38 @@ def _check_fold(folds: int, fold: int | None) -> None:
         raise ConfigError(f"got fold {fold}, but split.folds is 0")
 
 
-def _check_sites(records: Sequence[ImageRecord], named: Sequence[str]) -> None:
+def _check_sites(records: Sequence[ImageRecord], by: Unit, named: Sequence[str]) -> None:
     for record in records:
-        if not record.site:
-            remedy = "fill the index's column site, or split by patient"
-            raise DataError(f"{record.path}: has no site, which split.by=site needs; {remedy}")
-    known = sorted({record.site for record in records})
+        if not unit_of(record, by):
+            remedy = f"fill the index's column {by}, or split by patient"
+            raise DataError(f"{record.path}: has no {by}, which split.by={by} needs; {remedy}")
+    known = sorted({unit_of(record, by) for record in records})
     for name in named:
         if name not in known:
             (nearest,) = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
-            hint = f"did you mean {nearest}? (sites: {', '.join(known)})"
-            raise DataError(f"split.test_sites: no image has the site {name}; {hint}")
+            hint = f"did you mean {nearest}? ({by}s: {', '.join(known)})"
+            raise DataError(f"split.test_sites: no image has the {by} {name}; {hint}")
 
 
-def _check_test_sites(rest: Sequence[ImageRecord], test: Sequence[ImageRecord]) -> None:
-    """Refuse a patient both inside and outside the test sites, and a label on one side only."""
+def _check_test_sites(rest: Sequence[ImageRecord], test: Sequence[ImageRecord], by: Unit) -> None:
+    """Refuse a patient both inside and outside the test sites, and a label inside alone."""
     elsewhere = {record.patient_id: record for record in rest}
     for record in test:
         other = elsewhere.get(record.patient_id)
         if other is not None:
             raise DataError(
-                f"patient {record.patient_id} is in the test site {record.site} ({record.path}) "
-                f"and in {other.site} ({other.path}); correct the index's column patient_id, or "
-                "test both sites"
+                f"patient {record.patient_id} is in the test {by} {unit_of(record, by)} "
+                f"({record.path}) and in {unit_of(other, by)} ({other.path}); correct the index's "
+                f"column patient_id, or test both {by}s"
             )
-    tested = {record.label for record in test}
-    for label in sorted(tested ^ {record.label for record in rest}):
-        where = "outside the test sites" if label in tested else "in the test sites"
-        raise DataError(f"label {label}: no image {where}, so it cannot be learned and measured")
+    learned = {record.label for record in rest}
+    for label in sorted({record.label for record in test} - learned):
+        raise DataError(f"label {label}: no image outside the test {by}s, so it cannot be learned")
 
 
 def _divide(
     records: Sequence[ImageRecord],
-    unit: Literal["patient", "site"],
+    unit: Unit,
     shares: Sequence[float],
     names: Sequence[str],
     seed: int,
@@ -125,7 +133,7 @@ def _divide(
     """
     members: dict[str, list[ImageRecord]] = defaultdict(list)
     for record in sorted(records, key=lambda r: str(r.path)):
-        members[record.patient_id if unit == "patient" else record.site].append(record)
+        members[unit_of(record, unit)].append(record)
     units = sorted(members)
     np.random.default_rng(seed).shuffle(units)
     counts = {name: Counter(r.label for r in members[name]) for name in units}

@@ -6,14 +6,14 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Literal
+from typing import Any
 
 from orthoedge.runtime.errors import DataError, InputError
 from orthoedge.runtime.image_io.reader import read_image
 from orthoedge.runtime.preprocess import STANDARD
 from orthoedge.training.data.dataset import RadiographDataset
 from orthoedge.training.data.index import ImageRecord
-from orthoedge.training.data.splits import SPLITS, Splits
+from orthoedge.training.data.splits import SPLITS, Splits, Unit, unit_of
 from orthoedge.training.data_quality import duplicates
 
 _REMEDY = "run `orthoedge data clean SRC --out DIR` and train on what it leaves"
@@ -22,7 +22,7 @@ _REMEDY = "run `orthoedge data clean SRC --out DIR` and train on what it leaves"
 def check_leaks(
     splits: Splits,
     data: Sequence[RadiographDataset] | None = None,
-    by: Literal["patient", "site"] = "patient",
+    by: Unit = "patient",
 ) -> None:
     """Refuse splits that share a radiograph or a patient.
 
@@ -33,7 +33,7 @@ def check_leaks(
     Args:
         splits: train, val and test.
         data: the three splits if they were read before; None: the files are read here.
-        by: the recipe's `split.by`; with `site`, no site of the test split may be elsewhere.
+        by: the recipe's `split.by`; no site or source of the test split may then be elsewhere.
 
     Raises:
         DataError: naming two files, their splits, what they share, and the remedy.
@@ -53,10 +53,11 @@ def check_leaks(
             )
 
     refuse(_equal(s.patient_id for s in records), "are of one patient", "split by patient")
-    if by == "site":
-        tested = {s.site for s in splits.test}
-        sites = (r.site if r.site in tested else i for i, r in enumerate(records))
-        refuse(_equal(sites), "are of one site", "split by site")
+    if by != "patient":
+        tested = {unit_of(s, by) for s in splits.test}
+        units = (unit_of(r, by) for r in records)
+        sites = (unit if unit in tested else i for i, unit in enumerate(units))
+        refuse(_equal(sites), f"are of one {by}", f"split by {by}")
     refuse(_equal(s.path.resolve() for s in records), "are the same file", _REMEDY)
     keys = [(s.source, s.label, duplicates.stem_key(s.path)) for s in records]
     copies = [s.path.stem.lower() != key for s, (*_, key) in zip(records, keys, strict=True)]

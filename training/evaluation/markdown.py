@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 from orthoedge.benchmarks.schema import Interval
 from orthoedge.training.evaluation.fusion_rules import conclusion
-from orthoedge.training.evaluation.schema import EvaluationReport, MapScore
+from orthoedge.training.evaluation.network_audit import audit_lines
+from orthoedge.training.evaluation.schema import Answer, EvaluationReport, MapScore
 
 _NONE = "–"
+_ENOUGH = 20  # images of either side of the worst part
 
 
 def report_lines(report: EvaluationReport) -> list[str]:
@@ -22,6 +24,13 @@ def report_lines(report: EvaluationReport) -> list[str]:
     for what, score in _maps(report):
         chance = f"(by chance {score.by_chance:.3f})"
         shown.append(f"{what} {_plain(score.share)} on {score.images} images {chance}")
+    for answer in report.answers:
+        if not answer.part:
+            shown.append(f"{answer.source or 'all'}: {answer.question} AUC {_plain(answer.auc)}")
+    if worst := _worst(report.answers):
+        shown.append(
+            f"lowest: {worst.source} {worst.part}, {worst.question} AUC {_plain(worst.auc)}"
+        )
     return shown
 
 
@@ -40,6 +49,8 @@ def markdown(report: EvaluationReport) -> str:
         "an interval without width, since no resample shows what no image did: of n images, up "
         "to about 3 / n of the opposite remain possible.",
         *_shortcuts(report),
+        *_within_sources(report),
+        *_network_audit(report),
         "## Classes",
         _classes(report),
         table(("true \\ predicted", *report.labels), confusion),
@@ -96,6 +107,85 @@ def _shortcuts(report: EvaluationReport) -> list[str]:
         report.shortcuts.markdown(),
         "![Shortcut audit](shortcuts.png)",
     ]
+
+
+def _within_sources(report: EvaluationReport) -> list[str]:
+    if not report.answers:
+        return []
+    sources = [
+        (
+            scores.source or "no source named",
+            scores.images,
+            _plain(scores.calibration_error),
+            "; ".join(
+                f"{label} {_percent(pointing.share)} of {pointing.images}"
+                for label, pointing in scores.pointing.items()
+            )
+            or _NONE,
+        )
+        for scores in report.source_scores
+    ]
+    worst = _worst(report.answers)
+    lowest = (
+        ""
+        if worst is None
+        else (
+            f" Lowest of the parts with 20 images of either side: **{worst.source} {worst.part}, "
+            f"{worst.question}, AUC {_plain(worst.auc)}**."
+        )
+    )
+    return [
+        "## Within each collection",
+        "Which collection an image comes from can tell its label, so figures over several say "
+        "little. Here every question is asked within one: fractures and tumours against "
+        "non-affected bones, malignant against benign tumours. Thresholds are those of the same "
+        "images. A site or body part needs ten images of either side." + lowest,
+        answers_table(report.answers),
+        table(("collection", "images", "calibration error", "pointing game"), sources),
+        "![Net benefit](net-benefit.png)",
+    ]
+
+
+def answers_table(answers: Sequence[Answer]) -> str:
+    """Table of answers with their intervals."""
+    header = ("", "with", "without", "AUC", "sensitivity at 90 % specificity", "the reverse")
+    rows = [
+        (
+            " ".join(filter(None, (answer.source, answer.part, answer.question))),
+            answer.positives,
+            answer.negatives,
+            _plain(answer.auc),
+            _percent(answer.sensitivity),
+            _percent(answer.specificity),
+        )
+        for answer in answers
+    ]
+    return table(header, rows)
+
+
+def _network_audit(report: EvaluationReport) -> list[str]:
+    audit = report.network_audit
+    if audit is None:
+        return []
+    blocks = [
+        "## What the network uses beside anatomy",
+        f"Each change was made alone, to {audit.images} radiographs before preprocessing: the mean "
+        "change of the true label's probability, and the share of labels that change.",
+        table(("change", "probability", "labels"), audit_lines(audit)),
+    ]
+    if audit.probe is not None:
+        blocks.append(
+            f"Which of {', '.join(audit.probe.sources)} a non-affected bone comes from, told from "
+            f"the network's features by a linear classifier on other patients: AUC "
+            f"{_plain(audit.probe.auc)} on {audit.probe.images} images. 0.5 is what a network has "
+            "that looks at anatomy alone, where the collections hold the same anatomy."
+        )
+    return blocks
+
+
+def _worst(answers: Sequence[Answer]) -> Answer | None:
+    parts = [a for a in answers if a.part and min(a.positives, a.negatives) >= _ENOUGH]
+    return min(parts, key=lambda answer: answer.auc.value, default=None)
 
 
 def _classes(report: EvaluationReport) -> str:

@@ -16,6 +16,7 @@ from PIL import Image
 from orthoedge.benchmarks.metrics.bootstrap_scores import ReliabilityBin
 from orthoedge.benchmarks.metrics.classification import Floats, Ints
 from orthoedge.runtime.atomic_files import write_atomic
+from orthoedge.training.evaluation.by_source import Asked
 from orthoedge.training.run_folder import Epoch
 
 matplotlib.use("Agg")
@@ -38,8 +39,10 @@ def write_curves(path: Path, epochs: Sequence[Epoch], best: int) -> None:
         (score, "train accuracy", "train_accuracy"),
         (score, "validation accuracy", "val_accuracy"),
         (score, "validation macro-F1", "val_macro_f1"),
+        (score, "validation AUC", "val_auc"),
     ):
-        axis.plot(x, [getattr(e, field) for e in epochs], marker=marker, ms=3, label=label)
+        if all(getattr(e, field) is not None for e in epochs):
+            axis.plot(x, [getattr(e, field) for e in epochs], marker=marker, ms=3, label=label)
     for axis in (loss, score):
         axis.axvline(best, color="0.6", ls=":", label=f"best epoch ({best})")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -96,6 +99,32 @@ def write_roc(path: Path, truth: Ints, probabilities: Floats, names: Sequence[st
     axis.set_ylabel("true positive rate (sensitivity)")
     axis.grid(alpha=0.3)
     axis.legend(fontsize=8, loc="lower right")
+    save(figure, path)
+
+
+def write_net_benefit(path: Path, asked: Sequence[Asked]) -> None:
+    """Plot decision curves (Vickers & Elkin, Med Decis Making 26, 565-574, 2006).
+
+    Net benefit at a threshold t: right alarms per image, minus false ones per image times the odds
+    t / (1 - t), which say how many false alarms a found one is worth.
+    """
+    shown = max(1, len(asked))
+    figure = Figure(figsize=(0.6 + 3.6 * shown, 3.4), layout="constrained")
+    thresholds = np.linspace(0.01, 0.6, 60)
+    for axis, own in zip(np.ravel(figure.subplots(1, shown)), asked, strict=True):
+        odds, share = thresholds / (1 - thresholds), own.positive.mean()
+        alarm = own.scores >= thresholds[:, None]
+        right, false = (alarm & own.positive).mean(1), (alarm & ~own.positive).mean(1)
+        axis.plot(thresholds, right - odds * false, color=COLOURS[0], lw=1.8, label="network")
+        everyone = share - odds * (1 - share)
+        axis.plot(thresholds, everyone, color="0.4", ls="--", lw=1, label="alarm for all")
+        axis.axhline(0, color="0.4", lw=1, label="alarm for none")
+        axis.set_ylim(-0.1 * share, 1.05 * share)
+        axis.set_title(f"{own.source} {own.question}".strip(), fontsize=10)
+        axis.set_xlabel("threshold probability")
+        axis.grid(alpha=0.3)
+    figure.axes[0].set_ylabel("net benefit per image")
+    figure.axes[0].legend(fontsize=8)
     save(figure, path)
 
 

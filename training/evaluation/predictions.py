@@ -17,6 +17,7 @@ from orthoedge.training.data.dataset import RadiographDataset
 from orthoedge.training.model.ensemble import Ensemble
 from orthoedge.training.recipe import Recipe
 from orthoedge.training.run_folder import Epoch, TrainingMetrics
+from orthoedge.training.step import NEVER
 
 _BATCH = 64
 # On the CPU, 4 images of 224 × 224: the C library requests larger activations from the
@@ -36,6 +37,8 @@ class Evaluation:
     """(N, h, w) of each image's true class."""
     predicted_map: npt.NDArray[np.float32]
     """(N, h, w) of each image's predicted class."""
+    features: npt.NDArray[np.float32]
+    """(N, K), pooled."""
     loss: float
     accuracy: float
     confusion: npt.NDArray[np.int64]
@@ -59,17 +62,19 @@ def evaluate(network: Ensemble, data: RadiographDataset) -> Evaluation:
             rows = torch.arange(len(truth))
             maps, fused = output.saliency_map.cpu(), output.logits.cpu()
             branches = _branch_logits(network, output.feature_vector).cpu()
-            parts.append((fused, branches, maps[rows, truth], maps[rows, fused.argmax(1)]))
-    logits, branch_logits, true_maps, predicted_maps = zip(*parts, strict=True)
+            own = output.feature_vector.cpu()
+            parts.append((fused, branches, maps[rows, truth], maps[rows, fused.argmax(1)], own))
+    logits, branch_logits, true_maps, predicted_maps, features = zip(*parts, strict=True)
     fused = torch.cat(logits)
-    truth = torch.from_numpy(data.labels)
+    truth, excluded = torch.from_numpy(data.labels), torch.from_numpy(~data.allowed)
     predicted = fused.argmax(1)
     return Evaluation(
         logits=fused.numpy(),
         branch_logits=torch.cat(branch_logits, 1).numpy(),
         saliency_map=torch.cat(true_maps).numpy(),
         predicted_map=torch.cat(predicted_maps).numpy(),
-        loss=float(F.cross_entropy(fused, truth)),
+        features=torch.cat(features).numpy(),
+        loss=float(F.cross_entropy(fused.masked_fill(excluded, NEVER), truth)),
         accuracy=float((predicted == truth).double().mean()),
         confusion=measure.confusion(data.labels, predicted.numpy(), fused.shape[1]),
     )
@@ -101,7 +106,7 @@ def training_metrics(
         images=len(data),
         accuracy=evaluation.accuracy,
         macro_f1=measure.macro_f1(evaluation.confusion),
-        recall={label: float(r) for label, r in zip(recipe.labels, recall, strict=True)},
+        recall={n: float(r) for n, r in zip(recipe.labels, recall, strict=True) if not np.isnan(r)},
         loss=evaluation.loss,
         expected_calibration_error=measure.expected_calibration_error(probabilities, data.labels),
         pointing_game=float(np.mean(pointed)) if pointed else None,

@@ -19,10 +19,17 @@ from orthoedge.training.data.dataset import RadiographDataset
 from orthoedge.training.data.index import list_sha256
 from orthoedge.training.data_quality.shortcut_audit import ShortcutAudit, write_shortcuts
 from orthoedge.training.evaluation import lesion_overlap, schema
+from orthoedge.training.evaluation.by_source import ask_sources, score_sources
 from orthoedge.training.evaluation.fusion_rules import compare_fusions
 from orthoedge.training.evaluation.gallery import write_gallery
 from orthoedge.training.evaluation.markdown import markdown
-from orthoedge.training.evaluation.plots import write_confusion, write_reliability, write_roc
+from orthoedge.training.evaluation.network_audit import audit_network
+from orthoedge.training.evaluation.plots import (
+    write_confusion,
+    write_net_benefit,
+    write_reliability,
+    write_roc,
+)
 from orthoedge.training.evaluation.predictions import Evaluation
 from orthoedge.training.evaluation.schema import ClassScores, EvaluationReport, MapScore
 from orthoedge.training.model.ensemble import Ensemble
@@ -78,6 +85,9 @@ def write_evaluation(
             return None
         return MapScore(images=images, share=share, by_chance=chances[name])
 
+    source_scores, answers = score_sources(
+        evaluation.logits, predictions.pointed, data, recipe.seed
+    )
     sides = data.images.shape[1], recipe.preprocess.size
     report = EvaluationReport(
         schema=schema.SCHEMA,
@@ -115,6 +125,11 @@ def write_evaluation(
             evaluation, network.names, recipe.fusion, predictions.truth, groups, recipe.seed
         ),
         shortcuts=audit,
+        source_scores=source_scores,
+        answers=answers,
+        network_audit=None
+        if recipe.augment.crop
+        else audit_network(network, evaluation.features, data, recipe.preprocess, recipe.seed),
     )
     with together(folder, schema.JSON) as new:
         names = [
@@ -125,6 +140,8 @@ def write_evaluation(
         write_roc(new / "roc.png", predictions.truth, predictions.probabilities, names)
         error = report.expected_calibration_error.value
         write_reliability(new / "reliability.png", report.reliability, error)
+        if asked := ask_sources(evaluation.logits, data):
+            write_net_benefit(new / "net-benefit.png", asked)
         write_gallery(new / "maps.png", evaluation, predictions, data, recipe.labels, recipe.seed)
         if audit is not None:
             write_shortcuts(new / "shortcuts.png", audit)

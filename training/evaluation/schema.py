@@ -6,9 +6,10 @@ from orthoedge.benchmarks.metrics.bootstrap_scores import ReliabilityBin
 from orthoedge.benchmarks.schema import Interval
 from orthoedge.training.data_quality.shortcut_audit import ShortcutAudit
 from orthoedge.training.evaluation.fusion_rules import Fusion
+from orthoedge.training.evaluation.network_audit import NetworkAudit
 from orthoedge.training.run_folder import Record
 
-SCHEMA = 1
+SCHEMA = 2
 JSON, MARKDOWN = "evaluation.json", "evaluation.md"
 
 
@@ -38,6 +39,51 @@ class MapScore(Record, frozen=True):
     """Mean over these images."""
     by_chance: float
     """Expected share of an uninformed map: a random peak, or an even map."""
+
+
+class Answer(Record, frozen=True):
+    """Answer to one question within one collection, or within a site or body part of it."""
+
+    source: str
+    """The collection."""
+    part: str
+    """`site NAME` or `body part NAME`; empty for the whole collection."""
+    question: str
+    """Such as `fracture`: against non-affected bones; `malignancy`: against benign tumours."""
+    positives: int
+    """Images that have it."""
+    negatives: int
+    """Images that do not."""
+    groups: int
+    """Patients of both."""
+    auc: Interval
+    """Area under the ROC curve."""
+    sensitivity: Interval
+    """At the threshold with at least 90 % specificity on these images."""
+    specificity: Interval
+    """At the threshold with at least 90 % sensitivity on these images."""
+
+
+class Pointing(Record, frozen=True):
+    """Pointing game of one label's images in one collection."""
+
+    images: int
+    """With lesion boxes."""
+    share: Interval
+    """Of maps whose peak cell touches a box."""
+
+
+class SourceScores(Record, frozen=True):
+    """Confidence and maps within one collection."""
+
+    source: str
+    """The collection."""
+    images: int
+    """Evaluated."""
+    calibration_error: Interval
+    """Expected calibration error among the labels that the collection can have."""
+    pointing: dict[str, Pointing]
+    """Per label that has lesion boxes."""
 
 
 class EvaluationReport(Record, frozen=True):
@@ -96,3 +142,9 @@ class EvaluationReport(Record, frozen=True):
     """Rules that combine the branches; empty for a single branch."""
     shortcuts: ShortcutAudit | None
     """Shortcut audit of the same set."""
+    source_scores: tuple[SourceScores, ...] = ()
+    """Per collection; empty in reports of schema 1."""
+    answers: tuple[Answer, ...] = ()
+    """Within each collection: of all its images first, then by site and body part."""
+    network_audit: NetworkAudit | None = None
+    """None in reports of schema 1, and for crops."""

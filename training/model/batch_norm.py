@@ -12,6 +12,10 @@ import torch
 from timm.layers.norm_act import BatchNormAct2d, convert_sync_batchnorm
 from torch import Tensor, distributed, nn
 
+from orthoedge.runtime.errors import ConfigError
+
+_PROBE = 64  # pixels
+
 
 def start_running_statistics(network: nn.Module, batches: Iterable[Tensor]) -> None:
     """Set the running mean and variance of every fresh BatchNorm2d from `batches`.
@@ -41,6 +45,96 @@ def start_running_statistics(network: nn.Module, batches: Iterable[Tensor]) -> N
     for module, value in momentum.items():
         module.momentum = value
     network.train()
+
+
+@torch.no_grad()
+def fix_batch_norms(network: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Take statistics from `batches` once, and fold them into the convolutions, in place.
+
+    A folded layer only adds its bias, which its convolution does: the network computes the same and
+    trains faster. The names and shapes of the weights stay, with mean 0, variance 1 and weight 1,
+    so that they load into a network that is not folded.
+
+    Args:
+        network: left in training mode.
+        batches: uint8 (B, 1, S, S) each, as training will see them; none: statistics as they are.
+
+    Raises:
+        ConfigError: a batch normalization does not follow a convolution of its own.
+    """
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    network.train()
+    first = True
+    for images in batches:
+        if first:
+            for norm in norms:
+                norm.reset_running_stats()
+                norm.momentum = None  # a plain mean over the batches
+            first = False
+        network(images)
+    network.eval()
+    found = convolutions_before_norms(network)
+    if len(found) < len(norms) or len(set(found.values())) < len(found):
+        raise ConfigError("batch_norm: fixed needs a convolution before each normalization")
+    for norm, convolution in found.items():
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+        convolution.weight.mul_(scale.view(-1, 1, 1, 1))
+        own = convolution.bias
+        norm.bias.add_(((0 if own is None else own) - norm.running_mean) * scale)
+        norm.weight.fill_(1).requires_grad_(False)
+        norm.running_mean.zero_()
+        norm.running_var.fill_(1 - norm.eps)
+        norm.__class__ = _FoldedAct if isinstance(norm, BatchNormAct2d) else _Folded
+        if own is not None:
+            own.zero_().requires_grad_(False)
+        # The bias stays the normalization's: registered here it would be saved and averaged twice.
+        # A plain attribute comes before a registered one.
+        convolution.__dict__["bias"] = norm.bias
+    network.train()
+
+
+@torch.no_grad()
+def convolutions_before_norms(network: nn.Module) -> dict[nn.BatchNorm2d, nn.Conv2d]:
+    """Find the convolution whose output each batch normalization takes, by a pass with zeros."""
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    was_training = network.training
+    network.eval()
+    made: dict[int, tuple[nn.Conv2d, Tensor]] = {}
+    found: dict[nn.BatchNorm2d, nn.Conv2d] = {}
+
+    def after(module: nn.Module, _: object, output: Tensor) -> None:
+        made[id(output)] = module, output  # type: ignore[assignment]  # kept, so that no id is reused
+
+    def before(module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+        if id(arguments[0]) in made:
+            found[module] = made[id(arguments[0])][0]  # type: ignore[index]
+
+    hooks = [
+        *(
+            module.register_forward_hook(after)
+            for module in network.modules()
+            if isinstance(module, nn.Conv2d)
+        ),
+        *(norm.register_forward_pre_hook(before) for norm in norms),
+    ]
+    device = next(network.parameters()).device
+    network(torch.zeros(1, 1, _PROBE, _PROBE, dtype=torch.uint8, device=device))
+    for hook in hooks:
+        hook.remove()
+    network.train(was_training)
+    return found
+
+
+class _Folded(nn.BatchNorm2d):
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+class _FoldedAct(BatchNormAct2d):  # type: ignore[misc]
+    def forward(self, x: Tensor) -> Tensor:
+        return self.act(self.drop(x))  # type: ignore[no-any-return]
 
 
 def _is_fresh(norm: nn.BatchNorm2d) -> bool:

@@ -75,7 +75,11 @@ class Branch(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 1, S, S) -> (B, C)."""
-        return self.head(self.dropout(self.features(x).mean((2, 3))))  # type: ignore[no-any-return]
+        return self.classify(self.features(x))
+
+    def classify(self, features: Tensor) -> Tensor:
+        """(B, K, h, w) -> (B, C)."""
+        return self.head(self.dropout(features.mean((2, 3))))  # type: ignore[no-any-return]
 
 
 def _timm_backbone(name: str) -> nn.Module:
@@ -184,10 +188,54 @@ class Ensemble(nn.Module):
     def all_logits(self, images: Tensor) -> Tensor:
         """uint8 (B, 1, S, S) -> (1 + branches, B, C): the fused logits, then each branch's."""
         x = normalise(images)
-        own = torch.stack([branch(x) for branch in self._branches()])  # (branches, B, C or 1)
+        return self._fuse([branch(x) for branch in self._branches()])
+
+    def logits_and_map(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """As `all_logits`, with the map of one label of each image, in one pass.
+
+        Args:
+            images: uint8 (B, 1, S, S).
+            labels: int64 (B,).
+
+        Returns:
+            float (1 + branches, B, C), and float32 (B, h, w), the fused Grad-CAM++ map without
+            dropout.
+        """
+        x = normalise(images)
+        features = [branch.features(x) for branch in self._branches()]
+        pairs = zip(self._branches(), features, strict=True)
+        logits = self._fuse([branch.classify(own) for branch, own in pairs])
+        maps = explain(torch.cat(features, 1), *self.head()).saliency_map
+        return logits, maps[torch.arange(len(labels), device=maps.device), labels]
+
+    def _fuse(self, logits: list[Tensor]) -> Tensor:
+        """Logits (B, C or 1) of every branch -> (1 + branches, B, C)."""
+        own = torch.stack(logits)
         fused = (self.fusion()[:, None, None] * own).sum(0, keepdim=True)
-        logits = torch.cat((fused, own))
-        return torch.cat((-logits / 2, logits / 2), 2) if self.sigmoid else logits
+        both = torch.cat((fused, own))
+        return torch.cat((-both / 2, both / 2), 2) if self.sigmoid else both
+
+    def freeze(self, stages: int) -> None:
+        """Exclude the stem and the first stages of every backbone from training.
+
+        Raises:
+            ConfigError: a backbone has fewer stages, or its stages are not known.
+        """
+        if not stages:
+            return
+        for branch in self._branches():
+            known = getattr(branch.backbone, "feature_info", ())
+            names = [str(info["module"]) for info in known]
+            if stages >= len(names):
+                raise ConfigError(
+                    f"frozen_stages: {branch.name} has {len(names)} stages, the last is trained"
+                )
+            # Parameters come in the order of the layers.
+            frozen = True
+            for name, parameter in branch.backbone.named_parameters():
+                after = any(name.startswith(f"{other}.") for other in names[stages:])
+                frozen = frozen and not after
+                parameter.requires_grad_(not frozen)
 
     def explain(self, images: Tensor) -> ModelOutput:
         """uint8 (B, 1, S, S) -> logits, saliency map and feature vector in one pass."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -12,7 +13,9 @@ from torch import Tensor
 
 from orthoedge.runtime.atomic_files import sha256
 from orthoedge.runtime.errors import DataError
+from orthoedge.training.model.batch_norm import convolutions_before_norms
 from orthoedge.training.model.ensemble import Ensemble
+from orthoedge.training.model.hub import WeightsFile
 
 
 class WeightsReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -22,6 +25,10 @@ class WeightsReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """Name of the file."""
     sha256: str
     """Of the file."""
+    repository: str = ""
+    """On the model hub; empty for a file that was given."""
+    revision: str = ""
+    """Commit of that repository."""
     into: str
     """`all`, or the timm name of the one backbone it was loaded into."""
     loaded: int
@@ -35,7 +42,8 @@ class WeightsReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
     def line(self) -> str:
         """Return one line for the log."""
-        text = f"weights {self.file}: {self.loaded} of {self.wanted} tensors of {self.into} loaded"
+        origin = f"{self.repository} {self.revision[:12]}" if self.repository else self.file
+        text = f"weights {origin}: {self.loaded} of {self.wanted} tensors of {self.into} loaded"
         if self.missed:
             text += f"; not in the file: {_some(self.missed)}"
         if self.unused:
@@ -66,16 +74,23 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], str]:
         raise DataError(f"{path}: expected a safetensors file{hint}: {error}") from error
 
 
-def load_weights(network: Ensemble, path: Path) -> WeightsReport:
+def load_weights(network: Ensemble, file: WeightsFile | Path) -> WeightsReport:
     """Load the tensors that fit from a run's model.safetensors or a backbone's timm state.
 
     A file of a single branch goes into the branch that it fits best. A first convolution for three
-    channels is summed to one, which gives the same output on grey images. A tensor fits if its name
-    and shape agree.
+    channels is summed to one, and the scale of its pictures becomes that of ours: the output on
+    grey images is the same, but for the outermost pixels, which the padding reaches. A tensor fits
+    if its name and shape agree.
+
+    Args:
+        network: changed in place.
+        file: of a run, or of a backbone with the scale of its pictures.
 
     Raises:
         DataError: not a safetensors file, or nothing in it fits.
     """
+    source = file if isinstance(file, WeightsFile) else WeightsFile(file)
+    path = source.path
     tensors, digest = read_safetensors(path)
     own = network.state_dict()
     held = {name.split(".")[1] for name in tensors if name.startswith("branches.")}
@@ -98,15 +113,56 @@ def load_weights(network: Ensemble, path: Path) -> WeightsReport:
             f"{next(iter(tensors), 'missing: it is empty')}"
         )
     network.load_state_dict(own | fitting)
+    if not held:
+        _rescale(network, tensors, fitting, prefix, source)
     return WeightsReport(
         file=path.name,
+        repository=source.repository,
+        revision=source.revision,
         sha256=digest,
         into=into,
         loaded=len(fitting),
         wanted=sum(name.startswith(prefix) for name in own),
-        missed=tuple(n for n in own if n.startswith(branch) and n not in fitting),
+        missed=tuple(n for n in own if n.startswith(branch) and not _known(n, fitting)),
         unused=tuple(name for name in tensors if prefix + name not in fitting),
     )
+
+
+def _known(name: str, fitting: Mapping[str, Tensor]) -> bool:
+    # torch's counter of batches has no effect, and timm's files lack it.
+    return name in fitting or name.endswith(".num_batches_tracked")
+
+
+@torch.no_grad()
+def _rescale(
+    network: Ensemble,
+    tensors: Mapping[str, Tensor],
+    fitting: Mapping[str, Tensor],
+    prefix: str,
+    source: WeightsFile,
+) -> None:
+    """Make the first convolution take -1 to 1, and what follows it the shift that is left."""
+    names = [n for n in tensors if prefix + n in fitting and _is_first(tensors[n])]
+    for name in names:
+        place = (prefix + name).removesuffix(".weight")
+        convolution = network.get_submodule(place)
+        assert isinstance(convolution, torch.nn.Conv2d)
+        if convolution.weight.shape[1] != 1:
+            continue
+        std, mean = torch.tensor(source.std), torch.tensor(source.mean)
+        weight = tensors[name].float()
+        convolution.weight.copy_((weight / (2 * std).view(1, 3, 1, 1)).sum(1, keepdim=True))
+        shift = (weight.sum((2, 3)) * (0.5 - mean) / std).sum(1)
+        if convolution.bias is not None:
+            convolution.bias.add_(shift)
+            continue
+        for norm, before in convolutions_before_norms(network).items():
+            if before is convolution and norm.running_mean is not None:
+                norm.running_mean.sub_(shift)
+
+
+def _is_first(tensor: Tensor) -> bool:
+    return tensor.ndim == 4 and tensor.shape[1] == 3
 
 
 def _fitting(tensors: dict[str, Tensor], own: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

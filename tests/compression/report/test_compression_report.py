@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import msgspec
 import pytest
 
 from orthoedge.compression.evaluation.engine_agreement import EngineConsistency
+from orthoedge.compression.evaluation.flips import Flips
 from orthoedge.compression.gate import Check
 from orthoedge.compression.report import write_report
 from orthoedge.compression.report.markdown import markdown
@@ -87,6 +90,16 @@ def stage(name, precision, accuracy, p50, speedup, pointing=0.9):
         parameters=1_100_000,
         p50_ms=p50,
         speedup=speedup,
+        flips=(
+            flips(None, 3000, 90, 108 if name == "+ INT8" else 90, (-0.0151, 0.0032)),
+            flips("fracture", 700, 12, 9, (-0.011, 0.019)),
+        ),
+    )
+
+
+def flips(label, images, negative, positive, interval):
+    return Flips(
+        label=label, images=images, negative=negative, positive=positive, interval=interval
     )
 
 
@@ -97,6 +110,8 @@ def consistency(engine, images=0, logit_rmse=0.0, label_changes=0, skipped=""):
         logit_rmse=logit_rmse,
         label_changes=label_changes,
         decision_flips=0,
+        near_log_odds=None if skipped else 0.12,
+        near_ood_score=None if skipped else 0.021,
         skipped=skipped,
     )
 
@@ -143,6 +158,7 @@ def report():
         gate=(
             Check("int8", "macro-F1 drop", 0.004, 0.005, at_most=True),
             Check("int8", "saliency cosine", 0.93, 0.9, at_most=False),
+            Check("int8", "net flips", 0.02, 0.01, True, "", (-0.01, 0.05)),
         ),
         bundle="out/bundle",
     )
@@ -157,12 +173,18 @@ def test_the_report_reads_back_and_its_text_holds_every_record(report, tmp_path)
     assert again == report
     text = (folder / "report.md").read_text("utf-8")
     for line in (
-        "**The gate passed: 2 checks; the bundle is out/bundle.**",
+        "**The gate passed: 3 checks; the bundle is out/bundle.**",
         "mobilenetv4_conv_small, 30.0% of its channels cut, in int8",
         "macro-F1 0.924 against 0.932; 1.15 MB against 1.15 MB; p50 0.410 ms against 8.200 ms, "
         "20.0 times faster",
         "phantoms",
         "| saliency cosine | int8 | 0.9300 | ≥ 0.9 | pass |",
+        "| net flips | int8 | 0.0200 [-0.0100, 0.0500] | ≤ 0.01 | pass |",
+        "| stage | precision | all | fracture |",
+        "| + INT8 | int8 | 90 − 108 of 3000: -0.6 % [-1.5, +0.3] "
+        "| 12 − 9 of 700: +0.4 % [-1.1, +1.9] |",
+        "at most 0.12 in log-odds (3.0% at a probability of 50 %), and 0.021 in units of the "
+        "out-of-distribution threshold.",
         "| teacher | fp32 | 94.2% [93.2, 95.2] | 0.932 | 87.6% | 90.0% | 0.012 |",
         "| + INT8 | int8 | 93.4% [92.4, 94.4] | 0.924 | 87.6% | – | 0.012 |",
         "| + pruning | fp32 | 3.8% (114) | 0.9800 | 0.0300 | 0.930 | 1.15 MB | 78.00 M | 1.10 M "
@@ -183,9 +205,30 @@ def test_a_failed_gate_comes_first(report):
     failing = Check("int8", "ECE", float("nan"), 0.02, at_most=True)
     failed = msgspec.structs.replace(report, gate=(*report.gate, failing), bundle=None)
     text = markdown(failed)
-    verdict = "**The gate failed: 1 of 3 checks; no bundle was written.**"
+    verdict = "**The gate failed: 1 of 4 checks; no bundle was written.**"
     assert text.startswith(f"# Compression of orthovision\n\n{verdict}")
     assert "| ECE | int8 | nan | ≤ 0.02 | **FAIL** |" in text
+    assert "Exceeded limits" not in text  # of an old report, which names no setting
+
+
+def test_a_refusal_says_what_would_have_to_change(report):
+    setting = "compress.gate.int8.max_recall_drop.tumor-malignant"
+    lost = Check("int8", "tumor-malignant recall drop", 0.061, 0.03, True, setting)
+    text = markdown(msgspec.structs.replace(report, gate=(*report.gate, lost), bundle=None))
+    assert "### Exceeded limits" in text
+    assert f"`--set {setting}=0.061` would accept that of 100 images of tumor-malignant" in text
+    assert "`candidate/`; they are no bundle" in text
+    assert "Exceeded limits" not in markdown(report)
+
+
+@pytest.mark.parametrize("name", ["embedded-bundle", "search"])
+def test_a_report_from_before_is_read(name):
+    folder = Path(__file__).parents[3] / "docs" / "bundles" / name
+    old = msgspec.json.decode((folder / "report.json").read_bytes(), type=CompressionReport)
+    assert "teacher agreement" in {check.name for check in old.gate}
+    text = markdown(old)
+    assert "## Flips" not in text
+    assert "in log-odds" not in text
 
 
 def test_what_was_not_reached_is_left_out_and_an_earlier_picture_removed(report, tmp_path):

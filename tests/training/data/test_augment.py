@@ -7,12 +7,24 @@ import msgspec
 import numpy as np
 import pytest
 
-from orthoedge.training.data.augment import augment
+from orthoedge.training.data.appearance import change_appearance
+from orthoedge.training.data.augment import augment, augment_part
 from orthoedge.training.recipe import Augment
 from orthoedge.training.recipe_file import load_recipe
 
 OFF = Augment(
-    flip=False, degrees=0, translate=0, scale=0, shear=0, brightness=0, contrast=0, noise=0, crop=0
+    flip=False,
+    degrees=0,
+    translate=0,
+    scale=0,
+    shear=0,
+    brightness=0,
+    contrast=0,
+    noise=0,
+    crop=0,
+    zoom=0,
+    appearance=0,
+    read_size=0,
 )
 
 
@@ -81,3 +93,29 @@ def test_grey_changes_keep_the_order_of_grey_levels(image):
     order = np.argsort(image, axis=None, kind="stable")
     for _ in range(20):
         assert (np.diff(augment(image, settings, rng).ravel()[order].astype(int)) >= 0).all()
+
+
+def test_a_part_is_shown_at_the_size_of_the_whole_and_its_matrix_says_where(image):
+    cv2.circle(image, (60, 30), 3, 255, -1)
+    settings = load_recipe("orthovision").augment
+    for seed in range(20):
+        view = augment_part(image, settings, np.random.default_rng(seed), (40, 10, 40), 120)
+        assert view.pixels.shape == (120, 120)
+        x, y = view.matrix @ (60, 30, 1)
+        brightest = np.unravel_index(cv2.blur(view.pixels, (9, 9)).argmax(), (120, 120))
+        assert np.hypot(brightest[1] - x, brightest[0] - y) < 4  # pixels; the disc has radius 9
+
+
+def test_appearance_changes_grey_levels_and_the_rim_but_moves_nothing(image):
+    cv2.rectangle(image, (40, 40), (56, 56), 255, -1)
+    changed = 0
+    for seed in range(60):
+        view = change_appearance(image, 1.0, np.random.default_rng(seed))
+        assert view.dtype == np.uint8
+        assert view.shape == image.shape
+        changed += not np.array_equal(view, image)
+        inner, before = view[16:80, 16:80], image[16:80, 16:80]
+        assert np.corrcoef(inner.ravel(), before.ravel())[0, 1] > 0.8
+        assert np.array_equal(view, change_appearance(image, 1.0, np.random.default_rng(seed)))
+    assert changed == 60
+    assert np.array_equal(change_appearance(image, 0.0, np.random.default_rng(1)), image)

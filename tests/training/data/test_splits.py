@@ -180,5 +180,17 @@ def test_what_a_split_by_centre_cannot_use_is_named():
     lonely = replace(SITES[3], label="c")
     with pytest.raises(DataError, match="label c: no image outside the test sites"):
         split_records([*SITES[:3], lonely, *SITES[4:]], rome)
-    with pytest.raises(DataError, match="label c: no image in the test sites"):
-        split_records([replace(SITES[0], label="c"), *SITES[1:]], rome)
+    more = [replace(SITES[n], label="c") for n in (0, 1, 2)]
+    split = split_records([*more, *SITES[3:]], rome)  # a test site may lack a label
+    assert "c" not in {record.label for record in split.test}
+
+
+def test_a_source_can_be_held_out_and_stands_for_a_site_that_is_not_named():
+    records = [replace(r, source="x" if n % 2 else "y") for n, r in enumerate(SITES)]
+    held = split_records(records, _settings("source", test_sites=("y",)))
+    assert {record.source for record in held.test} == {"y"}
+    assert {record.source for record in (*held.train, *held.val)} == {"x"}
+    bare = [replace(r, site="") if r.site == "Rome" else r for r in records]
+    rome = [replace(r, source="z") if not r.site else r for r in bare]
+    held = split_records(rome, _settings("site", test_sites=("z",)))
+    assert {record.source for record in held.test} == {"z"}

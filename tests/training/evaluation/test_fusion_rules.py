@@ -18,6 +18,7 @@ class Images:
         rng = np.random.default_rng(0)
         self.images = rng.integers(0, 256, (images, 64, 64), dtype=np.uint8)
         self.labels = rng.integers(0, classes, images)
+        self.allowed = np.ones((images, classes), bool)
 
     def __len__(self):
         return len(self.labels)
@@ -28,7 +29,7 @@ def answered(branches, weights):
     branches = np.asarray(branches, np.float32)
     fused = np.tensordot(np.asarray(weights, np.float32), branches, 1)
     empty = np.zeros((branches.shape[1], 1, 1), np.float32)
-    return Evaluation(fused, branches, empty, empty, 0.0, 0.0, np.zeros((2, 2), int))
+    return Evaluation(fused, branches, empty, empty, empty, 0.0, 0.0, np.zeros((2, 2), int))
 
 
 def rows_of(evaluation, truth, start=(), names=("a", "b")):

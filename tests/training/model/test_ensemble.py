@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import cv2
 import numpy as np
 import onnxruntime
@@ -13,7 +15,7 @@ from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from orthoedge.compression.export import export
 from orthoedge.runtime.errors import ConfigError
 from orthoedge.runtime.preprocess import STANDARD
-from orthoedge.training.model.batch_norm import start_running_statistics
+from orthoedge.training.model.batch_norm import fix_batch_norms, start_running_statistics
 from orthoedge.training.model.ensemble import (
     Branch,
     Ensemble,
@@ -226,3 +228,46 @@ def test_branches_with_maps_of_two_sizes_and_unknown_names_are_refused():
 def test_a_backbone_without_a_map_is_refused(name, message):
     with pytest.raises(ConfigError, match=message):
         Branch(name, 2)
+
+
+@pytest.mark.parametrize("names", [("efficientnet_b0", "rexnet_100"), ("resnet18",)])
+def test_fixed_batch_norms_compute_the_same_and_load_into_a_plain_network(names, images):
+    torch.manual_seed(0)
+    network, small = Ensemble(names, CLASSES), images[:, :, ::3, ::3]
+    fix_batch_norms(copy.deepcopy(network), [])  # without batches: the statistics as they are
+    start_running_statistics(network, [small])
+    with torch.inference_mode():
+        expected = network.eval()(small)
+    fixed = copy.deepcopy(network)
+    fix_batch_norms(fixed, [])
+    plain = Ensemble(names, CLASSES).eval()
+    plain.load_state_dict(fixed.state_dict())
+    assert list(fixed.state_dict()) == list(network.state_dict())
+    with torch.inference_mode():
+        for folded in (fixed.train(), plain):  # statistics of the batch play no part in training
+            for module in folded.modules():
+                module.training = module.training and not isinstance(module, torch.nn.Dropout)
+            # Folding rounds each weight once: some 1e-7 a layer.
+            torch.testing.assert_close(folded(small), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_fixed_batch_norms_take_the_mean_and_variance_of_the_given_images(images):
+    torch.manual_seed(0)
+    network = Ensemble(("test_efficientnet",), CLASSES)
+    fix_batch_norms(network, [images[:10, :, ::2, ::2], images[10:, :, ::2, ::2]])
+    with torch.inference_mode():
+        x = network.branches[0].backbone.conv_stem(normalise(images[:, :, ::2, ::2]))
+    # The bias is folded in: mean 0 and variance 1 over the images, the variance unbiased.
+    torch.testing.assert_close(x.mean((0, 2, 3)), torch.zeros(x.shape[1]), rtol=0, atol=1e-3)
+    torch.testing.assert_close(x.var((0, 2, 3)), torch.ones(x.shape[1]), rtol=0.2, atol=0)
+
+
+def test_logits_and_map_are_those_of_the_two_separate_passes(images):
+    torch.manual_seed(0)
+    network = Ensemble(("efficientnet_b0", "resnet18"), CLASSES, fusion=(0.3, 0.7)).eval()
+    small, labels = images[:4, :, ::3, ::3], torch.tensor([0, 3, 1, 2])
+    with torch.inference_mode():
+        logits, maps = network.logits_and_map(small, labels)
+        torch.testing.assert_close(logits, network.all_logits(small))
+        expected = network.explain(small).saliency_map[torch.arange(4), labels]
+    torch.testing.assert_close(maps, expected)

@@ -1,0 +1,63 @@
+"""Scores within a collection: what tells collections apart is worth nothing there."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from orthoedge.training.data.dataset import RadiographDataset
+from orthoedge.training.data.index import ImageRecord
+from orthoedge.training.evaluation.by_source import questions, source_auc
+from orthoedge.training.recipe_file import load_recipe
+
+LABELS = ("fracture", "non-affected", "tumor-benign", "tumor-malignant")
+
+
+def images_of(kinds: list[tuple[str, str]]) -> RadiographDataset:
+    recipe = load_recipe("tiny")
+    data = RadiographDataset((), LABELS, recipe.preprocess, progress=False)
+    data.records = tuple(
+        ImageRecord(None, label, str(n), source=source) for n, (source, label) in enumerate(kinds)
+    )
+    data.labels = np.array([LABELS.index(label) for _, label in kinds])
+    return data
+
+
+def test_a_network_that_knows_the_source_alone_is_at_chance():
+    kinds = [("a", "fracture"), ("a", "non-affected")] * 50
+    kinds += [("b", "tumor-benign"), ("b", "non-affected"), ("b", "tumor-malignant")] * 50
+    data = images_of(kinds)
+    logits = np.array([[4.0, 0, 0, 0] if s == "a" else [0, 0, 4.0, 4.0] for s, _ in kinds])
+    assert source_auc(logits, data) == 0.5
+    pooled = roc_auc_score(data.labels >= 2, logits[:, 2] - logits[:, 0])
+    assert pooled > 0.8  # what a score over both sources would have said
+
+
+def test_each_question_is_about_its_own_labels():
+    fracture, tumour, malignancy = questions(LABELS)
+    assert [q.name for q in (fracture, tumour, malignancy)] == ["fracture", "tumour", "malignancy"]
+    logits = np.array([[2.0, 1, 0, 0], [0, 1, 3, 0], [0, 2, 0, 1], [9, 0, 1, 3]])
+    truth = np.array([0, 2, 1, 3])
+    chosen, scores, positive = tumour.scores(LABELS, logits, truth)
+    assert chosen.tolist() == [1, 2, 3]
+    assert positive.tolist() == [True, False, True]
+    exact = [(np.e**3 + 1) / (np.e**3 + 1 + np.e), (1 + np.e) / (1 + np.e + np.e**2)]
+    assert scores[:2] == pytest.approx(exact)
+    chosen, scores, positive = malignancy.scores(LABELS, logits, truth)
+    assert (chosen.tolist(), positive.tolist()) == ([1, 3], [False, True])
+    assert scores[1] == pytest.approx(np.e**2 / (1 + np.e**2))
+
+
+def test_the_score_is_the_mean_auc_of_what_each_source_can_answer():
+    rng = np.random.default_rng(0)
+    kinds = [("a", "fracture"), ("a", "non-affected"), ("b", "non-affected"), ("b", "tumor-benign")]
+    data, logits = images_of(kinds * 30), rng.normal(size=(120, 4))
+    rows = np.arange(120) % 4
+    a, b = rows < 2, rows >= 2
+    first = roc_auc_score(data.labels[a] == 0, logits[a, 0] - logits[a, 1])
+    tumour = np.logaddexp(logits[b, 2], logits[b, 3]) - logits[b, 1]
+    second = roc_auc_score(data.labels[b] == 2, tumour)
+    assert source_auc(logits, data) == pytest.approx((first + second) / 2)
+    assert source_auc(logits[::4], images_of(kinds[:1] * 30)) == 0.5  # nothing to compare
+    assert questions(("x", "y")) == ()
