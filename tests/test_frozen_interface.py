@@ -26,6 +26,11 @@ In recipes, `max_net_flips` of a gate takes the place of `min_teacher_agreement`
 student for being better than its teacher; old files are read, without that limit. A compression's
 report.json has added fields, all with defaults: a check's `setting` and `interval`, a stage's
 `flips`, and the margins within which an engine's decision was near its threshold.
+
+Recipes have the settings of `orthoedge.training.recipe.ADDED_KEYS`; files without them are read,
+and nothing changes by them. `split.by` can be "source". evaluation.json has schema 2: the scores
+within each collection and the audit of the network are added, with defaults. A line of log.csv has
+`val_auc`, and a file of weights its repository and revision. `train` has --leave-out.
 """
 
 import argparse

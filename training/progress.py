@@ -17,6 +17,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-
 from tensorboard.summary.writer.record_writer import RecordWriter  # type: ignore[import-untyped]
 from tqdm import tqdm
 
+from orthoedge.runtime.settings import plain
 from orthoedge.training.data.splits import Splits
 from orthoedge.training.data_quality.shortcut_audit import ShortcutAudit
 from orthoedge.training.recipe import Recipe
@@ -95,7 +96,7 @@ class Progress:
             return f"{text} {self._unit}, {_duration(spent)} so far"
         rate = self._done / spent
         left = _duration((self._total - self._done) / rate)
-        return f"{text} {self._unit}, {rate:.3g} {self._unit}/s, {left} left"
+        return f"{text} {self._unit}, {plain(rate, 3)} {self._unit}/s, {left} left"
 
     def _print_lines(self) -> None:
         while not self._ended.wait(_CHECK_S):

@@ -245,8 +245,8 @@ def _nearness(report: CompressionReport) -> str:
     log_odds, score = (max(values) for values in zip(*near, strict=True))
     return (
         " Near means within five standard deviations of the engines' usual difference: at most "
-        f"{log_odds:.2g} in log-odds ({log_odds / 4:.1%} at a probability of 50 %), and "
-        f"{score:.2g} in units of the out-of-distribution threshold."
+        f"{plain(log_odds, 2)} in log-odds ({log_odds / 4:.1%} at a probability of 50 %), and "
+        f"{plain(score, 2)} in units of the out-of-distribution threshold."
     )
 
 

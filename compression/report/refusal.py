@@ -11,6 +11,7 @@ from pathlib import Path
 from orthoedge.compression.gate import Check
 from orthoedge.runtime.atomic_files import staging, write_atomic
 from orthoedge.runtime.engine import Precision
+from orthoedge.runtime.settings import plain
 
 CANDIDATE = "candidate"
 """Folder next to the report; not a bundle, since it has no manifest."""
@@ -29,7 +30,7 @@ _MEANING = {
     "max_ece": "probabilities that are {points:.1f} points off the share of right labels",
     "min_teacher_cosine": "maps that differ from the teacher's more: a cosine of {measured:.3f}, "
     "where 1 is the same map",
-    "max_engine_rmse": "logits that differ between engines or processors by {measured:.2g} "
+    "max_engine_rmse": "logits that differ between engines or processors by {rounded} "
     "standard deviations, so figures measured here may not hold on another machine",
     "max_engine_flips": "that {measured:.0f} of the clear decisions depend on the engine or "
     "processor",
@@ -49,7 +50,7 @@ def remedies(checks: Sequence[Check]) -> list[str]:
         where = f"{check.precision} {check.name}"
         if math.isfinite(check.measured):
             value = (max if check.at_most else min)(needed[check.setting])
-            option = shlex.quote(f"{check.setting}={value:.10g}")
+            option = shlex.quote(f"{check.setting}={plain(value, 10, group='')}")
             lines.append(f"{where}: `--set {option}` would accept {_meaning(check)}")
         else:
             lines.append(f"{where}: measured {check.measured}, which no value of the limit accepts")
@@ -83,6 +84,7 @@ def _meaning(check: Check) -> str:
         label = check.name.removesuffix("net flips").strip()
     return _MEANING[limit].format(
         measured=check.measured,
+        rounded=plain(check.measured, 2),
         points=100 * check.measured,
         label=label,
         of=f" of {label}" if label else "",
