@@ -7,8 +7,11 @@ elements: group, VR and length (PS3.5 7.1).
 
 from __future__ import annotations
 
+import itertools
 import os
+import re
 import struct
+from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -52,7 +55,18 @@ _LONG = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())  # lengths 
 VRS = _LONG | frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
 """Every value representation of PS3.5 6.2."""
 _LAST_META = 0x0102  # PS3.10 7.1
-_PIXEL_DATA = 0x7FE00010
+_PIXEL_DATA, _CHARACTER_SET = 0x7FE00010, 0x00080005
+_UNDEFINED = 2**32 - 1
+_MOST_STARTS = 10_000
+_NEAR = 2**20  # bytes after a broken element in which the next one is looked for
+# What can be left out where it cannot be parsed: spacings and sequences. The wrong length of any
+# other element that is wanted refuses the file: samples or grey levels follow from it.
+_SPARED = frozenset(
+    (0x00181114, 0x00181164, 0x00182010, 0x00280030, 0x00280A02, 0x00283000, 0x00283010)
+)
+# Where an element may begin: any VR; in implicit VR a low group and length, or the last two wanted.
+_EXPLICIT_START = re.compile(b"(?s)(?=....(?:" + b"|".join(sorted(VRS)) + b"))")
+_IMPLICIT_START = re.compile(rb"(?s)(?=[\x08-\xff]\0....\0\0|\x50\x20\x20\0|\xe0\x7f\x10\0)")
 
 
 def find_elements(head: bytes) -> int | None:
@@ -159,14 +173,8 @@ def read_elements(
         raise unread_syntax(syntax)
     file.seek(at)
     announced = syntax if syntax in NATIVE else EXPLICIT
-    little = (found or announced) != BIG_ENDIAN
-    dataset = read_dataset(
-        file,
-        is_implicit_VR=(found or announced) == IMPLICIT,
-        is_little_endian=little,
-        stop_when=lambda tag, vr, length: tag == _PIXEL_DATA,
-        specific_tags=_tags(wanted),
-    )
+    dataset, broken = _read_data_set(file, found or announced, _tags(wanted))
+    notes += broken
     at, size = file.tell(), file.seek(0, os.SEEK_END)
     if at > size or (at == size and any(map(_is_cut, dataset.values()))):
         raise InputError("DICOM with an element beyond its end: cut, or its VR is not as announced")
@@ -178,6 +186,128 @@ def read_elements(
             f"elements in {NATIVE[encoding]}, announced as {NATIVE[announced]}: read as found",
         )
     return syntax, dataset, notes
+
+
+def _read_data_set(
+    file: BinaryIO, encoding: str, wanted: list[BaseTag | int]
+) -> tuple[Dataset, tuple[str, ...]]:
+    """Read up to PixelData; an element that cannot be parsed is left out, with a note."""
+    from pydicom.filereader import read_dataset
+
+    explicit, order = encoding != IMPLICIT, ">" if encoding == BIG_ENDIAN else "<"
+    start = file.tell()
+    seen = [(0, start, 0)]  # tag, offset of the value, length
+
+    def at_pixels(tag: int, vr: str | None, length: int) -> bool:
+        seen.append((tag, file.tell(), length))
+        return tag == _PIXEL_DATA
+
+    def read(stop_when: Callable[[Any, str | None, int], bool]) -> Dataset:
+        return read_dataset(file, not explicit, order == "<", None, stop_when, specific_tags=wanted)
+
+    error, dataset = None, None
+    try:
+        dataset = read(at_pixels)
+    except Exception as caught:  # pydicom raises another one for each kind of damage
+        error = caught
+    end = file.tell()
+    if dataset is not None and (seen[-1][0] == _PIXEL_DATA or _is_whole(file, *seen[-1][1:])):
+        file.seek(end)
+        return dataset, ()
+    at = _find_broken(seen)
+    tag, place, _ = seen[at]
+    file.seek(place - 4)  # the length may be one of 2 bytes, not of 4
+    near = file.read(_NEAR)
+    following = _find_next(near, tag, order, explicit)
+    hides = following is None or (tag in wanted and tag not in _SPARED)
+    if not hides:
+        before = min(seen[at - 1][1], place)
+        file.seek(before)
+        skipped = file.read(place - 4 - before) + near[:following]
+        hides = any(
+            struct.pack(order + "HH", other >> 16, other & 0xFFFF) in skipped
+            for other in wanted
+            if other not in (tag, *_SPARED)
+        )
+    if hides or following is None:
+        file.seek(end)
+        if dataset is None:
+            raise InputError("damaged DICOM: an element of its header cannot be parsed") from error
+        return dataset, ()
+    file.seek(start)
+    first = read(lambda *_: file.tell() >= place)
+    file.seek(place - 4 + following)
+    dataset = read(lambda tag, *_: bool(tag == _PIXEL_DATA))
+    dataset.update(dict(first.items()))
+    return dataset, (f"{_name(tag)} left out: it cannot be parsed",)
+
+
+def _is_whole(file: BinaryIO, at: int, length: int) -> bool:
+    """Return whether the file ends with an element."""
+    return at + length == file.seek(0, os.SEEK_END)
+
+
+def _find_broken(seen: list[tuple[int, int, int]]) -> int:
+    """Return the index of the element after which parsing went astray."""
+    if seen[-1][0] == _PIXEL_DATA:  # pydicom converts this one in the end
+        return next((at for at, (tag, *_) in enumerate(seen) if tag == _CHARACTER_SET), 0)
+    for at in range(1, len(seen)):
+        if seen[at][0] < seen[at - 1][0] or seen[at][0] > _PIXEL_DATA:
+            return at - 1
+    return len(seen) - 1
+
+
+def _find_next(near: bytes, last: int, order: str, explicit: bool) -> int | None:
+    """Return where elements begin of tags above `last` and in order that lead to PixelData."""
+    pattern = _EXPLICIT_START if explicit else _IMPLICIT_START
+    for match in itertools.islice(pattern.finditer(near), _MOST_STARTS):
+        if _leads_to_pixels(near, match.start(), last, order, explicit):
+            return match.start()
+    return None
+
+
+def _leads_to_pixels(near: bytes, at: int, last: int, order: str, explicit: bool) -> bool:
+    while at + 12 <= len(near):
+        group, number = struct.unpack_from(order + "HH", near, at)
+        tag, vr = group << 16 | number, near[at + 4 : at + 6]
+        if not last < tag <= _PIXEL_DATA or (explicit and vr not in VRS):
+            return False
+        if tag == _PIXEL_DATA:
+            return True
+        if explicit and vr not in _LONG:
+            (length,) = struct.unpack_from(order + "H", near, at + 6)
+            at += 8
+        else:
+            at += 8 if explicit else 4
+            (length,) = struct.unpack_from(order + "I", near, at)
+            at += 4
+        if length == _UNDEFINED:
+            end = _find_end(near, at, tag, order)
+            if end is None:
+                return False
+            at = end
+        else:
+            at += length
+        last = tag
+    return False
+
+
+def _find_end(near: bytes, at: int, tag: int, order: str) -> int | None:
+    """Return the end of a sequence: a delimiter before an element of a higher tag."""
+    delimiter = struct.pack(order + "HHI", 0xFFFE, 0xE0DD, 0)
+    while (at := near.find(delimiter, at)) >= 0 and at + 12 <= len(near):
+        at += 8
+        group, number = struct.unpack_from(order + "HH", near, at)
+        if tag < group << 16 | number <= _PIXEL_DATA:
+            return at
+    return None
+
+
+def _name(tag: int) -> str:
+    """Return the keyword of the standard, which repeats nothing of the file."""
+    from pydicom.datadict import keyword_for_tag
+
+    return keyword_for_tag(tag) or "an element"
 
 
 @cache
