@@ -162,7 +162,7 @@ def _jpeg_ls(stream: Codestream) -> npt.NDArray[Any]:
 
 
 def _rle(stream: Codestream) -> npt.NDArray[Any]:
-    from rle.rle import decode_frame
+    from rle.rle import decode_frame  # type: ignore[import-not-found]
     from rle.utils import decode_pixel_data
 
     # It drops, or writes in other places, what is too much, and says only if there is too little.

@@ -7,6 +7,7 @@ elements: group, VR and length (PS3.5 7.1).
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import re
@@ -57,7 +58,8 @@ VRS = _LONG | frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM 
 _LAST_META = 0x0102  # PS3.10 7.1
 _PIXEL_DATA, _CHARACTER_SET = 0x7FE00010, 0x00080005
 _UNDEFINED = 2**32 - 1
-_MOST_STARTS = 10_000
+_MOST_BEFORE = 100_000
+_MOST_STARTS, _MOST_ELEMENTS, _MOST_ENDS = 10_000, 1_000, 100
 _NEAR = 2**20  # bytes after a broken element in which the next one is looked for
 # What can be left out where it cannot be parsed: spacings and sequences. The wrong length of any
 # other element that is wanted refuses the file: samples or grey levels follow from it.
@@ -188,6 +190,24 @@ def read_elements(
     return syntax, dataset, notes
 
 
+class _Trail:
+    """The last elements that pydicom meets before it reaches PixelData or goes astray."""
+
+    def __init__(self, start: int) -> None:
+        self.before = self.last = (0, start)
+        """Tag and offset of the value of the last element but one, and of the last."""
+        self._count, self._is_astray = 0, False
+
+    def add(self, tag: int, at: int) -> bool:
+        """Add an element, and return whether to stop."""
+        self._count += 1
+        self._is_astray = self._is_astray or not self.last[0] <= tag <= _PIXEL_DATA
+        if self._is_astray or tag == _PIXEL_DATA or self._count > _MOST_BEFORE:
+            return True
+        self.before, self.last = self.last, (tag, at)
+        return False
+
+
 def _read_data_set(
     file: BinaryIO, encoding: str, wanted: list[BaseTag | int]
 ) -> tuple[Dataset, tuple[str, ...]]:
@@ -196,84 +216,78 @@ def _read_data_set(
 
     explicit, order = encoding != IMPLICIT, ">" if encoding == BIG_ENDIAN else "<"
     start = file.tell()
-    seen = [(0, start, 0)]  # tag, offset of the value, length
-
-    def at_pixels(tag: int, vr: str | None, length: int) -> bool:
-        seen.append((tag, file.tell(), length))
-        return tag == _PIXEL_DATA
 
     def read(stop_when: Callable[[Any, str | None, int], bool]) -> Dataset:
         return read_dataset(file, not explicit, order == "<", None, stop_when, specific_tags=wanted)
 
-    error, dataset = None, None
+    dataset, error = None, None
     try:
-        dataset = read(at_pixels)
+        dataset = read(lambda tag, vr, length: bool(tag == _PIXEL_DATA))
+    except MemoryError:
+        raise
     except Exception as caught:  # pydicom raises another one for each kind of damage
         error = caught
     end = file.tell()
-    if dataset is not None and (seen[-1][0] == _PIXEL_DATA or _is_whole(file, *seen[-1][1:])):
-        file.seek(end)
+    at_pixels = file.read(4) == struct.pack(order + "HH", 0x7FE0, 0x10)
+    file.seek(end)
+    if dataset is not None and at_pixels:
         return dataset, ()
-    at = _find_broken(seen)
-    tag, place, _ = seen[at]
-    file.seek(place - 4)  # the length may be one of 2 bytes, not of 4
+    trail = _Trail(start)
+    # What fails although PixelData is reached is the conversion of the character set.
+    last = _CHARACTER_SET if at_pixels else _PIXEL_DATA
+    file.seek(start)
+    with contextlib.suppress(Exception):
+        read(lambda tag, vr, length: trail.add(tag, file.tell()) or tag == last)
+    before, (tag, at) = trail.before, trail.last
+    base = max(start, at - 4)  # the length may be one of 2 bytes, not of 4
+    file.seek(base)
     near = file.read(_NEAR)
     following = _find_next(near, tag, order, explicit)
-    hides = following is None or (tag in wanted and tag not in _SPARED)
-    if not hides:
-        before = min(seen[at - 1][1], place)
-        file.seek(before)
-        skipped = file.read(place - 4 - before) + near[:following]
-        hides = any(
-            struct.pack(order + "HH", other >> 16, other & 0xFFFF) in skipped
-            for other in wanted
-            if other not in (tag, *_SPARED)
-        )
-    if hides or following is None:
+    file.seek(before[1])
+    skipped = file.read(min(max(base - before[1], 0), _NEAR)) + near[:following]
+    if following is None or not _is_spared(tag, skipped, wanted, order):
         file.seek(end)
         if dataset is None:
             raise InputError("damaged DICOM: an element of its header cannot be parsed") from error
         return dataset, ()
     file.seek(start)
-    first = read(lambda *_: file.tell() >= place)
-    file.seek(place - 4 + following)
+    first = read(lambda *_: file.tell() >= at)
+    file.seek(base + following)
     dataset = read(lambda tag, *_: bool(tag == _PIXEL_DATA))
     dataset.update(dict(first.items()))
     return dataset, (f"{_name(tag)} left out: it cannot be parsed",)
 
 
-def _is_whole(file: BinaryIO, at: int, length: int) -> bool:
-    """Return whether the file ends with an element."""
-    return at + length == file.seek(0, os.SEEK_END)
-
-
-def _find_broken(seen: list[tuple[int, int, int]]) -> int:
-    """Return the index of the element after which parsing went astray."""
-    if seen[-1][0] == _PIXEL_DATA:  # pydicom converts this one in the end
-        return next((at for at, (tag, *_) in enumerate(seen) if tag == _CHARACTER_SET), 0)
-    for at in range(1, len(seen)):
-        if seen[at][0] < seen[at - 1][0] or seen[at][0] > _PIXEL_DATA:
-            return at - 1
-    return len(seen) - 1
+def _is_spared(tag: int, skipped: bytes, wanted: list[BaseTag | int], order: str) -> bool:
+    """Return whether an element and the bytes around it can be left out."""
+    needed = set(map(int, wanted)) - _SPARED
+    return tag not in needed and not any(
+        struct.pack(order + "HH", other >> 16, other & 0xFFFF) in skipped for other in needed
+    )
 
 
 def _find_next(near: bytes, last: int, order: str, explicit: bool) -> int | None:
     """Return where elements begin of tags above `last` and in order that lead to PixelData."""
     pattern = _EXPLICIT_START if explicit else _IMPLICIT_START
+    passed: set[int] = set()
     for match in itertools.islice(pattern.finditer(near), _MOST_STARTS):
-        if _leads_to_pixels(near, match.start(), last, order, explicit):
+        if _leads_to_pixels(near, match.start(), last, order, explicit, passed):
             return match.start()
     return None
 
 
-def _leads_to_pixels(near: bytes, at: int, last: int, order: str, explicit: bool) -> bool:
-    while at + 12 <= len(near):
+def _leads_to_pixels(
+    near: bytes, at: int, last: int, order: str, explicit: bool, passed: set[int]
+) -> bool:
+    """Return whether elements do so, unless from one that was passed before."""
+    while at + 12 <= len(near) and at not in passed and len(passed) < _MOST_ELEMENTS:
         group, number = struct.unpack_from(order + "HH", near, at)
         tag, vr = group << 16 | number, near[at + 4 : at + 6]
         if not last < tag <= _PIXEL_DATA or (explicit and vr not in VRS):
             return False
         if tag == _PIXEL_DATA:
             return True
+        passed.add(at)
         if explicit and vr not in _LONG:
             (length,) = struct.unpack_from(order + "H", near, at + 6)
             at += 8
@@ -295,8 +309,10 @@ def _leads_to_pixels(near: bytes, at: int, last: int, order: str, explicit: bool
 def _find_end(near: bytes, at: int, tag: int, order: str) -> int | None:
     """Return the end of a sequence: a delimiter before an element of a higher tag."""
     delimiter = struct.pack(order + "HHI", 0xFFFE, 0xE0DD, 0)
-    while (at := near.find(delimiter, at)) >= 0 and at + 12 <= len(near):
-        at += 8
+    for _ in range(_MOST_ENDS):
+        at = near.find(delimiter, at) + 8
+        if at < 8 or at + 4 > len(near):
+            return None
         group, number = struct.unpack_from(order + "HH", near, at)
         if tag < group << 16 | number <= _PIXEL_DATA:
             return at
