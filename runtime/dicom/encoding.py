@@ -58,7 +58,8 @@ VRS = _LONG | frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM 
 _LAST_META = 0x0102  # PS3.10 7.1
 _PIXEL_DATA, _CHARACTER_SET = 0x7FE00010, 0x00080005
 _UNDEFINED = 2**32 - 1
-_MOST_BEFORE = 100_000
+_LONGEST = 2**16  # bytes of a sequence of undefined length after a broken element
+_MOST_BROKEN, _SOME_ELEMENTS, _MOST_BEFORE = 16, 3, 100_000
 _MOST_STARTS, _MOST_ELEMENTS, _MOST_ENDS = 10_000, 1_000, 100
 _NEAR = 2**20  # bytes after a broken element in which the next one is looked for
 # What can be left out where it cannot be parsed: spacings and sequences. The wrong length of any
@@ -178,7 +179,7 @@ def read_elements(
     dataset, broken = _read_data_set(file, found or announced, _tags(wanted))
     notes += broken
     at, size = file.tell(), file.seek(0, os.SEEK_END)
-    if at > size or (at == size and any(map(_is_cut, dataset.values()))):
+    if at > size or (at == size and _any_cut(dataset)):
         raise InputError("DICOM with an element beyond its end: cut, or its VR is not as announced")
     file.seek(at)
     implicit, little = map(bool, dataset.original_encoding)
@@ -209,9 +210,9 @@ class _Trail:
 
 
 def _read_data_set(
-    file: BinaryIO, encoding: str, wanted: list[BaseTag | int]
+    file: BinaryIO, encoding: str, wanted: list[BaseTag | int], most: int = _MOST_BROKEN
 ) -> tuple[Dataset, tuple[str, ...]]:
-    """Read up to PixelData; an element that cannot be parsed is left out, with a note."""
+    """Read up to PixelData; up to `most` elements that cannot be parsed are left out with notes."""
     from pydicom.filereader import read_dataset
 
     explicit, order = encoding != IMPLICIT, ">" if encoding == BIG_ENDIAN else "<"
@@ -229,8 +230,9 @@ def _read_data_set(
         error = caught
     end = file.tell()
     at_pixels = file.read(4) == struct.pack(order + "HH", 0x7FE0, 0x10)
+    size = end if at_pixels else file.seek(0, os.SEEK_END)
     file.seek(end)
-    if dataset is not None and at_pixels:
+    if dataset is not None and (at_pixels or (end == size and not _any_cut(dataset))):
         return dataset, ()
     trail = _Trail(start)
     # What fails although PixelData is reached is the conversion of the character set.
@@ -242,10 +244,15 @@ def _read_data_set(
     base = max(start, at - 4)  # the length may be one of 2 bytes, not of 4
     file.seek(base)
     near = file.read(_NEAR)
-    following = _find_next(near, tag, order, explicit)
     file.seek(before[1])
-    skipped = file.read(min(max(base - before[1], 0), _NEAR)) + near[:following]
-    if following is None or not _is_spared(tag, skipped, wanted, order):
+    previous = file.read(min(max(base - before[1], 0), _NEAR))
+    # The next element is one from which all others can be parsed, or else some of them.
+    for enough in (_MOST_ELEMENTS, _SOME_ELEMENTS):
+        following = _find_next(near, tag, order, explicit, enough)
+        skipped = previous + near[:following]
+        if most and following is not None and _is_spared(tag, skipped, wanted, order):
+            break
+    else:
         file.seek(end)
         if dataset is None:
             raise InputError("damaged DICOM: an element of its header cannot be parsed") from error
@@ -253,9 +260,10 @@ def _read_data_set(
     file.seek(start)
     first = read(lambda *_: file.tell() >= at)
     file.seek(base + following)
-    dataset = read(lambda tag, *_: bool(tag == _PIXEL_DATA))
+    dataset, notes = _read_data_set(file, encoding, wanted, most - 1)
     dataset.update(dict(first.items()))
-    return dataset, (f"{_name(tag)} left out: it cannot be parsed",)
+    note = f"{_name(tag)} left out: it cannot be parsed"
+    return dataset, (note, *(other for other in notes if other != note))
 
 
 def _is_spared(tag: int, skipped: bytes, wanted: list[BaseTag | int], order: str) -> bool:
@@ -266,26 +274,27 @@ def _is_spared(tag: int, skipped: bytes, wanted: list[BaseTag | int], order: str
     )
 
 
-def _find_next(near: bytes, last: int, order: str, explicit: bool) -> int | None:
-    """Return where elements begin of tags above `last` and in order that lead to PixelData."""
+def _find_next(near: bytes, last: int, order: str, explicit: bool, enough: int) -> int | None:
+    """Return where elements above `last` begin that lead to PixelData, or that are `enough`."""
     pattern = _EXPLICIT_START if explicit else _IMPLICIT_START
     passed: set[int] = set()
     for match in itertools.islice(pattern.finditer(near), _MOST_STARTS):
-        if _leads_to_pixels(near, match.start(), last, order, explicit, passed):
+        if _leads_to_pixels(near, match.start(), last, order, explicit, passed, enough):
             return match.start()
     return None
 
 
 def _leads_to_pixels(
-    near: bytes, at: int, last: int, order: str, explicit: bool, passed: set[int]
+    near: bytes, at: int, last: int, order: str, explicit: bool, passed: set[int], enough: int
 ) -> bool:
-    """Return whether elements do so, unless from one that was passed before."""
+    """Return whether elements do so or are enough, unless from one that was passed before."""
+    known = len(passed)
     while at + 12 <= len(near) and at not in passed and len(passed) < _MOST_ELEMENTS:
         group, number = struct.unpack_from(order + "HH", near, at)
         tag, vr = group << 16 | number, near[at + 4 : at + 6]
         if not last < tag <= _PIXEL_DATA or (explicit and vr not in VRS):
             return False
-        if tag == _PIXEL_DATA:
+        if tag == _PIXEL_DATA or len(passed) - known == enough:
             return True
         passed.add(at)
         if explicit and vr not in _LONG:
@@ -310,7 +319,7 @@ def _find_end(near: bytes, at: int, tag: int, order: str) -> int | None:
     """Return the end of a sequence: a delimiter before an element of a higher tag."""
     delimiter = struct.pack(order + "HHI", 0xFFFE, 0xE0DD, 0)
     for _ in range(_MOST_ENDS):
-        at = near.find(delimiter, at) + 8
+        at = near.find(delimiter, at, at + _LONGEST) + 8
         if at < 8 or at + 4 > len(near):
             return None
         group, number = struct.unpack_from(order + "HH", near, at)
@@ -333,10 +342,10 @@ def _tags(wanted: tuple[str | int, ...]) -> list[BaseTag | int]:
     return [Tag(tag) for tag in wanted]
 
 
-def _is_cut(element: Any) -> bool:
+def _any_cut(dataset: Dataset) -> bool:
     """Return whether the file ends inside the value of an element as read."""
-    length = getattr(element, "length", None) or 0
-    return isinstance(element.value, bytes) and len(element.value) < length
+    lengths = ((getattr(raw, "length", None) or 0, raw.value) for raw in dataset.values())
+    return any(isinstance(value, bytes) and len(value) < length for length, value in lengths)
 
 
 def unread_syntax(syntax: str) -> InputError:

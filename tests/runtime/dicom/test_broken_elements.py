@@ -168,3 +168,21 @@ def test_pixels_of_any_vr_with_a_long_length_are_read(vr, syntax):
     data = data[: data.index(b"\xe0\x7f\x10\0")] + start + raw
     assert np.array_equal(read_image(data).pixels, PLAIN)
     assert np.array_equal(read_dicom(io.BytesIO(data)).pixels, PLAIN)
+
+
+@pytest.mark.parametrize("vr", [b"??", b"--", b"OB"])
+@pytest.mark.parametrize(
+    "tags",
+    [
+        (0x00191010, 0x00291010),
+        (0x00091010, 0x00191010, 0x00291010),
+        (0x00191010, 0x00191011, 0x00200020, 0x00291010, 0x00291011),
+    ],
+)
+def test_several_elements_are_left_out_with_the_layout_between_them(vr, tags):
+    data = drawn([(tag, "LO", PLACE) for tag in tags])
+    for tag in tags:
+        data = data.replace(element(tag, "LO", PLACE), tag_bytes(tag) + vr + b"\4\0abcd")
+    radiograph = read(data)
+    assert np.array_equal(radiograph.pixels, PLAIN)
+    assert radiograph.notes[0].endswith("left out: it cannot be parsed")
