@@ -12,6 +12,7 @@ import itertools
 import os
 import re
 import struct
+from collections import deque
 from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -195,17 +196,17 @@ class _Trail:
     """The last elements that pydicom meets before it reaches PixelData or goes astray."""
 
     def __init__(self, start: int) -> None:
-        self.before = self.last = (0, start)
-        """Tag and offset of the value of the last element but one, and of the last."""
+        self.last = deque([(0, start)] * 3, maxlen=3)
+        """Tag and offset of the value of the last elements."""
         self._count, self._is_astray = 0, False
 
     def add(self, tag: int, at: int) -> bool:
         """Add an element, and return whether to stop."""
         self._count += 1
-        self._is_astray = self._is_astray or not self.last[0] <= tag <= _PIXEL_DATA
+        self._is_astray = self._is_astray or not self.last[-1][0] <= tag <= _PIXEL_DATA
         if self._is_astray or tag == _PIXEL_DATA or self._count > _MOST_BEFORE:
             return True
-        self.before, self.last = self.last, (tag, at)
+        self.last.append((tag, at))
         return False
 
 
@@ -240,16 +241,16 @@ def _read_data_set(
     file.seek(start)
     with contextlib.suppress(Exception):
         read(lambda tag, vr, length: trail.add(tag, file.tell()) or tag == last)
-    before, (tag, at) = trail.before, trail.last
-    base = max(start, at - 4)  # the length may be one of 2 bytes, not of 4
-    file.seek(base)
-    near = file.read(_NEAR)
-    file.seek(before[1])
-    previous = file.read(min(max(base - before[1], 0), _NEAR))
-    # The next element is one from which all others can be parsed, or else some of them.
-    for enough in (_MOST_ELEMENTS, _SOME_ELEMENTS):
+    # What follows a length that is too short may look like an element of a higher tag, and the
+    # next element is one from which all others can be parsed, or else some of them.
+    for last_but, enough in itertools.product((1, 2), (_MOST_ELEMENTS, _SOME_ELEMENTS)):
+        (_, before), (tag, at) = list(trail.last)[-last_but - 1 :][:2]
+        base = max(start, at - 4)  # the length may be one of 2 bytes, not of 4
+        file.seek(base)
+        near = file.read(_NEAR)
         following = _find_next(near, tag, order, explicit, enough)
-        skipped = previous + near[:following]
+        file.seek(before)
+        skipped = file.read(min(max(base - before, 0), _NEAR)) + near[:following]
         if most and following is not None and _is_spared(tag, skipped, wanted, order):
             break
     else:
