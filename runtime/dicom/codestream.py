@@ -134,6 +134,7 @@ def _jpeg_2000(frame: bytes) -> tuple[Codestream, int]:
         (bottom - tile_top) / tile_height
     )
     found: set[int] = set()
+    size = 0
     for _ in range(_MOST_TILE_PARTS):
         if frame[at : at + 2] != b"\xff\x90":
             break
@@ -143,13 +144,16 @@ def _jpeg_2000(frame: bytes) -> tuple[Codestream, int]:
             at = max(frame.find(b"\xff\xd9", at), at)
             break
         at += max(size, 12)
-    if frame[at : at + 2] != b"\xff\xd9" or len(found) < tiles:
-        raise InputError(_TRUNCATED)
     end, signed = at + 2, bool(sample & 0x80)
     bits = (sample & 0x7F) + 1
-    stream = Codestream(
-        codec, frame[:end], right - left, bottom - top, bits, channels, signed, False
-    )
+    data = frame[:end]
+    # Some encoders leave out the end marker: then the tile-parts, which state their lengths, must
+    # fill the frame, and zeros at their end may stand for a part that was lost.
+    if size and at <= len(frame) and not any(frame[at:]) and any(frame[at - 2 : at]):
+        data = frame[:at] + b"\xff\xd9"
+    if not data.endswith(b"\xff\xd9") or len(found) < tiles:
+        raise InputError(_TRUNCATED)
+    stream = Codestream(codec, data, right - left, bottom - top, bits, channels, signed, False)
     return stream, end
 
 

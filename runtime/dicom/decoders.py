@@ -7,6 +7,7 @@ lacks with grey, so the codestream must be complete and match the DICOM header f
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,7 @@ _LOSSLESS = frozenset(f"{JPEG}{n}" for n in (57, 70, 80, 90, 92, 201, 202))
 _PART_2 = (f"{JPEG}92", f"{JPEG}93")
 OVERLAY_BITS = tuple(group << 16 | 0x0102 for group in range(0x6000, 0x6020, 2))
 """Tags of OverlayBitPosition."""
+_MORE = "damaged DICOM: its RLE image holds more than rows × columns"
 _OVERSHOOT = 0.25  # of the range; a lossy codec exceeds it at sharp edges, by less
 
 
@@ -160,8 +162,21 @@ def _jpeg_ls(stream: Codestream) -> npt.NDArray[Any]:
 
 
 def _rle(stream: Codestream) -> npt.NDArray[Any]:
+    from rle.rle import decode_frame  # type: ignore[import-not-found]
     from rle.utils import decode_pixel_data
 
+    # It drops, or writes in other places, what is too much, and says only if there is too little.
+    more = stream.width * stream.height + min(stream.width, stream.height)
+    is_longer = True
+    try:
+        decode_frame(stream.data, more, stream.bits, "<")
+    except ValueError:
+        is_longer = False
+    except BaseException as error:
+        if isinstance(error, Exception) or type(error).__name__ != "PanicException":
+            raise
+    if is_longer:
+        raise InputError(_MORE)
     size: dict[str, Any] = {"rows": stream.height, "columns": stream.width}
     size["bits_allocated"] = stream.bits
     decoded = decode_pixel_data(stream.data, version=2, **size)
@@ -173,6 +188,7 @@ def _rle_of_pydicom(stream: Codestream) -> npt.NDArray[Any]:
     from pydicom.pixels.decoders.base import get_decoder
     from pydicom.uid import UID
 
+    _check_runs(stream)
     options: dict[str, Any] = {
         "rows": stream.height,
         "columns": stream.width,
@@ -188,6 +204,27 @@ def _rle_of_pydicom(stream: Codestream) -> npt.NDArray[Any]:
     }
     decoded, _ = get_decoder(UID(RLE)).as_array(encapsulate([stream.data]), **options)
     return decoded
+
+
+def _check_runs(stream: Codestream) -> None:
+    """Refuse an RLE image of more rows or columns: pydicom drops what is too much."""
+    segments, *starts = struct.unpack_from("<16I", stream.data)
+    ends = (*starts[1:segments], len(stream.data))
+    excess = min(map(partial(_run_length, stream.data), starts, ends))
+    excess -= stream.width * stream.height
+    # Up to that many bytes are padding, or what follows the only segment.
+    if excess >= min(stream.width, stream.height):
+        raise InputError(_MORE)
+
+
+def _run_length(data: bytes, at: int, end: int) -> int:
+    """Return how many bytes a segment decompresses to (PS3.5 G.3.2)."""
+    length = 0
+    while at + 1 < end:
+        head = data[at]
+        length += head + 1 if head < 128 else (257 - head) % 129
+        at += 1 if head == 128 else head + 2 if head < 128 else 2
+    return length
 
 
 def _dtype(stream: Codestream) -> np.dtype[Any]:

@@ -7,8 +7,13 @@ elements: group, VR and length (PS3.5 7.1).
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
+import re
 import struct
+from collections import deque
+from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -52,7 +57,20 @@ _LONG = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())  # lengths 
 VRS = _LONG | frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
 """Every value representation of PS3.5 6.2."""
 _LAST_META = 0x0102  # PS3.10 7.1
-_PIXEL_DATA = 0x7FE00010
+_PIXEL_DATA, _CHARACTER_SET = 0x7FE00010, 0x00080005
+_UNDEFINED = 2**32 - 1
+_LONGEST = 2**16  # bytes of a sequence of undefined length after a broken element
+_MOST_BROKEN, _SOME_ELEMENTS, _MOST_BEFORE = 16, 3, 100_000
+_MOST_STARTS, _MOST_ELEMENTS, _MOST_ENDS = 10_000, 1_000, 100
+_NEAR = 2**20  # bytes after a broken element in which the next one is looked for
+# What can be left out where it cannot be parsed: spacings and sequences. The wrong length of any
+# other element that is wanted refuses the file: samples or grey levels follow from it.
+_SPARED = frozenset(
+    (0x00181114, 0x00181164, 0x00182010, 0x00280030, 0x00280A02, 0x00283000, 0x00283010)
+)
+# Where an element may begin: any VR; in implicit VR a low group and length, or the last two wanted.
+_EXPLICIT_START = re.compile(b"(?s)(?=....(?:" + b"|".join(sorted(VRS)) + b"))")
+_IMPLICIT_START = re.compile(rb"(?s)(?=[\x08-\xff]\0....\0\0|\x50\x20\x20\0|\xe0\x7f\x10\0)")
 
 
 def find_elements(head: bytes) -> int | None:
@@ -159,16 +177,10 @@ def read_elements(
         raise unread_syntax(syntax)
     file.seek(at)
     announced = syntax if syntax in NATIVE else EXPLICIT
-    little = (found or announced) != BIG_ENDIAN
-    dataset = read_dataset(
-        file,
-        is_implicit_VR=(found or announced) == IMPLICIT,
-        is_little_endian=little,
-        stop_when=lambda tag, vr, length: tag == _PIXEL_DATA,
-        specific_tags=_tags(wanted),
-    )
+    dataset, broken = _read_data_set(file, found or announced, _tags(wanted))
+    notes += broken
     at, size = file.tell(), file.seek(0, os.SEEK_END)
-    if at > size or (at == size and any(map(_is_cut, dataset.values()))):
+    if at > size or (at == size and _any_cut(dataset)):
         raise InputError("DICOM with an element beyond its end: cut, or its VR is not as announced")
     file.seek(at)
     implicit, little = map(bool, dataset.original_encoding)
@@ -180,6 +192,150 @@ def read_elements(
     return syntax, dataset, notes
 
 
+class _Trail:
+    """The last elements that pydicom meets before it reaches PixelData or goes astray."""
+
+    def __init__(self, start: int) -> None:
+        self.last = deque([(0, start)] * 3, maxlen=3)
+        """Tag and offset of the value of the last elements."""
+        self._count, self._is_astray = 0, False
+
+    def add(self, tag: int, at: int) -> bool:
+        """Add an element, and return whether to stop."""
+        self._count += 1
+        self._is_astray = self._is_astray or not self.last[-1][0] <= tag <= _PIXEL_DATA
+        if self._is_astray or tag == _PIXEL_DATA or self._count > _MOST_BEFORE:
+            return True
+        self.last.append((tag, at))
+        return False
+
+
+def _read_data_set(
+    file: BinaryIO, encoding: str, wanted: list[BaseTag | int], most: int = _MOST_BROKEN
+) -> tuple[Dataset, tuple[str, ...]]:
+    """Read up to PixelData; up to `most` elements that cannot be parsed are left out with notes."""
+    from pydicom.filereader import read_dataset
+
+    explicit, order = encoding != IMPLICIT, ">" if encoding == BIG_ENDIAN else "<"
+    start = file.tell()
+
+    def read(stop_when: Callable[[Any, str | None, int], bool]) -> Dataset:
+        return read_dataset(file, not explicit, order == "<", None, stop_when, specific_tags=wanted)
+
+    dataset, error = None, None
+    try:
+        dataset = read(lambda tag, vr, length: bool(tag == _PIXEL_DATA))
+    except MemoryError:
+        raise
+    except Exception as caught:  # pydicom raises another one for each kind of damage
+        error = caught
+    end = file.tell()
+    at_pixels = file.read(4) == struct.pack(order + "HH", 0x7FE0, 0x10)
+    size = end if at_pixels else file.seek(0, os.SEEK_END)
+    file.seek(end)
+    if dataset is not None and (at_pixels or (end == size and not _any_cut(dataset))):
+        return dataset, ()
+    trail = _Trail(start)
+    # What fails although PixelData is reached is the conversion of the character set.
+    last = _CHARACTER_SET if at_pixels else _PIXEL_DATA
+    file.seek(start)
+    with contextlib.suppress(Exception):
+        read(lambda tag, vr, length: trail.add(tag, file.tell()) or tag == last)
+    # What follows a length that is too short may look like an element of a higher tag, and the
+    # next element is one from which all others can be parsed, or else some of them.
+    for last_but, enough in itertools.product((1, 2), (_MOST_ELEMENTS, _SOME_ELEMENTS)):
+        (_, before), (tag, at) = list(trail.last)[-last_but - 1 :][:2]
+        base = max(start, at - 4)  # the length may be one of 2 bytes, not of 4
+        file.seek(base)
+        near = file.read(_NEAR)
+        following = _find_next(near, tag, order, explicit, enough)
+        file.seek(before)
+        skipped = file.read(min(max(base - before, 0), _NEAR)) + near[:following]
+        if most and following is not None and _is_spared(tag, skipped, wanted, order):
+            break
+    else:
+        file.seek(end)
+        if dataset is None:
+            raise InputError("damaged DICOM: an element of its header cannot be parsed") from error
+        return dataset, ()
+    file.seek(start)
+    first = read(lambda *_: file.tell() >= at)
+    file.seek(base + following)
+    dataset, notes = _read_data_set(file, encoding, wanted, most - 1)
+    dataset.update(dict(first.items()))
+    note = f"{_name(tag)} left out: it cannot be parsed"
+    return dataset, (note, *(other for other in notes if other != note))
+
+
+def _is_spared(tag: int, skipped: bytes, wanted: list[BaseTag | int], order: str) -> bool:
+    """Return whether an element and the bytes around it can be left out."""
+    needed = set(map(int, wanted)) - _SPARED
+    return tag not in needed and not any(
+        struct.pack(order + "HH", other >> 16, other & 0xFFFF) in skipped for other in needed
+    )
+
+
+def _find_next(near: bytes, last: int, order: str, explicit: bool, enough: int) -> int | None:
+    """Return where elements above `last` begin that lead to PixelData, or that are `enough`."""
+    pattern = _EXPLICIT_START if explicit else _IMPLICIT_START
+    passed: set[int] = set()
+    for match in itertools.islice(pattern.finditer(near), _MOST_STARTS):
+        if _leads_to_pixels(near, match.start(), last, order, explicit, passed, enough):
+            return match.start()
+    return None
+
+
+def _leads_to_pixels(
+    near: bytes, at: int, last: int, order: str, explicit: bool, passed: set[int], enough: int
+) -> bool:
+    """Return whether elements do so or are enough, unless from one that was passed before."""
+    known = len(passed)
+    while at + 12 <= len(near) and at not in passed and len(passed) < _MOST_ELEMENTS:
+        group, number = struct.unpack_from(order + "HH", near, at)
+        tag, vr = group << 16 | number, near[at + 4 : at + 6]
+        if not last < tag <= _PIXEL_DATA or (explicit and vr not in VRS):
+            return False
+        if tag == _PIXEL_DATA or len(passed) - known == enough:
+            return True
+        passed.add(at)
+        if explicit and vr not in _LONG:
+            (length,) = struct.unpack_from(order + "H", near, at + 6)
+            at += 8
+        else:
+            at += 8 if explicit else 4
+            (length,) = struct.unpack_from(order + "I", near, at)
+            at += 4
+        if length == _UNDEFINED:
+            end = _find_end(near, at, tag, order)
+            if end is None:
+                return False
+            at = end
+        else:
+            at += length
+        last = tag
+    return False
+
+
+def _find_end(near: bytes, at: int, tag: int, order: str) -> int | None:
+    """Return the end of a sequence: a delimiter before an element of a higher tag."""
+    delimiter = struct.pack(order + "HHI", 0xFFFE, 0xE0DD, 0)
+    for _ in range(_MOST_ENDS):
+        at = near.find(delimiter, at, at + _LONGEST) + 8
+        if at < 8 or at + 4 > len(near):
+            return None
+        group, number = struct.unpack_from(order + "HH", near, at)
+        if tag < group << 16 | number <= _PIXEL_DATA:
+            return at
+    return None
+
+
+def _name(tag: int) -> str:
+    """Return the keyword of the standard, which repeats nothing of the file."""
+    from pydicom.datadict import keyword_for_tag
+
+    return keyword_for_tag(tag) or "an element"
+
+
 @cache
 def _tags(wanted: tuple[str | int, ...]) -> list[BaseTag | int]:
     from pydicom.tag import Tag
@@ -187,10 +343,10 @@ def _tags(wanted: tuple[str | int, ...]) -> list[BaseTag | int]:
     return [Tag(tag) for tag in wanted]
 
 
-def _is_cut(element: Any) -> bool:
+def _any_cut(dataset: Dataset) -> bool:
     """Return whether the file ends inside the value of an element as read."""
-    length = getattr(element, "length", None) or 0
-    return isinstance(element.value, bytes) and len(element.value) < length
+    lengths = ((getattr(raw, "length", None) or 0, raw.value) for raw in dataset.values())
+    return any(isinstance(value, bytes) and len(value) < length for length, value in lengths)
 
 
 def unread_syntax(syntax: str) -> InputError:

@@ -148,10 +148,13 @@ def _lookup(values: Values, elements: Elements, keyword: str) -> tuple[Values, i
         return None
     entries, first, depth = (int(word) for word in descriptor)
     entries = entries or 2**16
-    # The input is signed where it can be below 0 (PS3.3 C.11.2.1.1). Implicit VR does not state it.
-    signed = values.min() < 0 or item.vr("LUTDescriptor") == "SS"
-    if signed and first >= 2**15:
-        first -= 2**16
+    # The input is signed where it can be below 0 (PS3.3 C.11.2.1.1). The VR is often that of other
+    # samples: of the two meanings of a word one may leave no value between the first and the last.
+    if first >= 2**15:
+        signed = item.vr("LUTDescriptor") == "SS" or first > values.max()
+        reaches = first - 2**16 + entries > 1
+        if values.min() < 0 or (signed and reaches):
+            first -= 2**16
     if depth == 8 and len(table) < entries:  # entries of 8 bits, two in a word, the low one first
         table = table.astype("<u2").view("u1").astype(np.uint16)
     if len(table) < entries or not 8 <= depth <= 16:

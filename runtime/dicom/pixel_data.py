@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from orthoedge.runtime.dicom.codestream import STARTS, is_rle
-from orthoedge.runtime.dicom.encoding import NATIVE, RLE
+from orthoedge.runtime.dicom.encoding import NATIVE, RLE, VRS
 from orthoedge.runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -52,13 +52,17 @@ def find_pixel_data(file: BinaryIO, dataset: Dataset) -> PixelElement | None:
     head = file.read(12)
     if len(head) < 8 or head[:4] != struct.pack(order + "HH", 0x7FE0, 0x0010):
         return None
+    vr = head[4:6]
     # As the length of an implicit VR these letters would be odd, which no value's is.
-    start = 8 if head[4:6] in (b"OB", b"OW", b"UN") and len(head) == 12 else 4
-    (length,) = struct.unpack_from(order + "I", head, start)
-    at += start + 4
+    start, kind = 4, "I"
+    if vr in VRS and vr[0] % 2 and len(head) == 12:
+        is_short = vr not in (b"OB", b"OW", b"UN") and any(head[6:8])
+        start, kind = (6, "H") if is_short else (8, "I")
+    (length,) = struct.unpack_from(order + kind, head, start)
+    at += start + struct.calcsize(kind)
     if length == 2**32 - 1:
         return PixelElement(at, file.seek(0, os.SEEK_END) - at, False)
-    return PixelElement(at, length, True, order == ">" and head[4:6] == b"OW")
+    return PixelElement(at, length, True, order == ">" and vr == b"OW")
 
 
 def read_frame(
@@ -117,12 +121,11 @@ def _read_fragments(file: BinaryIO, element: PixelElement) -> bytes:
             raise InputError("truncated DICOM: the file ends inside its compressed image")
         fragments.append(file.read(length))
         at += 8 + length
-    table = fragments[0] if fragments and not fragments[0].startswith(STARTS) else None
-    if table is not None and len(fragments) > 1:
-        if len(table) > 4:
-            frames = len(table) // 4
-            raise InputError(f"multi-frame DICOM with {frames} frames: expected one radiograph")
-        del fragments[0]
+    if len(fragments) > 1 and not fragments[0].startswith(STARTS):
+        del fragments[0]  # the offset table, which some programs fill with those of fragments
+    frames = sum(part.startswith(STARTS) or is_rle(part) for part in fragments)
+    if frames > 1:
+        raise InputError(f"multi-frame DICOM with {frames} frames: expected one radiograph")
     return fragments[0] if len(fragments) == 1 else b"".join(fragments)
 
 

@@ -65,6 +65,8 @@ def read_header(data: bytes) -> Header:
     if reader is None:
         kinds = (name for magic, name in _UNSUPPORTED if data.startswith(magic))
         kind = next(kinds, "unknown content")
+        if data[4:8] == b"ftyp":  # ISO/IEC 14496-12
+            kind = "a HEIC, AVIF or video file"
         raise InputError(f"not an image: {kind}; expected PNG, JPEG, TIFF, BMP or DICOM")
     try:
         header = reader(data)
@@ -93,6 +95,8 @@ def check_complete(data: bytes, kind: str) -> None:
 
 def _png_header(data: bytes) -> Header:
     length, name, width, height, bits, colour = struct.unpack_from(">I4sIIBB", data, 8)
+    if name == b"CgBI":
+        raise InputError("PNG of Apple's own kind (CgBI), which is not read; save it as PNG anew")
     if name != b"IHDR" or length != 13:
         raise InputError("damaged PNG: no IHDR chunk at the start")
     return Header("PNG", width, height, bits, channels=1 if colour == 0 else 4)

@@ -103,6 +103,8 @@ def jpeg_header(data: bytes) -> Header:
                 raise InputError(
                     "JPEG with arithmetic coding or in several frames; save it as baseline JPEG"
                 )
+            if not height:  # T.81 B.2.5: the number of lines follows the first scan
+                raise InputError("JPEG that states its height after its pixels; save it anew")
             if components not in (1, 3):
                 raise InputError(
                     f"JPEG with {components} components, such as CMYK; save it as a grey picture"

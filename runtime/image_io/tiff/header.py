@@ -174,7 +174,14 @@ def read_layout(data: bytes) -> Layout:
     colour_map = tags.get(Tag.COLOUR_MAP, ()) if photometric == Photometric.PALETTE else ()
     if photometric == Photometric.PALETTE and len(colour_map) != 3 * 2**bits:
         raise InputError("damaged TIFF: its palette is missing or of the wrong length")
-    predictor = value(Tag.PREDICTOR, 1) if compression in _PREDICTED else 1
+    predictor = value(Tag.PREDICTOR, 1)
+    if compression == Compression.PACKBITS and predictor != 1:
+        # libtiff takes the samples as they are, tifffile as differences.
+        raise InputError(
+            "TIFF with a predictor in PackBits compression, which is ambiguous; save "
+            "it without a predictor"
+        )
+    predictor = predictor if compression in _PREDICTED else 1
     if predictor not in (1, 2) or (predictor == 2 and bits not in (8, 16)):
         raise InputError(f"TIFF with predictor {predictor} at {bits} bits; {_REMEDY}, no predictor")
     width, height = value(Tag.WIDTH, 0), value(Tag.HEIGHT, 0)

@@ -32,7 +32,7 @@ class Tag(enum.IntEnum):
 
 
 _TAGS = frozenset(Tag)
-_SUBFILE = 254
+_SUBFILE, _SUB_PAGES = 254, 330
 DESCRIPTION = 270
 """A text; what ImageJ says of a stack."""
 JPEG_TABLES = 347
@@ -50,11 +50,15 @@ def read_tags(data: bytes) -> tuple[dict[int, tuple[int, ...]], dict[int, bytes]
     (count,) = struct.unpack_from(order + "H", data, at)
     tags: dict[int, tuple[int, ...]] = {}
     texts = {DESCRIPTION: b"", JPEG_TABLES: b""}
+    is_copy = has_others = False
     for entry in range(at + 2, at + 2 + 12 * count, 12):
         tag, code, length = struct.unpack_from(order + "HHI", data, entry)
         if length > 4 and texts.get(tag) == b"":
             (place,) = struct.unpack_from(order + "I", data, entry + 8)
             texts[tag] = data[place : place + min(length, _LONGEST_TEXT)]
+        if tag == _SUBFILE:
+            is_copy = bool(struct.unpack_from(order + "I", data, entry + 8)[0] & 1)
+        has_others = has_others or tag == _SUB_PAGES
         if tag not in _TAGS:
             continue
         if tag in tags or code not in _LAYOUTS or not length:
@@ -66,6 +70,8 @@ def read_tags(data: bytes) -> tuple[dict[int, tuple[int, ...]], dict[int, bytes]
         if struct.calcsize(layout) > 4:
             (place,) = struct.unpack_from(order + "I", data, place)
         tags[tag] = struct.unpack_from(layout, data, place)
+    if is_copy and has_others:
+        raise InputError("TIFF whose first page is a smaller copy; save the picture as one page")
     (following,) = struct.unpack_from(order + "I", data, at + 2 + 12 * count)
     return tags, texts, following
 

@@ -396,3 +396,34 @@ def test_what_dcmtk_writes_is_read(tmp_path, tool, tolerance, bits):
         dcmtk("dcmdjpls" if "ls" in tool else "dcmdjpeg", target, back)
         # One grey level, where two inverse DCTs round one stored value differently.
         assert np.abs(result.pixels.astype(int) - read_image(back).pixels).max() <= 1
+
+
+def test_a_table_of_fragments_is_not_one_of_frames(streams):
+    stream, samples, bits, syntax = streams["JPEG lossless"]
+    start = PREAMBLE + meta(syntax) + head(samples, bits)
+    table = struct.pack("<II", 0, 108)
+    parts = items(stream[:100], stream[100:], table=table)
+    assert np.array_equal(read_image(start + undefined(parts)).pixels, levels(samples, bits))
+
+
+@pytest.mark.parametrize("table", [b"", bytes(4)])
+@pytest.mark.parametrize("codec", CODECS)
+def test_two_frames_are_refused_whatever_is_between_them(streams, codec, table):
+    stream, samples, bits, syntax = streams[codec]
+    start = PREAMBLE + meta(syntax) + head(samples, bits)
+    two = items(stream + bytes(2 + len(stream) % 2), stream, table=table)
+    with pytest.raises(InputError, match="multi-frame DICOM with 2 frames"):
+        read_image(start + undefined(two))
+
+
+@pytest.mark.parametrize("pad", [b"", bytes(1), bytes(5)])
+def test_jpeg_2000_without_its_end_marker_is_read_where_its_tile_parts_fill_it(pad):
+    imagecodecs = pytest.importorskip("imagecodecs")
+    stream = imagecodecs.jpeg2k_encode(DEEP, level=0, reversible=True, codecformat="j2k")
+    assert stream.endswith(b"\xff\xd9")
+    syntax = f"{JPEG}90"
+    read = read_image(compressed(stream[:-2] + pad, DEEP, 12, syntax))
+    assert np.array_equal(read.pixels, levels(DEEP, 12))
+    for cut in (stream[:-100], stream[:-100] + bytes(98), stream[:-3], stream[:-4] + bytes(2)):
+        with pytest.raises(InputError, match="truncated"):
+            read_image(compressed(cut, DEEP, 12, syntax))

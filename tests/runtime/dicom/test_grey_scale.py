@@ -3,6 +3,7 @@
 import itertools
 import math
 import shutil
+import struct
 import subprocess
 from fractions import Fraction
 
@@ -249,3 +250,19 @@ def test_dcmtk_shows_a_table_that_is_as_stated_the_same(depth, top, tmp_path):
     shown = cv2.imread(str(tmp_path / "a.pgm"), cv2.IMREAD_UNCHANGED)
     pixels = read_image(tmp_path / "a.dcm").pixels
     assert np.abs(shown.astype(int) - pixels).max() <= 1  # dcmtk truncates where we round
+
+
+@pytest.mark.parametrize(("vr", "first"), [("SS", 40000), ("US", 40000), ("US", 65531)])
+def test_the_sign_of_the_first_entry_is_the_one_under_which_the_table_is_reached(vr, first):
+    """The VR of a descriptor is often not that of the samples."""
+    entries = np.arange(4096)[::-1]
+    start, limit = (first, 16) if first == 40000 else (first - 2**16, 12)
+    stored = STORED if limit == 12 else (STORED.astype(int) + 40000).astype(np.uint16)
+    data = words([int(entry) for entry in entries], 16, EXPLICIT)
+    descriptor = (0x00283002, vr, struct.pack("<HHH", 4096, first, 12))
+    table = (0x00283010, "SQ", Sequence([[descriptor, (0x00283006, "OW", data)]]))
+    layout = [(0x00280101, "US", [limit]), (0x00280102, "US", [limit - 1])]
+    radiograph = read(drawn([*NO_WINDOW, *layout, table], stored))
+    index = np.clip(stored.astype(int) - start, 0, 4095)
+    assert np.array_equal(radiograph.pixels, grey(entries[index], 0, 4095))
+    assert radiograph.notes == ()

@@ -301,3 +301,25 @@ def test_a_cut_file_is_refused_in_every_encoding(encoding, share):
     for start in (b"", meta(encoding), PREAMBLE + meta(encoding)):
         with pytest.raises(InputError):
             read_image(start + data[: int(len(data) * share)])
+
+
+@pytest.mark.parametrize("bits", [8, 12])
+@pytest.mark.parametrize(("rows", "columns"), [(96, 79), (96, 70), (95, 80), (48, 80), (80, 96)])
+def test_an_rle_image_of_other_rows_and_columns_is_refused(bits, rows, columns):
+    """With too few columns every row would begin in the middle of another."""
+    imagecodecs = pytest.importorskip("imagecodecs")
+    samples = picture(bits)
+    planes = [(samples >> 8).astype(np.uint8)] * (bits > 8) + [samples.astype(np.uint8)]
+    segments = [
+        b"".join(imagecodecs.packbits_encode(row.tobytes()) for row in plane) for plane in planes
+    ]
+    offsets = np.cumsum([64, *map(len, segments[:-1])])
+    start = struct.pack(f"<{1 + len(segments)}I", len(segments), *offsets).ljust(64, b"\0")
+    stream = b"".join((start, *segments))
+    rle = "1.2.840.10008.1.2.5"
+    assert np.array_equal(read(compressed(stream, samples, bits, rle)).pixels, EXPECTED[bits])
+    if rows * columns == samples.size:
+        return  # as many: RLE does not state which
+    other = np.zeros((rows, columns), samples.dtype)
+    with pytest.raises(InputError, match="more than rows"):
+        read_image(compressed(stream, other, bits, rle))

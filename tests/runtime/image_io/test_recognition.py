@@ -102,6 +102,10 @@ def test_a_dicom_file_of_pydicom_is_recognized_in_each_encoding_without_its_prea
         (b"\xff\x4f\xff\x51\x00\x29", "JPEG 2000"),
         (b"\xff\x0a\x00", "JPEG XL"),
         (b"\x00\x00\x00\x0cJXL \r\n\x87\n", "JPEG XL"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC"),
+        (b"\0\0\0\x20ftypavif\0\0\0\0avifmif1", "AVIF"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\4CgBIP\0 \2\x2b\xd5\xb3\x7f", "CgBI"),
+        (b"\xff\xd8\xff\xc0\0\x0b\x08\0\0\0\x60\1\1\x11\0\xff\xda", "states its height after"),
         (b"RIFF\x00\x01\x00\x00WEBPVP8 ", "WebP"),
     ],
 )

@@ -316,6 +316,14 @@ REFUSED = {
         {"bits": 4, "compression": 8, "tags": ((317, "H", (2,)),)},
         "predictor 2 at 4 bits",
     ),
+    "differences in PackBits": (  # libtiff takes them for samples, tifffile adds them up
+        {"compression": 32773, "tags": ((317, "H", (2,)),)},
+        "predictor in PackBits",
+    ),
+    "a copy before its picture": (
+        {"tags": ((254, "I", (1,)), (330, "I", (8,)))},
+        "first page is a smaller copy",
+    ),
     "signed": ({"tags": ((339, "H", (2,)),)}, "signed or floating-point"),
     "float": ({"bits": 16, "tags": ((339, "H", (3,)),)}, "signed or floating-point"),
     "32 bits": ({"tags": ((258, "H", (32,)),)}, "of 32 bits"),
