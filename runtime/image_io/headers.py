@@ -103,7 +103,7 @@ def _png_header(data: bytes) -> Header:
 
 
 def _check_png(data: bytes) -> None:
-    at, has_pixels = 8, False
+    at, has_pixels, view = 8, False, memoryview(data)
     for _ in range(_MOST_CHUNKS):
         length, name = struct.unpack_from(">I4s", data, at)
         end = at + 12 + length
@@ -112,7 +112,7 @@ def _check_png(data: bytes) -> None:
         # Bit 5 of the first letter marks a chunk that a decoder may skip; damage there is harmless.
         if not name[0] & 0x20:
             (stated,) = struct.unpack_from(">I", data, end - 4)
-            if zlib.crc32(memoryview(data)[at + 4 : end - 4]) != stated:
+            if zlib.crc32(view[at + 4 : end - 4]) != stated:
                 raise InputError("damaged PNG: checksum mismatch")
         if name == b"acTL":
             raise InputError("animated PNG; expected one radiograph per file")
