@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from orthoedge.cli.terminal import printable
+from orthoedge.cli.terminal import open_closed_streams, printable, write_error
 from orthoedge.runtime.errors import GateFailed, OrthoEdgeError
 
 VERBS = {
@@ -57,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         130 interrupted.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    open_closed_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):  # names that the terminal cannot encode
         sys.stdout.reconfigure(errors="backslashreplace")
     if "" in arguments:  # an unset shell variable; as a path it would mean the working folder
@@ -121,7 +122,7 @@ def _missing(module: str, verb: str) -> str:
 
 def _fail(message: object, code: int) -> int:
     line = printable(" ".join(str(message).split()))
-    print(f"orthoedge: {line}", file=sys.stderr)
+    write_error(f"orthoedge: {line}\n")
     return code
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from orthoedge.runtime.errors import DeadlineExceeded, EngineError
-from orthoedge.runtime.settings import plain
+from orthoedge.runtime.settings import LONGEST_S, plain
 
 Precision = Literal["fp32", "fp16", "int8"]
 """Numeric precision of a model."""
@@ -113,13 +113,18 @@ class ProcessGuard:
         """Never destroy `holder`, and with it what it refers to, in a forked child."""
         self._protected.add(holder)
 
+    @property
+    def is_own(self) -> bool:
+        """Whether this is the process that made the guard."""
+        return os.getpid() == self._process
+
     def check(self) -> None:
         """Check that this is the process that opened the engine.
 
         Raises:
             EngineError: it is a child forked from it.
         """
-        if os.getpid() != self._process:
+        if not self.is_own:
             raise EngineError(
                 "the engine was opened before this process was forked: open it in the child"
             )
@@ -157,8 +162,8 @@ class Deadline:
         self._start = start
 
     def left_s(self) -> float:
-        """Return the remaining seconds; negative after the deadline."""
-        return self._start + self._allowed_ms / 1e3 - time.perf_counter()
+        """Return the remaining seconds, at most `LONGEST_S`; negative after the deadline."""
+        return min(self._start + self._allowed_ms / 1e3 - time.perf_counter(), LONGEST_S)
 
     def check(self, stage: str) -> None:
         """Check that the deadline has not passed.

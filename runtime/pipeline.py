@@ -179,20 +179,20 @@ class Pipeline:
             For each source, in order, its finding or the OrthoEdgeError that `predict` raises.
         """
         process = ProcessGuard()  # a child that goes on with it has none of the threads
-        with ThreadPoolExecutor(workers, "orthoedge") as pool:
-            pending: deque[Future[Finding | OrthoEdgeError]] = deque()
-            try:
-                for source in sources:
-                    pending.append(pool.submit(self._result, source))
-                    if len(pending) == 2 * workers:
-                        process.check()
-                        yield pending.popleft().result()
-                while pending:
+        pool = ThreadPoolExecutor(workers, "orthoedge")
+        pending: deque[Future[Finding | OrthoEdgeError]] = deque()
+        try:
+            for source in sources:
+                pending.append(pool.submit(self._result, source))
+                if len(pending) == 2 * workers:
                     process.check()
                     yield pending.popleft().result()
-            finally:  # the consumer may have stopped early
-                for future in pending:
-                    future.cancel()
+            while pending:
+                process.check()
+                yield pending.popleft().result()
+        finally:
+            if process.is_own:  # a thread of the parent may hold a future's lock for ever
+                pool.shutdown(cancel_futures=True)  # the consumer may have stopped early
 
     def map(
         self, sources: Iterable[Path | str | bytes | Pixels], workers: int

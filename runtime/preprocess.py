@@ -21,6 +21,7 @@ Counts = npt.NDArray[np.int32]
 
 # The collimated field is detected on a copy of less than twice this many pixels a side: the edge of
 # a collimator is straight and long, so a coarse copy is enough.
+_MOST_PIXELS, _LONGEST_SIDE = 2**31 - 1, 2**26  # OpenCV counts in int32, and crashes beyond
 _COARSE = 128
 _MARGIN_BRIGHT = 178  # unexposed film is white in the right polarity
 _MARGIN_DARK = 6  # a shutter drawn by the unit is black
@@ -91,13 +92,18 @@ class Preprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
             uint8 (S, S), and the transform.
 
         Raises:
-            InputError: not a non-empty uint8 (H, W) array.
+            InputError: not a non-empty uint8 (H, W) array, or over 2³¹ - 1 pixels or 2²⁶ a side.
         """
         if pixels.ndim != 2 or pixels.dtype != np.uint8 or pixels.size == 0:
             raise InputError(
                 f"expected a radiograph as uint8 (H, W), got {pixels.dtype} {pixels.shape}"
             )
         height, width = pixels.shape
+        if pixels.size > _MOST_PIXELS or max(height, width) > _LONGEST_SIDE:
+            raise InputError(
+                f"image too large: {width}×{height} pixels, limit {_MOST_PIXELS:,} in all and "
+                f"{_LONGEST_SIDE:,} a side"
+            )
         field, levels = (0, 0, width, height), [pixels]
         if self.collimated_field == "crop":
             levels = _halvings(pixels, _COARSE)

@@ -7,10 +7,22 @@ import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from numbers import Integral
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from orthoedge.runtime.errors import ConfigError
+
+LONGEST_S = 1e6
+"""Longest wait in seconds, 11 days: the system's calls take no infinite or far larger number."""
+
+
+def is_above_zero(limit: Any) -> bool:
+    """Whether `limit` is a number above 0, which a float can hold; infinity is one."""
+    try:
+        return not isinstance(limit, str) and float(limit) > 0
+    except (TypeError, ValueError, OverflowError):
+        return False
 
 
 @dataclass(frozen=True)
@@ -36,7 +48,11 @@ class EngineOptions:
 
     def __post_init__(self) -> None:
         for name, count in (("threads", self.threads), ("streams", self.streams)):
-            if count is not None and count < 1:
+            if count is None:
+                continue
+            if not isinstance(count, Integral) or count >= 2**31:
+                raise ConfigError(f"{name} must be a whole number below 2**31, got {count!r}")
+            if count < 1:
                 raise ConfigError(f"{name} must be >= 1, got {count}")
         if self.cache is not None and not isinstance(self.cache, Path):
             raise ConfigError(f"cache must be a pathlib.Path, got {self.cache!r}")
@@ -62,7 +78,7 @@ class CallLimits:
 
     def __post_init__(self) -> None:
         for name, limit in (("deadline_ms", self.deadline_ms), ("memory_mb", self.memory_mb)):
-            if limit is not None and not limit > 0:
+            if limit is not None and not is_above_zero(limit):
                 raise ConfigError(f"{name} must be > 0, got {limit}")
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from orthoedge.runtime.errors import InputError
 from orthoedge.runtime.image_io.windowing import SPARSE, Pixels
+from orthoedge.runtime.settings import plain
 
 MAX_PIXELS = 64_000_000
 """Default limit of rows × columns; the largest flat-panel detectors stay under 20 million."""
@@ -71,11 +72,13 @@ def path_of(source: Any) -> Path:
             raise InputError("the path is empty")
         if b"\0" in os.fsencode(path):
             raise InputError("a path cannot contain a NUL character")
-    except TypeError as error:
-        kind = type(source).__name__
-        raise InputError(f"expected a path or the bytes of a file, got {kind}") from error
+    except InputError:
+        raise
     except ValueError as error:
         raise InputError("the path has characters that no file name here can have") from error
+    except Exception as error:  # TypeError, or whatever an `__fspath__` raises
+        kind = type(source).__name__
+        raise InputError(f"expected a path or the bytes of a file, got {kind}") from error
     return path
 
 
@@ -83,7 +86,7 @@ def check_size(width: int, height: int, max_pixels: int) -> None:
     """Raise InputError for a header of over `max_pixels`, or of a side under 32 pixels."""
     if width * height > max_pixels:
         raise InputError(
-            f"image too large: {width}×{height} pixels in header, limit {max_pixels} in all"
+            f"image too large: {width}×{height} pixels in header, limit {plain(max_pixels)} in all"
         )
     if min(width, height) < _SMALLEST_SIDE:
         raise InputError(

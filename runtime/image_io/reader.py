@@ -38,6 +38,7 @@ from orthoedge.runtime.image_io.radiograph import (
 )
 from orthoedge.runtime.image_io.tiff.pixels import decode_tiff
 from orthoedge.runtime.image_io.windowing import Pixels
+from orthoedge.runtime.settings import plain
 
 MAX_BYTES = 512 * 2**20
 """Limit of a file's size."""
@@ -85,18 +86,20 @@ def read_image(
         return _read_image(source, prefer_photometric, max_pixels, memory_mb)
     except MemoryError as error:
         raise InputError("there is not enough memory to read it") from error
+    except OSError as error:  # also in the middle of a file, on a disk that fails
+        raise InputError.unreadable(error) from error
 
 
 def _read_image(
     source: Path | str | bytes, prefer_photometric: bool, max_pixels: int, memory_mb: float | None
 ) -> Radiograph:
-    largest = MAX_BYTES if memory_mb is None else min(MAX_BYTES, int(memory_mb * MIB))
+    largest = MAX_BYTES if memory_mb is None else int(min(MAX_BYTES, memory_mb * MIB))
     with _open(source) as file:
         size = file.seek(0, os.SEEK_END)
         if not size:
             raise InputError("empty file")
         if size > largest:
-            raise InputError(f"file too large: {size} bytes, limit {largest}")
+            raise InputError(f"file too large: {plain(size, 9)} bytes, limit {plain(largest, 9)}")
         if recognize(_fetch(file, 0, HEAD)) == "DICOM":
             from orthoedge.runtime.dicom.reader import read_dicom
 
@@ -166,16 +169,11 @@ def _open(source: Path | str | bytes) -> io.BytesIO | io.FileIO:
         return open(path, "rb", buffering=0)  # noqa: PTH123 - as above
     except FileNotFoundError as error:
         raise InputError("no such file") from error
-    except OSError as error:
-        raise InputError.unreadable(error) from error
 
 
 def _fetch(file: io.BytesIO | io.FileIO, at: int, size: int) -> bytes:
-    try:
-        file.seek(at)
-        return file.read(size)
-    except OSError as error:
-        raise InputError.unreadable(error) from error
+    file.seek(at)
+    return file.read(size)
 
 
 def _to_grey(decoded: npt.NDArray[Any], bits: int) -> tuple[npt.NDArray[Any], tuple[str, ...]]:

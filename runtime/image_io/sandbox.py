@@ -16,6 +16,9 @@ from pathlib import Path
 from orthoedge.runtime.errors import ConfigError, EngineError, InputError
 from orthoedge.runtime.image_io.radiograph import Radiograph, path_of
 from orthoedge.runtime.image_io.sandbox_client import Request, SandboxProcess
+from orthoedge.runtime.settings import LONGEST_S, is_above_zero
+
+_MOST_MB = 2.0**40  # in bytes within what the system's limits hold
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +48,7 @@ class SandboxedReader:
     def __init__(self, limits: SandboxLimits | None = None) -> None:
         self._limits = limits or SandboxLimits()
         for name, value in dataclasses.asdict(self._limits).items():
-            if not value > 0:
+            if not is_above_zero(value):
                 raise ConfigError(f"{name}: expected a number above 0, got {value}")
         if sys.platform != "linux":
             raise EngineError(f"sandboxed reading needs Linux, this is {sys.platform}")
@@ -63,7 +66,8 @@ class SandboxedReader:
             MissingDependency: as `read_image`.
             EngineError: the subprocess does not start.
         """
-        limit = min(self._limits.memory_mb, memory_mb or self._limits.memory_mb)
+        limit = min(self._limits.memory_mb, memory_mb or self._limits.memory_mb, _MOST_MB)
+        seconds = min(self._limits.time_s, LONGEST_S)
         content = source if isinstance(source, bytes) else b""
         try:
             path = b"" if isinstance(source, bytes) else os.fsencode(path_of(source).absolute())
@@ -71,7 +75,7 @@ class SandboxedReader:
             raise InputError.unreadable(error) from error
         process = self._take_idle() or SandboxProcess()
         try:
-            return process.read(Request(path, len(content), self._limits.time_s, limit), content)
+            return process.read(Request(path, len(content), seconds, limit), content)
         finally:
             if process.idle:
                 self._idle.append(process)

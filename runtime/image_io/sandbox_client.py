@@ -69,7 +69,10 @@ class SandboxProcess:
     """Whether it belongs to the parent of this process, which was forked."""
 
     def __init__(self) -> None:
-        self._stderr, stderr = os.pipe()
+        try:
+            self._stderr, stderr = os.pipe()
+        except OSError as error:
+            raise EngineError(_not_started(error)) from error
         for end in (self._stderr, stderr):
             os.set_blocking(end, False)  # output that does not fit is lost; no process waits
         command = code_command(f"from {_WORKER} import serve; serve()")
@@ -79,6 +82,9 @@ class SandboxProcess:
             self._process = subprocess.Popen(
                 command, stdin=pipe, stdout=pipe, stderr=stderr, start_new_session=True, bufsize=0
             )
+        except OSError as error:
+            os.close(self._stderr)
+            raise EngineError(_not_started(error)) from error
         finally:
             os.close(stderr)
         assert self._process.stdin is not None
@@ -92,7 +98,7 @@ class SandboxProcess:
             lines = self._read_stderr().decode(errors="replace").strip().splitlines()
             self.kill()
             reason = lines[-1] if lines else f"no response in {_START_S} s"
-            raise EngineError(f"the sandbox process does not start: {reason}") from error
+            raise EngineError(_not_started(reason)) from error
 
     def read(self, request: Request, content: bytes) -> Radiograph:
         """Read one file; raises as `SandboxedReader`."""
@@ -172,6 +178,7 @@ class SandboxProcess:
     def abandon(self) -> None:
         """Close this process's copies of the pipes, which its parent uses; after a fork."""
         self.idle, self.abandoned = False, True
+        _started.discard(self)  # a child of this process has other files under their numbers
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 pipe.close()
@@ -186,6 +193,10 @@ class SandboxProcess:
         self._process.kill()
         self._process.communicate()
         os.close(self._stderr)
+
+
+def _not_started(reason: object) -> str:
+    return f"the sandbox process does not start: {getattr(reason, 'strerror', None) or reason}"
 
 
 _started: weakref.WeakSet[SandboxProcess] = weakref.WeakSet()

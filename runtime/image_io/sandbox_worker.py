@@ -51,10 +51,11 @@ def _limit(request: Request, idle: int) -> None:
     """Set the limits of memory, and of processor time in case the parent is gone."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     seconds = math.ceil(used.ru_utime + used.ru_stime + request.time_s) + 1
-    _, most = resource.getrlimit(resource.RLIMIT_CPU)
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, most))
-    _, most = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (idle + int(request.memory_mb * MIB), most))
+    size = idle + int(request.memory_mb * MIB)
+    for kind, limit in ((resource.RLIMIT_CPU, seconds), (resource.RLIMIT_AS, size)):
+        _, most = resource.getrlimit(kind)  # of the user, which may be lower
+        least = limit if most == resource.RLIM_INFINITY else min(limit, most)
+        resource.setrlimit(kind, (least, most))
 
 
 def _respond(request: Request, responses: BinaryIO) -> None:

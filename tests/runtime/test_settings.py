@@ -7,9 +7,11 @@ import re
 import warnings
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
+from orthoedge.runtime import SandboxedReader, SandboxLimits
 from orthoedge.runtime.bundles.bundle import EMBEDDED, read_bundle
 from orthoedge.runtime.errors import BundleError, ConfigError, IntegrityError, OrthoEdgeError
 from orthoedge.runtime.image_io.reader import read_image
@@ -25,6 +27,15 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)
     [
         (EngineOptions, {"threads": 0}, "threads must be >= 1, got 0"),
         (EngineOptions, {"streams": 0}, "streams must be >= 1, got 0"),
+        (EngineOptions, {"threads": 2.0}, "threads must be a whole number below 2**31, got 2.0"),
+        (EngineOptions, {"streams": "2"}, "streams must be a whole number below 2**31, got '2'"),
+        (
+            EngineOptions,
+            {"threads": 2**31},
+            "threads must be a whole number below 2**31, got 2147483648",
+        ),
+        (CallLimits, {"deadline_ms": "5"}, "deadline_ms must be > 0, got 5"),
+        (CallLimits, {"memory_mb": [5]}, "memory_mb must be > 0, got [5]"),
         (EngineOptions, {"cache": "folder"}, "cache must be a pathlib.Path, got 'folder'"),
         (CallLimits, {"deadline_ms": -1}, "deadline_ms must be > 0, got -1"),
         (CallLimits, {"deadline_ms": float("nan")}, "deadline_ms must be > 0, got nan"),
@@ -37,6 +48,18 @@ def test_a_wrong_setting_is_refused_with_its_name_and_value(kind, setting, messa
     with pytest.raises(ConfigError) as raised:
         kind(**setting)
     assert str(raised.value) == message
+
+
+@pytest.mark.parametrize("limit", [1e9, 1e15, 1e25, 1e306, math.inf])
+@pytest.mark.parametrize("target", ["x86", "portable"])
+def test_a_limit_that_no_call_reaches_is_no_limit(limit, target, small_bundle, recwarn):
+    limits = CallLimits(deadline_ms=limit, memory_mb=limit)
+    png = cv2.imencode(".png", PIXELS)[1].tobytes()
+    with SandboxedReader(SandboxLimits(limit, limit)) as reader:
+        for chosen in (read_image, reader):
+            pipeline = open_pipeline(small_bundle, target=target, limits=limits, reader=chosen)
+            assert pipeline(png).notes == ()
+    assert not list(recwarn)  # such as pytest's for an error in a thread that measures the time
 
 
 @pytest.mark.parametrize("kind", [EngineOptions, CallLimits, BundleTrust])

@@ -153,6 +153,34 @@ in_child(lambda: reader.close() or True)  # leaves the parent's alone
 assert pipeline(png).probabilities == before.probabilities
 reader.close()
 """,
+    "a file of a child that has a child, where the reader had its own": """
+reader = SandboxedReader()
+def twice():
+    held = [os.open(os.devnull, os.O_RDONLY) for _ in range(64)]  # numbers the reader had
+    def still_open():
+        return all(os.fstat(number) for number in held)
+    in_child(still_open)
+    return True
+in_child(twice)
+reader.close()
+""",
+    "an iteration whose results another thread was about to set": """
+pipeline = open_pipeline(target=target)
+results = pipeline.map_results([png] * 20, 2)
+next(results)
+import concurrent.futures
+cancel = concurrent.futures.Future.cancel
+def hang(self):  # its lock is held by a thread that does not exist here
+    signal.pause()
+def drop():
+    global results
+    concurrent.futures.Future.cancel = hang
+    done = refused(next, results)
+    del results
+    return done
+in_child(drop)
+results.close()
+""",
     "reading DICOM files while the parent reads one": """
 from orthoedge.runtime.dicom import silence
 with_lock, ended = threading.Event(), threading.Event()

@@ -25,6 +25,16 @@ class Named:
         return self.name
 
 
+class Raising:
+    def __fspath__(self):
+        raise OSError(5, "no path")
+
+
+class RaisingText(str):
+    def __str__(self):
+        raise RuntimeError("no text")
+
+
 NO_SOURCES = {
     "None": None,
     "a descriptor": 0,
@@ -39,6 +49,9 @@ NO_SOURCES = {
     "one sample": np.uint8(7),
     "a path-like of bytes": Named(b"a.png"),
     "a path-like of a number": Named(3),
+    "a path-like that raises": Raising(),
+    "a text that raises": RaisingText("a.png"),
+    "a file that cannot be measured": "/proc/self/maps",
     "a NUL": "a\0.png",
     "a NUL in a Path": Path("a\0.png"),
     "no text": "",
@@ -56,6 +69,10 @@ NO_SOURCES = {
     "objects": PIXELS.astype(object),
     "names in an array": np.array(["a.png"]),
     "three channels": np.dstack([PIXELS] * 3),
+    # Views of 64 samples: OpenCV crashed on them, and an allocation is refused by the system.
+    "more rows than OpenCV counts": np.broadcast_to(PIXELS[:1], (10**9, 64)),
+    "longer rows than OpenCV counts": np.broadcast_to(PIXELS[:, :1], (48, 2**33)),
+    "one endless column": np.broadcast_to(PIXELS[:1, :1], (2**31 - 1, 1)),
 }
 
 

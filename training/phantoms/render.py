@@ -216,7 +216,9 @@ def _contact_sheet(out: Path, paths: list[str], label: str, size: int) -> None:
     sheet = np.zeros((_SHEET * size, _SHEET * size), dtype=np.uint8)
     for i, path in enumerate(paths[: _SHEET * _SHEET]):
         y, x = divmod(i, _SHEET)
-        tile = cv2.imread(str(out / path), cv2.IMREAD_GRAYSCALE)
+        # cv2.imread crashes on a name that is not UTF-8.
+        data = np.frombuffer((out / path).read_bytes(), np.uint8)
+        tile = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE)
         if tile is None:
             raise OSError(f"could not read back {out / path}")
         sheet[y * size : (y + 1) * size, x * size : (x + 1) * size] = tile

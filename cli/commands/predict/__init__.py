@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from orthoedge.cli.commands.predict.output import FileOutput
 
 
-_LONGEST_NAME = 240  # bytes of a picture's name before `.side.png`; file systems take 255
+_LONGEST_NAME = 240  # bytes of a picture's name before `_2.side.png`; file systems take 255
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -126,11 +126,11 @@ def _print_all(outputs: Iterator[FileOutput], total: int, as_json: bool) -> int:
     for done, output in enumerate(outputs, 1):
         if output.stderr:
             failed += 1
-            print(output.stderr, end="", file=sys.stderr, flush=True)
+            terminal.write_error(output.stderr)
         print(output.stdout, end="", flush=as_json)
         _progress(done, total)
     if failed:
-        print(f"orthoedge: {failed} of {total} files failed", file=sys.stderr)
+        terminal.write_error(f"orthoedge: {failed} of {total} files failed\n")
     return 1 if failed else 0
 
 
@@ -156,25 +156,28 @@ def _list_files(paths: Sequence[Path], named: bool) -> list[tuple[Path, str]]:
         where = f" in {', '.join(map(str, paths))}" if named else ""
         raise InputError("; ".join((f"no image files{where}", *lines)))
     for line in lines:
-        print(f"orthoedge: {terminal.printable(line)}", file=sys.stderr, flush=True)
+        terminal.write_error(f"orthoedge: {terminal.printable(line)}\n")
     return files
 
 
 def _plan(files: Iterable[tuple[Path, str]], folder: Path | None, named: bool) -> Iterator[Task]:
     """Give each file's pictures unique names, before any process draws one."""
     names: set[str] = set()
+    counts: dict[str, int] = {}  # not from 2 for each of 1,000 folders with an IM000001
     for number, (path, unreadable) in enumerate(files, 1):
         shown = str(path) if named else f"file {number}"
         if folder is None or unreadable:
             yield Task(path, shown, unreadable=unreadable)
             continue
         name = _picture_name(path) if named else str(number)
-        # Two folders may hold files of the same name, and a file may have the name of another's
-        # side-by-side picture.
-        while not names.isdisjoint({f"{name}.png", f"{name}.side.png"}):
-            name += "_"
+        # Two folders may hold files of the same name, a file may have the name of another's
+        # side-by-side picture, and disks exist where a.png and A.png are one file.
+        stem, key = name, name.casefold()
+        while not names.isdisjoint({f"{name.casefold()}.png", f"{name.casefold()}.side.png"}):
+            counts[key] = counts.get(key, 1) + 1
+            name = f"{stem}_{counts[key]}"
         pictures = folder / f"{name}.png", folder / f"{name}.side.png"
-        names.update(picture.name for picture in pictures)
+        names.update(picture.name.casefold() for picture in pictures)
         yield Task(path, shown, pictures)
 
 
@@ -214,4 +217,4 @@ def _progress(done: int, total: int) -> None:
     filled = 30 * done // total
     end = "\n" if done == total else ""
     bar = "#" * filled + "." * (30 - filled)
-    print(f"\r{bar} {done}/{total}", end=end, file=sys.stderr, flush=True)
+    terminal.write_error(f"\r{bar} {done}/{total}{end}")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 from orthoedge.cli.commands.predict.output import FileOutput, failure_output, finding_output
 from orthoedge.cli.terminal import printable
 from orthoedge.runtime.errors import DeadlineExceeded, EngineError, InputError, MissingDependency
-from orthoedge.runtime.settings import plain
+from orthoedge.runtime.settings import LONGEST_S, plain
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -157,7 +157,7 @@ def _wait(
     if deadline_ms is None:
         return
     limit = len(tasks) * deadline_ms / 1e3 + _GRACE_S
-    if not wait([future], limit).done:
+    if not wait([future], min(limit, LONGEST_S)).done:
         raise EngineError(
             f"--jobs {jobs}: a process hangs; {printable(tasks[0].name)} and those after it have "
             f"no answer after {plain(limit)} s"

@@ -15,6 +15,7 @@ from orthoedge.runtime.errors import ConfigError, InputError, MissingDependency
 from orthoedge.runtime.image_io.reader import read_image
 from orthoedge.runtime.image_io.sandbox import SandboxedReader, SandboxLimits
 from orthoedge.runtime.pipeline import Pipeline
+from orthoedge.runtime.subprocesses import code_command
 from tests.helpers.hostile.files import pictures, scans
 from tests.runtime.dicom.drawn import drawn
 
@@ -195,3 +196,42 @@ def test_the_child_ends_with_a_parent_that_is_killed():
     while Path(f"/proc/{child}").exists():
         assert time.monotonic() < end, "the child stayed behind"
         time.sleep(0.02)
+
+
+@pytest.mark.parametrize("kind", ["RLIMIT_AS", "RLIMIT_CPU"])
+def test_a_lower_limit_of_the_user_applies_and_is_no_crash(kind):
+    program = f"""
+import cv2, numpy as np, resource
+from orthoedge.runtime import SandboxedReader, SandboxLimits
+image = np.random.default_rng(0).integers(0, 256, (64, 48), dtype=np.uint8)
+most = {{"RLIMIT_AS": 4 * 2**30, "RLIMIT_CPU": 600}}["{kind}"]
+resource.setrlimit(resource.{kind}, (most, most))
+with SandboxedReader(SandboxLimits(1e6, 1e6)) as reader:
+    assert (reader(cv2.imencode(".png", image)[1].tobytes()).pixels == image).all()
+"""
+    done = subprocess.run(code_command(program), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_without_descriptors_the_error_is_in_the_tree():
+    program = """
+import os, resource
+from orthoedge.runtime import EngineError, SandboxedReader
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+held = []
+try:
+    while True:
+        held.append(os.open(os.devnull, os.O_RDONLY))
+except OSError:
+    pass
+for free in range(5):
+    try:
+        SandboxedReader()
+    except EngineError as error:
+        assert "Too many open files" in str(error)
+    else:
+        raise AssertionError(free)
+    os.close(held.pop())
+"""
+    done = subprocess.run(code_command(program), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

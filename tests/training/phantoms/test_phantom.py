@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -161,3 +162,10 @@ def test_the_samples_in_the_package_are_the_first_eight_of_one_seed():
         stored = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
         # Float filters round differently between OpenCV builds, by a grey level here and there.
         assert np.abs(stored.astype(int) - phantom.image).mean() < 0.1
+
+
+@pytest.mark.parametrize("name", [b"\xff", "grün".encode("latin-1")])
+def test_a_folder_whose_name_is_not_utf_8_is_filled(name: bytes, tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(name)
+    write_phantoms(folder, 4, 0, 64)
+    assert (folder / "index.csv").exists()

@@ -158,6 +158,19 @@ def test_pictures_are_named_by_the_whole_uid_and_a_long_name_is_cut(inbox, predi
     assert written == [f"{name}.png" for name in names[:2]] + ["c" * 240 + ".png", "d.png"]
 
 
+def test_pictures_of_one_name_in_many_folders_or_in_another_case_all_have_a_place():
+    from orthoedge.cli.commands.predict import _plan
+
+    paths = [Path(f"{number}/IM000001") for number in range(1500)]
+    paths += [Path(f"{number}/{'d' * 250}") for number in range(3)]
+    paths += [Path("A.png"), Path("a.png"), Path("a.side.dcm"), Path("a_2.png")]
+    tasks = list(_plan([(path, "") for path in paths], Path("out"), named=True))
+    names = [picture.name for task in tasks for picture in task.pictures]
+    assert len({name.casefold() for name in names}) == len(names)  # exFAT, SMB
+    assert max(len(name) for name in names) <= 255
+    assert names[0] == "IM000001.png"
+
+
 def test_a_row_of_an_index_with_an_impossible_path_is_named(tmp_path, capsys, bundle):
     (tmp_path / "index.csv").write_text(f"path,label\n{'b' * 300}.png,fracture\n")
     assert main(["verify", bundle[1], "--data", str(tmp_path)]) == 2

@@ -88,6 +88,30 @@ def test_closed_streams_are_no_crash(closed, how, sources, bundle, tmp_path):
     assert how == "--json" or len(list((tmp_path / "out").iterdir())) == 4
 
 
+def test_errors_do_not_go_to_stdout_where_stderr_is_closed(sources, bundle):
+    script = "import os, sys\nos.close(2)\nos.execv(sys.argv[1], sys.argv[1:])"
+    command = [sys.executable, "-c", script, *module_command("orthoedge.cli.main"), "predict"]
+    done = subprocess.run([*command, *sources, "--json", *bundle], capture_output=True, check=False)
+    assert done.returncode == 1
+    assert [json.loads(line)["error"] is None for line in done.stdout.splitlines()] == [1, 0, 0]
+
+
+@pytest.mark.parametrize("lost", ["a full disk", "no reader"])
+def test_a_stderr_that_takes_nothing_costs_no_finding(lost, sources, bundle):
+    if lost == "a full disk":
+        stderr = os.open("/dev/full", os.O_WRONLY)
+    else:
+        reader, stderr = os.pipe()
+        os.close(reader)
+    command = [*module_command("orthoedge.cli.main"), "predict", *reversed(sources), "--json"]
+    try:
+        done = subprocess.run([*command, *bundle], stdout=-1, stderr=stderr, check=False)
+    finally:
+        os.close(stderr)
+    assert done.returncode == 1
+    assert [json.loads(line)["error"] is None for line in done.stdout.splitlines()] == [0, 0, 1]
+
+
 @pytest.mark.parametrize("verb", ["predict", "predict --json", "doctor"])
 def test_a_full_disk_behind_stdout_is_one_line(verb, sources, bundle):
     more = [] if verb == "doctor" else [sources[0], *bundle]
