@@ -186,7 +186,10 @@ def bad_scans():
 def test_codestreams_that_a_codec_complains_of_are_refused(capfd):
     messages = [refusal(data) for data in bad_scans()]
     assert len(messages) == 6
-    assert all(message.startswith("damaged DICOM") for message in messages), messages
+    # Older codecs decode some of them, silently, to values that the file cannot hold.
+    assert all(message.startswith(("damaged DICOM", "DICOM with ")) for message in messages), (
+        messages
+    )
     assert capfd.readouterr().err == ""
 
 
@@ -200,11 +203,13 @@ def test_the_answer_does_not_depend_on_the_log_of_opencv(level, capfd):
             for bad in (blocks[1], *dict(damaged(blocks[1])).values())
         ]
     before = [refusal(data) for data in files]
-    usual = cv2.utils.logging.setLogLevel(level)
+    # OpenCV 5 has no function of its own for it, OpenCV 4 no module.
+    set_level = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel
+    usual = set_level(level)
     try:
         assert [refusal(data) for data in files] == before
     finally:
-        cv2.utils.logging.setLogLevel(usual)
+        set_level(usual)
     assert capfd.readouterr().err == ""
 
 
@@ -214,5 +219,6 @@ def test_what_is_refused_here_is_refused_in_the_sandbox(capfd):
     files = [strip, dict(jpeg_damage())["removed 0.4"], *bad_scans()]
     with SandboxedReader() as reader:
         for data in files:
-            assert refusal(data, reader) == refusal(data) != ""
+            # Behind these words may stand values that are decoded from memory nobody wrote.
+            assert refusal(data, reader)[:45] == refusal(data)[:45] != ""
     assert capfd.readouterr().err == ""
