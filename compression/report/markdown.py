@@ -89,7 +89,8 @@ def _gate(report: CompressionReport) -> list[str]:
         "the limit and their 95 % interval, in brackets, lies above 0."
     )
     blocks = ["## Gate", explained, table(header, rows)]
-    if lines := remedies(report.gate):
+    if any(check.setting and not check.passed for check in report.gate):
+        lines = remedies(report.gate)
         kept = f"The refused networks are in `{CANDIDATE}/`; they are no bundle."
         intro = "What would have to change for these figures to pass, and what that would accept:"
         blocks += [f"### Exceeded limits\n\n{intro}", "\n".join(f"- {x}" for x in lines), kept]
