@@ -56,13 +56,21 @@ def _sharpened(image: Pixels, rng: np.random.Generator) -> Pixels:
 
 
 def _compressed(image: Pixels, rng: np.random.Generator) -> Pixels:
-    quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(*_QUALITY))]
-    encoded = cv2.imencode(".jpg", image, quality)[1]
+    return as_jpeg(image, int(rng.integers(*_QUALITY)))
+
+
+def as_jpeg(image: Pixels, quality: int) -> Pixels:
+    """Return uint8 (H, W) as it comes back from a JPEG file of that quality, 0 to 100."""
+    encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
     return cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE)  # type: ignore[return-value]
 
 
 def _regraded(image: Pixels, rng: np.random.Generator) -> Pixels:
-    gamma = _GAMMA ** rng.uniform(-1, 1)
+    return with_gamma(image, _GAMMA ** rng.uniform(-1, 1))
+
+
+def with_gamma(image: Pixels, gamma: float) -> Pixels:
+    """Return uint8 (H, W) with each grey level, as a share of 255, raised to `gamma`."""
     table = np.rint(255 * (np.arange(256) / 255) ** gamma).astype(np.uint8)
     return cv2.LUT(image, table)  # type: ignore[return-value]
 

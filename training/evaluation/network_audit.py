@@ -7,6 +7,7 @@ answers move when one thing alone is changed that a reader would look past?
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import cv2
 import msgspec
@@ -24,6 +25,7 @@ from orthoedge.benchmarks.metrics.classification import Floats, softmax
 from orthoedge.benchmarks.schema import Interval
 from orthoedge.runtime.image_io.reader import read_image
 from orthoedge.runtime.preprocess import Preprocess
+from orthoedge.training.data.appearance import as_jpeg, with_gamma
 from orthoedge.training.data.dataset import RadiographDataset
 from orthoedge.training.data.loader import HEALTHY
 from orthoedge.training.model.ensemble import Ensemble
@@ -178,21 +180,11 @@ def _halved(picture: Pixels) -> Pixels:
     return cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)  # type: ignore[return-value]
 
 
-def _compressed(picture: Pixels) -> Pixels:
-    encoded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 40])[1]
-    return cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE)  # type: ignore[return-value]
-
-
-def _exposed(gamma: float) -> Callable[[Pixels], Pixels]:
-    table = np.rint(255 * (np.arange(256) / 255) ** gamma).astype(np.uint8)
-    return lambda picture: cv2.LUT(picture, table)  # type: ignore[return-value]
-
-
 _CHANGES: dict[str, Callable[[Pixels], Pixels]] = {
     "a dark border of 6 %": _bordered,
     "a side marker": _marked,
     "half the resolution": _halved,
-    "JPEG at quality 40": _compressed,
-    "exposure, gamma 0.7": _exposed(0.7),
-    "exposure, gamma 1.4": _exposed(1.4),
+    "JPEG at quality 40": partial(as_jpeg, quality=40),
+    "exposure, gamma 0.7": partial(with_gamma, gamma=0.7),
+    "exposure, gamma 1.4": partial(with_gamma, gamma=1.4),
 }
