@@ -6,7 +6,9 @@ a thread with a stderr of its own. On Linux a thread can have a table of file de
 own, so neither other threads nor processes that they start are affected, and each line belongs to
 one file. Elsewhere, or where a container forbids it, one decoder runs at a time and the stderr of
 the process is redirected meanwhile; what other threads print then is passed on afterwards, but for
-a line that is being written at the moment of change.
+a line that is being written at the moment of change. So it is too in a process whose only Python
+thread decodes: nothing of Python's can print meanwhile, and waking another thread on an idle core
+can cost a third of the decoding.
 
 A file object in a reference cycle that the garbage collector happens to close in such a thread is
 not closed for the process.
@@ -175,6 +177,8 @@ _process_lock = threading.Lock()
 
 
 def _run(function: Callable[[], T]) -> tuple[T, bytes]:
+    if _is_only_thread():
+        return _run_redirected(function)
     try:
         thread: _Thread[T] = _idle.pop()
     except IndexError:
@@ -191,6 +195,10 @@ def _run(function: Callable[[], T]) -> tuple[T, bytes]:
             _idle.append(thread)
         else:
             thread.end()
+
+
+def _is_only_thread() -> bool:
+    return threading.active_count() == 1
 
 
 def _run_redirected(function: Callable[[], T]) -> tuple[T, bytes]:
@@ -219,8 +227,8 @@ def _redirected(function: Callable[[], T]) -> tuple[T, bytes]:
         sink = _open_sink()
     except OSError as error:
         raise InputError.unreadable(error) from error
-    os.dup2(sink, 2)
     try:
+        os.dup2(sink, 2)
         result = function()
     finally:
         if saved >= 0:

@@ -28,10 +28,14 @@ BAD = JPEG[:5000] + bytes(100) + JPEG[5100:]
 ROOT = Path(__file__).parents[3]
 
 
-@pytest.fixture(params=["own descriptors", "Linux before 5.9", "those of the process"])
+@pytest.fixture(
+    params=["own descriptors", "Linux before 5.9", "those of the process", "only thread"]
+)
 def redirected(request, monkeypatch):
     """The ways to a stderr of the decoder's own."""
     monkeypatch.setattr(decoder_messages, "_idle", deque())
+    only = request.param == "only thread"
+    monkeypatch.setattr(decoder_messages, "_is_only_thread", lambda: only)
     if request.param == "Linux before 5.9":
         monkeypatch.setattr(decoder_messages, "_CLOSE_RANGE", 99_999)  # no such call
     if request.param == "those of the process":
@@ -130,7 +134,8 @@ def test_what_other_threads_print_reaches_stderr_and_refuses_nothing(redirected,
     missing = {f"line {n} of another thread" for n in range(count)} - set(lines)
     assert len(lines) == count - len(missing)  # none twice, none changed
     # Where the process is redirected, a line may be lost at the moment of change: twice a decoding.
-    assert len(missing) <= (80 if redirected == "those of the process" else 0)
+    of_process = redirected in ("those of the process", "only thread")
+    assert len(missing) <= (80 if of_process else 0)
 
 
 def test_a_process_started_while_a_file_is_decoded_has_the_usual_stderr(capfd):
@@ -153,8 +158,9 @@ class TimeIsUp(Exception):
     pass
 
 
+@pytest.mark.usefixtures("redirected")
 @pytest.mark.parametrize("error", [TimeIsUp, KeyboardInterrupt])
-def test_a_call_that_a_signal_ends_leaves_its_result_to_no_other(error):
+def test_a_call_that_a_signal_ends_leaves_its_result_to_no_other(error, capfd):
     def raise_error(*_):
         raise error
 
@@ -170,6 +176,19 @@ def test_a_call_that_a_signal_ends_leaves_its_result_to_no_other(error):
     go_on.set()
     for number in range(5):
         assert decode_checked("JPEG", lambda number=number: number) == number
+    os.write(2, b"afterwards")
+    assert capfd.readouterr().err == "afterwards"
+
+
+def test_the_only_thread_decodes_itself(tmp_path):
+    program = (
+        "import runpy, sys, threading; runpy.run_path(sys.argv[1]); "
+        "from orthoedge.runtime.image_io.reader import read_image; read_image(sys.argv[2]); "
+        "print(threading.active_count())"
+    )
+    (tmp_path / "good.jpg").write_bytes(JPEG)
+    command = [sys.executable, "-c", program, f"{ROOT}/conftest.py", str(tmp_path / "good.jpg")]
+    assert subprocess.run(command, capture_output=True, check=True, timeout=60).stdout == b"1\n"
 
 
 def test_no_more_threads_wait_than_there_are_cores():
@@ -226,8 +245,10 @@ def check():
 def not_allowed():
     raise OSError
 
-for arguments in ((), ("blocked",)):
-    if arguments:
+for way in ("only thread", "own descriptors", "those of the process"):
+    if way == "own descriptors":
+        decoder_messages._is_only_thread = lambda: False
+    if way == "those of the process":
         decoder_messages._idle.clear()
         decoder_messages._own_descriptors = not_allowed
     check()
