@@ -21,9 +21,9 @@ from orthoedge.training.data_quality.duplicates import file_digests
 from orthoedge.training.recipe import Recipe
 
 INDEX = "index.csv"
-COLUMNS = ("path", "label", "patient_id", "source", "site", "body_part", "boxes", "mask")
+_TEXT_COLUMNS = ("label", "patient_id", "source", "site", "body_part", "age", "sex")
+COLUMNS = ("path", *_TEXT_COLUMNS, "boxes", "mask")
 """Columns of an index, in the order in which `write_index` writes them."""
-_TEXT_COLUMNS = COLUMNS[1:6]
 _OLD_COLUMNS = {"group": "patient_id", "centre": "site"}  # as written before the names changed
 
 
@@ -47,6 +47,10 @@ class ImageRecord:
     """Hospital or collection site, where the set names it; a split can hold whole sites out."""
     body_part: str = ""
     """Body part, as the set names it."""
+    age: str = ""
+    """Years, such as `12` or `0.5`, where the set names it; other text counts as not known."""
+    sex: str = ""
+    """As the set names it."""
 
 
 def read_index(source: Path) -> list[ImageRecord]:
@@ -55,9 +59,9 @@ def read_index(source: Path) -> list[ImageRecord]:
     Args:
         source: a CSV file; a folder with index.csv; or a folder with one sub-folder per class.
             Columns: path (from the CSV's folder) and label; optional patient_id, source,
-            site, body_part, mask and boxes (JSON list of [x0, y0, x1, y1] as fractions of width
-            and height). The old names group (patient_id) and centre (site) are read too; other
-            columns are ignored.
+            site, body_part, age (years), sex, mask and boxes (JSON list of [x0, y0, x1, y1] as
+            fractions of width and height). The old names group (patient_id) and centre (site) are
+            read too; other columns are ignored.
 
     Raises:
         DataError: with file, line and column: a missing column, a bad box, a missing image, a path
@@ -139,8 +143,17 @@ def record_of(row: Mapping[str, str], root: Path, where: str) -> ImageRecord:
     """
     boxes = parse_boxes(row["boxes"], f"{where}, column boxes")
     mask = root / row["mask"] if row["mask"] else None
-    known = (row["source"], row["site"], row["body_part"])
+    known = (row["source"], row["site"], row["body_part"], row.get("age", ""), row.get("sex", ""))
     return ImageRecord(root / row["path"], row["label"], row["patient_id"], boxes, mask, *known)
+
+
+def years(age: str) -> float | None:
+    """Years of an `ImageRecord.age`, 0 to 150; None: not known."""
+    try:
+        value = float(age)
+    except ValueError:
+        return None
+    return value if 0 <= value <= 150 else None
 
 
 def write_index(file: Path, records: Iterable[ImageRecord]) -> None:
@@ -187,7 +200,7 @@ def write_table(
 
 def cells(record: ImageRecord, written: Callable[[Path], str]) -> tuple[str, ...]:
     """Text of a record's cells, in the order of `COLUMNS`, with paths as `written` gives them."""
-    known = (record.label, record.patient_id, record.source, record.site, record.body_part)
+    known = tuple(getattr(record, column) for column in _TEXT_COLUMNS)
     boxes = json.dumps([[float(v) for v in box] for box in record.boxes]) if record.boxes else ""
     mask = "" if record.mask is None else written(record.mask)
     return (written(record.path), *known, boxes, mask)

@@ -71,4 +71,6 @@ def _record(root: Path, row: Row) -> ImageRecord | Skipped:
         source="btxrd",
         site=row["center"],
         body_part="+".join(region for region in _REGIONS if row[region] == "1"),
+        age=row["age"],
+        sex=row["gender"],
     )

@@ -6,7 +6,7 @@ Within one collection that knowledge is worth nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,13 +16,30 @@ from orthoedge.benchmarks.metrics.bootstrap import Array, interval, mean_interva
 from orthoedge.benchmarks.metrics.bootstrap_scores import area
 from orthoedge.benchmarks.metrics.classification import Floats, Ints, calibration_errors, softmax
 from orthoedge.training.data.dataset import RadiographDataset
+from orthoedge.training.data.index import ImageRecord, years
 from orthoedge.training.data.loader import HEALTHY
 from orthoedge.training.evaluation.schema import Answer, Pointing, SourceScores
 
-_FEWEST = 10  # images of either side of a question about a site or body part
+_FEWEST = 10  # images of either side of a question about a subgroup
 _POINT = 0.9  # specificity, or sensitivity, at which the other one is given
 _ROUNDING = 1e-9  # so that 9 of 10 are 90 %
 _BENIGN, _MALIGNANT = "tumor-benign", "tumor-malignant"
+
+
+def _age_band(record: ImageRecord) -> str:
+    """Children, adults and old people, whose bones and whose tumours differ."""
+    age = years(record.age)
+    if age is None:
+        return ""
+    return "under 18" if age < 18 else "18 to 59" if age < 60 else "60 and over"
+
+
+_SUBGROUPS: dict[str, Callable[[ImageRecord], str]] = {
+    "site": lambda record: record.site,
+    "body part": lambda record: record.body_part,
+    "age": _age_band,
+    "sex": lambda record: record.sex,
+}
 
 
 @dataclass(frozen=True)
@@ -89,7 +106,7 @@ def source_auc(logits: Floats, data: RadiographDataset) -> float:
 def score_sources(
     logits: Floats, pointed: Array, data: RadiographDataset, seed: int
 ) -> tuple[tuple[SourceScores, ...], tuple[Answer, ...]]:
-    """Score a network within every source, and within its sites and body parts.
+    """Score a network within every source, and within its subgroups.
 
     Args:
         logits: (N, C), of the images of `data`.
@@ -99,7 +116,8 @@ def score_sources(
 
     Returns:
         Calibration and maps of each source; and the answers to the questions, those of whole
-        sources first. A site or body part with fewer than ten images of either side is left out.
+        sources first. Subgroups are sites, body parts, ages and sexes; one with fewer than ten
+        images of either side is left out.
     """
     sources, answers = [], []
     records = data.records
@@ -107,8 +125,8 @@ def score_sources(
         own = np.array([record.source == source for record in records])
         sources.append(_score_source(source, logits, pointed, data, own, seed))
         parts = {"": np.ones(len(records), bool)}
-        for kind, field in (("site", "site"), ("body part", "body_part")):
-            values = [getattr(record, field) for record in records]
+        for kind, value_of in _SUBGROUPS.items():
+            values = [value_of(record) for record in records]
             for value in sorted({v for v, mine in zip(values, own, strict=True) if mine and v}):
                 parts[f"{kind} {value}"] = np.array([v == value for v in values])
         for part, chosen in parts.items():

@@ -139,7 +139,7 @@ def _within_sources(report: EvaluationReport) -> list[str]:
         "Which collection an image comes from can tell its label, so figures over several say "
         "little. Here every question is asked within one: fractures and tumours against "
         "non-affected bones, malignant against benign tumours. Thresholds are those of the same "
-        "images. A site or body part needs ten images of either side." + lowest,
+        "images. A site, body part, age or sex needs ten images of either side." + lowest,
         answers_table(report.answers),
         table(("collection", "images", "calibration error", "pointing game"), sources),
         "![Net benefit](net-benefit.png)",

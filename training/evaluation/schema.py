@@ -42,12 +42,12 @@ class MapScore(Record, frozen=True):
 
 
 class Answer(Record, frozen=True):
-    """Answer to one question within one collection, or within a site or body part of it."""
+    """Answer to one question within one collection, or within a subgroup of it."""
 
     source: str
     """The collection."""
     part: str
-    """`site NAME` or `body part NAME`; empty for the whole collection."""
+    """`site`, `body part`, `age` or `sex` and its value; empty for the whole collection."""
     question: str
     """Such as `fracture`: against non-affected bones; `malignancy`: against benign tumours."""
     positives: int
@@ -145,6 +145,6 @@ class EvaluationReport(Record, frozen=True):
     source_scores: tuple[SourceScores, ...] = ()
     """Per collection; empty in reports of schema 1."""
     answers: tuple[Answer, ...] = ()
-    """Within each collection: of all its images first, then by site and body part."""
+    """Within each collection: of all its images first, then by site, body part, age and sex."""
     network_audit: NetworkAudit | None = None
     """None in reports of schema 1, and for crops."""

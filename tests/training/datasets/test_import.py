@@ -1,6 +1,7 @@
 """`orthoedge data import`, and the index that it writes."""
 
 import csv
+import dataclasses
 import os
 import sys
 from pathlib import Path
@@ -46,6 +47,8 @@ def records(draw):
                 source=draw(TEXT),
                 site=draw(TEXT),
                 body_part=draw(TEXT),
+                age=draw(TEXT),
+                sex=draw(TEXT),
             ),
         )
         for name in names
@@ -63,9 +66,7 @@ def test_an_index_is_read_back_as_it_was_written(tmp_path_factory, drawn):
         for file in filter(None, (path, mask)):
             file.parent.mkdir(parents=True, exist_ok=True)
             file.touch()
-        fields = {"label": record.label, "patient_id": record.patient_id, "boxes": record.boxes}
-        known = {"source": record.source, "site": record.site, "body_part": record.body_part}
-        written.append(ImageRecord(path=path, mask=mask, **fields, **known))
+        written.append(dataclasses.replace(record, path=path, mask=mask))
     index = base / "set" / "index.csv"
     write_index(index, written)
     assert read_index(index) == written
@@ -80,7 +81,7 @@ def test_a_set_can_move_with_its_index_and_images_elsewhere_are_absolute(tmp_pat
     write_index(index, [ImageRecord(path, "x", "g") for path in listed[:2]])
     with index.open(newline="") as lines:
         rows = list(csv.DictReader(lines))
-    assert ",".join(rows[0]) == "path,label,patient_id,source,site,body_part,boxes,mask"
+    assert ",".join(rows[0]) == "path,label,patient_id,source,site,body_part,age,sex,boxes,mask"
     assert [row["path"] for row in rows] == ["images/a.png", str(outside)]
     write_index(index, [ImageRecord(listed[2], "x", "g")])
     assert read_index(index)[0].path.is_absolute()

@@ -35,6 +35,7 @@ def test_btxrd_gives_label_centre_region_and_boxes_of_the_outlines(btxrd):
         "images/IMG000003.jpeg": ("non-affected", "2", "upper limb"),
         "images/IMG003720.jpg": ("non-affected", "3", "lower limb"),
     }
+    assert {(s.age, s.sex) for s in records.values()} == {("48", "F"), ("12", "M"), ("11", "M")}
     # The rectangle, given from its lower right corner, with its own outline; and one outline alone.
     first = records["images/IMG000001.jpeg"].boxes
     assert first == ((0.25, 0.2, 0.75, 0.5), (0.0, 0.6, 0.1, 1.0))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
 from orthoedge.training.data.dataset import RadiographDataset
 from orthoedge.training.data.index import ImageRecord
-from orthoedge.training.evaluation.by_source import questions, source_auc
+from orthoedge.training.evaluation.by_source import questions, score_sources, source_auc
 from orthoedge.training.recipe_file import load_recipe
 
 LABELS = ("fracture", "non-affected", "tumor-benign", "tumor-malignant")
@@ -61,3 +63,21 @@ def test_the_score_is_the_mean_auc_of_what_each_source_can_answer():
     assert source_auc(logits, data) == pytest.approx((first + second) / 2)
     assert source_auc(logits[::4], images_of(kinds[:1] * 30)) == 0.5  # nothing to compare
     assert questions(("x", "y")) == ()
+
+
+def test_subgroups_are_sites_body_parts_ages_and_sexes_where_known():
+    rng = np.random.default_rng(0)
+    data = images_of([("a", "fracture"), ("a", "non-affected")] * 60)
+    ages = ["9", "17.9", "18", "59", "60", "ninety"]
+    data.records = tuple(
+        dataclasses.replace(record, age=ages[n // 2 % 6], sex="MF"[n // 2 % 2])
+        for n, record in enumerate(data.records)
+    )
+    data.allowed = np.ones((120, 4), bool)
+    logits = rng.normal(size=(120, 4))
+    _, answers = score_sources(logits, np.full(120, np.nan), data, 0)
+    counts = {answer.part: answer.positives for answer in answers}
+    assert counts == {
+        "": 60, "age under 18": 20, "age 18 to 59": 20, "age 60 and over": 10,
+        "sex F": 30, "sex M": 30,
+    }  # fmt: skip
