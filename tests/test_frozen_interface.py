@@ -31,6 +31,8 @@ Recipes have the settings of `orthoedge.training.recipe.ADDED_KEYS`; files witho
 and nothing changes by them. `split.by` can be "source". evaluation.json has schema 2: the scores
 within each collection and the audit of the network are added, with defaults. A line of log.csv has
 `val_auc`, and a file of weights its repository and revision. `train` has --leave-out.
+
+`data` has the action parts. An index has the columns age and sex, which may be absent.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""`orthoedge data`: data sets as published, cleaned, and audited for shortcuts."""
+"""`orthoedge data`: data sets as published, cleaned, cut into parts, and audited for shortcuts."""
 
 from __future__ import annotations
 
@@ -24,6 +24,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     action.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder to fill")
     text = "files read at a time (default: 1)"
     action.add_argument("--jobs", type=positive, default=1, help=text)
+    text = "cut a part with a lesion and one without from every radiograph with boxes"
+    action = actions.add_parser("parts", help=text, description=text)
+    _add_set(action)
+    action.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder to fill")
     text = "measure how well source, size, border and exposure alone predict the class"
     action = actions.add_parser("audit", help=text, description=text)
     _add_set(action)
@@ -40,6 +44,8 @@ def run(args: argparse.Namespace) -> int:
         _import(args.name, args.source, args.out)
     elif args.action == "clean":
         _clean(args.source, args.out, args.jobs)
+    elif args.action == "parts":
+        _parts(args.source, args.out)
     else:
         _audit(args.source)
     return 0
@@ -74,6 +80,14 @@ def _clean(source: Path, out: Path, jobs: int) -> None:
         print(printable(line))
     index, why = out / "index.csv", out / "cleaning.md"
     print(f"\n{index} lists the images, {why} what was left out and why")
+
+
+def _parts(source: Path, out: Path) -> None:
+    from orthoedge.training.data.index import INDEX, read_index
+    from orthoedge.training.datasets.lesion_parts import write_lesion_parts
+
+    count = write_lesion_parts(read_index(source), out, seed=0)
+    print(f"{out / INDEX} lists {count} parts with a lesion and {count} without, of {count} images")
 
 
 def _audit(source: Path) -> None:
