@@ -46,6 +46,8 @@ def write_lesion_parts(records: Sequence[ImageRecord], out: Path, seed: int) -> 
     if (out / INDEX).exists():
         raise DataError(f"{out}: already holds an index; remove it or give another --out")
     boxed = [r for r in records if r.boxes and r.label != HEALTHY]
+    if not boxed:
+        raise DataError("no radiograph has boxes around a lesion")
     labels = sorted({record.label for record in boxed})
     square = msgspec.structs.replace(STANDARD, size=_SIZE, clahe_stage="none")
     data = RadiographDataset(boxed, labels, square)
