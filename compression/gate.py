@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orthoedge.compression.evaluation.flips import Flips
+from orthoedge.compression.evaluation.ranking_losses import Loss
 from orthoedge.runtime.bundles.manifest import Metrics
 from orthoedge.runtime.engine import Precision
 from orthoedge.runtime.settings import plain
@@ -52,14 +53,17 @@ def gate(
     teacher: Metrics,
     student: Metrics,
     flips: Sequence[Flips],
+    auc: Sequence[Loss],
+    alerts: Sequence[Loss],
     precision: Precision,
     engine_rmse: float,
     decision_flips: int,
 ) -> list[Check]:
     """Check one precision of the student against the float32 teacher on the same test images.
 
-    `flips` are the student's against the teacher. `engine_rmse` is the largest between two engines
-    on this file: RMSE of the logits over their standard deviation. `decision_flips` counts
+    `flips` are the student's against the teacher, `auc` its losses within each source, `alerts`
+    those at the operating points of the alert labels. `engine_rmse` is the largest between two
+    engines on this file: RMSE of the logits over their standard deviation. `decision_flips` counts
     decisions that another engine changed though no value was near a threshold
     (`compression/evaluation/engine_agreement.py`).
     """
@@ -87,6 +91,8 @@ def gate(
         if part.label is None or part.label in limits.max_recall_drop:
             name = "net flips" if part.label is None else f"{part.label} net flips"
             checks.append(check(name, part.net, "max_net_flips", interval=part.interval))
+    for key, losses in (("max_auc_drop", auc), ("max_alert_sensitivity_drop", alerts)):
+        checks += [check(loss.name, loss.drop, key, interval=loss.interval) for loss in losses]
     if teacher.pointing_game is not None and student.pointing_game is not None:
         drop = teacher.pointing_game - student.pointing_game
         checks.append(check("pointing-game drop", drop, "max_pointing_drop"))

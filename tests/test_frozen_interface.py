@@ -32,7 +32,8 @@ and nothing changes by them. `split.by` can be "source". evaluation.json has sch
 within each collection and the audit of the network are added, with defaults. A line of log.csv has
 `val_auc`, and a file of weights its repository and revision. `train` has --leave-out.
 
-`data` has the action parts. An index has the columns age and sex, which may be absent.
+A gate has `max_auc_drop` and `max_alert_sensitivity_drop`; 1 where a recipe lacks them. `data` has
+the action parts. An index has the columns age and sex, which may be absent.
 """
 
 import argparse

@@ -36,6 +36,11 @@ ADDED_KEYS: dict[str, Any] = {
     "augment.read_size": 0,
     "compress.gate.fp32.max_net_flips": 1.0,
     "compress.gate.int8.max_net_flips": 1.0,
+    **{
+        f"compress.gate.{precision}.{key}": 1.0
+        for precision in ("fp32", "int8")
+        for key in ("max_auc_drop", "max_alert_sensitivity_drop")
+    },
 }
 """Keys that recipes of earlier versions lack, with the values by which nothing changes."""
 REMOVED_KEYS = {
@@ -157,6 +162,13 @@ class GateLimits(_Table, frozen=True):
     lies above 0 as well: the other limits judge the size of a loss, this one what chance cannot
     explain.
     """
+    max_auc_drop: float
+    """Teacher's AUC minus the compressed model's, within each source at each of its questions.
+
+    More fails if the 95 % interval lies above 0 as well, as in `max_net_flips`.
+    """
+    max_alert_sensitivity_drop: float
+    """Drop of the sensitivity at the operating point of each alert label, as `max_auc_drop`."""
     max_pointing_drop: float
     """Drop of the pointing game's hit rate."""
     max_ece: float

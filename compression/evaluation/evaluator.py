@@ -15,6 +15,7 @@ from orthoedge.compression.context import CompressionContext
 from orthoedge.compression.evaluation.engine_agreement import EngineConsistency, compare_engines
 from orthoedge.compression.evaluation.flips import Flips, count_flips
 from orthoedge.compression.evaluation.metrics import measure
+from orthoedge.compression.evaluation.ranking_losses import alert_losses, auc_losses
 from orthoedge.compression.gate import Check, gate
 from orthoedge.runtime.atomic_files import sha256
 from orthoedge.runtime.bundles.manifest import Calibration, Confidence, Metrics
@@ -120,12 +121,25 @@ class Evaluator:
     def gate(self, model: bytes, precision: Precision, split: MeasuredSplit) -> list[Check]:
         """Check a network against the recipe's limits on `split`."""
         engines = self.engine_consistency(model, precision, split)
-        student = self.evaluate(model, precision, split)
+        student, reference = self.evaluate(model, precision, split), self._context.teacher
+        data: RadiographDataset = getattr(self._context.splits, split)
+        outputs = self.outputs(model, precision, split)
+        before = self.outputs(reference, "fp32", split)
+        settings = self._context.recipe.compress
         return gate(
-            getattr(self._context.recipe.compress.gate, precision),
+            getattr(settings.gate, precision),
             self.evaluate_teacher(split),
             student.metrics,
             student.flips,
+            auc_losses(outputs, before, data),
+            alert_losses(
+                outputs,
+                self._confidence(model, precision),
+                before,
+                self._confidence(reference, "fp32"),
+                data,
+                settings.alert_labels,
+            ),
             precision,
             max(engine.logit_rmse for engine in engines),
             sum(engine.decision_flips for engine in engines),

@@ -25,6 +25,9 @@ _MEANING = {
     "the teacher",
     "max_net_flips": "that of 100 images{of}, {points:.1f} more turn from right to wrong than from "
     "wrong to right",
+    "max_auc_drop": "an AUC within a source that is {points:.1f} points below the teacher's",
+    "max_alert_sensitivity_drop": "that of 100 images of an alert label, {points:.1f} fewer reach "
+    "its operating point than with the teacher",
     "max_pointing_drop": "that of 100 maps, {points:.1f} fewer peak in the lesion than the "
     "teacher's",
     "max_ece": "probabilities that are {points:.1f} points off the share of right labels",

@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from orthoedge.compression.evaluation.flips import Flips
+from orthoedge.compression.evaluation.ranking_losses import Loss
 from orthoedge.compression.gate import Check, gate
 from orthoedge.runtime.bundles.manifest import Metrics
 from orthoedge.training.recipe import GateLimits
@@ -14,6 +15,8 @@ LIMITS = GateLimits(
     max_pointing_drop=0.01,
     max_ece=0.02,
     max_net_flips=0.01,
+    max_auc_drop=0.01,
+    max_alert_sensitivity_drop=0.0,
     min_teacher_cosine=0.9,
     max_engine_rmse=0.02,
     max_engine_flips=0,
@@ -61,8 +64,18 @@ FLIPS = (
 )
 
 
-def checks(student=STUDENT, engine_rmse=0.02, decision_flips=0, flips=FLIPS):
-    return gate(LIMITS, TEACHER, student, flips, "int8", engine_rmse, decision_flips)
+# Of exactly the limit; explained by chance; and a gain.
+AUC = (
+    Loss("a fracture AUC drop", 0.01, (0.002, 0.02)),
+    Loss("b tumor AUC drop", 0.03, (-0.001, 0.06)),
+)
+ALERTS = (Loss("tumor sensitivity drop", -0.01, (-0.02, 0.0)),)
+
+
+def checks(
+    student=STUDENT, engine_rmse=0.02, decision_flips=0, flips=FLIPS, auc=AUC, alerts=ALERTS
+):
+    return gate(LIMITS, TEACHER, student, flips, auc, alerts, "int8", engine_rmse, decision_flips)
 
 
 def failed(student=STUDENT, **changes):
@@ -72,6 +85,14 @@ def failed(student=STUDENT, **changes):
 def test_a_student_at_its_limits_passes_and_a_label_without_a_limit_is_free():
     assert failed() == []
     assert TEACHER.macro_f1 - STUDENT.macro_f1 > LIMITS.max_macro_f1_drop  # rounding alone
+
+
+def test_an_auc_within_a_source_and_an_alert_may_fall_by_chance_alone():
+    lost = (AUC[0], Loss("b tumor AUC drop", 0.03, (0.001, 0.06)))
+    assert failed(auc=lost) == ["b tumor AUC drop"]
+    missed = (Loss("tumor sensitivity drop", 0.02, (0.01, 0.03)),)
+    (check,) = [check for check in checks(alerts=missed) if not check.passed]
+    assert check.setting == "compress.gate.int8.max_alert_sensitivity_drop"
 
 
 @pytest.mark.parametrize(
@@ -149,8 +170,8 @@ def test_every_check_names_the_setting_that_holds_its_limit():
 
 def test_without_lesion_boxes_nothing_is_said_about_pointing():
     blind = [msgspec.structs.replace(part, pointing_game=None) for part in (TEACHER, STUDENT)]
-    names = [check.name for check in gate(LIMITS, *blind, FLIPS, "fp32", 0.0, 0)]
-    assert len(names) == 10
+    names = [check.name for check in gate(LIMITS, *blind, FLIPS, AUC, ALERTS, "fp32", 0.0, 0)]
+    assert len(names) == 13
     assert "pointing-game drop" not in names
 
 

@@ -31,8 +31,8 @@ QUICK = (
         for precision in ("fp32", "int8")
         for limit in (
             "max_macro_f1_drop=1", "max_recall_drop={}", "max_pointing_drop=1", "max_ece=1",
-            "max_net_flips=1", "min_teacher_cosine=-1", "max_engine_rmse=10",
-            "max_engine_flips=1000",
+            "max_net_flips=1", "max_auc_drop=1", "max_alert_sensitivity_drop=1",
+            "min_teacher_cosine=-1", "max_engine_rmse=10", "max_engine_flips=1000",
         )
     ),
 )  # fmt: skip

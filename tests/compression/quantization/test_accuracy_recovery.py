@@ -23,6 +23,8 @@ FREE = {
     "max_pointing_drop": 1.0,
     "max_ece": 1.0,
     "max_net_flips": 1.0,
+    "max_auc_drop": 1.0,
+    "max_alert_sensitivity_drop": 1.0,
     "min_teacher_cosine": -1.0,
     "max_engine_rmse": 1.0,
     "max_engine_flips": 1000,
