@@ -40,6 +40,7 @@ from orthoedge.training.evaluation.report import write_evaluation
 from orthoedge.training.model.batch_norm import fix_batch_norms, start_running_statistics
 from orthoedge.training.model.ensemble import build
 from orthoedge.training.model.hub import weights_files
+from orthoedge.training.model.label_offsets import add_label_offsets, fit_label_offsets
 from orthoedge.training.model.weights import load_weights, model_bytes, read_safetensors
 from orthoedge.training.progress import (
     EventLog,
@@ -180,6 +181,15 @@ def fit(
     if first:
         tensors, _ = read_safetensors(out / folder.MODEL)
         network.load_state_dict(tensors)
+        if recipe.source_labels:
+            offsets = fit_label_offsets(evaluate(network, val).logits, val.labels)
+            add_label_offsets(network, offsets)
+            write_atomic(out / folder.MODEL, model_bytes(network))
+            shown = ", ".join(
+                f"{label} {offset:+.2f}"
+                for label, offset in zip(recipe.labels, offsets, strict=True)
+            )
+            log_progress(f"offsets of the logits, from the validation split: {shown}")
         evaluation = evaluate(network, test)
         result = training_metrics(evaluation, test, recipe, network, state.epochs, state.best)
         write_curves(out / "curves.png", state.epochs, state.best)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 
 from orthoedge.compression.context import CompressionContext
-from orthoedge.compression.distillation.train_student import train_student
+from orthoedge.compression.distillation.train_student import logits_of, train_student
 from orthoedge.training.model.ensemble import Ensemble
 from orthoedge.training.model.hub import weights_files
+from orthoedge.training.model.label_offsets import add_label_offsets, fit_label_offsets
 from orthoedge.training.model.weights import load_weights
 from orthoedge.training.progress import log_progress
 
@@ -49,7 +50,8 @@ def distil(
     """Distil the teacher into a student, in place. A killed call resumes after its last epoch.
 
     Crops come first: from random weights a network takes very long to find a lesion that fills a
-    tenth of a whole image.
+    tenth of a whole image. Where the recipe has `source_labels`, the logits get offsets at the end,
+    from the validation split.
 
     `start` is the SHA-256 of the student's weights, or `random`; `name` is that of the stage and of
     the files that keep its state.
@@ -62,4 +64,7 @@ def distil(
         if cache is not None:
             state = context.work / f"{name}-{kind}.pt"
             student = train_student(student, start, cache, count, state, f"{name} {kind}")
+    if context.recipe.source_labels:
+        val = context.splits.val
+        add_label_offsets(student, fit_label_offsets(logits_of(student, val), val.labels))
     return student

@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
@@ -157,15 +158,20 @@ def _rate(peak: float, step: int, steps: int) -> float:
 
 
 @torch.inference_mode()
-def _validate(student: Ensemble, val: RadiographDataset, recipe: Recipe) -> float:
-    """Macro-F1 on images without augmentation; with `source_labels`, the AUC within the sources."""
+def logits_of(student: Ensemble, data: RadiographDataset) -> npt.NDArray[np.float32]:
+    """Logits (N, C) on N images without augmentation; the student is in evaluation mode after."""
     student.eval()
-    logits = np.concatenate(
+    return np.concatenate(
         [
-            student(torch.from_numpy(val.images[start : start + 64, None])).numpy()
-            for start in range(0, len(val), 64)
+            student(torch.from_numpy(data.images[start : start + 64, None])).numpy()
+            for start in range(0, len(data), 64)
         ]
     )
+
+
+def _validate(student: Ensemble, val: RadiographDataset, recipe: Recipe) -> float:
+    """Macro-F1 on images without augmentation; with `source_labels`, the AUC within the sources."""
+    logits = logits_of(student, val)
     if recipe.source_labels:
         return source_auc(logits, val)
     return macro_f1(confusion(val.labels, logits.argmax(1), len(recipe.labels)))

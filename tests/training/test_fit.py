@@ -25,6 +25,7 @@ from orthoedge.training.evaluation.predictions import evaluate
 from orthoedge.training.fit import fit
 from orthoedge.training.model.batch_norm import start_running_statistics
 from orthoedge.training.model.ensemble import Ensemble
+from orthoedge.training.model.label_offsets import fit_label_offsets
 from orthoedge.training.model.weights import load_weights
 from orthoedge.training.recipe import Recipe
 from orthoedge.training.recipe_file import load_recipe
@@ -72,6 +73,17 @@ def test_a_run_learns_and_leaves_everything_behind(finished, data):
     assert [row["epoch"] for row in rows] == ["1", "2", "3", "4"]
     best = max(rows, key=lambda row: (float(row["val_macro_f1"]), -float(row["val_loss"])))
     assert run.metrics.best_epoch == int(best["epoch"])
+
+
+def test_where_sources_have_labels_of_their_own_probabilities_fit_the_validation_split(
+    data, tmp_path
+):
+    recipe = tiny('source_labels.a=["plain","spot"]', "epochs=1")
+    fit(recipe, read_index(data), tmp_path / "run", progress=False, data=data)
+    run = load_run(tmp_path / "run")
+    val = RadiographDataset(run.splits.val, recipe.labels, recipe.preprocess, False)
+    left = fit_label_offsets(evaluate(run.model, val).logits, val.labels)
+    assert left == pytest.approx([0, 0], abs=0.02)  # the optimizer's own tolerance is far less
 
 
 def test_load_run_gives_back_the_weights_the_metrics_were_measured_with(finished, data):
