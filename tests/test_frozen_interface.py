@@ -165,18 +165,19 @@ def missing_names():
     ]
 
 
-# Findings: the embedded bundle on its samples and its golden images.
+# Findings: the phantom bundle on its samples and its golden images.
 
 
 def findings(target, precision):
     """What ran, and for each input everything but times and the place of the package."""
-    from orthoedge.runtime.bundles.bundle import SAMPLES
+    from orthoedge.runtime.bundles.bundle import PHANTOM_SAMPLES
     from orthoedge.targets import EngineOptions, open_pipeline
     from orthoedge.targets.cpu import instruction_sets
 
-    pipeline = open_pipeline(target=target, precision=precision, engine=EngineOptions(threads=1))
+    options = EngineOptions(threads=1)
+    pipeline = open_pipeline("phantom", target=target, precision=precision, engine=options)
     golden = pipeline.bundle.golden_images()[:, 0]
-    sources = {path.name: path for path in sorted(SAMPLES.glob("*.png"))}
+    sources = {path.name: path for path in sorted(PHANTOM_SAMPLES.glob("*.png"))}
     sources |= {f"golden {number}": image for number, image in enumerate(golden)}
     record = {}
     for name, source in sources.items():
@@ -223,7 +224,7 @@ def test_public_names_are_there():
 
 
 @pytest.mark.parametrize(("target", "precision"), RUNS)
-def test_findings_of_the_embedded_bundle_are_the_same_to_the_bit(target, precision):
+def test_findings_of_the_phantom_bundle_are_the_same_to_the_bit(target, precision):
     pytest.importorskip({"x86": "openvino", "portable": "onnxruntime"}[target])
     before, now = recorded(f"findings-{target}-{precision}"), findings(target, precision)
     if now["ran"] == before["ran"]:

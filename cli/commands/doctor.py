@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the report; exit 1 if no target can predict."""
-    from orthoedge.runtime.bundles.bundle import EMBEDDED, read_bundle
+    from orthoedge.runtime.bundles.bundle import bundle_path, read_bundle
     from orthoedge.runtime.errors import BundleError
     from orthoedge.targets.cpu import instruction_sets
 
@@ -48,9 +48,8 @@ def run(args: argparse.Namespace) -> int:
     print(f"processor: {platform.machine()}, {os.cpu_count()} cores, instruction sets: {known}")
     for name, module, extra in _PACKAGES:
         print(f"  {name:24} {_version(name, module, extra)}")
-    path = EMBEDDED if args.bundle is None else args.bundle
     try:
-        bundle = read_bundle(path)
+        bundle = read_bundle(args.bundle or bundle_path())
     except BundleError as error:
         print(f"bundle: {error}")
         return 1

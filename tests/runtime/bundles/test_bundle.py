@@ -5,13 +5,21 @@ import json
 import os
 import shutil
 import zipfile
+from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
 
 from orthoedge.runtime.atomic_files import sha256
-from orthoedge.runtime.bundles.bundle import read_bundle
+from orthoedge.runtime.bundles import bundle as bundles
+from orthoedge.runtime.bundles.bundle import (
+    EMBEDDED,
+    PHANTOM,
+    bundle_argument,
+    bundle_path,
+    read_bundle,
+)
 from orthoedge.runtime.errors import BundleError, IntegrityError
 
 
@@ -249,3 +257,19 @@ def test_a_pipe_is_no_bundle_and_is_not_waited_for(tmp_path):
 def test_the_manifest_reads_back_as_written(small_bundle):
     data = (small_bundle.path / "manifest.json").read_bytes()
     assert msgspec.json.decode(msgspec.json.encode(small_bundle.manifest)) == json.loads(data)
+
+
+def test_the_word_phantom_names_the_bundle_in_the_package_and_a_path_never_does():
+    assert bundle_path() == EMBEDDED
+    assert bundle_path("phantom") == PHANTOM
+    assert bundle_path("./phantom") == bundle_path(Path("phantom")) == Path("phantom")
+    assert bundle_path("bundles/mine") == Path("bundles/mine")
+    for path in (EMBEDDED, PHANTOM, Path("phantom"), Path("bundles/mine")):
+        assert bundle_path(bundle_argument(path)) == path
+
+
+def test_an_installation_without_a_default_bundle_says_what_to_pass(tmp_path, monkeypatch):
+    monkeypatch.setattr(bundles, "EMBEDDED", tmp_path / "left out")
+    with pytest.raises(BundleError, match="no default bundle: pass one, such as --bundle FOLDER"):
+        bundle_path()
+    assert bundle_path("phantom") == PHANTOM
