@@ -31,6 +31,10 @@ Recipes have the settings of `orthoedge.training.recipe.ADDED_KEYS`; files witho
 and nothing changes by them. `split.by` can be "source". evaluation.json has schema 2: the scores
 within each collection and the audit of the network are added, with defaults. A line of log.csv has
 `val_auc`, and a file of weights its repository and revision. `train` has --leave-out.
+
+manifest.json has `licence`, with a default, and a bundle may hold a LICENSE, which `compress
+--licence` writes. The default bundle is no longer the phantom demonstration: the findings are those
+of the latter, which is now `--bundle phantom`.
 """
 
 import argparse

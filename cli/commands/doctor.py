@@ -10,6 +10,7 @@ import platform
 from typing import TYPE_CHECKING
 
 from orthoedge.cli.options import add_bundle
+from orthoedge.cli.terminal import printable
 
 if TYPE_CHECKING:
     from orthoedge.runtime.bundles.bundle import Bundle
@@ -55,6 +56,7 @@ def run(args: argparse.Namespace) -> int:
         return 1
     manifest = bundle.manifest
     print(f"bundle: {manifest.name} {manifest.version}, hashes match; {manifest.intended_use}")
+    print(f"  {printable(manifest.licences)}")
     usable = [_has_target("x86", bundle), _has_target("portable", bundle), _has_jetson()]
     _print_board()
     print(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orthoedge.cli.options import add_target, add_trust, bundle_trust, named_bundle
+from orthoedge.cli.terminal import printable
 
 if TYPE_CHECKING:
     from orthoedge.runtime.bundles.bundle import Bundle
@@ -70,6 +71,7 @@ def run(args: argparse.Namespace) -> int:
         return 1
     signed = f", signed by {bundle.signer.hex()}" if bundle.signer else ""
     print(f"pass  {path}: {bundle.manifest.name}, every file matches its SHA-256{signed}")
+    print(f"note: {printable(bundle.manifest.licences)}")
     precisions = (
         precisions_of(bundle, args.target) if args.precision == "auto" else (args.precision,)
     )

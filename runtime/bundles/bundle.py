@@ -23,6 +23,8 @@ from orthoedge.runtime.settings import BundleTrust, reads_old_form
 
 MANIFEST = signature.MANIFEST
 CARD = "MODEL_CARD.md"
+LICENCE = "LICENSE"
+"""Terms of the bundle itself, where they need a text."""
 GOLDEN_IMAGES = "golden/images.npy"
 
 _ASSETS = Path(__file__).parents[1] / "assets"
@@ -218,7 +220,7 @@ def _read(source: Folder | Zip, path: Path, trust: BundleTrust) -> Bundle:
     for precision in manifest.golden.tolerance:
         required |= {model_file(precision), golden_file(precision)}
     listed, present = set(manifest.files), names - {MANIFEST, signature.DIGEST, signature.SIGNATURE}
-    _compare_names(required, listed, "the bundle needs", "manifest.json lists")
+    _compare_names(required, listed - {LICENCE}, "the bundle needs", "manifest.json lists")
     _compare_names(listed, present, "manifest.json lists", "found")
     files = {}
     for name, record in manifest.files.items():

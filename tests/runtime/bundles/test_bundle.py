@@ -87,8 +87,10 @@ def test_no_bundle_no_manifest_and_no_archive_are_told_apart(tmp_path):
         read_bundle(tmp_path / "text.zip")
 
 
-def test_no_field_of_the_manifest_is_optional_and_none_is_unknown(copy, small_bundle):
-    names = set(json.loads((copy / "manifest.json").read_text()))
+def test_no_field_of_the_manifest_but_the_licence_is_optional_and_none_is_unknown(
+    copy, small_bundle
+):
+    names = set(json.loads((copy / "manifest.json").read_text())) - {"licence"}
     for name in names:
         shutil.copy(small_bundle.path / "manifest.json", copy / "manifest.json")
         edit_manifest(copy, lambda m, name=name: m.pop(name))
@@ -273,3 +275,26 @@ def test_an_installation_without_a_default_bundle_says_what_to_pass(tmp_path, mo
     with pytest.raises(BundleError, match="no default bundle: pass one, such as --bundle FOLDER"):
         bundle_path()
     assert bundle_path("phantom") == PHANTOM
+
+
+def test_a_bundle_of_before_states_no_licence(copy):
+    edit_manifest(copy, lambda m: m.pop("licence"))
+    assert read_bundle(copy).manifest.licences == "licence: not stated; training data: none"
+
+
+def test_a_licence_is_listed_and_hashed_as_every_file(copy):
+    text = b"Research only\nNo warranty.\n"
+    (copy / "LICENSE").write_bytes(text)
+    with pytest.raises(BundleError, match="found LICENSE, which does not belong"):
+        read_bundle(copy)
+    record = {"sha256": sha256(text), "bytes": len(text)}
+    edit_manifest(copy, lambda m: m["files"].update(LICENSE=record) or m.update(licence="Mine"))
+    bundle = read_bundle(copy)
+    assert bundle.files["LICENSE"] == text
+    assert bundle.manifest.licences.startswith("licence: Mine;")
+    (copy / "LICENSE").write_bytes(text.swapcase())
+    with pytest.raises(IntegrityError, match="LICENSE is not the file"):
+        read_bundle(copy)
+    (copy / "LICENSE").unlink()
+    with pytest.raises(BundleError, match="LICENSE, which is missing"):
+        read_bundle(copy)

@@ -45,7 +45,9 @@ def renamed(node):
     Version(version("msgspec")) < Version("0.23"), reason="it describes the keys of mappings since"
 )
 def test_the_two_schemas_differ_in_four_names():
-    assert renamed(json.loads(OLD.read_text())) == schema_of(Manifest)
+    current = schema_of(Manifest)
+    del current["properties"]["licence"]  # added since, and read where it is
+    assert renamed(json.loads(OLD.read_text())) == current
 
 
 def test_the_manifest_of_the_phantom_bundle_decodes_to_the_same_values():
@@ -66,7 +68,7 @@ def test_the_manifest_of_the_phantom_bundle_decodes_to_the_same_values():
 def test_a_manifest_is_written_in_schema_4():
     manifest = decode_manifest(encoded(phantom_manifest()))
     written = encode_manifest(manifest)
-    assert json.loads(written) == renamed(phantom_manifest()) | {"schema": 4}
+    assert json.loads(written) == renamed(phantom_manifest()) | {"schema": 4, "licence": ""}
     assert decode_manifest(written) == manifest
 
 
