@@ -130,7 +130,7 @@ def commands():
 
 
 def test_the_page_and_the_unit_have_commands():
-    assert len(list(commands())) == 6
+    assert len(list(commands())) == 8
 
 
 @pytest.mark.parametrize("words", list(commands()))

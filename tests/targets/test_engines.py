@@ -138,7 +138,7 @@ def test_a_strided_view_gives_the_same_answer(engine):
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_streams_and_threads_do_not_change_a_bit_of_an_answer(precision):
-    """On the embedded network, whose kernels are large enough to be shared out."""
+    """On the default network, whose kernels are large enough to be shared out."""
     sources = sorted(PHANTOM_SAMPLES.glob("*.png"))[:4]
     results = set()
     for threads, streams in ((1, 1), (2, 1), (2, 2)):

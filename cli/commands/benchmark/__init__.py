@@ -100,7 +100,8 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         "--data",
         type=Path,
         metavar="DIR",
-        help="radiographs to time, and with labels to measure accuracy on; default: phantoms",
+        help="radiographs to time, and with labels to measure accuracy on; default: phantoms, and "
+        "no accuracy of a bundle from radiographs",
     )
     parser.add_argument(
         "--reference",
