@@ -32,7 +32,7 @@ help:  ## list the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
 demo: $(DEMO_VENV)/.installed  ## install the lean runtime alone and predict four real radiographs
-	$(DEMO_VENV)/bin/orthoedge predict runtime/assets/samples/radiographs --overlay $(DEMO_OUT)
+	$(DEMO_VENV)/bin/orthoedge predict runtime/assets/samples/radiographs/*.jpg --overlay $(DEMO_OUT)
 	@echo
 	@echo "Overlays: $(CURDIR)/$(DEMO_OUT)"
 	@ls $(DEMO_OUT)
