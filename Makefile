@@ -31,8 +31,8 @@ SBOM_VENV := .venv-sbom
 help:  ## list the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
-demo: $(DEMO_VENV)/.installed  ## install the lean runtime alone and predict on the samples
-	$(DEMO_VENV)/bin/orthoedge predict runtime/assets/samples --overlay $(DEMO_OUT)
+demo: $(DEMO_VENV)/.installed  ## install the lean runtime alone and predict four real radiographs
+	$(DEMO_VENV)/bin/orthoedge predict runtime/assets/samples/radiographs/*.jpg --overlay $(DEMO_OUT)
 	@echo
 	@echo "Overlays: $(CURDIR)/$(DEMO_OUT)"
 	@ls $(DEMO_OUT)
@@ -64,7 +64,7 @@ format: $(VENV)/.installed  ## let ruff rewrite what it can
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-bench: $(VENV)/.installed  ## latency of the embedded bundle, and of each stage of the runtime
+bench: $(VENV)/.installed  ## latency of the default bundle, and of each stage of the runtime
 	$(VENV)/bin/orthoedge benchmark run --out $(BENCH_OUT) $(BENCH_ARGS)
 	$(BENCH_STAGES) --benchmark-autosave
 

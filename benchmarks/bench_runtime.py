@@ -1,4 +1,4 @@
-"""Time of each stage of the runtime on the embedded bundle, by pytest-benchmark: `make bench`."""
+"""Time of each stage of the runtime on the default bundle, by pytest-benchmark: `make bench`."""
 
 from __future__ import annotations
 

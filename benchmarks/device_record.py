@@ -22,7 +22,7 @@ from orthoedge.benchmarks import machine
 from orthoedge.benchmarks.device_record_schema import SCHEMA, Check, PlanFacts, Ran, Record, Timed
 from orthoedge.benchmarks.timing import latency
 from orthoedge.runtime.atomic_files import sha256, write_atomic
-from orthoedge.runtime.bundles.bundle import SAMPLES, Bundle
+from orthoedge.runtime.bundles.bundle import PHANTOM_SAMPLES, Bundle
 from orthoedge.runtime.engine import Engine, Precision
 from orthoedge.runtime.errors import OrthoEdgeError
 from orthoedge.runtime.image_io.reader import read_image
@@ -70,7 +70,7 @@ def make_record(
     if target not in TARGETS:
         check_target(target)  # raises, and names the known targets
     described, before = machine.describe_machine(), read_board(_root)
-    sample = min(SAMPLES.glob("*.png"))
+    sample = min(PHANTOM_SAMPLES.glob("*.png"))
     pixels = read_image(sample).pixels
     ran, missing = [], []
 

@@ -30,13 +30,22 @@ def above_zero(text: str) -> float:
     return value
 
 
+def named_bundle(text: str) -> Path:
+    """Type of an argument that names a bundle."""
+    from orthoedge.runtime.bundles.bundle import bundle_path
+
+    return bundle_path(text)
+
+
 def add_bundle(parser: argparse.ArgumentParser) -> None:
     """`--bundle`."""
     parser.add_argument(
         "--bundle",
-        type=Path,
+        type=named_bundle,
         metavar="B",
-        help="bundle folder or .zip (default: the demonstration inside the package)",
+        help="bundle folder or .zip, or phantom for the phantom demonstration inside the package; "
+        "a folder called phantom is ./phantom (default: the bundle inside the package, trained on "
+        "real radiographs)",
     )
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib.metadata
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -43,9 +44,12 @@ _MAX_FP16_ERROR = 0.05  # of the logits, in the same unit: rounding alone costs 
 _INTENDED_USE = {
     "phantoms": "Phantom demonstration: trained on rendered phantoms only, so it says nothing "
     "about a patient.",
-    "radiographs": "For research and engineering: not validated for any diagnosis.",
+    "radiographs": "Research only: trained on radiographs and not validated for any diagnosis. It "
+    "must not guide the care of a patient.",
 }
 _PHANTOM_LICENCE = "rendered by orthoedge, Apache-2.0"
+_LICENCES = {"phantoms": "Apache-2.0", "radiographs": "not stated"}
+"""Of a bundle whose maker states none; terms of radiographs may bind what is made of them."""
 
 
 def build_bundle(
@@ -117,6 +121,7 @@ def build_bundle(
             package_version=version,
         ),
         data=splits.kind,
+        licence=licence_name(context.sources.licence, splits.kind),
         data_licence=(
             _PHANTOM_LICENCE if splits.kind == "phantoms" else context.sources.data_licence
         ),
@@ -124,7 +129,18 @@ def build_bundle(
     )
     lines = [[str(line) for line in part] for part in (results.checks, results.consistency)]
     card = model_card(manifest, *lines)
-    return write_bundle(out, manifest, models, images, golden, card, announce)
+    licence = context.sources.licence
+    return write_bundle(out, manifest, models, images, golden, card, announce, licence)
+
+
+def licence_name(text: str, kind: Literal["phantoms", "radiographs"]) -> str:
+    """The manifest's `licence`: the first line of LICENSE, or that of the kind of data without it.
+
+    Args:
+        text: of LICENSE; "" for a bundle without that file.
+        kind: images that the bundle was trained on.
+    """
+    return text.splitlines()[0].strip() if text else _LICENCES[kind]
 
 
 def add_fp16(

@@ -14,6 +14,7 @@ from orthoedge.runtime.atomic_files import sha256, staging, sync_folder, write_a
 from orthoedge.runtime.bundles.bundle import (
     CARD,
     GOLDEN_IMAGES,
+    LICENCE,
     MANIFEST,
     Bundle,
     golden_file,
@@ -34,6 +35,7 @@ def write_bundle(
     golden_outputs: Mapping[Precision, Outputs],
     card: str,
     announce: Callable[[], None] = lambda: None,
+    licence: str = "",
 ) -> Bundle:
     """Write a bundle and read it back.
 
@@ -45,6 +47,7 @@ def write_bundle(
         golden_outputs: expected outputs for them, per calibrated precision.
         card: text of MODEL_CARD.md.
         announce: called when the bundle is complete, just before it appears.
+        licence: text of LICENSE; "" for a bundle without that file.
 
     Raises:
         BundleError: the folder exists, or the written bundle does not read back.
@@ -53,6 +56,8 @@ def write_bundle(
     buffer = io.BytesIO()
     np.save(buffer, golden_images, allow_pickle=False)
     files = {CARD: card.encode(), GOLDEN_IMAGES: buffer.getvalue()}
+    if licence:
+        files[LICENCE] = licence.encode()
     for precision, model in models.items():
         files[model_file(precision)] = model
     for precision, outputs in golden_outputs.items():

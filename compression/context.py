@@ -38,6 +38,8 @@ class Sources:
     """Radiographs to measure on; None: the run's test split."""
     data_licence: str
     """For the manifest; ignored for phantoms."""
+    licence: str = ""
+    """Text of the bundle's LICENSE, whose first line goes into the manifest; "": no such file."""
 
 
 @dataclass(frozen=True)

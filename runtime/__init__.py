@@ -6,7 +6,14 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from orthoedge.runtime.bundles.bundle import EMBEDDED, SAMPLES, Bundle, read_bundle
+    from orthoedge.runtime.bundles.bundle import (
+        EMBEDDED,
+        PHANTOM,
+        PHANTOM_SAMPLES,
+        SAMPLES,
+        Bundle,
+        read_bundle,
+    )
     from orthoedge.runtime.bundles.signature import read_key
     from orthoedge.runtime.decision import Verdict
     from orthoedge.runtime.engine import Engine, Outputs, Precision
@@ -37,6 +44,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EMBEDDED",
+    "PHANTOM",
+    "PHANTOM_SAMPLES",
     "SAMPLES",
     "Bundle",
     "BundleError",
@@ -78,7 +87,14 @@ __all__ = [
 ]
 
 _MODULES = {  # the names that are not listed are in `errors`
-    "bundles.bundle": ("Bundle", "EMBEDDED", "SAMPLES", "read_bundle"),
+    "bundles.bundle": (
+        "Bundle",
+        "EMBEDDED",
+        "PHANTOM",
+        "PHANTOM_SAMPLES",
+        "SAMPLES",
+        "read_bundle",
+    ),
     "bundles.signature": ("read_key",),
     "decision": ("Verdict",),
     "engine": ("Engine", "Outputs", "Precision"),

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from orthoedge.runtime.bundles.bundle import EMBEDDED, Bundle, read_bundle
+from orthoedge.runtime.bundles.bundle import Bundle, bundle_path, read_bundle
 from orthoedge.runtime.engine import PRECISIONS, Engine, Precision, calibrated_as
 from orthoedge.runtime.errors import EngineError, MissingDependency, UnknownTarget
 from orthoedge.runtime.image_io.reader import read_image
@@ -169,7 +169,8 @@ def open_pipeline(
     where OpenVINO is installed, else portable; fp32 for fp16), and every finding says why.
 
     Args:
-        bundle: a bundle, its folder or .zip; None for the demonstration inside the package.
+        bundle: a bundle, its folder or .zip; `phantom`, as a string, for the phantom demonstration
+            inside the package; None for the package's default bundle.
         target: `x86` (OpenVINO), `portable` (ONNX Runtime) or `jetson` (TensorRT).
         precision: `int8`, `fp32`, on jetson also `fp16`, or `auto`. `auto` is INT8 on jetson and
             fp32 on portable. On x86 it follows from the processor's instruction sets; with
@@ -180,11 +181,12 @@ def open_pipeline(
         reader: reads files; `SandboxedReader()` decodes them in a child process.
 
     Raises:
-        BundleError: the bundle is missing, is not what its manifest says, or lacks the precision.
+        BundleError: the bundle is missing, such as a default that this installation lacks, is not
+            what its manifest says, or lacks the precision.
         EngineError: the engine cannot be opened, for jetson no CPU engine either.
     """
     if not isinstance(bundle, Bundle):
-        bundle = read_bundle(EMBEDDED if bundle is None else Path(bundle), trust=trust)
+        bundle = read_bundle(bundle_path(bundle), trust=trust)
     bundle.check_trust(trust)
     open_on = partial(open_engine, bundle, options=engine)
     if target != "jetson":

@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import pytest
 
-from orthoedge.runtime.bundles.bundle import EMBEDDED, SAMPLES
+from orthoedge.runtime.bundles.bundle import PHANTOM, PHANTOM_SAMPLES
 
 DOCS = Path(__file__).parents[1] / "docs" / "embed"
 TEXT = (DOCS / "embedding.md").read_text()
@@ -27,9 +27,9 @@ def blocks(language):
 def installed(tmp_path, monkeypatch):
     """A folder such as the page assumes."""
     (tmp_path / "bundles").mkdir()
-    shutil.copytree(EMBEDDED, tmp_path / "bundles" / "0.1.0")
+    shutil.copytree(PHANTOM, tmp_path / "bundles" / "0.1.0")
     (tmp_path / "bundles" / "current").symlink_to("0.1.0")
-    pixels = cv2.imread(str(min(SAMPLES.glob("*.png"))), cv2.IMREAD_GRAYSCALE)
+    pixels = cv2.imread(str(min(PHANTOM_SAMPLES.glob("*.png"))), cv2.IMREAD_GRAYSCALE)
     pixels.tofile(tmp_path / "radiograph.raw")
     (tmp_path / "inbox").mkdir()
     for name in ("radiograph.png", "inbox/a.png"):
@@ -107,7 +107,7 @@ def test_the_ten_lines_stop_at_a_damaged_model(installed):
 
 def test_a_bundle_is_changed_and_changed_back_as_the_page_says(installed):
     bundles = installed / "bundles"
-    shutil.copytree(EMBEDDED, bundles / "0.2.0")
+    shutil.copytree(PHANTOM, bundles / "0.2.0")
     line = re.search(r"^ln -s .*$", TEXT, re.MULTILINE).group()
     for version in ("0.2.0", "0.1.0"):
         subprocess.run(line.replace("0.2.0", version), shell=True, check=True)
@@ -130,7 +130,7 @@ def commands():
 
 
 def test_the_page_and_the_unit_have_commands():
-    assert len(list(commands())) == 6
+    assert len(list(commands())) == 8
 
 
 @pytest.mark.parametrize("words", list(commands()))

@@ -84,11 +84,11 @@ def test_the_embedded_bundle_predicts_from_memory_and_from_a_file(target):
     pytest.importorskip({"x86": "openvino", "portable": "onnxruntime"}[target])
     found = run(f"""
         import numpy as np
-        from orthoedge.runtime.bundles.bundle import SAMPLES
+        from orthoedge.runtime.bundles.bundle import PHANTOM_SAMPLES
         from orthoedge.targets import open_pipeline
 
         pipeline = open_pipeline(target={target!r})
-        path = sorted(SAMPLES.glob("*.png"))[0]
+        path = sorted(PHANTOM_SAMPLES.glob("*.png"))[0]
         array = np.random.default_rng(0).integers(0, 256, (300, 200), dtype=np.uint8)
         answers = [pipeline(path), pipeline(array)]
         print(json.dumps([[a.label, a.probabilities, list(a.saliency_map.shape)] for a in answers]))

@@ -64,7 +64,7 @@ def profile(frame, event, argument):
         backward.append(stack)
 
 sys.setprofile(profile)
-status = command.main(["predict", path, "--json"])
+status = command.main(["predict", path, "--json", "--bundle", "phantom"])
 sys.setprofile(None)
 print(json.dumps([status, opened, predicted, backward]))
 """
@@ -73,7 +73,7 @@ print(json.dumps([status, opened, predicted, backward]))
 @pytest.fixture(scope="module")
 def walk():
     pytest.importorskip("openvino")
-    sample = min((ROOT / "runtime" / "assets" / "samples").glob("*.png"))
+    sample = min((ROOT / "runtime" / "assets" / "samples" / "phantoms").glob("*.png"))
     environment = os.environ | {"PYTHONPATH": str(ROOT / ".typing")}
     command = [sys.executable, "-c", CHILD, str(ROOT.resolve()), str(sample)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)

@@ -13,7 +13,7 @@ import numpy as np
 
 from orthoedge.benchmarks.baselines.minimal_pipeline import native_model
 from orthoedge.runtime.atomic_files import write_atomic
-from orthoedge.runtime.bundles.bundle import SAMPLES
+from orthoedge.runtime.bundles.bundle import PHANTOM_SAMPLES
 from orthoedge.runtime.errors import DataError, EngineError
 from orthoedge.runtime.image_io.reader import read_image
 from orthoedge.runtime.overlay.overlay import to_png
@@ -29,9 +29,9 @@ def samples() -> list[Path]:
     Raises:
         DataError: there are none in this installation.
     """
-    paths = sorted(SAMPLES.glob("*.png"))
+    paths = sorted(PHANTOM_SAMPLES.glob("*.png"))
     if not paths:
-        raise DataError(f"{SAMPLES}: no sample radiograph in this installation")
+        raise DataError(f"{PHANTOM_SAMPLES}: no sample radiograph in this installation")
     return paths
 
 

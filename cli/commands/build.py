@@ -7,10 +7,14 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+from orthoedge.cli.options import named_bundle
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="bundle folder or .zip")
+    parser.add_argument(
+        "bundle", type=named_bundle, metavar="BUNDLE", help="bundle folder or .zip, or phantom"
+    )
     parser.add_argument("--target", required=True, metavar="T", help="jetson")
     parser.add_argument("--precision", default="int8", choices=("int8", "fp16", "fp32"))
     parser.add_argument(

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orthoedge.cli.options import add_min_version, bundle_trust
+from orthoedge.cli.options import add_min_version, bundle_trust, named_bundle
 
 if TYPE_CHECKING:
     from orthoedge.runtime.bundles.bundle import Bundle
@@ -26,7 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--key", type=Path, required=True, metavar="FILE", help="private key, PEM, not encrypted"
     )
     verify = actions.add_parser("verify", help="check every hash, the signature and its key")
-    verify.add_argument("bundle", type=Path, metavar="BUNDLE", help="bundle folder or .zip")
+    verify.add_argument(
+        "bundle", type=named_bundle, metavar="BUNDLE", help="bundle folder or .zip, or phantom"
+    )
     verify.add_argument(
         "--key", type=Path, required=True, metavar="FILE", help="the signer's public key, PEM"
     )

@@ -68,7 +68,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "student is its network",
     )
     parser.add_argument(
-        "--data-licence", default="not stated", metavar="TEXT", help="for the model card"
+        "--data-licence",
+        default="not stated",
+        metavar="TEXT",
+        help="terms of the radiographs, for manifest and model card (default: not stated)",
+    )
+    parser.add_argument(
+        "--licence",
+        type=Path,
+        metavar="FILE",
+        help="text that becomes the bundle's LICENSE; its first line names the terms in manifest "
+        "and model card (default: no file; Apache-2.0 for phantoms, not stated for radiographs)",
     )
     add_cache(parser)
 
@@ -82,8 +92,9 @@ def run(args: argparse.Namespace) -> int:
 
     check_free(args.out)
     check_target(args.target)
+    licence = _read_licence(args.licence) if args.licence else ""
     with quiet_libraries():
-        bundle = _compress(args)
+        bundle = _compress(args, licence)
 
     from orthoedge.compression.compress import report_folder
 
@@ -94,7 +105,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _compress(args: argparse.Namespace) -> Bundle:
+def _compress(args: argparse.Namespace, licence: str) -> Bundle:
     from orthoedge.compression.compress import compress
     from orthoedge.compression.context import Sources
     from orthoedge.runtime.errors import ConfigError
@@ -116,9 +127,24 @@ def _compress(args: argparse.Namespace) -> Bundle:
         calibration=args.calibration,
         test=args.test,
         data_licence=args.data_licence,
+        licence=licence,
     )
     with Progress("compress"):
         return compress(trained, recipe, args.out, args.target, sources, args.ablation)
+
+
+def _read_licence(path: Path) -> str:
+    """Read --licence before anything takes time; raises ConfigError unless it can be a LICENSE."""
+    from orthoedge.runtime.errors import ConfigError
+
+    try:
+        text = path.read_bytes().decode()
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"--licence {path}: not a text in UTF-8") from error
+    name = (text.splitlines() or [""])[0].strip()
+    if not name or not name.isprintable():
+        raise ConfigError(f"--licence {path}: its first line must name the licence")
+    return text
 
 
 def _shorthands(args: argparse.Namespace) -> list[str]:

@@ -10,6 +10,7 @@ import platform
 from typing import TYPE_CHECKING
 
 from orthoedge.cli.options import add_bundle
+from orthoedge.cli.terminal import printable
 
 if TYPE_CHECKING:
     from orthoedge.runtime.bundles.bundle import Bundle
@@ -35,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the report; exit 1 if no target can predict."""
-    from orthoedge.runtime.bundles.bundle import EMBEDDED, read_bundle
+    from orthoedge.runtime.bundles.bundle import bundle_path, read_bundle
     from orthoedge.runtime.errors import BundleError
     from orthoedge.targets.cpu import instruction_sets
 
@@ -48,14 +49,14 @@ def run(args: argparse.Namespace) -> int:
     print(f"processor: {platform.machine()}, {os.cpu_count()} cores, instruction sets: {known}")
     for name, module, extra in _PACKAGES:
         print(f"  {name:24} {_version(name, module, extra)}")
-    path = EMBEDDED if args.bundle is None else args.bundle
     try:
-        bundle = read_bundle(path)
+        bundle = read_bundle(args.bundle or bundle_path())
     except BundleError as error:
         print(f"bundle: {error}")
         return 1
     manifest = bundle.manifest
     print(f"bundle: {manifest.name} {manifest.version}, hashes match; {manifest.intended_use}")
+    print(f"  {printable(manifest.licences)}")
     usable = [_has_target("x86", bundle), _has_target("portable", bundle), _has_jetson()]
     _print_board()
     print(

@@ -7,7 +7,8 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orthoedge.cli.options import add_target, add_trust, bundle_trust
+from orthoedge.cli.options import add_target, add_trust, bundle_trust, named_bundle
+from orthoedge.cli.terminal import printable
 
 if TYPE_CHECKING:
     from orthoedge.runtime.bundles.bundle import Bundle
@@ -20,7 +21,11 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.add_argument(
-        "bundle", type=Path, nargs="?", metavar="BUNDLE", help="default: the one in the package"
+        "bundle",
+        type=named_bundle,
+        nargs="?",
+        metavar="BUNDLE",
+        help="bundle folder or .zip, or phantom (default: the bundle inside the package)",
     )
     add_trust(parser)
     add_target(parser)
@@ -49,11 +54,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print one line per check; exit 1 if any fails."""
-    from orthoedge.runtime.bundles.bundle import EMBEDDED, read_bundle
+    from orthoedge.runtime.bundles.bundle import bundle_path, read_bundle
     from orthoedge.runtime.errors import BundleError
     from orthoedge.targets import check_target, precisions_of
 
-    path = EMBEDDED if args.bundle is None else args.bundle
+    path = args.bundle or bundle_path()
     if args.record is None:
         check_target(args.target)
     if not path.exists():
@@ -66,6 +71,7 @@ def run(args: argparse.Namespace) -> int:
         return 1
     signed = f", signed by {bundle.signer.hex()}" if bundle.signer else ""
     print(f"pass  {path}: {bundle.manifest.name}, every file matches its SHA-256{signed}")
+    print(f"note: {printable(bundle.manifest.licences)}")
     precisions = (
         precisions_of(bundle, args.target) if args.precision == "auto" else (args.precision,)
     )

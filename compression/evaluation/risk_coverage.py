@@ -1,7 +1,6 @@
 """Risk-coverage curve: accuracy of the reported findings over the share that is reported.
 
-`python -m orthoedge.compression.evaluation.risk_coverage DATA PICTURE` draws it for the embedded
-bundle.
+`python -m orthoedge.compression.evaluation.risk_coverage DATA PICTURE [BUNDLE]` draws it.
 """
 
 from __future__ import annotations
@@ -75,12 +74,18 @@ def summary(records: list[ImageRecord], findings: list[Finding]) -> str:
     return "\n".join([*lines, f"label sets that contain the true label: {covered:.1%}"])
 
 
-def main(data: str, picture: str) -> None:
-    """Run the embedded INT8 model on a data set, print the summary, draw the curve."""
+def main(data: str, picture: str, bundle: str | None = None) -> None:
+    """Run a bundle's INT8 model on a data set, print the summary, draw the curve.
+
+    Args:
+        data: folder or CSV file of labelled radiographs.
+        picture: file to write.
+        bundle: as for `open_pipeline`.
+    """
     from orthoedge.targets import open_pipeline
 
     records = read_index(Path(data))
-    pipeline = open_pipeline(precision="int8")
+    pipeline = open_pipeline(bundle, precision="int8")
     findings = [pipeline(record.path) for record in records]
     confidence = np.array([finding.probabilities[finding.label] for finding in findings])
     right = np.array([r.label == f.label for r, f in zip(records, findings, strict=True)])

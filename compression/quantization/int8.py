@@ -6,7 +6,7 @@ and clips everything above 127. Weights, except depthwise ones, stay within 7 bi
 
 Activation ranges reach the largest value over all images. NNCF's default is the mean of
 the images' largest values, which clips the sums of residual blocks at a third of what they reach:
-the logits of the embedded student were off by 0.17 of their deviation, and are by 0.03 now.
+the logits of the phantom bundle's student were off by 0.17 of their deviation, and are by 0.03 now.
 The sums themselves stay in float32. If each block rounded them, differences between engines would
 accumulate along the chain of sums: OpenVINO and ONNX Runtime were 0.015 apart, and are 0.007 now.
 """

@@ -35,7 +35,8 @@ def model_card(manifest: Manifest, gate: Sequence[str], consistency: Sequence[st
         "## Lineage",
         _lineage(manifest),
         "## Licence",
-        f"Training data: {manifest.data_licence}. orthoedge itself: Apache-2.0.",
+        f"- This bundle: {manifest.licence or 'not stated'}. `LICENSE` holds the text, if it has "
+        f"one.\n- Training data: {manifest.data_licence}.\n- orthoedge itself: Apache-2.0.",
     )
     return "\n\n".join(blocks) + "\n"
 

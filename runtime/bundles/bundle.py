@@ -23,17 +23,54 @@ from orthoedge.runtime.settings import BundleTrust, reads_old_form
 
 MANIFEST = signature.MANIFEST
 CARD = "MODEL_CARD.md"
+LICENCE = "LICENSE"
+"""Terms of the bundle itself, where they need a text."""
 GOLDEN_IMAGES = "golden/images.npy"
 
-EMBEDDED = Path(__file__).parents[1] / "assets" / "bundle"
-"""The bundle inside the package: a demonstration, trained on phantoms."""
+_ASSETS = Path(__file__).parents[1] / "assets"
 
-SAMPLES = Path(__file__).parents[1] / "assets" / "samples"
-"""Phantom radiographs inside the package."""
+EMBEDDED = _ASSETS / "bundle"
+"""The default bundle inside the package, trained on radiographs; an installation may lack it."""
+
+PHANTOM = _ASSETS / "phantom"
+"""The phantom demonstration inside the package, trained on rendered phantoms."""
+
+SAMPLES = _ASSETS / "samples" / "radiographs"
+"""Radiographs inside the package, which `EMBEDDED` was not trained on."""
+
+PHANTOM_SAMPLES = _ASSETS / "samples" / "phantoms"
+"""Phantoms inside the package, which `PHANTOM` was not trained on."""
 
 _MANIFEST_LIMIT = 4 << 20
 _FILE_LIMIT = 1 << 30
 _GOLDEN = frozenset(("logits", "saliency_map", "feature_vector", "labels"))
+
+
+def bundle_path(given: Path | str | None = None) -> Path:
+    """Path of a bundle that a user names; the inverse of `bundle_argument`.
+
+    Args:
+        given: None for `EMBEDDED`, the word `phantom` for `PHANTOM`, else a folder or a .zip. A
+            folder of that name is written `./phantom`, or given as a `pathlib.Path`.
+
+    Raises:
+        BundleError: None, and this installation has no default bundle.
+    """
+    if given is None:
+        if not EMBEDDED.exists():
+            raise BundleError(
+                "this installation has no default bundle: pass one, such as --bundle FOLDER or "
+                "--bundle phantom"
+            )
+        return EMBEDDED
+    return PHANTOM if given == "phantom" else Path(given)
+
+
+def bundle_argument(path: Path) -> str:
+    """The argument for which `bundle_path` returns `path`."""
+    if path == PHANTOM:
+        return "phantom"
+    return "./phantom" if path == Path("phantom") else str(path)
 
 
 def model_file(precision: Precision) -> str:
@@ -183,7 +220,7 @@ def _read(source: Folder | Zip, path: Path, trust: BundleTrust) -> Bundle:
     for precision in manifest.golden.tolerance:
         required |= {model_file(precision), golden_file(precision)}
     listed, present = set(manifest.files), names - {MANIFEST, signature.DIGEST, signature.SIGNATURE}
-    _compare_names(required, listed, "the bundle needs", "manifest.json lists")
+    _compare_names(required, listed - {LICENCE}, "the bundle needs", "manifest.json lists")
     _compare_names(listed, present, "manifest.json lists", "found")
     files = {}
     for name, record in manifest.files.items():

@@ -1,4 +1,7 @@
-"""The manifest of a bundle: its fields and their checks. No field has a default."""
+"""The manifest of a bundle: its fields and their checks.
+
+Only `licence` has a default: bundles of 0.1.0 lack it.
+"""
 
 from __future__ import annotations
 
@@ -200,7 +203,7 @@ class Lineage(_Record, frozen=True):
     package_version: str
 
 
-class Manifest(_Record, frozen=True):
+class Manifest(_Record, frozen=True, kw_only=True):
     """The content of manifest.json."""
 
     schema: int
@@ -218,8 +221,16 @@ class Manifest(_Record, frozen=True):
     lineage: Lineage
     data: Literal["phantoms", "radiographs"]
     """Kind of images used for training and metrics."""
+    licence: str = ""
+    """Terms of the bundle itself, the first line of LICENSE where it holds one; "": not stated."""
     data_licence: str
+    """Terms of the images it was trained on."""
     intended_use: str
+
+    @property
+    def licences(self) -> str:
+        """Licences of bundle and training data, in one line."""
+        return f"licence: {self.licence or 'not stated'}; training data: {self.data_licence}"
 
     def calibration_for(self, precision: Precision) -> Calibration:
         """Return the calibration for an engine of that precision; fp16 uses that of fp32."""

@@ -1,4 +1,4 @@
-"""Upgrade of manifests of schema 3, such as that of the embedded bundle, to schema 4."""
+"""Upgrade of manifests of schema 3, such as that of the phantom bundle, to schema 4."""
 
 from __future__ import annotations
 

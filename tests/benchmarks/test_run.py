@@ -14,7 +14,7 @@ from orthoedge.benchmarks.metrics.labelled_data import LabelledSet, prepare
 from orthoedge.benchmarks.run import alternate, measure
 from orthoedge.benchmarks.run_settings import PLANS, ReferenceModel, RunSettings
 from orthoedge.benchmarks.schema import Report, ScalingCurve, Skipped
-from orthoedge.runtime.bundles.bundle import SAMPLES
+from orthoedge.runtime.bundles.bundle import PHANTOM_SAMPLES
 
 CURVE = ScalingCurve(
     name="preprocess",
@@ -54,7 +54,7 @@ def setting(small_bundle, moment):
         isa_limit="",
         images=images,
         data="six images of noise",
-        radiograph=min(SAMPLES.glob("*.png")),
+        radiograph=min(PHANTOM_SAMPLES.glob("*.png")),
         prepared=prepare(small_bundle, labelled),
         ensemble=ReferenceModel(small_bundle.model("fp32"), "itself", trained=True),
     )

@@ -14,7 +14,7 @@ DOCUMENTS = (
     "README.md",
     "docs/README.md",
     "docs/bundles/compression.md",
-    "docs/bundles/embedded-bundle.md",
+    "docs/bundles/phantom-bundle.md",
     "docs/embed/embedding.md",
     "docs/embed/jetson.md",
     "docs/how/peers.md",

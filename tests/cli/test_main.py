@@ -187,6 +187,7 @@ def test_doctor_says_what_would_run(bundle, capsys):
     out = capsys.readouterr().out
     for part in (
         "processor:",
+        "licence: not stated; training data: none",
         "target x86 (default): yes",
         "target portable: yes",
         "target jetson: no: ",

@@ -13,8 +13,11 @@ import pytest
 from onnx import numpy_helper
 
 from orthoedge.cli.main import main
+from orthoedge.compression.build_bundle import licence_name
+from orthoedge.compression.bundle_writer import write_bundle
 from orthoedge.compression.quantization.onnx_rules import check
 from orthoedge.runtime.bundles.bundle import read_bundle
+from orthoedge.runtime.engine import PRECISIONS
 from orthoedge.runtime.errors import BundleError
 from orthoedge.targets import open_pipeline
 from orthoedge.training.run_folder import load_run
@@ -28,8 +31,41 @@ def test_the_bundle_says_where_it_comes_from(tiny_bundle, tiny_run):
     assert manifest.lineage.training_list_sha256 == run.info.training_list_sha256
     assert manifest.data == "phantoms"
     assert "nothing about a patient" in manifest.intended_use
+    assert manifest.licence == "Apache-2.0"
+    assert "LICENSE" not in manifest.files
     assert manifest.metrics["int8"].images == len(run.splits.test)
     assert not tiny_bundle.with_name("tiny.work").exists()
+
+
+def test_terms_of_its_own_go_into_the_bundle(tiny_bundle, tmp_path):
+    """Written as the last step writes it, with the parts of a bundle that is there."""
+    text = "Research only (CC BY 4.0) \r\n\nNo warranty.\n"
+    assert licence_name(text, "phantoms") == "Research only (CC BY 4.0)"
+    assert licence_name("", "radiographs") == "not stated"
+    old = read_bundle(tiny_bundle)
+    models = {precision: old.model(precision) for precision in old.manifest.golden.tolerance}
+    golden = {precision: old.golden_outputs(precision) for precision in PRECISIONS}
+    parts = old.manifest, models, old.golden_images(), golden, "# Card\n"
+    bundle = write_bundle(tmp_path / "bundle", *parts, licence=text)
+    assert bundle.files["LICENSE"] == (tmp_path / "bundle" / "LICENSE").read_bytes()
+    assert bundle.files["LICENSE"].decode() == text
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"\xff\xfe", "not a text in UTF-8"),
+        (b"\nTerms", "its first line must name the licence"),
+        (b"", "its first line must name the licence"),
+    ],
+)
+def test_a_licence_that_names_none_is_refused_before_anything_runs(
+    content, reason, tmp_path, capsys
+):
+    (tmp_path / "terms").write_bytes(content)
+    words = ["compress", "absent", "--out", str(tmp_path / "bundle"), "--licence"]
+    assert main([*words, str(tmp_path / "terms")]) == 2
+    assert reason in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])

@@ -6,17 +6,17 @@ import shutil
 
 import numpy as np
 
-from orthoedge.runtime.bundles.bundle import EMBEDDED
+from orthoedge.runtime.bundles.bundle import PHANTOM
 from orthoedge.runtime.bundles.manifest import decode_manifest, encode_manifest
 
 
 def changed_bundle(tmp_path, change):
-    """Copy the embedded bundle and apply `change` to its manifest.
+    """Copy the phantom bundle and apply `change` to its manifest.
 
     `change` edits the decoded manifest in place, or returns the text to write in its place.
     """
     copy = tmp_path / "bundle"
-    shutil.copytree(EMBEDDED, copy)
+    shutil.copytree(PHANTOM, copy)
     manifest = json.loads((copy / "manifest.json").read_text())
     text = change(copy, manifest) or json.dumps(manifest)
     (copy / "manifest.json").write_text(text)

@@ -14,7 +14,7 @@ from pathlib import Path
 import cv2
 import pytest
 
-from orthoedge.runtime.bundles.bundle import SAMPLES
+from orthoedge.runtime.bundles.bundle import PHANTOM_SAMPLES
 from orthoedge.targets import EngineOptions, open_pipeline
 from orthoedge.targets.isa_limit import _LIMITS, why_unavailable
 from tests.helpers.hostile.mutations import damage
@@ -23,7 +23,7 @@ from tests.helpers.slow_processor import quarter_speed
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-FILES = sorted(SAMPLES.glob("*.png"))
+FILES = sorted(PHANTOM_SAMPLES.glob("*.png"))
 POISONED = 40
 HUNG = 6
 KILLED = (signal.SIGILL, signal.SIGSEGV, signal.SIGKILL)
@@ -39,10 +39,11 @@ def importable(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(known))
 
 
-def start(*words, files=SAMPLES, before="", **variables):
+def start(*words, files=PHANTOM_SAMPLES, before="", **variables):
     """`orthoedge predict --json` as a process; `before` is code that it runs first."""
     code = f"import sys\n{before}\nfrom orthoedge.cli.main import main\nsys.exit(main())"
     command = [sys.executable, "-c", code, "predict", str(files), "--json", "--threads", "1"]
+    command += ["--bundle", "phantom"]
     return subprocess.Popen(
         [*command, *words],
         stdout=subprocess.PIPE,
@@ -129,17 +130,14 @@ def test_instruction_sets(usual, tally):
 
 def test_poisoned_caches(tmp_path, tally):
     pixels = cv2.imread(str(FILES[0]), cv2.IMREAD_GRAYSCALE)
-    expected = open_pipeline(precision="int8", engine=EngineOptions(threads=1, cache=tmp_path))(
-        pixels
-    )
+    options = EngineOptions(threads=1, cache=tmp_path)
+    expected = open_pipeline("phantom", precision="int8", engine=options)(pixels)
     (file,) = tmp_path.iterdir()
     whole, held = file.read_bytes(), 0
     for seed in range(POISONED):
         rng = random.Random(seed)
         file.write_bytes(damage(whole, rng, rng.choice(("bit", "cut", "bytes", "longer"))))
-        found = open_pipeline(precision="int8", engine=EngineOptions(threads=1, cache=tmp_path))(
-            pixels
-        )
+        found = open_pipeline("phantom", precision="int8", engine=options)(pixels)
         same = found.verdict == expected.verdict
         same &= found.saliency_map.tobytes() == expected.saliency_map.tobytes()
         good = same and file.name in found.notes[-1]

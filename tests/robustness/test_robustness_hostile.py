@@ -13,7 +13,7 @@ import imagecodecs
 import numpy as np
 import pytest
 
-from orthoedge.runtime.bundles.bundle import EMBEDDED, read_bundle
+from orthoedge.runtime.bundles.bundle import PHANTOM, read_bundle
 from orthoedge.runtime.errors import InputError, OrthoEdgeError
 from orthoedge.runtime.image_io.reader import read_image
 from orthoedge.runtime.image_io.sandbox import SandboxedReader, SandboxLimits
@@ -96,8 +96,8 @@ def test_bombs_are_refused_from_their_headers(tally, tmp_path):
     path = tmp_path / "bundle.zip"
     read_image(scans()["JPEG 2000.dcm"])  # loads what DICOM needs
     archives = {
-        "zip": zip_of(EMBEDDED, MODEL_CARD=bytes(300_000_000)),
-        "zip of weights": zip_of(EMBEDDED, model=bytes(300_000_000)),
+        "zip": zip_of(PHANTOM, MODEL_CARD=bytes(300_000_000)),
+        "zip of weights": zip_of(PHANTOM, model=bytes(300_000_000)),
         "zip of members": zip_of_members(65_000),
     }
     costs = {}
@@ -118,8 +118,8 @@ def test_bombs_are_refused_from_their_headers(tally, tmp_path):
 
 
 def test_archives_are_read_whole_or_refused(tally, tmp_path):
-    path, whole = tmp_path / "bundle.zip", zip_of(EMBEDDED)
-    expected = read_bundle(EMBEDDED).files
+    path, whole = tmp_path / "bundle.zip", zip_of(PHANTOM)
+    expected = read_bundle(PHANTOM).files
     held = 0
     for place in range(ZIPS):
         rng = np.random.default_rng([SEED, place])
@@ -140,8 +140,8 @@ def test_coverage_guided_fuzzing_finds_nothing(tally, tmp_path):
     np.savez(arrays, labels=np.array(["a", "b"]), logits=np.zeros((2, 2), np.float32))
     seeds = [(0, data) for data in pictures().values()]
     seeds += [(1, data[data.rfind(b"\xff\xd8") :]) for data in scans().values()]
-    seeds += [(2, (EMBEDDED / "manifest.json").read_bytes()), (4, arrays.getvalue())]
-    seeds += [(3, arrays.getvalue()[40:]), (5, (EMBEDDED / "model.int8.onnx").read_bytes()[:9000])]
+    seeds += [(2, (PHANTOM / "manifest.json").read_bytes()), (4, arrays.getvalue())]
+    seeds += [(3, arrays.getvalue()[40:]), (5, (PHANTOM / "model.int8.onnx").read_bytes()[:9000])]
     strip = bytes(range(64))
     encoders = (imagecodecs.lzw_encode, zlib.compress, imagecodecs.packbits_encode)
     seeds += [(6, bytes([kind]) + encode(strip)) for kind, encode in enumerate(encoders)]

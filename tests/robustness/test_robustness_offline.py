@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from orthoedge.runtime.bundles.bundle import SAMPLES
+from orthoedge.runtime.bundles.bundle import PHANTOM_SAMPLES
 
 pytestmark = pytest.mark.slow
 CHILD = Path(__file__).parents[1] / "helpers" / "offline_child.py"
@@ -19,9 +19,9 @@ ENGINES = [
 
 def test_predict_verify_and_benchmark_open_no_socket_and_read_no_pickle(tally, tmp_path):
     runs = [["verify", *engine] for engine in ENGINES]
-    runs += [["predict", SAMPLES, "--json", *engine] for engine in ENGINES]
+    runs += [["predict", PHANTOM_SAMPLES, "--json", *engine] for engine in ENGINES]
     for more in (["--jobs", "2"], ["--isolate"], ["--cache", tmp_path / "cache"]):
-        runs.append(["predict", SAMPLES, "--json", *more])
+        runs.append(["predict", PHANTOM_SAMPLES, "--json", *more])
     benchmark = ["benchmark", "--quick", "--no-seeds", "--target", "portable"]
     runs.append([*benchmark, "--out", tmp_path / "report"])
     failed = []

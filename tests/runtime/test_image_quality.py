@@ -88,14 +88,17 @@ def test_a_picture_of_one_pixel_has_issues_and_does_not_crash():
 
 
 def test_samples_of_the_package_have_no_issue():
-    from orthoedge.runtime.bundles.bundle import EMBEDDED
+    from orthoedge.runtime import PHANTOM_SAMPLES, SAMPLES, find_images
 
-    for path in sorted((EMBEDDED.parent / "samples").glob("*.png")):
-        assert issues_of(read_image(path).pixels) == ()
+    for folder, count in ((SAMPLES, 4), (PHANTOM_SAMPLES, 8)):
+        images = find_images(folder)
+        assert len(images) == count
+        for path in images:
+            assert issues_of(read_image(path).pixels) == ()
 
 
 def test_a_rejected_radiograph_still_has_a_finding(radiograph):
-    pipeline = open_pipeline(precision="int8")
+    pipeline = open_pipeline("phantom", precision="int8")
     finding = pipeline((radiograph * 0.02 + 2).astype(np.uint8))
     assert finding.decision == "reject"
     assert any(reason.startswith("too dark") for reason in finding.verdict.reasons)

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from orthoedge.runtime import SAMPLES
+from orthoedge.runtime import PHANTOM_SAMPLES
 from orthoedge.runtime.engine import Outputs
 from orthoedge.runtime.errors import EngineError, InputError
 from orthoedge.runtime.image_io.reader import read_image
@@ -70,14 +70,14 @@ def test_running_again_gives_the_same_record(pipeline, image):
 @pytest.mark.parametrize("sandboxed", [False, True])
 def test_data_for_processing_is_at_best_referred(intent, sandboxed):
     pytest.importorskip("pydicom")
-    grey = cv2.imread(str(min(SAMPLES.glob("*.png"))), cv2.IMREAD_GRAYSCALE)
+    grey = cv2.imread(str(min(PHANTOM_SAMPLES.glob("*.png"))), cv2.IMREAD_GRAYSCALE)
     changes = [
         *((0x00280100, "US", [8]), (0x00280101, "US", [8]), (0x00280102, "US", [7])),
         *((0x00281050, "DS", "127.5"), (0x00281051, "DS", "255"), (0x00080068, "CS", intent)),
         *((0x00281056, "CS", "LINEAR_EXACT"), (0x7FE00010, "OB", grey.tobytes())),
     ]
     with SandboxedReader() as reader:
-        pipeline = open_pipeline(reader=reader if sandboxed else read_image)
+        pipeline = open_pipeline("phantom", reader=reader if sandboxed else read_image)
         radiograph, finding = pipeline.predict_with_image(drawn(changes, grey))
     assert np.array_equal(radiograph.pixels, grey)
     assert finding.verdict.reasons == radiograph.refer_reasons

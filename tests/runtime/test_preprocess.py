@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from orthoedge.runtime.bundles.bundle import SAMPLES
+from orthoedge.runtime.bundles.bundle import PHANTOM_SAMPLES
 from orthoedge.runtime.errors import ConfigError, InputError
 from orthoedge.runtime.image_io.reader import read_image
 from orthoedge.runtime.preprocess import STANDARD, Preprocess, find_collimated_field
@@ -195,5 +195,5 @@ def test_the_samples_come_out_with_the_bytes_that_were_promised():
     """On every machine and OpenCV: a network is only as good as the bytes it was trained on."""
     golden = Path(__file__).parents[1] / "golden" / "preprocess.json"
     for name, digest in json.loads(golden.read_text()).items():
-        model_input = STANDARD(read_image(SAMPLES / name).pixels)
+        model_input = STANDARD(read_image(PHANTOM_SAMPLES / name).pixels)
         assert hashlib.sha256(model_input.tobytes()).hexdigest() == digest, name

@@ -1,4 +1,4 @@
-"""Rejected radiographs and other pictures with the embedded bundle; prints the table of the docs.
+"""Rejected radiographs and other pictures with the phantom bundle; prints the table of the docs.
 
 `pytest -m slow -s tests/runtime/test_rejects.py`; ORTHOEDGE_REAL_DATA adds real radiographs.
 """
@@ -49,7 +49,7 @@ def row(name, decisions, scores):
 def test_radiographs_pass_and_other_pictures_do_not(tmp_path):
     from orthoedge.training.phantoms.render import write_phantoms
 
-    pipeline = open_pipeline(precision="int8")
+    pipeline = open_pipeline("phantom", precision="int8")
     write_phantoms(tmp_path / "phantoms", PHANTOMS, seed=SEED, size=256)
     files = sorted((tmp_path / "phantoms" / "images").iterdir())
     phantoms = [read_image(path).pixels for path in files]

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from orthoedge.runtime import SandboxedReader, SandboxLimits
-from orthoedge.runtime.bundles.bundle import EMBEDDED, read_bundle
+from orthoedge.runtime.bundles.bundle import EMBEDDED, PHANTOM_SAMPLES, read_bundle
 from orthoedge.runtime.errors import BundleError, ConfigError, IntegrityError, OrthoEdgeError
 from orthoedge.runtime.image_io.reader import read_image
 from orthoedge.runtime.pipeline import Pipeline
@@ -144,7 +144,7 @@ def test_a_pipeline_reads_with_the_reader_it_is_given(small_bundle, deprecated):
         asked.append((source, memory_mb))
         return read_image(source, memory_mb=memory_mb)
 
-    path = next(iter(sorted((EMBEDDED.parent / "samples").glob("*.png"))))
+    path = min(PHANTOM_SAMPLES.glob("*.png"))
     pipeline = Pipeline(small_bundle, engine, reader=reader, limits=CallLimits(memory_mb=50))
     radiograph, finding = pipeline.predict_with_image(path)
     assert asked == [(path, 50)]

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from orthoedge.runtime.bundles.bundle import EMBEDDED, SAMPLES
+from orthoedge.runtime.bundles.bundle import PHANTOM, PHANTOM_SAMPLES
 from orthoedge.runtime.preprocess import STANDARD, Preprocess
 from orthoedge.targets import EngineOptions, open_pipeline
 from orthoedge.targets.verification import deviation
@@ -109,7 +109,7 @@ def radiographs(tmp_path_factory):
     """The samples resized to various sizes, and their files."""
     sizes = [(97, 131), (256, 256), (301, 220), (640, 333), (224, 224), (1200, 777), (450, 99)]
     images = []
-    for path, (height, width) in zip(sorted(SAMPLES.glob("*.png")), sizes, strict=False):
+    for path, (height, width) in zip(sorted(PHANTOM_SAMPLES.glob("*.png")), sizes, strict=False):
         pixels = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
         images.append(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR))
     images[2][:40] = 255  # a margin to be cropped
@@ -119,7 +119,7 @@ def radiographs(tmp_path_factory):
 @pytest.mark.parametrize(("precision", "schema"), [("int8", 3), ("fp32", 3), ("int8", 4)])
 def test_results_are_those_of_the_pipeline(built, tmp_path, radiographs, precision, schema):
     images, paths = radiographs
-    bundle = EMBEDDED if schema == 3 else changed_bundle(tmp_path, upgrade)
+    bundle = PHANTOM if schema == 3 else changed_bundle(tmp_path, upgrade)
     assert f'"schema": {schema}' in (bundle / "manifest.json").read_text()
     pipeline = open_pipeline(bundle, precision=precision, engine=EngineOptions(threads=1))
     manifest = pipeline.bundle.manifest
@@ -146,11 +146,11 @@ def test_results_are_those_of_the_pipeline(built, tmp_path, radiographs, precisi
 
 @pytest.mark.parametrize("precision", ["int8", "fp32"])
 def test_the_golden_outputs_are_reproduced(built, tmp_path, radiographs, precision):
-    pipeline = open_pipeline(precision=precision, engine=EngineOptions(threads=1))
+    pipeline = open_pipeline(PHANTOM, precision=precision, engine=EngineOptions(threads=1))
     bundle, limit = pipeline.bundle, pipeline.bundle.manifest.golden.tolerance[precision]
     expected, images = bundle.golden_outputs(precision), bundle.golden_images()
     singles = [pipeline.engine.run(images[i : i + 1]) for i in range(len(images))]
-    done = run(built / "orthoedge-classify", EMBEDDED, precision, tmp_path, radiographs[1][0])
+    done = run(built / "orthoedge-classify", PHANTOM, precision, tmp_path, radiographs[1][0])
     golden = json.loads(done.stdout.splitlines()[0])["golden"]
     for name in ("logits", "saliency_map", "feature_vector"):
         actual = np.concatenate([getattr(single, name) for single in singles])
@@ -188,7 +188,7 @@ def test_the_lines_of_the_page_compile(built, tmp_path):
 def test_a_cut_image_does_not_stop_the_others(built, tmp_path, radiographs):
     cut = tmp_path / "cut.pgm"
     cut.write_bytes(radiographs[1][0].read_bytes()[:-1])
-    done = run(built / "orthoedge-classify", EMBEDDED, "int8", tmp_path, cut, radiographs[1][1])
+    done = run(built / "orthoedge-classify", PHANTOM, "int8", tmp_path, cut, radiographs[1][1])
     reason = "the file is cut, or longer than its header says"
     assert (done.returncode, done.stderr) == (1, f"orthoedge-classify: {cut}: {reason}\n")
     assert json.loads(done.stdout.splitlines()[-1])["path"] == str(radiographs[1][1])
@@ -197,6 +197,6 @@ def test_a_cut_image_does_not_stop_the_others(built, tmp_path, radiographs):
 def test_a_file_name_that_is_not_utf8_is_printed_as_json(built, tmp_path, radiographs):
     path = tmp_path / os.fsdecode(b"\xff.pgm")
     shutil.copy(radiographs[1][0], path)
-    done = run(built / "orthoedge-classify", EMBEDDED, "int8", tmp_path, path)
+    done = run(built / "orthoedge-classify", PHANTOM, "int8", tmp_path, path)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1])["path"] == str(tmp_path / "\ufffd.pgm")

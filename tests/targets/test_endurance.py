@@ -15,11 +15,12 @@ HASHES = """
 import hashlib, sys
 from concurrent.futures import ThreadPoolExecutor
 import cv2, msgspec
-from orthoedge.runtime.bundles.bundle import SAMPLES
+from orthoedge.runtime.bundles.bundle import PHANTOM_SAMPLES
 from orthoedge.targets import EngineOptions, open_pipeline
 
 target, precision, runs = sys.argv[1], sys.argv[2], int(sys.argv[3])
-images = [cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) for path in sorted(SAMPLES.glob("*.png"))]
+paths = sorted(PHANTOM_SAMPLES.glob("*.png"))
+images = [cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) for path in paths]
 for threads in (1, 2, 4):
     options = EngineOptions(threads=threads)
     pipeline = open_pipeline(target=target, precision=precision, engine=options)
@@ -41,7 +42,7 @@ RESIDENT = """
 import gc, os, sys, threading
 from pathlib import Path
 import cv2
-from orthoedge.runtime.bundles.bundle import SAMPLES
+from orthoedge.runtime.bundles.bundle import PHANTOM_SAMPLES
 from orthoedge.targets import EngineOptions, open_pipeline
 
 def resident():
@@ -52,7 +53,7 @@ def resident():
 def sources():
     # Arrays, and the bytes of files of the same small size: decoding is watched too.
     found = []
-    for path in sorted(SAMPLES.glob("*.png")):
+    for path in sorted(PHANTOM_SAMPLES.glob("*.png")):
         pixels = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
         found.append(cv2.resize(pixels, (224, 224), interpolation=cv2.INTER_AREA))
         found.append(cv2.imencode(".png", found[-1])[1].tobytes())

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from orthoedge.runtime.bundles.bundle import SAMPLES
+from orthoedge.runtime.bundles.bundle import PHANTOM_SAMPLES
 from orthoedge.runtime.errors import ConfigError, EngineError, MissingDependency, UnknownTarget
 from orthoedge.targets import EngineOptions, cpu, open_engine, open_model, open_pipeline
 from orthoedge.targets.verification import check_engine, deviation
@@ -138,8 +138,8 @@ def test_a_strided_view_gives_the_same_answer(engine):
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_streams_and_threads_do_not_change_a_bit_of_an_answer(precision):
-    """On the embedded network, whose kernels are large enough to be shared out."""
-    sources = sorted(SAMPLES.glob("*.png"))[:4]
+    """On the default network, whose kernels are large enough to be shared out."""
+    sources = sorted(PHANTOM_SAMPLES.glob("*.png"))[:4]
     results = set()
     for threads, streams in ((1, 1), (2, 1), (2, 2)):
         pipeline = open_pipeline(

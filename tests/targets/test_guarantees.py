@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from orthoedge.runtime.bundles.bundle import EMBEDDED, SAMPLES
+from orthoedge.runtime.bundles.bundle import EMBEDDED, PHANTOM_SAMPLES
 from orthoedge.targets import EngineOptions, open_pipeline
 from orthoedge.targets.isa_limit import why_unavailable
 
@@ -24,7 +24,10 @@ ENGINES = [("x86", "int8"), ("x86", "fp32"), ("portable", "int8"), ("portable", 
 @pytest.fixture(scope="module")
 def radiographs():
     """A dozen: the samples, and four of them turned and in a size of their own."""
-    found = [cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) for path in sorted(SAMPLES.glob("*.png"))]
+    found = [
+        cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+        for path in sorted(PHANTOM_SAMPLES.glob("*.png"))
+    ]
     for turns, size in ((1, (640, 480)), (2, (224, 224)), (3, (301, 777)), (1, (97, 131))):
         turned = np.ascontiguousarray(np.rot90(found[turns], turns))
         found.append(cv2.resize(turned, size, interpolation=cv2.INTER_LINEAR))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from orthoedge.runtime.bundles.bundle import SAMPLES
+from orthoedge.runtime.bundles.bundle import PHANTOM_SAMPLES
 
 ROOT = Path(__file__).parents[2]
 ROOT = Path(__file__).parents[2]
@@ -36,7 +36,7 @@ def offline(*arguments):
 def test_verify_and_predict_work_without_sockets_and_pickles(target, tmp_path):
     for verb in (
         ["verify"],
-        ["predict", SAMPLES, "--json", "--overlay", tmp_path / "pictures"],
+        ["predict", PHANTOM_SAMPLES, "--json", "--overlay", tmp_path / "pictures"],
     ):
         done = offline(*verb, "--target", target)
         assert (done.returncode, done.stderr) == (0, "")
@@ -44,9 +44,9 @@ def test_verify_and_predict_work_without_sockets_and_pickles(target, tmp_path):
 
 @seccomp
 def test_processes_that_predict_starts_open_no_socket_either():
-    done = offline("predict", SAMPLES, "--json", "--jobs", "2", "--target", "portable")
+    done = offline("predict", PHANTOM_SAMPLES, "--json", "--jobs", "2", "--target", "portable")
     assert (done.returncode, done.stderr) == (0, "")
-    assert len(done.stdout.splitlines()) == len(list(SAMPLES.glob("*.png")))
+    assert len(done.stdout.splitlines()) == len(list(PHANTOM_SAMPLES.glob("*.png")))
 
 
 @seccomp

@@ -120,9 +120,9 @@ def test_openvino_package_and_telemetry_stay_out_and_can_still_be_imported():
     """In a process of its own, since others here import it."""
     code = """
 import sys
-from orthoedge.runtime.bundles.bundle import EMBEDDED, SAMPLES
+from orthoedge.runtime.bundles.bundle import EMBEDDED, PHANTOM_SAMPLES
 from orthoedge.targets import open_pipeline
-finding = open_pipeline()(sorted(SAMPLES.glob("*.png"))[0])
+finding = open_pipeline()(sorted(PHANTOM_SAMPLES.glob("*.png"))[0])
 assert "openvino" not in sys.modules and "openvino_telemetry" not in sys.modules
 import openvino
 openvino.Core().read_model(open(EMBEDDED / "model.fp32.onnx", "rb").read())

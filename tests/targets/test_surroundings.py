@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from orthoedge.runtime.bundles.bundle import SAMPLES
+from orthoedge.runtime.bundles.bundle import PHANTOM_SAMPLES
 
 ROOT = Path(__file__).parents[2]
 CHILD = ROOT / "tests" / "helpers" / "watched_child.py"
@@ -22,7 +22,7 @@ CHILD = ROOT / "tests" / "helpers" / "watched_child.py"
 def large(tmp_path_factory):
     """3,000 × 2,500 pixels of 14 bits: a PNG of 16 and an uncompressed DICOM file."""
     folder = tmp_path_factory.mktemp("large")
-    sample = cv2.imread(str(min(SAMPLES.glob("*.png"))), cv2.IMREAD_GRAYSCALE)
+    sample = cv2.imread(str(min(PHANTOM_SAMPLES.glob("*.png"))), cv2.IMREAD_GRAYSCALE)
     pixels = cv2.resize(sample, (2500, 3000), interpolation=cv2.INTER_LINEAR)
     noise = np.random.default_rng(0).integers(0, 64, pixels.shape, dtype=np.uint16)
     samples = pixels.astype(np.uint16) * 64 + noise
@@ -82,7 +82,7 @@ def watched(folder, target, *files):
 
 @pytest.mark.parametrize("target", ["x86", "portable"])
 def test_nothing_is_written_sent_started_or_set(target, tmp_path):
-    assert watched(tmp_path, target, min(SAMPLES.glob("*.png")))["changed"] == {}
+    assert watched(tmp_path, target, min(PHANTOM_SAMPLES.glob("*.png")))["changed"] == {}
 
 
 def test_reading_dicom_sets_what_its_decoder_sets_and_nothing_else(tmp_path, large):

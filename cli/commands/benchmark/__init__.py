@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from orthoedge.cli.options import let_threads_sleep, positive
+from orthoedge.cli.options import let_threads_sleep, named_bundle, positive
 from orthoedge.runtime.errors import ConfigError
 
 EPOCHS, STEPS = 10, 20  # a timed stretch of steps includes the start of an epoch
@@ -86,7 +86,11 @@ def _old_claims(before: list[str], after: list[str]) -> list[str]:
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "bundles", metavar="BUNDLE", nargs="*", type=Path, help="default: the embedded bundle"
+        "bundles",
+        metavar="BUNDLE",
+        nargs="*",
+        type=named_bundle,
+        help="folder or .zip, or phantom (default: the bundle inside the package)",
     )
     parser.add_argument(
         "--target", action="append", metavar="T", help="repeatable; default: x86 and portable"
@@ -96,7 +100,8 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         "--data",
         type=Path,
         metavar="DIR",
-        help="radiographs to time, and with labels to measure accuracy on; default: phantoms",
+        help="radiographs to time, and with labels to measure accuracy on; default: phantoms, and "
+        "no accuracy of a bundle from radiographs",
     )
     parser.add_argument(
         "--reference",
@@ -133,7 +138,10 @@ def _add_claims(parser: argparse.ArgumentParser) -> None:
         help="a report.json of `run`, and names of claims; default: measure, all claims",
     )
     parser.add_argument(
-        "--bundle", type=Path, metavar="BUNDLE", help="to measure; default: the embedded bundle"
+        "--bundle",
+        type=named_bundle,
+        metavar="BUNDLE",
+        help="to measure: folder or .zip, or phantom (default: the bundle inside the package)",
     )
     _add_mode(parser)
     parser.add_argument(

@@ -23,7 +23,7 @@ from orthoedge.benchmarks.thresholds import failures, parse
 from orthoedge.benchmarks.timing.candidates import EXTERNAL
 from orthoedge.cli.commands.benchmark import inputs
 from orthoedge.runtime.atomic_files import write_atomic
-from orthoedge.runtime.bundles.bundle import EMBEDDED, Bundle, read_bundle
+from orthoedge.runtime.bundles.bundle import Bundle, bundle_argument, bundle_path, read_bundle
 from orthoedge.runtime.errors import ConfigError, DataError, MissingDependency
 from orthoedge.runtime.image_io.folder import list_folder
 from orthoedge.runtime.image_io.reader import read_image
@@ -55,7 +55,7 @@ def measure_bundles(args: argparse.Namespace) -> int:
             raise DataError(f"{option} {path}: no such file or folder")
     conditions = [parse(text) for text in args.fail_if]
     external = _external(args.external)
-    bundles = [read_bundle(path) for path in args.bundles or [EMBEDDED]]
+    bundles = [read_bundle(path) for path in args.bundles or [bundle_path()]]
     if args.isa:
         _limit_isa(args, bundles[0])
     status = 0
@@ -98,7 +98,7 @@ def check_claims(args: argparse.Namespace) -> int:
     if reports:
         report = read_report(reports[0])
     else:
-        bundle = read_bundle(args.bundle or EMBEDDED)
+        bundle = read_bundle(args.bundle or bundle_path())
         report = _measure(bundle, _claims_settings(args, external, names), args.out)
     table = claims.to_markdown(report, claims.evaluate(report, names))
     print(table)
@@ -219,7 +219,7 @@ def _limit_isa(args: argparse.Namespace, bundle: Bundle) -> None:
 
 def command_of(args: argparse.Namespace) -> str:
     """The command that repeats a run, with every option that affects its figures."""
-    words = ["orthoedge", "benchmark", "run", *map(str, args.bundles)]
+    words = ["orthoedge", "benchmark", "run", *map(bundle_argument, args.bundles)]
     for target in args.target or ():
         words += ["--target", target]
     words += ["--quick"] if args.quick else ["--full"] if args.full else []
@@ -255,6 +255,9 @@ def _prepared(
 
     A mistake in --data is raised. Phantoms that do not fit the bundle only skip accuracy.
     """
+    if data is None and bundle.manifest.data == "radiographs":
+        reason = "phantoms say nothing about a bundle from radiographs; --data names labelled ones"
+        return Skipped(name="accuracy", reason=reason), ()
     if data is not None and not inputs.has_labels(data):
         contents = list_folder(data)
         for entry in contents.unreadable:

@@ -84,7 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Predict every file; exit 1 if any failed."""
-    from orthoedge.runtime import EMBEDDED, read_bundle
+    from orthoedge.runtime.bundles.bundle import bundle_path, read_bundle
     from orthoedge.targets import check_target
 
     trust = options.bundle_trust(args)
@@ -104,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
     if pipeline is None and args.target != "jetson":  # without it a pipeline uses the CPU
         check_target(args.target)
     # Read before any process starts, so that errors of the bundle appear once.
-    bundle = pipeline.bundle if pipeline else read_bundle(args.bundle or EMBEDDED, trust=trust)
+    bundle = pipeline.bundle if pipeline else read_bundle(args.bundle or bundle_path(), trust=trust)
     if args.json:
         terminal.write_ascii()
     else:

@@ -9,7 +9,7 @@ import pytest
 from orthoedge.benchmarks.baselines.external import ExternalProgram, OnnxRuntimeByHand
 from orthoedge.benchmarks.baselines.folder_throughput import sample
 from orthoedge.benchmarks.timing.latency import CallCounts, SelfTimed, run_rounds
-from orthoedge.runtime.bundles.bundle import EMBEDDED, read_bundle
+from orthoedge.runtime.bundles.bundle import PHANTOM, read_bundle
 from orthoedge.runtime.errors import EngineError
 from orthoedge.targets import EngineOptions, open_pipeline
 
@@ -106,7 +106,7 @@ def test_a_programs_own_time_counts_and_not_what_the_request_took():
 
 
 def test_onnx_runtime_by_hand_finds_the_pipelines_label_and_map():
-    bundle = read_bundle(EMBEDDED)
+    bundle = read_bundle(PHANTOM)
     pixels = sample(512)[:300]
     label, probability, saliency = OnnxRuntimeByHand(
         bundle, bundle.model("int8"), [pixels], threads=1

@@ -9,7 +9,7 @@ from orthoedge.benchmarks.metrics.accuracy import evaluate, predict, verdict
 from orthoedge.benchmarks.metrics.classification import confusion, expected_calibration_error
 from orthoedge.benchmarks.metrics.labelled_data import LabelledSet, Prepared, prepare
 from orthoedge.benchmarks.schema import Interval
-from orthoedge.runtime.bundles.bundle import EMBEDDED, SAMPLES, read_bundle
+from orthoedge.runtime.bundles.bundle import PHANTOM, PHANTOM_SAMPLES, read_bundle
 from orthoedge.runtime.engine import Outputs
 from orthoedge.runtime.errors import DataError
 from orthoedge.runtime.image_io.reader import read_image
@@ -19,7 +19,7 @@ from orthoedge.targets import EngineOptions, open_engine
 
 @pytest.fixture(scope="module")
 def bundle():
-    return read_bundle(EMBEDDED)
+    return read_bundle(PHANTOM)
 
 
 def blank(truth, boxes=None, groups=None):
@@ -58,7 +58,7 @@ def wrong_in(truth, places):
 )
 def test_the_figures_are_those_of_the_pipelines_findings(bundle, target, precision):
     labels = bundle.manifest.labels
-    paths = sorted(SAMPLES.glob("*.png"))
+    paths = sorted(PHANTOM_SAMPLES.glob("*.png"))
     truth = [next(label for label in labels if label in path.name) for path in paths]
     noise = np.random.default_rng(0).integers(0, 256, (300, 300), dtype=np.uint8)
     turned = [255 - read_image(path).pixels for path in paths[:4]]

@@ -6,19 +6,19 @@ import numpy as np
 import pytest
 
 from orthoedge.benchmarks.metrics.labelled_data import LabelledSet, draw_sample, prepare
-from orthoedge.runtime.bundles.bundle import EMBEDDED, SAMPLES, read_bundle
+from orthoedge.runtime.bundles.bundle import PHANTOM, PHANTOM_SAMPLES, read_bundle
 from orthoedge.runtime.errors import DataError, InputError
 from orthoedge.runtime.image_io.reader import read_image
 
 
 @pytest.fixture(scope="module")
 def bundle():
-    return read_bundle(EMBEDDED)
+    return read_bundle(PHANTOM)
 
 
 def samples(labels):
     """The eight phantoms of the package; their names say what they show."""
-    paths = tuple(sorted(SAMPLES.glob("*.png")))
+    paths = tuple(sorted(PHANTOM_SAMPLES.glob("*.png")))
     said = tuple(next(label for label in labels if label in path.name) for path in paths)
     return LabelledSet(
         description="8 samples",

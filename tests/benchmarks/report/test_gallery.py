@@ -4,7 +4,7 @@ import pytest
 
 from orthoedge.benchmarks.metrics.labelled_data import Prepared
 from orthoedge.benchmarks.report.gallery import draw_gallery
-from orthoedge.runtime.bundles.bundle import EMBEDDED, read_bundle
+from orthoedge.runtime.bundles.bundle import PHANTOM, read_bundle
 from orthoedge.runtime.engine import Outputs
 
 SIZE = 64
@@ -12,7 +12,7 @@ SIZE = 64
 
 @pytest.fixture(scope="module")
 def bundle():
-    return read_bundle(EMBEDDED)
+    return read_bundle(PHANTOM)
 
 
 def grey(truth):

@@ -33,8 +33,10 @@ def failures(bundle, capsys):
     return lines
 
 
-def test_an_untouched_bundle_passes(bundle):
+def test_an_untouched_bundle_passes(bundle, capsys):
     assert main(["verify", str(bundle)]) == 0
+    terms = "note: licence: Apache-2.0; training data: rendered by orthoedge, Apache-2.0\n"
+    assert terms in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])

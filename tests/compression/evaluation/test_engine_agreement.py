@@ -91,7 +91,7 @@ def test_a_threshold_that_is_crossed_without_a_consequence_is_no_flip():
 def two_engines(rmse, seed=0):
     """Outputs of 1,000 images, and the same with INT8's usual difference; `rmse` as `logit_rmse`.
 
-    Logits spread as those of the embedded student do; its scores differ by a tenth of what its
+    Logits spread as those of the phantom bundle do; its scores differ by a tenth of what its
     log-odds do.
     """
     rng = np.random.default_rng(seed)

@@ -15,7 +15,7 @@ from orthoedge.compression.bundle_writer import write_bundle
 from orthoedge.compression.quantization.fp16 import fp16_outputs, to_fp16
 from orthoedge.compression.quantization.onnx_rules import check, lint
 from orthoedge.compression.report.model_card import model_card
-from orthoedge.runtime.bundles.bundle import EMBEDDED, read_bundle
+from orthoedge.runtime.bundles.bundle import PHANTOM, read_bundle
 from orthoedge.runtime.engine import PRECISIONS
 from orthoedge.runtime.errors import BundleError, ModelError
 from orthoedge.targets.jetson.plan_builder import build_plan
@@ -23,18 +23,18 @@ from orthoedge.targets.verification import deviation
 
 
 @pytest.fixture(scope="module")
-def embedded():
-    return read_bundle(EMBEDDED)
+def bundle():
+    return read_bundle(PHANTOM)
 
 
 @pytest.fixture(scope="module")
-def half(embedded):
-    return to_fp16(embedded.model("fp32"))
+def half(bundle):
+    return to_fp16(bundle.model("fp32"))
 
 
-def test_the_embedded_half_is_what_its_float32_file_gives(embedded, half):
+def test_the_half_of_the_phantom_bundle_is_what_its_float32_file_gives(bundle, half):
     """It was added to the bundle after the command that wrote the rest."""
-    assert embedded.model("fp16") == half
+    assert bundle.model("fp16") == half
 
 
 def changed(model, change):
@@ -68,9 +68,9 @@ def test_the_backbone_is_in_half_precision_and_the_head_and_map_in_float32(half)
     assert len(half) < 1.3e6  # of 2.5 MB
 
 
-def test_its_answers_are_those_of_float32_but_for_rounding(embedded, half):
-    outputs = fp16_outputs(half, embedded.golden_images())
-    expected = embedded.golden_outputs("fp32")
+def test_its_answers_are_those_of_float32_but_for_rounding(bundle, half):
+    outputs = fp16_outputs(half, bundle.golden_images())
+    expected = bundle.golden_outputs("fp32")
     # Half precision keeps 11 bits, 5e-4; a dropped layer moves the logits by whole deviations.
     assert 1e-4 < deviation(outputs.logits, expected.logits) < 5e-3
     assert deviation(outputs.saliency_map, expected.saliency_map) < 0.05
@@ -85,30 +85,30 @@ def test_tensorrt_builds_it_without_a_warning(half):
     assert build_plan(half, "tensorrt_rtx").warnings == ()
 
 
-def test_a_constant_beyond_half_precision_is_refused_by_name(embedded):
-    bias = first(onnx.load_from_string(embedded.model("fp32")).graph, "Conv").input[2]
+def test_a_constant_beyond_half_precision_is_refused_by_name(bundle):
+    bias = first(onnx.load_from_string(bundle.model("fp32")).graph, "Conv").input[2]
 
     def enlarge(graph):
         values = next(numpy_helper.to_array(t) for t in graph.initializer if t.name == bias)
         set_constant(graph, bias, np.full_like(values, 7e4))
 
     with pytest.raises(ModelError, match=f"fp16 model: {bias}: exceeds 65504"):
-        to_fp16(changed(embedded.model("fp32"), enlarge))
+        to_fp16(changed(bundle.model("fp32"), enlarge))
 
 
-def test_an_activation_beyond_half_precision_is_refused_by_name(embedded, half):
+def test_an_activation_beyond_half_precision_is_refused_by_name(bundle, half):
     multiply = first(onnx.load_from_string(half).graph, "Mul")
 
     def enlarge(graph):
         set_constant(graph, multiply.input[1], np.asarray(6e4, np.float16))
 
     with pytest.raises(ModelError, match=f"fp16 model: {multiply.output[0]}: exceeds 65504"):
-        fp16_outputs(changed(half, enlarge), embedded.golden_images()[:1])
+        fp16_outputs(changed(half, enlarge), bundle.golden_images()[:1])
 
 
-def test_a_network_that_half_precision_changes_ships_without_it_and_says_why(embedded, capsys):
-    fp32, images = embedded.model("fp32"), embedded.golden_images()
-    expected = embedded.golden_outputs("fp32")
+def test_a_network_that_half_precision_changes_ships_without_it_and_says_why(bundle, capsys):
+    fp32, images = bundle.model("fp32"), bundle.golden_images()
+    expected = bundle.golden_outputs("fp32")
     others = replace(expected, logits=expected.logits + 0.1 * expected.logits.std())
     bias = first(onnx.load_from_string(fp32).graph, "Conv").input[2]
 
@@ -159,16 +159,16 @@ def test_a_fault_of_a_half_precision_file_is_named(half, spoil):
     assert any(FAULTS[spoil] in line for line in lint(onnx.load_from_string(broken), "fp16"))
 
 
-def test_a_file_of_another_precision_is_told(embedded, half):
-    for model, precision in ((half, "fp32"), (half, "int8"), (embedded.model("fp32"), "fp16")):
+def test_a_file_of_another_precision_is_told(bundle, half):
+    for model, precision in ((half, "fp32"), (half, "int8"), (bundle.model("fp32"), "fp16")):
         assert lint(onnx.load_from_string(model), precision) != []
-    assert "quantized" in lint(onnx.load_from_string(embedded.model("int8")), "fp16")[0]
+    assert "quantized" in lint(onnx.load_from_string(bundle.model("int8")), "fp16")[0]
 
 
-def test_a_bundle_holds_it_with_a_tolerance_of_its_own(embedded, tmp_path):
-    manifest, images = embedded.manifest, embedded.golden_images()
-    golden = {precision: embedded.golden_outputs(precision) for precision in PRECISIONS}
-    models = {precision: embedded.model(precision) for precision in PRECISIONS}
+def test_a_bundle_holds_it_with_a_tolerance_of_its_own(bundle, tmp_path):
+    manifest, images = bundle.manifest, bundle.golden_images()
+    golden = {precision: bundle.golden_outputs(precision) for precision in PRECISIONS}
+    models = {precision: bundle.model(precision) for precision in PRECISIONS}
     limits = {precision: manifest.golden.tolerance[precision] for precision in PRECISIONS}
     add_fp16(models, limits, images, golden["fp32"])
     manifest = msgspec.structs.replace(

@@ -1,6 +1,6 @@
-"""The bundle in the package keeps each rule of a model file, and a file that breaks one is refused.
+"""The bundles in the package keep each rule of a model file, and a file that breaks one is refused.
 
-The files are the embedded bundle's own, changed in one place. What other engines say to a broken
+The files are the phantom bundle's own, changed in one place. What other engines say to a broken
 file is in tests/targets/jetson/test_broken_models.py, and most rules with it.
 """
 
@@ -10,13 +10,13 @@ import pytest
 from onnx import TensorProto, numpy_helper
 
 from orthoedge.compression.quantization.onnx_rules import check, lint
-from orthoedge.runtime.bundles.bundle import EMBEDDED
+from orthoedge.runtime.bundles.bundle import EMBEDDED, PHANTOM
 from orthoedge.runtime.errors import ModelError
 
 
 @pytest.fixture(scope="module")
 def files():
-    return {name: (EMBEDDED / f"model.{name}.onnx").read_bytes() for name in ("fp32", "int8")}
+    return {name: (PHANTOM / f"model.{name}.onnx").read_bytes() for name in ("fp32", "int8")}
 
 
 @pytest.fixture
@@ -55,8 +55,9 @@ def fill_weight(model, group, code):
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
-def test_the_embedded_models_keep_every_rule(files, precision):
-    check(files[precision], precision)
+@pytest.mark.parametrize("folder", [EMBEDDED, PHANTOM], ids=["default", "phantom"])
+def test_the_models_of_the_package_keep_every_rule(folder, precision):
+    check((folder / f"model.{precision}.onnx").read_bytes(), precision)
 
 
 def test_a_broken_file_is_refused_with_its_first_fault(int8):

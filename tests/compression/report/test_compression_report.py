@@ -221,7 +221,7 @@ def test_a_refusal_says_what_would_have_to_change(report):
     assert "Exceeded limits" not in markdown(report)
 
 
-@pytest.mark.parametrize("name", ["embedded-bundle", "search"])
+@pytest.mark.parametrize("name", ["phantom-bundle", "search"])
 def test_a_report_from_before_is_read(name):
     folder = Path(__file__).parents[3] / "docs" / "bundles" / name
     old = msgspec.json.decode((folder / "report.json").read_bytes(), type=CompressionReport)

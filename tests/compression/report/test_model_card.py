@@ -79,7 +79,7 @@ def test_nothing_that_decides_is_left_out(manifest, field):
     assert card(changed(manifest, calibration=changes)) != card(manifest)
 
 
-@pytest.mark.parametrize("field", ["name", "version", "data_licence", "intended_use"])
+@pytest.mark.parametrize("field", ["name", "version", "licence", "data_licence", "intended_use"])
 def test_name_version_licence_and_use_are_in_the_card(manifest, field):
     assert "as it is called" in card(changed(manifest, **{field: "as it is called"}))
 

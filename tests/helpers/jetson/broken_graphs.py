@@ -1,4 +1,4 @@
-"""The embedded INT8 model with one fault of the file or the graph, quantized or not."""
+"""The phantom bundle's INT8 model with one fault of the file or the graph, quantized or not."""
 
 import numpy as np
 from onnx import AttributeProto, NodeProto, TensorProto, helper

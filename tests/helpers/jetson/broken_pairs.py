@@ -1,4 +1,4 @@
-"""The embedded INT8 model with one fault of its quantized values."""
+"""The phantom bundle's INT8 model with one fault of its quantized values."""
 
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper

@@ -5,13 +5,21 @@ import json
 import os
 import shutil
 import zipfile
+from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
 
 from orthoedge.runtime.atomic_files import sha256
-from orthoedge.runtime.bundles.bundle import read_bundle
+from orthoedge.runtime.bundles import bundle as bundles
+from orthoedge.runtime.bundles.bundle import (
+    EMBEDDED,
+    PHANTOM,
+    bundle_argument,
+    bundle_path,
+    read_bundle,
+)
 from orthoedge.runtime.errors import BundleError, IntegrityError
 
 
@@ -79,8 +87,10 @@ def test_no_bundle_no_manifest_and_no_archive_are_told_apart(tmp_path):
         read_bundle(tmp_path / "text.zip")
 
 
-def test_no_field_of_the_manifest_is_optional_and_none_is_unknown(copy, small_bundle):
-    names = set(json.loads((copy / "manifest.json").read_text()))
+def test_no_field_of_the_manifest_but_the_licence_is_optional_and_none_is_unknown(
+    copy, small_bundle
+):
+    names = set(json.loads((copy / "manifest.json").read_text())) - {"licence"}
     for name in names:
         shutil.copy(small_bundle.path / "manifest.json", copy / "manifest.json")
         edit_manifest(copy, lambda m, name=name: m.pop(name))
@@ -249,3 +259,42 @@ def test_a_pipe_is_no_bundle_and_is_not_waited_for(tmp_path):
 def test_the_manifest_reads_back_as_written(small_bundle):
     data = (small_bundle.path / "manifest.json").read_bytes()
     assert msgspec.json.decode(msgspec.json.encode(small_bundle.manifest)) == json.loads(data)
+
+
+def test_the_word_phantom_names_the_bundle_in_the_package_and_a_path_never_does():
+    assert bundle_path() == EMBEDDED
+    assert bundle_path("phantom") == PHANTOM
+    assert bundle_path("./phantom") == bundle_path(Path("phantom")) == Path("phantom")
+    assert bundle_path("bundles/mine") == Path("bundles/mine")
+    for path in (EMBEDDED, PHANTOM, Path("phantom"), Path("bundles/mine")):
+        assert bundle_path(bundle_argument(path)) == path
+
+
+def test_an_installation_without_a_default_bundle_says_what_to_pass(tmp_path, monkeypatch):
+    monkeypatch.setattr(bundles, "EMBEDDED", tmp_path / "left out")
+    with pytest.raises(BundleError, match="no default bundle: pass one, such as --bundle FOLDER"):
+        bundle_path()
+    assert bundle_path("phantom") == PHANTOM
+
+
+def test_a_bundle_of_before_states_no_licence(copy):
+    edit_manifest(copy, lambda m: m.pop("licence"))
+    assert read_bundle(copy).manifest.licences == "licence: not stated; training data: none"
+
+
+def test_a_licence_is_listed_and_hashed_as_every_file(copy):
+    text = b"Research only\nNo warranty.\n"
+    (copy / "LICENSE").write_bytes(text)
+    with pytest.raises(BundleError, match="found LICENSE, which does not belong"):
+        read_bundle(copy)
+    record = {"sha256": sha256(text), "bytes": len(text)}
+    edit_manifest(copy, lambda m: m["files"].update(LICENSE=record) or m.update(licence="Mine"))
+    bundle = read_bundle(copy)
+    assert bundle.files["LICENSE"] == text
+    assert bundle.manifest.licences.startswith("licence: Mine;")
+    (copy / "LICENSE").write_bytes(text.swapcase())
+    with pytest.raises(IntegrityError, match="LICENSE is not the file"):
+        read_bundle(copy)
+    (copy / "LICENSE").unlink()
+    with pytest.raises(BundleError, match="LICENSE, which is missing"):
+        read_bundle(copy)

@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 from orthoedge.compression.quantization.onnx_rules import check
-from orthoedge.runtime.bundles.bundle import EMBEDDED
+from orthoedge.runtime.bundles.bundle import PHANTOM
 from orthoedge.runtime.errors import EngineError, ModelError
 from orthoedge.targets.jetson.onnx_rules import lint
 from orthoedge.targets.jetson.plan_builder import build_plan
@@ -28,12 +28,12 @@ every_row = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 
 @pytest.fixture(scope="module")
 def int8():
-    return (EMBEDDED / "model.int8.onnx").read_bytes()
+    return (PHANTOM / "model.int8.onnx").read_bytes()
 
 
 @pytest.fixture(scope="module")
 def image():
-    return np.load(EMBEDDED / "golden/images.npy")[:1]
+    return np.load(PHANTOM / "golden/images.npy")[:1]
 
 
 @every_row

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from orthoedge.runtime.bundles.bundle import SAMPLES, model_file
+from orthoedge.runtime.bundles.bundle import PHANTOM_SAMPLES, model_file
 from orthoedge.runtime.errors import (
     BundleError,
     ConfigError,
@@ -67,8 +67,9 @@ def test_a_finding_tells_of_a_plan_that_was_damaged(jetpack, small_bundle, store
 
 
 def test_its_decisions_are_those_of_the_cpu(jetpack):
-    pipeline, expected = open_pipeline(target="jetson"), open_pipeline(target="portable")
-    path = min(SAMPLES.glob("*.png"))
+    pipeline = open_pipeline("phantom", target="jetson")
+    expected = open_pipeline("phantom", target="portable")
+    path = min(PHANTOM_SAMPLES.glob("*.png"))
     pixels = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
     found, wanted = pipeline(pixels), expected(pixels)
     assert found.provenance.engine == "tensorrt"

@@ -152,9 +152,9 @@ def test_what_is_not_anatomy_does_not_give_the_class_away(tmp_path: Path) -> Non
 
 def test_the_samples_in_the_package_are_the_first_eight_of_one_seed():
     """None was picked for the answer it gets."""
-    from orthoedge.runtime.bundles.bundle import SAMPLES
+    from orthoedge.runtime.bundles.bundle import PHANTOM_SAMPLES
 
-    samples = sorted(SAMPLES.glob("*.png"))
+    samples = sorted(PHANTOM_SAMPLES.glob("*.png"))
     assert len(samples) == 8
     for index, path in enumerate(samples):
         phantom = render(2026, index, 256)

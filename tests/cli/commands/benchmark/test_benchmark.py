@@ -117,8 +117,9 @@ def test_the_command_in_the_report_says_what_was_asked_for():
     parser = argparse.ArgumentParser()
     benchmark.add_arguments(parser)
     words = (
-        "run a b --target x86 --target jetson --full --data 'my data' --reference r.onnx --out o "
-        "--threads 2 --isa AVX2 --no-baseline --external 'n=a b' --fail-if 'p90_ms>2' 'ratio>3'"
+        "run a phantom ./phantom --target x86 --target jetson --full --data 'my data' "
+        "--reference r.onnx --out o --threads 2 --isa AVX2 --no-baseline --external 'n=a b' "
+        "--fail-if 'p90_ms>2' 'ratio>3'"
     )
     asked = parser.parse_args(shlex.split(words))
     assert parser.parse_args(shlex.split(command_of(asked))[2:]) == asked

@@ -1,10 +1,13 @@
 import csv
+from dataclasses import replace
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 
 from orthoedge.cli.commands.benchmark.inputs import has_labels, open_labelled
+from orthoedge.cli.commands.benchmark.measure import _prepared
 from orthoedge.runtime.errors import DataError
 from orthoedge.training.phantoms.render import LABELS, render
 
@@ -58,3 +61,11 @@ def test_only_a_set_with_labels_is_judged_on(tmp_path):
     index(listed, ["a"])
     assert [has_labels(folder) for folder in (flat, sorted_, listed)] == [False, True, True]
     assert has_labels(listed / "index.csv")
+
+
+def test_a_bundle_from_radiographs_is_not_judged_on_phantoms(small_bundle):
+    manifest = msgspec.structs.replace(small_bundle.manifest, data="radiographs")
+    skipped, paths = _prepared(replace(small_bundle, manifest=manifest), None, "quick")
+    assert skipped.reason.startswith("phantoms say nothing about a bundle from radiographs")
+    assert "--data" in skipped.reason
+    assert paths == ()

@@ -1,4 +1,4 @@
-"""The main job, on real radiographs, with the bundle inside the package."""
+"""The main job, on real radiographs, with the bundles inside the package."""
 
 import json
 
@@ -8,6 +8,7 @@ import pytest
 from pydicom.data import get_testdata_file
 
 from orthoedge.cli.main import main
+from orthoedge.runtime import EMBEDDED, read_bundle
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +23,7 @@ def test_a_cr_image_gives_a_finding_and_pictures(ankle, tmp_path, capsys):
     assert record["error"] is None
     assert sum(record["probabilities"].values()) == pytest.approx(1)
     assert record["decision"] in ("report", "refer", "reject")
-    assert record["notice"].startswith("Phantom demonstration")
+    assert record["notice"] == read_bundle(EMBEDDED).manifest.intended_use
     assert cv2.imread(record["overlay"]).shape[0] >= 1760
     picture = cv2.imread(record["side_by_side"], cv2.IMREAD_GRAYSCALE)
     side = int(np.argmax((picture[:400] == 24).all(axis=0)))  # the gap after the plain panel
@@ -37,15 +38,17 @@ def test_a_cr_image_gives_a_finding_and_pictures(ankle, tmp_path, capsys):
 
 
 def test_the_margins_outside_its_collimator_are_not_looked_at(ankle, capsys):
-    assert main(["predict", ankle, "--json"]) == 0
+    assert main(["predict", ankle, "--json", "--bundle", "phantom"]) == 0
     x0, y0, x1, y1 = json.loads(capsys.readouterr().out)["placement"]["field"]
     assert 420 < x0 < 500
     assert 1200 < x1 < 1280
     assert (y0, y1) == (0, 1760)
 
 
-def test_it_is_said_in_words_that_this_is_a_demonstration(ankle, capsys):
+def test_it_is_said_in_words_what_the_bundle_is_for(ankle, capsys):
     assert main(["predict", ankle]) == 0
+    assert f"note: {read_bundle(EMBEDDED).manifest.intended_use}\n" in capsys.readouterr().out
+    assert main(["predict", ankle, "--bundle", "phantom"]) == 0
     assert "says nothing about a patient" in capsys.readouterr().out
 
 
