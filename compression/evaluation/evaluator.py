@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
+import numpy as np
 
 from orthoedge.compression.calibration.calibrate import calibrate, fit_temperature
+from orthoedge.compression.calibration.ood_derived import derive_outliers
 from orthoedge.compression.calibration.ood_images import draw_outliers
 from orthoedge.compression.calibration.ood_score import fit_outlier_score
 from orthoedge.compression.context import CompressionContext
@@ -20,6 +22,7 @@ from orthoedge.compression.gate import Check, gate
 from orthoedge.runtime.atomic_files import sha256
 from orthoedge.runtime.bundles.manifest import Calibration, Confidence, Metrics
 from orthoedge.runtime.engine import PRECISIONS, Engine, Outputs, Precision
+from orthoedge.runtime.image_io.windowing import Pixels
 from orthoedge.targets import open_model
 from orthoedge.targets.engine_utils import run_batched
 from orthoedge.targets.isa_limit import ISA_LIMITS
@@ -27,7 +30,7 @@ from orthoedge.training.data.dataset import RadiographDataset
 from orthoedge.training.progress import Progress
 
 _CONSISTENCY_IMAGES = 1000  # on which the engines are compared
-_OUTLIERS = 1.2  # drawn outliers per training image
+_DRAWN, _DERIVED = 1.6, 1.0  # outliers per training image
 
 MeasuredSplit = Literal["val", "test"]
 
@@ -71,8 +74,7 @@ class Evaluator:
         self._calibrations: dict[str, Calibration] = {}
         self._evaluations: dict[tuple[str, str], Evaluation] = {}
         self._consistency: dict[tuple[str, str], list[EngineConsistency]] = {}
-        count = round(_OUTLIERS * len(context.ood_indices))
-        self._outliers = draw_outliers(recipe.preprocess, count, recipe.seed)
+        self._outliers = _outliers(context)
         logits = self.outputs(context.teacher, "fp32", "calibration").logits
         self.temperature = fit_temperature(logits, splits.calibration.labels)
 
@@ -204,3 +206,20 @@ class Evaluator:
             context = self._context
             self._engines[key] = open_model(model, context.size, context.target, precision)
         return self._engines[key]
+
+
+def _outliers(context: CompressionContext) -> Pixels:
+    """Draw and derive the pictures that are not radiographs, uint8 (O, S, S)."""
+    recipe, indices = context.recipe, context.ood_indices
+    size = recipe.augment.read_size or recipe.preprocess.size
+    stored = context.splits.train.stored(size)
+    drawn, derived = (round(share * len(indices)) for share in (_DRAWN, _DERIVED))
+    with Progress(f"drawing {drawn + derived} pictures that are not radiographs"):
+        return np.concatenate(
+            [
+                draw_outliers(recipe.preprocess, drawn, recipe.seed),
+                derive_outliers(
+                    [stored.content(i) for i in indices], recipe.preprocess, derived, recipe.seed
+                ),
+            ]
+        )

@@ -135,6 +135,20 @@ def test_training_sees_the_runtimes_preprocessing_byte_for_byte(tmp_path, stage)
     assert data.labels.tolist() == [0, 1, 0, 1]
 
 
+def test_the_content_of_an_image_has_no_letterbox(tmp_path):
+    preprocess = Preprocess(
+        size=96, collimated_field="crop", clahe_stage="none", clahe_clip=2.0, clahe_tiles=8
+    )
+    _image(tmp_path / "0.png", 0, (300, 200))
+    data = RadiographDataset(
+        [ImageRecord(tmp_path / "0.png", "a", "0")], ("a",), preprocess, progress=False
+    )
+    content = data.content(0)
+    assert content.shape == (96, 64)
+    assert content.min() > 0
+    assert data.images[0].sum() == content.sum()
+
+
 def test_a_label_that_the_recipe_does_not_name_is_refused(tmp_path):
     record = ImageRecord(tmp_path / "a.png", "cyst", "g")
     with pytest.raises(DataError, match="label cyst is not one of"):

@@ -1,7 +1,4 @@
-"""Pictures that are no bone radiographs, drawn from seeds: what the gate must turn away.
-
-None of this is what `compression/calibration/ood_images.py` draws: a bundle is fitted on those.
-"""
+"""Photographs, print, screens, noise and patterns, drawn from seeds."""
 
 from __future__ import annotations
 
@@ -10,24 +7,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from tests.helpers.other_scans import (
-    abdomen_ct,
-    bytes_of,
-    head_slice,
-    linear_ultrasound,
-    smooth_noise,
-    ultrasound_fan,
-)
+from tests.helpers.other_pictures.scans import bytes_of, smooth_noise
 
 
 def shape_of(rng):
     return int(rng.integers(256, 800)), int(rng.integers(256, 800))
 
 
-def crop(rng, picture):
-    """A part of a third or more of each side, perhaps mirrored."""
+def crop(rng, picture, least=0.35):
+    """A part of at least that share of each side, perhaps mirrored."""
     height, width = picture.shape
-    h, w = int(rng.uniform(0.35, 1) * height), int(rng.uniform(0.35, 1) * width)
+    h, w = int(rng.uniform(least, 1) * height), int(rng.uniform(least, 1) * width)
     y, x = int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1))
     part = picture[y : y + h, x : x + w]
     return np.ascontiguousarray(part[:, :: int(rng.choice([-1, 1]))])
@@ -220,15 +210,3 @@ def photograph(name):
     picture = cv2.imread(str(folder / name), cv2.IMREAD_GRAYSCALE)
     assert picture is not None
     return picture
-
-
-KINDS = (
-    flower, building, portrait, landscape, dead_leaves, text_page, scanned_page, screenshot,
-    terminal, chart, white_noise, salt_and_pepper, fractal_noise, abdomen_ct, head_slice,
-    ultrasound_fan, linear_ultrasound, gradient, bars_and_stars,
-)  # fmt: skip
-
-
-def draw(kind, count, seed):
-    """`count` pictures uint8 (H, W) of one kind; a place in the row has its own random numbers."""
-    return [kind(np.random.default_rng([seed, k])) for k in range(count)]
