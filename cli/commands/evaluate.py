@@ -54,9 +54,13 @@ def run(args: argparse.Namespace) -> int:
     index = read_index(args.data)
     trained = load_run(args.run, args.run_data)
     recipe = trained.recipe
-    chosen = select_records(index, recipe)
+    chosen = select_records(index, recipe, every_label=False)
     if chosen.left_out:
         print(chosen.line(), file=sys.stderr)
+    present = {record.label for record in chosen.records}
+    if absent := [label for label in recipe.labels if label not in present]:
+        text = "figures over all labels count it as 0; see those within each collection"
+        print(f"no image has the label {' or '.join(absent)}: {text}", file=sys.stderr)
     cache, splits = args.cache or cache_folder(), trained.splits
     data, *known = (
         RadiographDataset(
@@ -82,7 +86,8 @@ def run(args: argparse.Namespace) -> int:
             "not seen, or --allow-seen"
         )
     try:
-        shortcuts = audit(chosen.records, recipe.labels, recipe.split.seed)
+        labels = [label for label in recipe.labels if label in present]
+        shortcuts = audit(chosen.records, labels, recipe.split.seed)
     except DataError as error:  # too few groups for an audit are no reason not to evaluate
         print(f"no shortcut audit: {error}", file=sys.stderr)
         shortcuts = None

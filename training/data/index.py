@@ -304,8 +304,15 @@ class RecordSelection:
         return f"left out {count} of {count + len(self.records)} images: {names}"
 
 
-def select_records(records: Sequence[ImageRecord], recipe: Recipe) -> RecordSelection:
+def select_records(
+    records: Sequence[ImageRecord], recipe: Recipe, every_label: bool = True
+) -> RecordSelection:
     """Leave out images of other labels if the recipe says so.
+
+    Args:
+        records: to choose from.
+        recipe: its labels, and what is done about others.
+        every_label: whether each of its labels must have an image; else two must.
 
     Raises:
         DataError: a label that is not the recipe's where `other_labels` is `refuse`, or a label of
@@ -314,5 +321,7 @@ def select_records(records: Sequence[ImageRecord], recipe: Recipe) -> RecordSele
     others = Counter(record.label for record in records if record.label not in recipe.labels)
     if recipe.other_labels == "leave out":
         records = [record for record in records if record.label not in others]
-    check_labels(records, recipe.labels)
+    present = {record.label for record in records}
+    some = [label for label in recipe.labels if label in present]
+    check_labels(records, recipe.labels if every_label or len(some) < 2 else some)
     return RecordSelection(tuple(records), dict(others))

@@ -1,4 +1,4 @@
-"""A gallery of radiographs with saliency maps: right and wrong predictions of each class."""
+"""Radiographs with saliency maps: some of each class, right and wrong, and the worst misses."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from orthoedge.training.evaluation.plots import save
 from orthoedge.training.evaluation.predictions import Evaluation
 
 _RIGHT, _WRONG = 2, 2  # tiles of a class
+_MISSES = 4, 5  # rows and columns
+_SHORT = {"tumor-benign": "benign", "tumor-malignant": "malignant"}
 _SIDE = 112  # pixels of a tile
 _DRAWN = 256  # pixels at which it is drawn, so that the outline is thin after shrinking
 
@@ -63,6 +65,37 @@ def write_gallery(
         x = (axes[0, first].get_position().x0 + axes[0, last].get_position().x1) / 2
         figure.text(x, 1 - 0.2 / height, f"{title} predictions", ha="center", fontsize=9)
     save(figure, path, colours=40)
+
+
+def write_misses(
+    path: Path,
+    evaluation: Evaluation,
+    predictions: Predictions,
+    data: RadiographDataset,
+    labels: tuple[str, ...],
+) -> None:
+    """Draw the images whose true label has the least probability, the worst first.
+
+    Every tile is as in `write_gallery`; its title says what is true and what was predicted.
+    """
+    likelihood = predictions.probabilities[np.arange(len(data)), predictions.truth]
+    wrong = np.flatnonzero(predictions.predicted != predictions.truth)
+    worst = wrong[np.argsort(likelihood[wrong], kind="stable")]
+    size = _MISSES[1] * (_SIDE + 12) / 100, _MISSES[0] * (_SIDE + 30) / 100 + 0.1
+    figure = Figure(figsize=size)
+    axes = figure.subplots(*_MISSES, squeeze=False)
+    figure.subplots_adjust(left=0.01, right=0.99, top=0.95, bottom=0.01, wspace=0.08, hspace=0.25)
+    for axis in axes.flat:
+        axis.axis("off")
+    for axis, index in zip(axes.flat, worst.tolist(), strict=False):
+        _tile(axis, evaluation, data, index)
+        predicted = int(predictions.predicted[index])
+        probability = predictions.probabilities[index, predicted]
+        true, shown = (_SHORT.get(labels[n], labels[n]) for n in (data.labels[index], predicted))
+        axis.set_title(f"{true}\n→ {shown} {probability:.2f}", fontsize=6.5, pad=2)
+    if not len(wrong):
+        axes[0, 0].text(0.5, 0.5, "none", ha="center", va="center")
+    save(figure, path, colours=64)
 
 
 def _draw(rng: np.random.Generator, among: npt.NDArray[np.bool_], count: int) -> list[int | None]:

@@ -62,6 +62,8 @@ def markdown(report: EvaluationReport) -> str:
         "## Maps",
         *_map_sentences(report),
         "![Radiographs with their maps](maps.png)",
+        "The worst misses, by the probability of the true label:",
+        "![The worst misses with their maps](misses.png)",
         *_fusions(report),
     ]
     return "\n\n".join(blocks) + "\n"

@@ -21,7 +21,7 @@ from orthoedge.training.data_quality.shortcut_audit import ShortcutAudit, write_
 from orthoedge.training.evaluation import lesion_overlap, schema
 from orthoedge.training.evaluation.by_source import ask_sources, score_sources
 from orthoedge.training.evaluation.fusion_rules import compare_fusions
-from orthoedge.training.evaluation.gallery import write_gallery
+from orthoedge.training.evaluation.gallery import write_gallery, write_misses
 from orthoedge.training.evaluation.markdown import markdown
 from orthoedge.training.evaluation.network_audit import audit_network
 from orthoedge.training.evaluation.plots import (
@@ -143,6 +143,7 @@ def write_evaluation(
         if asked := ask_sources(evaluation.logits, data):
             write_net_benefit(new / "net-benefit.png", asked)
         write_gallery(new / "maps.png", evaluation, predictions, data, recipe.labels, recipe.seed)
+        write_misses(new / "misses.png", evaluation, predictions, data, recipe.labels)
         if audit is not None:
             write_shortcuts(new / "shortcuts.png", audit)
         write_atomic(new / schema.MARKDOWN, markdown(report).encode())

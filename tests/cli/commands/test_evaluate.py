@@ -9,7 +9,7 @@ import pytest
 
 from orthoedge.cli.main import main
 
-PICTURES = ("confusion.png", "roc.png", "reliability.png", "maps.png")
+PICTURES = ("confusion.png", "roc.png", "reliability.png", "maps.png", "misses.png")
 
 
 @pytest.fixture(scope="module")
@@ -172,8 +172,22 @@ def test_what_cannot_be_evaluated_is_told_in_one_line(tiny_run, others, tmp_path
     status, line = outcome(capsys, tiny_run, "--data", bad, "--out", out)
     assert (status, "label cyst is not one of" in line) == (2, True)
 
-    lines = [row for row in index.splitlines() if "tumor-malignant" not in row]
+    lines = [row for row in index.splitlines() if "tumor" not in row and "non-" not in row]
     bad.write_text("\n".join(lines), "utf-8")
     status, line = outcome(capsys, tiny_run, "--data", bad, "--out", out)
-    assert (status, "no image has the label tumor-malignant" in line) == (2, True)
+    assert (status, "no image has the label non-affected" in line) == (2, True)
     assert not out.exists()
+
+
+def test_a_set_of_some_of_the_labels_answers_the_questions_about_them(
+    tiny_run, others, tmp_path, capsys
+):
+    index, some = (others / "index.csv").read_text("utf-8"), others / "some.csv"
+    rows = [row for row in index.splitlines() if "tumor" not in row]
+    some.write_text("\n".join(rows), "utf-8")
+    out = tmp_path / "out"
+    assert main(["evaluate", str(tiny_run), "--data", str(some), "--out", str(out)]) == 0
+    assert "no image has the label tumor-benign or tumor-malignant" in capsys.readouterr().err
+    report = read(out)
+    assert report.images == len(rows) - 1
+    assert [answer.question for answer in report.answers if not answer.part] == ["fracture"]

@@ -51,9 +51,7 @@ def test_no_derived_outlier_shows_the_radiograph_as_it_was(radiographs):
         size=size, collimated_field="keep", clahe_stage="none", clahe_clip=2.0, clahe_tiles=8
     )
     derived = derive_outliers(resized, plain, len(resized), 1)
-    alike = [
-        np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(derived, resized, strict=True)
-    ]
+    alike = [np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(derived, resized, strict=True)]
     assert max(alike) < 0.99
     assert min(alike) < -0.9
 
