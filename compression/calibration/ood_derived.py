@@ -100,7 +100,8 @@ def _beat(rng: Rng, height: int, width: int) -> Floats:
     bent = 1 + rng.normal(0, 0.1) * (x**2 + y**2)
     waves = np.zeros((height, width))
     for _ in range(int(rng.integers(1, 4))):
-        angle, often = rng.uniform(0, np.pi), np.exp(rng.uniform(2.5, 6))
+        # Finer waves than the picture can hold alias, as a screen's pixels do in a camera.
+        angle, often = rng.uniform(0, np.pi), np.exp(rng.uniform(2.5, 7.5))
         waves += np.sin(often * bent * (x * np.cos(angle) + y * np.sin(angle)))
     strength: Floats = waves * rng.uniform(0.04, 0.25)
     return strength
@@ -168,5 +169,6 @@ _KINDS: tuple[Callable[[Rng, Pixels], Pixels], ...] = (
     _negative,
     _photograph,
     _part_of_a_page,
+    _photograph,
     _photograph,
 )

@@ -51,15 +51,13 @@ def test_no_derived_outlier_shows_the_radiograph_as_it_was(radiographs):
         size=size, collimated_field="keep", clahe_stage="none", clahe_clip=2.0, clahe_tiles=8
     )
     derived = derive_outliers(resized, plain, len(resized), 1)
-    alike = [
-        np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(derived, resized, strict=True)
-    ]
+    alike = [np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(derived, resized, strict=True)]
     assert max(alike) < 0.99
     assert min(alike) < -0.9
 
 
 def test_derived_outliers_teach_the_score_what_drawn_ones_do_not(small_bundle, radiographs):
-    """Pictures that the tests derive in other ways than the fit score above held-out radiographs."""
+    """Pictures derived in other ways than in the fit score above held-out radiographs."""
     engine = open_engine(small_bundle, "portable", "fp32", options=EngineOptions(threads=1))
     seen = np.stack([PREPROCESS(radiograph) for radiograph in radiographs[:40]])
     held_out = np.stack([PREPROCESS(radiograph) for radiograph in radiographs[40:]])
