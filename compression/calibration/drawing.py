@@ -20,7 +20,7 @@ def to_pixels(values: npt.NDArray[np.floating]) -> Pixels:
     return pixels
 
 
-def blurred(values: Floats, sigma: float) -> Floats:
+def blurred(values: npt.NDArray[np.floating], sigma: float) -> Floats:
     """Blur by a Gaussian of `sigma` pixels."""
     return np.asarray(cv2.GaussianBlur(values, (0, 0), sigma), np.float64)
 

@@ -14,6 +14,7 @@ import numpy as np
 from orthoedge.compression.calibration.drawing import (
     Floats,
     Rng,
+    blurred,
     noise_field,
     random_words,
     to_pixels,
@@ -73,7 +74,9 @@ def _photograph(rng: Rng, radiograph: Pixels) -> Pixels:
     shown = radiograph * rng.uniform(0.5, 0.95) + rng.uniform(0, 40)
     if rng.uniform() < 0.5:
         edge = (int(rng.uniform(0, 0.08) * max(shown.shape)),) * 4
-        shown = cv2.copyMakeBorder(shown, *edge, cv2.BORDER_CONSTANT, value=rng.uniform(0, 255))
+        value = rng.uniform(0, 255)
+        framed = cv2.copyMakeBorder(shown, *edge, cv2.BORDER_CONSTANT, value=value)
+        shown = np.asarray(framed, np.float64)
     surroundings = np.clip(rng.normal(rng.choice([30, 120, 215]), 25), 0, 250)
     scene = surroundings + _stretched_field(rng, height, width) * rng.uniform(0, 30)
     rows, columns = shown.shape
@@ -100,7 +103,8 @@ def _beat(rng: Rng, height: int, width: int) -> Floats:
     bent = 1 + rng.normal(0, 0.1) * (x**2 + y**2)
     waves = np.zeros((height, width))
     for _ in range(int(rng.integers(1, 4))):
-        angle, often = rng.uniform(0, np.pi), np.exp(rng.uniform(2.5, 6))
+        # Finer waves than the picture can hold alias, as a screen's pixels do in a camera.
+        angle, often = rng.uniform(0, np.pi), np.exp(rng.uniform(2.5, 7.5))
         waves += np.sin(often * bent * (x * np.cos(angle) + y * np.sin(angle)))
     strength: Floats = waves * rng.uniform(0.04, 0.25)
     return strength
@@ -122,7 +126,7 @@ def _camera(rng: Rng, values: Floats) -> Pixels:
     y, x = np.mgrid[-1.0 : 1 : height * 1j, -1.0 : 1 : width * 1j]
     away = np.hypot(x - rng.normal(0, 0.3), y - rng.normal(0, 0.3))
     values = values * (1 - rng.uniform(0, 0.3) * away**2) + x * rng.normal(0, 12)
-    values = cv2.GaussianBlur(values, (0, 0), rng.uniform(0.3, 1.6))
+    values = blurred(values, rng.uniform(0.3, 1.6))
     picture = to_pixels(values + rng.normal(0, rng.uniform(0.5, 6), values.shape))
     quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 92))]
     coded = cv2.imencode(".jpg", picture, quality)[1]
@@ -168,5 +172,6 @@ _KINDS: tuple[Callable[[Rng, Pixels], Pixels], ...] = (
     _negative,
     _photograph,
     _part_of_a_page,
+    _photograph,
     _photograph,
 )

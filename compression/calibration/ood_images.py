@@ -154,5 +154,5 @@ def _pattern(rng: Rng) -> Pixels:
 
 _KINDS = (
     _noise, _leaves, _objects, _page, _screen, section, ultrasound, _pattern, chest, abdomen,
-    magnetic_resonance,
+    magnetic_resonance, section,
 )  # fmt: skip

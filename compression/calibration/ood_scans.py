@@ -32,8 +32,14 @@ def section(rng: Rng) -> Pixels:
         flat = size * rng.uniform(0.4, 1)
         organ = ((x - cx) / size) ** 2 + ((y - cy) / flat) ** 2 < 1
         values = np.where(organ & (radius < 0.95), rng.uniform(0, 255), values)
+    values = values + tissue * (radius < 1)
+    if rng.uniform() < 0.4:  # a wide window: grey air in the circle that was scanned, thin bone
+        edge, thick = rng.uniform(0.6, 0.95), rng.uniform(0.01, 0.06)
+        values = rng.uniform(30, 130) + values * rng.uniform(0.1, 0.5)
+        values = np.where(np.abs(radius - edge) < thick, rng.uniform(200, 250), values)
+        values = np.where(np.hypot(x, y) < rng.uniform(0.95, 1.3), values, 0)
     noise = rng.normal(0, rng.uniform(1, 9), x.shape)
-    return to_pixels(blurred(values + tissue * (radius < 1), rng.uniform(0.6, 2)) + noise)
+    return to_pixels(blurred(values, rng.uniform(0.6, 2)) + noise)
 
 
 def ultrasound(rng: Rng) -> Pixels:

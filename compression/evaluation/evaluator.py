@@ -68,7 +68,7 @@ class Evaluator:
     """
 
     def __init__(self, context: CompressionContext) -> None:
-        self._context, recipe, splits = context, context.recipe, context.splits
+        self._context, splits = context, context.splits
         self._engines: dict[str, Engine] = {}
         self._outputs: dict[tuple[str, str], Outputs] = {}
         self._calibrations: dict[str, Calibration] = {}

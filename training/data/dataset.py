@@ -103,7 +103,8 @@ class RadiographDataset:
     def content(self, index: int) -> Pixels:
         """Return the collimated field of an image without its letterbox, uint8 (h, w)."""
         x0, y0, x1, y1 = self.placements[index].content
-        return self.images[index][y0:y1, x0:x1]
+        content: Pixels = self.images[index][y0:y1, x0:x1]
+        return content
 
     def cropped(self, side: int, seed: int) -> RadiographDataset:
         """Return one fixed crop of each image, see `place_crop`; with side 0, the whole images."""

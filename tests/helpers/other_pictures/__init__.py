@@ -48,8 +48,8 @@ from tests.helpers.other_pictures.scans import (
 KINDS = (
     flower, building, portrait, landscape, dead_leaves, text_page, scanned_page, screenshot,
     terminal, chart, white_noise, salt_and_pepper, fractal_noise, abdomen_ct, head_slice,
-    knee_mr, spine_mr, chest_film, abdomen_film, stored_scan, ultrasound_fan, linear_ultrasound, gradient,
-    bars_and_stars,
+    knee_mr, spine_mr, chest_film, abdomen_film, stored_scan, ultrasound_fan,
+    linear_ultrasound, gradient, bars_and_stars,
 )  # fmt: skip
 """Functions of random numbers alone."""
 DERIVED = (
