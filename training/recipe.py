@@ -198,7 +198,7 @@ class Compress(_Table, frozen=True):
     crop_epochs: int
     """Epochs of distillation on those crops, before whole images; 0 leaves them out."""
     epochs: int
-    """Epochs of distillation on whole images."""
+    """Epochs of distillation on whole images; 0 where the student is the teacher's own network."""
     views: int
     """Epochs with new augmentations; later epochs repeat them in a different order.
 
@@ -243,7 +243,7 @@ class Compress(_Table, frozen=True):
     """Limits on the losses of compression."""
 
     def __post_init__(self) -> None:
-        _require_least(1, self, ("epochs", "views", "batch", "quantization_images"), "compress.")
+        _require_least(1, self, ("views", "batch", "quantization_images"), "compress.")
         require(self.lr > 0, "compress.lr", "above 0", self.lr)
         require(self.softening > 0, "compress.softening", "above 0", self.softening)
         require(0 <= self.soft_weight <= 1, "compress.soft_weight", "0 to 1", self.soft_weight)
@@ -252,7 +252,7 @@ class Compress(_Table, frozen=True):
         rising = all(0 < a < b < 1 for a, b in pairwise((*self.prune, 0.999)))
         require(rising, "compress.prune", "rising shares between 0 and 1", list(self.prune))
         require(self.crop >= 32, "compress.crop", "32 or more", self.crop)
-        epochs = ("crop_epochs", "prune_crop_epochs", "prune_epochs", "qat_epochs")
+        epochs = ("epochs", "crop_epochs", "prune_crop_epochs", "prune_epochs", "qat_epochs")
         names = ("saliency_weight", *epochs, "float_layers", "budget_ms")
         _require_least(0, self, names, "compress.")
         for name in ("coverage", "sensitivity"):
