@@ -11,13 +11,13 @@ from __future__ import annotations
 import importlib.metadata
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from orthoedge.compression.bundle_writer import write_bundle
 from orthoedge.compression.context import CompressionContext
+from orthoedge.compression.data_splits import Splits
 from orthoedge.compression.evaluation.evaluator import TestResults
 from orthoedge.compression.quantization.accuracy_recovery import Recovered
 from orthoedge.compression.quantization.fp16 import fp16_outputs, to_fp16
@@ -28,14 +28,17 @@ from orthoedge.runtime.bundles.bundle import Bundle
 from orthoedge.runtime.bundles.manifest import SCHEMA, Golden, Graph, Lineage, Manifest, Tolerance
 from orthoedge.runtime.engine import PRECISIONS, Outputs, Precision
 from orthoedge.runtime.errors import ModelError
+from orthoedge.runtime.preprocess import Pixels, Preprocess
 from orthoedge.runtime.settings import plain
 from orthoedge.targets import open_model
 from orthoedge.targets.verification import deviation
 from orthoedge.training.data.index import list_sha256
 from orthoedge.training.model.flops import count_macs
+from orthoedge.training.phantoms.render import render
 from orthoedge.training.progress import log_progress
 
 _GOLDEN_IMAGES = 8
+_GOLDEN_SEED = 8  # of phantoms in place of radiographs
 # Engines sum in different orders, INT8 rounds the operands, and half precision may round the sums.
 # Tolerances are in standard deviations: these minimums, or twice the deviation observed between two
 # engines if that is more.
@@ -68,10 +71,7 @@ def build_bundle(
     """
     recipe, splits, student = context.recipe, context.splits, recovered.candidate
     models: dict[Precision, bytes] = {"fp32": student.fp32, "int8": student.int8}
-    labels = splits.test.labels
-    by_class = [np.flatnonzero(labels == label) for label in np.unique(labels)]
-    cycling = [own[i] for i in range(_GOLDEN_IMAGES) for own in by_class if i < len(own)]
-    images = splits.test.images[np.array(cycling[:_GOLDEN_IMAGES]), None]
+    images = _golden_images(splits, recipe.preprocess)
     golden: dict[Precision, Outputs] = {}
     tolerance: dict[Precision, Tolerance] = {}
     for p in PRECISIONS:
@@ -141,6 +141,21 @@ def licence_name(text: str, kind: Literal["phantoms", "radiographs"]) -> str:
         kind: images that the bundle was trained on.
     """
     return text.splitlines()[0].strip() if text else _LICENCES[kind]
+
+
+def _golden_images(splits: Splits, preprocess: Preprocess) -> Pixels:
+    """uint8 (n, 1, S, S): test images of each label in turn.
+
+    In place of radiographs, which are their patients' and their publishers', phantoms: a golden
+    test asks whether engines compute the same, not whether the answer is right.
+    """
+    test = splits.test
+    if splits.kind == "radiographs":
+        drawn = [render(_GOLDEN_SEED, index).image for index in range(_GOLDEN_IMAGES)]
+        return np.stack([preprocess(image) for image in drawn])[:, None]
+    by_class = [np.flatnonzero(test.labels == label) for label in np.unique(test.labels)]
+    cycling = [own[i] for i in range(_GOLDEN_IMAGES) for own in by_class if i < len(own)]
+    return test.images[np.array(cycling[:_GOLDEN_IMAGES]), None]
 
 
 def add_fp16(
