@@ -31,7 +31,11 @@ from orthoedge.training.data.dataset import RadiographDataset
 from orthoedge.training.data.index import list_sha256
 from orthoedge.training.distributed import training_precision
 from orthoedge.training.evaluation.by_source import source_auc
-from orthoedge.training.model.batch_norm import start_running_statistics
+from orthoedge.training.model.batch_norm import (
+    fix_batch_norms,
+    release_batch_norms,
+    start_running_statistics,
+)
 from orthoedge.training.model.ensemble import Ensemble, ModelOutput
 from orthoedge.training.progress import log_progress, track
 from orthoedge.training.recipe import Compress, Recipe
@@ -47,7 +51,7 @@ def train_student(
 
     Args:
         student: one branch; its structure must be the same on every call with this `state`.
-        start: SHA-256 of the student's weights, or `random`.
+        start: SHA-256 of the student's weights, or `random`, which leaves no stage frozen.
         cache: images, the teacher's outputs, settings.
         epochs: passes over the training split; 0 returns the student as it is.
         state: file from which a killed run resumes.
@@ -62,11 +66,15 @@ def train_student(
     torch.set_num_threads(recipe.threads or os.cpu_count() or 1)
     fabric = Fabric(accelerator="cpu", devices=1, precision=training_precision(recipe))  # type: ignore[arg-type]
     student = student.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    fixed, first = recipe.batch_norm == "fixed", islice(cache.epoch(1, name), 4)
+    if fixed:
+        fix_batch_norms(student, (batch.images for batch in first))
+    if start != "random":
+        student.freeze(recipe.frozen_stages)
     optimizer = torch.optim.Adam(student.parameters(), lr=settings.lr, fused=True)
     identity = _identity(cache, start, epochs, name)
     done, best, best_weights = _resume(state, student, optimizer, identity)
-    if done == 0:
-        first = islice(cache.epoch(1, name), 4)
+    if done == 0 and not fixed:
         start_running_statistics(student, (batch.images for batch in first))
     started = time.monotonic()
     kind = "AUC" if recipe.source_labels else "macro-F1"
@@ -109,6 +117,7 @@ def train_student(
             f"best {best:.3f}  {remaining / 60:.1f} min left"
         )
     student.load_state_dict(best_weights)
+    release_batch_norms(student)
     return student.eval()
 
 

@@ -53,7 +53,8 @@ def fix_batch_norms(network: nn.Module, batches: Iterable[Tensor]) -> None:
 
     A folded layer only adds its bias, which its convolution does: the network computes the same and
     trains faster. The names and shapes of the weights stay, with mean 0, variance 1 and weight 1,
-    so that they load into a network that is not folded.
+    so that they load into a network that is not folded. Such weights are folded again as they are:
+    statistics of their batches would scale every layer anew.
 
     Args:
         network: left in training mode.
@@ -65,7 +66,7 @@ def fix_batch_norms(network: nn.Module, batches: Iterable[Tensor]) -> None:
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     network.train()
     first = True
-    for images in batches:
+    for images in () if all(map(_was_folded, norms)) else batches:
         if first:
             for norm in norms:
                 norm.reset_running_stats()
@@ -93,6 +94,18 @@ def fix_batch_norms(network: nn.Module, batches: Iterable[Tensor]) -> None:
         # A plain attribute comes before a registered one.
         convolution.__dict__["bias"] = norm.bias
     network.train()
+
+
+def release_batch_norms(network: nn.Module) -> None:
+    """Make folded layers plain ones again, in place; the network computes the same."""
+    for module in network.modules():
+        if isinstance(module, _Folded):
+            module.__class__ = nn.BatchNorm2d
+        elif isinstance(module, _FoldedAct):
+            module.__class__ = BatchNormAct2d
+        elif isinstance(module, nn.Conv2d):
+            module.__dict__.pop("bias", None)
+    network.requires_grad_(True)
 
 
 @torch.no_grad()
@@ -135,6 +148,14 @@ class _Folded(nn.BatchNorm2d):
 class _FoldedAct(BatchNormAct2d):  # type: ignore[misc]
     def forward(self, x: Tensor) -> Tensor:
         return self.act(self.drop(x))  # type: ignore[no-any-return]
+
+
+def _was_folded(norm: nn.BatchNorm2d) -> bool:
+    mean, variance = norm.running_mean, norm.running_var
+    assert mean is not None
+    assert variance is not None
+    unit = torch.full_like(variance, 1 - norm.eps)
+    return not mean.any() and bool((norm.weight == 1).all()) and bool(torch.equal(variance, unit))
 
 
 def _is_fresh(norm: nn.BatchNorm2d) -> bool:
