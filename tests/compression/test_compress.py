@@ -14,10 +14,8 @@ from onnx import numpy_helper
 
 from orthoedge.cli.main import main
 from orthoedge.compression.build_bundle import licence_name
-from orthoedge.compression.bundle_writer import write_bundle
 from orthoedge.compression.quantization.onnx_rules import check
 from orthoedge.runtime.bundles.bundle import read_bundle
-from orthoedge.runtime.engine import PRECISIONS
 from orthoedge.runtime.errors import BundleError
 from orthoedge.targets import open_pipeline
 from orthoedge.training.run_folder import load_run
@@ -37,18 +35,22 @@ def test_the_bundle_says_where_it_comes_from(tiny_bundle, tiny_run):
     assert not tiny_bundle.with_name("tiny.work").exists()
 
 
-def test_terms_of_its_own_go_into_the_bundle(tiny_bundle, tmp_path):
-    """Written as the last step writes it, with the parts of a bundle that is there."""
+def test_terms_of_its_own_go_into_the_bundle(tiny_run, tmp_path):
     text = "Research only (CC BY 4.0) \r\n\nNo warranty.\n"
-    assert licence_name(text, "phantoms") == "Research only (CC BY 4.0)"
+    (tmp_path / "terms.txt").write_bytes(text.encode())
+    arguments = ["compress", str(tiny_run), "--out", str(tmp_path / "bundle")]
+    arguments += ["--licence", str(tmp_path / "terms.txt")]
+    for setting in ("compress.epochs=1", "compress.prune="):
+        arguments += ["--set", setting]
+    assert main(arguments) == 0
+    bundle = read_bundle(tmp_path / "bundle")
+    assert bundle.manifest.licence == "Research only (CC BY 4.0)"
+    assert bundle.files["LICENSE"] == text.encode()
+    assert "- This bundle: Research only (CC BY 4.0)." in bundle.files["MODEL_CARD.md"].decode()
+
+
+def test_without_terms_a_bundle_from_radiographs_states_none():
     assert licence_name("", "radiographs") == "not stated"
-    old = read_bundle(tiny_bundle)
-    models = {precision: old.model(precision) for precision in old.manifest.golden.tolerance}
-    golden = {precision: old.golden_outputs(precision) for precision in PRECISIONS}
-    parts = old.manifest, models, old.golden_images(), golden, "# Card\n"
-    bundle = write_bundle(tmp_path / "bundle", *parts, licence=text)
-    assert bundle.files["LICENSE"] == (tmp_path / "bundle" / "LICENSE").read_bytes()
-    assert bundle.files["LICENSE"].decode() == text
 
 
 @pytest.mark.parametrize(

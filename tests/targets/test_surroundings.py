@@ -132,7 +132,7 @@ from orthoedge.runtime.overlay.overlay import overlay, side_by_side, to_png
 from orthoedge.targets import EngineOptions, open_pipeline
 
 source, folder, target, *pictures = sys.argv[1:]
-pipeline = open_pipeline(target=target, engine=EngineOptions(threads=2))
+pipeline = open_pipeline("phantom", target=target, engine=EngineOptions(threads=2))
 for _ in range(2):
     radiograph, finding = pipeline.predict_with_image(source)
     for draw in (overlay, side_by_side):

@@ -256,8 +256,8 @@ def _prepared(
     A mistake in --data is raised. Phantoms that do not fit the bundle only skip accuracy.
     """
     if data is None and bundle.manifest.data == "radiographs":
-        reason = "phantoms say nothing about a bundle from radiographs; --data names labelled ones"
-        return Skipped(name="accuracy", reason=reason), ()
+        lacking = "phantoms say nothing about a bundle from radiographs; --data names labelled ones"
+        return Skipped(name="accuracy", reason=lacking), ()
     if data is not None and not inputs.has_labels(data):
         contents = list_folder(data)
         for entry in contents.unreadable:

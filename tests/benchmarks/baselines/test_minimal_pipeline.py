@@ -12,7 +12,7 @@ from orthoedge.benchmarks.baselines.minimal_pipeline import (
     read_dicom_minimal,
 )
 from orthoedge.benchmarks.baselines.sample_files import write_dicom
-from orthoedge.runtime.bundles.bundle import EMBEDDED, read_bundle
+from orthoedge.runtime.bundles.bundle import PHANTOM, read_bundle
 from orthoedge.runtime.errors import EngineError
 from orthoedge.runtime.image_io.reader import read_image
 from orthoedge.targets import EngineOptions, open_pipeline
@@ -20,7 +20,7 @@ from orthoedge.targets import EngineOptions, open_pipeline
 
 @pytest.fixture(scope="module")
 def bundle():
-    return read_bundle(EMBEDDED)
+    return read_bundle(PHANTOM)
 
 
 def framed(rows, columns):

@@ -11,7 +11,7 @@ from orthoedge.benchmarks.scaling.memory import peak_bytes
 from orthoedge.benchmarks.scaling.more_classes import widen
 from orthoedge.benchmarks.scaling.power_law import exponent, upper_half
 from orthoedge.benchmarks.scaling.settings import SCOPES, ScalingSetup, Scope
-from orthoedge.runtime.bundles.bundle import EMBEDDED, read_bundle
+from orthoedge.runtime.bundles.bundle import PHANTOM, read_bundle
 from orthoedge.runtime.errors import EngineError
 from orthoedge.targets import EngineOptions, open_model
 from orthoedge.targets.cpu import available_cores
@@ -99,9 +99,9 @@ def test_sentences_say_what_was_measured_and_nothing_else():
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
-@pytest.mark.parametrize("embedded", [False, True])
-def test_a_widened_model_gives_each_class_again(precision, embedded, small_bundle):
-    bundle = read_bundle(EMBEDDED) if embedded else small_bundle
+@pytest.mark.parametrize("phantom", [False, True])
+def test_a_widened_model_gives_each_class_again(precision, phantom, small_bundle):
+    bundle = read_bundle(PHANTOM) if phantom else small_bundle
     images, graph = bundle.golden_images()[:2], bundle.manifest.graph
     model = bundle.model(precision)
     wide = widen(model, graph.classes, 3)
