@@ -15,7 +15,11 @@ from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from orthoedge.compression.export import export
 from orthoedge.runtime.errors import ConfigError
 from orthoedge.runtime.preprocess import STANDARD
-from orthoedge.training.model.batch_norm import fix_batch_norms, start_running_statistics
+from orthoedge.training.model.batch_norm import (
+    fix_batch_norms,
+    release_batch_norms,
+    start_running_statistics,
+)
 from orthoedge.training.model.ensemble import (
     Branch,
     Ensemble,
@@ -260,6 +264,23 @@ def test_fixed_batch_norms_take_the_mean_and_variance_of_the_given_images(images
     # The bias is folded in: mean 0 and variance 1 over the images, the variance unbiased.
     torch.testing.assert_close(x.mean((0, 2, 3)), torch.zeros(x.shape[1]), rtol=0, atol=1e-3)
     torch.testing.assert_close(x.var((0, 2, 3)), torch.ones(x.shape[1]), rtol=0.2, atol=0)
+
+
+def test_folded_weights_are_folded_again_as_they_are_and_can_be_released(images):
+    torch.manual_seed(0)
+    small = images[:, :, ::3, ::3]
+    first, again = (Ensemble(("efficientnet_b0",), CLASSES) for _ in range(2))
+    fix_batch_norms(first, [small])
+    again.load_state_dict(first.state_dict())
+    fix_batch_norms(again, [small])
+    kinds = {type(module) for module in Ensemble(("efficientnet_b0",), CLASSES).modules()}
+    with torch.inference_mode():
+        expected = first.eval()(small)
+        torch.testing.assert_close(again.eval()(small), expected)
+        release_batch_norms(again)
+        assert {type(module) for module in again.modules()} == kinds
+        torch.testing.assert_close(again(small), expected, rtol=1e-4, atol=1e-4)
+    assert all(parameter.requires_grad for parameter in again.parameters())
 
 
 def test_logits_and_map_are_those_of_the_two_separate_passes(images):

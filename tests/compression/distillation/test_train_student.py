@@ -1,0 +1,54 @@
+"""A student keeps what its teacher's settings say about batch normalization."""
+
+import copy
+from types import SimpleNamespace
+
+import msgspec
+import pytest
+import torch
+
+from orthoedge.compression.distillation.teacher_cache import TeacherCache
+from orthoedge.compression.distillation.train_student import logits_of, train_student
+from orthoedge.compression.export import export
+from orthoedge.targets import open_model
+from orthoedge.training.data.dataset import RadiographDataset
+from orthoedge.training.model.batch_norm import fix_batch_norms, release_batch_norms
+from orthoedge.training.run_folder import load_run
+
+
+@pytest.fixture(scope="module")
+def taught(tiny_run, tmp_path_factory):
+    """A network whose batch normalizations are folded, and a cache of its run's images."""
+    run = load_run(tiny_run)
+    compress = msgspec.structs.replace(run.recipe.compress, lr=1e-12, views=1)
+    recipe = msgspec.structs.replace(run.recipe, batch_norm="fixed", compress=compress)
+    train, val = (
+        RadiographDataset(records, recipe.labels, recipe.preprocess)
+        for records in (run.splits.train, run.splits.val)
+    )
+    fix_batch_norms(run.model, [torch.from_numpy(train.images[:32, None])])
+    release_batch_norms(run.model)
+    network = run.model.eval()
+    teacher = export(network, recipe.labels, recipe.preprocess)
+    engine = open_model(teacher, recipe.preprocess.size, "x86", "fp32")
+    folder = tmp_path_factory.mktemp("views")
+    cache = TeacherCache(engine, "teacher", train, val, recipe, folder)
+    return SimpleNamespace(network=network, cache=cache, val=val)
+
+
+def test_a_folded_network_is_not_scaled_anew(taught, tmp_path):
+    """At a rate of almost 0 a student stays what it was: batches do not set its statistics."""
+    before = logits_of(taught.network, taught.val)
+    student = copy.deepcopy(taught.network)
+    trained = train_student(student, "a" * 64, taught.cache, 1, tmp_path / "state.pt", "student")
+    assert logits_of(trained, taught.val) == pytest.approx(before, abs=1e-3)
+
+
+def test_a_killed_stage_goes_on_with_a_folded_network(taught, tmp_path):
+    student = copy.deepcopy(taught.network)
+    state = tmp_path / "state.pt"
+    once = train_student(student, "a" * 64, taught.cache, 2, state, "student")
+    again = copy.deepcopy(taught.network)
+    resumed = train_student(again, "a" * 64, taught.cache, 2, state, "student")
+    for name, tensor in once.state_dict().items():
+        assert torch.equal(tensor, resumed.state_dict()[name]), name
