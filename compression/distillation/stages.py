@@ -50,8 +50,8 @@ def distil(
     """Distil the teacher into a student, in place. A killed call resumes after its last epoch.
 
     Crops come first: from random weights a network takes very long to find a lesion that fills a
-    tenth of a whole image. Where the recipe has `source_labels`, the logits get offsets at the end,
-    from the validation split.
+    tenth of a whole image. Where the recipe has `source_labels`, the logits of a trained student
+    get offsets at the end, from the validation split.
 
     `start` is the SHA-256 of the student's weights, or `random`; `name` is that of the stage and of
     the files that keep its state.
@@ -64,7 +64,7 @@ def distil(
         if cache is not None:
             state = context.work / f"{name}-{kind}.pt"
             student = train_student(student, start, cache, count, state, f"{name} {kind}")
-    if context.recipe.source_labels:
+    if context.recipe.source_labels and (crop_epochs or epochs):
         val = context.splits.val
         add_label_offsets(student, fit_label_offsets(logits_of(student, val), val.labels))
     return student
