@@ -52,4 +52,4 @@ def add_label_offsets(network: Ensemble, offsets: npt.NDArray[np.float64]) -> No
         added = added[1:] - added[:1]
     for branch in network.branches:  # their weights sum to 1
         assert isinstance(branch, Branch)
-        branch.head.bias += added.to(branch.head.bias)
+        branch.head.bias.add_(added.to(branch.head.bias))
