@@ -223,10 +223,9 @@ def _score_source(
     seed: int,
 ) -> SourceScores:
     images = np.flatnonzero(own)
-    allowed = data.allowed[images[0]]
     groups = [data.records[index].patient_id for index in images]
-    truth = (np.cumsum(allowed) - 1)[data.labels[images]]
-    probabilities = softmax(logits[images][:, allowed])
+    truth = data.labels[images]
+    probabilities = softmax(logits[images])  # of all labels, as a finding has them
     predicted = probabilities.argmax(1)
     weights = list(resamples(groups, truth, seed))
     ones = np.ones((1, len(images)))

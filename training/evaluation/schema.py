@@ -81,7 +81,7 @@ class SourceScores(Record, frozen=True):
     images: int
     """Evaluated."""
     calibration_error: Interval
-    """Expected calibration error among the labels that the collection can have."""
+    """Expected calibration error over all labels, without a temperature."""
     pointing: dict[str, Pointing]
     """Per label that has lesion boxes."""
 

@@ -73,7 +73,6 @@ def test_subgroups_are_sites_body_parts_ages_and_sexes_where_known():
         dataclasses.replace(record, age=ages[n // 2 % 6], sex="MF"[n // 2 % 2])
         for n, record in enumerate(data.records)
     )
-    data.allowed = np.ones((120, 4), bool)
     logits = rng.normal(size=(120, 4))
     _, answers = score_sources(logits, np.full(120, np.nan), data, 0)
     counts = {answer.part: answer.positives for answer in answers}
