@@ -37,11 +37,15 @@ def is_function(frame):  # not the body of a module or class, which an import ru
 def is_decorator(frame):  # it stands between a caller and what is called
     return name_of(frame.f_code) == "runtime/settings.py" and frame.f_code.co_name == "call"
 
+def passes_on(name, stack):  # it calls the decoder that it is given
+    return bool(stack) and name == "runtime/image_io/decoder_messages.py"
+
 def stack_of(frame):
     stack = []
     while frame is not None:
         name = name_of(frame.f_code)
         shown = name and is_function(frame) and not is_decorator(frame)
+        shown = shown and not passes_on(name, stack)
         if shown and (not stack or stack[-1] != name):
             stack.append(name)
         frame = frame.f_back

@@ -212,10 +212,18 @@ def _run_redirected(function: Callable[[], T]) -> tuple[T, bytes]:
             return result, text
         result, again = _redirected(function)
         lines = text.splitlines(keepends=True) + again.splitlines(keepends=True)
-        repeated = set(text.splitlines()) & set(again.splitlines())
+        repeated = set(map(_without_time, text.splitlines()))
+        repeated &= set(map(_without_time, again.splitlines()))
+        others = [line for line in lines if _without_time(line.rstrip()) not in repeated]
         with contextlib.suppress(OSError):  # stderr is closed
-            os.write(2, b"".join(line for line in lines if line.rstrip() not in repeated))
-        return result, b"\n".join(line for line in text.splitlines() if line in repeated)
+            os.write(2, b"".join(others))
+        own = [line for line in text.splitlines() if _without_time(line) in repeated]
+        return result, b"\n".join(own)
+
+
+def _without_time(line: bytes) -> bytes:
+    """A line without the seconds and the thread that OpenCV's log begins with."""
+    return re.sub(rb"^(\[ ?[A-Z]+):\d+@[0-9.]+\]", rb"\1]", line)
 
 
 def _redirected(function: Callable[[], T]) -> tuple[T, bytes]:

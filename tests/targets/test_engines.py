@@ -176,7 +176,7 @@ def test_where_a_number_of_threads_is_given_none_is_pinned_to_a_core(small_bundl
 def test_openvino_reports_the_kernels_it_compiled(small_bundle):
     engine = open_engine(small_bundle, "x86", "int8")
     assert engine.precision == "int8"
-    assert engine.isa in {"sse41", "sse42", "avx", "avx2", "avx2_vnni", "avx512"}
+    assert engine.isa in {"sse41", "sse42", "avx", "avx2", "avx2_vnni", "avx512", "avx512_amx"}
 
 
 def test_a_model_that_is_not_what_it_says_is_refused(small_bundle):

@@ -32,9 +32,13 @@ RUN = OLD / "run"
 
 @pytest.mark.parametrize("file", sorted((OLD / "recipes").glob("*.toml")), ids=lambda f: f.stem)
 def test_an_old_recipe_file_is_read_as_the_recipe_it_was(file):
-    """But for the limit on flips, which old recipes do not have."""
+    """But for limits that old recipes do not have."""
     assert file.stem in recipe_names()
-    free = [f"compress.gate.{precision}.max_net_flips=1" for precision in ("fp32", "int8")]
+    free = [
+        f"compress.gate.{precision}.{limit}=1"
+        for precision in ("fp32", "int8")
+        for limit in ("max_net_flips", "max_auc_drop", "max_alert_sensitivity_drop")
+    ]
     assert "min_teacher_agreement" in file.read_text()
     assert load_recipe(str(file)) == load_recipe(file.stem, free)
 

@@ -24,6 +24,7 @@ ROOT = Path(__file__).parents[2]
 SETTINGS = (
     "labels=plain,spot", "compress.alert_labels=spot", "batch=8", "epochs=2", "dropout=0",
     "balanced=false", "preprocess.size=48", "gradient_clip=1", "ema=0.9", "mixup=0.2",
+    "precision=32-true",
 )  # fmt: skip
 # `-m orthoedge.cli.main` in an installed project; this works in a bare checkout too.
 COMMAND = f"""

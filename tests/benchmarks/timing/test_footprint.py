@@ -17,7 +17,7 @@ def test_sizes_starts_and_memory_of_a_target(small_bundle):
     assert found.model_mb == len(small_bundle.model("fp32")) / 1e6
     on_disk = sum(file.stat().st_size for file in small_bundle.path.rglob("*.*"))
     assert found.bundle_mb == on_disk / 1e6
-    assert 1 < found.wheel_mb < 12  # MB; the packaging test keeps the second
+    assert 1 < found.wheel_mb < 32  # MB; the packaging test keeps the second
     assert found.cold_start_ms.count == 2
     assert found.cached_start_ms is None  # it has nothing to keep
     assert (

@@ -124,7 +124,7 @@ def test_a_record_is_written_beside_the_same_checks(small_bundle, tmp_path, caps
     monkeypatch.setattr(device_record, "make_record", quick)
     given = ["verify", str(small_bundle.path), "--target", "portable"]
     assert main(given) == 0
-    checks = capsys.readouterr().out.splitlines()
+    checks = [x for x in capsys.readouterr().out.splitlines() if x.startswith("pass")]
     file = tmp_path / "record.json"
     assert main([*given, "--record", str(file)]) == 0
     lines = capsys.readouterr().out.splitlines()
