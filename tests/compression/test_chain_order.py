@@ -81,4 +81,5 @@ def test_a_compression_returns_to_few_files(tiny_run, tmp_path):
     pairs = followed(lambda: main(arguments))
     assert (tmp_path / "bundle").is_dir()
     assert len({called for _, called in pairs}) > 20
-    assert len(returns(pairs)) <= 14, returns(pairs)  # two of them to the brushes of all drawn pictures
+    # Two of them lead to the brushes of all drawn pictures.
+    assert len(returns(pairs)) <= 14, returns(pairs)
