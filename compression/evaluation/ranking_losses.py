@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from orthoedge.benchmarks.metrics.bootstrap import mean_intervals, resamples
+from orthoedge.benchmarks.metrics.bootstrap import interval, mean_intervals, resamples
 from orthoedge.benchmarks.metrics.bootstrap_scores import area
 from orthoedge.benchmarks.metrics.classification import softmax
 from orthoedge.runtime.bundles.manifest import Confidence
@@ -49,9 +49,10 @@ def auc_losses(outputs: Outputs, teacher: Outputs, data: RadiographDataset) -> t
                 for w in weights
             ]
         )
-        low, high = np.quantile(drops[1:], (0.025, 0.975))
+        known = interval(float(drops[0]), drops[1:])
+        assert known is not None  # both sides have images in every resample
         name = f"{student.source} {student.question} AUC drop".strip()
-        losses.append(Loss(name, float(drops[0]), (float(low), float(high))))
+        losses.append(Loss(name, known.value, (known.low, known.high)))
     return tuple(losses)
 
 

@@ -8,12 +8,10 @@ from orthoedge.compression.calibration.ood_derived import derive_outliers
 from orthoedge.compression.calibration.ood_images import draw_outliers
 from orthoedge.compression.calibration.ood_score import fit_outlier_score
 from orthoedge.runtime.decision import OodScore
-from orthoedge.runtime.image_io.reader import read_image
 from orthoedge.runtime.image_statistics import image_statistics
 from orthoedge.runtime.preprocess import Preprocess
 from orthoedge.targets import EngineOptions, open_engine
 from orthoedge.targets.engine_utils import run_batched
-from orthoedge.training.phantoms.render import write_phantoms
 from tests.helpers import other_pictures
 
 PREPROCESS = Preprocess(
@@ -22,10 +20,8 @@ PREPROCESS = Preprocess(
 
 
 @pytest.fixture(scope="module")
-def radiographs(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data") / "phantoms"
-    write_phantoms(folder, 60, seed=4, size=96)
-    return [read_image(path).pixels for path in sorted((folder / "images").iterdir())]
+def radiographs(phantom_pixels):
+    return phantom_pixels(4)
 
 
 def test_derived_outliers_depend_on_seed_place_and_radiograph_alone(radiographs):

@@ -10,7 +10,6 @@ from orthoedge.runtime.image_statistics import image_statistics
 from orthoedge.runtime.preprocess import Preprocess
 from orthoedge.targets import EngineOptions, open_engine
 from orthoedge.targets.engine_utils import run_batched
-from orthoedge.training.phantoms.render import write_phantoms
 
 PREPROCESS = Preprocess(
     size=32, collimated_field="keep", clahe_stage="after", clahe_clip=2.0, clahe_tiles=8
@@ -18,13 +17,8 @@ PREPROCESS = Preprocess(
 
 
 @pytest.fixture(scope="module")
-def squares(tmp_path_factory):
-    from orthoedge.runtime.image_io.reader import read_image
-
-    folder = tmp_path_factory.mktemp("data") / "phantoms"
-    write_phantoms(folder, 60, seed=3, size=96)
-    files = sorted((folder / "images").iterdir())
-    return np.stack([PREPROCESS(read_image(path).pixels) for path in files])
+def squares(phantom_pixels):
+    return np.stack([PREPROCESS(pixels) for pixels in phantom_pixels(3)])
 
 
 def test_outliers_depend_on_seed_and_place_alone():
