@@ -36,10 +36,9 @@ def noise_field(rng: Rng, power: float, stretch: float = 1.0) -> Floats:
     return scaled
 
 
-def rotated_grid(rng: Rng) -> tuple[Floats, Floats]:
-    """Coordinates from -1 to 1, rotated by a random angle."""
+def rotated_grid(angle: float) -> tuple[Floats, Floats]:
+    """Coordinates from -1 to 1, rotated by an angle in radians."""
     y, x = np.mgrid[-1 : 1 : SIDE * 1j, -1 : 1 : SIDE * 1j]
-    angle = rng.uniform(0, 2 * np.pi)
     return x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
 
 

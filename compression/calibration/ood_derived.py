@@ -21,6 +21,7 @@ from orthoedge.compression.calibration.drawing import (
 )
 from orthoedge.runtime.image_io.windowing import Pixels
 from orthoedge.runtime.preprocess import Preprocess
+from orthoedge.training.data.appearance import as_jpeg
 
 _SIDE = 384  # of a photograph or a page, in pixels
 
@@ -128,9 +129,7 @@ def _camera(rng: Rng, values: Floats) -> Pixels:
     values = values * (1 - rng.uniform(0, 0.3) * away**2) + x * rng.normal(0, 12)
     values = blurred(values, rng.uniform(0.3, 1.6))
     picture = to_pixels(values + rng.normal(0, rng.uniform(0.5, 6), values.shape))
-    quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 92))]
-    coded = cv2.imencode(".jpg", picture, quality)[1]
-    return np.asarray(cv2.imdecode(coded, cv2.IMREAD_GRAYSCALE), np.uint8)
+    return as_jpeg(picture, int(rng.integers(25, 92)))
 
 
 def _part_of_a_page(rng: Rng, radiograph: Pixels) -> Pixels:

@@ -85,7 +85,7 @@ def _objects(rng: Rng) -> Pixels:
     for _ in range(int(rng.integers(1, 12))):
         mask: Pixels = np.zeros((SIDE, SIDE), np.uint8)
         random_shape(rng, mask, rng.uniform(15, 130), 255)
-        x, y = rotated_grid(rng)
+        x, y = rotated_grid(rng.uniform(0, 2 * np.pi))
         depth = np.sqrt(cv2.distanceTransform(mask, cv2.DIST_L2, 3).astype(np.float64))
         shade = rng.uniform(10, 240) + x * rng.uniform(0, 90) + depth * rng.uniform(-6, 6)
         shade += noise_field(rng, rng.uniform(0.3, 2)) * rng.uniform(0, 25)
@@ -137,7 +137,7 @@ def _screen(rng: Rng) -> Pixels:
 
 def _pattern(rng: Rng) -> Pixels:
     """Ramps, stripes, rings, stars and chequers."""
-    x, y = rotated_grid(rng)
+    x, y = rotated_grid(rng.uniform(0, 2 * np.pi))
     often = np.exp(rng.uniform(0.5, 4.5))
     away = np.hypot(x - rng.normal(0, 0.4), y - rng.normal(0, 0.4))
     star = np.sin(int(often / 2 + 2) * np.arctan2(y, x))

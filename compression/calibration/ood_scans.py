@@ -19,7 +19,7 @@ from orthoedge.runtime.image_io.windowing import Pixels
 
 def section(rng: Rng) -> Pixels:
     """Rings and organs in a body outline, as in CT and MR slices."""
-    x, y = rotated_grid(rng)
+    x, y = rotated_grid(rng.uniform(0, 2 * np.pi))
     a, b = rng.uniform(0.5, 0.95), rng.uniform(0.45, 0.9)
     lobes = np.sin(int(rng.integers(1, 5)) * np.arctan2(y / b, x / a) + rng.uniform(0, 6))
     radius = np.hypot(x / a, y / b) * (1 + rng.uniform(0, 0.08) * lobes)
@@ -67,7 +67,7 @@ def magnetic_resonance(rng: Rng) -> Pixels:
 
     Across a limb or a trunk, or along it with a row of vertebrae or two bones at a joint.
     """
-    x, y = _upright_grid(rng, 0.15)
+    x, y = rotated_grid(rng.normal(0, 0.15))
     fat, muscle, marrow = rng.uniform(15, 255), rng.uniform(25, 120), rng.uniform(20, 230)
     wide, bend = rng.uniform(0.45, 1), rng.uniform(-0.2, 0.2)
     across = x - bend * np.sin(rng.uniform(1, 3) * y)
@@ -103,7 +103,7 @@ def magnetic_resonance(rng: Rng) -> Pixels:
 
 def chest(rng: Rng) -> Pixels:
     """Dark lungs under ribs on both sides of a bright middle, over two bright domes."""
-    x, y = _upright_grid(rng, 0.06)
+    x, y = rotated_grid(rng.normal(0, 0.06))
     side = np.abs(x)
     trunk, top = rng.uniform(0.8, 1.1), rng.uniform(-0.9, -0.6)
     neck = rng.uniform(0.15, 0.3)
@@ -134,7 +134,7 @@ def chest(rng: Rng) -> Pixels:
 
 def abdomen(rng: Rng) -> Pixels:
     """Grey tissue with pockets of gas over a spine, between the last ribs and the pelvis."""
-    x, y = _upright_grid(rng, 0.06)
+    x, y = rotated_grid(rng.normal(0, 0.06))
     side = np.abs(x)
     values = rng.uniform(80, 160) * (1 - np.clip((side - rng.uniform(0.75, 1)) * 5, 0, 1))
     values += noise_field(rng, rng.uniform(1.5, 2.2)) * rng.uniform(3, 14)
@@ -164,10 +164,3 @@ def _film(rng: Rng, values: Floats) -> Pixels:
     return to_pixels(
         blurred(grey, rng.uniform(0.3, 1.5)) + rng.normal(0, rng.uniform(0.5, 6), grey.shape)
     )
-
-
-def _upright_grid(rng: Rng, turn: float) -> tuple[Floats, Floats]:
-    """Coordinates from -1 to 1, rotated by about `turn` radians."""
-    y, x = np.mgrid[-1 : 1 : SIDE * 1j, -1 : 1 : SIDE * 1j]
-    angle = rng.normal(0, turn)
-    return x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)

@@ -11,6 +11,7 @@ from orthoedge.runtime.engine import Engine
 from orthoedge.runtime.image_io.windowing import Pixels
 from orthoedge.runtime.image_statistics import image_statistics, statistics_terms
 from orthoedge.targets.engine_utils import run_batched
+from orthoedge.training.data.appearance import as_jpeg
 
 _REFER, _REJECT = 0.98, 0.995  # shares of calibration images below the thresholds
 _SEED = 0
@@ -103,9 +104,7 @@ def _vary(image: Pixels, index: int) -> Pixels:
         grey += rng.normal(0, rng.uniform(1, 9), grey.shape)
     varied: Pixels = np.clip(np.rint(grey), 0, 255).astype(np.uint8)
     if rng.uniform() < 0.4:
-        quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(20, 85))]
-        coded = cv2.imencode(".jpg", varied, quality)[1]
-        varied = cv2.imdecode(coded, cv2.IMREAD_GRAYSCALE)  # type: ignore[assignment]
+        varied = as_jpeg(varied, int(rng.integers(20, 85)))
     if rng.uniform() < 0.5:
         varied = cv2.createCLAHE(2.0, (8, 8)).apply(varied)  # type: ignore[assignment]
     return varied
