@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from orthoedge.benchmarks.metrics.classification import Floats
+from orthoedge.benchmarks.metrics.classification import Floats, calibration_errors
 from orthoedge.runtime.pipeline import Finding
 from orthoedge.training.data.index import ImageRecord, read_index
 
 Flags = npt.NDArray[np.bool_]
+_DRAWS = 200  # labels drawn per image
 
 
 def accuracy_by_coverage(confidence: Floats, right: Flags) -> Floats:
@@ -63,7 +64,7 @@ def draw(path: Path, confidence: Floats, right: Flags, reported: Flags) -> None:
 
 
 def summary(records: list[ImageRecord], findings: list[Finding]) -> str:
-    """Accuracy per decision, and coverage of the label sets."""
+    """Accuracy per decision, coverage of the label sets, and calibration within each source."""
     lines = []
     pairs = list(zip(records, findings, strict=True))
     for decision in ("report", "refer", "reject"):
@@ -71,7 +72,38 @@ def summary(records: list[ImageRecord], findings: list[Finding]) -> str:
         accuracy = f"{np.mean(own):.1%} correct" if own else "none"
         lines.append(f"{decision}: {len(own) / len(pairs):.1%} of {len(pairs)}, {accuracy}")
     covered = np.mean([r.label in finding.verdict.label_set for r, finding in pairs])
-    return "\n".join([*lines, f"label sets that contain the true label: {covered:.1%}"])
+    lines.append(f"label sets that contain the true label: {covered:.1%}")
+    for source in sorted({record.source for record in records if record.source}):
+        part = [(record, finding) for record, finding in pairs if record.source == source]
+        lines.append(f"{source}: {_source_line(part)}")
+    return "\n".join(lines)
+
+
+def _source_line(pairs: list[tuple[ImageRecord, Finding]]) -> str:
+    """Coverage and calibration error of one source's images.
+
+    The error of few images is above 0 for a perfect classifier as well, so what that one would
+    have is said beside it: the mean over labels drawn from the probabilities.
+    """
+    labels = list(pairs[0][1].probabilities)
+    probabilities = np.array([list(finding.probabilities.values()) for _, finding in pairs])
+    truth = np.array([labels.index(record.label) for record, _ in pairs])
+    predicted, ones = probabilities.argmax(1), np.ones((1, len(pairs)))
+    error = float(calibration_errors(probabilities, predicted, truth, ones)[0])
+    rng = np.random.default_rng(0)
+    drawn = (probabilities.cumsum(1) < rng.random((_DRAWS, len(pairs), 1))).sum(2)
+    drawn = np.minimum(drawn, len(labels) - 1)  # a sum may fall short of 1
+    perfect = [calibration_errors(probabilities, predicted, row, ones)[0] for row in drawn]
+    rejected = np.mean([finding.decision == "reject" for _, finding in pairs])
+    covered = np.mean([record.label in finding.verdict.label_set for record, finding in pairs])
+    least = [1 - finding.thresholds.conformal_quantile for _, finding in pairs]
+    true = probabilities[np.arange(len(pairs)), truth]
+    conformal = np.mean((true >= least) | (predicted == truth))
+    return (
+        f"{len(pairs)} images, {rejected:.1%} rejected, label sets {covered:.1%}, "
+        f"without alert labels {conformal:.1%}, calibration error {error:.3f} "
+        f"({np.mean(perfect):.3f} if perfect)"
+    )
 
 
 def main(data: str, picture: str, bundle: str | None = None) -> None:
