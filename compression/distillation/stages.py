@@ -39,6 +39,11 @@ def initial_student(context: CompressionContext, student: str) -> tuple[Ensemble
     return network, "random"
 
 
+def frozen_stages(context: CompressionContext, start: str) -> int:
+    """Stages of a new student that keep their weights: none of random ones."""
+    return 0 if start == "random" else context.recipe.frozen_stages
+
+
 def distil(
     context: CompressionContext,
     student: Ensemble,
@@ -46,6 +51,7 @@ def distil(
     name: str,
     crop_epochs: int,
     epochs: int,
+    frozen: int,
 ) -> Ensemble:
     """Distil the teacher into a student, in place. A killed call resumes after its last epoch.
 
@@ -54,7 +60,7 @@ def distil(
     get offsets at the end, from the validation split.
 
     `start` is the SHA-256 of the student's weights, or `random`; `name` is that of the stage and of
-    the files that keep its state.
+    the files that keep its state. The first `frozen` stages of its backbone keep their weights.
 
     Raises:
         DataError: the work folder was left by other settings.
@@ -63,7 +69,8 @@ def distil(
     for kind, cache, count in stages:
         if cache is not None:
             state = context.work / f"{name}-{kind}.pt"
-            student = train_student(student, start, cache, count, state, f"{name} {kind}")
+            stage = f"{name} {kind}"
+            student = train_student(student, start, cache, count, state, stage, frozen)
     if context.recipe.source_labels and (crop_epochs or epochs):
         val = context.splits.val
         add_label_offsets(student, fit_label_offsets(logits_of(student, val), val.labels))

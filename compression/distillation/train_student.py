@@ -45,17 +45,24 @@ _DAMAGED = RuntimeError, LookupError, EOFError, ValueError, TypeError, OSError, 
 
 
 def train_student(
-    student: Ensemble, start: str, cache: TeacherCache, epochs: int, state: Path, name: str
+    student: Ensemble,
+    start: str,
+    cache: TeacherCache,
+    epochs: int,
+    state: Path,
+    name: str,
+    frozen: int,
 ) -> Ensemble:
     """Train a student in place and return it with its best weights by validation macro-F1.
 
     Args:
         student: one branch; its structure must be the same on every call with this `state`.
-        start: SHA-256 of the student's weights, or `random`, which leaves no stage frozen.
+        start: SHA-256 of the student's weights, or `random`.
         cache: images, the teacher's outputs, settings.
         epochs: passes over the training split; 0 returns the student as it is.
         state: file from which a killed run resumes.
         name: of the stage, for progress messages.
+        frozen: first stages of the backbone that keep their weights.
 
     Raises:
         DataError: `state` belongs to other settings.
@@ -67,12 +74,12 @@ def train_student(
     fabric = Fabric(accelerator="cpu", devices=1, precision=training_precision(recipe))  # type: ignore[arg-type]
     student = student.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     fixed, first = recipe.batch_norm == "fixed", islice(cache.epoch(1, name), 4)
+    student.requires_grad_(True)  # an earlier stage may have frozen some
     if fixed:
         fix_batch_norms(student, (batch.images for batch in first))
-    if start != "random":
-        student.freeze(recipe.frozen_stages)
+    student.freeze(frozen)
     optimizer = torch.optim.Adam(student.parameters(), lr=settings.lr, fused=True)
-    identity = _identity(cache, start, epochs, name)
+    identity = _identity(cache, start, epochs, name, frozen)
     done, best, best_weights = _resume(state, student, optimizer, identity)
     if done == 0 and not fixed:
         start_running_statistics(student, (batch.images for batch in first))
@@ -121,13 +128,14 @@ def train_student(
     return student.eval()
 
 
-def _identity(cache: TeacherCache, start: str, epochs: int, name: str) -> str:
+def _identity(cache: TeacherCache, start: str, epochs: int, name: str, frozen: int) -> str:
     """Hash of everything that a saved state depends on, not of the gate or of later cuts."""
     val = list_sha256(cache.val.records)  # selects the best epoch
     compress = msgspec.to_builtins(cache.recipe.compress)
     used = ("views", "lr", "batch", "softening", "soft_weight", "saliency_weight")
     settings = {key: compress[key] for key in used}
-    return sha256(json.dumps([cache.identity, val, settings, start, epochs, name]).encode())
+    used_too = (settings, start, epochs, name, frozen)
+    return sha256(json.dumps([cache.identity, val, *used_too]).encode())
 
 
 def distillation_loss(student: ModelOutput, batch: DistillationBatch, settings: Compress) -> Tensor:

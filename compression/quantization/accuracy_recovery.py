@@ -47,7 +47,9 @@ def recover_accuracy(
     log_progress(f"{name}: quantization-aware training")
     with fake_quantized(candidate.network) as network:
         state = context.work / f"{name}-qat.pt"
-        train_student(network, start, context.whole, settings.qat_epochs, state, f"{name} qat")
+        epochs, stage = settings.qat_epochs, f"{name} qat"
+        frozen = 0 if candidate.step else context.recipe.frozen_stages
+        train_student(network, start, context.whole, epochs, state, stage, frozen)
     trained = make_candidate(
         context, candidate.student, candidate.share, candidate.step, candidate.network
     )

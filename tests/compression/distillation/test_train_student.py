@@ -1,6 +1,7 @@
 """A student keeps what its teacher's settings say about batch normalization."""
 
 import copy
+from dataclasses import replace
 from types import SimpleNamespace
 
 import msgspec
@@ -40,15 +41,27 @@ def test_a_folded_network_is_not_scaled_anew(taught, tmp_path):
     """At a rate of almost 0 a student stays what it was: batches do not set its statistics."""
     before = logits_of(taught.network, taught.val)
     student = copy.deepcopy(taught.network)
-    trained = train_student(student, "a" * 64, taught.cache, 1, tmp_path / "state.pt", "student")
+    trained = train_student(student, "a" * 64, taught.cache, 1, tmp_path / "state.pt", "student", 0)
     assert logits_of(trained, taught.val) == pytest.approx(before, abs=1e-3)
 
 
 def test_a_killed_stage_goes_on_with_a_folded_network(taught, tmp_path):
     student = copy.deepcopy(taught.network)
     state = tmp_path / "state.pt"
-    once = train_student(student, "a" * 64, taught.cache, 2, state, "student")
+    once = train_student(student, "a" * 64, taught.cache, 2, state, "student", 0)
     again = copy.deepcopy(taught.network)
-    resumed = train_student(again, "a" * 64, taught.cache, 2, state, "student")
+    resumed = train_student(again, "a" * 64, taught.cache, 2, state, "student", 0)
     for name, tensor in once.state_dict().items():
         assert torch.equal(tensor, resumed.state_dict()[name]), name
+
+
+def test_frozen_stages_keep_their_weights_and_a_later_stage_trains_them_again(taught, tmp_path):
+    compress = msgspec.structs.replace(taught.cache.recipe.compress, lr=1e-3)
+    recipe = msgspec.structs.replace(taught.cache.recipe, compress=compress)
+    cache = replace(taught.cache, recipe=recipe)
+    before = taught.network.branches[0].backbone.conv_stem.weight
+    student = copy.deepcopy(taught.network)
+    for state, frozen, is_changed in (("first.pt", 1, False), ("second.pt", 0, True)):
+        student = train_student(student, "a" * 64, cache, 1, tmp_path / state, state, frozen)
+        after = student.branches[0].backbone.conv_stem.weight
+        assert torch.equal(before, after) != is_changed

@@ -41,7 +41,7 @@ def prepared(tiny_run, tmp_path_factory):
     context = prepare_context(run, recipe, "x86", sources, tmp_path_factory.mktemp("work"))
     name = recipe.compress.students[0]
     network, start = initial_student(context, name)
-    network = distil(context, network, start, name, 0, recipe.compress.epochs)
+    network = distil(context, network, start, name, 0, recipe.compress.epochs, 0)
     candidate = make_candidate(context, name, 0.0, 0, network)
     return context, replace(candidate, int8=clipping(candidate.int8))
 
