@@ -93,6 +93,8 @@ def fit(
     """
     if recipe.combine == "compare" and len(recipe.backbones) > 1:
         raise ConfigError("combine: `fit` trains one network; use `compare` for several")
+    if not recipe.epochs and not weights:
+        raise ConfigError("epochs: 0 evaluates the weights of --weights, and there are none")
     fabric = open_fabric(recipe)
     first = fabric.is_global_zero
     bars = first and (sys.stderr.isatty() if progress is None else progress)
@@ -141,7 +143,8 @@ def fit(
 
     network.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if recipe.batch_norm == "fixed":
-        start = islice(batches(drawn, recipe, 0), 0 if resumed else _STATISTICS)
+        count = _STATISTICS if recipe.epochs and not resumed else 0
+        start = islice(batches(drawn, recipe, 0), count)
         fix_batch_norms(network, (batch.images.to(fabric.device) for batch in start))
     elif not resumed:
         start = islice(batches(drawn, recipe, 0), 4)
@@ -179,6 +182,8 @@ def fit(
             log_epoch(row, recipe.epochs, better, left)
 
     if first:
+        if not state.epochs:  # the weights that were given are the result
+            write_atomic(out / folder.MODEL, model_bytes(stepper.validated))
         tensors, _ = read_safetensors(out / folder.MODEL)
         network.load_state_dict(tensors)
         if recipe.source_labels:
@@ -191,8 +196,13 @@ def fit(
             )
             log_progress(f"offsets of the logits, from the validation split: {shown}")
         evaluation = evaluate(network, test)
-        result = training_metrics(evaluation, test, recipe, network, state.epochs, state.best)
-        write_curves(out / "curves.png", state.epochs, state.best)
+        if state.epochs:
+            write_curves(out / "curves.png", state.epochs, state.best)
+            score = state.epochs[state.best - 1].val_macro_f1
+        else:
+            score = measure.macro_f1(evaluate(network, val).confusion)
+        done = len(state.epochs)
+        result = training_metrics(evaluation, test, recipe, network, score, state.best, done)
         command = shlex.join((Path(sys.argv[0]).name, *sys.argv[1:]))
         report = out / folder.EVALUATION
         write_evaluation(report, evaluation, test, recipe, network, shortcuts, command)

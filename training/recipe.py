@@ -298,7 +298,7 @@ class Recipe(_Table, frozen=True):
     batch: int
     """Images per step."""
     epochs: int
-    """Passes over the training split."""
+    """Passes over the training split; 0 makes an ensemble of the weights given."""
     optimizer: Literal["adam", "adamw"]
     """Adam with an L2 term, or with decoupled weight decay (Loshchilov and Hutter, 2019)."""
     lr: float
@@ -389,11 +389,17 @@ class Recipe(_Table, frozen=True):
         require(fits, "compress.crop", f"at most {size}", compress.crop)
         require(0 <= self.dropout < 1, "dropout", "0 to 1", self.dropout)
         require(self.batch >= 2, "batch", "2 or more (batch normalization)", self.batch)
-        _require_least(1, self, ("epochs",))
         require(self.lr > 0, "lr", "above 0", self.lr)
         require(0 < self.backbone_lr <= 1, "backbone_lr", "above 0, up to 1", self.backbone_lr)
         loss = ("weight_decay", "branch_loss", "map_weight", "gradient_clip", "mixup")
-        counts = ("warmup_epochs", "frozen_stages", "frozen_epochs", "patience", "threads")
+        counts = (
+            "epochs",
+            "warmup_epochs",
+            "frozen_stages",
+            "frozen_epochs",
+            "patience",
+            "threads",
+        )
         _require_least(0, self, (*counts, *loss))
         for source, own in self.source_labels.items():
             fits = len(own) >= 2 and all(label in self.labels for label in own)

@@ -407,3 +407,27 @@ def test_the_learning_rate_warms_up_and_falls_as_the_recipe_says():
     rates = [learning_rate(recipe, e) for e in (0.5, 1, 3, 5)]
     assert rates == pytest.approx([0.05, 0.1, 0.05, 0.0])
     assert learning_rate(tiny("lr=0.1"), 4) == 0.1
+
+
+def test_no_epochs_make_an_ensemble_of_the_weights_given(data, tmp_path):
+    records = read_index(data)
+    torch.manual_seed(0)
+    alone = {name: Ensemble((name,), 2) for name in tiny().backbones}
+    files = []
+    noise = torch.randint(0, 256, (8, 1, 64, 64), dtype=torch.uint8)
+    for name, network in alone.items():
+        network.train()(noise)  # a network without statistics of its own would be given some
+        files.append(tmp_path / f"{name}.safetensors")
+        save_file(network.state_dict(), files[-1])
+    recipe = tiny("epochs=0", "warmup_epochs=0", "fusion=0.3,0.7")
+    out = tmp_path / "run"
+    with pytest.raises(ConfigError, match="epochs: 0 evaluates the weights of --weights"):
+        fit(recipe, records, out, progress=False, data=data)
+    metrics = fit(recipe, records, out, files, progress=False, data=data)
+    run = load_run(out)
+    images = torch.zeros(2, 1, 64, 64, dtype=torch.uint8)
+    parts = [network.eval()(images) for network in alone.values()]
+    with torch.inference_mode():
+        assert torch.allclose(run.model(images), 0.3 * parts[0] + 0.7 * parts[1], atol=1e-5)
+    assert (metrics.epochs, metrics.best_epoch) == (0, 0)
+    assert metrics == run.metrics

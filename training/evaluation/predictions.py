@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +15,7 @@ from orthoedge.benchmarks.metrics import classification as measure
 from orthoedge.training.data.dataset import RadiographDataset
 from orthoedge.training.model.ensemble import Ensemble
 from orthoedge.training.recipe import Recipe
-from orthoedge.training.run_folder import Epoch, TrainingMetrics
+from orthoedge.training.run_folder import TrainingMetrics
 from orthoedge.training.step import NEVER
 
 _BATCH = 64
@@ -94,10 +93,11 @@ def training_metrics(
     data: RadiographDataset,
     recipe: Recipe,
     network: Ensemble,
-    epochs: Sequence[Epoch],
+    val_macro_f1: float,
     best: int,
+    epochs: int,
 ) -> TrainingMetrics:
-    """Metrics of the best epoch (from 1) on the test split."""
+    """Metrics on the test split of the best epoch, with its score on the validation split."""
     recall = measure.recalls(evaluation.confusion)
     marked = [(m, b) for m, b in zip(evaluation.saliency_map, data.boxes, strict=True) if b]
     pointed = [measure.points_at(saliency, boxes) for saliency, boxes in marked]
@@ -111,8 +111,8 @@ def training_metrics(
         expected_calibration_error=measure.expected_calibration_error(probabilities, data.labels),
         pointing_game=float(np.mean(pointed)) if pointed else None,
         pointing_images=len(pointed),
-        val_macro_f1=epochs[best - 1].val_macro_f1,
+        val_macro_f1=val_macro_f1,
         best_epoch=best,
-        epochs=len(epochs),
+        epochs=epochs,
         fusion=tuple(network.fusion().tolist()),
     )
