@@ -108,6 +108,7 @@ def test_radiographs_pass_and_other_pictures_do_not(tmp_path):
     print("\n| | AUROC |\n| --- | --- |")
     for name in radiographs:
         print(f"| {name} against all others | {area(results[name][1], turned_away[1]):.4f} |")
+    print(f"| {', '.join(own)} against all others | {area(held_out[1], turned_away[1]):.4f} |")
     for name in others:
         print(f"| {', '.join(own)} against {name} | {area(held_out[1], results[name][1]):.4f} |")
 
