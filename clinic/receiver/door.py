@@ -1,0 +1,189 @@
+"""Which connections stay open, so that no peer keeps others out.
+
+pynetdicom frees an association whose peer is silent, but not one whose peer stops in the middle of
+a PDU, and it counts connections that never become associations. Here every connection has a time by
+which it must be an association, and a time within which its next complete PDU must come; and where
+all places are taken, the connection that has been silent the longest gives way to a new one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from orthoedge.clinic.log import Log
+from orthoedge.clinic.settings import ReceiverSettings
+
+if TYPE_CHECKING:
+    from pynetdicom.association import Association
+
+__all__ = ["Door"]
+
+_REJECTED = 8  # beyond the limit, so that these are refused with the reason and not by a reset
+_SETTLING_S = 0.5  # a connection younger than this may still be about to send
+_REPORT_S = 10.0  # between two lines of the log about refused connections
+
+
+@dataclass
+class _Connection:
+    socket: socket.socket
+    peer: str
+    opened: float
+    heard: float
+    """When its last complete PDU came."""
+    association: Association | None = None
+    is_working: bool = False
+    """Whether an answer is being made, so that the peer rightly waits."""
+
+    @property
+    def is_established(self) -> bool:
+        return self.association is not None and bool(self.association.is_established)
+
+    @property
+    def is_receiving(self) -> bool:
+        """Whether a message has begun and not ended."""
+        return self.association is not None and self.association.dimse.message is not None
+
+    @property
+    def has_ended(self) -> bool:
+        thread = self.association
+        return thread is not None and thread.ident is not None and not thread.is_alive()
+
+
+class Door:
+    """The open connections of a receiver, from the handshake to their end.
+
+    Args:
+        limits: how many, and how long they may be silent.
+        log: is told which connections are closed.
+    """
+
+    def __init__(self, limits: ReceiverSettings, log: Log) -> None:
+        self._limits = limits
+        self._log = log
+        self._lock = threading.Lock()
+        self._connections: dict[socket.socket, _Connection] = {}
+        self._associations: dict[Association, _Connection] = {}
+        self._refused = 0
+        self._reported_at = 0.0
+
+    def admit(self, connection: socket.socket, peer: str) -> bool:
+        """Return whether a new connection from the address `peer` may stay.
+
+        If its peer, or all of them together, have as many as they may, the one of these that has
+        been silent the longest is closed for it. Where none is, the new one is refused; beyond the
+        limit of all, a few are let in to be rejected with the reason (PS3.8 9.3.4).
+        """
+        now = time.monotonic()
+        with self._lock:
+            self._drop_ended()
+            everyone = list(self._connections.values())
+            same = [each for each in everyone if each.peer == peer]
+            is_full = len(everyone) >= self._limits.max_associations
+            if len(same) >= self._limits.max_per_peer:
+                is_admitted = self._give_way(same, now)
+            else:
+                most = self._limits.max_associations + _REJECTED
+                is_admitted = not is_full or self._give_way(everyone, now) or len(everyone) < most
+            if is_admitted:
+                self._connections[connection] = _Connection(connection, peer, now, now)
+                return True
+            self._refused += 1
+        self._report_refused(now, peer)
+        return False
+
+    def attach(self, association: Association) -> None:
+        """A connection has got the thread that negotiates and serves its association."""
+        wrapper = association.dul.socket
+        with self._lock:
+            connection = self._connections.get(wrapper.socket)  # type: ignore[union-attr, arg-type]
+            if connection is not None:
+                connection.association = association
+                self._associations[association] = connection
+
+    def hear(self, association: Association) -> None:
+        """A complete PDU has come."""
+        connection = self._associations.get(association)
+        if connection is not None:
+            connection.heard = time.monotonic()
+
+    @contextmanager
+    def working(self, association: Association) -> Iterator[None]:
+        """Keep a connection open while its peer waits for an answer."""
+        connection = self._associations.get(association)
+        if connection is None:
+            yield
+            return
+        connection.is_working = True
+        try:
+            yield
+        finally:
+            connection.heard = time.monotonic()
+            connection.is_working = False
+
+    def forget(self, connection: socket.socket) -> None:
+        """A connection has ended before it became an association."""
+        with self._lock:
+            self._connections.pop(connection, None)
+
+    def close_silent(self) -> None:
+        """Close the connections whose time is over; called several times a second."""
+        now, limits = time.monotonic(), self._limits
+        with self._lock:
+            self._drop_ended()
+            for each in self._connections.values():
+                if each.is_working:
+                    continue
+                if not each.is_established and now - each.opened > limits.negotiation_s:
+                    self._close(each, "no association in time")
+                elif now - each.heard > limits.idle_s:
+                    self._close(each, "silent for too long")
+
+    def _drop_ended(self) -> None:
+        ended = [each for each in self._connections.values() if each.has_ended]
+        for each in ended:
+            _shut(each.socket)
+            with contextlib.suppress(OSError):
+                each.socket.close()
+            del self._connections[each.socket]
+            if each.association is not None:
+                self._associations.pop(each.association, None)
+
+    def _give_way(self, candidates: list[_Connection], now: float) -> bool:
+        """Close the candidate that has been silent the longest; return whether there is one."""
+        silent = [each for each in candidates if self._is_silent(each, now)]
+        if not silent:
+            return False
+        longest = min(silent, key=lambda each: each.heard)
+        self._close(longest, "silent while all places were taken")
+        self._connections.pop(longest.socket, None)
+        return True
+
+    def _is_silent(self, each: _Connection, now: float) -> bool:
+        if each.is_working:
+            return False
+        allowed = self._limits.stall_s if each.is_receiving else _SETTLING_S
+        return now - each.heard > allowed
+
+    def _close(self, each: _Connection, why: str) -> None:
+        """End a connection: its own thread, which waits for it, then closes it."""
+        _shut(each.socket)
+        each.heard = each.opened = time.monotonic()  # its thread needs a moment
+        self._log("connection closed", peer=each.peer, reason=why)
+
+    def _report_refused(self, now: float, peer: str) -> None:
+        if now - self._reported_at > _REPORT_S:
+            self._log("connections refused: all places are taken", count=self._refused, peer=peer)
+            self._refused, self._reported_at = 0, now
+
+
+def _shut(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        # Not the method of an SSLSocket, which takes its TLS state from the thread that reads.
+        socket.socket.shutdown(connection, socket.SHUT_RDWR)
