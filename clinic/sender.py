@@ -55,7 +55,7 @@ def send_objects(settings: NodeSettings, log: Log, stop: threading.Event) -> Non
 
 
 def _repeat(step: Callable[[], bool], log: Log, stop: threading.Event, name: str) -> None:
-    """Call `step` until `stop` is set; wait where there was nothing to do, longer after an error."""
+    """Call `step` until `stop` is set; wait where nothing was to do, longer after an error."""
     while not stop.is_set():
         try:
             is_busy = step()

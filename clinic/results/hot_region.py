@@ -1,0 +1,69 @@
+"""The map of a finding in pixels of the source image."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from orthoedge.runtime.overlay.colormap import Heat, map_over_field, trace_contour
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+    from orthoedge.clinic.results.answer import Answer
+
+
+def map_over_image(header: Dataset, answer: Answer) -> Heat | None:
+    """Spread the map over the source image.
+
+    Returns:
+        float32 (Rows, Columns), 0 to 1 at the peak, 0 outside the collimated field; None for a
+        rejected image, or where the map is 0 all over the image.
+    """
+    heat = _heat(answer)
+    if heat is None or not heat.any():
+        return None
+    x0, y0, x1, y1 = answer.finding.placement.field
+    whole: Heat = np.zeros(answer.radiograph.pixels.shape, np.float32)
+    field = cv2.resize(heat, (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR)
+    whole[y0:y1, x0:x1] = field
+    shape = (int(header.Rows), int(header.Columns))
+    if whole.shape != shape:  # the reader has resampled pixels that are not square
+        whole = cv2.resize(whole, shape[::-1], interpolation=cv2.INTER_LINEAR).astype(np.float32)
+    return whole
+
+
+def contours_on_image(header: Dataset, answer: Answer) -> list[npt.NDArray[np.float64]]:
+    """Trace the contour of the map at half of its peak, the line that the picture shows.
+
+    Returns:
+        Lines whose last point is their first, each float64 (P, 2), P at least 4: column and row in
+        pixels of the source image, 0 for the outer edge of the first one and `Columns` or `Rows`
+        for that of the last (PS3.3 C.10.5.1.2). An empty list for a rejected image, or where the
+        peak lies outside the image.
+    """
+    heat = _heat(answer)
+    if heat is None:
+        return []
+    x0, y0, x1, y1 = answer.finding.placement.field
+    rows, columns = answer.radiograph.pixels.shape
+    zoom = np.array([int(header.Columns) / columns, int(header.Rows) / rows])
+    size = np.array([int(header.Columns), int(header.Rows)])
+    corner = np.array([x0 + 0.5, y0 + 0.5])
+    lines = []
+    for line in trace_contour(heat, y1 - y0, x1 - x0):
+        points = np.clip((line.reshape(-1, 2) + corner) * zoom, 0, size)
+        if len(points) >= 3:
+            lines.append(np.vstack([points, points[:1]]))
+    return lines
+
+
+def _heat(answer: Answer) -> Heat | None:
+    """Return the map over the collimated field; None for a rejected image, which shows none."""
+    finding = answer.finding
+    if finding.decision == "reject":
+        return None
+    return map_over_field(finding.saliency_map, finding.placement, finding.input_size)
