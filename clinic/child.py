@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from pathlib import Path
 
 from orthoedge.clinic.log import Log
@@ -28,6 +29,7 @@ __all__ = ["ROLES", "UNUSABLE", "main"]
 ROLES = ("receiver", "worker", "sender")
 UNUSABLE = 2
 """Exit status of a process that cannot run with these settings."""
+_DECODERS = ("PIL", "gdcm", "jpeg_ls", "numpy", "openjpeg", "pylibjpeg", "rle")
 _SETTLED = (BundleError, ConfigError, DataError, MissingDependency)
 
 
@@ -41,6 +43,7 @@ def main(role: str, settings_file: str) -> int:
     try:
         settings = read_settings(Path(settings_file))
         if role == "receiver":
+            _leave_out_decoders()
             from orthoedge.clinic.receiver.serve import receive
 
             receive(settings, log, stop)
@@ -58,7 +61,21 @@ def main(role: str, settings_file: str) -> int:
     except (OrthoEdgeError, OSError) as error:
         log("failed", reason=str(error))
         return 1
+    except Exception as error:  # a traceback could hold values of an image
+        log("failed unexpectedly", reason=f"{type(error).__name__} in {_place(error)}")
+        return 1
     return 0
+
+
+def _place(error: Exception) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    return ", ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames[-3:])
+
+
+def _leave_out_decoders() -> None:
+    """Keep pydicom from importing numpy and every decoder: 35 MB, and the receiver never decodes."""
+    for name in _DECODERS:
+        sys.modules[name] = None  # type: ignore[assignment]
 
 
 def _watch_parent(stop: threading.Event) -> None:

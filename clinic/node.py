@@ -20,8 +20,9 @@ from orthoedge.clinic.settings_file import read_settings
 from orthoedge.runtime.errors import DataError, EngineError
 from orthoedge.runtime.subprocesses import module_command
 
-__all__ = ["serve"]
+__all__ = ["is_running", "serve"]
 
+_LOCK = "node.lock"
 _POLL_S = 0.2
 _STEADY_S = 60.0  # a process that ran for so long is started again at once
 _LONGEST_S = 60.0
@@ -131,11 +132,26 @@ def serve(settings_file: Path) -> int:
     return 0
 
 
+def is_running(folder: Path) -> bool:
+    """Return whether a node uses the spool in `folder`."""
+    try:
+        descriptor = os.open(folder / _LOCK, os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 @contextmanager
 def _only_node(settings: NodeSettings) -> Iterator[None]:
     """Hold the lock of the spool, which a node that is killed gives up."""
     settings.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(settings.folder / "node.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = os.open(settings.folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -63,7 +63,7 @@ def _repeat(step: Callable[[], bool], log: Log, stop: threading.Event, name: str
             log("failed", destination=name, reason=str(error))
             stop.wait(_FAILED_S)
         except Exception as error:  # a defect in one destination's way must not stop the others
-            log("failed unexpectedly", destination=name, reason=f"{type(error).__name__}: {error}")
+            log("failed unexpectedly", destination=name, reason=type(error).__name__)
             stop.wait(_FAILED_S)
         else:
             if not is_busy:

@@ -31,6 +31,26 @@ _UID = re.compile(r"[0-9.]{1,64}")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")  # it becomes part of a file's name
 
 
+def check_name(name: str) -> None:
+    """Check the name of a destination.
+
+    Raises:
+        ConfigError: it cannot be part of a file's name everywhere.
+    """
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f"destinations.{name}: a name has 1 to 32 letters, digits, - or _")
+
+
+def _check_range(name: str, value: float, least: float, most: float) -> None:
+    if not least <= value <= most:
+        raise ConfigError(f"{name} must be from {least:g} to {most:.15g}, got {value:g}")
+
+
+def _check_absolute(name: str, path: str) -> None:
+    if not Path(path).is_absolute():
+        raise ConfigError(f"{name} must be an absolute path, got {path!r}")
+
+
 class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     pass
 
@@ -211,23 +231,3 @@ class NodeSettings(_Table, frozen=True):
     def worker_alive(self) -> Path:
         """The file whose modification time says when the worker was last seen alive."""
         return self.folder / "worker.alive"
-
-
-def check_name(name: str) -> None:
-    """Check the name of a destination.
-
-    Raises:
-        ConfigError: it cannot be part of a file's name everywhere.
-    """
-    if not _NAME.fullmatch(name):
-        raise ConfigError(f"destinations.{name}: a name has 1 to 32 letters, digits, - or _")
-
-
-def _check_range(name: str, value: float, least: float, most: float) -> None:
-    if not least <= value <= most:
-        raise ConfigError(f"{name} must be from {least:g} to {most:.15g}, got {value:g}")
-
-
-def _check_absolute(name: str, path: str) -> None:
-    if not Path(path).is_absolute():
-        raise ConfigError(f"{name} must be an absolute path, got {path!r}")

@@ -7,6 +7,7 @@ import ssl
 import sys
 from collections.abc import Callable
 from functools import cache
+from socketserver import TCPServer
 from typing import TYPE_CHECKING, Any
 
 from orthoedge.clinic.log import Log
@@ -152,6 +153,11 @@ def _server_class() -> type[ThreadedAssociationServer]:
         def service_actions(self) -> None:
             super().service_actions()
             self.door.close_silent()
+
+        def shutdown(self) -> None:
+            # pynetdicom's own expects a server that `start_server` made.
+            TCPServer.shutdown(self)
+            self.server_close()
 
         def handle_error(self, request: Any, client_address: Any) -> None:
             error = sys.exc_info()[1]
