@@ -73,7 +73,7 @@ def _place(error: Exception) -> str:
 
 
 def _leave_out_decoders() -> None:
-    """Keep pydicom from importing numpy and every decoder: 35 MB, and the receiver never decodes."""
+    """Keep pydicom from importing numpy and every decoder: 35 MB, and nothing is decoded here."""
     for name in _DECODERS:
         sys.modules[name] = None  # type: ignore[assignment]
 

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orthoedge.clinic.log import Log
 from orthoedge.clinic.settings import ReceiverSettings
@@ -23,9 +23,9 @@ from orthoedge.clinic.settings import ReceiverSettings
 if TYPE_CHECKING:
     from pynetdicom.association import Association
 
-__all__ = ["Door"]
+__all__ = ["Door", "end_negotiation"]
 
-_REJECTED = 8  # beyond the limit, so that these are refused with the reason and not by a reset
+_REJECTED = 8  # at a time, with the reason and not by a reset (PS3.8 9.3.4)
 _SETTLING_S = 0.5  # a connection younger than this may still be about to send
 _REPORT_S = 10.0  # between two lines of the log about refused connections
 
@@ -38,6 +38,8 @@ class _Connection:
     heard: float
     """When its last complete PDU came."""
     association: Association | None = None
+    is_surplus: bool = False
+    """Whether it is there only to be rejected with the reason."""
     is_working: bool = False
     """Whether an answer is being made, so that the peer rightly waits."""
 
@@ -77,22 +79,22 @@ class Door:
         """Return whether a new connection from the address `peer` may stay.
 
         If its peer, or all of them together, have as many as they may, the one of these that has
-        been silent the longest is closed for it. Where none is, the new one is refused; beyond the
-        limit of all, a few are let in to be rejected with the reason (PS3.8 9.3.4).
+        been silent the longest is closed for it. Where none is silent, the new one is refused: a
+        few are let in for `is_surplus`, the others are closed at once.
         """
         now = time.monotonic()
         with self._lock:
             self._drop_ended()
             everyone = list(self._connections.values())
             same = [each for each in everyone if each.peer == peer]
-            is_full = len(everyone) >= self._limits.max_associations
+            is_surplus = False
             if len(same) >= self._limits.max_per_peer:
-                is_admitted = self._give_way(same, now)
-            else:
-                most = self._limits.max_associations + _REJECTED
-                is_admitted = not is_full or self._give_way(everyone, now) or len(everyone) < most
-            if is_admitted:
-                self._connections[connection] = _Connection(connection, peer, now, now)
+                is_surplus = not self._give_way(same, now)
+            elif len(everyone) >= self._limits.max_associations:
+                is_surplus = not self._give_way(everyone, now)
+            if not is_surplus or sum(each.is_surplus for each in everyone) < _REJECTED:
+                admitted = _Connection(connection, peer, now, now, is_surplus=is_surplus)
+                self._connections[connection] = admitted
                 return True
             self._refused += 1
         self._report_refused(now, peer)
@@ -106,6 +108,16 @@ class Door:
             if connection is not None:
                 connection.association = association
                 self._associations[association] = connection
+
+    def is_surplus(self, association: Association) -> bool:
+        """Return whether an association is to be rejected: all places are taken."""
+        connection = self._associations.get(association)
+        if connection is None or not connection.is_surplus:
+            return False
+        with self._lock:
+            self._refused += 1
+        self._report_refused(time.monotonic(), connection.peer)
+        return True
 
     def hear(self, association: Association) -> None:
         """A complete PDU has come."""
@@ -145,6 +157,18 @@ class Door:
                 elif now - each.heard > limits.idle_s:
                     self._close(each, "silent for too long")
 
+    def close_all(self) -> None:
+        """Close every connection; what is under way is lost, and its sender hears of no success."""
+        with self._lock:
+            for each in self._connections.values():
+                _shut(each.socket)
+                if each.association is not None:
+                    end_negotiation(each.association)
+                with contextlib.suppress(OSError):
+                    each.socket.close()
+            self._connections.clear()
+            self._associations.clear()
+
     def _drop_ended(self) -> None:
         ended = [each for each in self._connections.values() if each.has_ended]
         for each in ended:
@@ -174,6 +198,8 @@ class Door:
     def _close(self, each: _Connection, why: str) -> None:
         """End a connection: its own thread, which waits for it, then closes it."""
         _shut(each.socket)
+        if each.association is not None:
+            end_negotiation(each.association)
         each.heard = each.opened = time.monotonic()  # its thread needs a moment
         self._log("connection closed", peer=each.peer, reason=why)
 
@@ -181,6 +207,16 @@ class Door:
         if now - self._reported_at > _REPORT_S:
             self._log("connections refused: all places are taken", count=self._refused, peer=peer)
             self._refused, self._reported_at = 0, now
+
+
+def end_negotiation(association: Association) -> None:
+    """End a thread that waits for the request of an association whose connection has ended.
+
+    pynetdicom would let it wait for the rest of its time, and hold its memory.
+    """
+    if association.requestor.primitive is None:
+        queue: Any = association.dul.to_user_queue
+        queue.put(None)  # what the thread gets when its time is over
 
 
 def _shut(connection: socket.socket) -> None:

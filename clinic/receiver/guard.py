@@ -131,7 +131,7 @@ class MessageGuard:
             if self._data_bytes > _LARGEST_IN_MEMORY:
                 raise ValueError(f"a data set of more than {plain(_LARGEST_IN_MEMORY)} bytes")
         elif self._data_bytes > self._largest and not isinstance(self._file(), Discarded):
-            limit = plain(self._largest / 2**20)
+            limit = plain(self._largest / 2**20, 3)
             self._discard(_CANNOT_UNDERSTAND, f"object larger than the limit of {limit} MiB")
 
     def _file(self) -> Any:

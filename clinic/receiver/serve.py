@@ -6,7 +6,7 @@ import logging
 import tempfile
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from orthoedge.clinic.log import Log
 from orthoedge.clinic.receiver.server import make_server
@@ -15,9 +15,6 @@ from orthoedge.clinic.spool.outbox import apply_reports
 from orthoedge.clinic.spool.records import Report
 from orthoedge.clinic.spool.spool import Spool
 from orthoedge.runtime.errors import MissingDependency
-
-if TYPE_CHECKING:
-    from pynetdicom.transport import ThreadedAssociationServer
 
 __all__ = ["receive", "start"]
 
@@ -49,11 +46,16 @@ def receive(settings: NodeSettings, log: Log, stop: threading.Event) -> None:
         association.dimse.message is not None for association in server.ae.active_associations
     ):
         time.sleep(_POLL_S)
+    server.close_connections()
+    spool.close()
     log("ended")
 
 
-def start(settings: NodeSettings, spool: Spool, log: Log) -> ThreadedAssociationServer:
-    """Listen in a thread of this process; `shutdown()` of the server ends it.
+def start(settings: NodeSettings, spool: Spool, log: Log) -> Any:
+    """Listen in a thread of this process.
+
+    Returns:
+        A server of pynetdicom; `shutdown()` ends its listening, `close_connections()` what is left.
 
     Raises:
         ConfigError, MissingDependency, OSError: as `receive`.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from orthoedge.clinic.log import Log
 from orthoedge.clinic.receiver.contexts import contexts
-from orthoedge.clinic.receiver.door import Door
+from orthoedge.clinic.receiver.door import Door, end_negotiation
 from orthoedge.clinic.receiver.guard import MessageGuard, limit_pdus
 from orthoedge.clinic.receiver.intake import store
 from orthoedge.clinic.receiver.tls import server_context
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["make_server"]
 
 _COMMITMENT = "1.2.840.10008.1.20.1"  # Storage Commitment Push Model (PS3.4 annex J)
+_LIMIT_EXCEEDED = (0x02, 0x03, 0x02)  # transient, presentation related (PS3.8 table 9-21)
+_NO_LIMIT = 1_000_000
 _PDU = 2**17  # bytes offered: larger ones measured no faster
 _MIB = 2**20
 
@@ -36,7 +38,7 @@ def make_server(
     spool: Spool,
     log: Log,
     on_commitment: Callable[[Event], Any] | None = None,
-) -> ThreadedAssociationServer:
+) -> Any:
     """Make the server and listen; the caller runs its `serve_forever`.
 
     Args:
@@ -55,7 +57,7 @@ def make_server(
     limits = settings.receiver
     door = Door(limits, log)
     entity = AE(settings.ae_title)
-    entity.maximum_associations = limits.max_associations
+    entity.maximum_associations = _NO_LIMIT  # the door counts, and lets go who has ended
     entity.acse_timeout = limits.negotiation_s
     entity.dimse_timeout = entity.network_timeout = limits.idle_s
     entity.maximum_pdu_size = _PDU
@@ -75,6 +77,12 @@ def make_server(
         guard = event.assoc.dimse.receive_primitive
         if isinstance(guard, MessageGuard):
             guard.remove_unfinished()
+        end_negotiation(event.assoc)
+
+    def requested(event: Event) -> None:
+        if door.is_surplus(event.assoc):
+            event.assoc.acse.send_reject(*_LIMIT_EXCEEDED)
+            event.assoc.kill()  # returns once it is sent
 
     def on_store(event: Event) -> int | Dataset:
         with door.working(event.assoc):
@@ -82,6 +90,7 @@ def make_server(
 
     handlers: list[Any] = [
         (evt.EVT_CONN_OPEN, opened),
+        (evt.EVT_REQUESTED, requested),
         (evt.EVT_DATA_RECV, lambda event: door.hear(event.assoc)),
         (evt.EVT_CONN_CLOSE, closed),
         (evt.EVT_C_ECHO, lambda event: 0x0000),
@@ -103,7 +112,7 @@ def make_server(
         server_class=_server_class(),
     )
     server.door, server.log, server.stall_s = door, log, limits.stall_s
-    return server  # type: ignore[no-any-return]
+    return server
 
 
 @cache
@@ -158,6 +167,9 @@ def _server_class() -> type[ThreadedAssociationServer]:
             # pynetdicom's own expects a server that `start_server` made.
             TCPServer.shutdown(self)
             self.server_close()
+
+        def close_connections(self) -> None:
+            self.door.close_all()
 
         def handle_error(self, request: Any, client_address: Any) -> None:
             error = sys.exc_info()[1]
