@@ -76,5 +76,10 @@ def make_segmentation(header: Dataset, answer: Answer) -> Dataset | None:
         **arguments,
     )
     result.PatientOrientation = header.get("PatientOrientation", "")
+    dimensions = derived_uid(
+        arguments["sop_instance_uid"], "dimensions"
+    )  # in place of a random one
+    for item in (*result.DimensionOrganizationSequence, *result.DimensionIndexSequence):
+        item.DimensionOrganizationUID = dimensions
     finish(result, header, answer)
     return result

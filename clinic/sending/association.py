@@ -12,29 +12,25 @@ from orthoedge.clinic.sending.outcome import DestinationError
 from orthoedge.runtime.errors import ConfigError, MissingDependency
 
 if TYPE_CHECKING:
+    from pynetdicom import AE
     from pynetdicom.association import Association
     from pynetdicom.presentation import PresentationContext
-
-Handlers = Sequence[tuple[Any, Callable[..., Any]]]
 
 
 @contextmanager
 def associate(
-    destination: Destination,
-    calling_ae: str,
-    contexts: Sequence[PresentationContext],
-    handlers: Handlers = (),
+    destination: Destination, calling_ae: str, contexts: Sequence[PresentationContext]
 ) -> Iterator[Association]:
     """Open an association with a `dicom` destination, and release it on exit.
 
     No step waits longer than `destination.timeout_s`: connecting, the TLS handshake, an answer, or
-    a pause within a message.
+    a pause within a message. C-ECHO is proposed too, so that a peer which accepts nothing else can
+    still say so.
 
     Args:
         destination: of kind `dicom`.
         calling_ae: own AE title.
-        contexts: at most 128 proposed presentation contexts.
-        handlers: events and their functions, as `AE.associate` takes them.
+        contexts: at most 127 proposed presentation contexts.
 
     Raises:
         DestinationError: it cannot be reached, or refuses the association.
@@ -43,32 +39,38 @@ def associate(
     """
     try:
         from pynetdicom import AE, evt
+        from pynetdicom.presentation import build_context
+        from pynetdicom.sop_class import Verification
     except ImportError as error:
         raise MissingDependency("pynetdicom", "clinic", "sending to a DICOM peer") from error
-    timeout = destination.timeout_s
+    timeout, is_connected = destination.timeout_s, False
 
     def limit_socket(event: Any) -> None:
         # pynetdicom clears the timeout once it has connected, and a peer that stops in the middle
         # of a message would then hold the thread for ever.
+        nonlocal is_connected
+        is_connected = True
         event.assoc.dul.socket.socket.settimeout(timeout)
 
     entity = AE(calling_ae)
+    _close_every_socket(entity)
     entity.connection_timeout = entity.acse_timeout = timeout
     entity.dimse_timeout = entity.network_timeout = timeout
     tls = (tls_context(destination.tls), destination.host) if destination.tls else None
+    name = f"{destination.ae_title} at {destination.host}:{destination.port}"
     try:
         association = entity.associate(
             destination.host,
             destination.port,
-            contexts=list(contexts),
+            contexts=[build_context(Verification), *contexts],
             ae_title=destination.ae_title,
             tls_args=tls,
-            evt_handlers=[(evt.EVT_CONN_OPEN, limit_socket), *handlers],
+            evt_handlers=[(evt.EVT_CONN_OPEN, limit_socket)],
         )
-    except OSError as error:
-        raise DestinationError(f"{_name(destination)}: {error.strerror or error}") from error
+    except OSError as error:  # of the name service
+        raise DestinationError(f"{name}: {error.strerror or error}") from error
     if not association.is_established:
-        raise DestinationError(f"{_name(destination)}: {_refusal(association)}")
+        raise DestinationError(f"{name}: {_refusal(association, is_connected)}")
     try:
         yield association
     except BaseException:
@@ -76,6 +78,30 @@ def associate(
         raise
     if association.is_established:
         association.release()
+
+
+def _close_every_socket(entity: AE) -> None:
+    """Let an entity close its sockets.
+
+    pynetdicom 3.0.4 leaves a socket open that it cannot shut down, which is each that did not
+    connect or that the peer has closed (`AssociationSocket._shutdown_socket`).
+    """
+    create = entity._create_socket
+
+    def create_socket(*arguments: Any) -> Any:
+        made = create(*arguments)
+        shut_down = made._shutdown_socket
+
+        def close() -> None:
+            opened = made.socket
+            shut_down()
+            if opened is not None:
+                opened.close()
+
+        made._shutdown_socket = close
+        return made
+
+    entity._create_socket = create_socket
 
 
 def tls_context(tls: Tls | None) -> ssl.SSLContext:
@@ -114,15 +140,10 @@ def _no_password() -> str:
     raise ValueError("the key is encrypted: store it without a password")
 
 
-def _refusal(association: Association) -> str:
+def _refusal(association: Association, is_connected: bool) -> str:
     """Say why an association was not established."""
     if association.is_rejected:
-        primitive = association.acceptor.primitive
-        return f"association rejected: {primitive.reason_str}"
-    if association.is_aborted:
+        return f"association rejected: {association.acceptor.primitive.reason_str}"
+    if is_connected:
         return "association aborted, or no answer in time"
     return "cannot connect"
-
-
-def _name(destination: Destination) -> str:
-    return f"{destination.ae_title} at {destination.host}:{destination.port}"

@@ -1,7 +1,7 @@
 """Storage commitment (PS3.4 annex J, push model): ask for it, and take the report.
 
-A peer reports when it is ready, mostly on a new association that it opens to the AE title that
-asked, so it must know this node's address. Some report on the association of the request.
+A peer reports when it is ready, on a new association that it opens to the AE title that asked, so
+it must know this node's address.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from orthoedge.clinic.destination import Destination
 from orthoedge.clinic.sending.association import associate
 from orthoedge.clinic.sending.outcome import DestinationError, Reference
+from orthoedge.runtime.errors import MissingDependency
 
 if TYPE_CHECKING:
     from pynetdicom import AE
@@ -48,7 +49,6 @@ def request_commitment(
     calling_ae: str,
     *,
     transaction_uid: str | None = None,
-    callback: Callback | None = None,
 ) -> str:
     """Ask a `dicom` destination to commit to keep objects.
 
@@ -58,7 +58,6 @@ def request_commitment(
         calling_ae: own AE title, under which the peer knows the address to report to.
         transaction_uid: from `new_transaction_uid`, for a caller that must know it before the
             report can arrive; None for a new one.
-        callback: for a report on the association of the request itself, see `commitment_handler`.
 
     Returns:
         The transaction UID, which the report will name.
@@ -68,23 +67,15 @@ def request_commitment(
         MissingDependency: pynetdicom is not installed.
     """
     transaction = transaction_uid or new_transaction_uid()
-    association_handlers: list[tuple[Any, Callable[..., Any]]] = []
-    contexts: list[Any] = []
     try:
-        from pynetdicom import evt
         from pynetdicom.presentation import build_context
         from pynetdicom.sop_class import StorageCommitmentPushModel as Push
         from pynetdicom.sop_class import StorageCommitmentPushModelInstance as PushInstance
     except ImportError as error:
-        from orthoedge.runtime.errors import MissingDependency
-
         raise MissingDependency("pynetdicom", "clinic", "storage commitment") from error
-    contexts.append(build_context(Push))
-    if callback is not None:
-        association_handlers.append((evt.EVT_N_EVENT_REPORT, commitment_handler(callback)))
     name = destination.ae_title
-    with associate(destination, calling_ae, contexts, association_handlers) as association:
-        if not association.accepted_contexts:
+    with associate(destination, calling_ae, [build_context(Push)]) as association:
+        if Push not in {context.abstract_syntax for context in association.accepted_contexts}:
             raise DestinationError(f"{name} does not offer storage commitment")
         dataset = _request(transaction, references)
         try:

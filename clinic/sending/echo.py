@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import tempfile
 from pathlib import Path
 
 from orthoedge.clinic.destination import Destination
@@ -28,19 +28,14 @@ def echo(destination: Destination, calling_ae: str) -> None:
         folder = Path(destination.path)
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
         except OSError as error:
             raise DestinationError(f"{folder}: {error.strerror or error}") from error
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise DestinationError(f"{folder}: no permission to write into the folder")
 
 
 def _echo_dicom(destination: Destination, calling_ae: str) -> None:
-    from pynetdicom.presentation import build_context
-    from pynetdicom.sop_class import Verification
-
-    with associate(destination, calling_ae, [build_context(Verification)]) as association:
-        if not association.accepted_contexts:
-            raise DestinationError(f"{destination.ae_title} does not accept C-ECHO")
+    with associate(destination, calling_ae, []) as association:
         status = association.send_c_echo().get("Status")
     if status != 0:
         answer = "no answer to C-ECHO" if status is None else f"C-ECHO answered 0x{status:04X}"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pynetdicom.association import Association
     from pynetdicom.presentation import PresentationContext
 
-_FILES = 40  # of one association, so that their contexts stay below the 128 of PS3.8 9.3.2
+_FILES = 40  # of one association, so that their contexts stay within the 128 of PS3.8 9.3.2
 _EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 _SLOWEST = 50_000.0  # bytes per second
 _DUPLICATE = 0x0111

@@ -1,0 +1,92 @@
+"""Every object is valid for programs that share no code with us, whatever the header."""
+
+import pytest
+
+from orthoedge.clinic.destination import RESULT_KINDS
+from orthoedge.clinic.results import encode_result, make_result
+from tests.helpers.clinic.answers import answer
+from tests.helpers.clinic.headers import ARABIC, HEADERS, JAPANESE, SYNTAXES
+from tests.helpers.clinic.images import INSTANCE, SERIES, STUDY, source
+from tests.helpers.clinic.programs import errors_of, run
+
+assert len(HEADERS) >= 24
+
+
+def write(tmp_path, kind, image, given=None):
+    file = tmp_path / f"{kind}.dcm"
+    file.write_bytes(encode_result(make_result(kind, image, given or answer())))
+    return file
+
+
+@pytest.mark.parametrize("kind", RESULT_KINDS)
+@pytest.mark.parametrize("header", HEADERS)
+def test_dciodvfy_finds_no_error(tmp_path, header, kind):
+    assert errors_of(write(tmp_path, kind, source(HEADERS[header]))) == []
+
+
+@pytest.mark.parametrize("kind", RESULT_KINDS)
+@pytest.mark.parametrize("syntax", SYNTAXES)
+def test_dciodvfy_finds_no_error_for_any_encoding_of_the_image(tmp_path, syntax, kind):
+    image = source(HEADERS["Arabic"], SYNTAXES[syntax])
+    assert errors_of(write(tmp_path, kind, image)) == []
+
+
+@pytest.mark.parametrize("kind", ["picture", "report"])
+@pytest.mark.parametrize("decision", ["report", "reject"])
+def test_dciodvfy_finds_no_error_for_any_decision(tmp_path, decision, kind):
+    assert errors_of(write(tmp_path, kind, source(), answer(decision))) == []
+
+
+@pytest.mark.parametrize("header", HEADERS)
+def test_dsrdump_reads_the_report(tmp_path, header):
+    status, output = run("dsrdump", write(tmp_path, "report", source(HEADERS[header])))
+    assert status == 0, output
+    assert "Imaging Measurement Report" in output
+    assert not any(line.startswith("E:") for line in output.splitlines()), output
+
+
+@pytest.mark.parametrize(("header", "name"), [("Japanese", JAPANESE), ("Arabic", ARABIC)])
+def test_dsrdump_shows_the_name_as_it_is_written(tmp_path, header, name):
+    _, output = run("dsrdump", write(tmp_path, "report", source(HEADERS[header])))
+    assert name.split("=")[-1] in output
+
+
+@pytest.mark.parametrize("header", ["complete", "no attribute of type 2", "MONOCHROME1"])
+def test_dcmpschk_passes_the_contour(tmp_path, header):
+    status, output = run("dcmpschk", write(tmp_path, "contour", source(HEADERS[header])))
+    assert status == 0, output
+    assert "Test passed" in output
+
+
+@pytest.mark.parametrize("kind", RESULT_KINDS)
+def test_an_object_stands_in_the_study_and_is_marked_as_research(kind):
+    result = make_result(kind, source(), answer())
+    assert result.StudyInstanceUID == STUDY
+    assert result.SeriesInstanceUID != SERIES
+    assert result.ContentQualification == "RESEARCH"
+    assert "RESEARCH" in result.SeriesDescription
+    assert result.SpecificCharacterSet == "ISO_IR 192"
+    assert INSTANCE in result.to_json()
+
+
+@pytest.mark.parametrize("kind", RESULT_KINDS)
+def test_every_object_names_the_bundle_the_engine_and_the_precision(kind):
+    result = make_result(kind, source(), answer())
+    assert result.DeviceSerialNumber == answer().finding.provenance.bundle_sha256
+    assert list(result.SoftwareVersions)[1:] == ["bundle 1.2.3", "openvino 2026.1 int8"]
+    algorithm = result.ContributingEquipmentSequence[-1]
+    assert algorithm.PurposeOfReferenceCodeSequence[0].CodeMeaning == "Processing Algorithm"
+    assert algorithm.ManufacturerModelName == "bones"
+
+
+def test_each_object_has_a_series_of_its_own():
+    results = [make_result(kind, source(), answer()) for kind in RESULT_KINDS]
+    assert len({result.SeriesInstanceUID for result in results}) == len(RESULT_KINDS)
+
+
+@pytest.mark.parametrize("kind", RESULT_KINDS)
+def test_an_image_whose_uid_has_leading_zeros_is_referred_to_as_it_is(kind):
+    uid = "1.2.826.0.01.5"
+    result = make_result(kind, source({0x00080018: ("UI", uid)}), answer())
+    assert uid in result.to_json()
+    encode_result(result)
