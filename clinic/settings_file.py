@@ -103,13 +103,12 @@ def _problem(place: str, table: object, kind: type) -> list[str]:
     try:
         msgspec.convert(table, kind)
     except msgspec.ValidationError as error:
-        text = _plain(str(error))
-        return [f"{place}: {text}" if place else text]
+        return [_plain(str(error), place)]
     return []
 
 
-def _plain(message: str) -> str:
-    """`message - at `$.port`` as `port: message`."""
+def _plain(message: str, table: str = "") -> str:
+    """Write `message - at `$.port`` as `table.port: message`."""
     text, _, place = message.partition(" - at `$")
-    place = place.rstrip("`").strip(".")
-    return f"{place}: {text}" if place else text
+    keys = ".".join(filter(None, (table, place.rstrip("`").strip("."))))
+    return f"{keys}: {text}" if keys else text

@@ -7,6 +7,7 @@ import time
 
 from orthoedge.clinic.receiver.serve import start
 from orthoedge.clinic.settings import NodeSettings, QueueSettings, ReceiverSettings, SendingSettings
+from orthoedge.clinic.spool.records import NewImage
 from orthoedge.clinic.spool.spool import Spool
 from tests.helpers.clinic.images import CR, image_file
 from tests.helpers.clinic.peers import free_port
@@ -113,3 +114,8 @@ def eventually(holds, patience=20.0):
         assert time.monotonic() < end, "it never came about"
         time.sleep(0.02)
     return value
+
+
+def new_image(uid="1.2.3", calling_ae="ROOM1"):
+    """What the receiver knows of a CR image."""
+    return NewImage(uid, CR, calling_ae, "127.0.0.1")
