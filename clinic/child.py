@@ -11,10 +11,9 @@ import os
 import signal
 import sys
 import threading
-import traceback
 from pathlib import Path
 
-from orthoedge.clinic.log import Log
+from orthoedge.clinic.log import Log, kind_and_place
 from orthoedge.clinic.settings_file import read_settings
 from orthoedge.runtime.errors import (
     BundleError,
@@ -62,14 +61,9 @@ def main(role: str, settings_file: str) -> int:
         log("failed", reason=str(error))
         return 1
     except Exception as error:  # a traceback could hold values of an image
-        log("failed unexpectedly", reason=f"{type(error).__name__} in {_place(error)}")
+        log("failed unexpectedly", reason=kind_and_place(error))
         return 1
     return 0
-
-
-def _place(error: Exception) -> str:
-    frames = traceback.extract_tb(error.__traceback__)
-    return ", ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames[-3:])
 
 
 def _leave_out_decoders() -> None:

@@ -10,10 +10,19 @@ import os
 import sys
 import threading
 import time
+import traceback
+from pathlib import Path
 
 import msgspec
 
-__all__ = ["Log"]
+__all__ = ["Log", "kind_and_place"]
+
+
+def kind_and_place(error: Exception) -> str:
+    """Describe a defect without its text, which may hold a value of an image."""
+    frames = traceback.extract_tb(error.__traceback__)[-4:]
+    places = (f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames)
+    return f"{type(error).__name__} in {', '.join(places)}"
 
 
 class Log:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from orthoedge.clinic.destination import Destination
-from orthoedge.clinic.log import Log
+from orthoedge.clinic.log import Log, kind_and_place
 from orthoedge.clinic.sending import (
     DestinationError,
     Reference,
@@ -20,8 +20,8 @@ from orthoedge.clinic.sending import (
     send,
 )
 from orthoedge.clinic.settings import NodeSettings, SendingSettings
-from orthoedge.clinic.spool.outbox import Outbox, apply_reports
-from orthoedge.clinic.spool.records import Report, SpooledObject
+from orthoedge.clinic.spool.outbox import Outbox
+from orthoedge.clinic.spool.records import SpooledObject
 from orthoedge.clinic.spool.retention import apply_retention
 from orthoedge.clinic.spool.spool import Spool
 from orthoedge.runtime.errors import OrthoEdgeError
@@ -63,7 +63,7 @@ def _repeat(step: Callable[[], bool], log: Log, stop: threading.Event, name: str
             log("failed", destination=name, reason=str(error))
             stop.wait(_FAILED_S)
         except Exception as error:  # a defect in one destination's way must not stop the others
-            log("failed unexpectedly", destination=name, reason=type(error).__name__)
+            log("failed unexpectedly", destination=name, reason=kind_and_place(error))
             stop.wait(_FAILED_S)
         else:
             if not is_busy:
@@ -192,11 +192,7 @@ class DestinationSender:
         self._outbox.ask(items, transaction)
         try:
             request_commitment(
-                self._destination,
-                references,
-                self._ae_title,
-                transaction_uid=transaction,
-                callback=self._on_report,
+                self._destination, references, self._ae_title, transaction_uid=transaction
             )
         except DestinationError as error:
             self._outbox.ask_later(items)
@@ -204,11 +200,3 @@ class DestinationSender:
             return False
         self._log("commitment requested", destination=self._name, count=len(items))
         return True
-
-    def _on_report(
-        self, transaction: str, committed: list[str], failed: list[tuple[str, str]]
-    ) -> None:
-        """Take a report that came on the association of the request."""
-        reports = [Report(transaction, uid, "") for uid in committed]
-        reports += [Report(transaction, uid, reason) for uid, reason in failed]
-        apply_reports(self._spool, reports, self._settings)

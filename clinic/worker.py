@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from orthoedge.clinic.destination import Destination, ResultKind
-from orthoedge.clinic.log import Log
+from orthoedge.clinic.log import Log, kind_and_place
 from orthoedge.clinic.results import Answer, encode_result, make_result
 from orthoedge.clinic.settings import EngineSettings, NodeSettings
 from orthoedge.clinic.spool.records import NewObject, SpooledImage
@@ -151,7 +151,7 @@ class Worker:
             raise
         except Exception as error:  # its text may hold a value of the image
             known = isinstance(error, OrthoEdgeError)
-            self._fail(image, str(error) if known else type(error).__name__)
+            self._fail(image, str(error) if known else kind_and_place(error))
             return
         self._spool.answer(image, finding.decision, objects)
         self._log(
