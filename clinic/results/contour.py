@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from orthoedge.clinic.results.equipment import finish, identifiers
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from orthoedge.clinic.results.answer import Answer
     from orthoedge.runtime.finding import Finding
 
+_FINEST_ASPECT = 1000  # of the ratio; no one sees less
 _COLOUR = (72.0, -10.0, -40.0)  # CIELAB of the sky blue of the picture's contour
 _WORDS = (0.02, 0.02, 0.7, 0.14)  # left, top, right and bottom, in shares of the display
 
@@ -69,9 +71,17 @@ def make_contour(header: Dataset, answer: Answer) -> Dataset | None:
         graphic_annotations=[annotation],
         **identifiers("contour", header, answer),
     )
+    result.DisplayedAreaSelectionSequence[0].PresentationPixelAspectRatio = _aspect(header, answer)
     result.Laterality = header.get("Laterality", "")  # type 2C of a paired body part
     finish(result, header, answer)
     return result
+
+
+def _aspect(header: Dataset, answer: Answer) -> list[int]:
+    """Return height and width of a stored pixel; the reader has made the pixels square."""
+    rows, columns = answer.radiograph.pixels.shape
+    ratio = Fraction(rows * int(header.Columns), columns * int(header.Rows))
+    return list(ratio.limit_denominator(_FINEST_ASPECT).as_integer_ratio())
 
 
 def _words(finding: Finding) -> str:

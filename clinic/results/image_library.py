@@ -43,7 +43,7 @@ def _descriptors(header: Dataset) -> list[Any]:
 
     relation = "HAS ACQ CONTEXT"
     pixels = sr.CodedConcept("{pixels}", "UCUM", "Pixels")
-    items = []
+    items: list[Any] = []
     modality = MODALITIES.get(header.get("Modality", ""))
     if modality is not None:
         items.append(sr.CodeContentItem(codes.DCM.Modality, modality.concept(), relation))

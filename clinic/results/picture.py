@@ -43,9 +43,10 @@ def make_picture(header: Dataset, answer: Answer) -> Dataset:
         transfer_syntax_uid=JPEG2000Lossless,
         **identifiers("picture", header, answer),
     )
-    result.PatientOrientation = ""
+    result.PatientOrientation = []
     result.Laterality = header.get("Laterality", "")  # type 2C of a paired body part
     result.ImageType = ["DERIVED", "SECONDARY"]
+    result.ConversionType = "WSD"  # made by a workstation, not captured from one
     result.BurnedInAnnotation = "YES"
     result.DerivationDescription = "Radiograph next to its saliency map, with the decision in words"
     image = Dataset()

@@ -35,7 +35,7 @@ def make_result(kind: ResultKind, source: Dataset, answer: Answer) -> Dataset | 
         contour or segmentation of a rejected image, or of a map without a peak inside the image.
 
     Raises:
-        InputError: the source has no SOP class or instance UID, or no size.
+        InputError: the source has no SOP class of a radiograph, no SOP instance UID, or no size.
         MissingDependency: highdicom is not installed.
     """
     try:

@@ -50,6 +50,10 @@ _NAMES = ("PatientName", "ReferringPhysicianName")
 _DATES = ("PatientBirthDate", "StudyDate")
 _OPTIONAL_DATES = ("SeriesDate", "AcquisitionDate", "ContentDate")
 _OPTIONAL_TIMES = ("SeriesTime", "AcquisitionTime", "ContentTime")
+_STORAGE = "1.2.840.10008.5.1.4.1.1."
+_RADIOGRAPHS = tuple(  # CR, DX, mammography, intra-oral, secondary capture: of a single frame
+    _STORAGE + kind for kind in ("1", "1.1", "1.1.1", "1.2", "1.2.1", "1.3", "1.3.1", "7")
+)
 _SEXES = ("M", "F", "O")
 _LARGEST = 1e9  # of a number that a grey scale or a spacing can hold
 
@@ -65,7 +69,7 @@ def usable_header(source: Dataset) -> Dataset:
         empty, of the image's identity, size, grey scale and equipment, and nothing else.
 
     Raises:
-        InputError: no SOP class, or none that holds an image; no SOP instance UID; no size.
+        InputError: no SOP class of a radiograph, no SOP instance UID, or no size.
     """
     from pydicom.dataset import Dataset
 
@@ -91,6 +95,8 @@ def _take_identity(source: Dataset, header: Dataset) -> None:
         if not uid:
             raise InputError(f"DICOM without a {keyword}: results cannot refer to it")
         setattr(header, keyword, uid)
+    if header.SOPClassUID not in _RADIOGRAPHS:
+        raise InputError("DICOM of a SOP class that is no radiograph: no result can refer to it")
     for keyword in ("StudyInstanceUID", "SeriesInstanceUID"):
         # An image without these belongs to no study; the same one for all of its results.
         uid = _uid(source, keyword) or derived_uid(header.SOPInstanceUID, keyword)

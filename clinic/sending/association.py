@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from pynetdicom import AE
     from pynetdicom.association import Association
     from pynetdicom.presentation import PresentationContext
+
+_VERIFICATION = "1.2.840.10008.1.1"
 
 
 @contextmanager
@@ -40,7 +43,6 @@ def associate(
     try:
         from pynetdicom import AE, evt
         from pynetdicom.presentation import build_context
-        from pynetdicom.sop_class import Verification
     except ImportError as error:
         raise MissingDependency("pynetdicom", "clinic", "sending to a DICOM peer") from error
     timeout, is_connected = destination.timeout_s, False
@@ -53,7 +55,7 @@ def associate(
         event.assoc.dul.socket.socket.settimeout(timeout)
 
     entity = AE(calling_ae)
-    _close_every_socket(entity)
+    failures = _close_every_socket(entity)
     entity.connection_timeout = entity.acse_timeout = timeout
     entity.dimse_timeout = entity.network_timeout = timeout
     tls = (tls_context(destination.tls), destination.host) if destination.tls else None
@@ -62,7 +64,7 @@ def associate(
         association = entity.associate(
             destination.host,
             destination.port,
-            contexts=[build_context(Verification), *contexts],
+            contexts=[build_context(_VERIFICATION), *contexts],
             ae_title=destination.ae_title,
             tls_args=tls,
             evt_handlers=[(evt.EVT_CONN_OPEN, limit_socket)],
@@ -70,7 +72,8 @@ def associate(
     except OSError as error:  # of the name service
         raise DestinationError(f"{name}: {error.strerror or error}") from error
     if not association.is_established:
-        raise DestinationError(f"{name}: {_refusal(association, is_connected)}")
+        reason = _refusal(association) if is_connected else _failure(failures)
+        raise DestinationError(f"{name}: {reason}")
     try:
         yield association
     except BaseException:
@@ -80,19 +83,25 @@ def associate(
         association.release()
 
 
-def _close_every_socket(entity: AE) -> None:
-    """Let an entity close its sockets.
+def _close_every_socket(entity: AE) -> list[BaseException]:
+    """Let an entity close its sockets, and collect why one did not connect.
 
     pynetdicom 3.0.4 leaves a socket open that it cannot shut down, which is each that did not
-    connect or that the peer has closed (`AssociationSocket._shutdown_socket`).
+    connect or that the peer has closed (`AssociationSocket._shutdown_socket`), and tells its log
+    alone why it did not connect.
     """
-    create = entity._create_socket
+    hooked: Any = entity
+    create = hooked._create_socket
+    failures: list[BaseException] = []
 
     def create_socket(*arguments: Any) -> Any:
         made = create(*arguments)
         shut_down = made._shutdown_socket
 
         def close() -> None:
+            failure = sys.exc_info()[1]  # what `connect` is handling when it calls this
+            if failure is not None:
+                failures.append(failure)
             opened = made.socket
             shut_down()
             if opened is not None:
@@ -101,7 +110,8 @@ def _close_every_socket(entity: AE) -> None:
         made._shutdown_socket = close
         return made
 
-    entity._create_socket = create_socket
+    hooked._create_socket = create_socket
+    return failures
 
 
 def tls_context(tls: Tls | None) -> ssl.SSLContext:
@@ -140,10 +150,21 @@ def _no_password() -> str:
     raise ValueError("the key is encrypted: store it without a password")
 
 
-def _refusal(association: Association, is_connected: bool) -> str:
-    """Say why an association was not established."""
+def _refusal(association: Association) -> str:
+    """Say why a peer that was reached gave no association."""
     if association.is_rejected:
-        return f"association rejected: {association.acceptor.primitive.reason_str}"
-    if is_connected:
-        return "association aborted, or no answer in time"
-    return "cannot connect"
+        answer: Any = association.acceptor.primitive
+        return f"association rejected: {answer.reason_str}"
+    return "association aborted, or no answer in time"
+
+
+def _failure(failures: Sequence[BaseException]) -> str:
+    """Say why a peer was not reached."""
+    if not failures:
+        return "cannot connect"
+    first = failures[0]
+    if isinstance(first, ssl.SSLCertVerificationError):
+        return f"cannot connect: its certificate is not accepted: {first.verify_message}"
+    if isinstance(first, TimeoutError):
+        return "cannot connect: no answer in time"
+    return f"cannot connect: {getattr(first, 'strerror', None) or first}"

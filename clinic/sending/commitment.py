@@ -24,6 +24,7 @@ Callback = Callable[[str, list[str], list[tuple[str, str]]], None]
 """Called with the transaction UID, the UIDs that are committed, and those that are not, each with
 its reason."""
 
+_PUSH_MODEL, _PUSH_INSTANCE = "1.2.840.10008.1.20.1", "1.2.840.10008.1.20.1.1"
 _SUCCESS, _PROCESSING_FAILURE, _NO_SUCH_EVENT, _INVALID = 0x0000, 0x0110, 0x0113, 0x0115
 _REPORTS = (1, 2)  # event types: all committed; some are not
 _REQUEST = 1  # action type
@@ -69,17 +70,17 @@ def request_commitment(
     transaction = transaction_uid or new_transaction_uid()
     try:
         from pynetdicom.presentation import build_context
-        from pynetdicom.sop_class import StorageCommitmentPushModel as Push
-        from pynetdicom.sop_class import StorageCommitmentPushModelInstance as PushInstance
     except ImportError as error:
         raise MissingDependency("pynetdicom", "clinic", "storage commitment") from error
     name = destination.ae_title
-    with associate(destination, calling_ae, [build_context(Push)]) as association:
-        if Push not in {context.abstract_syntax for context in association.accepted_contexts}:
+    with associate(destination, calling_ae, [build_context(_PUSH_MODEL)]) as association:
+        if _PUSH_MODEL not in {
+            context.abstract_syntax for context in association.accepted_contexts
+        }:
             raise DestinationError(f"{name} does not offer storage commitment")
         dataset = _request(transaction, references)
         try:
-            answer, _ = association.send_n_action(dataset, _REQUEST, Push, PushInstance)
+            answer, _ = association.send_n_action(dataset, _REQUEST, _PUSH_MODEL, _PUSH_INSTANCE)
         except (RuntimeError, ValueError) as error:  # the association has just ended
             raise DestinationError(f"{name}: not asked for commitment: {error}") from error
     status = answer.get("Status")
@@ -91,10 +92,8 @@ def request_commitment(
 
 def accept_commitment(entity: AE) -> None:
     """Let a server accept the associations on which peers report."""
-    from pynetdicom.sop_class import StorageCommitmentPushModel
-
     # The peer that opens the association is the provider, so it asks for the roles to be swapped.
-    entity.add_supported_context(StorageCommitmentPushModel, scu_role=True, scp_role=True)
+    entity.add_supported_context(_PUSH_MODEL, scu_role=True, scp_role=True)
 
 
 def commitment_handler(callback: Callback) -> Callable[[Event], tuple[int, None]]:

@@ -50,7 +50,7 @@ def inside(lines, shape):
     return mask.astype(bool)
 
 
-@pytest.mark.parametrize(("row", "column"), [(3, 3), (1, 2), (5, 4)])
+@pytest.mark.parametrize(("row", "column"), [(3, 3), (2, 2), (4, 4)])
 def test_the_contour_encloses_what_is_hotter_than_half(row, column):
     given = answer(saliency=hot_map(row, column))
     header = usable_header(source())
@@ -66,6 +66,13 @@ def test_the_contour_is_in_pixels_of_the_stored_image_where_the_reader_resampled
     (line,) = contours_on_image(header, answer(pixels=ramp(2 * ROWS)))
     assert line[:, 1].max() < ROWS
     assert abs(line[:, 1].mean() - ROWS / 2) < 3  # the peak is in the middle of the map
+
+
+@pytest.mark.parametrize(("rows", "aspect"), [(ROWS, [1, 1]), (2 * ROWS, [2, 1])])
+def test_pixels_that_are_not_square_are_shown_in_their_proportion(rows, aspect):
+    state = make_result("contour", source(), answer(pixels=ramp(rows)))
+    (area,) = state.DisplayedAreaSelectionSequence
+    assert area.PresentationPixelAspectRatio == aspect
 
 
 def test_the_lines_are_closed_and_inside_the_image():

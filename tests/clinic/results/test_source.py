@@ -2,8 +2,10 @@
 
 import pytest
 
+from orthoedge.clinic.results import make_result
 from orthoedge.clinic.results.source import usable_header
 from orthoedge.runtime.errors import InputError
+from tests.helpers.clinic.answers import answer
 from tests.helpers.clinic.headers import ARABIC, HEADERS, JAPANESE, KOREAN
 from tests.helpers.clinic.images import INSTANCE, STUDY, source
 
@@ -96,3 +98,16 @@ def test_an_image_without_an_instance_uid_is_refused():
     del image.file_meta.MediaStorageSOPInstanceUID
     with pytest.raises(InputError, match="SOPInstanceUID"):
         usable_header(image)
+
+
+@pytest.mark.parametrize("kind", ["report", "contour"])
+@pytest.mark.parametrize("ending", ["1", "1.1", "1.1.1", "1.2", "1.3.1", "7"])
+def test_an_image_of_any_radiographic_class_can_be_referred_to(ending, kind):
+    changes = {0x00080016: ("UI", f"1.2.840.10008.5.1.4.1.1.{ending}")}
+    assert make_result(kind, source(changes), answer()) is not None
+
+
+@pytest.mark.parametrize("uid", ["1.2.840.10008.5.1.4.1.1.12.2", "1.2.3.4"])
+def test_an_object_of_another_class_is_refused(uid):
+    with pytest.raises(InputError, match="no radiograph"):
+        usable_header(source({0x00080016: ("UI", uid)}))

@@ -1,6 +1,7 @@
 """Peers to send to: DICOM servers whose answers a test chooses, and dcmtk's storescp."""
 
 import contextlib
+import functools
 import socket
 import subprocess
 import threading
@@ -30,12 +31,22 @@ def destination(port, **changes):
 def result_file(folder, kind, changes=None):
     """A result on disk."""
     file = folder / f"{kind}.dcm"
-    file.write_bytes(encode_result(make_result(kind, source(changes), answer())))
+    file.write_bytes(encoded(kind) if changes is None else encode(kind, changes))
     return file
 
 
+def encode(kind, changes=None):
+    """The content of a result's file."""
+    return encode_result(make_result(kind, source(changes), answer()))
+
+
+encoded = functools.cache(encode)
+
+
 @contextlib.contextmanager
-def server(*, store=lambda event: 0, classes=None, handlers=(), prepare=lambda entity: None):
+def server(
+    *, store=lambda event: 0, classes=None, handlers=(), prepare=lambda entity: None, tls=None
+):
     """A pynetdicom server that answers C-STORE by `store`; its port."""
     from pynetdicom import AE, AllStoragePresentationContexts, evt
     from pynetdicom.presentation import build_context
@@ -48,7 +59,10 @@ def server(*, store=lambda event: 0, classes=None, handlers=(), prepare=lambda e
     entity.add_supported_context("1.2.840.10008.1.1")
     prepare(entity)
     running = entity.start_server(
-        ("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, store), *handlers]
+        ("127.0.0.1", 0),
+        block=False,
+        ssl_context=tls,
+        evt_handlers=[(evt.EVT_C_STORE, store), *handlers],
     )
     try:
         yield running.socket.getsockname()[1]
