@@ -174,7 +174,7 @@ def _fragment(context_id: int, data: bytes) -> P_DATA:
     from pynetdicom.pdu_primitives import P_DATA
 
     primitive = P_DATA()
-    primitive.presentation_data_value_list = [[context_id, data]]
+    primitive.presentation_data_value_list = [[context_id, data]]  # type: ignore[list-item]
     return primitive
 
 

@@ -70,7 +70,8 @@ def children(process):
     roles = {}
     for child in listed:
         words = Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")
-        roles[words[-3].decode()] = int(child)
+        if len(words) > 3:  # none has those that have just ended
+            roles[words[-3].decode()] = int(child)
     return roles
 
 
