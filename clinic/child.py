@@ -79,7 +79,7 @@ def _watch_parent(stop: threading.Event) -> None:
 
 
 if __name__ == "__main__":
-    status = main(*sys.argv[1:])
+    _status = main(*sys.argv[1:])
     sys.stderr.flush()
     # Threads of associations with peers that no longer answer would hold the process.
-    os._exit(status)
+    os._exit(_status)
