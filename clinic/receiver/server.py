@@ -16,6 +16,7 @@ from orthoedge.clinic.receiver.door import Door, end_negotiation
 from orthoedge.clinic.receiver.guard import MessageGuard, limit_pdus
 from orthoedge.clinic.receiver.intake import store
 from orthoedge.clinic.receiver.tls import server_context
+from orthoedge.clinic.receiver.waiting import wait_for_events
 from orthoedge.clinic.settings import NodeSettings
 from orthoedge.clinic.spool.spool import Spool
 
@@ -69,6 +70,7 @@ def make_server(
         association: Any = event.assoc
         door.attach(association)
         limit_pdus(association)
+        wait_for_events(association)
         largest = int(limits.max_object_mb * _MIB)
         guard = MessageGuard(association, largest, spool.refusal, log)
         association.dimse.receive_primitive = guard
