@@ -51,7 +51,7 @@ _DATES = ("PatientBirthDate", "StudyDate")
 _OPTIONAL_DATES = ("SeriesDate", "AcquisitionDate", "ContentDate")
 _OPTIONAL_TIMES = ("SeriesTime", "AcquisitionTime", "ContentTime")
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
-_RADIOGRAPHS = tuple(  # CR, DX, mammography, intra-oral, secondary capture: of a single frame
+RADIOGRAPHS = tuple(  # CR, DX, mammography, intra-oral, secondary capture: of a single frame
     _STORAGE + kind for kind in ("1", "1.1", "1.1.1", "1.2", "1.2.1", "1.3", "1.3.1", "7")
 )
 _SEXES = ("M", "F", "O")
@@ -95,7 +95,7 @@ def _take_identity(source: Dataset, header: Dataset) -> None:
         if not uid:
             raise InputError(f"DICOM without a {keyword}: results cannot refer to it")
         setattr(header, keyword, uid)
-    if header.SOPClassUID not in _RADIOGRAPHS:
+    if header.SOPClassUID not in RADIOGRAPHS:
         raise InputError("DICOM of a SOP class that is no radiograph: no result can refer to it")
     for keyword in ("StudyInstanceUID", "SeriesInstanceUID"):
         # An image without these belongs to no study; the same one for all of its results.
