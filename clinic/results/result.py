@@ -28,7 +28,7 @@ _making = threading.Lock()
 
 @functools.cache
 def prepare_results() -> None:
-    """Import highdicom, and drop the part of its tables that no result needs.
+    """Import highdicom, and drop the tables that no result needs.
 
     `make_result` calls it. A process that is short of memory calls it first of all: highdicom
     reads the attributes of every module of the standard, which takes 110 MB for a moment and would
