@@ -72,7 +72,6 @@ def make_contour(header: Dataset, answer: Answer) -> Dataset | None:
         **identifiers("contour", header, answer),
     )
     result.DisplayedAreaSelectionSequence[0].PresentationPixelAspectRatio = _aspect(header, answer)
-    result.Laterality = header.get("Laterality", "")  # type 2C of a paired body part
     finish(result, header, answer)
     return result
 

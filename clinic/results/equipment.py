@@ -90,6 +90,8 @@ def finish(result: Dataset, header: Dataset, answer: Answer) -> None:
         result.TimezoneOffsetFromUTC = offset
     if "BodyPartExamined" in header and result.Modality != "SR":
         result.BodyPartExamined = header.BodyPartExamined
+    if "Laterality" in header and result.Modality in ("OT", "PR"):
+        result.Laterality = header.Laterality
     result.ContributingEquipmentSequence = [
         *_acquisition_equipment(header),
         _algorithm_equipment(answer.finding.provenance),

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from orthoedge.runtime.overlay.colormap import Heat, map_over_field, trace_contour
+from orthoedge.runtime.preprocess import Pixels
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -16,24 +17,32 @@ if TYPE_CHECKING:
     from orthoedge.clinic.results.answer import Answer
 
 
-def map_over_image(header: Dataset, answer: Answer) -> Heat | None:
+def map_over_image(header: Dataset, answer: Answer, peak: int) -> Pixels | None:
     """Spread the map over the source image.
 
+    Args:
+        header: from `usable_header`.
+        answer: finding and radiograph.
+        peak: value at the peak of the map, at most 255.
+
     Returns:
-        float32 (Rows, Columns), 0 to 1 at the peak, 0 outside the collimated field; None for a
-        rejected image, or where the map is 0 all over the image.
+        uint8 (Rows, Columns), 0 outside the collimated field; None for a rejected image, or where
+        the map is 0 all over the image.
     """
     heat = _heat(answer)
-    if heat is None or not heat.any():
+    if heat is None:
         return None
     x0, y0, x1, y1 = answer.finding.placement.field
-    whole: Heat = np.zeros(answer.radiograph.pixels.shape, np.float32)
     field = cv2.resize(heat, (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR)
-    whole[y0:y1, x0:x1] = field
+    whole: Pixels = np.zeros(answer.radiograph.pixels.shape, np.uint8)
+    # This rounds, and needs no second array of floats.
+    whole[y0:y1, x0:x1] = cv2.convertScaleAbs(field, alpha=peak)
+    del field
     shape = (int(header.Rows), int(header.Columns))
     if whole.shape != shape:  # the reader has resampled pixels that are not square
-        whole = cv2.resize(whole, shape[::-1], interpolation=cv2.INTER_LINEAR).astype(np.float32)
-    return whole
+        resized = cv2.resize(whole, shape[::-1], interpolation=cv2.INTER_LINEAR)
+        whole = resized.astype(np.uint8, copy=False)
+    return whole if whole.any() else None
 
 
 def contours_on_image(header: Dataset, answer: Answer) -> list[npt.NDArray[np.float64]]:

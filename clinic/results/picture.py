@@ -44,7 +44,6 @@ def make_picture(header: Dataset, answer: Answer) -> Dataset:
         **identifiers("picture", header, answer),
     )
     result.PatientOrientation = []
-    result.Laterality = header.get("Laterality", "")  # type 2C of a paired body part
     result.ImageType = ["DERIVED", "SECONDARY"]
     result.ConversionType = "WSD"  # made by a workstation, not captured from one
     result.BurnedInAnnotation = "YES"

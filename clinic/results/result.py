@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import threading
 from collections.abc import Iterator
@@ -16,7 +17,46 @@ from orthoedge.runtime.errors import MissingDependency
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
+_RESULTS = (  # secondary capture, presentation state, Comprehensive 3D SR, Segmentation
+    "1.2.840.10008.5.1.4.1.1.7",
+    "1.2.840.10008.5.1.4.1.1.11.1",
+    "1.2.840.10008.5.1.4.1.1.88.34",
+    "1.2.840.10008.5.1.4.1.1.66.4",
+)
 _making = threading.Lock()
+
+
+@functools.cache
+def prepare_results() -> None:
+    """Import highdicom, and drop the tables that no result needs.
+
+    `make_result` calls it. A process that is short of memory calls it first of all: highdicom
+    reads the attributes of every module of the standard, which takes 110 MB for a moment and would
+    keep 65 MB.
+
+    Raises:
+        MissingDependency: highdicom is not installed.
+    """
+    try:
+        import highdicom
+    except ImportError as error:
+        raise MissingDependency("highdicom", "clinic", "making DICOM results") from error
+    tables = getattr(highdicom.base, "get_module_attribute_map", None)
+    if tables is None:  # of highdicom before 0.27, whose tables are program code
+        return
+    from highdicom._standard_utils import get_iod_module_map, get_sop_class_iod_map
+
+    from orthoedge.clinic.results.source import RADIOGRAPHS
+
+    iods, modules = get_sop_class_iod_map(), get_iod_module_map()
+    needed = {
+        module["key"]
+        for sop_class in (*RADIOGRAPHS, *_RESULTS)
+        for module in modules[iods[sop_class]]
+    }
+    attributes = tables()
+    for name in attributes.keys() - needed:
+        del attributes[name]
 
 
 def make_result(kind: ResultKind, source: Dataset, answer: Answer) -> Dataset | None:
@@ -38,10 +78,7 @@ def make_result(kind: ResultKind, source: Dataset, answer: Answer) -> Dataset | 
         InputError: the source has no SOP class of a radiograph, no SOP instance UID, or no size.
         MissingDependency: highdicom is not installed.
     """
-    try:
-        import highdicom  # noqa: F401
-    except ImportError as error:
-        raise MissingDependency("highdicom", "clinic", "making DICOM results") from error
+    prepare_results()
     from orthoedge.clinic.results.source import usable_header
 
     with quiet_pydicom(), _lenient_uids():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from orthoedge.clinic.results.codes import ARTIFICIAL_INTELLIGENCE, GRAD_CAM, SPATIAL_CONCEPT
 from orthoedge.clinic.results.equipment import (
     MANUFACTURER,
@@ -36,11 +38,13 @@ def make_segmentation(header: Dataset, answer: Answer) -> Dataset | None:
     Returns:
         None for a rejected image, and where the map is empty.
     """
-    heat = map_over_image(header, answer)
+    heat = map_over_image(header, answer, _STEPS)
     if heat is None:
         return None
     from highdicom import AlgorithmIdentificationSequence
+    from highdicom.frame import encode_frame
     from highdicom.seg import Segmentation, SegmentDescription
+    from pydicom.encaps import encapsulate
     from pydicom.uid import RLELossless
 
     provenance = answer.finding.provenance
@@ -62,9 +66,11 @@ def make_segmentation(header: Dataset, answer: Answer) -> Dataset | None:
         tracking_uid=derived_uid(arguments["sop_instance_uid"], "map"),
         tracking_id="orthoedge map",
     )
+    # highdicom takes fractions as floats alone, and makes several copies of 4 bytes a pixel. So it
+    # gets a mask, whose frame is then replaced by that of the fractions.
     result = Segmentation(
         [header],
-        heat,
+        (heat > 0).astype(np.uint8),
         "FRACTIONAL",
         [segment],
         fractional_type="PROBABILITY",  # the other type, occupancy, would be further off
@@ -75,6 +81,8 @@ def make_segmentation(header: Dataset, answer: Answer) -> Dataset | None:
         transfer_syntax_uid=RLELossless,
         **arguments,
     )
+    frame = encode_frame(heat, RLELossless, 8, 8, "MONOCHROME2")
+    result.PixelData = encapsulate([frame])
     result.PatientOrientation = header.get("PatientOrientation", "")
     dimensions = derived_uid(
         arguments["sop_instance_uid"], "dimensions"

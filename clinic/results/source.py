@@ -51,10 +51,19 @@ _DATES = ("PatientBirthDate", "StudyDate")
 _OPTIONAL_DATES = ("SeriesDate", "AcquisitionDate", "ContentDate")
 _OPTIONAL_TIMES = ("SeriesTime", "AcquisitionTime", "ContentTime")
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
-_RADIOGRAPHS = tuple(  # CR, DX, mammography, intra-oral, secondary capture: of a single frame
+RADIOGRAPHS = tuple(  # CR, DX, mammography, intra-oral, secondary capture: of a single frame
     _STORAGE + kind for kind in ("1", "1.1", "1.1.1", "1.2", "1.2.1", "1.3", "1.3.1", "7")
 )
 _SEXES = ("M", "F", "O")
+# Body parts of PS3.16 annex L of which people have one: their images have no side (PS3.3 C.7.3.1).
+_UNPAIRED = {
+    "ABDOMEN", "ABDOMENPELVIS", "AORTA", "BACK", "BLADDER", "BRAIN", "CEREBELLUM", "CERVIX",
+    "CHEST", "CHESTABDOMEN", "COCCYX", "COLON", "CSPINE", "CTSPINE", "DUODENUM", "ESOPHAGUS",
+    "FACE", "HEAD", "HEADNECK", "HEART", "ILEUM", "ILIUM", "JAW", "LARYNX", "LIVER", "LSPINE",
+    "LSSPINE", "MAXILLA", "MEDIASTINUM", "MOUTH", "NECK", "NOSE", "PANCREAS", "PELVIS", "PENIS",
+    "PHARYNX", "SCALP", "SKULL", "SPINE", "SPLEEN", "SSPINE", "STERNUM", "STOMACH", "THYMUS",
+    "THYROID", "TLSPINE", "TSPINE", "UTERUS", "VAGINA", "VULVA", "WHOLEBODY",
+}  # fmt: skip
 _LARGEST = 1e9  # of a number that a grey scale or a spacing can hold
 
 
@@ -95,7 +104,7 @@ def _take_identity(source: Dataset, header: Dataset) -> None:
         if not uid:
             raise InputError(f"DICOM without a {keyword}: results cannot refer to it")
         setattr(header, keyword, uid)
-    if header.SOPClassUID not in _RADIOGRAPHS:
+    if header.SOPClassUID not in RADIOGRAPHS:
         raise InputError("DICOM of a SOP class that is no radiograph: no result can refer to it")
     for keyword in ("StudyInstanceUID", "SeriesInstanceUID"):
         # An image without these belongs to no study; the same one for all of its results.
@@ -136,8 +145,8 @@ def _take_image(source: Dataset, header: Dataset) -> None:
             setattr(header, keyword, value)
     sides = {_first(source, keyword).upper() for keyword in ("Laterality", "ImageLaterality")}
     sides &= {"L", "R"}
-    if len(sides) == 1:  # a contradiction tells nothing
-        header.Laterality = sides.pop()
+    if header.get("BodyPartExamined") not in _UNPAIRED:
+        header.Laterality = sides.pop() if len(sides) == 1 else ""  # two contradict each other
     directions = _strings(source, "PatientOrientation")
     if len(directions) == 2 and all(map(_DIRECTION.fullmatch, directions)):
         header.PatientOrientation = directions

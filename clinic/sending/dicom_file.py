@@ -25,7 +25,8 @@ def read_identity(file: Path) -> FileIdentity:
     """Read the identity of a DICOM file (PS3.10 7.1).
 
     Raises:
-        InputError: not a DICOM file, one without these UIDs, or one that cannot be read.
+        OSError: the file is absent, or the system cannot read it.
+        InputError: not a DICOM file, or one without these UIDs.
         MissingDependency: pydicom is not installed.
     """
     try:
@@ -43,8 +44,8 @@ def read_identity(file: Path) -> FileIdentity:
                     "TransferSyntaxUID",
                 )
             ]
-    except OSError as error:
-        raise InputError.unreadable(error) from error
+    except OSError:
+        raise
     except Exception as error:  # a parser raises anything for a damaged file
         raise InputError("not a DICOM file") from error
     if not all(map(_UID.fullmatch, uids)):

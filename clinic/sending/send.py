@@ -12,10 +12,11 @@ from orthoedge.runtime.errors import InputError
 
 
 def send(destination: Destination, files: Sequence[Path], calling_ae: str) -> list[Outcome]:
-    """Send DICOM files as they are, with no part of them changed.
+    """Send DICOM files as they are.
 
-    Only an object of orthoedge that is compressed in a way which a `dicom` peer does not accept is
-    sent uncompressed. Sending a file again does no harm: the UIDs in it stay.
+    Where a `dicom` peer does not accept the transfer syntax of a file, it is sent in one that every
+    peer has to accept; but a compressed image from elsewhere is refused, since it is not decoded
+    here. Sending a file again does no harm: the UIDs in it stay.
 
     Args:
         destination: where to.
@@ -37,6 +38,11 @@ def send(destination: Destination, files: Sequence[Path], calling_ae: str) -> li
             identified.append((file, read_identity(file)))
         except InputError as error:
             outcomes[file] = Outcome(file, "", "refused", str(error))
+        except FileNotFoundError:
+            outcomes[file] = Outcome(file, "", "refused", "the file is gone")
+        except OSError as error:  # of a disk or a limit, which may pass
+            reason = f"cannot read the file: {error.strerror or error}"
+            outcomes[file] = Outcome(file, "", "retry", reason)
     if identified:
         outcomes.update((sent.file, sent) for sent in _send(destination, identified, calling_ae))
     return [outcomes[file] for file in files]

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from pynetdicom.presentation import PresentationContext
 
 _FILES = 40  # of one association, so that their contexts stay within the 128 of PS3.8 9.3.2
-_EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
+_UNCOMPRESSED = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2")  # little endian, explicit or implicit
 _SLOWEST = 50_000.0  # bytes per second
 _DUPLICATE = 0x0111
 # PS3.7 annex C: they tell about this object and not about the state of the peer.
-_REFUSALS = {0x0117, 0x0122, 0x0124, 0x0211, 0x0212}
+_REFUSALS = {0x0117, 0x0122, 0x0211, 0x0212}
 
 
 def store(
@@ -67,12 +67,12 @@ def _send_files_as_they_are() -> None:
 
 
 def _contexts(files: Sequence[tuple[Path, FileIdentity]]) -> list[PresentationContext]:
-    """Propose each class in its files' syntax, and uncompressed as a second context."""
+    """Propose each class in its files' syntax, and uncompressed in contexts of their own."""
     from pynetdicom.presentation import build_context
 
     pairs: dict[tuple[str, str], None] = {}
     for _, identity in files:
-        for syntax in (identity.transfer_syntax_uid, _EXPLICIT_LITTLE_ENDIAN):
+        for syntax in (identity.transfer_syntax_uid, *_UNCOMPRESSED):
             pairs[identity.sop_class_uid, syntax] = None
     return [build_context(*pair) for pair in pairs]
 
@@ -85,12 +85,14 @@ def _store_one(
         (context.abstract_syntax, context.transfer_syntax[0])
         for context in association.accepted_contexts
     }
-    is_accepted = (identity.sop_class_uid, identity.transfer_syntax_uid) in accepted
     content: Any = file
-    if not is_accepted:
-        content = None
-        if (identity.sop_class_uid, _EXPLICIT_LITTLE_ENDIAN) in accepted:
-            content = _uncompressed_result(file)
+    if (identity.sop_class_uid, identity.transfer_syntax_uid) not in accepted:
+        if accepted.isdisjoint((identity.sop_class_uid, syntax) for syntax in _UNCOMPRESSED):
+            return Outcome(file, uid, "refused", _no_context(association, identity))
+        try:
+            content = _in_other_syntax(file, identity)
+        except Exception:  # a parser or decoder raises anything for a damaged file
+            return Outcome(file, uid, "refused", "the file is damaged")
         if content is None:
             return Outcome(file, uid, "refused", _no_context(association, identity))
     try:
@@ -129,16 +131,19 @@ def _no_context(association: Association, identity: FileIdentity) -> str:
     return f"the peer does not accept {named}"
 
 
-def _uncompressed_result(file: Path) -> Any:
-    """Return an object of ours without compression; None for any other object.
+def _in_other_syntax(file: Path, identity: FileIdentity) -> Any:
+    """Read an object that is to be sent in another syntax, without compression.
 
-    Images from elsewhere are not decoded: they may be damaged on purpose.
+    Returns:
+        The data set; None for an image from elsewhere that is compressed. It is not decoded: it may
+        be damaged on purpose.
     """
     from pydicom import dcmread
 
     with quiet_pydicom():
         dataset = dcmread(file)
-        if dataset.get("Manufacturer") != MANUFACTURER or "PixelData" not in dataset:
-            return None
-        dataset.decompress(generate_instance_uid=False)  # lossless, so it is the same instance
+        if identity.transfer_syntax_uid not in _UNCOMPRESSED:
+            if dataset.get("Manufacturer") != MANUFACTURER or "PixelData" not in dataset:
+                return None
+            dataset.decompress(generate_instance_uid=False)  # lossless, so it is the same instance
     return dataset

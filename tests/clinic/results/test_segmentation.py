@@ -2,12 +2,12 @@
 
 import io
 
+import cv2
 import numpy as np
 import pydicom
 
 from orthoedge.clinic.results import encode_result, make_result
-from orthoedge.clinic.results.hot_region import map_over_image
-from orthoedge.clinic.results.source import usable_header
+from orthoedge.runtime.overlay.colormap import map_over_field
 from tests.helpers.clinic.answers import answer, ramp
 from tests.helpers.clinic.images import COLUMNS, INSTANCE, ROWS, source
 
@@ -21,8 +21,9 @@ def test_the_values_are_those_of_the_map():
     given = answer()
     segmentation = read(given)
     stored = segmentation.pixel_array / segmentation.MaximumFractionalValue
-    assert stored.shape == (ROWS, COLUMNS)
-    expected = map_over_image(usable_header(source()), given)
+    finding = given.finding
+    heat = map_over_field(finding.saliency_map, finding.placement, finding.input_size)
+    expected = cv2.resize(heat, (COLUMNS, ROWS), interpolation=cv2.INTER_LINEAR)
     assert np.abs(stored - expected).max() <= 0.5001 / 100  # a hundredth is a step
     assert stored.max() > 0.9
 

@@ -1,5 +1,7 @@
 """Every object is valid for programs that share no code with us, whatever the header."""
 
+import warnings
+
 import pydicom
 import pytest
 
@@ -10,7 +12,7 @@ from tests.helpers.clinic.headers import ARABIC, HEADERS, JAPANESE, SYNTAXES
 from tests.helpers.clinic.images import INSTANCE, SERIES, STUDY, source
 from tests.helpers.clinic.programs import errors_of, run
 
-EVERY_KIND = ("no attribute of type 2", "Japanese", "both sides in one image", "MONOCHROME1")
+EVERY_KIND = ("no attribute of type 2", "Japanese", "both sides in one image", "chest")
 
 
 def test_there_are_headers_enough():
@@ -104,3 +106,18 @@ def test_an_image_whose_uid_has_leading_zeros_is_referred_to_as_it_is(tmp_path, 
     uid = "1.2.826.0.01.5"
     result = write(tmp_path, kind, source({0x00080018: ("UI", uid)}))
     assert uid in pydicom.dcmread(result).to_json()
+
+
+@pytest.mark.parametrize("kind", RESULT_KINDS)
+def test_nothing_of_the_patient_is_logged(caplog, kind):
+    secrets = {
+        0x00100010: ("PN", b"Xanthippe"),
+        0x00100020: ("LO", b"ID4711"),
+        0x00100040: ("CS", b"X "),
+    }
+    image = source(secrets)
+    with warnings.catch_warnings(record=True) as warned:
+        encode_result(make_result(kind, image, answer()))
+    told = caplog.text + "".join(str(warning.message) for warning in warned)
+    assert "Xanthippe" not in told
+    assert "ID4711" not in told

@@ -34,3 +34,15 @@ def test_echo_checks_that_the_folder_can_be_written(tmp_path, without_root):
     (tmp_path / "results").chmod(0o500)
     with without_root(), pytest.raises(DestinationError, match="Permission denied"):
         echo(target, "ORTHOEDGE")
+
+
+def test_a_file_that_is_gone_is_refused_and_one_that_cannot_be_read_is_tried_again(
+    tmp_path, without_root
+):
+    locked = result_file(tmp_path, "report")
+    locked.chmod(0)
+    target = Destination(kind="folder", path=str(tmp_path / "results"))
+    with without_root():
+        outcomes = send(target, [tmp_path / "absent.dcm", locked], "ORTHOEDGE")
+    assert [outcome.state for outcome in outcomes] == ["refused", "retry"]
+    assert "Permission denied" in outcomes[1].reason

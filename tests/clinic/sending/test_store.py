@@ -47,6 +47,33 @@ def test_a_peer_without_jpeg_2000_gets_the_picture_uncompressed(tmp_path):
     assert np.array_equal(received.pixel_array, sent.pixel_array)
 
 
+def test_a_peer_that_knows_the_default_syntax_alone_gets_everything(tmp_path):
+    original = tmp_path / "original.dcm"
+    original.write_bytes(image_file())
+    files = [*(result_file(tmp_path, kind) for kind in RESULT_KINDS), original]
+    received = []
+
+    def store(event):
+        received.append(event.dataset)
+        return 0
+
+    with server(store=store, syntaxes=["1.2.840.10008.1.2"]) as port:
+        outcomes = send(destination(port), files, "ORTHOEDGE")
+    assert states(outcomes) == ["stored"] * 5, outcomes
+    for got, file in zip(received, files, strict=True):
+        sent = pydicom.dcmread(file)
+        assert got.SOPInstanceUID == sent.SOPInstanceUID
+        assert got.PatientName == sent.PatientName
+
+
+def test_a_damaged_file_is_refused_alone(tmp_path):
+    picture, report = (result_file(tmp_path, kind) for kind in ("picture", "report"))
+    picture.write_bytes(picture.read_bytes()[:-20_000])
+    with server(syntaxes=["1.2.840.10008.1.2"]) as port:
+        outcomes = send(destination(port), [picture, report], "ORTHOEDGE")
+    assert states(outcomes) == ["refused", "stored"], outcomes
+
+
 def test_an_image_from_elsewhere_is_not_decoded_to_suit_a_peer(tmp_path):
     picture = pydicom.dcmread(result_file(tmp_path, "picture"))
     picture.Manufacturer = "another maker"
@@ -65,6 +92,7 @@ def test_an_image_from_elsewhere_is_not_decoded_to_suit_a_peer(tmp_path):
         (0x0111, "stored"),  # a duplicate: it has it
         (0xA700, "retry"),  # out of resources
         (0x0110, "retry"),
+        (0x0124, "retry"),  # not authorized: the peer's settings
         (0xA900, "refused"),
         (0xC000, "refused"),
         (0x0122, "refused"),

@@ -109,6 +109,8 @@ HEADERS = {
     "directions that are none": {0x00200020: ("CS", b"LEFT\\DOWN ")},
     "two sides": {0x00200060: ("CS", b"R "), 0x00200062: ("CS", b"L ")},
     "both sides in one image": {0x00200060: None, 0x00200062: ("CS", b"B ")},
+    "chest": {0x00180015: ("CS", b"CHEST ")},
+    "body part that is no code": {0x00180015: ("CS", b"left hand!")},
     "no window": {0x00281050: None, 0x00281051: None},
     "window without a width": {0x00281051: None},
     "window that is no number": {0x00281050: ("DS", b"middle"), 0x00281051: ("DS", b"0 ")},

@@ -14,6 +14,8 @@ from tests.helpers.clinic.images import source
 from tests.helpers.clinic.programs import require
 
 TITLE = "ARCHIVE"
+SYNTAXES = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.5")
+"""Uncompressed, JPEG 2000 and RLE, each without loss."""
 
 
 def free_port():
@@ -45,17 +47,22 @@ encoded = functools.cache(encode)
 
 @contextlib.contextmanager
 def server(
-    *, store=lambda event: 0, classes=None, handlers=(), prepare=lambda entity: None, tls=None
+    *,
+    store=lambda event: 0,
+    classes=None,
+    syntaxes=SYNTAXES,
+    handlers=(),
+    prepare=lambda entity: None,
+    tls=None,
 ):
     """A pynetdicom server that answers C-STORE by `store`; its port."""
     from pynetdicom import AE, AllStoragePresentationContexts, evt
     from pynetdicom.presentation import build_context
 
     entity = AE(TITLE)
-    syntaxes = ["1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.5"]
     contexts = AllStoragePresentationContexts if classes is None else map(build_context, classes)
     for context in contexts:
-        entity.add_supported_context(context.abstract_syntax, syntaxes)
+        entity.add_supported_context(context.abstract_syntax, list(syntaxes))
     entity.add_supported_context("1.2.840.10008.1.1")
     prepare(entity)
     running = entity.start_server(
