@@ -49,6 +49,7 @@ def receiver(settings, log=None):
     before = tempfile.tempdir, logger.level, _config.LOG_HANDLER_LEVEL
     spool = Spool(settings.folder, settings.queue)
     server = start(settings, spool, log or Lines())
+    spool.server = server
     try:
         yield spool
     finally:
