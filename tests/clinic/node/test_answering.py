@@ -184,6 +184,24 @@ def test_a_defect_is_counted_and_its_text_is_not_logged(worker_of, tmp_path, pip
     assert spool.next_image().failure.startswith("KeyError in ")
 
 
+def test_a_file_that_cannot_be_read_does_not_hold_up_the_others(worker_of, tmp_path, monkeypatch):
+    worker, spool = worker_of(pacs=folder(results=("report",)))
+    for uid in ("1.2.3", "1.2.4"):
+        spool.add_image(image_of(tmp_path, uid), new(uid))
+    read = pydicom.dcmread
+
+    def fails(file, **options):
+        if "1.2.3" in str(file):
+            raise OSError(5, "Input/output error")
+        return read(file, **options)
+
+    monkeypatch.setattr(pydicom, "dcmread", fails)
+    while (image := spool.next_image()) is not None:
+        worker.answer(image)
+    assert states(spool)[0] == {"1.2.3": "dead", "1.2.4": "answered"}
+    assert "Input/output error" in (spool.dead / "1.2.3.txt").read_text()
+
+
 def test_a_full_disk_puts_answers_off_and_costs_no_image_an_attempt(
     tmp_path, small_bundle, monkeypatch
 ):
