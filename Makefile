@@ -9,7 +9,7 @@ DEMO_OUT := demo-out
 BENCH_OUT := bench-out
 
 # The demo is not an editable install, so whatever goes into the wheel makes it stale.
-SOURCES := $(shell find cli training compression runtime benchmarks targets -type f \
+SOURCES := $(shell find cli clinic training compression runtime benchmarks targets -type f \
 	-not -path '*/__pycache__/*')
 
 PIP_INSTALL := -m pip install --disable-pip-version-check
@@ -114,7 +114,7 @@ sbom: $(VENV)/.installed  ## sbom.cdx.json: what a device installs from requirem
 clean:  ## remove everything that make or the tests wrote
 	rm -rf $(VENV) $(DEMO_VENV) $(SBOM_VENV) .aarch64 $(DEMO_OUT) $(BENCH_OUT) build dist sbom.cdx.json *.egg-info
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis $(BENCH_STORE) .coverage*
-	find cli training compression runtime benchmarks targets tests -name __pycache__ \
+	find cli clinic training compression runtime benchmarks targets tests -name __pycache__ \
 		-prune -exec rm -rf {} +
 
 # The stamps are written last: an install that broke off is begun again.

@@ -23,6 +23,7 @@ VERBS = {
     "benchmark": "measure latency, accuracy and footprint per target; check the claims",
     "bundle": "make keys, sign a bundle, verify a signature",
     "build": "build a TensorRT engine plan on the device itself",
+    "node": "receive radiographs by DICOM, answer them, send the results on",
     "doctor": "report what this machine has, which targets run, and why",
 }
 _DESCRIPTION = (
@@ -38,6 +39,7 @@ _EXTRAS = {
     },
     "bench": {"psutil"},
     "compress": {"nncf", "onnx", "onnxscript", "psutil", "torch_pruning"},
+    "clinic": {"highdicom", "pynetdicom"},
     "dev": {"pytorch_grad_cam"},
 }
 

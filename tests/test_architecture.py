@@ -19,14 +19,16 @@ ARROWS = {
     "runtime": set(),
     "targets": {"runtime"},
     "benchmarks": {"targets", "runtime"},
+    "clinic": {"targets", "runtime"},
     "training": {"benchmarks", "runtime"},
     "compression": {"training", "benchmarks", "targets", "runtime"},
-    "cli": {"runtime", "targets", "benchmarks", "training", "compression"},
+    "cli": {"runtime", "targets", "benchmarks", "training", "compression", "clinic"},
 }
 # What importing a module of these folders may pull in; anything else is imported where it is used.
 LEAN = {
     "runtime": {"numpy", "cv2", "msgspec"},
     "targets": {"numpy", "cv2", "msgspec"},
+    "clinic": {"numpy", "cv2", "msgspec"},
     "cli": set(),
 }
 # Optional even for the heavy folders: without them the rest of the folder still works.
@@ -36,7 +38,9 @@ NEVER_AT_IMPORT = {
     "tensorrt",
     "tensorrt_rtx",
     "cuda",
+    "highdicom",
     "pydicom",
+    "pynetdicom",
     "pytorch_grad_cam",
 }
 

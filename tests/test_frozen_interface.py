@@ -38,6 +38,8 @@ the action parts. An index has the columns age and sex, which may be absent.
 manifest.json has `licence`, with a default, and a bundle may hold a LICENSE, which `compress
 --licence` writes. The default bundle is no longer the phantom demonstration: the findings are those
 of the latter, which is now `--bundle phantom`.
+
+`node` is added, with the actions serve, check and status.
 """
 
 import argparse

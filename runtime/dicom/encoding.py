@@ -40,7 +40,8 @@ CODECS = {
     RLE: "RLE",
 }
 """Codec by transfer syntax."""
-_READ = frozenset((*NATIVE, *CODECS, "1.2.840.10008.1.2.1.98"))  # the last: in fragments
+READ_SYNTAXES = (*NATIVE, *CODECS, "1.2.840.10008.1.2.1.98")  # the last: in fragments
+"""Transfer syntaxes that are read."""
 _NEW_NAMES = {  # that pydicom 3.0 does not have
     f"{JPEG}110": "JPEG XL Lossless",
     f"{JPEG}111": "JPEG XL JPEG Recompression",
@@ -173,7 +174,7 @@ def read_elements(
             raise InputError("DICOM without a transfer syntax, in no encoding that is recognized")
         syntax = found
         notes += ("no transfer syntax in file: the encoding was recognized by its elements",)
-    if syntax not in _READ:
+    if syntax not in READ_SYNTAXES:
         raise unread_syntax(syntax)
     file.seek(at)
     announced = syntax if syntax in NATIVE else EXPLICIT

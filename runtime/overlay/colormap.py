@@ -79,24 +79,37 @@ def colorize(grey: Pixels, heat: Heat) -> Picture:
 
 
 def draw_contour(panel: Picture, heat: Heat, width: int) -> None:
-    """Draw the contour at half of the peak, `width` pixels wide with a rim, into (H, W, 3).
+    """Draw the contour at half of the peak, `width` pixels wide with a rim, into (H, W, 3)."""
+    rows, columns = panel.shape[:2]
+    lines = [np.rint(line * 16).astype(np.int32) for line in trace_contour(heat, rows, columns)]
+    draw_lines(panel, lines, max(width, 2), LINE)  # in a thinner line only the rim would be visible
+
+
+def trace_contour(heat: Heat, rows: int, columns: int) -> list[npt.NDArray[np.float64]]:
+    """Trace the contour at half of the peak.
 
     It is traced on a grid of its own, so that it is as smooth on a large radiograph as on a small
     one.
+
+    Args:
+        heat: float32 (h, w), 0 to 1, spread over the whole of a panel.
+        rows: height of the panel, in pixels.
+        columns: width of the panel, in pixels.
+
+    Returns:
+        Closed lines without their first point repeated, each float64 (P, 1, 2): x and y in pixels
+        of the panel, 0 for the centre of the first one. An empty list where nothing is as high.
     """
-    rows, columns = heat.shape
-    side = min(2 * max(panel.shape[:2]), _FINEST)
-    factor = max(1, side // max(rows, columns))
-    shape = (columns * factor, rows * factor)
+    side = min(2 * max(rows, columns), _FINEST)
+    factor = max(1, side // max(heat.shape))
+    shape = (heat.shape[1] * factor, heat.shape[0] * factor)
     fine = cv2.resize(heat, shape, interpolation=cv2.INTER_LINEAR)
     inside = (fine >= 0.5).astype(np.uint8)
     contours, _ = cv2.findContours(inside, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-    zoom = np.array([panel.shape[1], panel.shape[0]]) / shape
-    lines = []
-    for contour in contours:
-        smooth = cv2.approxPolyDP(contour, 0.8, closed=True)  # of a step of the grid
-        lines.append(np.rint(((smooth + 0.5) * zoom - 0.5) * 16).astype(np.int32))
-    draw_lines(panel, lines, max(width, 2), LINE)  # in a thinner line only the rim would be visible
+    zoom = np.array([columns, rows]) / shape
+    # The tolerance is of a step of the grid.
+    smooth = (cv2.approxPolyDP(contour, 0.8, closed=True) for contour in contours)
+    return [(line + 0.5) * zoom - 0.5 for line in smooth]
 
 
 def draw_lines(

@@ -43,15 +43,13 @@ def encode(elements, syntax):
     return b"".join(element(*one[:3], syntax, *one[3:]) for one in ordered)
 
 
-def file_bytes(elements, syntax=EXPLICIT):
-    """A whole file: preamble, file meta information, data set."""
+_OBJECT = ((0x00020002, "UI", "1.2.840.10008.5.1.4.1.1.1"), (0x00020003, "UI", "1.2.3"))
+
+
+def file_bytes(elements, syntax=EXPLICIT, identity=_OBJECT):
+    """A whole file: preamble, file meta information with class and instance, data set."""
     meta = encode(
-        [
-            (0x00020001, "OB", b"\0\1"),
-            (0x00020002, "UI", "1.2.840.10008.5.1.4.1.1.1"),
-            (0x00020003, "UI", "1.2.3"),
-            (0x00020010, "UI", syntax),
-        ],
+        [(0x00020001, "OB", b"\0\1"), *identity, (0x00020010, "UI", syntax)],
         EXPLICIT,
     )
     group = element(0x00020000, "UL", [len(meta)])

@@ -1,0 +1,206 @@
+"""`orthoedge node`: run the DICOM node, check its settings, show what its spool holds."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orthoedge.cli.terminal import printable, write_ascii
+
+if TYPE_CHECKING:
+    from orthoedge.clinic.settings import NodeSettings
+    from orthoedge.clinic.spool.records import StateCount
+
+_NETWORK_FILE_SYSTEMS = {"9p", "afs", "ceph", "cifs", "fuse.sshfs", "nfs", "nfs4", "smb3", "smbfs"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    actions = parser.add_subparsers(metavar="ACTION", dest="action", required=True)
+    for name, help_text in (
+        ("serve", "receive images, answer them and send the results, until SIGTERM"),
+        ("check", "say what is wrong with the settings, and ask every destination for an echo"),
+        ("status", "show how many images and objects are in each state"),
+    ):
+        action = actions.add_parser(name, help=help_text, description=help_text)
+        action.add_argument(
+            "settings", type=Path, metavar="FILE", help="settings of the node, TOML"
+        )
+        if name == "status":
+            action.add_argument(
+                "--json", action="store_true", help="one JSON object per line on stdout"
+            )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run one action; `check` exits 1 if anything is wrong."""
+    return {"serve": _serve, "check": _check, "status": _status}[args.action](args)
+
+
+def _serve(args: argparse.Namespace) -> int:
+    from orthoedge.clinic.node import serve
+
+    return serve(args.settings)
+
+
+def _check(args: argparse.Namespace) -> int:
+    """Print one line for each part that was checked."""
+    from orthoedge.clinic.settings_file import find_problems, read_settings
+
+    problems = find_problems(args.settings)
+    for problem in problems:
+        print(f"FAIL  {args.settings}: {printable(problem)}")
+    if problems:
+        return 1
+    print(f"pass  {args.settings}: every setting is known and within its range")
+    settings = read_settings(args.settings)
+    failures = 0
+    for what, problem in _parts(settings):
+        print(f"FAIL  {what}: {printable(problem)}" if problem else f"pass  {what}", flush=True)
+        failures += bool(problem)
+    if not settings.destinations:
+        print("note: there are no destinations, so answers stay in the spool")
+    return 1 if failures else 0
+
+
+def _parts(settings: NodeSettings) -> Iterator[tuple[str, str]]:
+    """Each part that was checked, and what is wrong with it; empty if nothing is."""
+    from orthoedge.clinic.sending import echo
+
+    yield f"spool {settings.spool}", _problem_of(lambda: _check_spool(settings.folder))
+    yield "bundle and its key", _problem_of(lambda: _check_bundle(settings))
+    port = f"receiver {settings.receiver.host}, port {settings.receiver.port}"
+    yield port, _problem_of(lambda: _check_receiver(settings))
+    for name, destination in settings.destinations.items():
+        problem = _problem_of(lambda: echo(destination, settings.ae_title))  # noqa: B023
+        yield f"destination {name} answers", problem
+
+
+def _problem_of(check: object) -> str:
+    from orthoedge.runtime.errors import OrthoEdgeError
+
+    assert callable(check)
+    try:
+        check()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        return f"{error.filename}: {reason}" if error.filename else reason
+    except OrthoEdgeError as error:
+        return str(error)
+    return ""
+
+
+def _check_spool(folder: Path) -> None:
+    """Check that the spool is on a local disk and can be written."""
+    from orthoedge.runtime.atomic_files import write_atomic
+    from orthoedge.runtime.errors import ConfigError
+
+    kind = _file_system(folder)
+    if kind in _NETWORK_FILE_SYSTEMS:
+        raise ConfigError(f"lies on {kind}, a network file system; choose a folder on a local disk")
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    probe = folder / "check"
+    write_atomic(probe, b"")
+    probe.unlink()
+
+
+def _file_system(folder: Path) -> str:
+    """Name of the file system that holds a folder, as Linux calls it; empty where unknown."""
+    try:
+        mounts = Path("/proc/mounts").read_text(errors="replace").splitlines()
+    except OSError:
+        return ""
+    real = folder.resolve()
+    inside = [line.split() for line in mounts if len(line.split()) > 2]
+    holding = [
+        (len(place), number, kind)
+        for number, (_, place, kind, *_) in enumerate(inside)
+        if real.is_relative_to(place.replace("\\040", " "))
+    ]
+    return max(holding)[2] if holding else ""
+
+
+def _check_bundle(settings: NodeSettings) -> None:
+    from orthoedge.runtime.bundles.bundle import bundle_path, read_bundle
+    from orthoedge.runtime.bundles.signature import read_key
+    from orthoedge.runtime.settings import BundleTrust
+    from orthoedge.targets import check_target
+
+    engine = settings.engine
+    check_target(engine.target)
+    key = read_key(Path(engine.public_key)) if engine.public_key else None
+    read_bundle(bundle_path(engine.bundle or None), trust=BundleTrust(key))
+
+
+def _check_receiver(settings: NodeSettings) -> None:
+    """Check the files of TLS, the classes, and that the port is free or a node's own."""
+    import socket
+
+    from orthoedge.clinic.node import is_running
+    from orthoedge.clinic.receiver.contexts import contexts
+    from orthoedge.clinic.receiver.tls import server_context
+
+    receiver = settings.receiver
+    if receiver.tls is not None:
+        server_context(receiver.tls)
+    contexts(receiver.other_classes)
+    family, kind, *_, address = socket.getaddrinfo(
+        receiver.host, receiver.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    with socket.socket(family, kind) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+        except OSError as error:
+            if is_running(settings.folder):  # it holds the port itself
+                return
+            reason = error.strerror or str(error)
+            raise OSError(error.errno, f"cannot listen there: {reason}") from error
+
+
+def _status(args: argparse.Namespace) -> int:
+    """Print one line for each state."""
+    import msgspec
+
+    from orthoedge.clinic.settings_file import read_settings
+    from orthoedge.clinic.spool.spool import Spool
+    from orthoedge.clinic.spool.status import count_states
+    from orthoedge.runtime.errors import DataError
+
+    settings = read_settings(args.settings)
+    if not (settings.folder / "index.sqlite").is_file():
+        raise DataError(f"{settings.spool}: no spool yet; orthoedge node serve makes it")
+    spool = Spool(settings.folder, settings.queue)
+    try:
+        counts = count_states(spool)
+    finally:
+        spool.close()
+    if args.json:
+        write_ascii()
+    for count in counts:
+        if args.json:
+            text = msgspec.json.encode(count).decode()
+            print(text.encode("ascii", "backslashreplace").decode())
+        else:
+            print(_line(count))
+    if not counts and not args.json:
+        print("the spool is empty")
+    return 0
+
+
+def _line(count: StateCount) -> str:
+    name = "images" if count.what == "image" else f"objects for {count.what}"
+    reason = f"; last reason: {count.reason}" if count.reason else ""
+    return printable(
+        f"{name}, {count.state}: {count.count}, {count.size_bytes / 1e6:.1f} MB, "
+        f"oldest {_age(count.oldest_s)}{reason}"
+    )
+
+
+def _age(seconds: float) -> str:
+    for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} seconds"

@@ -1,0 +1,23 @@
+"""What the result objects are made from: a finding and the radiograph it is about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # importing the clinic must stay small for a receiver
+    from orthoedge.runtime.finding import Finding
+    from orthoedge.runtime.image_io.radiograph import Radiograph
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer to one image, as `Pipeline.predict_with_image` returns it."""
+
+    finding: Finding
+    radiograph: Radiograph
+    received: datetime | None = None
+    """When the image arrived, with a time zone: the content date and time of every object, so that
+    making them again gives the same bytes. None takes the date and time in the image, and those of
+    now where it states none."""

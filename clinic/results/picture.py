@@ -1,0 +1,57 @@
+"""The picture: a Secondary Capture of the radiograph next to the same under its map, with words.
+
+It asks nothing of a viewer, so it is the one result that every viewer shows. Compressed with JPEG
+2000 without loss: as small as a JPEG, and letters keep their edges.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import cv2
+
+from orthoedge.clinic.results.codes import SOURCE_IMAGE
+from orthoedge.clinic.results.equipment import finish, identifiers
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+    from orthoedge.clinic.results.answer import Answer
+
+
+def make_picture(header: Dataset, answer: Answer) -> Dataset:
+    """Make the Secondary Capture (PS3.3 A.8.1).
+
+    Args:
+        header: from `usable_header`.
+        answer: finding and radiograph.
+    """
+    from highdicom.sc import SCImage
+    from pydicom.dataset import Dataset
+    from pydicom.uid import JPEG2000Lossless
+
+    from orthoedge.runtime.overlay.overlay import side_by_side
+
+    drawn = cv2.cvtColor(side_by_side(answer.radiograph, answer.finding), cv2.COLOR_BGR2RGB)
+    result = SCImage.from_ref_dataset(
+        header,
+        pixel_array=drawn,
+        photometric_interpretation="YBR_RCT",
+        bits_allocated=8,
+        coordinate_system="PATIENT",
+        patient_orientation=("L", "F"),  # asked for; a drawing has none
+        transfer_syntax_uid=JPEG2000Lossless,
+        **identifiers("picture", header, answer),
+    )
+    result.PatientOrientation = []
+    result.ImageType = ["DERIVED", "SECONDARY"]
+    result.ConversionType = "WSD"  # made by a workstation, not captured from one
+    result.BurnedInAnnotation = "YES"
+    result.DerivationDescription = "Radiograph next to its saliency map, with the decision in words"
+    image = Dataset()
+    image.ReferencedSOPClassUID = header.SOPClassUID
+    image.ReferencedSOPInstanceUID = header.SOPInstanceUID
+    image.PurposeOfReferenceCodeSequence = [SOURCE_IMAGE.concept()]
+    result.SourceImageSequence = [image]
+    finish(result, header, answer)
+    return result

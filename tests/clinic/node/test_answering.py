@@ -1,0 +1,233 @@
+"""Every image gets its answer, or a dead letter with the reason; none of them stops the worker."""
+
+import dataclasses
+import threading
+
+import msgspec
+import pydicom
+import pytest
+
+from orthoedge.clinic import worker as worker_module
+from orthoedge.clinic.destination import Destination, Rules
+from orthoedge.clinic.settings import EngineSettings
+from orthoedge.clinic.spool.spool import Spool
+from orthoedge.clinic.worker import Worker
+from orthoedge.runtime.atomic_files import write_atomic
+from orthoedge.runtime.errors import EngineError
+from orthoedge.targets import open_pipeline
+from tests.helpers.clinic.nodes import Lines, eventually, node_settings, states
+from tests.helpers.clinic.nodes import image as image_of
+from tests.helpers.clinic.nodes import new_image as new
+
+CT = "1.2.840.10008.5.1.4.1.1.2"
+CLASS, MODALITY, BODY_PART, PIXELS = 0x00080016, 0x00080060, 0x00180015, 0x7FE00010
+
+
+@pytest.fixture(scope="module")
+def pipeline(small_bundle):
+    return open_pipeline(small_bundle, target="portable")
+
+
+def folder(**changes):
+    return Destination(kind="folder", path="/archive", **changes)
+
+
+@pytest.fixture
+def worker_of(tmp_path, pipeline):
+    """Call it with destinations for a worker and its spool."""
+    opened = []
+
+    def make(answering=pipeline, **destinations):
+        settings = node_settings(tmp_path, destinations=destinations)
+        spool = Spool(settings.folder, settings.queue)
+        opened.append(spool)
+        return Worker(settings, spool, answering, Lines()), spool
+
+    yield make
+    for spool in opened:
+        spool.close()
+
+
+def received(spool, tmp_path, uid="1.2.3", changes=None, sop_class=None):
+    file = image_of(tmp_path, uid, changes)
+    image = new(uid) if sop_class is None else dataclasses.replace(new(uid), sop_class=sop_class)
+    assert spool.add_image(file, image)
+    return spool.next_image()
+
+
+def test_each_destination_gets_what_it_asks_for(worker_of, tmp_path):
+    worker, spool = worker_of(
+        pacs=folder(results=("picture", "report"), forward_original=True),
+        archive=folder(results=("report",)),
+        other=folder(rules=Rules(modality=("DX",))),
+    )
+    worker.answer(received(spool, tmp_path))
+    images, objects = states(spool)
+    assert images == {"1.2.3": "answered"}
+    assert set(objects) == {
+        ("pacs", "original"),
+        ("pacs", "picture"),
+        ("pacs", "report"),
+        ("archive", "report"),
+    }
+    assert len(list(spool.objects.iterdir())) == 2  # a kind is made once for all destinations
+
+
+def test_results_are_valid_files_about_the_image(worker_of, tmp_path):
+    worker, spool = worker_of(pacs=folder(results=("report",)))
+    worker.answer(received(spool, tmp_path))
+    (file,) = spool.objects.iterdir()
+    result = pydicom.dcmread(file)
+    assert result.StudyInstanceUID == "1.2.826.0.1.1"
+    assert file.name == f"{result.SOPInstanceUID}.dcm"
+
+
+def test_an_answer_that_is_made_again_has_the_same_objects(worker_of, tmp_path):
+    worker, spool = worker_of(pacs=folder(results=("picture", "report")))
+    image = received(spool, tmp_path)
+    worker.answer(image)
+    before = {file.name: file.read_bytes() for file in spool.objects.iterdir()}
+    with spool.index.transaction() as connection:  # as after a kill before the last commit
+        connection.execute("DELETE FROM objects")
+        connection.execute("UPDATE images SET state = 'received'")
+    worker.answer(image)
+    assert {file.name: file.read_bytes() for file in spool.objects.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({MODALITY: ("CS", "MR")}, "wrong modality MR"),
+        ({PIXELS: ("OW", b"\0\0")}, "truncated DICOM: 2 bytes of pixels"),
+        ({0x00080018: ("UI", "9.9")}, "of another SOP instance than the sender announced"),
+    ],
+)
+def test_what_cannot_be_answered_is_a_dead_letter_with_its_reason(
+    worker_of, tmp_path, changes, reason
+):
+    worker, spool = worker_of(pacs=folder())
+    worker.answer(received(spool, tmp_path, changes=changes))
+    assert states(spool) == ({"1.2.3": "dead"}, {})
+    assert reason in (spool.dead / "1.2.3.txt").read_text()
+
+
+def test_what_is_no_dicom_is_a_dead_letter(worker_of, tmp_path):
+    worker, spool = worker_of(pacs=folder())
+    file = tmp_path / "noise"
+    file.write_bytes(bytes(range(256)) * 50)
+    spool.add_image(file, new())
+    worker.answer(spool.next_image())
+    assert states(spool)[0] == {"1.2.3": "dead"}
+
+
+def test_the_original_of_a_dead_letter_is_forwarded_all_the_same(worker_of, tmp_path):
+    worker, spool = worker_of(pacs=folder(forward_original=True))
+    worker.answer(received(spool, tmp_path, changes={PIXELS: ("OW", b"\0\0")}))
+    assert states(spool) == ({"1.2.3": "dead"}, {("pacs", "original"): "waiting"})
+
+
+def test_another_class_is_filed_and_forwarded_without_an_answer(worker_of, tmp_path):
+    worker, spool = worker_of(pacs=folder(forward_original=True))
+    worker.answer(received(spool, tmp_path, changes={CLASS: ("UI", CT)}, sop_class=CT))
+    assert states(spool) == ({"1.2.3": "answered"}, {("pacs", "original"): "waiting"})
+
+
+class Failing:
+    """A pipeline whose engine fails on images, or on its golden image too."""
+
+    def __init__(self, pipeline, is_engine_broken):
+        self.bundle = pipeline.bundle
+        self._pipeline = pipeline
+        self._is_engine_broken = is_engine_broken
+
+    def predict_with_image(self, source):
+        raise EngineError("outputs are not finite")
+
+    def predict(self, source):
+        if self._is_engine_broken:
+            raise EngineError("the device is lost")
+        return self._pipeline.predict(source)
+
+
+def test_an_image_that_fails_each_time_is_a_dead_letter_in_the_end(worker_of, tmp_path, pipeline):
+    worker, spool = worker_of(Failing(pipeline, False), pacs=folder())
+    image = received(spool, tmp_path)
+    while image is not None:
+        worker.answer(image)
+        image = spool.next_image()
+    assert states(spool)[0] == {"1.2.3": "dead"}
+    assert (spool.dead / "1.2.3.txt").read_text() == (
+        "the worker failed 3 times while it answered this image, the last time: "
+        "outputs are not finite\n"
+    )
+
+
+def test_a_broken_engine_ends_the_worker_and_costs_no_image_an_attempt(
+    worker_of, tmp_path, pipeline
+):
+    worker, spool = worker_of(Failing(pipeline, True), pacs=folder())
+    for _ in range(5):
+        with pytest.raises(EngineError):
+            worker.answer(spool.next_image() or received(spool, tmp_path))
+    assert spool.next_image().attempts == 1
+    assert states(spool)[0] == {"1.2.3": "received"}
+
+
+def test_a_defect_is_counted_and_its_text_is_not_logged(worker_of, tmp_path, pipeline):
+    class Broken(Failing):
+        def predict_with_image(self, source):
+            raise KeyError("Doe^Jane")
+
+    worker, spool = worker_of(Broken(pipeline, False), pacs=folder())
+    worker.answer(received(spool, tmp_path))
+    assert states(spool)[0] == {"1.2.3": "received"}
+    assert spool.next_image().failure.startswith("KeyError in ")
+
+
+def test_a_file_that_cannot_be_read_does_not_hold_up_the_others(worker_of, tmp_path, monkeypatch):
+    worker, spool = worker_of(pacs=folder(results=("report",)))
+    for uid in ("1.2.3", "1.2.4"):
+        spool.add_image(image_of(tmp_path, uid), new(uid))
+    read = pydicom.dcmread
+
+    def fails(file, **options):
+        if "1.2.3" in str(file):
+            raise OSError(5, "Input/output error")
+        return read(file, **options)
+
+    monkeypatch.setattr(pydicom, "dcmread", fails)
+    while (image := spool.next_image()) is not None:
+        worker.answer(image)
+    assert states(spool)[0] == {"1.2.3": "dead", "1.2.4": "answered"}
+    assert "Input/output error" in (spool.dead / "1.2.3.txt").read_text()
+
+
+def test_a_full_disk_puts_answers_off_and_costs_no_image_an_attempt(
+    tmp_path, small_bundle, monkeypatch
+):
+    engine = EngineSettings(bundle=str(small_bundle.path), target="portable")
+    settings = msgspec.structs.replace(
+        node_settings(tmp_path, destinations={"pacs": folder(results=("report",))}), engine=engine
+    )
+    spool = Spool(settings.folder, settings.queue)
+    spool.add_image(image_of(tmp_path), new())
+    failures = iter(range(5))  # more than an image has attempts
+
+    def write(path, data):
+        if next(failures, None) is not None:
+            raise OSError(28, "No space left on device", str(path))
+        write_atomic(path, data)
+
+    monkeypatch.setattr(worker_module, "write_atomic", write)
+    monkeypatch.setattr(worker_module, "_DISK_S", 0.01)
+    log, stop = Lines(), threading.Event()
+    thread = threading.Thread(target=worker_module.answer_images, args=(settings, log, stop))
+    thread.start()
+    try:
+        eventually(lambda: states(spool)[0] == {"1.2.3": "answered"})
+    finally:
+        stop.set()
+        thread.join()
+        spool.close()
+    assert log.events().count("cannot write an answer") == 5
+    assert not list(spool.dead.iterdir())

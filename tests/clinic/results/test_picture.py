@@ -1,0 +1,38 @@
+"""The Secondary Capture holds the picture that is drawn elsewhere, pixel by pixel."""
+
+import io
+
+import cv2
+import numpy as np
+import pydicom
+import pytest
+
+from orthoedge.clinic.results import encode_result, make_result
+from orthoedge.runtime.overlay.overlay import side_by_side
+from tests.helpers.clinic.answers import answer
+from tests.helpers.clinic.images import INSTANCE, source
+
+
+def read(given):
+    return pydicom.dcmread(io.BytesIO(encode_result(make_result("picture", source(), given))))
+
+
+@pytest.mark.parametrize("decision", ["refer", "reject"])
+def test_the_pixels_are_those_of_the_drawing(decision):
+    given = answer(decision)
+    drawn = side_by_side(given.radiograph, given.finding)
+    picture = read(given)
+    assert picture.file_meta.TransferSyntaxUID == pydicom.uid.JPEG2000Lossless
+    assert np.array_equal(picture.pixel_array, cv2.cvtColor(drawn, cv2.COLOR_BGR2RGB))
+
+
+def test_a_rejection_shows_no_colour_of_the_map():
+    pixels = read(answer("reject")).pixel_array.astype(int)
+    assert (pixels.max(axis=-1) == pixels.min(axis=-1)).all()
+
+
+def test_the_picture_says_that_words_are_burnt_in_and_which_image_it_is_about():
+    picture = read(answer())
+    assert picture.BurnedInAnnotation == "YES"
+    assert picture.SourceImageSequence[0].ReferencedSOPInstanceUID == INSTANCE
+    assert next(iter(picture.ImageType)) == "DERIVED"
