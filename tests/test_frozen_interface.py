@@ -38,6 +38,9 @@ the action parts. An index has the columns age and sex, which may be absent.
 manifest.json has `licence`, with a default, and a bundle may hold a LICENSE, which `compress
 --licence` writes. The default bundle is no longer the phantom demonstration: the findings are those
 of the latter, which is now `--bundle phantom`.
+
+A recipe may have a table `segmentation`; None where there is none. A run of that stage has metrics
+and an evaluation of its own. The columns of a classifier's log.csv have another order.
 """
 
 import argparse
@@ -62,6 +65,8 @@ FORMATS = {
     "run metrics.json": "orthoedge.training.run_folder.TrainingMetrics",
     "run shortcuts.json": "orthoedge.training.data_quality.shortcut_audit.ShortcutAudit",
     "evaluation.json": "orthoedge.training.evaluation.schema.EvaluationReport",
+    "segmentation metrics.json": "orthoedge.training.segmentation.schema.SegmentationMetrics",
+    "segmentation evaluation.json": "orthoedge.training.segmentation.schema.SegmentationReport",
     "comparison.json": "orthoedge.training.comparison_report.Comparison",
     "compression report.json": "orthoedge.compression.report.schema.CompressionReport",
     "benchmark report.json": "orthoedge.benchmarks.schema.Report",
