@@ -12,7 +12,7 @@ from orthoedge.training.loop.step import Stepper
 from orthoedge.training.recipe import Recipe
 from orthoedge.training.segmentation.network import ENCODER, UNet
 
-_SMOOTHING = 1 / 4096  # of the image: 5 × 5 pixels of 320 × 320, about the smallest lesion
+_TYPICAL_AREA = 1 / 256  # of the image: 400 of 320 × 320 pixels, the median of benign tumours
 
 
 class SegmentationStepper(Stepper[UNet]):
@@ -48,13 +48,15 @@ class SegmentationStepper(Stepper[UNet]):
 
 
 def outline_loss(logits: Tensor, lesion: Tensor, miss_weight: float) -> Tensor:
-    """Cross-entropy of the pixels, plus 1 - a smoothed Tversky index, for each image.
+    """Cross-entropy of the pixels, plus 1 - a Tversky index, for each image.
 
     Tversky (Salehi et al., arXiv:1706.05721) is taken per image and not over the batch: there, a
-    fracture of a hundred pixels would count nothing next to a tumour of ten thousand. Smoothing
-    by the area of the smallest lesions gives it a meaning where the mask is empty: 1 if nothing is
-    outlined, and one half for a false alarm of such an area. The cross-entropy has a gradient where
-    Tversky has none left, as at the start, and keeps probabilities from being 0 or 1 only.
+    fracture of a hundred pixels would count nothing next to a tumour of ten thousand. Where the
+    mask is empty, the index is that of a lesion of typical area of which nothing is missed: 1 if
+    nothing is outlined, and less the larger the false alarm. With an area near 0 in its place,
+    every pixel of an empty mask weighs more than those of a lesion, and a network soon outlines
+    nothing at all. The cross-entropy has a gradient where Tversky has none left, and keeps
+    probabilities from being 0 or 1 only.
 
     Args:
         logits: float32 (B, H, W).
@@ -70,9 +72,10 @@ def outline_loss(logits: Tensor, lesion: Tensor, miss_weight: float) -> Tensor:
     hit = (probability * truth).sum((1, 2))
     missed = truth.sum((1, 2)) - hit
     false = probability.sum((1, 2)) - hit
-    smoothing = _SMOOTHING * truth[0].numel()
+    empty = ~truth.flatten(1).any(1)
+    right = torch.where(empty, _TYPICAL_AREA * truth[0].numel(), hit)
     wrong = miss_weight * missed + (1 - miss_weight) * false
-    return pixels + wrong / (hit + wrong + smoothing)
+    return pixels + wrong / (right + wrong)
 
 
 def dice(outlined: Tensor, lesion: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from orthoedge.cli.main import main
 from orthoedge.runtime.errors import ConfigError, DataError
 from orthoedge.training.data.index import list_sha256, read_index
 from orthoedge.training.recipe_file import load_recipe
-from orthoedge.training.run_folder import load_run
+from orthoedge.training.run_folder import load_run, write_record
 from orthoedge.training.segmentation.data import OutlinedDataset
 from orthoedge.training.segmentation.fit import fit_segmentation, load_segmentation
 from orthoedge.training.segmentation.predictions import outline
@@ -70,11 +70,13 @@ def test_a_run_read_back_outlines_as_its_metrics_say(finished):
     assert run.info.test_list_sha256 == test.list_sha256 != list_sha256(run.splits.test)
 
 
-def test_a_classifiers_verbs_refuse_the_run_and_the_other_way_round(finished, tiny_run, tmp_path):
+def test_a_classifiers_verbs_refuse_the_run_and_the_other_way_round(finished, tmp_path):
     with pytest.raises(DataError, match="a run of the segmentation stage"):
         load_run(finished)
+    write_record(tmp_path / "recipe.json", load_recipe("tiny"))
+    (tmp_path / "metrics.json").write_text("{}")
     with pytest.raises(DataError, match="the run of a classifier"):
-        load_segmentation(tiny_run)
+        load_segmentation(tmp_path)
     assert main(["compress", str(finished), "--out", str(tmp_path / "bundle")]) == 2
 
 
@@ -115,23 +117,31 @@ fit.fit_segmentation(recipe, read_index(data), out, resume=True, progress=False,
 """
 
 
-def test_a_run_killed_twice_ends_as_a_whole_one_to_the_bit(spots, small, tmp_path):
+@pytest.fixture(scope="module")
+def whole(spots, small, tmp_path_factory):
+    """A run that is never killed, and its metrics."""
+    out = tmp_path_factory.mktemp("stateful") / "whole"
+    recipe = small(*STATEFUL)
+    return out, fit_segmentation(recipe, read_index(spots), out, progress=False, data=spots)
+
+
+@pytest.mark.parametrize(
+    "where", ["in an epoch", pytest.param("before the metrics", marks=pytest.mark.slow)]
+)
+def test_a_killed_run_ends_as_a_whole_one_to_the_bit(where, spots, small, whole, tmp_path):
+    out = tmp_path / "killed"
+    command = [sys.executable, "-c", KILLED, where, str(spots), str(out)]
+    child = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert child.returncode == -signal.SIGKILL, child.stderr
+    with pytest.raises(DataError, match="not finished"):
+        load_segmentation(out)
     recipe, records = small(*STATEFUL), read_index(spots)
-    for where in ("in an epoch", "before the metrics"):
-        command = [sys.executable, "-c", KILLED, where, str(spots), str(tmp_path / "killed")]
-        child = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert child.returncode == -signal.SIGKILL, child.stderr
-        with pytest.raises(DataError, match="not finished"):
-            load_segmentation(tmp_path / "killed")
-    runs = [tmp_path / "killed", tmp_path / "whole"]
-    metrics = [
-        fit_segmentation(recipe, records, run, resume=run.exists(), progress=False, data=spots)
-        for run in runs
-    ]
-    assert metrics[0] == metrics[1]
-    one, other = (load_file(run / "model.safetensors") for run in runs)
+    metrics = fit_segmentation(recipe, records, out, resume=True, progress=False, data=spots)
+    assert metrics == whole[1]
+    again = load_file(out / "model.safetensors")
     # Exactly: random numbers belong to the epoch, and one thread adds gradients in one order.
-    assert all(torch.equal(one[name], other[name]) for name in other)
+    for name, tensor in load_file(whole[0] / "model.safetensors").items():
+        assert torch.equal(again[name], tensor), name
 
 
 def test_evaluate_measures_unseen_images_and_names_seen_ones(finished, spots, tmp_path, capsys):
