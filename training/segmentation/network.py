@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 
 import segmentation_models_pytorch as smp
-import torch
 from torch import Tensor, nn
 
 from orthoedge.runtime.errors import ConfigError
@@ -124,7 +123,7 @@ def _for_encoder(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> di
     return {names.get(name.replace(".", "_"), name): t for name, t in tensors.items()}
 
 
-def _count_fitting(tensors: Mapping[str, Tensor], own: Mapping[str, torch.Tensor]) -> int:
+def _count_fitting(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> int:
     return sum(
         _BACKBONE + name in own and own[_BACKBONE + name].shape == tensor.shape
         for name, tensor in tensors.items()
