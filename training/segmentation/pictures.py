@@ -101,7 +101,7 @@ def _write(
     for row, (label, images) in zip(axes, rows.items(), strict=False):
         row[0].set_ylabel(_SHORT.get(label, label), fontsize=9)
         _fill(row, images.tolist(), outlines, data)
-    save(figure, path, colours=96)
+    save(figure, path)  # a palette has no room for the few orange pixels
 
 
 def _fill(

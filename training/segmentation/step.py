@@ -13,7 +13,7 @@ from orthoedge.training.recipe import Recipe
 from orthoedge.training.segmentation.network import ENCODER, UNet
 
 _PIXELS = 20.0  # weight of the cross-entropy: missing a median benign tumour, 0.4 % of the image,
-# then costs about a third of what its Tversky index costs, and a false alarm of its size as much
+# then costs about a third of what its Tversky index costs
 _TINY = 1e-6
 
 

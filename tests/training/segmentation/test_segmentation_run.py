@@ -49,6 +49,8 @@ def test_a_run_learns_and_leaves_everything_behind(finished):
         assert (finished / name).stat().st_size > 0, name
     for name in ("curves", "evaluation/typical", "evaluation/worst", "evaluation/froc"):
         assert cv2.imread(str(finished / f"{name}.png")).std() > 1, name
+    blue, _, red = cv2.split(cv2.imread(str(finished / "evaluation/typical.png")).astype(int))
+    assert (red - blue > 150).sum() > 50  # outlines are orange, not grey
     assert any((finished / "tensorboard").iterdir())
     run = load_segmentation(finished)
     assert run.metrics.dice["spot"] > 0.6
