@@ -40,6 +40,9 @@ manifest.json has `licence`, with a default, and a bundle may hold a LICENSE, wh
 of the latter, which is now `--bundle phantom`.
 
 `node` is added, with the actions serve, check and status.
+
+A recipe may have a table `segmentation`; None where there is none. A run of that stage has metrics
+and an evaluation of its own. The columns of a classifier's log.csv have another order.
 """
 
 import argparse
@@ -64,6 +67,8 @@ FORMATS = {
     "run metrics.json": "orthoedge.training.run_folder.TrainingMetrics",
     "run shortcuts.json": "orthoedge.training.data_quality.shortcut_audit.ShortcutAudit",
     "evaluation.json": "orthoedge.training.evaluation.schema.EvaluationReport",
+    "segmentation metrics.json": "orthoedge.training.segmentation.schema.SegmentationMetrics",
+    "segmentation evaluation.json": "orthoedge.training.segmentation.schema.SegmentationReport",
     "comparison.json": "orthoedge.training.comparison_report.Comparison",
     "compression report.json": "orthoedge.compression.report.schema.CompressionReport",
     "benchmark report.json": "orthoedge.benchmarks.schema.Report",

@@ -15,12 +15,12 @@ import msgspec
 
 from orthoedge.runtime.errors import ConfigError, DataError
 from orthoedge.training import run_folder as folder
-from orthoedge.training.checkpoint import changed_settings
 from orthoedge.training.comparison_report import Comparison, Task, read_member, write_comparison
 from orthoedge.training.data.index import ImageRecord, list_sha256
 from orthoedge.training.data_quality.duplicates import file_digest
-from orthoedge.training.distributed import open_fabric
 from orthoedge.training.fit import fit
+from orthoedge.training.loop.checkpoint import changed_settings
+from orthoedge.training.loop.distributed import open_fabric
 from orthoedge.training.model.ensemble import build
 from orthoedge.training.model.flops import count_macs
 from orthoedge.training.model.hub import IMAGENET, weights_files

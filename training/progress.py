@@ -19,9 +19,8 @@ from tqdm import tqdm
 
 from orthoedge.runtime.settings import plain
 from orthoedge.training.data.splits import Splits
-from orthoedge.training.data_quality.shortcut_audit import ShortcutAudit
 from orthoedge.training.recipe import Recipe
-from orthoedge.training.run_folder import Epoch, RunInfo, TrainingMetrics
+from orthoedge.training.run_folder import EpochRow, RunInfo
 
 _SILENCE_S = 50.0  # after which a line is due: with the time to notice, one at least every minute
 _CHECK_S = 5.0
@@ -129,13 +128,13 @@ class EventLog:
         self._append(Event(file_version="brain.Event:2"))
         self._append(Event(step=step, session_log=SessionLog(status=SessionLog.START)))
 
-    def add(self, row: Epoch) -> None:
+    def add(self, row: EpochRow) -> None:
         """Add an epoch.
 
         Raises:
             OSError: it cannot be written; `filename` is the log's.
         """
-        names = [name for name in Epoch.__struct_fields__ if name != "epoch"]
+        names = [name for name in type(row).__struct_fields__ if name != "epoch"]
         values = [
             Summary.Value(tag=name, simple_value=value)
             for name in names
@@ -166,25 +165,13 @@ def log_start(recipe: Recipe, splits: Splits, info: RunInfo, processes: int) -> 
         log_progress(weights.line())
 
 
-def log_epoch(row: Epoch, epochs: int, better: bool, left: float) -> None:
+def log_epoch(row: EpochRow, epochs: int, better: bool, left: float) -> None:
     """Log one line for an epoch; a star marks the best so far."""
-    auc = "" if row.val_auc is None else f"  AUC {row.val_auc:.3f}"
     log_progress(
         f"epoch {row.epoch}/{epochs}  loss {row.train_loss:.3f}  val loss {row.val_loss:.3f}  "
-        f"macro-F1 {row.val_macro_f1:.3f}{auc}{' *' if better else '  '}  "
+        f"{row.shown()}{' *' if better else '  '}  "
         f"{row.images_per_second:.0f} images/s  {_duration(left)} left"
     )
-
-
-def log_result(result: TrainingMetrics, shortcuts: ShortcutAudit, out: Path) -> None:
-    """Log one line on the test split, and the warning of the shortcut audit if there is one."""
-    pointing = "" if result.pointing_game is None else f", pointing {result.pointing_game:.3f}"
-    log_progress(
-        f"test: accuracy {result.accuracy:.3f}, macro-F1 {result.macro_f1:.3f}, ECE "
-        f"{result.expected_calibration_error:.3f}{pointing} (epoch {result.best_epoch}) -> {out}"
-    )
-    if shortcuts.warns:
-        log_progress(f"warning: {shortcuts.warning}")
 
 
 def _duration(seconds: float) -> str:

@@ -25,6 +25,7 @@ RENAMED_KEYS = {
 """Keys of recipes from before the names changed, and the current ones."""
 ADDED_KEYS: dict[str, Any] = {
     "source_labels": {},
+    "segmentation": None,
     "optimizer": "adam",
     "backbone_lr": 1.0,
     "frozen_stages": 0,
@@ -260,6 +261,44 @@ class Compress(_Table, frozen=True):
             require(0 < value < 1, f"compress.{name}", "between 0 and 1", value)
 
 
+class Segmentation(_Table, frozen=True):
+    """The stage that learns outlines of lesions: U-Net (Ronneberger et al., MICCAI 2015).
+
+    Takes the recipe's other settings where they are about images, draws or the optimizer.
+    """
+
+    encoder: str
+    """timm name of the encoder."""
+    decoder: tuple[int, ...]
+    """Channels of the five stages of the decoder, from coarse to fine."""
+    size: int
+    """Side of the input and of the mask in pixels, a multiple of 32."""
+    batch: int
+    """Images per step."""
+    epochs: int
+    """Passes over the training split."""
+    lr: float
+    """Learning rate of the decoder, after warm-up."""
+    encoder_lr: float
+    """Learning rate of the encoder, relative to `lr`."""
+    miss_weight: float
+    """Weight of missed pixels against false ones in the Tversky term, 0 to 1; 0.5 is Dice."""
+
+    def __post_init__(self) -> None:
+        require(bool(self.encoder), "segmentation.encoder", "a name", self.encoder)
+        fits = len(self.decoder) == 5 and min(self.decoder) >= 1
+        require(fits, "segmentation.decoder", "five numbers of channels", list(self.decoder))
+        fits = 32 <= self.size <= 1024 and self.size % 32 == 0
+        require(fits, "segmentation.size", "a multiple of 32, up to 1024", self.size)
+        require(self.batch >= 2, "segmentation.batch", "2 or more", self.batch)
+        require(self.epochs >= 1, "segmentation.epochs", "1 or more", self.epochs)
+        require(self.lr > 0, "segmentation.lr", "above 0", self.lr)
+        fits = 0 < self.encoder_lr <= 1
+        require(fits, "segmentation.encoder_lr", "above 0, up to 1", self.encoder_lr)
+        fits = 0 < self.miss_weight < 1
+        require(fits, "segmentation.miss_weight", "between 0 and 1", self.miss_weight)
+
+
 class Recipe(_Table, frozen=True):
     """All settings of a training run.
 
@@ -360,6 +399,8 @@ class Recipe(_Table, frozen=True):
 
     On CPUs, float32 can be faster for small images.
     """
+    segmentation: Segmentation | None
+    """Settings of the segmentation stage; None, as where a file has no such table: no stage."""
     compress: Compress
     """Settings of the compression stage."""
 
@@ -405,6 +446,10 @@ class Recipe(_Table, frozen=True):
             fits = len(own) >= 2 and all(label in self.labels for label in own)
             expected = f"two or more of {list(self.labels)}"
             require(fits, f"source_labels.{source}", expected, list(own))
+        if self.segmentation is not None:
+            fits = self.combine == "fuse" and not self.split.folds
+            require(fits, "segmentation", "one network without folds", "several runs")
+            require(not self.augment.crop, "augment.crop", "0 with segmentation", self.augment.crop)
         if self.mixup:  # two images of a pair would need one set of labels, and one lesion
             alone = not self.source_labels and not self.map_weight
             require(alone, "mixup", "0, with source_labels or map_weight", self.mixup)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
+from types import NoneType
 from typing import Any, get_args, get_origin
 
 import msgspec
@@ -86,7 +87,13 @@ def _read(name_or_path: str) -> str:
 
 
 def _fields(table: type) -> dict[str, Any]:
-    return {f.encode_name: f.type for f in msgspec.structs.fields(table)}
+    """Types of a table's keys; of a table that may be absent, its own."""
+    return {f.encode_name: _present(f.type) for f in msgspec.structs.fields(table)}
+
+
+def _present(kind: Any) -> Any:
+    kinds = [other for other in get_args(kind) if other is not NoneType]
+    return kinds[0] if len(kinds) == 1 and NoneType in get_args(kind) else kind
 
 
 def _check_keys(tree: dict[str, Any], table: type, source: str, prefix: str) -> None:
@@ -140,6 +147,8 @@ def _override(tree: dict[str, Any], override: str) -> None:
         raise ConfigError(f"--set {override}: {key} is a table; name one of its keys")
     for part in parts[:-1]:
         tree = tree.setdefault(part, {})
+        if tree is None:
+            raise ConfigError(f"--set {override}: the recipe has no table {part}")
     tree[parts[-1]] = _value(text, kind)
 
 

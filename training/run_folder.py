@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
+from torch import nn
 
 from orthoedge.runtime.atomic_files import write_atomic
 from orthoedge.runtime.errors import DataError
@@ -35,29 +36,53 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """A JSON file of a run, or a part of one."""
 
 
-class Epoch(Record, frozen=True):
-    """One line of log.csv."""
+class EpochRow(Record, frozen=True):
+    """What one line of log.csv holds, whatever is learned."""
 
     epoch: int
     """From 1."""
     train_loss: float
     """Mean over the epoch's augmented images, dropout on."""
-    train_accuracy: float
-    """Of the same."""
     val_loss: float
-    """Unweighted cross-entropy."""
-    val_accuracy: float
-    """Share of correct labels."""
-    val_macro_f1: float
-    """Selects the best epoch unless there is `val_auc`; `val_loss` breaks ties."""
+    """Of the validation split, without weights of classes."""
     lr: float
     """Learning rate of the last step."""
     seconds: float
     """Wall time of the epoch, validation included."""
     images_per_second: float
     """Training images per second of the training steps alone."""
+
+    @property
+    def score(self) -> float:
+        """What selects the best epoch; `val_loss` breaks ties."""
+        raise NotImplementedError
+
+    def shown(self) -> str:
+        """Return the scores of the validation split, for one line of the log."""
+        raise NotImplementedError
+
+
+class Epoch(EpochRow, frozen=True):
+    """One line of a classifier's log.csv."""
+
+    train_accuracy: float
+    """Of the augmented images."""
+    val_accuracy: float
+    """Share of correct labels."""
+    val_macro_f1: float
+    """Selects the best epoch unless there is `val_auc`."""
     val_auc: float | None = None
     """With `source_labels`: mean AUC of the questions that each source can answer."""
+
+    @property
+    def score(self) -> float:
+        """AUC where there is one, else macro-F1."""
+        return self.val_macro_f1 if self.val_auc is None else self.val_auc
+
+    def shown(self) -> str:
+        """Return macro-F1, and AUC where there is one."""
+        auc = "" if self.val_auc is None else f"  AUC {self.val_auc:.3f}"
+        return f"macro-F1 {self.val_macro_f1:.3f}{auc}"
 
 
 class TrainingMetrics(Record, frozen=True):
@@ -110,7 +135,7 @@ class RunInfo(Record, frozen=True):
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run, read back."""
+    """A finished run of a classifier, read back."""
 
     folder: Path
     recipe: Recipe
@@ -131,24 +156,49 @@ def load_run(folder: Path, data: Path | None = None) -> Run:
         data: the folder of the data set, if it has moved since training.
 
     Raises:
-        DataError: not a run folder, an unfinished run, a damaged file, or a missing image.
+        DataError: not a run folder, an unfinished run, one of the segmentation stage, a damaged
+            file, or a missing image.
+    """
+    recipe = read_finished_recipe(folder)
+    if recipe.segmentation is not None:
+        raise DataError(
+            f"{folder}: a run of the segmentation stage, which has no classifier; give the run of "
+            "a recipe without a table segmentation"
+        )
+    info, model = read_record(folder / REPORT, RunInfo), build(recipe)
+    digest = load_model(folder, model)
+    splits = read_splits(folder / SPLIT, data or Path(info.data))
+    metrics = read_record(folder / METRICS, TrainingMetrics)
+    return Run(folder, recipe, model.eval(), splits, digest, info, metrics)
+
+
+def read_finished_recipe(folder: Path) -> Recipe:
+    """Read the recipe of a finished run.
+
+    Raises:
+        DataError: not a run folder, an unfinished run, or not a recipe.
     """
     if not (folder / RECIPE).is_file():
         raise DataError(f"{folder}: not a run folder (no {RECIPE}); `orthoedge train` writes one")
     recipe = read_recipe(folder / RECIPE)
     if not (folder / METRICS).is_file():
         raise DataError(f"{folder}: the run is not finished (no {METRICS}); train with --resume")
-    info = read_record(folder / REPORT, RunInfo)
+    return recipe
+
+
+def load_model(folder: Path, model: nn.Module) -> str:
+    """Load a run's weights into its network; return their SHA-256.
+
+    Raises:
+        DataError: missing, damaged, or of another network.
+    """
     tensors, digest = read_safetensors(folder / MODEL)
-    model = build(recipe)
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
         first = str(error).splitlines()[-1].strip()
         raise DataError(f"{folder / MODEL}: does not fit {RECIPE}: {first}") from error
-    splits = read_splits(folder / SPLIT, data or Path(info.data))
-    metrics = read_record(folder / METRICS, TrainingMetrics)
-    return Run(folder, recipe, model.eval(), splits, digest, info, metrics)
+    return digest
 
 
 T = TypeVar("T")

@@ -1,20 +1,16 @@
-"""One step of training, shared by the training loop and its throughput benchmark."""
+"""The loss of a classifier on one batch, shared by training and its throughput benchmark."""
 
 from __future__ import annotations
-
-import math
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from lightning_fabric import Fabric
-from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor
 from torch.nn import functional as F
 
 from orthoedge.training.data.loader import Batch, class_weights
-from orthoedge.training.model.batch_norm import share_batch_norms
+from orthoedge.training.loop.step import Stepper
 from orthoedge.training.model.ensemble import Ensemble
 from orthoedge.training.recipe import Recipe
 
@@ -23,8 +19,8 @@ NEVER = -1e4
 _TINY = 1e-6
 
 
-class Stepper:
-    """A network in training: optimizer, moving average, and the loss of a batch.
+class ClassifierStepper(Stepper[Ensemble]):
+    """A classifier in training.
 
     Args:
         recipe: every setting.
@@ -34,6 +30,8 @@ class Stepper:
         steps: per epoch.
     """
 
+    backbone_part = ".backbone."
+
     def __init__(
         self,
         recipe: Recipe,
@@ -42,42 +40,17 @@ class Stepper:
         labels: npt.NDArray[np.int64],
         steps: int,
     ) -> None:
-        self.recipe, self.fabric, self.steps = recipe, fabric, steps
-        if fabric.world_size > 1:
-            share_batch_norms(network)
-        kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[recipe.optimizer]
-        optimizer = kind(_groups(network, recipe), weight_decay=recipe.weight_decay, fused=True)
-        self.network = network
-        self.average = ModelEmaV3(network, recipe.ema, use_warmup=True) if recipe.ema else None
-        self.model, self.optimizer = fabric.setup(network, optimizer)
-        for method in ("all_logits", "logits_and_map"):  # so that DDP synchronises their gradients
-            self.model.mark_forward_method(method)
+        network.freeze(recipe.frozen_stages)
+        super().__init__(recipe, network, fabric, steps, ("all_logits", "logits_and_map"))
         self.weights = class_weights(labels, len(recipe.labels), recipe).to(fabric.device)
 
-    @property
-    def validated(self) -> Ensemble:
-        """The network to validate and save: the moving average if there is one."""
-        return self.network if self.average is None else self.average.module  # type: ignore[no-any-return]
+    def loss(self, batch: Batch, epoch: int, step: int) -> tuple[Tensor, Tensor]:
+        """Cross-entropy with the recipe's other terms; reports that of the fused logits and hits.
 
-    def __call__(self, batch: Batch, epoch: int, step: int) -> Tensor:
-        """Train on one batch.
-
-        Args:
-            batch: this process's share.
-            epoch: from 1.
-            step: of the epoch, from 0.
-
-        Returns:
-            float32 (3,): loss of the fused logits × B, correct predictions, B. Left on the device,
-            so that nothing waits for it.
+        Arguments and result as of `Stepper.loss`.
         """
         recipe = self.recipe
-        done = epoch - 1 + (step + 1) / self.steps
-        rate = learning_rate(recipe, done)
-        for group in self.optimizer.param_groups:
-            frozen = group["backbone"] and done <= recipe.frozen_epochs
-            group["lr"] = 0.0 if frozen else rate * (recipe.backbone_lr if group["backbone"] else 1)
-        images, truth, allowed, lesion = self.fabric.to_device(tuple(batch))
+        images, truth, allowed, lesion = batch
         targets = [(truth, 1.0)]
         if recipe.mixup:
             rng = np.random.default_rng((recipe.seed, epoch, step, 1))
@@ -92,28 +65,19 @@ class Stepper:
         else:
             outputs = self.model.all_logits(images)
         logits, *branches = outputs.masked_fill(~allowed, NEVER)  # (B, C) each
-        fused = self._loss(logits, targets)
+        fused = self._cross_entropy(logits, targets)
         loss = fused
         if beside is not None:
             loss = loss + recipe.map_weight * beside
         if recipe.branch_loss and len(branches) > 1:
-            own = torch.stack([self._loss(branch, targets) for branch in branches])
+            own = torch.stack([self._cross_entropy(branch, targets) for branch in branches])
             loss = loss + recipe.branch_loss * own.mean()
-        self.optimizer.zero_grad(set_to_none=True)
-        self.fabric.backward(loss)
-        if recipe.gradient_clip:
-            # An infinite loss is no error here: the loop reports it after the epoch.
-            limits = {"max_norm": recipe.gradient_clip, "error_if_nonfinite": False}
-            self.fabric.clip_gradients(self.model, self.optimizer, **limits)  # type: ignore[arg-type]
-        self.optimizer.step()
-        if self.average is not None:
-            self.average.update(self.network, step=(epoch - 1) * self.steps + step + 1)
         with torch.no_grad():
             hits = (logits.argmax(1) == truth).sum()
             seen = torch.full_like(fused, len(truth))
-            return torch.stack((fused * len(truth), hits.to(fused), seen)).detach()
+            return loss, torch.stack((fused * len(truth), hits.to(fused), seen))
 
-    def _loss(self, logits: Tensor, targets: list[tuple[Tensor, float]]) -> Tensor:
+    def _cross_entropy(self, logits: Tensor, targets: list[tuple[Tensor, float]]) -> Tensor:
         """Cross-entropy, weighted by class, as the mean over the batch of all processes.
 
         Each process multiplies its share by their number, because DDP averages the gradients.
@@ -146,21 +110,6 @@ def lesion_loss(maps: Tensor, lesion: Tensor) -> Tensor:
     return terms.sum() / marked.sum().clamp(min=1)
 
 
-def _groups(network: Ensemble, recipe: Recipe) -> list[dict[str, Any]]:
-    """Parameters of the backbones, without frozen stages, and all others."""
-    network.freeze(recipe.frozen_stages)
-    trained = {name: p for name, p in network.named_parameters() if p.requires_grad}
-    backbone = {name for name in trained if ".backbone." in name}
-    return [
-        {"params": [p for n, p in trained.items() if n in backbone], "lr": 0.0, "backbone": True},
-        {
-            "params": [p for n, p in trained.items() if n not in backbone],
-            "lr": 0.0,
-            "backbone": False,
-        },
-    ]
-
-
 def neighbours(count: int) -> Tensor:
     """Index of each image's partner in mixup: 1 0 3 2 ...; a last odd one is its own partner.
 
@@ -168,13 +117,3 @@ def neighbours(count: int) -> Tensor:
     share of the batch mixes it as the whole batch would be mixed.
     """
     return (torch.arange(count) ^ 1).clamp(max=count - 1)
-
-
-def learning_rate(recipe: Recipe, epoch: float) -> float:
-    """Learning rate after `epoch` epochs: a linear warm-up, then constant or half a cosine to 0."""
-    if epoch < recipe.warmup_epochs:
-        return recipe.lr * epoch / recipe.warmup_epochs
-    if recipe.schedule == "constant":
-        return recipe.lr
-    done = (epoch - recipe.warmup_epochs) / max(1e-9, recipe.epochs - recipe.warmup_epochs)
-    return recipe.lr * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))

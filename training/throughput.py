@@ -16,10 +16,10 @@ from orthoedge.benchmarks.timing.latency import Ratio, Timings, interleaved, rat
 from orthoedge.runtime.errors import ConfigError
 from orthoedge.training.data.dataset import RadiographDataset
 from orthoedge.training.data.loader import batches, steps_per_epoch
-from orthoedge.training.distributed import open_fabric
+from orthoedge.training.loop.distributed import open_fabric
 from orthoedge.training.model.ensemble import build
 from orthoedge.training.recipe import Recipe
-from orthoedge.training.step import Stepper
+from orthoedge.training.step import ClassifierStepper
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,10 @@ def throughput(recipe: Recipe, steps: int, rounds: int) -> Throughput:
     data = _noise(recipe, steps * recipe.batch)
     device = fabric.device
 
-    def placed() -> Stepper:
+    def placed() -> ClassifierStepper:
         network = build(recipe).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         count = steps_per_epoch(len(data), recipe.batch)
-        return Stepper(recipe, network, fabric, data.labels, count)
+        return ClassifierStepper(recipe, network, fabric, data.labels, count)
 
     stepper, plain = placed(), placed()
     first = next(batches(data, recipe, 0))

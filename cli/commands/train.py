@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train one network, or all that the recipe compares; return 0."""
+    """Train one network, or all that the recipe compares, or its segmentation stage; return 0."""
     let_threads_sleep()
     from orthoedge.training.recipe_file import load_recipe
 
@@ -70,6 +70,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _train(args: argparse.Namespace, recipe: Recipe) -> Path | None:
     """Train; return the report to name on stdout, if there is one."""
+    from orthoedge.runtime.errors import ConfigError
     from orthoedge.training.comparison import compare, is_compared
     from orthoedge.training.data.cache import cache_folder
     from orthoedge.training.data.index import read_index, select_records
@@ -83,6 +84,15 @@ def _train(args: argparse.Namespace, recipe: Recipe) -> Path | None:
         log_progress(chosen.line())
     out, records, cache = args.out, chosen.records, args.cache or cache_folder()
     with Progress("train"):
+        if recipe.segmentation is not None:
+            from orthoedge.training.segmentation.fit import fit_segmentation
+
+            if args.leave_out:
+                raise ConfigError("--leave-out: is about classifiers, not about segmentation")
+            fit_segmentation(
+                recipe, records, out, args.weights, args.resume, data=root, cache=cache
+            )
+            return None
         if args.leave_out:
             from orthoedge.training.evaluation.leave_out import MARKDOWN, leave_one_out
 

@@ -22,8 +22,9 @@ from torch import Tensor
 from orthoedge.runtime.atomic_files import sha256
 from orthoedge.runtime.engine import Engine
 from orthoedge.training.data.cache import Records, cached, fingerprint
+from orthoedge.training.data.crops import GRID
 from orthoedge.training.data.dataset import RadiographDataset
-from orthoedge.training.data.loader import GRID, batches, steps_per_epoch
+from orthoedge.training.data.loader import batches, steps_per_epoch
 from orthoedge.training.progress import track
 from orthoedge.training.recipe import Recipe
 

@@ -29,8 +29,8 @@ from orthoedge.runtime.atomic_files import sha256, write_atomic
 from orthoedge.runtime.errors import DataError
 from orthoedge.training.data.dataset import RadiographDataset
 from orthoedge.training.data.index import list_sha256
-from orthoedge.training.distributed import training_precision
 from orthoedge.training.evaluation.by_source import source_auc
+from orthoedge.training.loop.distributed import training_precision
 from orthoedge.training.model.batch_norm import (
     fix_batch_norms,
     release_batch_norms,

@@ -23,6 +23,7 @@ from orthoedge.training.data.dataset import RadiographDataset
 from orthoedge.training.data.index import list_sha256, read_index
 from orthoedge.training.evaluation.predictions import evaluate
 from orthoedge.training.fit import fit
+from orthoedge.training.loop.step import learning_rate
 from orthoedge.training.model.batch_norm import start_running_statistics
 from orthoedge.training.model.ensemble import Ensemble
 from orthoedge.training.model.label_offsets import fit_label_offsets
@@ -30,7 +31,6 @@ from orthoedge.training.model.weights import load_weights
 from orthoedge.training.recipe import Recipe
 from orthoedge.training.recipe_file import load_recipe
 from orthoedge.training.run_folder import TrainingMetrics, load_run
-from orthoedge.training.step import learning_rate
 
 ROOT = Path(__file__).parents[2]
 BINARY = ("labels=plain,spot", "compress.alert_labels=spot", "batch=8", "epochs=4")
@@ -137,7 +137,8 @@ import os, random, signal, sys
 sys.path.insert(0, {str(ROOT)!r})
 import conftest
 from pathlib import Path
-from orthoedge.training import fit as loop
+from orthoedge.training import fit as classifier
+from orthoedge.training.loop import train as loop
 from orthoedge.training.data import cache
 from orthoedge.training.data.index import read_index
 from orthoedge.training.recipe_file import load_recipe
@@ -162,9 +163,9 @@ if where == "between state and log":
     write = loop._write_log
     loop._write_log = lambda path, epochs: die() if len(epochs) == 3 else write(path, epochs)
 if where == "before the metrics":
-    loop.write_curves = die
-loop.fit(load_recipe("tiny", {STATEFUL!r}), read_index(data), out, resume=True, progress=False,
-         data=data, cache=folder)
+    classifier.write_curves = die
+classifier.fit(load_recipe("tiny", {STATEFUL!r}), read_index(data), out, resume=True,
+               progress=False, data=data, cache=folder)
 """
 
 

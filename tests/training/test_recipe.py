@@ -27,6 +27,7 @@ def test_every_packaged_recipe_loads_and_carries_its_own_name():
         "resnet50-vgg19",
         "tiny",
         "tumor-compare",
+        "unet-region",
     )
     for name in recipe_names():
         assert load_recipe(name).name == name

@@ -10,12 +10,13 @@ import torch
 from torch.nn import functional as F
 
 from orthoedge.runtime.errors import ConfigError
-from orthoedge.training.data.loader import GRID, Batch
-from orthoedge.training.distributed import open_fabric, training_precision
+from orthoedge.training.data.crops import GRID
+from orthoedge.training.data.loader import Batch
+from orthoedge.training.loop.distributed import open_fabric, training_precision
 from orthoedge.training.model.ensemble import build
 from orthoedge.training.recipe import Recipe
 from orthoedge.training.recipe_file import load_recipe
-from orthoedge.training.step import Stepper, lesion_loss, neighbours
+from orthoedge.training.step import ClassifierStepper, lesion_loss, neighbours
 
 SETTINGS = (
     "labels=a,b", "compress.alert_labels=b", "backbones=test_resnet", "fusion=", "batch=6",
@@ -37,13 +38,13 @@ def batch(
     )
 
 
-def stepper(*overrides: str) -> Stepper:
+def stepper(*overrides: str) -> ClassifierStepper:
     recipe = load_recipe("tiny", (*SETTINGS, *overrides))
     fabric = open_fabric(recipe)
-    return Stepper(recipe, build(recipe), fabric, LABELS, steps=4)
+    return ClassifierStepper(recipe, build(recipe), fabric, LABELS, steps=4)
 
 
-def gradient_norm(trained: Stepper) -> float:
+def gradient_norm(trained: ClassifierStepper) -> float:
     gradients = [p.grad.flatten() for p in trained.network.parameters() if p.grad is not None]
     return float(torch.cat(gradients).norm())
 

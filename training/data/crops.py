@@ -1,17 +1,25 @@
-"""Crops: around lesions for a first stage of training, and parts with or without a lesion."""
+"""Crops: around lesions for a first stage of training, and parts with or without a lesion.
+
+And the boxes of a lesion as such a view shows them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
 from orthoedge.benchmarks.metrics.classification import Box
+from orthoedge.training.data.augment import Matrix
 
 Pixels = npt.NDArray[np.uint8]
 
+GRID = 64
+"""Cells a side of drawn boxes."""
+_FRACTION = 4  # bits of a coordinate below one cell
 _JITTER = 0.2  # of the crop's side: the lesion is not always in the middle
 _TRIES = 4
 _PART = (0.32, 0.75)  # of the image's side
@@ -107,3 +115,25 @@ def _share(box: Box, corner: tuple[int, int], side: int, size: int) -> float:
     low, high = np.array(box[:2]) * size, np.array(box[2:]) * size
     inside = np.minimum(high, np.add(corner, side)) - np.maximum(low, corner)
     return float(np.clip(inside, 0, None).prod() / max((high - low).prod(), 1e-9))
+
+
+def draw_boxes(boxes: Sequence[Box], stored: int, matrix: Matrix, size: int) -> Pixels:
+    """Draw boxes as a view of their image shows them.
+
+    Args:
+        boxes: as fractions of the stored image.
+        stored: its side.
+        matrix: from its pixels (x, y, 1) to those of the view, float64 (2, 3).
+        size: side of the view.
+
+    Returns:
+        uint8 (64, 64), 1 inside.
+    """
+    drawn: Pixels = np.zeros((GRID, GRID), np.uint8)
+    for x0, y0, x1, y1 in boxes:
+        corners = np.array([(x0, y0, 1), (x1, y0, 1), (x1, y1, 1), (x0, y1, 1)])
+        corners *= (stored, stored, 1)
+        points = (corners @ matrix.T) * GRID / size
+        fixed = np.clip(np.rint(points * 2**_FRACTION), -(2**20), 2**20).astype(np.int32)
+        cv2.fillConvexPoly(drawn, fixed, 1, shift=_FRACTION)  # type: ignore[call-overload]
+    return drawn

@@ -7,18 +7,23 @@ import sys
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from orthoedge.benchmarks.metrics.classification import boxes_in_input
+from orthoedge.benchmarks.metrics.classification import Box, boxes_in_input
 from orthoedge.runtime.errors import DataError
 from orthoedge.runtime.preprocess import LetterboxTransform, Preprocess
+from orthoedge.training.data.augment import Matrix
 from orthoedge.training.data.cache import preprocessed
-from orthoedge.training.data.crops import boxes_in_crop, place_crop
-from orthoedge.training.data.index import ImageRecord
+from orthoedge.training.data.crops import GRID, boxes_in_crop, draw_boxes, place_crop
+from orthoedge.training.data.index import ImageRecord, list_sha256
 from orthoedge.training.data_quality.duplicates import file_digests
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -89,7 +94,16 @@ class RadiographDataset:
         """
         return tuple(file_digests([record.path for record in self.records]))
 
-    def stored(self, size: int) -> RadiographDataset:
+    @property
+    def list_sha256(self) -> str:
+        """Identity of the images and of what is known about them; see `index.list_sha256`.
+
+        Raises:
+            DataError: a file cannot be read.
+        """
+        return list_sha256(self.records, self.digests)
+
+    def stored(self, size: int) -> Self:
         """Read the same images at `size` pixels and without CLAHE; with size 0, return these.
 
         They are what training makes its views from, which get CLAHE after their changes.
@@ -98,7 +112,7 @@ class RadiographDataset:
             return self
         labels, preprocess, progress, cache, source_labels = self._arguments
         raw = msgspec.structs.replace(preprocess, size=size, clahe_stage="none")
-        return RadiographDataset(self.records, labels, raw, progress, cache, source_labels)
+        return type(self)(self.records, labels, raw, progress, cache, source_labels)
 
     def content(self, index: int) -> Pixels:
         """Return the collimated field of an image without its letterbox, uint8 (h, w)."""
@@ -106,7 +120,7 @@ class RadiographDataset:
         content: Pixels = self.images[index][y0:y1, x0:x1]
         return content
 
-    def cropped(self, side: int, seed: int) -> RadiographDataset:
+    def cropped(self, side: int, seed: int) -> Self:
         """Return one fixed crop of each image, see `place_crop`; with side 0, the whole images."""
         if not side:
             return self
@@ -120,6 +134,24 @@ class RadiographDataset:
             boxes.append(boxes_in_crop(self.boxes[index], (x, y), side, image.shape[0]))
         crops.boxes = tuple(boxes)
         return crops
+
+    def lesion_side(self, size: int) -> int:
+        """Side in pixels of the lesions that `draw_lesion` draws for views of `size` pixels."""
+        return GRID
+
+    def draw_lesion(self, index: int, boxes: Sequence[Box], matrix: Matrix, size: int) -> Pixels:
+        """Draw the lesion of an image as a view shows it, as far as boxes tell.
+
+        Args:
+            index: of the image.
+            boxes: of the lesions that the view's label is about, as fractions of the image.
+            matrix: from pixels of the image (x, y, 1) to those of the view, float64 (2, 3).
+            size: side of the view.
+
+        Returns:
+            uint8 (G, G) with G = `lesion_side(size)`, 1 in the lesion.
+        """
+        return draw_boxes(boxes, len(self.images[index]), matrix, size)
 
     def __len__(self) -> int:
         return len(self.images)

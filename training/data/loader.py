@@ -9,15 +9,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from orthoedge.benchmarks.metrics.classification import Box
 from orthoedge.training.data.appearance import change_appearance
-from orthoedge.training.data.augment import Matrix, augment_part
+from orthoedge.training.data.augment import augment_part
 from orthoedge.training.data.crops import place_crop, place_part
 from orthoedge.training.data.dataset import Pixels, RadiographDataset
 from orthoedge.training.recipe import Recipe
@@ -26,9 +24,6 @@ Ints = npt.NDArray[np.int64]
 
 _AHEAD = 2  # batches prepared while the network works on one
 _MOST_THREADS = 8  # more would wait for the interpreter lock
-GRID = 64
-"""Cells a side of a drawn lesion."""
-_FRACTION = 4  # bits of a coordinate below one cell
 HEALTHY = "non-affected"
 """Label of a part that shows no lesion."""
 
@@ -43,7 +38,7 @@ class Batch(NamedTuple):
     allowed: Tensor
     """bool (B, C): the labels that each image's source can have."""
     lesion: Tensor
-    """uint8 (B, 64, 64): 1 in the lesion of the true label, as far as boxes tell; else 0."""
+    """uint8 (B, G, G): 1 in the lesion, see `RadiographDataset.draw_lesion`; else 0."""
 
 
 def draw(
@@ -126,6 +121,7 @@ def batches(
         for start in starts[: steps_per_epoch(len(data), recipe.batch)]
     ]
     side = recipe.augment.crop or recipe.preprocess.size
+    cells = data.lesion_side(side)
     threads = max(1, min(_MOST_THREADS, (os.cpu_count() or 1) // 2))
 
     def fill(images: Pixels, labels: Ints, lesions: Pixels, positions: range) -> None:
@@ -139,7 +135,7 @@ def batches(
         def start(positions: range) -> tuple[Pixels, Ints, Pixels, list[Future[None]]]:
             count = len(positions)
             images: Pixels = np.empty((count, side, side), np.uint8)
-            lesions: Pixels = np.empty((count, GRID, GRID), np.uint8)
+            lesions: Pixels = np.empty((count, cells, cells), np.uint8)
             labels = np.empty(count, np.int64)
             parts = (slice(i, None, threads) for i in range(threads))
             tasks = [
@@ -163,7 +159,7 @@ def batches(
 def _view(
     data: RadiographDataset, index: int, recipe: Recipe, rng: np.random.Generator
 ) -> tuple[Pixels, int, Pixels]:
-    """Make an image, uint8 (S, S), its class, and its lesion, uint8 (64, 64), for training."""
+    """Make an image, uint8 (S, S), its class, and its lesion, uint8 (G, G), for training."""
     settings, size = recipe.augment, recipe.preprocess.size
     image, boxes, label = data.images[index], data.boxes[index], int(data.labels[index])
     place = (0, 0, len(image))
@@ -184,16 +180,4 @@ def _view(
         pixels = change_appearance(pixels, settings.appearance, rng)
     if settings.read_size and recipe.preprocess.clahe_stage == "after":
         pixels = recipe.preprocess.clahe(pixels)
-    return pixels, label, _lesion(boxes, len(image), matrix, size)
-
-
-def _lesion(boxes: Sequence[Box], stored: int, matrix: Matrix, size: int) -> Pixels:
-    """Draw boxes, which are fractions of the stored image, as the view shows them."""
-    drawn: Pixels = np.zeros((GRID, GRID), np.uint8)
-    for x0, y0, x1, y1 in boxes:
-        corners = np.array([(x0, y0, 1), (x1, y0, 1), (x1, y1, 1), (x0, y1, 1)])
-        corners *= (stored, stored, 1)
-        points = (corners @ matrix.T) * GRID / size
-        fixed = np.clip(np.rint(points * 2**_FRACTION), -(2**20), 2**20).astype(np.int32)
-        cv2.fillConvexPoly(drawn, fixed, 1, shift=_FRACTION)  # type: ignore[call-overload]
-    return drawn
+    return pixels, label, data.draw_lesion(index, boxes, matrix, size)

@@ -16,20 +16,20 @@ _ENOUGH = 20  # images of either side of the worst part
 def report_lines(report: EvaluationReport) -> list[str]:
     """Headline scores, for a terminal."""
     shown = [
-        f"{report.images} images: accuracy {_plain(report.accuracy)}, balanced "
-        f"{_plain(report.balanced_accuracy)}, macro-F1 {_plain(report.macro_f1)}",
-        f"macro AUC {_plain(report.macro_auc)}, ECE {_plain(report.expected_calibration_error)}, "
-        f"loss {_plain(report.loss)}",
+        f"{report.images} images: accuracy {plain(report.accuracy)}, balanced "
+        f"{plain(report.balanced_accuracy)}, macro-F1 {plain(report.macro_f1)}",
+        f"macro AUC {plain(report.macro_auc)}, ECE {plain(report.expected_calibration_error)}, "
+        f"loss {plain(report.loss)}",
     ]
     for what, score in _maps(report):
         chance = f"(by chance {score.by_chance:.3f})"
-        shown.append(f"{what} {_plain(score.share)} on {score.images} images {chance}")
+        shown.append(f"{what} {plain(score.share)} on {score.images} images {chance}")
     for answer in report.answers:
         if not answer.part:
-            shown.append(f"{answer.source or 'all'}: {answer.question} AUC {_plain(answer.auc)}")
+            shown.append(f"{answer.source or 'all'}: {answer.question} AUC {plain(answer.auc)}")
     if worst := _worst(report.answers):
         shown.append(
-            f"lowest: {worst.source} {worst.part}, {worst.question} AUC {_plain(worst.auc)}"
+            f"lowest: {worst.source} {worst.part}, {worst.question} AUC {plain(worst.auc)}"
         )
     return shown
 
@@ -86,15 +86,15 @@ def _origin(report: EvaluationReport) -> str:
 
 def _headline(report: EvaluationReport) -> str:
     rows = [
-        ("accuracy", _percent(report.accuracy), report.images),
-        ("balanced accuracy (mean recall)", _percent(report.balanced_accuracy), report.images),
-        ("macro-F1", _plain(report.macro_f1), report.images),
-        ("macro AUC (one against the rest)", _plain(report.macro_auc), report.images),
-        ("expected calibration error", _plain(report.expected_calibration_error), report.images),
-        ("cross-entropy", _plain(report.loss), report.images),
+        ("accuracy", percent(report.accuracy), report.images),
+        ("balanced accuracy (mean recall)", percent(report.balanced_accuracy), report.images),
+        ("macro-F1", plain(report.macro_f1), report.images),
+        ("macro AUC (one against the rest)", plain(report.macro_auc), report.images),
+        ("expected calibration error", plain(report.expected_calibration_error), report.images),
+        ("cross-entropy", plain(report.loss), report.images),
     ]
     for what, score in _maps(report):
-        value = f"{_percent(score.share)}; by chance {score.by_chance:.1%}"
+        value = f"{percent(score.share)}; by chance {score.by_chance:.1%}"
         rows.append((what, value, score.images))
     return table(("", "value", "images"), rows)
 
@@ -105,7 +105,7 @@ def _shortcuts(report: EvaluationReport) -> list[str]:
     return [
         "## What a classifier reaches without looking at anatomy",
         "Balanced accuracy of a classifier that sees only where an image comes from, its size, "
-        f"border and exposure; the network reaches {_percent(report.balanced_accuracy)}.",
+        f"border and exposure; the network reaches {percent(report.balanced_accuracy)}.",
         report.shortcuts.markdown(),
         "![Shortcut audit](shortcuts.png)",
     ]
@@ -118,9 +118,9 @@ def _within_sources(report: EvaluationReport) -> list[str]:
         (
             scores.source or "no source named",
             scores.images,
-            _plain(scores.calibration_error),
+            plain(scores.calibration_error),
             "; ".join(
-                f"{label} {_percent(pointing.share)} of {pointing.images}"
+                f"{label} {percent(pointing.share)} of {pointing.images}"
                 for label, pointing in scores.pointing.items()
             )
             or _NONE,
@@ -133,7 +133,7 @@ def _within_sources(report: EvaluationReport) -> list[str]:
         if worst is None
         else (
             f" Lowest of the parts with 20 images of either side: **{worst.source} {worst.part}, "
-            f"{worst.question}, AUC {_plain(worst.auc)}**."
+            f"{worst.question}, AUC {plain(worst.auc)}**."
         )
     )
     return [
@@ -156,9 +156,9 @@ def answers_table(answers: Sequence[Answer]) -> str:
             " ".join(filter(None, (answer.source, answer.part, answer.question))),
             answer.positives,
             answer.negatives,
-            _plain(answer.auc),
-            _percent(answer.sensitivity),
-            _percent(answer.specificity),
+            plain(answer.auc),
+            percent(answer.sensitivity),
+            percent(answer.specificity),
         )
         for answer in answers
     ]
@@ -179,7 +179,7 @@ def _network_audit(report: EvaluationReport) -> list[str]:
         blocks.append(
             f"Which of {', '.join(audit.probe.sources)} a non-affected bone comes from, told from "
             f"the network's features by a linear classifier on other patients: AUC "
-            f"{_plain(audit.probe.auc)} on {audit.probe.images} images. 0.5 is what a network has "
+            f"{plain(audit.probe.auc)} on {audit.probe.images} images. 0.5 is what a network has "
             "that looks at anatomy alone, where the collections hold the same anatomy."
         )
     return blocks
@@ -194,8 +194,8 @@ def _classes(report: EvaluationReport) -> str:
     header = ("class", "images", "precision", "recall", "specificity", "F1", "AUC")
     rows = []
     for label, scores in report.classes.items():
-        shares = map(_percent, (scores.precision, scores.recall, scores.specificity))
-        rows.append((label, scores.support, *shares, _plain(scores.f1), _plain(scores.auc)))
+        shares = map(percent, (scores.precision, scores.recall, scores.specificity))
+        rows.append((label, scores.support, *shares, plain(scores.f1), plain(scores.auc)))
     return table(header, rows)
 
 
@@ -221,7 +221,7 @@ def _fusions(report: EvaluationReport) -> list[str]:
     weights = " / ".join(f"{weight:.3f}" for weight in report.fusion)
     header = ("rule", "accuracy", "macro-F1", "accuracy minus the learned", "changed predictions")
     rows = [
-        (r.rule, _percent(r.accuracy), _plain(r.macro_f1), _points(r.accuracy_gain), r.changed)
+        (r.rule, percent(r.accuracy), plain(r.macro_f1), _points(r.accuracy_gain), r.changed)
         for r in report.fusions
     ]
     return [
@@ -251,11 +251,13 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _plain(score: Interval | None) -> str:
+def plain(score: Interval | None) -> str:
+    """Figure with its interval, such as `0.812 [0.790, 0.833]`."""
     return _NONE if score is None else f"{score.value:.3f} [{score.low:.3f}, {score.high:.3f}]"
 
 
-def _percent(score: Interval | None) -> str:
+def percent(score: Interval | None) -> str:
+    """Share with its interval, such as `81.2% [79.0, 83.3]`."""
     if score is None:
         return _NONE
     return f"{score.value:.1%} [{100 * score.low:.1f}, {100 * score.high:.1f}]"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib
@@ -17,7 +17,7 @@ from orthoedge.benchmarks.metrics.bootstrap_scores import ReliabilityBin
 from orthoedge.benchmarks.metrics.classification import Floats, Ints
 from orthoedge.runtime.atomic_files import write_atomic
 from orthoedge.training.evaluation.by_source import Asked
-from orthoedge.training.run_folder import Epoch
+from orthoedge.training.run_folder import EpochRow
 
 matplotlib.use("Agg")
 matplotlib.rcParams["text.parse_math"] = False  # a label may hold a dollar sign
@@ -27,8 +27,18 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 _STYLES = ("-", "--", "-.", ":")
 
 
-def write_curves(path: Path, epochs: Sequence[Epoch], best: int) -> None:
-    """Plot loss and scores over the epochs, with the best epoch marked."""
+def write_curves(
+    path: Path, epochs: Sequence[EpochRow], best: int, scores: Mapping[str, str], loss_name: str
+) -> None:
+    """Plot loss and scores over the epochs, with the best epoch marked.
+
+    Args:
+        path: of the PNG.
+        epochs: all of them.
+        best: from 1.
+        scores: field of the epochs by its name in the legend; one that is None is left out.
+        loss_name: what the loss is.
+    """
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     loss, score = figure.subplots(1, 2)
     x = [e.epoch for e in epochs]
@@ -36,10 +46,7 @@ def write_curves(path: Path, epochs: Sequence[Epoch], best: int) -> None:
     for axis, label, field in (
         (loss, "train", "train_loss"),
         (loss, "validation", "val_loss"),
-        (score, "train accuracy", "train_accuracy"),
-        (score, "validation accuracy", "val_accuracy"),
-        (score, "validation macro-F1", "val_macro_f1"),
-        (score, "validation AUC", "val_auc"),
+        *((score, label, field) for label, field in scores.items()),
     ):
         if all(getattr(e, field) is not None for e in epochs):
             axis.plot(x, [getattr(e, field) for e in epochs], marker=marker, ms=3, label=label)
@@ -49,7 +56,7 @@ def write_curves(path: Path, epochs: Sequence[Epoch], best: int) -> None:
         axis.set_xlabel("epoch")
         axis.grid(alpha=0.3)
         axis.legend(fontsize=8)
-    loss.set_ylabel("cross-entropy")
+    loss.set_ylabel(loss_name)
     score.set_ylim(0, 1)
     save(figure, path)
 

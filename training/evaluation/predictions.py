@@ -50,7 +50,7 @@ def evaluate(network: Ensemble, data: RadiographDataset) -> Evaluation:
     Of the maps (N, C, h, w) only two per image are stored: the true and the predicted class's.
     """
     device = next(network.parameters()).device
-    batch = max(1, _CPU_PIXELS // data.images[0].size) if device.type == "cpu" else _BATCH
+    batch = images_at_once(data.images[0].size, device)
     network.eval()
     parts = []
     with torch.inference_mode():
@@ -77,6 +77,11 @@ def evaluate(network: Ensemble, data: RadiographDataset) -> Evaluation:
         accuracy=float((predicted == truth).double().mean()),
         confusion=measure.confusion(data.labels, predicted.numpy(), fused.shape[1]),
     )
+
+
+def images_at_once(pixels: int, device: torch.device) -> int:
+    """Images of so many pixels that are best run together without gradients."""
+    return max(1, _CPU_PIXELS // pixels) if device.type == "cpu" else _BATCH
 
 
 def _branch_logits(network: Ensemble, features: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -90,8 +90,7 @@ def load_weights(network: Ensemble, file: WeightsFile | Path) -> WeightsReport:
         DataError: not a safetensors file, or nothing in it fits.
     """
     source = file if isinstance(file, WeightsFile) else WeightsFile(file)
-    path = source.path
-    tensors, digest = read_safetensors(path)
+    tensors, digest = read_safetensors(source.path)
     own = network.state_dict()
     held = {name.split(".")[1] for name in tensors if name.startswith("branches.")}
     if len(held) > 1 or (held and len(network.names) == 1):
@@ -106,36 +105,71 @@ def load_weights(network: Ensemble, file: WeightsFile | Path) -> WeightsReport:
         starts = {f"branches.{index}.": name for index, name in enumerate(network.names)}
         branch = max(starts, key=lambda start: len(_fitting(tensors, own, start + inner)))
         into, prefix = starts[branch], branch + inner
-    fitting = _fitting(tensors, own, prefix)
-    if not fitting:
-        raise DataError(
-            f"{path}: no tensor fits {' or '.join(network.names)}; the file's first is "
-            f"{next(iter(tensors), 'missing: it is empty')}"
-        )
-    network.load_state_dict(own | fitting)
-    if not held:
-        _rescale(network, tensors, fitting, prefix, source)
+    fitting = fill(network, tensors, prefix, source, " or ".join(network.names), not held)
     return WeightsReport(
-        file=path.name,
+        file=source.path.name,
         repository=source.repository,
         revision=source.revision,
         sha256=digest,
         into=into,
         loaded=len(fitting),
         wanted=sum(name.startswith(prefix) for name in own),
-        missed=tuple(n for n in own if n.startswith(branch) and not _known(n, fitting)),
+        missed=missing(own, fitting, branch),
         unused=tuple(name for name in tensors if prefix + name not in fitting),
     )
 
 
-def _known(name: str, fitting: Mapping[str, Tensor]) -> bool:
+def fill(
+    network: torch.nn.Module,
+    tensors: Mapping[str, Tensor],
+    prefix: str,
+    source: WeightsFile,
+    what: str,
+    rescale: bool,
+) -> set[str]:
+    """Load the tensors of a file that fit; a tensor fits if its name and shape agree.
+
+    Args:
+        network: changed in place.
+        tensors: of the file, by name.
+        prefix: before each of these names in the network.
+        source: of the tensors.
+        what: that they should fit, for the message.
+        rescale: whether the pictures of the file's network were scaled as `source` says, and not
+            as ours are.
+
+    Returns:
+        Names of the network's tensors that were loaded.
+
+    Raises:
+        DataError: nothing fits.
+    """
+    own = network.state_dict()
+    fitting = _fitting(tensors, own, prefix)
+    if not fitting:
+        raise DataError(
+            f"{source.path}: no tensor fits {what}; the file's first is "
+            f"{next(iter(tensors), 'missing: it is empty')}"
+        )
+    network.load_state_dict(own | fitting)
+    if rescale:
+        _rescale(network, tensors, fitting, prefix, source)
+    return set(fitting)
+
+
+def missing(own: Iterable[str], loaded: Collection[str], part: str) -> tuple[str, ...]:
+    """Names that begin with `part` and were not loaded."""
+    return tuple(n for n in own if n.startswith(part) and not _known(n, loaded))
+
+
+def _known(name: str, fitting: Collection[str]) -> bool:
     # torch's counter of batches has no effect, and timm's files lack it.
     return name in fitting or name.endswith(".num_batches_tracked")
 
 
 @torch.no_grad()
 def _rescale(
-    network: Ensemble,
+    network: torch.nn.Module,
     tensors: Mapping[str, Tensor],
     fitting: Mapping[str, Tensor],
     prefix: str,
@@ -165,7 +199,9 @@ def _is_first(tensor: Tensor) -> bool:
     return tensor.ndim == 4 and tensor.shape[1] == 3
 
 
-def _fitting(tensors: dict[str, Tensor], own: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def _fitting(
+    tensors: Mapping[str, Tensor], own: Mapping[str, Tensor], prefix: str
+) -> dict[str, Tensor]:
     """Tensors of the file that fit, under the network's names."""
     fitting = {}
     for name, tensor in tensors.items():

@@ -6,6 +6,7 @@ import io
 import pickle
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import msgspec
 import torch
@@ -14,17 +15,19 @@ from orthoedge.runtime.atomic_files import write_atomic
 from orthoedge.runtime.errors import ConfigError, DataError
 from orthoedge.training import run_folder as folder
 from orthoedge.training.data.splits import Splits
+from orthoedge.training.loop.step import Network, Stepper
 from orthoedge.training.progress import log_progress
 from orthoedge.training.recipe import Recipe
-from orthoedge.training.run_folder import Epoch, RunInfo
-from orthoedge.training.step import Stepper
+from orthoedge.training.run_folder import EpochRow, RunInfo
+
+Row = TypeVar("Row", bound=EpochRow)
 
 
 @dataclass
-class State:
+class State(Generic[Row]):
     """Progress of a run, without its weights."""
 
-    epochs: list[Epoch] = field(default_factory=list)
+    epochs: list[Row] = field(default_factory=list)
     best: int = 0
     """Epoch of the best weights, from 1; 0 before the first."""
 
@@ -33,12 +36,10 @@ class State:
         """Epochs since the best one."""
         return len(self.epochs) - self.best
 
-    def add(self, row: Epoch) -> bool:
+    def add(self, row: Row) -> bool:
         """Add an epoch; return whether it is the best so far."""
         self.epochs.append(row)
-        scores = [
-            (e.val_macro_f1 if e.val_auc is None else e.val_auc, -e.val_loss) for e in self.epochs
-        ]
+        scores = [(e.score, -e.val_loss) for e in self.epochs]
         if self.best == 0 or scores[-1] > scores[self.best - 1]:
             self.best = row.epoch
         return self.best == row.epoch
@@ -102,7 +103,7 @@ def record_start(
             raise DataError(f"{out}: the {split} images are not those the run was started with")
 
 
-def save_state(path: Path, stepper: Stepper, state: State) -> None:
+def save_state(path: Path, stepper: Stepper[Network], state: State[Row]) -> None:
     """Write weights, their average, the optimizer and the epochs done, atomically."""
     average, buffer = stepper.average, io.BytesIO()
     saved = {
@@ -116,8 +117,8 @@ def save_state(path: Path, stepper: Stepper, state: State) -> None:
     write_atomic(path, buffer.getvalue())
 
 
-def load_state(path: Path, stepper: Stepper) -> State:
-    """Read what `save_state` wrote into `stepper`.
+def load_state(path: Path, stepper: Stepper[Network], row: type[Row]) -> State[Row]:
+    """Read what `save_state` wrote into `stepper`; epochs are of the kind `row`.
 
     Raises:
         DataError: damaged, or of a different version.
@@ -128,7 +129,8 @@ def load_state(path: Path, stepper: Stepper) -> State:
         stepper.optimizer.load_state_dict(saved["optimizer"])
         if stepper.average is not None:
             stepper.average.module.load_state_dict(saved["average"])
-        return State(msgspec.convert(saved["epochs"], list[Epoch]), saved["best"])
+        epochs = [msgspec.convert(epoch, row) for epoch in saved["epochs"]]
+        return State(epochs, saved["best"])
     except (
         *(RuntimeError, LookupError, EOFError, ValueError, TypeError),
         *(pickle.UnpicklingError, msgspec.ValidationError),

@@ -1,0 +1,1 @@
+"""The training loop, which classifiers and segmentation share."""

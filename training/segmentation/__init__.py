@@ -1,0 +1,1 @@
+"""Outlines of lesions: U-Net, its data, loss and measures."""
