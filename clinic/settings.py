@@ -3,6 +3,20 @@
 A setting that is unknown, of the wrong type or out of range is an error that names its key, and so
 is a file or folder that is not given by its absolute path: the node runs as a service, where a
 relative path would be relative to nothing that the reader of the file can see.
+
+    spool = "/var/lib/orthoedge/spool"
+    ae_title = "XRAY-AI"
+
+    [receiver]
+    port = 11112
+
+    [destinations.pacs]
+    kind = "dicom"
+    host = "10.0.0.2"
+    port = 104
+    ae_title = "PACS"
+    results = ["picture", "report"]
+    commitment = true
 """
 
 from __future__ import annotations

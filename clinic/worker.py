@@ -132,6 +132,9 @@ class Worker:
         except InputError as error:
             self._bury(image, str(error))
             return
+        except OSError as error:  # a sector that cannot be read must not hold up other images
+            self._fail(image, str(InputError.unreadable(error)))
+            return
         if not self._is_answered(image, source):
             self._spool.answer(image, "", self._originals(image, source, ""))
             self._log("filed without an answer", uid=image.uid, sop_class=image.sop_class)
@@ -172,6 +175,7 @@ class Worker:
 
         Raises:
             InputError: no DICOM, or of another SOP instance than the sender announced.
+            OSError: the disk fails.
         """
         from pydicom import dcmread
 

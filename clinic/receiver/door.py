@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Door", "end_negotiation"]
 
-_REJECTED = 8  # at a time, with the reason and not by a reset (PS3.8 9.3.4)
+_PLACELESS = 16  # connections beyond the places, at a time
 _SETTLING_S = 0.5  # a connection younger than this may still be about to send
-_REPORT_S = 10.0  # between two lines of the log about refused connections
+_WAIT_S, _POLL_S = 2.0, 0.05
+_ENDING_S = 60.0  # after which a thread that should have ended is no longer waited for
 
 
 @dataclass
@@ -38,8 +39,10 @@ class _Connection:
     heard: float
     """When its last complete PDU came."""
     association: Association | None = None
-    is_surplus: bool = False
-    """Whether it is there only to be rejected with the reason."""
+    has_place: bool = True
+    """False while all places are taken by others that are not silent."""
+    closed: float | None = None
+    """When it was closed; its thread then ends soon."""
     is_working: bool = False
     """Whether an answer is being made, so that the peer rightly waits."""
 
@@ -72,33 +75,24 @@ class Door:
         self._lock = threading.Lock()
         self._connections: dict[socket.socket, _Connection] = {}
         self._associations: dict[Association, _Connection] = {}
-        self._refused = 0
-        self._reported_at = 0.0
 
-    def admit(self, connection: socket.socket, peer: str) -> bool:
-        """Return whether a new connection from the address `peer` may stay.
+    def admit(self, connection: socket.socket, peer: str) -> None:
+        """Let in a new connection from the address `peer`.
 
-        If its peer, or all of them together, have as many as they may, the one of these that has
-        been silent the longest is closed for it. Where none is silent, the new one is refused: a
-        few are let in for `is_surplus`, the others are closed at once.
+        Where its peer, or all of them together, have as many as they may, and none of these has
+        been silent, it is let in without a place: `find_place` says what becomes of it. Of such
+        connections there are a few; the oldest is closed for the newest.
         """
         now = time.monotonic()
+        admitted = _Connection(connection, peer, now, now, has_place=False)
         with self._lock:
             self._drop_ended()
-            everyone = list(self._connections.values())
-            same = [each for each in everyone if each.peer == peer]
-            is_surplus = False
-            if len(same) >= self._limits.max_per_peer:
-                is_surplus = not self._give_way(same, now)
-            elif len(everyone) >= self._limits.max_associations:
-                is_surplus = not self._give_way(everyone, now)
-            if not is_surplus or sum(each.is_surplus for each in everyone) < _REJECTED:
-                admitted = _Connection(connection, peer, now, now, is_surplus=is_surplus)
-                self._connections[connection] = admitted
-                return True
-            self._refused += 1
-        self._report_refused(now, peer)
-        return False
+            admitted.has_place = self._make_place(admitted, now)
+            if not admitted.has_place:
+                placeless = [each for each in self._open() if not each.has_place]
+                if len(placeless) >= _PLACELESS:
+                    self._close(placeless[0], "all places are taken")
+            self._connections[connection] = admitted
 
     def attach(self, association: Association) -> None:
         """A connection has got the thread that negotiates and serves its association."""
@@ -109,14 +103,24 @@ class Door:
                 connection.association = association
                 self._associations[association] = connection
 
-    def is_surplus(self, association: Association) -> bool:
-        """Return whether an association is to be rejected: all places are taken."""
+    def find_place(self, association: Association) -> bool:
+        """Return whether an association that was requested is to be accepted.
+
+        Whoever requests one is worth more than a connection that says nothing: wait for up to two
+        seconds until one of those has been silent for long enough to give way.
+        """
         connection = self._associations.get(association)
-        if connection is None or not connection.is_surplus:
-            return False
-        with self._lock:
-            self._refused += 1
-        self._report_refused(time.monotonic(), connection.peer)
+        deadline = time.monotonic() + _WAIT_S
+        while connection is not None and not connection.has_place:
+            now = time.monotonic()
+            if now > deadline:
+                self._log("association rejected: all places are taken", peer=connection.peer)
+                return False
+            with self._lock:
+                self._drop_ended()
+                connection.has_place = self._make_place(connection, now)
+            if not connection.has_place:
+                time.sleep(_POLL_S)
         return True
 
     def hear(self, association: Association) -> None:
@@ -149,7 +153,7 @@ class Door:
         now, limits = time.monotonic(), self._limits
         with self._lock:
             self._drop_ended()
-            for each in self._connections.values():
+            for each in self._open():
                 if each.is_working:
                     continue
                 if not each.is_established and now - each.opened > limits.negotiation_s:
@@ -170,7 +174,12 @@ class Door:
             self._associations.clear()
 
     def _drop_ended(self) -> None:
-        ended = [each for each in self._connections.values() if each.has_ended]
+        now = time.monotonic()
+        ended = [
+            each
+            for each in self._connections.values()
+            if each.has_ended or (each.closed is not None and now - each.closed > _ENDING_S)
+        ]
         for each in ended:
             _shut(each.socket)
             with contextlib.suppress(OSError):
@@ -179,15 +188,25 @@ class Door:
             if each.association is not None:
                 self._associations.pop(each.association, None)
 
-    def _give_way(self, candidates: list[_Connection], now: float) -> bool:
-        """Close the candidate that has been silent the longest; return whether there is one."""
+    def _make_place(self, newcomer: _Connection, now: float) -> bool:
+        """Return whether there is a place, after closing the one that was silent the longest."""
+        placed = [each for each in self._open() if each.has_place]
+        same = [each for each in placed if each.peer == newcomer.peer]
+        if len(same) >= self._limits.max_per_peer:
+            candidates = same
+        elif len(placed) >= self._limits.max_associations:
+            candidates = placed
+        else:
+            return True
         silent = [each for each in candidates if self._is_silent(each, now)]
         if not silent:
             return False
         longest = min(silent, key=lambda each: each.heard)
         self._close(longest, "silent while all places were taken")
-        self._connections.pop(longest.socket, None)
         return True
+
+    def _open(self) -> list[_Connection]:
+        return [each for each in self._connections.values() if each.closed is None]
 
     def _is_silent(self, each: _Connection, now: float) -> bool:
         if each.is_working:
@@ -200,13 +219,8 @@ class Door:
         _shut(each.socket)
         if each.association is not None:
             end_negotiation(each.association)
-        each.heard = each.opened = time.monotonic()  # its thread needs a moment
+        each.closed = time.monotonic()
         self._log("connection closed", peer=each.peer, reason=why)
-
-    def _report_refused(self, now: float, peer: str) -> None:
-        if now - self._reported_at > _REPORT_S:
-            self._log("connections refused: all places are taken", count=self._refused, peer=peer)
-            self._refused, self._reported_at = 0, now
 
 
 def end_negotiation(association: Association) -> None:

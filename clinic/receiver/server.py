@@ -82,7 +82,7 @@ def make_server(
         end_negotiation(event.assoc)
 
     def requested(event: Event) -> None:
-        if door.is_surplus(event.assoc):
+        if not door.find_place(event.assoc):
             event.assoc.acse.send_reject(*_LIMIT_EXCEEDED)
             event.assoc.kill()  # returns once it is sent
 
@@ -147,7 +147,8 @@ def _server_class() -> type[ThreadedAssociationServer]:
             return connection, address
 
         def verify_request(self, request: Any, client_address: Any) -> bool:
-            return self.door.admit(request, client_address[0])
+            self.door.admit(request, client_address[0])
+            return True
 
         def process_request_thread(self, request: Any, client_address: Any) -> None:
             try:
@@ -175,6 +176,7 @@ def _server_class() -> type[ThreadedAssociationServer]:
 
         def handle_error(self, request: Any, client_address: Any) -> None:
             error = sys.exc_info()[1]
+            self.door.forget(request)
             self.log("connection failed", peer=client_address[0], reason=repr(error)[:200])
 
     return Server

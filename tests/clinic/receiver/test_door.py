@@ -63,7 +63,7 @@ SILENT = [b"", b"\x01\0\0\0", b"\x01\0\0\0\0\xff"]
 def test_silent_connections_in_every_place_give_way(tmp_path, first, address):
     settings = crowded(tmp_path, negotiation_s=600)
     with receiver(settings) as spool, held(settings, PLACES, first, address):
-        eventually(lambda: echo(settings) == 0)
+        assert echo(settings) == 0
         assert store(settings, image(tmp_path)).Status == 0
         assert states(spool)[0] == {"1.2.3": "received"}
 
@@ -74,7 +74,7 @@ def test_idle_associations_in_every_place_give_way(tmp_path):
         opened = (association(settings, is_released=False) for _ in range(PLACES))
         idle = [stack.enter_context(each) for each in opened]
         assert all(sender.is_established for sender in idle)
-        eventually(lambda: echo(settings) == 0)
+        assert echo(settings) == 0
 
 
 def test_an_association_that_stops_within_a_pdu_gives_way(tmp_path):
@@ -83,7 +83,22 @@ def test_an_association_that_stops_within_a_pdu_gives_way(tmp_path):
         for _ in range(PLACES):
             sender = stack.enter_context(association(settings, is_released=False))
             sender.dul.socket.socket.sendall(b"\x04\0\0\0")
-        eventually(lambda: echo(settings) == 0)
+        assert echo(settings) == 0
+
+
+def test_nothing_is_kept_of_connections_that_gave_way(tmp_path):
+    settings = crowded(tmp_path, negotiation_s=600)
+    with receiver(settings) as spool:
+        door = spool.server.door
+        with held(settings, 10 * PLACES, b"\x01\0\0\0"):
+            assert echo(settings) == 0
+        eventually(lambda: door.close_silent() or not (door._connections or door._associations))
+
+
+def test_more_silent_connections_than_there_can_be_let_an_honest_one_in(tmp_path):
+    settings = crowded(tmp_path, negotiation_s=600)
+    with receiver(settings), held(settings, 10 * PLACES, b"\x01\0\0\0"):
+        assert echo(settings) == 0
 
 
 @pytest.mark.parametrize("first", SILENT)
@@ -137,7 +152,7 @@ def test_a_command_without_end_is_aborted(tmp_path):
     assert "association ended: not a message of DICOM" in lines.events()
 
 
-def test_a_peer_beyond_its_connections_is_refused_while_they_are_in_use(tmp_path):
+def test_a_peer_beyond_its_connections_is_rejected_while_they_are_in_use(tmp_path):
     settings = node_settings(tmp_path, max_per_peer=1, stall_s=600)
     lines = Lines()
     with receiver(settings, lines), association(settings, is_released=False) as sender:
@@ -148,4 +163,4 @@ def test_a_peer_beyond_its_connections_is_refused_while_they_are_in_use(tmp_path
         with association(settings) as other:
             assert other.acceptor.primitive.reason_str == "Local limit exceeded"
         assert sender.is_established
-    assert "connections refused: all places are taken" in lines.events()
+    assert "association rejected: all places are taken" in lines.events()

@@ -49,6 +49,7 @@ def receiver(settings, log=None):
     before = tempfile.tempdir, logger.level, _config.LOG_HANDLER_LEVEL
     spool = Spool(settings.folder, settings.queue)
     server = start(settings, spool, log or Lines())
+    spool.server = server
     try:
         yield spool
     finally:
@@ -107,7 +108,7 @@ def states(spool):
     return images, {(name, kind): state for name, kind, state in rows}
 
 
-def eventually(holds, patience=20.0):
+def eventually(holds, patience=60.0):
     """Wait until something holds; what it returned."""
     end = time.monotonic() + patience
     while not (value := holds()):
