@@ -31,9 +31,7 @@ pytestmark = [
 KILLS = int(os.environ.get("ORTHOEDGE_NODE_KILLS", "300"))
 STORES = int(os.environ.get("ORTHOEDGE_NODE_STORES", "100"))
 HOSTILE = 40
-# While so many connect within half a second from the sender's own address, it can be refused: the
-# node does not know yet which of them will stay silent. As units do, it tries again.
-TRIES = 8
+TRIES = 8  # of the sender for an image, as units have them; how many were needed is printed
 OBJECTS = 3  # of an image: itself, picture and report
 PATIENCE_S = 1200
 
