@@ -47,6 +47,9 @@ def make_picture(header: Dataset, answer: Answer) -> Dataset:
     result.ImageType = ["DERIVED", "SECONDARY"]
     result.ConversionType = "WSD"  # made by a workstation, not captured from one
     result.BurnedInAnnotation = "YES"
+    for keyword in ("", "Ratio", "Method"):
+        if (name := f"LossyImageCompression{keyword}") in header:
+            setattr(result, name, header[name].value)
     result.DerivationDescription = "Radiograph next to its saliency map, with the decision in words"
     image = Dataset()
     image.ReferencedSOPClassUID = header.SOPClassUID

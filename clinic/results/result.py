@@ -38,13 +38,13 @@ def prepare_results() -> None:
         MissingDependency: highdicom is not installed.
     """
     try:
-        import highdicom
+        from highdicom._standard_utils import (
+            get_iod_module_map,
+            get_module_attribute_map,
+            get_sop_class_iod_map,
+        )
     except ImportError as error:
         raise MissingDependency("highdicom", "clinic", "making DICOM results") from error
-    tables = getattr(highdicom.base, "get_module_attribute_map", None)
-    if tables is None:  # of highdicom before 0.27, whose tables are program code
-        return
-    from highdicom._standard_utils import get_iod_module_map, get_sop_class_iod_map
 
     from orthoedge.clinic.results.source import RADIOGRAPHS
 
@@ -54,7 +54,7 @@ def prepare_results() -> None:
         for sop_class in (*RADIOGRAPHS, *_RESULTS)
         for module in modules[iods[sop_class]]
     }
-    attributes = tables()
+    attributes = get_module_attribute_map()
     for name in attributes.keys() - needed:
         del attributes[name]
 

@@ -153,6 +153,13 @@ def _take_image(source: Dataset, header: Dataset) -> None:
     spacing = _numbers(source, "ImagerPixelSpacing", lambda value: value > 0)
     if spacing and len(spacing) == 2:
         header.ImagerPixelSpacing = list(map(decimal_string, spacing))
+    if _code(source, "LossyImageCompression") == "01":  # as all that is derived (C.7.6.1.1.5)
+        header.LossyImageCompression = "01"
+        ratios = _numbers(source, "LossyImageCompressionRatio", lambda value: value > 0)
+        methods = _strings(source, "LossyImageCompressionMethod")
+        if ratios and len(ratios) == len(methods) and all(map(_CODE.fullmatch, methods)):
+            header.LossyImageCompressionRatio = list(map(decimal_string, ratios))
+            header.LossyImageCompressionMethod = methods
 
 
 def _take_grey_scale(source: Dataset, header: Dataset) -> None:

@@ -18,6 +18,7 @@ DOCUMENTS = (
     "docs/embed/embedding.md",
     "docs/embed/jetson.md",
     "docs/how/peers.md",
+    "docs/use/dicom-node.md",
     "docs/use/picture.md",
     "docs/bundles/recipes.md",
 )
@@ -27,6 +28,7 @@ def commands():
     for name in DOCUMENTS:
         for block in re.findall(r"```\n(.*?)```", (ROOT / name).read_text(), re.DOTALL):
             for line in block.replace("\\\n", " ").splitlines():
+                line = line.removeprefix("$ ")
                 if line.startswith("orthoedge "):
                     words = shlex.split(line, comments=True)
                     yield pytest.param(words[1:], id=f"{name}: {' '.join(words[:3])}")

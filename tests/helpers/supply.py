@@ -15,7 +15,7 @@ else:
     import tomli as tomllib
 
 ROOT = Path(__file__).parents[2]
-EXTRAS = ("x86", "portable", "dicom", "jetson", "trust")
+EXTRAS = ("x86", "portable", "dicom", "clinic", "jetson", "trust")
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 
@@ -63,10 +63,16 @@ def pinned(extra, python):
     }
 
 
-def wanted(extra):
-    """What pyproject.toml asks for with an extra."""
+def wanted(extra, python=None):
+    """What pyproject.toml asks for with an extra: for one Python, or for any."""
     lines = PROJECT["dependencies"] + PROJECT["optional-dependencies"][extra]
-    return [Requirement(line) for line in lines]
+    found = {}
+    for asked in map(Requirement, lines):
+        if asked.name == PROJECT["name"]:  # an extra that contains others
+            found |= {str(one): one for other in asked.extras for one in wanted(other, python)}
+        elif python is None or asked.marker is None or asked.marker.evaluate(environment(python)):
+            found[str(asked)] = asked
+    return list(found.values())
 
 
 def licences():

@@ -11,6 +11,7 @@ from orthoedge.clinic.results import encode_result, make_result
 from orthoedge.runtime.overlay.overlay import side_by_side
 from tests.helpers.clinic.answers import answer
 from tests.helpers.clinic.images import INSTANCE, source
+from tests.helpers.clinic.programs import errors_of
 
 
 def read(given):
@@ -36,3 +37,20 @@ def test_the_picture_says_that_words_are_burnt_in_and_which_image_it_is_about():
     assert picture.BurnedInAnnotation == "YES"
     assert picture.SourceImageSequence[0].ReferencedSOPInstanceUID == INSTANCE
     assert next(iter(picture.ImageType)) == "DERIVED"
+
+
+@pytest.mark.parametrize("ratio", [None, ("DS", "9.5 "), ("DS", "much")])
+@pytest.mark.parametrize("kind", ["picture", "segmentation"])
+def test_what_is_made_of_a_lossy_image_says_that_it_was_one(kind, ratio, tmp_path):
+    changes = {
+        0x00282110: ("CS", "01"),
+        0x00282112: ratio,
+        0x00282114: ("CS", "ISO_10918_1 "),
+    }
+    result = make_result(kind, source(changes), answer())
+    assert result.LossyImageCompression == "01"
+    assert result.get("LossyImageCompressionRatio") == (9.5 if ratio == ("DS", "9.5 ") else None)
+    assert make_result(kind, source(), answer()).get("LossyImageCompression") in (None, "00")
+    file = tmp_path / "result.dcm"
+    file.write_bytes(encode_result(result))
+    assert errors_of(file) == []

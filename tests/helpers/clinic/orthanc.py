@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.helpers.clinic.peers import free_port, wait_for_port
-from tests.helpers.clinic.programs import require
+from tests.helpers.clinic.programs import require, require_file
 
 _PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 TITLE = "ORTHANC"
@@ -59,7 +59,7 @@ def orthanc(folder, *, reports_to):
         "RemoteAccessAllowed": False,
         "AuthenticationEnabled": False,
         "DicomModalities": {"node": ["ORTHOEDGE", "127.0.0.1", reports_to]},
-        "Plugins": [str(_PLUGIN)] if _PLUGIN.exists() else [],
+        "Plugins": [str(require_file(_PLUGIN, "orthanc-dicomweb"))],
         "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
     }
     file = folder / "orthanc.json"

@@ -14,11 +14,19 @@ def require(program):
     path = shutil.which(program) or shutil.which(program, path="/usr/sbin")
     if path is not None:
         return path
-    message = f"{program} is not installed: apt-get install {_PACKAGES.get(program, 'dcmtk')}"
+    return _miss(program, _PACKAGES.get(program, "dcmtk"))
+
+
+def require_file(path, package):
+    """Path of a file of a package, as `require` has it for a program."""
+    return path if path.exists() else _miss(path, package)
+
+
+def _miss(what, package):
+    message = f"{what} is not installed: apt-get install {package}"
     if os.environ.get("ORTHOEDGE_REQUIRE_ALL") == "1":
         pytest.fail(message)
     pytest.skip(message)
-    return None
 
 
 def run(program, *arguments):
