@@ -79,7 +79,7 @@ def test_an_override_changes_exactly_its_key(override, read):
         ("compress.gate.int8.max_recall_drop.tumour=0.1", "max_recall_drop: expected some of"),
         ("compress.prune=0.5,0.3", "compress.prune: expected rising shares between 0 and 1"),
         ("epochs=two", "epochs"),
-        ("epochs=0", "epochs: expected 1 or more, got 0"),
+        ("epochs=-1", "epochs: expected 0 or more, got -1"),
         ("lr=inf", "lr: expected a finite number, got inf"),
         ("fusion=nan,nan", "fusion: expected a finite number, got nan"),
         ("compress.gate.int8.max_ece=nan", "gate.int8.max_ece: expected a finite number"),
