@@ -9,11 +9,11 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from orthoedge.clinic.child import ROLES, UNUSABLE
+from orthoedge.clinic.child import UNUSABLE
 from orthoedge.clinic.log import Log
 from orthoedge.clinic.settings import NodeSettings
 from orthoedge.clinic.settings_file import read_settings
@@ -32,9 +32,10 @@ _GRACE_S = 25.0  # from SIGTERM to SIGKILL; systemd's own is 90
 class _Process:
     """One process of the node, and when it is to be started again."""
 
-    def __init__(self, role: str, settings_file: Path, log: Log) -> None:
+    def __init__(self, role: str, arguments: Sequence[Path], log: Log) -> None:
         self.role = role
-        self._command = [*module_command("orthoedge.clinic.child"), role, str(settings_file)]
+        command = [*module_command("orthoedge.clinic.child"), role]
+        self._command = [*command, *map(str, arguments)]
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
         self._failures = 0
@@ -99,8 +100,12 @@ class _Process:
         self._process = None
 
 
-def serve(settings_file: Path) -> int:
+def serve(settings_file: Path, watched: Path | None = None) -> int:
     """Run a node until SIGTERM or SIGINT; return 0 after a clean end.
+
+    Args:
+        settings_file: of the node.
+        watched: a folder whose files are answered, in place of what comes by DICOM.
 
     Raises:
         ConfigError: the settings cannot be used.
@@ -114,7 +119,13 @@ def serve(settings_file: Path) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     with _only_node(settings):
-        processes = [_Process(role, settings_file.absolute(), log) for role in ROLES]
+        arguments = [settings_file.absolute()]
+        first = (
+            _Process("receiver", arguments, log)
+            if watched is None
+            else _Process("watcher", [*arguments, watched.absolute()], log)
+        )
+        processes = [first, *(_Process(role, arguments, log) for role in ("worker", "sender"))]
         log("started", spool=settings.spool, destinations=len(settings.destinations))
         try:
             while not stop.wait(_POLL_S):

@@ -21,9 +21,17 @@ from orthoedge.clinic.results import Answer, encode_result, make_result
 from orthoedge.clinic.settings import EngineSettings, NodeSettings
 from orthoedge.clinic.spool.records import NewObject, SpooledImage
 from orthoedge.clinic.spool.spool import Spool, check_uid
+from orthoedge.clinic.watch.journal import Journal, printable_name
+from orthoedge.clinic.watch.picture import picture_folders, write_picture_results
 from orthoedge.runtime.atomic_files import write_atomic
 from orthoedge.runtime.decision import Decision
-from orthoedge.runtime.errors import EngineError, InputError, MissingDependency, OrthoEdgeError
+from orthoedge.runtime.errors import (
+    DataError,
+    EngineError,
+    InputError,
+    MissingDependency,
+    OrthoEdgeError,
+)
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -111,6 +119,8 @@ class Worker:
         self._spool = spool
         self._pipeline = pipeline
         self._log = log
+        is_watched = Journal.exists(settings.folder)
+        self._watched = Journal(settings.folder) if is_watched else None
 
     def answer(self, image: SpooledImage) -> None:
         """Answer one image, or put it into the dead-letter folder with the reason.
@@ -127,27 +137,30 @@ class Worker:
             self._bury(image, f"{reason}, the last time: {why}")
             return
         started = time.monotonic()
+        source = None
         try:
-            source = self._read_header(image)
-        except InputError as error:
-            self._bury(image, str(error))
-            return
-        if not self._is_answered(image, source):
-            self._spool.answer(image, "", self._originals(image, source, ""))
-            self._log("filed without an answer", uid=image.uid, sop_class=image.sop_class)
-            return
-        try:
+            picture = self._watched.picture(image.uid) if self._watched else None
+            if picture is None:
+                source = self._read_header(image)
+                if not self._is_answered(image, source):
+                    self._spool.answer(image, "", self._originals(image, source, ""))
+                    self._log("filed without an answer", uid=image.uid, sop_class=image.sop_class)
+                    return
             radiograph, finding = self._pipeline.predict_with_image(self._spool.folder / image.file)
             received = datetime.fromtimestamp(image.received_at, timezone.utc)
             answer = Answer(finding, radiograph, received)
-            objects = self._make_objects(image, source, answer)
+            objects = (
+                self._write_results(picture or "", answer)
+                if source is None
+                else self._make_objects(image, source, answer)
+            )
         except InputError as error:
-            self._bury(image, str(error), self._originals(image, source, ""))
+            self._bury(image, str(error), self._originals(image, source, "") if source else [])
             return
         except EngineError as error:
             self._check_engine(image, error)
             return
-        except (MissingDependency, OSError):
+        except (DataError, MissingDependency, OSError):
             raise
         except Exception as error:  # its text may hold a value of the image
             known = isinstance(error, OrthoEdgeError)
@@ -217,6 +230,13 @@ class Worker:
                     objects.append(_sent_to(result, name, destination))
         return objects
 
+    def _write_results(self, name: str, answer: Answer) -> list[NewObject]:
+        """Write those of a picture without a header; there is no object to be sent."""
+        finding = answer.finding
+        folders = picture_folders(self._settings.destinations.values(), finding.decision)
+        write_picture_results(folders, name, answer.radiograph, finding)
+        return []
+
     def _make(self, kind: ResultKind, source: _Source, answer: Answer) -> NewObject | None:
         result = make_result(kind, source.header, answer)
         if result is None:
@@ -253,6 +273,10 @@ class Worker:
         self, image: SpooledImage, reason: str, objects: list[NewObject] | None = None
     ) -> None:
         self._spool.bury(image, reason, objects or [])
+        name = self._watched.name(image.uid) if self._watched else None
+        if name is not None:  # in the record, not in the log: names may identify patients
+            record = f"{reason}\nfile: {printable_name(name)}\n".encode()
+            write_atomic(self._spool.dead / f"{image.uid}.txt", record)
         self._log("no answer: put into the dead-letter folder", uid=image.uid, reason=reason)
 
     def _check_engine(self, image: SpooledImage, error: EngineError) -> None:
