@@ -12,13 +12,18 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orthoedge.clinic.child import UNUSABLE
 from orthoedge.clinic.log import Log
+from orthoedge.clinic.operations.notify import Notifier
 from orthoedge.clinic.settings import NodeSettings
 from orthoedge.clinic.settings_file import read_settings
 from orthoedge.runtime.errors import DataError, EngineError
 from orthoedge.runtime.subprocesses import module_command
+
+if TYPE_CHECKING:
+    from http.server import HTTPServer
 
 __all__ = ["is_running", "serve"]
 
@@ -111,7 +116,7 @@ def serve(settings_file: Path, watched: Path | None = None) -> int:
         ConfigError: the settings cannot be used.
         DataError: another node uses the spool.
         EngineError: a process cannot run with these settings; its reason is on stderr.
-        OSError: the spool cannot be made.
+        OSError: the spool cannot be made, or the port of the metrics is taken.
     """
     settings = read_settings(settings_file)
     log = Log("node")
@@ -126,21 +131,36 @@ def serve(settings_file: Path, watched: Path | None = None) -> int:
             else _Process("watcher", [*arguments, watched.absolute()], log)
         )
         processes = [first, *(_Process(role, arguments, log) for role in ("worker", "sender"))]
+        supervisor = Notifier(settings, watched is None)
         log("started", spool=settings.spool, destinations=len(settings.destinations))
+        metrics = _serve_metrics(settings)
         try:
             while not stop.wait(_POLL_S):
+                supervisor.step()
                 for process in processes:
                     process.step()
                     if process.role == "worker":
                         process.kill_if_silent(settings.worker_alive, settings.engine.silent_s)
         finally:
+            supervisor.stopping()
             deadline = time.monotonic() + _GRACE_S
             for process in processes:
                 process.terminate()
             for process in processes:
                 process.wait(deadline)
+            if metrics is not None:
+                metrics.shutdown()
+                metrics.server_close()
     log("ended")
     return 0
+
+
+def _serve_metrics(settings: NodeSettings) -> HTTPServer | None:
+    if not settings.operations.metrics_port:
+        return None
+    from orthoedge.clinic.operations.metrics_server import serve_metrics
+
+    return serve_metrics(settings)
 
 
 def is_running(folder: Path) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = ("cli", "training", "compression", "runtime", "benchmarks", "targets")
+FOLDERS = ("cli", "clinic", "training", "compression", "runtime", "benchmarks", "targets")
 WHEEL_LIMIT = 32_000_000  # bytes; it goes to devices over slow links
 
 

@@ -67,11 +67,12 @@ def make_phantom() -> tuple[str, bytes]:
 def _pixels() -> npt.NDArray[np.uint16]:
     """Bone bright on dark: uint16 (1200, 900), 0 to 4095; the same every time."""
     y, x = np.mgrid[-1 : 1 : 1j * _ROWS, -1 : 1 : 1j * _COLUMNS]
-    picture = 200 + 900 * np.exp(-((x / 0.75) ** 8))
+    picture: npt.NDArray[np.float64] = 200 + 900 * np.exp(-((x / 0.75) ** 8))
     for centre, width in ((-0.3, 0.16), (0.3, 0.12)):
         across = (x - centre - 0.08 * y**2) / (width * (1 + 0.5 * y**4))
         shaft = np.exp(-(across**8))
         cortex = np.exp(-((np.abs(across) - 0.85) ** 2) / 0.02)
         picture += 1100 * shaft + 900 * shaft * cortex
     picture += np.random.default_rng(0).normal(0, 25, picture.shape)
-    return np.clip(np.rint(picture), 0, 4095).astype(np.uint16)
+    stored: npt.NDArray[np.uint16] = np.clip(np.rint(picture), 0, 4095).astype(np.uint16)
+    return stored

@@ -1,16 +1,21 @@
 """Every image gets its answer, or a dead letter with the reason; none of them stops the worker."""
 
 import dataclasses
+import threading
 
+import msgspec
 import pydicom
 import pytest
 
+from orthoedge.clinic import worker as worker_module
 from orthoedge.clinic.destination import Destination, Rules
+from orthoedge.clinic.settings import EngineSettings
 from orthoedge.clinic.spool.spool import Spool
 from orthoedge.clinic.worker import Worker
+from orthoedge.runtime.atomic_files import write_atomic
 from orthoedge.runtime.errors import EngineError
 from orthoedge.targets import open_pipeline
-from tests.helpers.clinic.nodes import Lines, node_settings, states
+from tests.helpers.clinic.nodes import Lines, eventually, node_settings, states
 from tests.helpers.clinic.nodes import image as image_of
 from tests.helpers.clinic.nodes import new_image as new
 
@@ -177,3 +182,52 @@ def test_a_defect_is_counted_and_its_text_is_not_logged(worker_of, tmp_path, pip
     worker.answer(received(spool, tmp_path))
     assert states(spool)[0] == {"1.2.3": "received"}
     assert spool.next_image().failure.startswith("KeyError in ")
+
+
+def test_a_file_that_cannot_be_read_does_not_hold_up_the_others(worker_of, tmp_path, monkeypatch):
+    worker, spool = worker_of(pacs=folder(results=("report",)))
+    for uid in ("1.2.3", "1.2.4"):
+        spool.add_image(image_of(tmp_path, uid), new(uid))
+    read = pydicom.dcmread
+
+    def fails(file, **options):
+        if "1.2.3" in str(file):
+            raise OSError(5, "Input/output error")
+        return read(file, **options)
+
+    monkeypatch.setattr(pydicom, "dcmread", fails)
+    while (image := spool.next_image()) is not None:
+        worker.answer(image)
+    assert states(spool)[0] == {"1.2.3": "dead", "1.2.4": "answered"}
+    assert "Input/output error" in (spool.dead / "1.2.3.txt").read_text()
+
+
+def test_a_full_disk_puts_answers_off_and_costs_no_image_an_attempt(
+    tmp_path, small_bundle, monkeypatch
+):
+    engine = EngineSettings(bundle=str(small_bundle.path), target="portable")
+    settings = msgspec.structs.replace(
+        node_settings(tmp_path, destinations={"pacs": folder(results=("report",))}), engine=engine
+    )
+    spool = Spool(settings.folder, settings.queue)
+    spool.add_image(image_of(tmp_path), new())
+    failures = iter(range(5))  # more than an image has attempts
+
+    def write(path, data):
+        if next(failures, None) is not None:
+            raise OSError(28, "No space left on device", str(path))
+        write_atomic(path, data)
+
+    monkeypatch.setattr(worker_module, "write_atomic", write)
+    monkeypatch.setattr(worker_module, "_DISK_S", 0.01)
+    log, stop = Lines(), threading.Event()
+    thread = threading.Thread(target=worker_module.answer_images, args=(settings, log, stop))
+    thread.start()
+    try:
+        eventually(lambda: states(spool)[0] == {"1.2.3": "answered"})
+    finally:
+        stop.set()
+        thread.join()
+        spool.close()
+    assert log.events().count("cannot write an answer") == 5
+    assert not list(spool.dead.iterdir())

@@ -177,6 +177,20 @@ def test_processes_end_with_a_supervisor_that_is_killed(written):
         eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), patience=60)
 
 
+def test_a_node_whose_bundle_is_missing_ends_and_says_so(written, small_bundle):
+    file, _ = written(free_port())
+    file.write_text(file.read_text().replace(str(small_bundle.path), "/no/bundle"))
+    code = "from orthoedge.cli.main import main\nsys.exit(main(sys.argv[1:]))"
+    ended = subprocess.run(
+        [*code_command(code), "node", "serve", str(file)], capture_output=True, timeout=120
+    )
+    assert ended.returncode == 2
+    lines = ended.stderr.decode().splitlines()
+    assert lines[-1] == "orthoedge: the worker cannot run; its own line above says why"
+    (reason,) = (line for line in lines if '"cannot run"' in line)
+    assert "/no/bundle" in reason
+
+
 def test_a_second_node_on_the_spool_is_refused(written, capsys):
     from orthoedge.clinic.node import _only_node
 

@@ -108,7 +108,7 @@ def states(spool):
     return images, {(name, kind): state for name, kind, state in rows}
 
 
-def eventually(holds, patience=20.0):
+def eventually(holds, patience=60.0):
     """Wait until something holds; what it returned."""
     end = time.monotonic() + patience
     while not (value := holds()):
