@@ -114,8 +114,7 @@ class Worker:
         self._spool = spool
         self._pipeline = pipeline
         self._log = log
-        is_watched = Journal.exists(settings.folder)
-        self._watched = Journal(settings.folder) if is_watched else None
+        self._opened_journal: Journal | None = None
         self._counters = CounterFile(settings.worker_counters, log)
 
     def answer(self, image: SpooledImage) -> None:
@@ -134,7 +133,8 @@ class Worker:
             return
         started = time.monotonic()
         source = None
-        picture = self._watched.picture(image.uid) if self._watched else None
+        journal = self._journal()
+        picture = journal.picture(image.uid) if journal else None
         if picture is None:
             try:
                 source = read_image_header(self._spool.folder / image.file, image)
@@ -184,6 +184,12 @@ class Worker:
             objects=len(objects),
             seconds=round(seconds, 3),
         )
+
+    def _journal(self) -> Journal | None:
+        """The journal of a watched folder; its watcher may make it after this process began."""
+        if self._opened_journal is None and Journal.exists(self._settings.folder):
+            self._opened_journal = Journal(self._settings.folder)
+        return self._opened_journal
 
     def _is_answered(self, image: SpooledImage, source: ImageHeader) -> bool:
         from orthoedge.clinic.receiver.contexts import ANSWERED_CLASSES
@@ -251,7 +257,8 @@ class Worker:
         self, image: SpooledImage, reason: str, objects: list[NewObject] | None = None
     ) -> None:
         self._spool.bury(image, reason, objects or [])
-        name = self._watched.name(image.uid) if self._watched else None
+        journal = self._journal()
+        name = journal.name(image.uid) if journal else None
         if name is not None:  # in the record, not in the log: names may identify patients
             record = f"{reason}\nfile: {printable_name(name)}\n".encode()
             write_atomic(self._spool.dead / f"{image.uid}.txt", record)

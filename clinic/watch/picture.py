@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,16 @@ from orthoedge.runtime.errors import InputError
 if TYPE_CHECKING:
     from orthoedge.runtime.finding import Finding
     from orthoedge.runtime.image_io.radiograph import Radiograph
+
+# Of one name, not of the folder: waiting would hold up every other file. vfat has no a:b.png.
+_NAME_ERRORS = (
+    errno.EILSEQ,
+    errno.EINVAL,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+    errno.ENOTDIR,
+    errno.ENOTEMPTY,
+)
 
 __all__ = ["picture_folders", "write_picture_results"]
 
@@ -51,14 +62,22 @@ def write_picture_results(
     a.png and a.jpg have results of their own, below the same folders as in the watched one.
 
     Raises:
+        InputError: the file system of a folder has no place for a file of that name.
         OSError: a folder cannot be written.
     """
     from orthoedge.runtime.atomic_files import write_together
     from orthoedge.runtime.overlay.overlay import side_by_side, to_png
 
-    files = (
+    files = [
         (f"{Path(name).name}.json", finding.to_json() + b"\n"),
         (f"{Path(name).name}.png", to_png(side_by_side(radiograph, finding))),
-    )
+    ]
     for folder in folders:
-        write_together((folder / name).parent, files)
+        try:
+            write_together((folder / name).parent, files)
+        except OSError as error:
+            if error.errno not in _NAME_ERRORS:
+                raise
+            raise InputError(
+                f"its results cannot be written under its name: {error.strerror}; rename the file"
+            ) from error

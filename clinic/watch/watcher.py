@@ -19,6 +19,7 @@ _STEP_S = 0.25
 _SETTLED_S = 2.0
 _EMPTY_S = 60.0  # an empty file is one that is about to be written, for so long
 _FAILED_S = 10.0
+_BATCH = 16  # files in one step, after which the room in the spool and a request to end are checked
 
 
 def watch_folder(settings: NodeSettings, folder: Path, log: Log, stop: threading.Event) -> None:
@@ -87,9 +88,12 @@ class Watcher:
             self._complain(refusal)
             return _FAILED_S
         self._complaint = ""
-        for name in sorted(self._waiting):
+        left = _BATCH
+        for name in list(self._waiting):
             if self._try_at.get(name, 0.0) <= now:
-                self._take_if_settled(name, now)
+                left -= self._take_if_settled(name, now)
+            if not left:
+                return 0.0
         return _STEP_S
 
     def _look(self, now: float) -> None:
@@ -97,12 +101,13 @@ class Watcher:
         if names is None or now >= self._look_at:
             names = set(list_files(self._folder, self._log))
             self._look_at = now + self._changes.look_again_s
-        for name in names - self._waiting.keys():
+        for name in sorted(names - self._waiting.keys()):
             state = state_of(self._folder / name)
             if state is not None and self._done.get(name) != state:
                 self._waiting[name] = state, now
 
-    def _take_if_settled(self, name: str, now: float) -> None:
+    def _take_if_settled(self, name: str, now: float) -> bool:
+        """Take a file if it has stopped growing; return whether that was tried."""
         state = state_of(self._folder / name)
         before, since = self._waiting[name]
         if state is None or self._done.get(name) == state:
@@ -111,6 +116,8 @@ class Watcher:
             self._waiting[name] = state, now
         elif now - since >= (_SETTLED_S if state.size else _EMPTY_S):
             self._take(name, state, now)
+            return True
+        return False
 
     def _take(self, name: str, state: FileState, now: float) -> None:
         try:

@@ -1,5 +1,6 @@
 """A folder's files are taken once they have stopped growing, each once, and never touched."""
 
+import errno
 import os
 
 import pytest
@@ -219,6 +220,38 @@ def test_a_picture_needs_a_folder_among_the_destinations(tmp_path, pipeline, png
     folder.wait()
     folder.answer_all(pipeline)
     assert "kind = 'folder'" in folder.log.lines[-1]["reason"]
+
+
+@pytest.mark.parametrize("name", ["x" * 249 + ".png", "a.png"])
+def test_a_name_that_results_cannot_have_holds_up_no_other_file(folder, pipeline, png, name):
+    (folder.results / "a.png.json").mkdir(parents=True)
+    folder.put(name, png)
+    folder.put("z.png", png)
+    folder.wait()
+    folder.answer_all(pipeline)
+    assert "cannot be written under its name" in next(folder.spool.dead.glob("*.txt")).read_text()
+    assert (folder.results / "z.png.json").is_file()
+
+
+def test_a_full_disk_of_results_is_waited_for(folder, pipeline, png, monkeypatch):
+    def fail(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    folder.put("a.png", png)
+    folder.wait()
+    with monkeypatch.context() as full:
+        full.setattr("orthoedge.runtime.atomic_files.write_together", fail)
+        with pytest.raises(OSError, match="No space"):
+            folder.answer_all(pipeline)
+    folder.answer_all(pipeline)
+    assert (folder.results / "a.png.json").is_file()
+
+
+def test_many_files_are_all_taken(folder):
+    for number in range(40):
+        folder.put(f"{number}.dcm", radiograph(f"1.2.{number}"))
+    folder.wait()
+    assert len(folder.waiting()) == 40
 
 
 def test_rules_hold_for_pictures(tmp_path, pipeline, png):
