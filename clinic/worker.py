@@ -20,6 +20,7 @@ from orthoedge.clinic.log import Log, kind_and_place
 from orthoedge.clinic.operations.counters import CounterFile
 from orthoedge.clinic.operations.golden import GoldenCheck
 from orthoedge.clinic.results import Answer, encode_result, make_result
+from orthoedge.clinic.selftest.phantom import PATIENT_ID
 from orthoedge.clinic.settings import EngineSettings, NodeSettings
 from orthoedge.clinic.spool.records import NewObject, SpooledImage
 from orthoedge.clinic.spool.spool import Spool, check_uid
@@ -171,12 +172,13 @@ class Worker:
             return
         self._spool.answer(image, finding.decision, objects)
         seconds = time.monotonic() - started
-        self._counters.count_answer(
-            finding.decision,
-            finding.verdict.out_of_distribution,
-            seconds,
-            max(0.0, time.time() - image.received_at),
-        )
+        if source is None or source.dataset.get("PatientID") != PATIENT_ID:
+            self._counters.count_answer(
+                finding.decision,
+                finding.verdict.out_of_distribution,
+                seconds,
+                max(0.0, time.time() - image.received_at),
+            )
         self._log(
             "image answered",
             uid=image.uid,

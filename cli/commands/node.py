@@ -40,6 +40,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                 metavar="S",
                 help="seconds that answering and sending on may take (default: 120)",
             )
+            action.add_argument(
+                "--host",
+                default="",
+                metavar="NAME",
+                help="with TLS, the name of this machine in the node's certificate, which is also "
+                "shown as that of the sender (default: the address that the node listens on)",
+            )
         if name == "status":
             action.add_argument(
                 "--json", action="store_true", help="one JSON object per line on stdout"
@@ -164,7 +171,7 @@ def _selftest(args: argparse.Namespace) -> int:
     from orthoedge.clinic.settings_file import read_settings
 
     failures = 0
-    for step in run_selftest(read_settings(args.settings), args.wait):
+    for step in run_selftest(read_settings(args.settings), args.wait, args.host):
         print(f"{'pass' if step.passed else 'FAIL'}  {printable(step.text)}", flush=True)
         failures += not step.passed
     return 1 if failures else 0

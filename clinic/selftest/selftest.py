@@ -42,12 +42,13 @@ class _Object:
     reason: str
 
 
-def run_selftest(settings: NodeSettings, wait_s: float) -> Iterator[Step]:
+def run_selftest(settings: NodeSettings, wait_s: float, host: str = "") -> Iterator[Step]:
     """Send a phantom to the running node of these settings, and follow it.
 
     Args:
         settings: of the node, which runs on this machine.
         wait_s: seconds that answering and sending on may take together.
+        host: name of this machine in the node's certificate; empty for the address of the settings.
 
     Yields:
         The steps as they are done; the first that fails is the last, except among destinations.
@@ -60,7 +61,7 @@ def run_selftest(settings: NodeSettings, wait_s: float) -> Iterator[Step]:
         return
     yield Step("the node runs", True)
     started = time.monotonic()
-    uid, problem = _send_phantom(settings)
+    uid, problem = _send_phantom(settings, host)
     if problem:
         yield Step(f"the receiver took no phantom: {problem}", False)
         return
@@ -73,14 +74,14 @@ def run_selftest(settings: NodeSettings, wait_s: float) -> Iterator[Step]:
         spool.close()
 
 
-def _send_phantom(settings: NodeSettings) -> tuple[str, str]:
+def _send_phantom(settings: NodeSettings, host: str) -> tuple[str, str]:
     """Send by C-STORE; return the UID, and what went wrong."""
     receiver, tls = settings.receiver, None
     if receiver.tls is not None:  # the node's own certificate stands for that of a client
         tls = Tls(ca=receiver.tls.ca, certificate=receiver.tls.certificate, key=receiver.tls.key)
     node = Destination(
         kind="dicom",
-        host=_THIS_MACHINE.get(receiver.host, receiver.host),
+        host=host or _THIS_MACHINE.get(receiver.host, receiver.host),
         port=receiver.port,
         ae_title=settings.ae_title,
         tls=tls,
@@ -153,4 +154,7 @@ def _step_of(name: str, destination: Destination, objects: list[_Object], ae_tit
         return Step(f"{name}: {kinds} sent, but {error}", False)
     confirmed = all(each.state == "confirmed" for each in objects)
     more = "; storage is committed" if confirmed else ""
+    left_out = sorted(set(destination.results) - {each.kind for each in objects})
+    if left_out:  # a rejected image has no contour
+        more += f"; {', '.join(left_out)}: nothing to show for this image"
     return Step(f"{name}: {kinds} sent; {how}{more}", True)

@@ -9,11 +9,13 @@ import pytest
 
 from orthoedge.clinic.destination import Destination, Rules
 from orthoedge.clinic.node import _only_node
+from orthoedge.clinic.operations.counters import read_counters
 from orthoedge.clinic.selftest.arrival import ask_destination
 from orthoedge.clinic.selftest.phantom import PATIENT_ID, make_phantom
 from orthoedge.clinic.selftest.selftest import run_selftest
 from orthoedge.clinic.sender import DestinationSender
 from orthoedge.clinic.sending import DestinationError
+from orthoedge.clinic.settings import ServerTls
 from orthoedge.clinic.worker import Worker
 from orthoedge.targets import open_pipeline
 from tests.helpers.clinic.nodes import Lines, node_settings, receiver
@@ -26,7 +28,14 @@ def pipeline(small_bundle):
     return open_pipeline(small_bundle, target="portable")
 
 
-def follow(settings, pipeline, *, answers=True, sends=True, wait_s=60.0):
+def test_self_tests_do_not_count_as_images(tmp_path, pipeline):
+    settings = node_settings(tmp_path)
+    follow(settings, pipeline)
+    counters = read_counters(settings.worker_counters)
+    assert (counters.decisions, counters.latest_scores) == ({}, [])
+
+
+def follow(settings, pipeline, *, answers=True, wait_s=60.0, host=""):
     """Steps of the self-test of a node whose parts run in this process."""
     with _only_node(settings), receiver(settings) as spool:
         stop = threading.Event()
@@ -40,13 +49,13 @@ def follow(settings, pipeline, *, answers=True, sends=True, wait_s=60.0):
             while not stop.wait(0.05):
                 if answers and (image := spool.next_image()) is not None:
                     worker.answer(image)
-                for sender in senders if sends else ():
+                for sender in senders:
                     sender.step()
 
         thread = threading.Thread(target=work)
         thread.start()
         try:
-            return list(run_selftest(settings, wait_s))
+            return list(run_selftest(settings, wait_s, host))
         finally:
             stop.set()
             thread.join()
@@ -69,6 +78,18 @@ def test_a_phantom_arrives_at_every_destination(tmp_path, pipeline):
     assert "feet: its rules leave the phantom out" in text
     made = [pydicom.dcmread(file) for file in (tmp_path / "out").iterdir()]
     assert {each.PatientID for each in made} == {PATIENT_ID}
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+def test_with_tls_the_certificate_of_the_node_stands_for_that_of_a_sender(tmp_path, pipeline, host):
+    pytest.importorskip("cryptography")
+    from tests.helpers.clinic.certificates import write_certificates
+
+    write_certificates(tmp_path)
+    files = {"certificate": "server.pem", "key": "server.key", "ca": "ca.pem"}
+    tls = ServerTls(**{key: str(tmp_path / name) for key, name in files.items()})
+    steps = follow(node_settings(tmp_path, tls=tls), pipeline, host=host)
+    assert [step.passed for step in steps] == [True] * 4
 
 
 def test_without_a_node_it_says_so(tmp_path, pipeline):
