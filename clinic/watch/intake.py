@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from orthoedge.clinic.log import Log
 from orthoedge.clinic.spool.records import NewImage
-from orthoedge.clinic.spool.spool import Spool
+from orthoedge.clinic.spool.spool import Spool, check_uid
 from orthoedge.clinic.watch.journal import FileState, Journal
 from orthoedge.runtime.errors import InputError
 
@@ -145,7 +145,9 @@ def _dicom_image(file: Path) -> NewImage | None:
 
     with contextlib.suppress(InputError):
         identity = read_identity(file)
-        return NewImage(identity.sop_instance_uid, identity.sop_class_uid, CALLING_AE, "")
+        return NewImage(
+            check_uid(identity.sop_instance_uid), identity.sop_class_uid, CALLING_AE, ""
+        )
     return None
 
 

@@ -19,6 +19,7 @@ _STEP_S = 0.25
 _SETTLED_S = 2.0
 _EMPTY_S = 60.0  # an empty file is one that is about to be written, for so long
 _FAILED_S = 10.0
+_UNREADABLE_S = 60.0
 _BATCH = 16  # files in one step, after which the room in the spool and a request to end are checked
 
 
@@ -65,6 +66,7 @@ class Watcher:
         self._try_at: dict[str, float] = {}
         self._look_at = 0.0
         self._complaint = ""
+        self._has_failed = False
 
     def step(self, now: float) -> float:
         """Look for files, and take those that have stopped growing.
@@ -124,11 +126,17 @@ class Watcher:
             is_taken = self._intake.take(name, state)
         except OSError as error:
             if error.filename is None or Path(str(error.filename)) != self._folder / name:
-                self._complain(f"cannot write to the spool: {error.strerror or error}")
-            else:
+                if not self._has_failed:  # one line until a file can be copied again
+                    reason = error.strerror or str(error)
+                    self._log("cannot copy a file to the spool, tried again", reason=reason)
+                self._has_failed = True
+                self._try_at[name] = now + _FAILED_S
+                return
+            if name not in self._try_at:  # one line, not one a minute
                 self._log("cannot read a file, tried again", reason=error.strerror or str(error))
-            self._try_at[name] = now + _FAILED_S
+            self._try_at[name] = now + _UNREADABLE_S
             return
+        self._has_failed = False
         if not is_taken:
             self._waiting[name] = state, now
             return

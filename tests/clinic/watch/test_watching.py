@@ -247,6 +247,48 @@ def test_a_full_disk_of_results_is_waited_for(folder, pipeline, png, monkeypatch
     assert (folder.results / "a.png.json").is_file()
 
 
+def test_a_file_that_cannot_be_read_is_one_line_and_taken_when_it_can(folder, monkeypatch):
+    def refuse(name, state):
+        if name == "a.dcm":
+            raise PermissionError(errno.EACCES, "Permission denied", str(folder.path / name))
+        return take(name, state)
+
+    take = folder.watcher._intake.take
+    monkeypatch.setattr(folder.watcher._intake, "take", refuse)
+    folder.put("a.dcm", radiograph("1.2.3"))
+    folder.put("b.dcm", radiograph("1.2.4"))
+    folder.wait(300)
+    assert folder.waiting() == ["1.2.4"]
+    assert folder.events().count("cannot read a file, tried again") == 1
+    monkeypatch.undo()
+    folder.wait(100)
+    assert folder.waiting() == ["1.2.3", "1.2.4"]
+
+
+def test_a_full_disk_of_the_spool_is_one_line(folder, monkeypatch):
+    def fail(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    folder.put("a.dcm", radiograph("1.2.3"))
+    folder.put("b.dcm", radiograph("1.2.4"))
+    with monkeypatch.context() as full:
+        full.setattr("orthoedge.clinic.watch.intake.os.fsync", fail)
+        folder.wait(60)
+    assert folder.events() == ["cannot copy a file to the spool, tried again"]
+    assert list(folder.spool.incoming.iterdir()) == []
+    folder.wait(20)
+    assert folder.waiting() == ["1.2.3", "1.2.4"]
+
+
+@pytest.mark.parametrize("uid", ["...", "..", ""])
+def test_a_dicom_file_with_a_uid_that_names_no_file_does_not_end_the_watcher(folder, uid):
+    folder.put("a.dcm", radiograph(uid))
+    folder.put("b.dcm", radiograph("1.2.4"))
+    folder.wait()
+    assert folder.events() == ["image taken", "image taken"]
+    assert "1.2.4" in folder.waiting()
+
+
 def test_many_files_are_all_taken(folder):
     for number in range(40):
         folder.put(f"{number}.dcm", radiograph(f"1.2.{number}"))
