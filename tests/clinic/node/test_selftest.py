@@ -19,6 +19,8 @@ from orthoedge.clinic.settings import ServerTls
 from orthoedge.clinic.worker import Worker
 from orthoedge.targets import open_pipeline
 from tests.helpers.clinic.nodes import Lines, node_settings, receiver
+from tests.helpers.clinic.orthanc import TITLE as ORTHANC
+from tests.helpers.clinic.orthanc import orthanc
 from tests.helpers.clinic.peers import TITLE, free_port, server
 from tests.helpers.clinic.programs import errors_of
 
@@ -112,6 +114,23 @@ def test_a_worker_that_does_not_answer_is_named(tmp_path, pipeline):
     assert "no answer within 1 s" in steps[-1].text
 
 
+@pytest.mark.slow
+def test_a_real_archive_has_the_phantoms_results(tmp_path, pipeline):
+    with orthanc(tmp_path, reports_to=free_port()) as archive:
+        dicom = {"host": "127.0.0.1", "port": archive.dicom, "ae_title": ORTHANC}
+        destinations = {
+            "web": Destination(kind="dicomweb", url=archive.web, forward_original=True),
+            "pacs": Destination(kind="dicom", **dicom),
+        }
+        steps = follow(node_settings(tmp_path, destinations=destinations), pipeline)
+        assert [step.passed for step in steps] == [True] * 5
+        assert "web: original, picture, report sent; found by QIDO-RS" in steps[3].text
+        assert "pacs: picture, report sent; it answers C-ECHO" in steps[4].text
+        with pytest.raises(DestinationError, match="1 of 1 objects are not there"):
+            ask_destination(destinations["web"], ["1.2.3"], "NODE")
+
+
+@pytest.mark.slow  # it waits for what does not come
 def test_a_destination_that_is_down_is_named_with_its_reason(tmp_path, pipeline):
     gone = Destination(kind="dicom", host="127.0.0.1", port=free_port(), ae_title=TITLE)
     settings = node_settings(tmp_path, destinations={"pacs": gone})
