@@ -69,6 +69,12 @@ def test_options_that_the_settings_hold_are_refused_next_to_them(folders, tmp_pa
     assert "stand in the file" in capsys.readouterr().err
 
 
+def test_a_target_that_does_not_exist_is_refused_at_once(folders, capsys):
+    watched, results = folders
+    assert main(["watch", str(watched), "--results", str(results), "--target", "nothing"]) == 2
+    assert "nothing" in capsys.readouterr().err
+
+
 def test_a_missing_folder_is_named(tmp_path, capsys):
     assert main(["watch", str(tmp_path / "none"), "--results", str(tmp_path / "out")]) == 2
     assert "none: not a folder" in capsys.readouterr().err
