@@ -24,6 +24,7 @@ VERBS = {
     "bundle": "make keys, sign a bundle, verify a signature",
     "build": "build a TensorRT engine plan on the device itself",
     "node": "receive radiographs by DICOM, answer them, send the results on",
+    "watch": "answer the radiographs of a folder as they come, send the results on",
     "doctor": "report what this machine has, which targets run, and why",
 }
 _DESCRIPTION = (
@@ -39,7 +40,7 @@ _EXTRAS = {
     },
     "bench": {"psutil"},
     "compress": {"nncf", "onnx", "onnxscript", "psutil", "torch_pruning"},
-    "clinic": {"highdicom", "pynetdicom"},
+    "clinic": {"highdicom", "pynetdicom", "watchdog"},
     "dev": {"pytorch_grad_cam"},
 }
 

@@ -1,5 +1,7 @@
 """One process of the node: `python -m orthoedge.clinic.child receiver|worker|sender SETTINGS`.
 
+In `orthoedge watch` the receiver's place is taken by `watcher SETTINGS FOLDER`.
+
 It ends on SIGTERM, and when the supervisor that started it has died: its standard input, a pipe
 from there, is then at its end. Exit status 2: it cannot run with these settings, so that starting
 it again is of no use.
@@ -23,16 +25,15 @@ from orthoedge.runtime.errors import (
     OrthoEdgeError,
 )
 
-__all__ = ["ROLES", "UNUSABLE", "main"]
+__all__ = ["UNUSABLE", "main"]
 
-ROLES = ("receiver", "worker", "sender")
 UNUSABLE = 2
 """Exit status of a process that cannot run with these settings."""
 _DECODERS = ("PIL", "gdcm", "jpeg_ls", "numpy", "openjpeg", "pylibjpeg", "rle")
 _SETTLED = (BundleError, ConfigError, DataError, MissingDependency)
 
 
-def main(role: str, settings_file: str) -> int:
+def main(role: str, settings_file: str, watched: str = "") -> int:
     """Run one role until SIGTERM; return the exit status."""
     log = Log(role)
     stop = threading.Event()
@@ -46,6 +47,10 @@ def main(role: str, settings_file: str) -> int:
             from orthoedge.clinic.receiver.serve import receive
 
             receive(settings, log, stop)
+        elif role == "watcher":
+            from orthoedge.clinic.watch.watcher import watch_folder
+
+            watch_folder(settings, Path(watched), log, stop)
         elif role == "worker":
             from orthoedge.clinic.worker import answer_images
 

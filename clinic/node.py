@@ -9,16 +9,21 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from orthoedge.clinic.child import ROLES, UNUSABLE
+from orthoedge.clinic.child import UNUSABLE
 from orthoedge.clinic.log import Log
+from orthoedge.clinic.operations.notify import Notifier
 from orthoedge.clinic.settings import NodeSettings
 from orthoedge.clinic.settings_file import read_settings
 from orthoedge.runtime.errors import DataError, EngineError
 from orthoedge.runtime.subprocesses import module_command
+
+if TYPE_CHECKING:
+    from http.server import HTTPServer
 
 __all__ = ["is_running", "serve"]
 
@@ -32,9 +37,10 @@ _GRACE_S = 25.0  # from SIGTERM to SIGKILL; systemd's own is 90
 class _Process:
     """One process of the node, and when it is to be started again."""
 
-    def __init__(self, role: str, settings_file: Path, log: Log) -> None:
+    def __init__(self, role: str, arguments: Sequence[Path], log: Log) -> None:
         self.role = role
-        self._command = [*module_command("orthoedge.clinic.child"), role, str(settings_file)]
+        command = [*module_command("orthoedge.clinic.child"), role]
+        self._command = [*command, *map(str, arguments)]
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
         self._failures = 0
@@ -99,14 +105,18 @@ class _Process:
         self._process = None
 
 
-def serve(settings_file: Path) -> int:
+def serve(settings_file: Path, watched: Path | None = None) -> int:
     """Run a node until SIGTERM or SIGINT; return 0 after a clean end.
+
+    Args:
+        settings_file: of the node.
+        watched: a folder whose files are answered, in place of what comes by DICOM.
 
     Raises:
         ConfigError: the settings cannot be used.
         DataError: another node uses the spool.
         EngineError: a process cannot run with these settings; its reason is on stderr.
-        OSError: the spool cannot be made.
+        OSError: the spool cannot be made, or the port of the metrics is taken.
     """
     settings = read_settings(settings_file)
     log = Log("node")
@@ -114,22 +124,43 @@ def serve(settings_file: Path) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     with _only_node(settings):
-        processes = [_Process(role, settings_file.absolute(), log) for role in ROLES]
+        arguments = [settings_file.absolute()]
+        first = (
+            _Process("receiver", arguments, log)
+            if watched is None
+            else _Process("watcher", [*arguments, watched.absolute()], log)
+        )
+        processes = [first, *(_Process(role, arguments, log) for role in ("worker", "sender"))]
+        supervisor = Notifier(settings, watched is None)
         log("started", spool=settings.spool, destinations=len(settings.destinations))
+        metrics = _serve_metrics(settings)
         try:
             while not stop.wait(_POLL_S):
+                supervisor.step()
                 for process in processes:
                     process.step()
                     if process.role == "worker":
                         process.kill_if_silent(settings.worker_alive, settings.engine.silent_s)
         finally:
+            supervisor.stopping()
             deadline = time.monotonic() + _GRACE_S
             for process in processes:
                 process.terminate()
             for process in processes:
                 process.wait(deadline)
+            if metrics is not None:
+                metrics.shutdown()
+                metrics.server_close()
     log("ended")
     return 0
+
+
+def _serve_metrics(settings: NodeSettings) -> HTTPServer | None:
+    if not settings.operations.metrics_port:
+        return None
+    from orthoedge.clinic.operations.metrics_server import serve_metrics
+
+    return serve_metrics(settings)
 
 
 def is_running(folder: Path) -> bool:

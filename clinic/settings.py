@@ -33,6 +33,7 @@ from orthoedge.runtime.errors import ConfigError
 __all__ = [
     "EngineSettings",
     "NodeSettings",
+    "OperationsSettings",
     "QueueSettings",
     "ReceiverSettings",
     "RetentionSettings",
@@ -216,6 +217,19 @@ class SendingSettings(_Table, frozen=True):
         _check_range("commitment_s", self.commitment_s, 1, 864000)
 
 
+class OperationsSettings(_Table, frozen=True):
+    """What tells whoever runs the node how it does."""
+
+    metrics_port: int = 0
+    """TCP port of the loopback address at which `/metrics` can be read; 0 for none."""
+    golden_s: float = 60.0
+    """Seconds between two golden images of the bundle that the worker answers."""
+
+    def __post_init__(self) -> None:
+        _check_range("metrics_port", self.metrics_port, 0, 65535)
+        _check_range("golden_s", self.golden_s, 1, 86400)
+
+
 class NodeSettings(_Table, frozen=True):
     """All settings of a node; `[destinations.NAME]` is one table for each destination."""
 
@@ -228,6 +242,7 @@ class NodeSettings(_Table, frozen=True):
     retention: RetentionSettings = RetentionSettings()
     engine: EngineSettings = EngineSettings()
     sending: SendingSettings = SendingSettings()
+    operations: OperationsSettings = OperationsSettings()
     destinations: dict[str, Destination] = {}
 
     def __post_init__(self) -> None:
@@ -245,3 +260,13 @@ class NodeSettings(_Table, frozen=True):
     def worker_alive(self) -> Path:
         """The file whose modification time says when the worker was last seen alive."""
         return self.folder / "worker.alive"
+
+    @property
+    def worker_sound(self) -> Path:
+        """The file whose modification time says when a golden image had its right answer."""
+        return self.folder / "worker.sound"
+
+    @property
+    def worker_counters(self) -> Path:
+        """The file in which the worker counts what it did."""
+        return self.folder / "worker.counters.json"

@@ -12,6 +12,7 @@ from orthoedge.clinic.destination import Destination
 from orthoedge.clinic.settings import (
     EngineSettings,
     NodeSettings,
+    OperationsSettings,
     QueueSettings,
     ReceiverSettings,
     RetentionSettings,
@@ -28,6 +29,7 @@ _TABLES: dict[str, type] = {
     "retention": RetentionSettings,
     "engine": EngineSettings,
     "sending": SendingSettings,
+    "operations": OperationsSettings,
 }
 
 

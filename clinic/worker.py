@@ -9,41 +9,40 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from orthoedge.clinic.destination import Destination, ResultKind
+from orthoedge.clinic.header import ImageHeader, read_image_header
 from orthoedge.clinic.log import Log, kind_and_place
+from orthoedge.clinic.operations.counters import CounterFile
+from orthoedge.clinic.operations.golden import GoldenCheck
 from orthoedge.clinic.results import Answer, encode_result, make_result
+from orthoedge.clinic.selftest.phantom import PATIENT_ID
 from orthoedge.clinic.settings import EngineSettings, NodeSettings
 from orthoedge.clinic.spool.records import NewObject, SpooledImage
 from orthoedge.clinic.spool.spool import Spool, check_uid
+from orthoedge.clinic.watch.journal import Journal, printable_name
+from orthoedge.clinic.watch.picture import picture_folders, write_picture_results
 from orthoedge.runtime.atomic_files import write_atomic
 from orthoedge.runtime.decision import Decision
-from orthoedge.runtime.errors import EngineError, InputError, MissingDependency, OrthoEdgeError
+from orthoedge.runtime.errors import (
+    DataError,
+    EngineError,
+    InputError,
+    MissingDependency,
+    OrthoEdgeError,
+)
 
 if TYPE_CHECKING:
-    from pydicom.dataset import Dataset
-
     from orthoedge.runtime.pipeline import Pipeline
 
 __all__ = ["Worker", "answer_images", "open_worker_pipeline"]
 
 _POLL_S = 0.2
 _DISK_S = 10.0  # after a full disk
-_LARGEST_VALUE = 2**16  # bytes of an element that is read before it is asked for
-
-
-@dataclass(frozen=True)
-class _Source:
-    """What the rules and the results need of an image's header."""
-
-    header: Dataset
-    modality: str
-    body_part: str
 
 
 def answer_images(settings: NodeSettings, log: Log, stop: threading.Event) -> None:
@@ -51,16 +50,21 @@ def answer_images(settings: NodeSettings, log: Log, stop: threading.Event) -> No
 
     Raises:
         BundleError, ConfigError, MissingDependency: the engine's settings cannot be used.
-        EngineError: the engine fails on the bundle's own golden image too.
+        EngineError: the engine fails on the bundle's own golden image too, or gives it another
+            answer than it should.
         OSError: the spool cannot be used.
     """
     spool = Spool(settings.folder, settings.queue)
     settings.worker_alive.touch()
     pipeline = open_worker_pipeline(settings.engine)
     worker = Worker(settings, spool, pipeline, log)
+    golden = GoldenCheck(pipeline, settings.operations.golden_s)
     log("engine opened", engine=pipeline.engine.name, precision=pipeline.engine.precision)
     while not stop.is_set():
         settings.worker_alive.touch()
+        if golden.is_due():
+            golden.check()
+            settings.worker_sound.touch()
         image = spool.next_image()
         if image is None:
             stop.wait(_POLL_S)
@@ -111,6 +115,8 @@ class Worker:
         self._spool = spool
         self._pipeline = pipeline
         self._log = log
+        self._opened_journal: Journal | None = None
+        self._counters = CounterFile(settings.worker_counters, log)
 
     def answer(self, image: SpooledImage) -> None:
         """Answer one image, or put it into the dead-letter folder with the reason.
@@ -127,84 +133,73 @@ class Worker:
             self._bury(image, f"{reason}, the last time: {why}")
             return
         started = time.monotonic()
-        try:
-            source = self._read_header(image)
-        except InputError as error:
-            self._bury(image, str(error))
-            return
-        except OSError as error:  # a sector that cannot be read must not hold up other images
-            self._fail(image, str(InputError.unreadable(error)))
-            return
-        if not self._is_answered(image, source):
-            self._spool.answer(image, "", self._originals(image, source, ""))
-            self._log("filed without an answer", uid=image.uid, sop_class=image.sop_class)
-            return
+        source = None
+        journal = self._journal()
+        picture = journal.picture(image.uid) if journal else None
+        if picture is None:
+            try:
+                source = read_image_header(self._spool.folder / image.file, image)
+            except InputError as error:
+                self._bury(image, str(error))
+                return
+            except OSError as error:  # a sector that cannot be read must not hold up other images
+                self._fail(image, str(InputError.unreadable(error)))
+                return
+            if not self._is_answered(image, source):
+                self._spool.answer(image, "", self._originals(image, source, ""))
+                self._log("filed without an answer", uid=image.uid, sop_class=image.sop_class)
+                return
         try:
             radiograph, finding = self._pipeline.predict_with_image(self._spool.folder / image.file)
             received = datetime.fromtimestamp(image.received_at, timezone.utc)
             answer = Answer(finding, radiograph, received)
-            objects = self._make_objects(image, source, answer)
+            objects = (
+                self._write_results(picture or "", answer)
+                if source is None
+                else self._make_objects(image, source, answer)
+            )
         except InputError as error:
-            self._bury(image, str(error), self._originals(image, source, ""))
+            self._bury(image, str(error), self._originals(image, source, "") if source else [])
             return
         except EngineError as error:
             self._check_engine(image, error)
             return
-        except (MissingDependency, OSError):
+        except (DataError, MissingDependency, OSError):
             raise
         except Exception as error:  # its text may hold a value of the image
             known = isinstance(error, OrthoEdgeError)
             self._fail(image, str(error) if known else kind_and_place(error))
             return
         self._spool.answer(image, finding.decision, objects)
+        seconds = time.monotonic() - started
+        if source is None or source.dataset.get("PatientID") != PATIENT_ID:
+            self._counters.count_answer(
+                finding.decision,
+                finding.verdict.out_of_distribution,
+                seconds,
+                max(0.0, time.time() - image.received_at),
+            )
         self._log(
             "image answered",
             uid=image.uid,
             decision=finding.decision,
             objects=len(objects),
-            seconds=round(time.monotonic() - started, 3),
+            seconds=round(seconds, 3),
         )
 
-    def _is_answered(self, image: SpooledImage, source: _Source) -> bool:
+    def _journal(self) -> Journal | None:
+        """The journal of a watched folder; its watcher may make it after this process began."""
+        if self._opened_journal is None and Journal.exists(self._settings.folder):
+            self._opened_journal = Journal(self._settings.folder)
+        return self._opened_journal
+
+    def _is_answered(self, image: SpooledImage, source: ImageHeader) -> bool:
         from orthoedge.clinic.receiver.contexts import ANSWERED_CLASSES
 
-        return str(source.header.get("SOPClassUID", image.sop_class)) in ANSWERED_CLASSES
-
-    def _read_header(self, image: SpooledImage) -> _Source:
-        """Read the elements before the pixels, which are bounded as those of any file are.
-
-        Raises:
-            InputError: no DICOM, or of another SOP instance than the sender announced.
-            OSError: the disk fails.
-        """
-        from pydicom import dcmread
-
-        from orthoedge.runtime.dicom.silence import quiet_pydicom
-
-        file = self._spool.folder / image.file
-        try:
-            with quiet_pydicom():
-                header = dcmread(file, defer_size=_LARGEST_VALUE, stop_before_pixels=True)
-                uid = str(header.get("SOPInstanceUID", ""))
-                modality, body_part = (
-                    str(header.get(keyword, "") or "").strip().upper()
-                    for keyword in ("Modality", "BodyPartExamined")
-                )
-        except FileNotFoundError as error:
-            raise InputError("its file is missing from the spool") from error
-        except OSError:
-            raise
-        except Exception as error:  # pydicom raises anything for a damaged file
-            raise InputError("damaged DICOM: its elements cannot be read") from error
-        if not uid:  # some units leave out what the file meta information says
-            header.SOPInstanceUID = image.uid
-            header.SOPClassUID = header.get("SOPClassUID", image.sop_class)
-        elif uid != image.uid:
-            raise InputError("its data set is of another SOP instance than the sender announced")
-        return _Source(header, modality, body_part)
+        return str(source.dataset.get("SOPClassUID", image.sop_class)) in ANSWERED_CLASSES
 
     def _make_objects(
-        self, image: SpooledImage, source: _Source, answer: Answer
+        self, image: SpooledImage, source: ImageHeader, answer: Answer
     ) -> list[NewObject]:
         """Make each kind once, for all destinations that get it."""
         decision = answer.finding.decision
@@ -221,8 +216,15 @@ class Worker:
                     objects.append(_sent_to(result, name, destination))
         return objects
 
-    def _make(self, kind: ResultKind, source: _Source, answer: Answer) -> NewObject | None:
-        result = make_result(kind, source.header, answer)
+    def _write_results(self, name: str, answer: Answer) -> list[NewObject]:
+        """Write those of a picture without a header; there is no object to be sent."""
+        finding = answer.finding
+        folders = picture_folders(self._settings.destinations.values(), finding.decision)
+        write_picture_results(folders, name, answer.radiograph, finding)
+        return []
+
+    def _make(self, kind: ResultKind, source: ImageHeader, answer: Answer) -> NewObject | None:
+        result = make_result(kind, source.dataset, answer)
         if result is None:
             return None
         uid = check_uid(str(result.SOPInstanceUID))
@@ -231,9 +233,9 @@ class Worker:
         return NewObject("", kind, uid, str(result.SOPClassUID), file, commitment=False)
 
     def _originals(
-        self, image: SpooledImage, source: _Source, decision: Decision | str
+        self, image: SpooledImage, source: ImageHeader, decision: Decision | str
     ) -> list[NewObject]:
-        sop_class = str(source.header.get("SOPClassUID", image.sop_class))
+        sop_class = str(source.dataset.get("SOPClassUID", image.sop_class))
         original = partial(
             NewObject, kind="original", uid=image.uid, sop_class=sop_class, file=image.file
         )
@@ -244,7 +246,7 @@ class Worker:
         ]
 
     def _goes_to(
-        self, destination: Destination, image: SpooledImage, source: _Source, decision: str
+        self, destination: Destination, image: SpooledImage, source: ImageHeader, decision: str
     ) -> bool:
         return destination.rules.match(
             modality=source.modality,
@@ -257,6 +259,12 @@ class Worker:
         self, image: SpooledImage, reason: str, objects: list[NewObject] | None = None
     ) -> None:
         self._spool.bury(image, reason, objects or [])
+        journal = self._journal()
+        name = journal.name(image.uid) if journal else None
+        if name is not None:  # in the record, not in the log: names may identify patients
+            record = f"{reason}\nfile: {printable_name(name)}\n".encode()
+            write_atomic(self._spool.dead / f"{image.uid}.txt", record)
+        self._counters.count_dead()
         self._log("no answer: put into the dead-letter folder", uid=image.uid, reason=reason)
 
     def _check_engine(self, image: SpooledImage, error: EngineError) -> None:
@@ -271,6 +279,7 @@ class Worker:
 
     def _fail(self, image: SpooledImage, reason: str) -> None:
         self._spool.note_failure(image, reason)
+        self._counters.count_failure()
         self._log("answer failed", uid=image.uid, attempt=image.attempts, reason=reason)
 
 

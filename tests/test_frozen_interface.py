@@ -39,7 +39,7 @@ manifest.json has `licence`, with a default, and a bundle may hold a LICENSE, wh
 --licence` writes. The default bundle is no longer the phantom demonstration: the findings are those
 of the latter, which is now `--bundle phantom`.
 
-`node` is added, with the actions serve, check and status.
+`node` is added, with the actions serve, check, status and selftest, and `watch`.
 
 A recipe may have a table `segmentation`; None where there is none. A run of that stage has metrics
 and an evaluation of its own. The columns of a classifier's log.csv have another order.

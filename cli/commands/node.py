@@ -7,13 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from orthoedge.cli import options
 from orthoedge.cli.terminal import printable, write_ascii
 
 if TYPE_CHECKING:
     from orthoedge.clinic.settings import NodeSettings
     from orthoedge.clinic.spool.records import StateCount
-
-_NETWORK_FILE_SYSTEMS = {"9p", "afs", "ceph", "cifs", "fuse.sshfs", "nfs", "nfs4", "smb3", "smbfs"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,11 +22,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("serve", "receive images, answer them and send the results, until SIGTERM"),
         ("check", "say what is wrong with the settings, and ask every destination for an echo"),
         ("status", "show how many images and objects are in each state"),
+        (
+            "selftest",
+            "send a phantom to the running node, and ask every destination whether its results "
+            "have arrived; its patient is Selftest^Orthoedge",
+        ),
     ):
         action = actions.add_parser(name, help=help_text, description=help_text)
         action.add_argument(
             "settings", type=Path, metavar="FILE", help="settings of the node, TOML"
         )
+        if name == "selftest":
+            action.add_argument(
+                "--wait",
+                type=options.above_zero,
+                default=120.0,
+                metavar="S",
+                help="seconds that answering and sending on may take (default: 120)",
+            )
+            action.add_argument(
+                "--host",
+                default="",
+                metavar="NAME",
+                help="with TLS, the name of this machine in the node's certificate, which is also "
+                "shown as that of the sender (default: the address that the node listens on)",
+            )
         if name == "status":
             action.add_argument(
                 "--json", action="store_true", help="one JSON object per line on stdout"
@@ -35,8 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run one action; `check` exits 1 if anything is wrong."""
-    return {"serve": _serve, "check": _check, "status": _status}[args.action](args)
+    """Run one action; `check` and `selftest` exit 1 if anything is wrong."""
+    actions = {"serve": _serve, "check": _check, "status": _status, "selftest": _selftest}
+    return actions[args.action](args)
 
 
 def _serve(args: argparse.Namespace) -> int:
@@ -94,32 +114,17 @@ def _problem_of(check: object) -> str:
 
 def _check_spool(folder: Path) -> None:
     """Check that the spool is on a local disk and can be written."""
+    from orthoedge.clinic.file_system import NETWORK_FILE_SYSTEMS, file_system
     from orthoedge.runtime.atomic_files import write_atomic
     from orthoedge.runtime.errors import ConfigError
 
-    kind = _file_system(folder)
-    if kind in _NETWORK_FILE_SYSTEMS:
+    kind = file_system(folder)
+    if kind in NETWORK_FILE_SYSTEMS:
         raise ConfigError(f"lies on {kind}, a network file system; choose a folder on a local disk")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     probe = folder / "check"
     write_atomic(probe, b"")
     probe.unlink()
-
-
-def _file_system(folder: Path) -> str:
-    """Name of the file system that holds a folder, as Linux calls it; empty where unknown."""
-    try:
-        mounts = Path("/proc/mounts").read_text(errors="replace").splitlines()
-    except OSError:
-        return ""
-    real = folder.resolve()
-    inside = [line.split() for line in mounts if len(line.split()) > 2]
-    holding = [
-        (len(place), number, kind)
-        for number, (_, place, kind, *_) in enumerate(inside)
-        if real.is_relative_to(place.replace("\\040", " "))
-    ]
-    return max(holding)[2] if holding else ""
 
 
 def _check_bundle(settings: NodeSettings) -> None:
@@ -158,6 +163,18 @@ def _check_receiver(settings: NodeSettings) -> None:
                 return
             reason = error.strerror or str(error)
             raise OSError(error.errno, f"cannot listen there: {reason}") from error
+
+
+def _selftest(args: argparse.Namespace) -> int:
+    """Print one line for each step."""
+    from orthoedge.clinic.selftest.selftest import run_selftest
+    from orthoedge.clinic.settings_file import read_settings
+
+    failures = 0
+    for step in run_selftest(read_settings(args.settings), args.wait, args.host):
+        print(f"{'pass' if step.passed else 'FAIL'}  {printable(step.text)}", flush=True)
+        failures += not step.passed
+    return 1 if failures else 0
 
 
 def _status(args: argparse.Namespace) -> int:

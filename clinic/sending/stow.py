@@ -21,6 +21,7 @@ _CHUNK = 2**20
 _LONGEST_ANSWER = 2**20  # bytes; that to one object has some hundred
 _JSON = "application/dicom+json"
 _REFUSALS = (400, 406, 409, 413, 415)  # statuses that tell about the object
+_INSTANCE_UID = "00080018"
 _FAILED, _REASON = "00081198", "00081197"  # Failed SOP Sequence, Failure Reason
 
 
@@ -57,16 +58,39 @@ def check_service(destination: Destination) -> None:
         DestinationError: it cannot be reached, or answers with an error.
         ConfigError: a file of its settings cannot be used.
     """
+    _query(destination, "studies?limit=1")
+
+
+def has_instance(destination: Destination, uid: str) -> bool:
+    """Return whether the service finds an object by its SOP Instance UID (PS3.18 10.6).
+
+    Raises:
+        DestinationError: it cannot be reached, or answers with an error.
+        ConfigError: a file of its settings cannot be used.
+    """
+    content = _query(destination, f"instances?SOPInstanceUID={uid}&limit=1")
+    try:
+        return any(_values(found, _INSTANCE_UID) == [uid] for found in json.loads(content or b"[]"))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise DestinationError(f"{_base(destination)}: no answer in JSON") from error
+
+
+def _values(found: dict[str, Any], tag: str) -> object:
+    return found.get(tag, {}).get("Value")
+
+
+def _query(destination: Destination, query: str) -> bytes:
     headers = {**_headers(destination), "Accept": _JSON}
-    request = urllib.request.Request(f"{_base(destination)}/studies?limit=1", headers=headers)
+    request = urllib.request.Request(f"{_base(destination)}/{query}", headers=headers)
     try:
         with _opener(destination).open(request, timeout=destination.timeout_s) as answer:
-            answer.read(_LONGEST_ANSWER)
+            content: bytes = answer.read(_LONGEST_ANSWER)
     except urllib.error.HTTPError as error:
         error.close()
         raise DestinationError(f"{_base(destination)}: HTTP status {error.code}") from error
     except (OSError, http.client.HTTPException) as error:
         raise DestinationError(f"{_base(destination)}: {_reason(error)}") from error
+    return content
 
 
 def _stow(

@@ -6,7 +6,11 @@ import subprocess
 
 import pytest
 
-_PACKAGES = {"dciodvfy": "dicom3tools", "Orthanc": "orthanc orthanc-dicomweb"}  # others: dcmtk
+_PACKAGES = {
+    "dciodvfy": "dicom3tools",
+    "Orthanc": "orthanc orthanc-dicomweb",
+    "systemd-analyze": "systemd",
+}  # others: dcmtk
 
 
 def require(program):

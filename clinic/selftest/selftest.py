@@ -1,0 +1,160 @@
+"""The steps of the self-test: send, wait until it is answered and sent on, ask the destinations."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from orthoedge.clinic.destination import Destination, Tls
+from orthoedge.clinic.node import is_running
+from orthoedge.clinic.selftest.arrival import ask_destination
+from orthoedge.clinic.selftest.phantom import make_phantom
+from orthoedge.clinic.sending import send
+from orthoedge.clinic.settings import NodeSettings
+from orthoedge.clinic.spool.spool import Spool
+from orthoedge.runtime.errors import OrthoEdgeError
+
+__all__ = ["Step", "run_selftest"]
+
+_POLL_S = 0.2
+_CALLING_AE = "SELFTEST"
+_THIS_MACHINE = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One line of the self-test."""
+
+    text: str
+    """What was done; with its reason where it failed."""
+    passed: bool
+
+
+@dataclass(frozen=True)
+class _Object:
+    destination: str
+    kind: str
+    uid: str
+    state: str
+    reason: str
+
+
+def run_selftest(settings: NodeSettings, wait_s: float, host: str = "") -> Iterator[Step]:
+    """Send a phantom to the running node of these settings, and follow it.
+
+    Args:
+        settings: of the node, which runs on this machine.
+        wait_s: seconds that answering and sending on may take together.
+        host: name of this machine in the node's certificate; empty for the address of the settings.
+
+    Yields:
+        The steps as they are done; the first that fails is the last, except among destinations.
+
+    Raises:
+        OSError: the spool cannot be read.
+    """
+    if not is_running(settings.folder):
+        yield Step(f"no node uses the spool {settings.spool}: orthoedge node serve FILE", False)
+        return
+    yield Step("the node runs", True)
+    started = time.monotonic()
+    uid, problem = _send_phantom(settings, host)
+    if problem:
+        yield Step(f"the receiver took no phantom: {problem}", False)
+        return
+    port = settings.receiver.port
+    yield Step(f"the receiver at port {port} has stored the phantom, {uid}", True)
+    spool = Spool(settings.folder, settings.queue)
+    try:
+        yield from _follow(settings, spool, uid, started, wait_s)
+    finally:
+        spool.close()
+
+
+def _send_phantom(settings: NodeSettings, host: str) -> tuple[str, str]:
+    """Send by C-STORE; return the UID, and what went wrong."""
+    receiver, tls = settings.receiver, None
+    if receiver.tls is not None:  # the node's own certificate stands for that of a client
+        tls = Tls(ca=receiver.tls.ca, certificate=receiver.tls.certificate, key=receiver.tls.key)
+    node = Destination(
+        kind="dicom",
+        host=host or _THIS_MACHINE.get(receiver.host, receiver.host),
+        port=receiver.port,
+        ae_title=settings.ae_title,
+        tls=tls,
+    )
+    uid, content = make_phantom()
+    calling_ae = receiver.calling_ae[0] if receiver.calling_ae else _CALLING_AE
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "phantom.dcm"
+        file.write_bytes(content)
+        try:
+            (outcome,) = send(node, [file], calling_ae)
+        except OrthoEdgeError as error:
+            return uid, str(error)
+    return uid, "" if outcome.state == "stored" else outcome.reason
+
+
+def _follow(
+    settings: NodeSettings, spool: Spool, uid: str, started: float, wait_s: float
+) -> Iterator[Step]:
+    deadline = started + wait_s
+    state, decision, reason = _wait_for_answer(spool, uid, deadline)
+    if state == "received":
+        yield Step(f"no answer within {wait_s:g} s: {reason or 'see the log of the worker'}", False)
+        return
+    if state == "dead":
+        yield Step(f"no answer: {reason}", False)
+        return
+    seconds = time.monotonic() - started
+    yield Step(f"the worker has answered: {decision}, after {seconds:.1f} s", True)
+    objects = _wait_for_sender(spool, uid, deadline)
+    for name, destination in settings.destinations.items():
+        of_this = [each for each in objects if each.destination == name]
+        yield _step_of(name, destination, of_this, settings.ae_title)
+    if not settings.destinations:
+        yield Step("there are no destinations, so the answer stays in the spool", True)
+
+
+def _wait_for_answer(spool: Spool, uid: str, deadline: float) -> tuple[str, str, str]:
+    """State, decision and reason once there is an answer, or at the deadline."""
+    while True:
+        rows = spool.index.read("SELECT state, decision, reason FROM images WHERE uid = ?", uid)
+        state, decision, reason = map(str, rows[0]) if rows else ("received", "", "")
+        if state != "received" or time.monotonic() > deadline:
+            return state, decision, reason
+        time.sleep(_POLL_S)
+
+
+def _wait_for_sender(spool: Spool, uid: str, deadline: float) -> list[_Object]:
+    """Objects once none of them waits, or at the deadline."""
+    query = "SELECT destination, kind, uid, state, reason FROM objects WHERE image = ?"
+    while True:
+        objects = [_Object(*map(str, row)) for row in spool.index.read(query, uid)]
+        if time.monotonic() > deadline or all(each.state != "waiting" for each in objects):
+            return objects
+        time.sleep(_POLL_S)
+
+
+def _step_of(name: str, destination: Destination, objects: list[_Object], ae_title: str) -> Step:
+    """What became of the objects for one destination."""
+    if not objects:
+        return Step(f"{name}: its rules leave the phantom out, nothing was to be sent", True)
+    for each in objects:
+        if each.state in ("waiting", "dead"):
+            word = "not sent in time" if each.state == "waiting" else "refused"
+            return Step(f"{name}: the {each.kind} was {word}: {each.reason or 'it waits'}", False)
+    kinds = ", ".join(sorted(each.kind for each in objects))
+    try:
+        how = ask_destination(destination, [each.uid for each in objects], ae_title)
+    except OrthoEdgeError as error:
+        return Step(f"{name}: {kinds} sent, but {error}", False)
+    confirmed = all(each.state == "confirmed" for each in objects)
+    more = "; storage is committed" if confirmed else ""
+    left_out = sorted(set(destination.results) - {each.kind for each in objects})
+    if left_out:  # a rejected image has no contour
+        more += f"; {', '.join(left_out)}: nothing to show for this image"
+    return Step(f"{name}: {kinds} sent; {how}{more}", True)
