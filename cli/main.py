@@ -36,6 +36,7 @@ _DESCRIPTION = (
 _EXTRAS = {
     "train": {
         *("PIL", "lightning_fabric", "matplotlib", "openpyxl", "safetensors", "scipy", "sklearn"),
+        "segmentation_models_pytorch",
         *("tensorboard", "timm", "tomli", "torch", "torchvision", "tqdm"),
     },
     "bench": {"psutil"},

@@ -29,6 +29,7 @@ import msgspec
 
 from orthoedge.clinic.destination import Destination, check_ae_title
 from orthoedge.runtime.errors import ConfigError
+from orthoedge.runtime.settings import plain
 
 __all__ = [
     "EngineSettings",
@@ -58,7 +59,9 @@ def check_name(name: str) -> None:
 
 def _check_range(name: str, value: float, least: float, most: float) -> None:
     if not least <= value <= most:
-        raise ConfigError(f"{name} must be from {least:g} to {most:.15g}, got {value:g}")
+        raise ConfigError(
+            f"{name} must be from {plain(least)} to {plain(most, 15)}, got {plain(value)}"
+        )
 
 
 def _check_absolute(name: str, path: str) -> None:

@@ -19,6 +19,7 @@ from orthoedge.clinic.results.equipment import (
 )
 from orthoedge.clinic.results.image_library import image_library
 from orthoedge.clinic.results.source import clean_text, derived_uid
+from orthoedge.runtime.settings import plain
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -145,10 +146,10 @@ def _parameters(finding: Finding) -> list[str]:
         f"precision = {provenance.precision}",
         f"instruction set = {provenance.isa}",
         f"threads = {provenance.threads}",
-        f"temperature = {thresholds.temperature:.6g}",
-        f"conformal quantile = {thresholds.conformal_quantile:.6g}",
-        f"out-of-distribution threshold = {thresholds.out_of_distribution:.6g}",
-        f"out-of-distribution reject = {thresholds.out_of_distribution_reject:.6g}",
+        f"temperature = {plain(thresholds.temperature)}",
+        f"conformal quantile = {plain(thresholds.conformal_quantile)}",
+        f"out-of-distribution threshold = {plain(thresholds.out_of_distribution)}",
+        f"out-of-distribution reject = {plain(thresholds.out_of_distribution_reject)}",
     ]
     if provenance.fallback:
         parameters.append(f"fallback = {provenance.fallback}")

@@ -16,6 +16,7 @@ from orthoedge.clinic.sending import send
 from orthoedge.clinic.settings import NodeSettings
 from orthoedge.clinic.spool.spool import Spool
 from orthoedge.runtime.errors import OrthoEdgeError
+from orthoedge.runtime.settings import plain
 
 __all__ = ["Step", "run_selftest"]
 
@@ -104,7 +105,9 @@ def _follow(
     deadline = started + wait_s
     state, decision, reason = _wait_for_answer(spool, uid, deadline)
     if state == "received":
-        yield Step(f"no answer within {wait_s:g} s: {reason or 'see the log of the worker'}", False)
+        yield Step(
+            f"no answer within {plain(wait_s)} s: {reason or 'see the log of the worker'}", False
+        )
         return
     if state == "dead":
         yield Step(f"no answer: {reason}", False)

@@ -204,13 +204,16 @@ BOUNDED = {
     "runtime/settings.py": "infinite, or 0",
     "compression/calibration/ood_score.py": "rounding, not text",
     "benchmarks/report/formatting.py": "0.1 to 99.95",
+    "training/segmentation/markdown.py": "constants",
+    "clinic/results/source.py": "a decimal string of DICOM, which may have an exponent",
 }
 
 
 def test_no_message_formats_a_number_so_that_it_may_have_an_exponent():
     root = Path(__file__).parents[2]
     found = set()
-    for folder in ("runtime", "targets", "cli", "training", "compression", "benchmarks"):
+    folders = "runtime", "targets", "cli", "clinic", "training", "compression", "benchmarks"
+    for folder in folders:
         for file in (root / folder).rglob("*.py"):
             for node in ast.walk(ast.parse(file.read_text("utf-8"))):
                 spec = node.format_spec if isinstance(node, ast.FormattedValue) else None
