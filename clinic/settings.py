@@ -59,9 +59,8 @@ def check_name(name: str) -> None:
 
 def _check_range(name: str, value: float, least: float, most: float) -> None:
     if not least <= value <= most:
-        raise ConfigError(
-            f"{name} must be from {plain(least)} to {plain(most, 15)}, got {plain(value)}"
-        )
+        low, high, got = (plain(number, 15, group="") for number in (least, most, value))
+        raise ConfigError(f"{name} must be from {low} to {high}, got {got}")
 
 
 def _check_absolute(name: str, path: str) -> None:
