@@ -150,7 +150,12 @@ def _back_up(file: Path, copy: Path) -> bool:
 
 def sync_folder(folder: Path) -> None:
     """Sync `folder`, so that a rename inside it survives a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
+    sync_path(folder)
+
+
+def sync_path(path: Path) -> None:
+    """Sync a file or folder that is not open."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

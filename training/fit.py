@@ -77,15 +77,8 @@ def fit(
 class ClassifierTask(Task[Ensemble, RadiographDataset, Epoch, TrainingMetrics]):
     """Learn the labels."""
 
+    dataset = RadiographDataset
     epoch = Epoch
-
-    def read(
-        self, records: Sequence[ImageRecord], progress: bool, cache: Path | None
-    ) -> RadiographDataset:
-        """Read the images of a split; see `Task`."""
-        recipe = self.recipe
-        labels, own = recipe.labels, recipe.source_labels
-        return RadiographDataset(records, labels, recipe.preprocess, progress, cache, own)
 
     def build(self) -> Ensemble:
         """Build the network; see `Task`."""

@@ -6,7 +6,6 @@ synced, linked under its final name and entered. Whatever fails, the sender gets
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from orthoedge.clinic.log import Log
 from orthoedge.clinic.receiver.guard import Discarded
 from orthoedge.clinic.spool.records import NewImage
 from orthoedge.clinic.spool.spool import Spool
+from orthoedge.runtime.atomic_files import sync_path
 from orthoedge.runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def _store(event: Event, spool: Spool, log: Log) -> int | Dataset:
         discarded = request._dataset_file
         return _status(discarded.status, discarded.reason)
     path = Path(event.dataset_path)
-    _sync(path)
+    sync_path(path)
     image = NewImage(
         uid=str(request.AffectedSOPInstanceUID),
         sop_class=str(request.AffectedSOPClassUID),
@@ -70,14 +70,6 @@ def _store(event: Event, spool: Spool, log: Log) -> int | Dataset:
         bytes=size,
     )
     return _SUCCESS
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _refuse(event: Event, log: Log, status: int, reason: str) -> Dataset:

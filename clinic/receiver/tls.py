@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable
 
 from orthoedge.clinic.settings import ServerTls
-from orthoedge.runtime.errors import ConfigError
+from orthoedge.clinic.tls_files import load_authorities, load_certificate
 
 __all__ = ["server_context"]
 
@@ -22,19 +21,6 @@ def server_context(tls: ServerTls) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.verify_mode = ssl.CERT_REQUIRED
     own = f"receiver.tls.certificate {tls.certificate}, receiver.tls.key {tls.key}"
-    _load(own, lambda: context.load_cert_chain(tls.certificate, tls.key, password=_no_password))
-    _load(f"receiver.tls.ca {tls.ca}", lambda: context.load_verify_locations(tls.ca))
+    load_certificate(context, tls.certificate, tls.key, own)
+    load_authorities(context, tls.ca, f"receiver.tls.ca {tls.ca}")
     return context
-
-
-def _load(files: str, load: Callable[[], None]) -> None:
-    try:
-        load()
-    except (OSError, ValueError) as error:  # an SSLError is an OSError
-        reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
-        raise ConfigError(f"{files}: {reason}") from error
-
-
-def _no_password() -> str:
-    """Answer in place of a prompt, for which a service has no terminal."""
-    raise ValueError("the key is encrypted; store it without a password, readable by the node only")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ssl
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from orthoedge.clinic.destination import Destination, Tls
 from orthoedge.clinic.sending.outcome import DestinationError
-from orthoedge.runtime.errors import ConfigError, MissingDependency
+from orthoedge.clinic.tls_files import load_authorities, load_certificate
+from orthoedge.runtime.errors import MissingDependency
 
 if TYPE_CHECKING:
     from pynetdicom import AE
@@ -127,27 +128,11 @@ def tls_context(tls: Tls | None) -> ssl.SSLContext:
     if tls.ca:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # the peer's own authority alone
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        _load("tls.ca", tls.ca, lambda: context.load_verify_locations(tls.ca))
+        load_authorities(context, tls.ca, f"tls.ca: {tls.ca}")
     if tls.certificate:
-        _load(
-            "tls.certificate and tls.key",
-            f"{tls.certificate}, {tls.key}",
-            lambda: context.load_cert_chain(tls.certificate, tls.key, password=_no_password),
-        )
+        named = f"tls.certificate and tls.key: {tls.certificate}, {tls.key}"
+        load_certificate(context, tls.certificate, tls.key, named)
     return context
-
-
-def _load(key: str, files: str, load: Callable[[], None]) -> None:
-    try:
-        load()
-    except (OSError, ValueError) as error:  # an SSLError is an OSError
-        reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
-        raise ConfigError(f"{key}: {files}: {reason}") from error
-
-
-def _no_password() -> str:
-    """Answer in place of a prompt on the terminal."""
-    raise ValueError("the key is encrypted: store it without a password")
 
 
 def _refusal(association: Association) -> str:

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from orthoedge.runtime.errors import DataError
 
-__all__ = ["Index"]
+__all__ = ["Index", "open_database"]
 
 _VERSION = 1
 _BUSY_S = 60.0  # a commit of another process waits for the disk
@@ -74,6 +74,23 @@ CREATE TABLE destinations (
 """
 
 
+def open_database(path: Path) -> sqlite3.Connection:
+    """Open a database that several processes share and that a power cut leaves whole.
+
+    Threads may share the connection; each statement is a transaction of its own unless one is
+    begun.
+
+    Raises:
+        sqlite3.DatabaseError: damaged, or the disk fails.
+    """
+    connection = sqlite3.connect(
+        path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False
+    )
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    return connection
+
+
 class Index:
     """A connection to the database; threads may share it, processes may not.
 
@@ -88,11 +105,7 @@ class Index:
         self._path = folder / "index.sqlite"
         self._lock = threading.RLock()
         try:
-            self._connection = sqlite3.connect(
-                self._path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False
-            )
-            self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.execute("PRAGMA synchronous=FULL")
+            self._connection = open_database(self._path)
             self._connection.execute("PRAGMA foreign_keys=ON")
             with self.transaction() as connection:
                 (version,) = connection.execute("PRAGMA user_version").fetchone()

@@ -14,10 +14,11 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
+from orthoedge.clinic.spool.index import open_database
+
 __all__ = ["FileState", "Journal", "printable_name"]
 
 _NAME = "watched.sqlite"
-_BUSY_S = 60.0
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS files (
     number INTEGER PRIMARY KEY,
@@ -60,11 +61,7 @@ class Journal:
         self._path = spool / _NAME
         self._lock = threading.Lock()
         try:
-            self._connection = sqlite3.connect(
-                self._path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False
-            )
-            self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.execute("PRAGMA synchronous=FULL")
+            self._connection = open_database(self._path)
             self._connection.executescript(_SCHEMA)
         except sqlite3.DatabaseError as error:
             raise self._failure(error) from error

@@ -19,7 +19,7 @@ import pytest
 
 from tests.helpers.clinic.certificates import write_certificates
 from tests.helpers.clinic.nodes import eventually, image, node_settings, store
-from tests.helpers.clinic.peers import TITLE, server, wait_for_port
+from tests.helpers.clinic.peers import TITLE, is_closed, server, wait_for_port
 from tests.helpers.clinic.processes import ROLES, processes
 
 pytestmark = [
@@ -221,18 +221,6 @@ class Crowd(threading.Thread):
     def finish(self):
         self._end.set()
         self.join()
-
-
-def is_closed(peer):
-    peer.setblocking(False)
-    try:
-        return peer.recv(1) == b""
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
-    finally:
-        peer.settimeout(10)
 
 
 @pytest.mark.parametrize("way", ["TCP", "TLS"])

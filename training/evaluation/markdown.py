@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from orthoedge.benchmarks.schema import Interval
 from orthoedge.training.evaluation.fusion_rules import conclusion
@@ -39,7 +39,7 @@ def markdown(report: EvaluationReport) -> str:
     confusion = [(label, *row) for label, row in zip(report.labels, report.confusion, strict=True)]
     blocks = [
         f"# Evaluation of {report.recipe}",
-        _origin(report),
+        origin(report.sources, f"{report.groups} groups", report.seen, report.crop),
         f"```\n{report.command}\n```",
         _headline(report),
         f"In brackets: 95 % intervals by percentile bootstrap, {report.resamples} resamples of "
@@ -69,17 +69,25 @@ def markdown(report: EvaluationReport) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def _origin(report: EvaluationReport) -> str:
-    sources = [f"{name or 'no source named'}: {n}" for name, n in report.sources.items()]
-    sentences = [f"{report.images} images of {report.groups} groups ({', '.join(sources)})."]
-    if report.crop:
-        sentences.append(f"Evaluated on crops of {report.crop} pixels around the lesions.")
-    if report.seen:
+def origin(sources: Mapping[str, int], groups: str, seen: int, crop: int = 0) -> str:
+    """Say which images were measured on, and what that takes from the figures.
+
+    Args:
+        sources: images of each source.
+        groups: what is resampled, and how many, such as `104 groups`.
+        seen: images that the run was trained or chosen on.
+        crop: side of the crops around the lesions; 0: whole images.
+    """
+    counts = [f"{name or 'no source named'}: {n}" for name, n in sources.items()]
+    sentences = [f"{sum(sources.values())} images of {groups} ({', '.join(counts)})."]
+    if crop:
+        sentences.append(f"Evaluated on crops of {crop} pixels around the lesions.")
+    if seen:
         sentences.append(
-            f"**{report.seen} of them were in the run's training or validation split: the figures "
+            f"**{seen} of them were in the run's training or validation split: the figures "
             "are too good.**"
         )
-    if set(report.sources) == {"phantom"}:
+    if set(sources) == {"phantom"}:
         sentences += ["All of them are rendered phantoms: the figures say nothing about patients."]
     return " ".join(sentences)
 

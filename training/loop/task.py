@@ -72,19 +72,23 @@ class Task(ABC, Generic[Network, Data, Row, Result]):
         recipe: every setting.
     """
 
+    dataset: type[Data]
+    """What the images of a split are read into."""
     epoch: type[Row]
     """Kind of the lines of log.csv."""
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
 
-    @abstractmethod
     def read(self, records: Sequence[ImageRecord], progress: bool, cache: Path | None) -> Data:
         """Read the images of a split.
 
         Raises:
             DataError: unusable images, or a cache that cannot be written.
         """
+        recipe = self.recipe
+        labels, own = recipe.labels, recipe.source_labels
+        return self.dataset(records, labels, recipe.preprocess, progress, cache, own)
 
     @abstractmethod
     def build(self) -> Network:

@@ -125,19 +125,12 @@ class SegmentationTask(Task[UNet, OutlinedDataset, SegmentationEpoch, Segmentati
         ConfigError: it has none.
     """
 
+    dataset = OutlinedDataset
     epoch = SegmentationEpoch
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__(stage_recipe(recipe))
         self._stage = stage_of(recipe)
-
-    def read(
-        self, records: Sequence[ImageRecord], progress: bool, cache: Path | None
-    ) -> OutlinedDataset:
-        """Read the images and masks of a split; see `Task`."""
-        recipe = self.recipe
-        labels, own = recipe.labels, recipe.source_labels
-        return OutlinedDataset(records, labels, recipe.preprocess, progress, cache, own)
 
     def build(self) -> UNet:
         """Build the network; see `Task`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from orthoedge.benchmarks.schema import Interval
-from orthoedge.training.evaluation.markdown import percent, plain, table
+from orthoedge.training.evaluation.markdown import origin, percent, plain, table
 from orthoedge.training.segmentation.froc import RATES
 from orthoedge.training.segmentation.schema import LesionScores, OverlapScores, SegmentationReport
 
@@ -34,7 +34,7 @@ def markdown(report: SegmentationReport) -> str:
     rates = [f"at {rate:g}" for rate in RATES]
     blocks = [
         f"# Outlines of {report.recipe}",
-        _origin(report),
+        origin(report.sources, f"{report.groups} patients", report.seen),
         f"```\n{report.command}\n```",
         f"In brackets: 95 % intervals by percentile bootstrap, {report.resamples} resamples of "
         "whole patients. They say how far a figure moves with another draw of such images, not "
@@ -73,19 +73,6 @@ def markdown(report: SegmentationReport) -> str:
 
 def _name(source: str, label: str) -> str:
     return " ".join(filter(None, (source or "all", label)))
-
-
-def _origin(report: SegmentationReport) -> str:
-    sources = [f"{name or 'no source named'}: {n}" for name, n in report.sources.items()]
-    sentences = [f"{report.images} images of {report.groups} patients ({', '.join(sources)})."]
-    if report.seen:
-        sentences.append(
-            f"**{report.seen} of them were in the run's training or validation split: the figures "
-            "are too good.**"
-        )
-    if set(report.sources) == {"phantom"}:
-        sentences += ["All of them are rendered phantoms: the figures say nothing about patients."]
-    return " ".join(sentences)
 
 
 def _overlap_row(row: OverlapScores) -> tuple[object, ...]:

@@ -17,6 +17,7 @@ from tests.helpers.clinic.nodes import (
     states,
     store,
 )
+from tests.helpers.clinic.peers import is_closed
 
 PLACES = 4
 
@@ -36,16 +37,6 @@ def held(settings, count, first=b"", address="127.0.0.1"):
     finally:
         for peer in sockets:
             peer.close()
-
-
-def is_closed(peer):
-    peer.settimeout(0)
-    try:
-        return peer.recv(1) == b""
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
 
 
 def crowded(tmp_path, **changes):

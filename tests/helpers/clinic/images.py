@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 
-from tests.helpers.hostile.dicom_bytes import EXPLICIT, file_bytes
+from tests.helpers.hostile.dicom_bytes import EXPLICIT, file_bytes, pixel_elements
 
 CR, DX = "1.2.840.10008.5.1.4.1.1.1", "1.2.840.10008.5.1.4.1.1.1.1"
 ROWS, COLUMNS = 120, 80
@@ -20,7 +20,6 @@ def limb(rows=ROWS, columns=COLUMNS):
 
 def complete():
     """Elements of a header in which nothing is missing: tag to VR and value."""
-    stored = limb()
     return {
         0x00080005: ("CS", "ISO_IR 100"),
         0x00080016: ("UI", CR),
@@ -42,17 +41,7 @@ def complete():
         0x00200010: ("SH", "S1"),
         0x00200020: ("CS", "L\\F"),
         0x00200060: ("CS", "R"),
-        0x00280002: ("US", [1]),
-        0x00280004: ("CS", "MONOCHROME2"),
-        0x00280010: ("US", [ROWS]),
-        0x00280011: ("US", [COLUMNS]),
-        0x00280100: ("US", [16]),
-        0x00280101: ("US", [12]),
-        0x00280102: ("US", [11]),
-        0x00280103: ("US", [0]),
-        0x00281050: ("DS", "2048"),
-        0x00281051: ("DS", "4096"),
-        0x7FE00010: ("OW", stored.astype("<u2").tobytes()),
+        **pixel_elements(limb()),
     }
 
 

@@ -24,6 +24,19 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def is_closed(peer):
+    """Whether the other side of a socket that receives nothing has closed it."""
+    peer.setblocking(False)
+    try:
+        return peer.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    finally:
+        peer.settimeout(10)
+
+
 def destination(port, **changes):
     """A DICOM destination on this machine."""
     given = {"host": "127.0.0.1", "port": port, "ae_title": TITLE, "timeout_s": 30.0, **changes}

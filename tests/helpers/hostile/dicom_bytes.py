@@ -37,6 +37,24 @@ def element(tag, vr, value, syntax=EXPLICIT, length=None):
     return head + vr.encode() + struct.pack(order + "H", size) + data
 
 
+def pixel_elements(stored):
+    """Elements of uint16 (H, W) pixels, 12 bits in their full window: tag to VR and value."""
+    rows, columns = stored.shape
+    return {
+        0x00280002: ("US", [1]),
+        0x00280004: ("CS", "MONOCHROME2"),
+        0x00280010: ("US", [rows]),
+        0x00280011: ("US", [columns]),
+        0x00280100: ("US", [16]),
+        0x00280101: ("US", [12]),
+        0x00280102: ("US", [11]),
+        0x00280103: ("US", [0]),
+        0x00281050: ("DS", "2048"),
+        0x00281051: ("DS", "4096"),
+        0x7FE00010: ("OW", stored.astype("<u2").tobytes()),
+    }
+
+
 def encode(elements, syntax):
     """A data set of (tag, VR, value) or (tag, VR, value, wrong length), in order of the tags."""
     ordered = sorted(elements, key=lambda one: one[0])

@@ -6,7 +6,7 @@ import numpy as np
 
 from orthoedge.runtime.dicom.reader import read_dicom
 from orthoedge.runtime.image_io.reader import read_image
-from tests.helpers.hostile.dicom_bytes import EXPLICIT, file_bytes
+from tests.helpers.hostile.dicom_bytes import EXPLICIT, file_bytes, pixel_elements
 
 STORED = np.random.default_rng(0).integers(0, 4096, (48, 40)).astype(np.uint16)
 # 12 bits through the full linear window: x * 255 / 4095, which has no ties (PS3.3 C.11.2.1.2.1).
@@ -15,20 +15,9 @@ PLAIN = np.rint(STORED * 17.0 / 273).astype(np.uint8)
 
 def drawn(changes=(), stored=STORED, syntax=EXPLICIT):
     """The file. `changes`: (tag, VR, value) in place of its own; (tag, None) for none."""
-    rows, columns = stored.shape
     elements = {
         0x00080060: ("CS", "DX"),
-        0x00280002: ("US", [1]),
-        0x00280004: ("CS", "MONOCHROME2"),
-        0x00280010: ("US", [rows]),
-        0x00280011: ("US", [columns]),
-        0x00280100: ("US", [16]),
-        0x00280101: ("US", [12]),
-        0x00280102: ("US", [11]),
-        0x00280103: ("US", [0]),
-        0x00281050: ("DS", "2048"),
-        0x00281051: ("DS", "4096"),
-        0x7FE00010: ("OW", stored.astype("<u2").tobytes()),
+        **pixel_elements(stored),
     }
     for tag, vr, *value in changes:
         if vr is None:
