@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+
 import msgspec
+import torch
 
 from orthoedge.benchmarks.metrics.classification import confusion, macro_f1
 from orthoedge.benchmarks.timing.latency import ratio
@@ -14,6 +17,7 @@ from orthoedge.compression.report.schema import PruneStep
 from orthoedge.runtime.atomic_files import sha256, write_atomic
 from orthoedge.targets import open_model
 from orthoedge.targets.engine_utils import run_batched
+from orthoedge.training.model.batch_norm import restore_statistics
 from orthoedge.training.model.ensemble import Ensemble
 from orthoedge.training.model.flops import count_macs
 from orthoedge.training.progress import log_progress
@@ -52,7 +56,11 @@ def prune_and_distil(
 ) -> tuple[PruneStep, Candidate | None]:
     """Cut up to `share` of the whole network's channels; if that is faster, distil again."""
     settings, val = context.recipe.compress, context.splits.val
-    smaller = cut(before.network, 1 - (1 - share) / (1 - before.share), context.size)
+    whole = copy.deepcopy(before.network)
+    # Normalizations that were folded would keep the scales of the channels that go.
+    batches = torch.from_numpy(context.quantization_images).split(settings.batch)
+    restore_statistics(whole, batches)
+    smaller = cut(whole, 1 - (1 - share) / (1 - before.share), context.size)
     taken = _time_cut(context, before, smaller, share)
     if not taken.accepted:
         return taken, None

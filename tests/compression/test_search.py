@@ -1,5 +1,6 @@
 """Students and cuts become candidates, and a killed search ends in the same Pareto front."""
 
+import copy
 import json
 import os
 import signal
@@ -10,14 +11,18 @@ from dataclasses import replace
 
 import msgspec
 import pytest
+import torch
 
 from orthoedge.compression import candidates as module
+from orthoedge.compression import search
 from orthoedge.compression.candidates import measure_candidates
 from orthoedge.compression.context import Sources, prepare_context
 from orthoedge.compression.distillation.stages import initial_student
+from orthoedge.compression.prune import cut
 from orthoedge.compression.report.schema import CandidateRecord
 from orthoedge.compression.search import prune_and_distil, search_candidates
 from orthoedge.compression.selection import pareto_front
+from orthoedge.training.model.batch_norm import fix_batch_norms, release_batch_norms
 from orthoedge.training.run_folder import load_run
 
 
@@ -144,3 +149,29 @@ def test_a_search_that_is_killed_ends_in_the_same_front(tiny_run, tmp_path):
     for c in straight:
         same = learned.get((c.student, c.pruned))
         assert same in (None, (c.macs, c.bytes, c.accuracy, c.macro_f1))
+
+
+def test_a_cut_of_a_folded_network_is_normalized_by_statistics_of_its_own(searched, monkeypatch):
+    """Folded layers keep mean 0 and variance 1, and would keep the scales of what was cut away."""
+    context, candidates, _ = searched
+    before = copy.deepcopy(candidates[0].network)
+    fix_batch_norms(before, [])
+    release_batch_norms(before)
+    cuts = []
+
+    def note(network, ratio, size):
+        cuts.append(copy.deepcopy(network))
+        return cut(network, ratio, size)
+
+    monkeypatch.setattr(search, "cut", note)
+    monkeypatch.setattr(module, "_ROUNDS", 3)
+    settings = msgspec.structs.replace(context.recipe.compress, prune_epochs=0)
+    recipe = msgspec.structs.replace(context.recipe, compress=settings)
+    prune_and_distil(
+        replace(context, recipe=recipe), replace(candidates[0], network=before), 1, 0.25
+    )
+    norms = [norm for norm in cuts[0].modules() if isinstance(norm, torch.nn.BatchNorm2d)]
+    assert all(norm.running_mean.any() for norm in norms)
+    images = torch.from_numpy(context.quantization_images[:4])
+    with torch.inference_mode():
+        torch.testing.assert_close(cuts[0](images), before.eval()(images), rtol=1e-3, atol=1e-3)

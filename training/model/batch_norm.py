@@ -96,6 +96,48 @@ def fix_batch_norms(network: nn.Module, batches: Iterable[Tensor]) -> None:
     network.train()
 
 
+@torch.no_grad()
+def restore_statistics(network: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Give layers that were folded the statistics of their inputs again, in place.
+
+    The network computes the same: weight and bias of each normalization cancel its mean and
+    deviation. A folded layer is never normalized by new statistics, and after a cut of channels its
+    inputs have others. So a network is restored before a cut, and folded again after it.
+
+    Args:
+        network: folded and released; one that never was stays as it is. Left in evaluation mode.
+        batches: uint8 (B, 1, S, S) each.
+    """
+    network.eval()
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    if not norms or not all(map(_was_folded, norms)):
+        return
+    moments: dict[nn.Module, Tensor] = {}  # (3, C): pixels, sum of x, sum of x²
+
+    def add(norm: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+        x = arguments[0].double()  # the difference of two squares would lose float32's digits
+        total = x.sum((0, 2, 3))
+        count = torch.full_like(total, x.numel() // x.shape[1])
+        sums = torch.stack((count, total, x.square().sum((0, 2, 3))))
+        moments[norm] = sums + moments[norm] if norm in moments else sums
+
+    hooks = [norm.register_forward_pre_hook(add) for norm in norms]
+    for images in batches:
+        network(images)
+    for hook in hooks:
+        hook.remove()
+    for norm in norms:
+        count, total, squares = moments[norm]
+        mean = total / count
+        variance = (squares / count - mean**2).clamp(min=0)
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(variance)
+        norm.weight.copy_((norm.running_var + norm.eps).sqrt())
+        norm.bias.add_(norm.running_mean)
+
+
 def release_batch_norms(network: nn.Module) -> None:
     """Make folded layers plain ones again, in place; the network computes the same."""
     plain: dict[type, type] = {_Folded: nn.BatchNorm2d, _FoldedAct: BatchNormAct2d}

@@ -18,6 +18,7 @@ from orthoedge.runtime.preprocess import STANDARD
 from orthoedge.training.model.batch_norm import (
     fix_batch_norms,
     release_batch_norms,
+    restore_statistics,
     start_running_statistics,
 )
 from orthoedge.training.model.ensemble import (
@@ -281,6 +282,33 @@ def test_folded_weights_are_folded_again_as_they_are_and_can_be_released(images)
         assert {type(module) for module in again.modules()} == kinds
         torch.testing.assert_close(again(small), expected, rtol=1e-4, atol=1e-4)
     assert all(parameter.requires_grad for parameter in again.parameters())
+
+
+def test_a_folded_network_gets_statistics_back_and_computes_the_same(images):
+    torch.manual_seed(0)
+    small = images[:, :, ::3, ::3]
+    network = Ensemble(("efficientnet_b0",), CLASSES)
+    fix_batch_norms(network, [small])
+    release_batch_norms(network)
+    with torch.inference_mode():
+        expected = network.eval()(small)
+    restore_statistics(network, small.split(8))
+    with torch.inference_mode():
+        torch.testing.assert_close(network(small), expected, rtol=1e-4, atol=1e-4)
+        norm = network.branches[0].backbone.bn1
+        x = network.branches[0].backbone.conv_stem(normalise(small))
+    torch.testing.assert_close(norm.running_mean, x.mean((0, 2, 3)), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(norm.running_var, x.var((0, 2, 3)), rtol=1e-2, atol=1e-6)
+
+
+def test_a_network_that_was_never_folded_keeps_its_statistics(images):
+    torch.manual_seed(0)
+    network = Ensemble(("efficientnet_b0",), CLASSES)
+    start_running_statistics(network, [images[:, :, ::3, ::3]])
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    restore_statistics(network, [images[:4, :, ::3, ::3]])
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
 
 
 def test_logits_and_map_are_those_of_the_two_separate_passes(images):
