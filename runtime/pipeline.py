@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Protocol
 
@@ -226,12 +226,13 @@ class Pipeline:
         if deadline is not None:
             deadline.check("reading")
         model_input, placement = manifest.preprocess.prepare(radiograph.pixels)
+        reason_ids = chain(
+            radiograph.refer_reason_ids, repeat(ReasonId())
+        )  # a reader may have none
         issues = (
             *(
                 QualityIssue(reason, "refer", identifier)
-                for reason, identifier in zip_longest(
-                    radiograph.refer_reasons, radiograph.refer_reason_ids, fillvalue=ReasonId()
-                )
+                for reason, identifier in zip(radiograph.refer_reasons, reason_ids, strict=False)
             ),
             *check_image_quality(radiograph.pixels, placement, manifest.graph.size),
         )

@@ -44,8 +44,8 @@ of the latter, which is now `--bundle phantom`.
 A recipe may have a table `segmentation`; None where there is none. A run of that stage has metrics
 and an evaluation of its own. The columns of a classifier's log.csv have another order.
 
-A finding has `reason_ids` next to `reasons`, which are the same sentences. The recorded findings were
-given them by hand; nothing else of them moved.
+A finding has `reason_ids` next to `reasons`, which are the same sentences. The recorded findings
+were given them by hand; nothing else of them moved.
 """
 
 import argparse

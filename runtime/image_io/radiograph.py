@@ -46,7 +46,7 @@ class Radiograph:
     refer_reasons: tuple[str, ...] = ()
     """Why a finding on it is at best `refer`; empty where nothing speaks against `report`."""
     refer_reason_ids: tuple[ReasonId, ...] = ()
-    """Identifiers of `refer_reasons`, in the same order; a reader of your own may leave them out."""
+    """Identifiers of `refer_reasons`, in the same order; a reader may leave them out."""
 
 
 MAX_CHANNELS = 4
