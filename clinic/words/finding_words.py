@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 from orthoedge.clinic.words.catalogue import Catalogue, catalogue
 from orthoedge.clinic.words.facts import ImageFacts, region_of
-from orthoedge.clinic.words.looked import looked_at
-from orthoedge.clinic.words.record import FindingRecord
 from orthoedge.runtime.errors import InputError
+
+if TYPE_CHECKING:  # they need numpy and OpenCV, which a server that shows texts alone does not load
+    from orthoedge.clinic.words.record import FindingRecord
 
 __all__ = ["ALERT_LABELS", "FindingWords", "Reader", "finding_words"]
 
@@ -82,6 +83,8 @@ def finding_words(
         InputError: not the JSON of a finding.
         ConfigError: no such language.
     """
+    from orthoedge.clinic.words.record import FindingRecord
+
     try:
         if isinstance(finding, bytes):
             record = msgspec.json.decode(finding, type=FindingRecord)
@@ -169,6 +172,8 @@ class _Words:
         if known:
             sentences.append(self._texts.text(f"where.{'_'.join(known)}", **known))
         if self._reader == "operator" and self._decision != "reject" and self._label != _NORMAL:
+            from orthoedge.clinic.words.looked import looked_at
+
             place = looked_at(self._record, facts.columns, facts.rows)
             sentences.append(self._texts.text(f"where.looked.{place}"))
             if place != "nowhere":
