@@ -15,7 +15,7 @@ from orthoedge.runtime.finding import Provenance
 if TYPE_CHECKING:
     from orthoedge.clinic.report.content import EarlierFinding, ReportContent
 
-__all__ = ["Page", "PageRecord", "page_of"]
+__all__ = ["Bar", "Page", "PageRecord", "page_of"]
 
 _LONGEST = 120  # characters of a value from a header
 _EARLIER = 10  # lines
