@@ -1,0 +1,110 @@
+"""All routes of the API."""
+
+from __future__ import annotations
+
+from orthoedge.clinic.accounts.accounts import Role
+from orthoedge.clinic.history.records import Opinion
+from orthoedge.clinic.server.api import answers, findings, session
+from orthoedge.clinic.server.api.calls import Route
+
+__all__ = ["ROUTES"]
+
+_ADMINISTRATOR: tuple[Role, ...] = ("administrator",)
+_PHYSICIAN: tuple[Role, ...] = ("physician", "administrator")
+_ALL: tuple[Role, ...] = ("operator", "physician", "administrator")
+_STREAM = "application/octet-stream"
+
+ROUTES = (
+    Route(
+        "GET",
+        "/session",
+        "showSession",
+        "Who is logged in, and what the page needs before it shows anything.",
+        (),
+        answers.SessionShown,
+        session.show_session,
+        by_user=False,
+    ),
+    Route(
+        "POST",
+        "/session",
+        "logIn",
+        "Log in.",
+        (),
+        answers.SessionShown,
+        session.log_in,
+        body=answers.Login,
+    ),
+    Route("DELETE", "/session", "logOut", "Log out.", _ALL, answers.Done, session.log_out),
+    Route(
+        "POST",
+        "/findings",
+        "addFinding",
+        "Answer a file: DICOM, PNG, JPEG, TIFF or BMP.",
+        _ALL,
+        answers.FindingAdded,
+        None,
+        status=201,
+        query=answers.UploadQuery,
+        body=_STREAM,
+    ),
+    Route(
+        "GET",
+        "/findings",
+        "listFindings",
+        "Findings, the last one first.",
+        _ALL,
+        answers.FindingList,
+        findings.list_findings,
+        query=answers.ListQuery,
+    ),
+    Route(
+        "GET",
+        "/findings/{number}",
+        "showFinding",
+        "Everything that is known of a finding.",
+        _ALL,
+        answers.FindingPage,
+        findings.show_finding,
+        query=answers.FindingQuery,
+    ),
+    Route(
+        "GET",
+        "/findings/{number}/pixels",
+        "showPixels",
+        "The pixels, uint16 little-endian row by row, bone bright; their sizes are headers.",
+        _ALL,
+        _STREAM,
+        findings.show_pixels,
+    ),
+    Route(
+        "POST",
+        "/findings/{number}/opinion",
+        "enterOpinion",
+        "Enter a physician's opinion.",
+        _PHYSICIAN,
+        answers.Done,
+        findings.enter_opinion,
+        status=201,
+        body=Opinion,
+    ),
+    Route(
+        "DELETE",
+        "/findings/{number}",
+        "deleteFinding",
+        "Delete a finding with its pixels and opinions.",
+        _ADMINISTRATOR,
+        answers.Done,
+        findings.delete_finding,
+    ),
+    Route(
+        "GET",
+        "/events",
+        "listen",
+        "Server-sent events: `finding`, `progress` and `engine`.",
+        _ALL,
+        "text/event-stream",
+        None,
+        by_user=False,
+    ),
+)
