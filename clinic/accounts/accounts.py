@@ -10,12 +10,15 @@ import contextlib
 import re
 import threading
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from orthoedge.runtime.atomic_files import write_atomic
 from orthoedge.runtime.errors import ConfigError, DataError, MissingDependency
+
+if TYPE_CHECKING:
+    from argon2 import PasswordHasher
 
 __all__ = ["FILE", "Account", "Accounts", "Role"]
 
@@ -135,7 +138,7 @@ class Accounts:
         self._path.chmod(0o600)
 
 
-def _hasher():  # type: ignore[no-untyped-def]  # the type is of a package that may be missing
+def _hasher() -> PasswordHasher:
     try:
         from argon2 import PasswordHasher
     except ModuleNotFoundError as error:

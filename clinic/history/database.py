@@ -116,7 +116,7 @@ class Database:
         rows = [str(row[0]) for row in self.read(f"PRAGMA {pragma}(10)")]
         rows = [row for row in rows if row != "ok"]
         orphans = self.read("PRAGMA foreign_key_check") if thorough else []
-        return (*rows, *(f"a row of {orphan[0]} belongs to nothing" for orphan in orphans))
+        return (*rows, *(f"a row of {orphan[0]!s} belongs to nothing" for orphan in orphans))
 
     def copy(self, target: Path) -> None:
         """Write a snapshot of the database to `target`, while others go on writing.

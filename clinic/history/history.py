@@ -31,7 +31,6 @@ __all__ = ["DATABASE", "History"]
 DATABASE = "history.sqlite"
 """Name of the database in the history's folder."""
 
-_YOUNG_S = 3600.0
 _LAST_OPINION = """(SELECT agrees FROM opinions WHERE finding = findings.number
     ORDER BY opinions.number DESC LIMIT 1)"""
 _SUMMARY = f"""SELECT number, time, origin, file_name, patient_id, patient_name, study_date,
@@ -191,14 +190,15 @@ class History:
         rows = self.database.read("SELECT number FROM findings WHERE time < ?", [seconds])
         return [int(str(row[0])) for row in rows]
 
-    def remove_unnamed(self) -> int:
+    def remove_unnamed(self, young_s: float = 3600.0) -> int:
         """Remove pixels that no finding names, after a kill, and return how many.
 
-        Young ones are left: the finding that names them may be entered now.
+        Args:
+            young_s: seconds; younger ones stay, for the finding that names them may come yet.
         """
         rows = self.database.read("SELECT DISTINCT pixels FROM findings WHERE pixels IS NOT NULL")
         named = {row[0] for row in rows}
-        unnamed = [digest for digest in self.pixels.older_than(_YOUNG_S) if digest not in named]
+        unnamed = [digest for digest in self.pixels.older_than(young_s) if digest not in named]
         for digest in unnamed:
             self.pixels.remove(digest)
         return len(unnamed)

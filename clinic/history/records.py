@@ -85,7 +85,7 @@ class NewFinding(msgspec.Struct, frozen=True, kw_only=True):
     """Millimetres between rows and between columns."""
     picture: Picture | None = None
     key: str = ""
-    """Names the event that led to the finding, so that a retry does not enter it twice; or empty."""
+    """Names the event that led to it, so that a retry does not enter it twice; empty for none."""
 
 
 class FindingSummary(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""The application: passes each request through the guard to its handler, and errors to the caller."""
+"""The application: leads each request through the guard to its handler, and errors back."""
 
 from __future__ import annotations
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from orthoedge.clinic.accounts.accounts import Role
+from orthoedge.clinic.history.agreement import Agreement
 from orthoedge.clinic.history.records import Opinion
-from orthoedge.clinic.server.api import answers, findings, session
-from orthoedge.clinic.server.api.calls import Route
+from orthoedge.clinic.server.api import answers, findings, keeping, session
+from orthoedge.clinic.server.api.calls import JSON, Reply, Route
+from orthoedge.clinic.server.api.openapi import openapi
 
 __all__ = ["ROUTES"]
 
@@ -14,7 +16,7 @@ _PHYSICIAN: tuple[Role, ...] = ("physician", "administrator")
 _ALL: tuple[Role, ...] = ("operator", "physician", "administrator")
 _STREAM = "application/octet-stream"
 
-ROUTES = (
+ROUTES: tuple[Route, ...] = (
     Route(
         "GET",
         "/session",
@@ -96,6 +98,53 @@ ROUTES = (
         _ADMINISTRATOR,
         answers.Done,
         findings.delete_finding,
+    ),
+    Route(
+        "GET",
+        "/agreement",
+        "showAgreement",
+        "How far the physicians agree with the tool, with intervals, by week.",
+        _PHYSICIAN,
+        Agreement,
+        keeping.show_agreement,
+    ),
+    Route(
+        "GET",
+        "/opinions.csv",
+        "exportOpinions",
+        "Every opinion with its finding, without name and number of the patient.",
+        _PHYSICIAN,
+        "text/csv; charset=utf-8",
+        keeping.export_opinions,
+    ),
+    Route(
+        "POST",
+        "/backup",
+        "backUp",
+        "Back up into the folder that the settings name.",
+        _ADMINISTRATOR,
+        answers.BackupDone,
+        keeping.make_backup,
+    ),
+    Route(
+        "GET",
+        "/audit",
+        "showAudit",
+        "Who looked, changed and exported, the last entry first.",
+        _ADMINISTRATOR,
+        answers.AuditPage,
+        keeping.show_audit,
+        query=answers.AuditQuery,
+    ),
+    Route(
+        "GET",
+        "/openapi.json",
+        "showOpenApi",
+        "This file.",
+        (),
+        JSON,
+        lambda _state, _call: Reply(openapi(ROUTES)),
+        by_user=False,
     ),
     Route(
         "GET",

@@ -1,4 +1,4 @@
-"""The server's side of the engine's process: starts it with the first file, and again after a crash."""
+"""The server's side of the engine's process: starts it when it is needed, again after a crash."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ import resource
 import select
 import sys
 from functools import partial
+from io import RawIOBase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,15 +56,15 @@ def main(settings: str, folder: str) -> int:
     pixels = PixelFiles(Path(folder))
     responses.write(encode(EngineStart()))
     responses.flush()
-    requests = sys.stdin.buffer.raw  # type: ignore[attr-defined]
+    requests = os.fdopen(os.dup(0), "rb", buffering=0)  # a buffer would hide what `select` sees
     while True:
         while not select.select([requests], [], [], _IDLE_S)[0]:
             if not _compress(pixels):
                 select.select([requests], [], [])
-        header = requests.read(FRAME.size)
-        if len(header) < FRAME.size:
+        header = _read(requests, FRAME.size)
+        if header is None or (content := _read(requests, *FRAME.unpack(header))) is None:
             return 0
-        request = msgspec.msgpack.decode(requests.read(*FRAME.unpack(header)), type=EngineRequest)
+        request = msgspec.msgpack.decode(content, type=EngineRequest)
         responses.write(encode(answer_file(pipeline, Path(request.path), pixels)))
         responses.flush()
 
@@ -118,6 +119,17 @@ def picture_of(radiograph: Radiograph) -> tuple[Picture, bytes]:
     bits, (black, white) = (8, (0.0, 255.0)) if stored is None else (stored.bits, stored.window)
     picture = Picture(width, height, bits, (black + white) / 2, max(1.0, white - black))
     return picture, samples.astype("<u2", copy=False).tobytes()
+
+
+def _read(requests: RawIOBase, size: int) -> bytes | None:
+    """So many bytes, or None at the end."""
+    content = b""
+    while len(content) < size:
+        block = requests.read(size - len(content))
+        if not block:
+            return None
+        content += block
+    return content
 
 
 def _facts(file: Path) -> tuple[PatientFacts, StudyFacts]:
