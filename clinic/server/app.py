@@ -118,9 +118,7 @@ def _endpoint(state: ServerState, route: Route) -> Callable[[Request], Awaitable
             if route.handler is None:
                 return _response(await add_finding(state, call, request))
             if route.method == "POST":
-                content = await read_content(
-                    request, _LARGEST, state.settings.upload.stall_s
-                )
+                content = await read_content(request, _LARGEST, state.settings.upload.stall_s)
                 call = Call(caller, request.path_params, parameters, content)
             return _response(await asyncio.to_thread(route.handler, state, call))
         except ClientDisconnect:

@@ -34,9 +34,7 @@ def test_the_facts_are_those_of_the_header():
         )
     )
     assert patient == PatientFacts("P1", "Doe, Jane Mary", "1970-01-02", "F")
-    assert study == StudyFacts(
-        "2026-11-30", "10:30", "A1", "Wrist", "WRIST", "L", "AP", "Clinic"
-    )
+    assert study == StudyFacts("2026-11-30", "10:30", "A1", "Wrist", "WRIST", "L", "AP", "Clinic")
 
 
 def test_a_header_without_anything_is_empty():

@@ -29,7 +29,7 @@ def test_pixels_are_the_same_before_and_after_they_are_compressed(files):
 
 def test_the_same_pixels_are_kept_once(files):
     assert files.write(PIXELS) == files.write(PIXELS)
-    assert len([path for path in files.path(files.write(PIXELS)).parent.iterdir()]) == 1
+    assert len(list(files.path(files.write(PIXELS)).parent.iterdir())) == 1
 
 
 @pytest.mark.parametrize("is_packed", [False, True])

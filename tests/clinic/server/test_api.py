@@ -92,7 +92,13 @@ def test_the_server_takes_the_parameters_of_the_document_and_no_other(clinic, ro
         assert known == []
         return
     path = re.sub("{number}", "1", route.path)
-    values = {"limit": "2", "before": "9", "from": "2026-01-01", "to": "2026-01-02", "language": "es"}
+    values = {
+        "limit": "2",
+        "before": "9",
+        "from": "2026-01-01",
+        "to": "2026-01-02",
+        "language": "es",
+    }
     for name in known:
         reply = clinic.ask(route.method, f"{ROOT}{path}?{name}={values.get(name, '')}", b"")
         assert reply.status != 400, (name, reply.content)
