@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from orthoedge.clinic.report.header import PatientFacts, StudyFacts
+from orthoedge.clinic.history.records import PatientFacts, StudyFacts
 from orthoedge.clinic.words import ALERT_LABELS
 
 if TYPE_CHECKING:

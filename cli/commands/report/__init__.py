@@ -11,7 +11,6 @@ from orthoedge.cli import options, terminal
 from orthoedge.runtime.errors import DeadlineExceeded, InputError, MissingDependency
 
 if TYPE_CHECKING:
-    from orthoedge.clinic.report import PatientFacts, StudyFacts
     from orthoedge.runtime.pipeline import Pipeline
 
 
@@ -88,10 +87,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _report(pipeline: Pipeline, path: Path, args: argparse.Namespace) -> bytes:
+    from orthoedge.clinic.history.header import read_facts
     from orthoedge.clinic.report import ReportContent, make_report
 
     radiograph, finding = pipeline.predict_with_image(path)
-    patient, study = _facts(path)
+    patient, study = read_facts(path)
     content = ReportContent(
         finding=finding.to_json(),
         pixels=radiograph.pixels,
@@ -102,13 +102,3 @@ def _report(pipeline: Pipeline, path: Path, args: argparse.Namespace) -> bytes:
         alert_labels=pipeline.bundle.manifest.alert_labels,
     )
     return make_report(content, args.language, args.paper, fonts=args.fonts)
-
-
-def _facts(path: Path) -> tuple[PatientFacts, StudyFacts]:
-    from orthoedge.clinic.report import PatientFacts, StudyFacts, read_facts
-    from orthoedge.runtime.dicom.encoding import HEAD
-    from orthoedge.runtime.image_io.headers import recognize
-
-    with path.open("rb") as file:
-        is_dicom = recognize(file.read(HEAD)) == "DICOM"
-    return read_facts(path) if is_dicom else (PatientFacts(), StudyFacts())

@@ -1,7 +1,8 @@
-"""What a DICOM header says of patient, study and view, as the report shows it.
+"""What a DICOM header says of patient, study and view, as the history keeps and shows it.
 
 The header comes from anywhere: a value may be missing, malformed, far too long, or hold control
-characters or markup. Each is read on its own and becomes short plain text.
+characters or markup. Each is read on its own and becomes short plain text; a page must show it as
+text, never as markup.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
+from orthoedge.clinic.history.records import PatientFacts, StudyFacts
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-__all__ = ["PatientFacts", "StudyFacts", "facts_of", "plain_text", "read_facts"]
+__all__ = ["facts_of", "plain_text", "read_facts"]
 
 _ELEMENTS = (
     *("SpecificCharacterSet", "PatientName", "PatientID", "PatientBirthDate", "PatientSex"),
@@ -29,36 +30,14 @@ _LONGEST = 200  # characters; DICOM's own limit is 64 for most, and 64 a part fo
 _TIME = re.compile(r"([01]\d|2[0-3])([0-5]\d)")
 
 
-class PatientFacts(msgspec.Struct, frozen=True):
-    """What the header says of the patient; empty where it says nothing."""
-
-    id: str = ""
-    name: str = ""
-    """As it is shown: `Family, Given`."""
-    birth_date: str = ""
-    """`YYYY-MM-DD`."""
-    sex: str = ""
-    """`F`, `M` or `O`."""
-
-
-class StudyFacts(msgspec.Struct, frozen=True):
-    """What the header says of the study and the view; empty where it says nothing."""
-
-    date: str = ""
-    """`YYYY-MM-DD`."""
-    time: str = ""
-    """`HH:MM`."""
-    accession: str = ""
-    description: str = ""
-    body_part: str = ""
-    laterality: str = ""
-    """`R`, `L` or `B`."""
-    view: str = ""
-    institution: str = ""
-
-
 def read_facts(file: Path) -> tuple[PatientFacts, StudyFacts]:
-    """Read the header of a DICOM file; what cannot be read is empty."""
+    """Read the header of a file; what cannot be read is empty, and all of one that is no DICOM."""
+    from orthoedge.runtime.dicom.encoding import HEAD
+    from orthoedge.runtime.image_io.headers import recognize
+
+    with file.open("rb") as opened:
+        if recognize(opened.read(HEAD)) != "DICOM":
+            return PatientFacts(), StudyFacts()
     from pydicom import dcmread
 
     from orthoedge.runtime.dicom.silence import quiet_pydicom
