@@ -25,6 +25,7 @@ VERBS = {
     "build": "build a TensorRT engine plan on the device itself",
     "node": "receive radiographs by DICOM, answer them, send the results on",
     "watch": "answer the radiographs of a folder as they come, send the results on",
+    "clinic": "show findings on a page in the browser, keep and search them",
     "doctor": "report what this machine has, which targets run, and why",
 }
 _DESCRIPTION = (
@@ -41,7 +42,7 @@ _EXTRAS = {
     },
     "bench": {"psutil"},
     "compress": {"nncf", "onnx", "onnxscript", "psutil", "torch_pruning"},
-    "clinic": {"highdicom", "pynetdicom", "watchdog"},
+    "clinic": {"argon2", "highdicom", "pynetdicom", "starlette", "uvicorn", "watchdog"},
     "dev": {"pytorch_grad_cam"},
 }
 

@@ -40,7 +40,10 @@ __all__ = [
     "RetentionSettings",
     "SendingSettings",
     "ServerTls",
+    "Table",
+    "check_absolute",
     "check_name",
+    "check_range",
 ]
 
 _UID = re.compile(r"[0-9.]{1,64}")
@@ -57,22 +60,24 @@ def check_name(name: str) -> None:
         raise ConfigError(f"destinations.{name}: a name has 1 to 32 letters, digits, - or _")
 
 
-def _check_range(name: str, value: float, least: float, most: float) -> None:
+def check_range(name: str, value: float, least: float, most: float) -> None:
+    """Check a number; raises ConfigError."""
     if not least <= value <= most:
         low, high, got = (plain(number, 15, group="") for number in (least, most, value))
         raise ConfigError(f"{name} must be from {low} to {high}, got {got}")
 
 
-def _check_absolute(name: str, path: str) -> None:
+def check_absolute(name: str, path: str) -> None:
+    """Check that a path does not depend on the working folder; raises ConfigError."""
     if not Path(path).is_absolute():
         raise ConfigError(f"{name} must be an absolute path, got {path!r}")
 
 
-class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    pass
+class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One table of a file of settings."""
 
 
-class ServerTls(_Table, frozen=True):
+class ServerTls(Table, frozen=True):
     """TLS 1.3 of the receiver. Paths of PEM files, all three required."""
 
     certificate: str
@@ -84,10 +89,10 @@ class ServerTls(_Table, frozen=True):
 
     def __post_init__(self) -> None:
         for name in ("certificate", "key", "ca"):
-            _check_absolute(name, getattr(self, name))
+            check_absolute(name, getattr(self, name))
 
 
-class ReceiverSettings(_Table, frozen=True):
+class ReceiverSettings(Table, frozen=True):
     """The DICOM port of the node, and the limits that keep it open to honest senders."""
 
     host: str = "0.0.0.0"
@@ -114,12 +119,12 @@ class ReceiverSettings(_Table, frozen=True):
     """MiB of one object; the intake reads files of up to 512 MiB."""
 
     def __post_init__(self) -> None:
-        _check_range("port", self.port, 1, 65535)
-        _check_range("max_associations", self.max_associations, 1, 1000)
-        _check_range("max_per_peer", self.max_per_peer, 1, 1000)
+        check_range("port", self.port, 1, 65535)
+        check_range("max_associations", self.max_associations, 1, 1000)
+        check_range("max_per_peer", self.max_per_peer, 1, 1000)
         for name in ("negotiation_s", "idle_s", "stall_s"):
-            _check_range(name, getattr(self, name), 0.1, 86400)
-        _check_range("max_object_mb", self.max_object_mb, 0.001, 4096)
+            check_range(name, getattr(self, name), 0.1, 86400)
+        check_range("max_object_mb", self.max_object_mb, 0.001, 4096)
         for title in self.calling_ae:
             check_ae_title("calling_ae", title)
         for uid in self.other_classes:
@@ -127,7 +132,7 @@ class ReceiverSettings(_Table, frozen=True):
                 raise ConfigError(f"other_classes: expected a UID, got {uid!r}")
 
 
-class QueueSettings(_Table, frozen=True):
+class QueueSettings(Table, frozen=True):
     """When new images are refused; those that are there are never dropped for them."""
 
     max_images: int = 10_000
@@ -138,12 +143,12 @@ class QueueSettings(_Table, frozen=True):
     """MiB that stay free on the disk of the spool."""
 
     def __post_init__(self) -> None:
-        _check_range("max_images", self.max_images, 1, 10_000_000)
-        _check_range("max_gb", self.max_gb, 0.001, 1_000_000)
-        _check_range("min_free_mb", self.min_free_mb, 1, 1_000_000)
+        check_range("max_images", self.max_images, 1, 10_000_000)
+        check_range("max_gb", self.max_gb, 0.001, 1_000_000)
+        check_range("min_free_mb", self.min_free_mb, 1, 1_000_000)
 
 
-class RetentionSettings(_Table, frozen=True):
+class RetentionSettings(Table, frozen=True):
     """How long files stay.
 
     An image is settled once it is answered and every object of it is sent, and confirmed where the
@@ -161,11 +166,11 @@ class RetentionSettings(_Table, frozen=True):
 
     def __post_init__(self) -> None:
         for name in ("settled_days", "unsettled_days", "dead_days"):
-            _check_range(name, getattr(self, name), 0, 36500)
-        _check_range("max_gb", self.max_gb, 0, 1_000_000)
+            check_range(name, getattr(self, name), 0, 36500)
+        check_range("max_gb", self.max_gb, 0, 1_000_000)
 
 
-class EngineSettings(_Table, frozen=True):
+class EngineSettings(Table, frozen=True):
     """What answers the images."""
 
     bundle: str = ""
@@ -188,19 +193,19 @@ class EngineSettings(_Table, frozen=True):
     """Seconds without a sign of life after which the worker is killed and started again."""
 
     def __post_init__(self) -> None:
-        _check_range("threads", self.threads, 0, 1024)
-        _check_range("decode_s", self.decode_s, 0.1, 3600)
-        _check_range("decode_mb", self.decode_mb, 16, 65536)
-        _check_range("attempts", self.attempts, 1, 100)
-        _check_range("silent_s", self.silent_s, 10, 86400)
+        check_range("threads", self.threads, 0, 1024)
+        check_range("decode_s", self.decode_s, 0.1, 3600)
+        check_range("decode_mb", self.decode_mb, 16, 65536)
+        check_range("attempts", self.attempts, 1, 100)
+        check_range("silent_s", self.silent_s, 10, 86400)
         if self.bundle and self.bundle != "phantom":
-            _check_absolute("bundle", self.bundle)
+            check_absolute("bundle", self.bundle)
         for name in ("cache", "public_key"):
             if getattr(self, name):
-                _check_absolute(name, getattr(self, name))
+                check_absolute(name, getattr(self, name))
 
 
-class SendingSettings(_Table, frozen=True):
+class SendingSettings(Table, frozen=True):
     """Retries, the same for all destinations."""
 
     retry_s: float = 5.0
@@ -213,13 +218,13 @@ class SendingSettings(_Table, frozen=True):
     """Seconds after which storage commitment that was not reported is requested again."""
 
     def __post_init__(self) -> None:
-        _check_range("retry_s", self.retry_s, 0.01, 86400)
-        _check_range("longest_retry_s", self.longest_retry_s, self.retry_s, 864000)
-        _check_range("batch", self.batch, 1, 1000)
-        _check_range("commitment_s", self.commitment_s, 1, 864000)
+        check_range("retry_s", self.retry_s, 0.01, 86400)
+        check_range("longest_retry_s", self.longest_retry_s, self.retry_s, 864000)
+        check_range("batch", self.batch, 1, 1000)
+        check_range("commitment_s", self.commitment_s, 1, 864000)
 
 
-class OperationsSettings(_Table, frozen=True):
+class OperationsSettings(Table, frozen=True):
     """What tells whoever runs the node how it does."""
 
     metrics_port: int = 0
@@ -228,11 +233,11 @@ class OperationsSettings(_Table, frozen=True):
     """Seconds between two golden images of the bundle that the worker answers."""
 
     def __post_init__(self) -> None:
-        _check_range("metrics_port", self.metrics_port, 0, 65535)
-        _check_range("golden_s", self.golden_s, 1, 86400)
+        check_range("metrics_port", self.metrics_port, 0, 65535)
+        check_range("golden_s", self.golden_s, 1, 86400)
 
 
-class NodeSettings(_Table, frozen=True):
+class NodeSettings(Table, frozen=True):
     """All settings of a node; `[destinations.NAME]` is one table for each destination."""
 
     spool: str
@@ -248,7 +253,7 @@ class NodeSettings(_Table, frozen=True):
     destinations: dict[str, Destination] = {}
 
     def __post_init__(self) -> None:
-        _check_absolute("spool", self.spool)
+        check_absolute("spool", self.spool)
         check_ae_title("ae_title", self.ae_title)
         for name in self.destinations:
             check_name(name)

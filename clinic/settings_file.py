@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -21,8 +21,9 @@ from orthoedge.clinic.settings import (
 )
 from orthoedge.runtime.errors import ConfigError, MissingDependency
 
-__all__ = ["find_problems", "read_settings"]
+__all__ = ["convert_settings", "find_problems", "read_settings"]
 
+_Settings = TypeVar("_Settings")
 _TABLES: dict[str, type] = {
     "receiver": ReceiverSettings,
     "queue": QueueSettings,
@@ -47,6 +48,18 @@ def read_settings(path: Path) -> NodeSettings:
     except msgspec.ValidationError as error:
         problems = _problems(tables) or (_plain(str(error)),)
         raise ConfigError(f"{path}: {problems[0]}") from error
+
+
+def convert_settings(path: Path, kind: type[_Settings]) -> _Settings:
+    """Read a TOML file of other settings than a node's.
+
+    Raises:
+        ConfigError, OSError: as `read_settings`.
+    """
+    try:
+        return msgspec.convert(_read_toml(path), kind)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{path}: {_plain(str(error))}") from error
 
 
 def find_problems(path: Path) -> tuple[str, ...]:

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from orthoedge.runtime.dicom.elements import Elements
 from orthoedge.runtime.image_io.radiograph import Plane
-from orthoedge.runtime.image_io.windowing import Pixels
 
+_T = TypeVar("_T", np.uint8, np.uint16)
 _FINEST, _COARSEST = 0.001, 100.0  # mm; film digitizers reach 0.02, previews 10
 _LONGEST = 4.0  # times as long as wide; no detector has pixels longer than that
 _SQUARE = 1.01  # less than 1 % is a digit that was rounded, and no one sees it
@@ -84,11 +86,21 @@ def square_shape(rows: int, columns: int, aspect: float, max_pixels: int) -> tup
     return height, width
 
 
-def resample(pixels: Pixels, shape: tuple[int, int]) -> Pixels:
-    """Resample uint8 (H, W) to `shape`: linear where larger, averaged where smaller."""
+def resample(pixels: npt.NDArray[_T], shape: tuple[int, int]) -> npt.NDArray[_T]:
+    """Resample (H, W) to `shape`: linear where larger, averaged where smaller.
+
+    Args:
+        pixels: uint8 or uint16.
+        shape: rows and columns.
+
+    Returns:
+        The same dtype.
+    """
     smaller = shape[0] < pixels.shape[0] or shape[1] < pixels.shape[1]
     interpolation = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
-    return cv2.resize(pixels, shape[::-1], interpolation=interpolation).astype(np.uint8, copy=False)
+    return cv2.resize(pixels, shape[::-1], interpolation=interpolation).astype(
+        pixels.dtype, copy=False
+    )
 
 
 def resampled_spacing(spacing: Spacing, rows: int, shape: tuple[int, int]) -> Spacing:

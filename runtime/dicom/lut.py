@@ -55,6 +55,35 @@ def grey_levels(
     return 255 - table if inverted else table, (*notes, *polarity_notes)
 
 
+def oriented_values(
+    entries: npt.NDArray[np.int64], table: Pixels
+) -> tuple[npt.NDArray[np.uint16], tuple[float, float]]:
+    """Turn stored values so that bone is bright, for a viewer with a window of its own.
+
+    Args:
+        entries: the value of each pattern of the stored bits, int64 (K,).
+        table: the grey level of each, uint8 (K,).
+
+    Returns:
+        uint16 (K,), from 0 to K - 1, and the values that are black and white: those of the line
+        through the grey levels at a tenth and at nine tenths, which for a window is the window.
+    """
+    values = entries - entries.min()
+    levels = np.empty(len(table), np.int64)
+    levels[values] = table
+    if levels[0] > levels[-1]:
+        values = len(values) - 1 - values
+        levels = levels[::-1]
+    dark, bright = np.flatnonzero(levels >= 26), np.flatnonzero(levels <= 229)
+    low, high = (int(dark[0]) if len(dark) else 0), (int(bright[-1]) if len(bright) else 0)
+    rise = int(levels[high] - levels[low])
+    if high <= low or rise <= 0:  # so steep that there is nothing between black and white
+        return values.astype(np.uint16), (float(max(0, low - 1)), float(low))
+    per_level = (high - low) / rise
+    black, white = low - levels[low] * per_level, high + (255 - levels[high]) * per_level
+    return values.astype(np.uint16), (float(black), float(white))
+
+
 def _padding(elements: Elements, entries: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_] | None:
     """Return which stored values fill the area outside the detector (PS3.3 C.7.5.1.1.2)."""
     limits = []

@@ -12,7 +12,8 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, BinaryIO
+from functools import partial
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,12 +24,18 @@ from orthoedge.runtime.dicom.decoders import OVERLAY_BITS, check_frame, decode
 from orthoedge.runtime.dicom.elements import Elements
 from orthoedge.runtime.dicom.encoding import read_elements
 from orthoedge.runtime.dicom.header import SampleLayout, check_kind, read_layout
-from orthoedge.runtime.dicom.lut import grey_levels
+from orthoedge.runtime.dicom.lut import grey_levels, oriented_values
 from orthoedge.runtime.dicom.pixel_data import Fetch, PixelElement
 from orthoedge.runtime.dicom.silence import quiet_pydicom
 from orthoedge.runtime.errors import InputError, MissingDependency, OrthoEdgeError
 from orthoedge.runtime.image_io.memory import check_memory, dicom_bytes
-from orthoedge.runtime.image_io.radiograph import MAX_PIXELS, Radiograph, check_contrast, check_size
+from orthoedge.runtime.image_io.radiograph import (
+    MAX_PIXELS,
+    Radiograph,
+    StoredValues,
+    check_contrast,
+    check_size,
+)
 from orthoedge.runtime.image_io.windowing import Counts, Pixels, apply_table, count_blocks
 from orthoedge.runtime.settings import plain
 
@@ -46,6 +53,7 @@ _ELEMENTS = (
     *("WindowCenter", "WindowWidth", "VOILUTFunction", "PresentationLUTShape"),
 )
 
+_T = TypeVar("_T", np.uint8, np.uint16)
 _BLOCK = 2**21  # bytes of samples per block; OpenCV looks up smaller ones in a single thread
 
 
@@ -55,6 +63,7 @@ def read_dicom(
     prefer_photometric: bool = False,
     max_pixels: int = MAX_PIXELS,
     memory_mb: float | None = None,
+    keep_stored: bool = False,
 ) -> Radiograph:
     """Read a single-frame grey CR, DX, RG or RF image from a DICOM file.
 
@@ -71,6 +80,7 @@ def read_dicom(
         prefer_photometric: take the polarity from PhotometricInterpretation alone.
         max_pixels: largest rows × columns that is decoded.
         memory_mb: see `read_image`.
+        keep_stored: likewise.
 
     Returns:
         The radiograph, uint8 (Rows, Columns) unless it was resampled, bone bright on dark.
@@ -86,7 +96,7 @@ def read_dicom(
         raise MissingDependency("pydicom", "dicom", "reading DICOM files") from error
     try:
         with quiet_pydicom():
-            return _read(source, prefer_photometric, max_pixels, memory_mb)
+            return _read(source, prefer_photometric, max_pixels, memory_mb, keep_stored)
     except (OrthoEdgeError, ImportError, MemoryError):
         raise
     except Exception as error:
@@ -96,7 +106,11 @@ def read_dicom(
 
 
 def _read(
-    source: bytes | BinaryIO, prefer_photometric: bool, max_pixels: int, memory_mb: float | None
+    source: bytes | BinaryIO,
+    prefer_photometric: bool,
+    max_pixels: int,
+    memory_mb: float | None,
+    keep_stored: bool,
 ) -> Radiograph:
     content = source if isinstance(source, bytes) else b""
     file = io.BytesIO(source) if isinstance(source, bytes) else source
@@ -123,6 +137,7 @@ def _read(
         needed = dicom_bytes(rows * columns, layout.allocated, held, codec)
         needed += shape[0] * shape[1] if aspect != 1 else 0
         needed += 2 * rows * columns if "ShutterShape" in dataset else 0
+        needed += 2 * rows * columns if keep_stored else 0
         check_memory(needed, memory_mb)
     visible = shutter.read_shutter(elements, rows, columns, aspect)
     step = max(1, _BLOCK // (columns * layout.allocated // 8))
@@ -136,14 +151,17 @@ def _read(
         pixel_notes += excess_notes
     for note in (*header_notes, *pixel_notes):
         elements.note(note)
-    pixels, notes = _show(fetch, step, layout, visible, elements, prefer_photometric)
+    show = partial(_show, fetch, step, layout, elements=elements, keep_stored=keep_stored)
+    pixels, stored, notes = show(visible, prefer_photometric)
     if visible is not None and pixels.any():
         notes += ("display shutter of the file: what it covers is black",)
     elif visible is not None:
         elements.leave_out("ShutterShape", "it shows nothing")
-        pixels, notes = _show(fetch, step, layout, None, elements, prefer_photometric)
+        pixels, stored, notes = show(None, prefer_photometric)
     if aspect != 1:
         pixels = geometry.resample(pixels, shape)
+        if stored is not None:
+            stored = replace(stored, samples=geometry.resample(stored.samples, shape))
         notes += (f"pixels {plain(aspect, 3)} times as high as wide, resampled to squares",)
         spacing = geometry.resampled_spacing(spacing, rows, shape)
     check_contrast(pixels)
@@ -154,6 +172,7 @@ def _read(
         (*notes, *elements.notes),
         spacing.plane,
         refer_reasons,
+        stored,
     )
 
 
@@ -193,9 +212,11 @@ def _show(
     step: int,
     layout: SampleLayout,
     visible: npt.NDArray[np.bool_] | None,
-    elements: Elements,
     prefer_photometric: bool,
-) -> tuple[Pixels, tuple[str, ...]]:
+    *,
+    elements: Elements,
+    keep_stored: bool,
+) -> tuple[Pixels, StoredValues | None, tuple[str, ...]]:
     """Convert stored samples to grey levels, `step` rows at a time, with notes.
 
     What is not `visible` does not count for the grey levels, and is black.
@@ -229,10 +250,23 @@ def _show(
 
     photometric = layout.photometric
     table, notes = grey_levels(entries, count, elements, photometric, prefer_photometric)
-    table = np.tile(np.repeat(table, below) if below > 1 else table, above)
+
+    def for_samples(values: npt.NDArray[_T]) -> npt.NDArray[_T]:
+        return np.tile(np.repeat(values, below) if below > 1 else values, above)
+
     pixels: Pixels = np.empty((rows, layout.columns), np.uint8)
+    stored = None
+    if keep_stored:
+        oriented, window = oriented_values(entries, table)
+        oriented = for_samples(oriented)
+        stored = StoredValues(np.empty(pixels.shape, np.uint16), bits, window)
+    table = for_samples(table)
     for block, samples in blocks():
         apply_table(samples, table, pixels[block])
         if visible is not None:
             pixels[block][~visible[block]] = 0
-    return pixels, notes
+        if stored is not None:
+            np.take(oriented, samples, mode="clip", out=stored.samples[block])
+            if visible is not None:
+                stored.samples[block][~visible[block]] = 0
+    return pixels, stored, notes

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+import numpy.typing as npt
+
 from orthoedge.runtime.errors import InputError
 from orthoedge.runtime.image_io.windowing import SPARSE, Pixels
 from orthoedge.runtime.settings import plain
@@ -17,6 +20,18 @@ _SMALLEST_SIDE = 32
 
 Plane = Literal["detector", "patient"]
 """Where a spacing was measured: at the detector or film, or inside the patient."""
+
+
+@dataclass(frozen=True)
+class StoredValues:
+    """A radiograph before the conversion to 8 bits, for a viewer with a window of its own."""
+
+    samples: npt.NDArray[np.uint16]
+    """uint16 (H, W), bone bright on dark, C-contiguous; the lowest possible value is 0."""
+    bits: int
+    """Bits of the highest possible value."""
+    window: tuple[float, float]
+    """The samples that are black and white in the 8-bit pixels, as near as a line comes to it."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +50,8 @@ class Radiograph:
     """Where `spacing_mm` was measured; None where that cannot be determined."""
     refer_reasons: tuple[str, ...] = ()
     """Why a finding on it is at best `refer`; empty where nothing speaks against `report`."""
+    stored: StoredValues | None = None
+    """What `pixels` were made of; None unless it was asked for, and for a file of 8 bits."""
 
 
 MAX_CHANNELS = 4

@@ -32,6 +32,7 @@ from orthoedge.runtime.image_io.radiograph import (
     MAX_PIXELS,
     Header,
     Radiograph,
+    StoredValues,
     check_contrast,
     check_size,
     path_of,
@@ -58,6 +59,7 @@ def read_image(
     prefer_photometric: bool = False,
     max_pixels: int = MAX_PIXELS,
     memory_mb: float | None = None,
+    keep_stored: bool = False,
 ) -> Radiograph:
     """Read a radiograph from a PNG, JPEG, TIFF, BMP or DICOM file.
 
@@ -73,6 +75,8 @@ def read_image(
         max_pixels: largest rows × columns that is decoded; checked against the header.
         memory_mb: limit of the memory for reading in MiB, the bytes of the file included. The need
             is estimated from the header before decoding (`memory.py`).
+        keep_stored: return the values before the conversion to 8 bits too, which takes 2 bytes per
+            pixel more.
 
     Returns:
         The radiograph, uint8 (H, W).
@@ -83,7 +87,7 @@ def read_image(
         MissingDependency: a DICOM file, and pydicom or its decoder is not installed.
     """
     try:
-        return _read_image(source, prefer_photometric, max_pixels, memory_mb)
+        return _read_image(source, prefer_photometric, max_pixels, memory_mb, keep_stored)
     except MemoryError as error:
         raise InputError("there is not enough memory to read it") from error
     except OSError as error:  # also in the middle of a file, on a disk that fails
@@ -91,7 +95,11 @@ def read_image(
 
 
 def _read_image(
-    source: Path | str | bytes, prefer_photometric: bool, max_pixels: int, memory_mb: float | None
+    source: Path | str | bytes,
+    prefer_photometric: bool,
+    max_pixels: int,
+    memory_mb: float | None,
+    keep_stored: bool,
 ) -> Radiograph:
     largest = MAX_BYTES if memory_mb is None else int(min(MAX_BYTES, memory_mb * MIB))
     with _open(source) as file:
@@ -110,6 +118,7 @@ def _read_image(
                     prefer_photometric=prefer_photometric,
                     max_pixels=max_pixels,
                     memory_mb=memory_mb,
+                    keep_stored=keep_stored,
                 )
         data = source if isinstance(source, bytes) else _fetch(file, 0, size)
     header = read_header(data)
@@ -122,13 +131,16 @@ def _read_image(
     notes += grey_notes
     if header.kind == "JPEG" and grey[-8:, -8:].tobytes() == _JPEG_FILL:
         raise InputError("damaged JPEG: the picture stops early and ends in flat grey")
+    stored = None
     if decoded.dtype == np.uint16:
-        pixels, note = _to_eight_bits(grey, header.bits)
+        pixels, window, note = _to_eight_bits(grey, header.bits)
         notes += (note,)
+        if keep_stored:
+            stored = StoredValues(np.ascontiguousarray(grey), header.bits, window)
     else:
         pixels = grey.astype(np.uint8, copy=False)
     check_contrast(pixels)
-    return Radiograph(np.ascontiguousarray(pixels), header.bits, None, notes)
+    return Radiograph(np.ascontiguousarray(pixels), header.bits, None, notes, stored=stored)
 
 
 def _decode(data: bytes, header: Header) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
@@ -211,15 +223,15 @@ def _count_coloured(block: npt.NDArray[Any], limit: int) -> int:
     return cv2.countNonZero(cv2.compare(cv2.subtract(high, low), limit, cv2.CMP_GT))  # type: ignore[call-overload]
 
 
-def _to_eight_bits(grey: npt.NDArray[Any], bits: int) -> tuple[Pixels, str]:
-    """Convert uint16 (H, W) of `bits` bits to uint8 (H, W), with a note."""
+def _to_eight_bits(grey: npt.NDArray[Any], bits: int) -> tuple[Pixels, tuple[float, float], str]:
+    """Convert uint16 (H, W) of `bits` bits to uint8 (H, W), with black, white and a note."""
     # 10, 12 or 14 bits in a 16-bit container would be almost black with a plain shift by 8.
     values = np.arange(2**16, dtype=np.float64)
     counts = windowing.count_values(grey)
     if bits == 16 and np.all(np.flatnonzero(counts) % 257 == 0):
-        table, note = windowing.to_eight_bits(values, 0, 65535), "16-bit file holds 8-bit values"
+        low, high, note = 0.0, 65535.0, "16-bit file holds 8-bit values"
     else:
         low, high = windowing.robust_window(values, counts)
-        table = windowing.to_eight_bits(values, low, high)
         note = f"{bits} bits windowed to 8 from {low:g} to {high:g} (percentiles 0.5 and 99.5)"
-    return windowing.apply_table(grey, table), note
+    table = windowing.to_eight_bits(values, low, high)
+    return windowing.apply_table(grey, table), (low, high), note

@@ -1,0 +1,224 @@
+"""`orthoedge clinic`: the page of a clinic, its history and its accounts."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orthoedge.cli import options
+from orthoedge.cli.terminal import printable
+from orthoedge.runtime.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from orthoedge.clinic.history import History
+    from orthoedge.clinic.server.settings import ClinicSettings
+
+_ROLES = ("operator", "physician", "administrator")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    _add_place(parser, default=None)
+    parser.add_argument(
+        "--port", type=options.positive, metavar="N", help="TCP port (default: 8420)"
+    )
+    parser.add_argument(
+        "--no-browser", dest="browser", action="store_false", help="do not open the page"
+    )
+    options.add_bundle(parser)
+    options.add_target(parser)
+    actions = parser.add_subparsers(metavar="ACTION", dest="action")
+    for name, help_text, argument in (
+        ("backup", "copy the history into a folder, or bring a former copy up to date", "DIR"),
+        ("restore", "make the history from a backup, after every byte of it was checked", "DIR"),
+        ("check", "compare the history with itself, and every pixel with its hash", ""),
+        ("export", "write the physicians' opinions as a table, without patients' names", "FILE"),
+    ):
+        action = actions.add_parser(name, help=help_text, description=help_text)
+        _add_place(action, default=argparse.SUPPRESS)
+        if argument:
+            action.add_argument("path", type=Path, metavar=argument)
+    help_text = "add or remove the account of a user, or list all"
+    account = actions.add_parser("account", help=help_text, description=help_text)
+    changes = account.add_subparsers(metavar="CHANGE", dest="change", required=True)
+    for name, help_text in (
+        ("add", "add an account or replace it; the password is asked for, or read from stdin"),
+        ("remove", "remove an account"),
+        ("list", "list the accounts"),
+    ):
+        change = changes.add_parser(name, help=help_text, description=help_text)
+        _add_place(change, default=argparse.SUPPRESS)
+        if name != "list":
+            change.add_argument("name", metavar="NAME")
+        if name == "add":
+            change.add_argument("--role", required=True, choices=_ROLES, help="what it may do")
+
+
+def _add_place(parser: argparse.ArgumentParser, default: str | None) -> None:
+    """`--settings` and `--folder`; those of an action do not undo those before it."""
+    parser.add_argument(
+        "--settings",
+        type=Path,
+        metavar="FILE",
+        default=default,
+        help="settings of the server, TOML, with TLS where other machines are to reach it",
+    )
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        metavar="DIR",
+        default=default,
+        help="folder of the history (default: $XDG_DATA_HOME/orthoedge/clinic or "
+        "~/.local/share/orthoedge/clinic)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve the page until SIGTERM or Ctrl-C, or run one action; `check` exits 1 on damage."""
+    actions = {
+        None: _serve,
+        "backup": _back_up,
+        "restore": _restore,
+        "check": _check,
+        "export": _export,
+        "account": _change_account,
+    }
+    return actions[args.action](args)
+
+
+def _serve(args: argparse.Namespace) -> int:
+    from orthoedge.clinic.server.serve import serve
+
+    def ready(address: str) -> None:
+        print(f"{address}  (end with Ctrl-C)", flush=True)
+        if args.browser:
+            import webbrowser
+
+            webbrowser.open(address)
+
+    return serve(_settings(args), ready)
+
+
+def _back_up(args: argparse.Namespace) -> int:
+    from orthoedge.clinic.history.backup import back_up
+
+    with _history(args) as history:
+        copied = back_up(history, args.path)
+        history.note("", "backed up", detail=f"{copied.findings} findings")
+    print(f"{args.path}: {copied.findings} findings, {copied.new_files} new files of pixels")
+    return 0
+
+
+def _restore(args: argparse.Namespace) -> int:
+    from orthoedge.clinic.history.backup import restore
+
+    folder = _settings(args).history_folder
+    copied = restore(args.path, folder)
+    print(f"{folder}: {copied.findings} findings restored; add the accounts again")
+    return 0
+
+
+def _check(args: argparse.Namespace) -> int:
+    from orthoedge.clinic.history.backup import check_history
+
+    with _history(args) as history:
+        problems = check_history(history)
+        for problem in problems:
+            print(f"FAIL  {printable(problem)}")
+        if not problems:
+            print(f"pass  {history.folder}")
+    return 1 if problems else 0
+
+
+def _export(args: argparse.Namespace) -> int:
+    from orthoedge.clinic.history.export import opinions_csv
+    from orthoedge.runtime.atomic_files import write_atomic
+
+    with _history(args) as history:
+        history.note("", "exported", detail="opinions")
+        write_atomic(args.path, opinions_csv(history).encode())
+    print(args.path)
+    return 0
+
+
+def _change_account(args: argparse.Namespace) -> int:
+    from orthoedge.clinic.accounts import Accounts
+
+    accounts = Accounts(_settings(args).history_folder)
+    if args.change == "add":
+        accounts.add(args.name, args.role, _password())
+    elif args.change == "remove":
+        accounts.remove(args.name)
+    for name in accounts.names():
+        account = accounts.get(name)
+        print(f"{name}: {account.role if account else ''}")
+    return 0
+
+
+def _password() -> str:
+    """The password, typed twice at a terminal, else the first line of standard input.
+
+    Raises:
+        ConfigError: the two differ.
+    """
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\r\n")
+    import getpass
+
+    password = getpass.getpass("Password: ")
+    if password != getpass.getpass("Once more: "):
+        raise ConfigError("the two passwords differ")
+    return password
+
+
+@contextmanager
+def _history(args: argparse.Namespace) -> Iterator[History]:
+    """Open the history, which must be there.
+
+    Raises:
+        DataError: it is not.
+    """
+    from orthoedge.clinic.history import History
+    from orthoedge.clinic.history.history import DATABASE
+
+    folder = _settings(args).history_folder
+    if not (folder / DATABASE).is_file():
+        raise DataError(f"{folder}: holds no history; name its folder with --folder")
+    history = History(folder)
+    try:
+        yield history
+    finally:
+        history.close()
+
+
+def _settings(args: argparse.Namespace) -> ClinicSettings:
+    """The settings of the file, or those that the options stand for.
+
+    Raises:
+        ConfigError: both are given.
+    """
+    from orthoedge.clinic.server.settings import (
+        ClinicSettings,
+        default_folder,
+        read_clinic_settings,
+    )
+    from orthoedge.clinic.settings import EngineSettings
+
+    engine = args.target, args.precision
+    if args.settings:
+        if args.folder or args.port or args.bundle or engine != ("x86", "auto"):
+            raise ConfigError(
+                "--folder, --port, --bundle, --target and --precision stand in the file of "
+                "--settings"
+            )
+        return read_clinic_settings(args.settings)
+    bundle = "" if args.bundle is None else str(args.bundle.absolute())
+    return ClinicSettings(
+        folder=str((args.folder or default_folder()).absolute()),
+        port=args.port or 8420,
+        engine=EngineSettings(bundle=bundle, target=args.target, precision=args.precision),
+    )

@@ -1,0 +1,59 @@
+"""The limit of guesses: after some wrong passwords, each further one needs a longer wait."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+__all__ = ["Guesses"]
+
+_FREE = 5
+_LONGEST_S = 900.0
+_FORGET_S = 3600.0
+_MOST = 10_000  # names and addresses that are remembered
+
+
+class Guesses:
+    """Counts wrong passwords by name and by address; threads may share it.
+
+    By both, since one address may try many names, and many addresses one. Nothing is locked for
+    good: that would let anyone lock out a physician.
+
+    Args:
+        clock: seconds that only grow.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._wrong: OrderedDict[tuple[str, str], tuple[int, float]] = OrderedDict()
+
+    def wait_s(self, name: str, address: str) -> float:
+        """Seconds until the next password may be tried; 0 for now."""
+        with self._lock:
+            return max(self._wait(("name", name)), self._wait(("address", address)))
+
+    def wrong(self, name: str, address: str) -> None:
+        """Count a wrong password."""
+        now = self._clock()
+        with self._lock:
+            for key in (("name", name), ("address", address)):
+                count, last = self._wrong.pop(key, (0, now))
+                count = 0 if now - last > _FORGET_S else count
+                self._wrong[key] = (count + 1, now)
+            while len(self._wrong) > _MOST:
+                self._wrong.popitem(last=False)
+
+    def right(self, name: str) -> None:
+        """Forget the wrong passwords of a name; an address may have an account of its own."""
+        with self._lock:
+            self._wrong.pop(("name", name), None)
+
+    def _wait(self, key: tuple[str, str]) -> float:
+        count, last = self._wrong.get(key, (0, 0.0))
+        if count < _FREE:
+            return 0.0
+        delay = min(2.0 ** min(count - _FREE, 20), _LONGEST_S)
+        return max(0.0, last + delay - self._clock())

@@ -1,0 +1,169 @@
+"""How far the physicians agree with the tool: on a clinic's own cases, with intervals, by week.
+
+Only findings with an opinion count, each by its last one. Where physicians enter opinions on
+doubtful cases alone, the figures are those of doubtful cases (verification bias). Intervals are
+Wilson's for one proportion (Wilson, JASA 1927), at 95 %.
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from orthoedge.clinic.history.history import History
+
+__all__ = ["Agreement", "LabelAgreement", "Share", "Week", "agreement", "wilson"]
+
+_Z = 1.959963984540054  # of the normal distribution at 97.5 %
+_LONGEST = 520  # weeks
+
+
+class Share(msgspec.Struct, frozen=True):
+    """A proportion with its interval."""
+
+    count: int
+    of: int
+    share: float | None
+    """None of none."""
+    low: float | None
+    """Lower end of the 95 % interval."""
+    high: float | None
+
+
+class LabelAgreement(msgspec.Struct, frozen=True):
+    """One label against all others, with the physician as the reference."""
+
+    label: str
+    sensitivity: Share
+    """Of the cases that the physician calls so, those that the tool calls so."""
+    specificity: Share
+    """Of the others, those that the tool does not call so."""
+
+
+class Week(msgspec.Struct, frozen=True):
+    """The findings of one week, with and without an opinion."""
+
+    monday: str
+    """`YYYY-MM-DD`; by the day of entry."""
+    findings: int
+    failures: int
+    referred: Share
+    rejected: Share
+    labels: dict[str, int]
+    """Answers by label."""
+    out_of_distribution: float | None
+    """Mean score; 0 = the median of calibration images, 1 = the threshold."""
+    agreement: Share
+
+
+class Agreement(msgspec.Struct, frozen=True):
+    """How far the physicians agree with the tool."""
+
+    agreement: Share
+    """Of the findings with an opinion, those that it agrees with."""
+    without_reference: int
+    """Findings with an opinion that says no more than that it does not agree."""
+    labels: tuple[LabelAgreement, ...]
+    alert: LabelAgreement
+    """Whether an alert label was not ruled out, against whether the physician calls it so."""
+    weeks: tuple[Week, ...]
+    """The first one first."""
+
+
+def wilson(count: int, of: int) -> Share:
+    """A proportion with its 95 % interval."""
+    if not of:
+        return Share(count, of, None, None, None)
+    share, square = count / of, _Z * _Z
+    centre = (share + square / (2 * of)) / (1 + square / of)
+    half = _Z * math.sqrt(share * (1 - share) / of + square / (4 * of * of)) / (1 + square / of)
+    # Rounding must not leave the share outside its own interval.
+    return Share(
+        count, of, share, max(0.0, min(centre - half, share)), min(1.0, max(centre + half, share))
+    )
+
+
+class _Case(msgspec.Struct, frozen=True):
+    """A finding with an opinion."""
+
+    label: str
+    """The tool's; empty for `reject`."""
+    alert: bool
+    agrees: bool
+    truth: str
+    """The physician's label; empty if not stated."""
+
+
+def agreement(history: History, labels: Sequence[str], alert_labels: Sequence[str]) -> Agreement:
+    """Compute the agreement over the whole history.
+
+    Args:
+        history: findings and opinions.
+        labels: of the bundle.
+        alert_labels: likewise.
+
+    Raises:
+        OSError, DataError: the database cannot be read.
+    """
+    rows = history.database.read(
+        "SELECT findings.time, failure, findings.label, decision, alert, out_of_distribution, "
+        "last.agrees, last.label FROM findings LEFT JOIN (SELECT finding, agrees, label, "
+        "max(number) FROM opinions GROUP BY finding) AS last ON last.finding = findings.number "
+        "ORDER BY findings.number"
+    )
+    cases: list[_Case] = []
+    weeks: dict[str, list[tuple[object, ...]]] = defaultdict(list)
+    for row in rows:
+        weeks[_monday(float(str(row[0])))].append(row)
+        if row[6] is not None:
+            label, agrees = str(row[2]), bool(row[6])
+            truth = str(row[7]) or (label if agrees else "")
+            cases.append(_Case(label, bool(row[4]), agrees, truth))
+    known = [case for case in cases if case.truth and case.label]
+    alerts = set(alert_labels)
+    return Agreement(
+        wilson(sum(case.agrees for case in cases), len(cases)),
+        sum(not case.truth for case in cases),
+        tuple(
+            _against(label, [(case.label == label, case.truth == label) for case in known])
+            for label in labels
+        ),
+        _against(", ".join(alert_labels), [(case.alert, case.truth in alerts) for case in known]),
+        tuple(_week(monday, weeks[monday]) for monday in sorted(weeks)[-_LONGEST:]),
+    )
+
+
+def _against(label: str, pairs: Iterable[tuple[bool, bool]]) -> LabelAgreement:
+    """Sensitivity and specificity of (said by the tool, true) pairs."""
+    counts = Counter(pairs)
+    hits, misses = counts[True, True], counts[False, True]
+    rejections, false_alarms = counts[False, False], counts[True, False]
+    return LabelAgreement(
+        label, wilson(hits, hits + misses), wilson(rejections, rejections + false_alarms)
+    )
+
+
+def _week(monday: str, rows: Sequence[tuple[object, ...]]) -> Week:
+    answered = [row for row in rows if row[3]]
+    decisions = Counter(row[3] for row in answered)
+    scores = [float(str(row[5])) for row in answered if row[5] is not None]
+    opinions = [bool(row[6]) for row in rows if row[6] is not None]
+    return Week(
+        monday,
+        len(answered),
+        len(rows) - len(answered),
+        wilson(decisions["refer"], len(answered)),
+        wilson(decisions["reject"], len(answered)),
+        dict(sorted(Counter(str(row[2]) for row in answered if row[2]).items())),
+        math.fsum(scores) / len(scores) if scores else None,
+        wilson(sum(opinions), len(opinions)),
+    )
+
+
+def _monday(seconds: float) -> str:
+    day = datetime.datetime.fromtimestamp(seconds).astimezone().date()
+    return (day - datetime.timedelta(days=day.weekday())).isoformat()

@@ -1,0 +1,133 @@
+"""Backup of a history into a folder, and the way back.
+
+A backup is a history itself: a snapshot of the database and the pixels that it names, so that it
+can be checked, and opened by `orthoedge clinic --folder`. The next backup into the same folder
+writes only what is new, and removes what was deleted since. The database is renamed into place
+last, when all pixels that it names are there.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from orthoedge.clinic.history.history import DATABASE, History
+from orthoedge.runtime.atomic_files import atomic, staging, sync_folder, sync_path
+from orthoedge.runtime.errors import ConfigError, DataError
+
+__all__ = ["Copied", "back_up", "check_history", "restore"]
+
+_MOST_PROBLEMS = 20
+
+
+@dataclass(frozen=True)
+class Copied:
+    """What a backup holds."""
+
+    findings: int
+    new_files: int
+    """Files of pixels that were not there before."""
+
+
+def back_up(history: History, target: Path) -> Copied:
+    """Copy a history into a folder, while others go on using it.
+
+    Args:
+        history: stays as it is.
+        target: made if it is missing; else a former backup, which is brought up to date.
+
+    Raises:
+        ConfigError: the folder holds something else, or is that of the history.
+        DataError: pixels are missing or damaged; the former backup stays.
+        OSError: the disk is full or fails; likewise.
+    """
+    _check_target(history, target)
+    with staging(target, target) as temporary:
+        history.database.copy(temporary / DATABASE)
+        sync_path(temporary / DATABASE)
+        snapshot = History(temporary)
+        try:
+            copied = _copy_pixels(history, snapshot, target)
+        finally:
+            snapshot.close()
+        for name in (f"{DATABASE}-wal", f"{DATABASE}-shm"):  # of a backup that was opened
+            (target / name).unlink(missing_ok=True)
+        (temporary / DATABASE).replace(target / DATABASE)
+    sync_folder(target)
+    backup = History(target)
+    try:
+        backup.remove_unnamed(young_s=0)
+    finally:
+        backup.close()
+    return copied
+
+
+def restore(backup: Path, folder: Path) -> Copied:
+    """Make a history from a backup, after every byte of it was checked.
+
+    Args:
+        backup: stays as it is.
+        folder: of the new history; must not hold one.
+
+    Raises:
+        ConfigError: the folder is not empty.
+        DataError: there is no backup, or it is damaged; nothing was written.
+        OSError: the disk is full or fails.
+    """
+    if not (backup / DATABASE).is_file():
+        raise DataError(f"{backup}: no backup: it holds no {DATABASE}")
+    if (folder / DATABASE).exists():
+        raise ConfigError(f"{folder}: holds a history; move it away, or choose another --folder")
+    source = History(backup)
+    try:
+        if problems := check_history(source):
+            raise DataError(f"{backup}: damaged: {problems[0]}")
+        return back_up(source, folder)
+    finally:
+        source.close()
+
+
+def check_history(history: History) -> tuple[str, ...]:
+    """Compare the whole database with itself, and every pixel with its hash; what is wrong."""
+    problems = list(history.database.check(thorough=True))
+    for digest in _named(history):
+        try:
+            for _ in history.pixels.blocks(digest):
+                pass
+        except (DataError, OSError) as error:
+            problems.append(str(error))
+            if len(problems) >= _MOST_PROBLEMS:
+                break
+    return tuple(problems)
+
+
+def _check_target(history: History, target: Path) -> None:
+    if target.resolve() == history.folder.resolve():
+        raise ConfigError(f"{target}: is the folder of the history itself; choose another")
+    if target.is_dir() and not (target / DATABASE).exists() and any(target.iterdir()):
+        allowed = {"pixels", "accounts.json", f"{DATABASE}-wal", f"{DATABASE}-shm"}
+        names = {path.name for path in target.iterdir()} - allowed
+        if any(not name.startswith(".orthoedge-") for name in names):
+            raise ConfigError(f"{target}: holds other files; choose an empty folder")
+
+
+def _copy_pixels(history: History, snapshot: History, target: Path) -> Copied:
+    new = 0
+    for digest in _named(snapshot):
+        source = history.pixels.path(digest)
+        copy = target / "pixels" / source.parent.name / source.name
+        if copy.exists() and copy.stat().st_size == source.stat().st_size:
+            continue
+        copy.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with source.open("rb") as original, atomic(copy) as file:
+            shutil.copyfileobj(original, file, 2**20)
+        new += 1
+    ((count,),) = snapshot.database.read("SELECT count(*) FROM findings")
+    target.chmod(0o700)
+    return Copied(int(str(count)), new)
+
+
+def _named(history: History) -> list[str]:
+    rows = history.database.read("SELECT DISTINCT pixels FROM findings WHERE pixels IS NOT NULL")
+    return [str(row[0]) for row in rows]

@@ -1,0 +1,127 @@
+"""The pixels of the radiographs: files that are named by the SHA-256 of their content.
+
+Written without compression first, since compressing takes longer than the rest of an answer, and
+compressed when there is time for it. A file is complete and synced before a finding names it; a
+file that none names, after a kill, is removed by `remove_unnamed`.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import time
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from orthoedge.runtime.atomic_files import atomic, write_atomic
+from orthoedge.runtime.errors import DataError
+
+__all__ = ["PixelFiles"]
+
+_BLOCK = 2**20
+
+
+class PixelFiles:
+    """The files of one history.
+
+    Args:
+        folder: made with the first file.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def write(self, pixels: bytes) -> str:
+        """Keep pixels, uint16 little-endian, and return their SHA-256.
+
+        Raises:
+            OSError: the disk is full or fails.
+        """
+        digest = hashlib.sha256(pixels).hexdigest()
+        if not self.has(digest):
+            raw = self._path(digest, "raw")
+            raw.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_atomic(raw, pixels)
+        return digest
+
+    def has(self, digest: str) -> bool:
+        """Whether the pixels are there."""
+        return self._path(digest, "gz").exists() or self._path(digest, "raw").exists()
+
+    def read(self, digest: str) -> bytes:
+        """Read pixels, and compare them with their hash.
+
+        Raises:
+            DataError: the file is missing or damaged.
+            OSError: the disk fails.
+        """
+        return b"".join(self.blocks(digest))
+
+    def blocks(self, digest: str) -> Iterator[bytes]:
+        """Read pixels a block at a time; what is wrong with them may be found after the last one.
+
+        Raises:
+            DataError, OSError: as `read`.
+        """
+        seen = hashlib.sha256()
+        path = self._path(digest, "gz")
+        try:
+            try:
+                file = gzip.open(path, "rb")  # noqa: SIM115 - closed below, whichever it is
+            except FileNotFoundError:
+                path = self._path(digest, "raw")
+                file = path.open("rb")  # type: ignore[assignment]
+            with file:
+                while block := file.read(_BLOCK):
+                    seen.update(block)
+                    yield block
+        except FileNotFoundError as error:
+            raise DataError(f"{path}: the pixels of a radiograph are missing") from error
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise DataError(f"{path}: damaged: restore it from a backup") from error
+        if seen.hexdigest() != digest:
+            raise DataError(f"{path}: not what was written: restore it from a backup")
+
+    def compress_next(self) -> bool:
+        """Compress one file that is not yet; return whether there was one.
+
+        Raises:
+            OSError: the disk is full or fails.
+        """
+        raw = next(self._folder.glob("*/*.raw"), None)
+        if raw is None:
+            return False
+        packer = zlib.compressobj(1, zlib.DEFLATED, 31)  # 31: with the header of gzip
+        with raw.open("rb") as source, atomic(raw.with_suffix(".gz")) as target:
+            while block := source.read(_BLOCK):
+                target.write(packer.compress(block))
+            target.write(packer.flush())
+        raw.unlink()
+        return True
+
+    def path(self, digest: str) -> Path:
+        """The file that holds pixels now.
+
+        Raises:
+            DataError: it is missing.
+        """
+        for suffix in ("gz", "raw"):
+            if (path := self._path(digest, suffix)).exists():
+                return path
+        raise DataError(f"{self._path(digest, 'gz')}: the pixels of a radiograph are missing")
+
+    def older_than(self, seconds: float) -> Iterator[str]:
+        """Hashes of the pixels that were written so long ago."""
+        latest = time.time() - seconds
+        for path in self._folder.glob("*/*"):
+            if path.suffix in (".gz", ".raw") and path.stat().st_mtime <= latest:
+                yield path.stem
+
+    def remove(self, digest: str) -> None:
+        """Delete pixels."""
+        for suffix in ("gz", "raw"):
+            self._path(digest, suffix).unlink(missing_ok=True)
+
+    def _path(self, digest: str, suffix: str) -> Path:
+        return self._folder / digest[:2] / f"{digest}.{suffix}"

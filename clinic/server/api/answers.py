@@ -1,0 +1,185 @@
+"""What the API answers and takes, as JSON."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from orthoedge.clinic.history.records import (
+    AuditEntry,
+    FindingSummary,
+    PatientFacts,
+    StoredOpinion,
+    StudyFacts,
+)
+
+__all__ = [
+    "AuditPage",
+    "AuditQuery",
+    "BackupDone",
+    "BundleShown",
+    "Done",
+    "ErrorShown",
+    "FindingAdded",
+    "FindingList",
+    "FindingPage",
+    "FindingQuery",
+    "LanguageShown",
+    "ListQuery",
+    "Login",
+    "SessionShown",
+    "UploadQuery",
+    "WindowShown",
+]
+
+
+class ErrorShown(msgspec.Struct, frozen=True):
+    """Why a request failed."""
+
+    error: str
+    """One sentence, in English."""
+    id: str
+    """Of the sentence in the catalogue of texts."""
+    number: int = 0
+    """Of the finding that was entered for a file that cannot be read; 0 if none was."""
+
+
+class LanguageShown(msgspec.Struct, frozen=True):
+    """A language of the page."""
+
+    code: str
+    name: str
+    """In the language itself."""
+    direction: Literal["ltr", "rtl"]
+    is_reviewed: bool
+    """Whether a clinician who speaks it has read the texts."""
+
+
+class BundleShown(msgspec.Struct, frozen=True):
+    """The bundle that answers."""
+
+    name: str
+    version: str
+    sha256: str
+    alert_labels: tuple[str, ...]
+
+
+class SessionShown(msgspec.Struct, frozen=True):
+    """Who is logged in, and what the page needs before it shows anything."""
+
+    user: str
+    role: Literal["operator", "physician", "administrator", ""]
+    """Empty for a user who is not logged in."""
+    needs_login: bool
+    has_accounts: bool
+    """Whether there is anything to log out of."""
+    idle_s: float
+    """Seconds without a request after which the session ends; 0 without accounts."""
+    csrf: str
+    """To be sent as `X-CSRF-Token` with each changing request."""
+    languages: tuple[LanguageShown, ...]
+    labels: tuple[str, ...]
+    bundle: BundleShown
+    notice: str
+    """Intended use of the bundle."""
+    can_back_up: bool
+
+
+class Login(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A name with its password."""
+
+    user: str
+    password: str
+
+
+class Done(msgspec.Struct, frozen=True):
+    """Nothing but that it was done."""
+
+    done: bool = True
+
+
+class ListQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """What is searched, as `SearchQuery` of the history."""
+
+    text: str = ""
+    first_day: str = msgspec.field(default="", name="from")
+    """`YYYY-MM-DD`."""
+    last_day: str = msgspec.field(default="", name="to")
+    decision: Literal["", "report", "refer", "reject", "failure", "alert"] = ""
+    before: int = 0
+    limit: int = 50
+
+
+class FindingList(msgspec.Struct, frozen=True):
+    """A page of the list, the last finding first."""
+
+    findings: list[FindingSummary]
+    more: bool
+    """Whether there are earlier ones."""
+
+
+class UploadQuery(msgspec.Struct, frozen=True):
+    """What a file is called."""
+
+    name: str = ""
+
+
+class FindingAdded(FindingSummary, frozen=True, kw_only=True):
+    """A finding that was entered."""
+
+    finding: msgspec.Raw
+    """As `orthoedge predict --json` prints it."""
+
+
+class FindingQuery(msgspec.Struct, frozen=True):
+    """In which language a finding is put into words."""
+
+    language: str = "en"
+
+
+class WindowShown(msgspec.Struct, frozen=True):
+    """The contrast in which the network saw the radiograph, in units of the pixels."""
+
+    center: float
+    width: float
+
+
+class FindingPage(FindingSummary, frozen=True, kw_only=True):
+    """Everything that is known of a finding."""
+
+    finding: msgspec.Raw | None
+    """As `orthoedge predict --json` prints it; null for a failure."""
+    words: msgspec.Raw | None
+    """The finding in words, by reader; null for a failure."""
+    patient: PatientFacts
+    study: StudyFacts
+    spacing_mm: tuple[float, float] | None
+    width: int
+    """Of the pixels; 0 if there are none."""
+    height: int
+    bits: int
+    window: WindowShown | None
+    earlier: list[FindingSummary]
+    """All findings of the same patient, this one too, the first one first."""
+    opinions: tuple[StoredOpinion, ...]
+
+
+class AuditQuery(msgspec.Struct, frozen=True):
+    """Which entries of the audit trail."""
+
+    before: int = 0
+    limit: int = 100
+
+
+class AuditPage(msgspec.Struct, frozen=True):
+    """Entries of the audit trail, the last one first."""
+
+    entries: list[AuditEntry]
+
+
+class BackupDone(msgspec.Struct, frozen=True):
+    """A backup that was made."""
+
+    file: str
+    """The folder that holds it."""

@@ -1,0 +1,155 @@
+"""Findings: list, one with everything, its pixels, opinions, deletion."""
+
+from __future__ import annotations
+
+import datetime
+
+import msgspec
+
+from orthoedge.clinic.history import FindingSummary, Opinion, SearchQuery, StoredFinding
+from orthoedge.clinic.history.header import plain_text
+from orthoedge.clinic.server.api.answers import (
+    Done,
+    FindingAdded,
+    FindingList,
+    FindingPage,
+    FindingQuery,
+    ListQuery,
+    WindowShown,
+)
+from orthoedge.clinic.server.api.calls import Call, Reply, json_reply
+from orthoedge.clinic.server.api.errors import ApiError
+from orthoedge.clinic.server.state import ServerState
+
+__all__ = [
+    "added",
+    "delete_finding",
+    "enter_opinion",
+    "list_findings",
+    "show_finding",
+    "show_pixels",
+]
+
+_MOST = 500
+_LONGEST_NOTE = 4000
+
+
+def list_findings(state: ServerState, call: Call) -> Reply:
+    """A page of the list."""
+    query = call.query(ListQuery)
+    for day in filter(None, (query.first_day, query.last_day)):
+        _check_day(day)
+    limit = min(max(query.limit, 1), _MOST)
+    found = state.history.search(
+        SearchQuery(
+            text=query.text,
+            first_day=query.first_day,
+            last_day=query.last_day,
+            decision=query.decision,
+            before=max(query.before, 0),
+            limit=limit + 1,
+        )
+    )
+    return json_reply(FindingList(found[:limit], more=len(found) > limit))
+
+
+def show_finding(state: ServerState, call: Call) -> Reply:
+    """Everything that is known of a finding; the audit trail keeps who looked."""
+    call.query(FindingQuery)
+    stored = _stored(state, call)
+    state.history.note(call.caller.user, "looked", stored.summary.number)
+    picture = stored.picture
+    return json_reply(
+        FindingPage(
+            **msgspec.structs.asdict(stored.summary),
+            finding=_record(stored) if stored.finding else None,
+            words=None,
+            patient=stored.patient,
+            study=stored.study,
+            spacing_mm=stored.spacing_mm,
+            width=picture.width if picture else 0,
+            height=picture.height if picture else 0,
+            bits=picture.bits if picture else 0,
+            window=WindowShown(picture.window_center, picture.window_width) if picture else None,
+            earlier=state.history.of_patient(stored.patient),
+            opinions=stored.opinions,
+        )
+    )
+
+
+def show_pixels(state: ServerState, call: Call) -> Reply:
+    """The pixels, uint16 little-endian row by row, bone bright.
+
+    Raises:
+        ApiError: there are none.
+    """
+    picture = _stored(state, call).picture
+    if picture is None:
+        raise ApiError("error.not_found")
+    content = state.history.pixels.read(picture.sha256)
+    sizes = {"X-Width": picture.width, "X-Height": picture.height, "X-Bits": picture.bits}
+    return Reply(
+        content, "application/octet-stream", headers={key: str(n) for key, n in sizes.items()}
+    )
+
+
+def enter_opinion(state: ServerState, call: Call) -> Reply:
+    """Enter a physician's opinion; it is added to those before.
+
+    Raises:
+        ApiError: no such finding, nothing to have an opinion on, or an unknown label.
+    """
+    opinion = call.body(Opinion)
+    stored = _stored(state, call)
+    if not stored.finding:
+        raise ApiError("error.bad_request", "a file that could not be read has no finding")
+    if opinion.label and opinion.label not in state.bundle.labels:
+        raise ApiError("error.bad_request", f"unknown label {opinion.label[:64]!r}")
+    note = "\n".join(plain_text(line) for line in opinion.note[:_LONGEST_NOTE].splitlines())
+    entered = Opinion(opinion.agrees, opinion.label, note)
+    state.history.verdict(stored.summary.number, entered, call.caller.user)
+    return json_reply(Done(), 201)
+
+
+def delete_finding(state: ServerState, call: Call) -> Reply:
+    """Delete a finding with its pixels and opinions.
+
+    Raises:
+        ApiError: no such finding.
+    """
+    if not state.history.delete([call.number], call.caller.user, "by hand"):
+        raise ApiError("error.not_found")
+    return json_reply(Done())
+
+
+def added(state: ServerState, number: int) -> Reply:
+    """The reply to a file that was answered."""
+    stored = state.history.get(number)
+    assert stored is not None
+    summary: FindingSummary = stored.summary
+    return json_reply(FindingAdded(**msgspec.structs.asdict(summary), finding=_record(stored)), 201)
+
+
+def _record(stored: StoredFinding) -> msgspec.Raw:
+    """The finding as `orthoedge predict --json` prints it."""
+    head = {"path": stored.summary.file_name, "error": None}
+    fields: dict[str, msgspec.Raw] = msgspec.json.decode(
+        stored.finding, type=dict[str, msgspec.Raw]
+    )
+    return msgspec.Raw(
+        msgspec.json.encode({**head, **fields, "overlay": None, "side_by_side": None})
+    )
+
+
+def _stored(state: ServerState, call: Call) -> StoredFinding:
+    stored = state.history.get(call.number)
+    if stored is None:
+        raise ApiError("error.not_found")
+    return stored
+
+
+def _check_day(day: str) -> None:
+    try:
+        datetime.date.fromisoformat(day)
+    except ValueError as error:
+        raise ApiError("error.bad_request", f"{day[:20]!r} is no day: YYYY-MM-DD") from error

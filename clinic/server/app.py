@@ -1,0 +1,198 @@
+"""The application: leads each request through the guard to its handler, and errors back."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import hmac
+from collections.abc import AsyncIterator, Awaitable, Callable
+from http.cookies import CookieError, SimpleCookie
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from orthoedge.clinic.log import kind_and_place
+from orthoedge.clinic.server.api.answers import ErrorShown
+from orthoedge.clinic.server.api.calls import JSON, Call, Caller, Reply, Route
+from orthoedge.clinic.server.api.errors import ApiError
+from orthoedge.clinic.server.api.routes import ROUTES
+from orthoedge.clinic.server.api.session import COOKIE
+from orthoedge.clinic.server.engine.client import Engine
+from orthoedge.clinic.server.guard import check_origin, with_headers
+from orthoedge.clinic.server.state import ServerState
+from orthoedge.clinic.server.streams import add_finding, read_content
+from orthoedge.runtime.errors import OrthoEdgeError
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+__all__ = ["PAGE", "make_app"]
+
+PAGE = Path(__file__).parents[1] / "page"
+"""The page's own files."""
+_API = "/api/v1"
+_LARGEST = 2**16  # bytes of a request of JSON
+_STALL_S = 10.0
+
+
+def make_app(state: ServerState, engine: Engine) -> Starlette:
+    """Make the ASGI application."""
+    from starlette.applications import Starlette
+    from starlette.routing import Mount
+    from starlette.routing import Route as Path_
+    from starlette.staticfiles import StaticFiles
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        watching = asyncio.create_task(state.events.watch_history())
+        try:
+            yield
+        finally:
+            watching.cancel()
+            await engine.close()
+
+    routes: list[Any] = [
+        Path_(_API + route.path, _endpoint(state, engine, route), methods=[route.method])
+        for route in ROUTES
+    ]
+    if PAGE.is_dir():
+        routes.append(Mount("/", StaticFiles(directory=PAGE, html=True)))
+    app = Starlette(routes=routes, lifespan=lifespan)
+    app.add_middleware(_guard(state))
+    return app
+
+
+def _guard(state: ServerState) -> Any:
+    """The middleware that every request passes, static files too."""
+    from starlette.datastructures import Headers
+
+    class Guard:
+        def __init__(self, app: Any) -> None:
+            self._app = app
+
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            if scope["type"] != "http":
+                await self._app(scope, receive, send)
+                return
+            headers = Headers(scope=scope)
+            try:
+                check_origin(
+                    state.settings,
+                    scope["method"],
+                    scope["path"].startswith("/api/"),
+                    lambda name: headers.get(name, ""),
+                )
+            except ApiError as error:
+                await _response(_error_reply(error))(scope, receive, with_headers(send))
+                return
+            await self._app(scope, receive, with_headers(send))
+
+    return Guard
+
+
+def _endpoint(
+    state: ServerState, engine: Engine, route: Route
+) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        from starlette.requests import ClientDisconnect
+
+        try:
+            caller = _caller(state, request, route)
+            _check_allowed(state, request, route, caller)
+            if route.name == "listen":
+                return _event_response(state, caller)
+            parameters = dict(request.query_params)
+            call = Call(caller, request.path_params, parameters, b"")
+            if route.handler is None:
+                return _response(await add_finding(state, engine, call, request))
+            if route.method == "POST":
+                content = await read_content(request, _LARGEST, _STALL_S)
+                call = Call(caller, request.path_params, parameters, content)
+            return _response(await asyncio.to_thread(route.handler, state, call))
+        except ClientDisconnect:
+            return _response(_error_reply(ApiError("error.too_slow")))
+        except Exception as error:
+            return _response(_error_reply(_known(state, error)))
+
+    return endpoint
+
+
+def _caller(state: ServerState, request: Request, route: Route) -> Caller:
+    """Who asks, by the session's cookie."""
+    token = ""
+    with contextlib.suppress(CookieError):
+        cookies = SimpleCookie(request.headers.get("cookie", ""))
+        token = cookies[COOKIE].value if COOKIE in cookies else ""
+    address = request.client.host if request.client else ""
+    is_page = bool(request.headers.get("sec-fetch-site") or request.headers.get("origin"))
+    if not state.needs_accounts:
+        return Caller("", "administrator", address, "", is_page)
+    session = state.sessions.get(token, by_user=route.by_user) if token else None
+    account = state.accounts.get(session.user) if session else None
+    if session is None or account is None or account.role != session.role:
+        return Caller("", "", address, token, is_page)
+    return Caller(session.user, session.role, address, token, is_page)
+
+
+def _check_allowed(state: ServerState, request: Request, route: Route, caller: Caller) -> None:
+    """Check the role, and the token of a changing request.
+
+    Raises:
+        ApiError: not allowed.
+    """
+    if route.roles and not caller.role:
+        raise ApiError("error.login_needed")
+    if route.roles and caller.role not in route.roles:
+        raise ApiError("error.not_allowed")
+    if route.method == "GET" or not route.roles:
+        return
+    session = state.sessions.get(caller.token) if caller.token else None
+    expected = session.csrf if session else state.local_csrf
+    # Without accounts another program needs no token: only a browser can be made to send a request.
+    if (session or caller.is_page) and not hmac.compare_digest(
+        request.headers.get("x-csrf-token", "").encode(), expected.encode()
+    ):
+        raise ApiError("error.csrf")
+
+
+def _event_response(state: ServerState, caller: Caller) -> Response:
+    from starlette.responses import StreamingResponse
+
+    async def events() -> AsyncIterator[bytes]:
+        async for line in state.events.listen():
+            if caller.token and state.sessions.get(caller.token, by_user=False) is None:
+                return
+            yield line
+
+    return StreamingResponse(events(), media_type="text/event-stream")
+
+
+def _known(state: ServerState, error: Exception) -> ApiError:
+    """The error for the caller; what may hold a value of an image goes nowhere."""
+    if isinstance(error, ApiError):
+        return error
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        state.log("disk full", reason=error.strerror or "")
+        return ApiError("error.disk_full")
+    known = isinstance(error, OrthoEdgeError | OSError)
+    state.log("request failed", reason=str(error) if known else kind_and_place(error))
+    return ApiError("error.failed")
+
+
+def _error_reply(error: ApiError) -> Reply:
+    headers = {"Retry-After": str(int(error.wait_s) + 1)} if error.wait_s else {}
+    content = msgspec.json.encode(ErrorShown(error.sentence, error.id))
+    return Reply(content, JSON, error.status, headers)
+
+
+def _response(reply: Reply) -> Response:
+    from starlette.responses import Response, StreamingResponse
+
+    kind, headers = reply.kind, dict(reply.headers)
+    if isinstance(reply.content, bytes):
+        return Response(reply.content, reply.status, headers, kind)
+    return StreamingResponse(reply.content, reply.status, headers, kind)

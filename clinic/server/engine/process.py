@@ -1,0 +1,164 @@
+"""The engine's process: `python -m orthoedge.clinic.server.engine.process SETTINGS FOLDER`.
+
+It decodes files from anywhere, so that it may crash, hang or run out of memory: it has limits of
+its own, and the server starts it again. It writes the pixels into the history's folder itself, so
+that they do not pass through the server, and compresses them while there is nothing else to do.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import select
+import sys
+from functools import partial
+from io import RawIOBase
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from orthoedge.clinic.history.header import read_facts
+from orthoedge.clinic.history.pixels import PixelFiles
+from orthoedge.clinic.history.records import PatientFacts, Picture, StudyFacts
+from orthoedge.clinic.server.engine.messages import (
+    FRAME,
+    EngineAnswer,
+    EngineRequest,
+    EngineStart,
+    encode,
+)
+from orthoedge.clinic.settings import EngineSettings
+from orthoedge.runtime.errors import EngineError, OrthoEdgeError
+
+if TYPE_CHECKING:
+    from orthoedge.runtime.image_io.radiograph import Radiograph
+    from orthoedge.runtime.pipeline import Pipeline
+
+__all__ = ["answer_file", "main", "open_viewer_pipeline", "picture_of"]
+
+_IDLE_S = 0.5
+_MIB = 2**20
+
+
+def main(settings: str, folder: str) -> int:
+    """Answer requests on standard input until it is closed; return the exit status."""
+    responses = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # output of libraries must not mix with the responses
+    engine = msgspec.json.decode(settings, type=EngineSettings)
+    try:
+        pipeline = open_viewer_pipeline(engine)
+    except OrthoEdgeError as error:
+        responses.write(encode(EngineStart(str(error))))
+        responses.flush()
+        return 1
+    _limit_memory(engine.decode_mb)
+    pixels = PixelFiles(Path(folder))
+    responses.write(encode(EngineStart()))
+    responses.flush()
+    requests = os.fdopen(os.dup(0), "rb", buffering=0)  # a buffer would hide what `select` sees
+    while True:
+        while not select.select([requests], [], [], _IDLE_S)[0]:
+            if not _compress(pixels):
+                select.select([requests], [], [])
+        header = _read(requests, FRAME.size)
+        if header is None or (content := _read(requests, *FRAME.unpack(header))) is None:
+            return 0
+        request = msgspec.msgpack.decode(content, type=EngineRequest)
+        responses.write(encode(answer_file(pipeline, Path(request.path), pixels)))
+        responses.flush()
+
+
+def open_viewer_pipeline(engine: EngineSettings) -> Pipeline:
+    """Open a pipeline that keeps the values of a file before they become 8 bits.
+
+    Raises:
+        BundleError, ConfigError, EngineError, MissingDependency: as `open_pipeline`.
+    """
+    from orthoedge.runtime import BundleTrust, CallLimits, EngineOptions, read_image, read_key
+    from orthoedge.targets import open_pipeline
+
+    return open_pipeline(
+        engine.bundle or None if engine.bundle in ("", "phantom") else Path(engine.bundle),
+        target=engine.target,
+        precision=engine.precision,
+        engine=EngineOptions(engine.threads or None, Path(engine.cache) if engine.cache else None),
+        trust=BundleTrust(read_key(Path(engine.public_key)) if engine.public_key else None),
+        limits=CallLimits(memory_mb=engine.decode_mb),
+        reader=partial(read_image, keep_stored=True),
+    )
+
+
+def answer_file(pipeline: Pipeline, file: Path, pixels: PixelFiles) -> EngineAnswer:
+    """Answer one file and keep its pixels; what goes wrong is part of the answer."""
+    patient, study = _facts(file)
+    facts = partial(EngineAnswer, patient=patient, study=study)
+    try:
+        radiograph, finding = pipeline.predict_with_image(file)
+        picture, content = picture_of(radiograph)
+        digest = pixels.write(content)
+    except EngineError as error:
+        return facts(engine_error=str(error))
+    except (OrthoEdgeError, MemoryError) as error:
+        return facts(failure=str(error) or "there is not enough memory to read it")
+    except OSError as error:  # of the history's disk; the reader's are InputErrors
+        return facts(engine_error=f"the radiograph cannot be kept: {error.strerror or error}")
+    return facts(
+        finding=finding.to_json(),
+        alert_labels=pipeline.bundle.manifest.alert_labels,
+        spacing_mm=radiograph.spacing_mm,
+        picture=msgspec.structs.replace(picture, sha256=digest),
+    )
+
+
+def picture_of(radiograph: Radiograph) -> tuple[Picture, bytes]:
+    """A radiograph as the history keeps it, without its hash, and its pixels as uint16."""
+    height, width = radiograph.pixels.shape
+    stored = radiograph.stored
+    samples = radiograph.pixels if stored is None else stored.samples
+    bits, (black, white) = (8, (0.0, 255.0)) if stored is None else (stored.bits, stored.window)
+    picture = Picture(width, height, bits, (black + white) / 2, max(1.0, white - black))
+    return picture, samples.astype("<u2", copy=False).tobytes()
+
+
+def _read(requests: RawIOBase, size: int) -> bytes | None:
+    """So many bytes, or None at the end."""
+    content = b""
+    while len(content) < size:
+        block = requests.read(size - len(content))
+        if not block:
+            return None
+        content += block
+    return content
+
+
+def _facts(file: Path) -> tuple[PatientFacts, StudyFacts]:
+    from orthoedge.runtime.dicom.encoding import HEAD
+    from orthoedge.runtime.image_io.headers import recognize
+
+    with file.open("rb") as opened:
+        is_dicom = recognize(opened.read(HEAD)) == "DICOM"
+    return read_facts(file) if is_dicom else (PatientFacts(), StudyFacts())
+
+
+def _compress(pixels: PixelFiles) -> bool:
+    try:
+        return pixels.compress_next()
+    except OSError:  # they stay as they are
+        return False
+
+
+def _limit_memory(decode_mb: float) -> None:
+    """Limit what decoding may take on top of the engine, and keep pictures out of core files."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    _, most = resource.getrlimit(resource.RLIMIT_AS)
+    # Twice: next to the decoded picture there are its 8-bit form and what the network makes of it.
+    limit = now + int(2 * decode_mb * _MIB)
+    resource.setrlimit(
+        resource.RLIMIT_AS, (limit if most == resource.RLIM_INFINITY else min(limit, most), most)
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,152 @@
+"""Starting the server, and what must be there before it starts."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+
+from orthoedge.clinic.accounts import Accounts, Guesses, Sessions
+from orthoedge.clinic.history import History
+from orthoedge.clinic.log import Log
+from orthoedge.clinic.server.app import make_app
+from orthoedge.clinic.server.engine.bundle_facts import read_bundle_facts
+from orthoedge.clinic.server.engine.client import Engine
+from orthoedge.clinic.server.events import Events
+from orthoedge.clinic.server.settings import ClinicSettings
+from orthoedge.clinic.server.state import ServerState
+from orthoedge.clinic.tls_files import load_certificate
+from orthoedge.runtime.errors import ConfigError, MissingDependency
+
+__all__ = ["make_state", "serve"]
+
+
+def serve(settings: ClinicSettings, ready: Callable[[str], None]) -> int:
+    """Run the server until SIGTERM or SIGINT; return 0 after a clean end.
+
+    Args:
+        settings: of the server.
+        ready: is called with the page's address once it can be opened.
+
+    Raises:
+        ConfigError: other machines could reach the server, and there is no account yet; or the
+            certificate cannot be used.
+        DataError: the history is damaged.
+        EngineError: the bundle cannot be used.
+        MissingDependency: starlette or uvicorn is not installed.
+        OSError: the port is taken, or the folder cannot be used.
+    """
+    try:
+        import starlette  # noqa: F401
+        import uvicorn
+    except ModuleNotFoundError as error:
+        raise MissingDependency(error.name or "uvicorn", "clinic", "the clinic's page") from error
+
+    context = _tls_context(settings)
+    state = make_state(settings)
+    listening = _listen(settings)
+    port = listening.getsockname()[1]
+    engine = Engine(
+        settings.engine,
+        settings.history_folder / "pixels",
+        lambda s: state.events.engine_changed(s),
+    )
+    config = uvicorn.Config(
+        make_app(state, engine),
+        http="h11",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=5,
+        limit_concurrency=200,
+        ssl_certfile=settings.tls.certificate if settings.tls else None,
+        ssl_context_factory=(lambda *_: context) if context else None,
+    )
+    server = uvicorn.Server(config)
+    scheme, host = ("https" if context else "http"), _shown_host(settings)
+    threading.Thread(
+        target=_announce, args=(server, lambda: ready(f"{scheme}://{host}:{port}/")), daemon=True
+    ).start()
+    try:
+        server.run(sockets=[listening])
+    finally:
+        listening.close()
+        state.history.close()
+    return 0
+
+
+def make_state(settings: ClinicSettings) -> ServerState:
+    """Open the history and the accounts, and read the bundle.
+
+    Raises:
+        ConfigError, DataError, EngineError, OSError: as `serve`.
+    """
+    accounts = Accounts(settings.history_folder)
+    if settings.has_open_address and not accounts.has_administrator():
+        raise ConfigError(
+            f"host {settings.host}: other machines can reach this address, so it needs accounts: "
+            f"orthoedge clinic account add NAME --role administrator --folder {settings.folder}"
+        )
+    bundle = read_bundle_facts(settings.engine)
+    history = History(settings.history_folder)
+    history.check_soundness()
+    for stale in (settings.history_folder / "incoming").glob("*.part"):
+        stale.unlink(missing_ok=True)
+    access = settings.access
+    return ServerState(
+        settings=settings,
+        bundle=bundle,
+        history=history,
+        accounts=accounts,
+        sessions=Sessions(access.idle_minutes * 60, access.longest_hours * 3600),
+        guesses=Guesses(),
+        events=Events(history),
+        log=Log("clinic"),
+        local_csrf=secrets.token_urlsafe(32),
+    )
+
+
+def _tls_context(settings: ClinicSettings) -> ssl.SSLContext | None:
+    if settings.tls is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    tls = settings.tls
+    load_certificate(context, tls.certificate, tls.key, f"tls {tls.certificate}, {tls.key}")
+    return context
+
+
+def _listen(settings: ClinicSettings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((settings.host, settings.port))
+        listening.listen(64)
+    except OSError as error:
+        listening.close()
+        error.filename = f"{settings.host}, port {settings.port}"
+        raise
+    return listening
+
+
+def _shown_host(settings: ClinicSettings) -> str:
+    if settings.names:
+        return settings.names[0]
+    host = "localhost" if settings.host in ("0.0.0.0", "::") else settings.host
+    return f"[{host}]" if ":" in host else host
+
+
+def _announce(server: object, ready: Callable[[], None]) -> None:
+    import time
+
+    while not getattr(server, "started", False):
+        if getattr(server, "should_exit", False):
+            return
+        time.sleep(0.02)
+    ready()
