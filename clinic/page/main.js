@@ -1,6 +1,6 @@
 /** The page's frame: navigation, the view that the address names, and news from the server. */
 
-import { announce, button, h, icon, toast } from "./core/dom.js";
+import { announce, button, h, icon, loadIcons, toast } from "./core/dom.js";
 import { api } from "./core/api.js";
 import { preference } from "./core/preferences.js";
 import { problem } from "./core/problems.js";
@@ -69,12 +69,12 @@ function drawRail(name) {
   const tabs = TABS.map((tab) =>
     h("a", { href: `#/${tab}`, class: "tab", "aria-current": tab === name ? "page" : null }, icon(tab), h("span", {}, t(`page.nav.${tab}`))),
   );
-  const { user, needs_login: needsLogin } = session();
+  const { user, has_accounts: hasAccounts } = session();
   const leave = button(t("page.sign_out"), "signout", () => leaveSession(), { class: "tab tab-out", title: t("page.user", { name: user }) });
   rail.replaceChildren(
     h("a", { href: "#/today", class: "brand", "aria-label": "orthoedge" }, h("img", { src: "mark.svg", alt: "", width: 32, height: 32 })),
     h("nav", { "aria-label": t("page.nav.label"), class: "tabs" }, ...tabs),
-    needsLogin ? leave : "",
+    hasAccounts ? leave : "",
   );
 }
 
@@ -101,9 +101,6 @@ function watchNews() {
     const sentence = t("page.list.arrived", { name, finding });
     if (summary.decision !== "reject" && isAlert(summary.label)) announce(sentence);
     else if (summary.origin !== "page") toast(sentence);
-  });
-  news.addEventListener("engine", ({ detail: { state } }) => {
-    if (state === "failed") toast(t("page.engine.failed"), "bad");
   });
 }
 
@@ -138,7 +135,7 @@ document.getElementById("skip").addEventListener("click", (event) => {
   main.focus();
 });
 
-await loadSession();
+await Promise.all([loadSession(), loadIcons()]);
 watchNews();
 watchDrops();
 await restart();

@@ -29,9 +29,16 @@ function filled(element, attributes, children) {
   return element;
 }
 
+/** Put the symbols into the page: one that is fetched when it is used comes too late for a print. */
+export async function loadIcons() {
+  const response = await fetch("icons.svg");
+  const file = new DOMParser().parseFromString(await response.text(), "image/svg+xml");
+  document.body.append(document.adoptNode(file.documentElement));
+}
+
 /** @param {string} name of a symbol in icons.svg */
 export function icon(name) {
-  const use = svg("use", { href: `icons.svg#${name}` });
+  const use = svg("use", { href: `#icon-${name}` });
   return svg("svg", { class: `icon icon-${name}`, "aria-hidden": "true", focusable: "false" }, use);
 }
 

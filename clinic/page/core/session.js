@@ -12,7 +12,7 @@ export async function loadSession() {
 }
 
 export async function signIn(user, password) {
-  current = { ...current, ...(await api.signIn(user, password)) };
+  current = await api.signIn(user, password);
 }
 
 export async function signOut() {
@@ -20,7 +20,7 @@ export async function signOut() {
   await loadSession();
 }
 
-export const isSignedIn = () => !current.needs_login || Boolean(current.user);
+export const isSignedIn = () => !current.needs_login;
 export const isAlert = (label) => (current.bundle?.alert_labels ?? []).includes(label);
-export const mayAnswer = () => !current.needs_login || ["physician", "administrator"].includes(current.role);
-export const mayAdminister = () => !current.needs_login || current.role === "administrator";
+export const mayAnswer = () => ["physician", "administrator"].includes(current.role);
+export const mayAdminister = () => current.role === "administrator";

@@ -3,6 +3,7 @@
 import { api, ApiError } from "./api.js";
 
 const AT_ONCE = 2; // one is sent while the network reads the other
+const BUSY = 3000; // milliseconds until a server is asked again that has too many files
 const IGNORED = /^(\.|thumbs\.db$|desktop\.ini$)/i; // files that systems put into folders
 
 /**
@@ -68,8 +69,13 @@ class Uploads extends EventTarget {
         this.problem = error;
         return;
       }
+      if (error.id === "error.too_busy") {
+        await new Promise((resolve) => setTimeout(resolve, BUSY));
+        this.waiting.unshift({ file, name });
+        return;
+      }
       this.failed += 1;
-      this.#row({ ...failure(name, error), ...error.body?.row });
+      this.#row(failure(name, error));
     }
     this.done += 1;
     this.#changed();
@@ -85,7 +91,7 @@ class Uploads extends EventTarget {
 }
 
 function failure(name, error) {
-  const { number } = error.body ?? {};
+  const number = error.body?.number || undefined;
   return { number, time: Date.now() / 1000, file_name: name, origin: "page", failure: error.message, patient_name: "" };
 }
 

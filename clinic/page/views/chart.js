@@ -31,13 +31,13 @@ const markerOf = (label, number) => (isAlert(label) ? "diamond" : SHAPES[number 
 
 /** Agreement of each week with its interval. */
 export function weekChart(weeks) {
-  const known = weeks.filter(({ agreement }) => agreement);
+  const known = weeks.filter(({ agreement }) => agreement.share !== null);
   const place = (index) => across((index + 0.5) / known.length);
-  const bars = known.map(({ agreement: { value, low, high } }, index) =>
-    svg("g", { class: "line line-0" }, svg("path", { class: "interval", d: path([[place(index), down(low)], [place(index), down(high)]]) }), marker("disc", place(index), down(value))),
+  const bars = known.map(({ agreement: { share, low, high } }, index) =>
+    svg("g", { class: "line line-0" }, svg("path", { class: "interval", d: path([[place(index), down(low)], [place(index), down(high)]]) }), marker("disc", place(index), down(share))),
   );
   const ends = known.length > 1 ? [0, known.length - 1] : [0];
-  const dates = ends.map((index) => axisText(place(index), texts().date(known[index].start), index ? "end" : "start"));
+  const dates = ends.map((index) => axisText(place(index), texts().date(known[index].monday), index ? "end" : "start"));
   return h("div", { class: "chart" }, frame(t("page.agreement.chart"), [...bars, ...dates]));
 }
 

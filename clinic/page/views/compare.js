@@ -7,15 +7,17 @@ import { t, texts } from "../core/texts.js";
 import { courseChart } from "./chart.js";
 import { decisionMark, labelMark, patientName } from "./marks.js";
 import { loadPicture, stage } from "./stage.js";
+import { table } from "./table.js";
 
 const DAY = 86400; // seconds
+const LONGEST = 24; // radiographs of a course
 
 export async function compare({ parts, navigate }) {
   const numbers = parts.map(Number);
   const pair = await Promise.all(numbers.map(load));
   const [first, second] = pair.map(({ details }) => details);
   const scenes = pair.map(({ details, picture }) => stage(details, picture, { isSmall: true }));
-  const course = courseOf(first);
+  const course = await courseOf(first);
   const title = t("page.compare.title");
   const sides = pair.map(({ details }, index) => side(details, scenes[index], index, course, numbers, navigate));
   const element = h(
@@ -47,11 +49,15 @@ function taken({ study_date: date, study, time }) {
   return year ? Date.UTC(year, month - 1, day) / 1000 : time;
 }
 
-/** All radiographs of the patient with their probabilities, oldest first. */
-function courseOf(details) {
-  const own = { ...details, probabilities: details.finding.probabilities };
-  const all = [own, ...details.earlier].filter(({ decision, probabilities }) => decision !== "reject" && probabilities);
-  return all.map((entry) => ({ ...entry, taken: taken(entry) })).sort((first, second) => first.taken - second.taken);
+/** All radiographs of the patient that have an answer, with its probabilities, oldest first. */
+async function courseOf({ earlier }) {
+  const answered = earlier.filter(({ decision }) => decision === "report" || decision === "refer").slice(-LONGEST);
+  const full = answered.map(async (entry) => ({ ...entry, taken: taken(entry), probabilities: await probabilitiesOf(entry) }));
+  return (await Promise.all(full)).sort((first, second) => first.taken - second.taken);
+}
+
+async function probabilitiesOf({ number, probabilities }) {
+  return probabilities ?? (await api.finding(number, texts().language)).finding.probabilities;
 }
 
 const isSamePatient = (first, second) => Boolean(first.patient.id) && first.patient.id === second.patient.id;
@@ -95,30 +101,22 @@ function chooser(details, index, course, numbers, navigate) {
 
 function courseSection(course, numbers) {
   const { labels } = session();
-  const lines = course.map((entry) =>
-    h(
-      "tr",
-      { class: numbers.includes(entry.number) ? "is-shown" : null },
-      h("th", { scope: "row" }, h("a", { href: `#/radiograph/${entry.number}` }, texts().date(entry.study_date || entry.time))),
-      h("td", {}, texts().part(entry.body_part ?? "", entry.laterality ?? "")),
-      h("td", {}, decisionMark(entry.decision)),
-      ...labels.map((label) => h("td", { class: label === entry.label ? "number is-first" : "number" }, texts().percent(entry.probabilities[label] ?? 0))),
-    ),
-  );
   const columns = [t("page.compare.date"), t("page.history.body_part"), t("page.list.decision"), ...labels.map((label) => texts().label(label))];
-  const table = h(
-    "table",
-    {},
-    h("caption", {}, t("page.compare.table")),
-    h("thead", {}, h("tr", {}, ...columns.map((text) => h("th", { scope: "col" }, text)))),
-    h("tbody", {}, ...lines),
-  );
+  const rows = course.map((entry) => ({
+    class: numbers.includes(entry.number) ? "is-shown" : null,
+    cells: [
+      h("a", { href: `#/radiograph/${entry.number}` }, texts().date(entry.study_date || entry.time)),
+      texts().part(entry.body_part ?? "", entry.laterality ?? ""),
+      decisionMark(entry.decision),
+      ...labels.map((label) => h(label === entry.label ? "strong" : "span", {}, texts().percent(entry.probabilities[label] ?? 0))),
+    ],
+  }));
   return h(
     "section",
     { class: "card course" },
     h("h2", {}, t("page.compare.course")),
     courseChart(course, labels),
-    h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": t("page.compare.table") }, table),
+    table(t("page.compare.table"), columns, rows),
     h("p", { class: "quiet" }, t("page.compare.caution")),
   );
 }

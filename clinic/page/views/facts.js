@@ -1,6 +1,7 @@
 /** What the file says, and what ran. */
 
 import { button, h, own } from "../core/dom.js";
+import { mayAdminister } from "../core/session.js";
 import { t, texts } from "../core/texts.js";
 
 const SEXES = { M: "sex_m", F: "sex_f", O: "sex_o" };
@@ -33,6 +34,6 @@ export function facts(details, remove) {
     ["engine", t("page.finding.engine_version", { name: provenance.engine, version: provenance.engine_version, precision: provenance.precision })],
   ];
   const lines = entries.filter(([, text]) => text).flatMap(([name, text]) => [h("dt", {}, t(`page.finding.${name}`)), h("dd", {}, own(text))]);
-  const bin = details.can_delete && button(t("page.finding.delete"), "bin", remove, { class: "button danger" });
+  const bin = mayAdminister() && button(t("page.finding.delete"), "bin", remove, { class: "button danger" });
   return h("details", { class: "card" }, h("summary", {}, h("h2", {}, t("page.finding.details"))), h("dl", { class: "facts" }, ...lines), bin);
 }

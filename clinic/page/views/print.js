@@ -39,7 +39,6 @@ export function openPrint(details, viewer) {
     }
     dialog.close();
     window.print();
-    emptySheet();
   }, { class: "button primary" });
   const title = h("h2", { id: "print-title" }, t("page.print.title"));
   const dialog = h(
@@ -57,7 +56,22 @@ export function openPrint(details, viewer) {
   dialog.showModal();
 }
 
-export const emptySheet = () => document.getElementById("sheet").replaceChildren();
+/**
+ * Make the sheet for a print that the browser's own menu begins, and take it away after any print.
+ *
+ * @returns {() => void} ends that
+ */
+export function watchPrint(details, viewer) {
+  const sheet = document.getElementById("sheet");
+  const before = () => sheet.children.length || fillSheet(details, viewer, texts(), false);
+  const after = () => sheet.replaceChildren();
+  window.addEventListener("beforeprint", before);
+  window.addEventListener("afterprint", after);
+  return () => {
+    window.removeEventListener("beforeprint", before);
+    window.removeEventListener("afterprint", after);
+  };
+}
 
 /**
  * Make the page that is printed.

@@ -8,7 +8,7 @@ import { isAlert } from "../core/session.js";
 import { t, texts } from "../core/texts.js";
 import { bars, decisionMark, labelMark, patientName, possibleMark, urgency } from "./marks.js";
 import { opinion } from "./opinion.js";
-import { openPrint } from "./print.js";
+import { openPrint, watchPrint } from "./print.js";
 import { loadPicture, stage } from "./stage.js";
 import { facts } from "./facts.js";
 
@@ -35,7 +35,16 @@ export async function radiograph({ parts, navigate, refresh }) {
   const panel = h("div", { class: "panel", tabindex: "-1" });
   panel.append(verdict(details), words(details), probabilities(details), opinion(details, () => refresh()), others(details), facts(details, () => remove(number, navigate)));
   const element = h("div", { class: `view radiograph radiograph-${urgency(details)}` }, head, scene.element, panel);
-  return { element, title, close: () => scene.close(), opened: () => (scene.viewer = scene.opened()) };
+  let unwatch = () => {};
+  const opened = () => {
+    scene.viewer = scene.opened();
+    unwatch = watchPrint(details, scene.viewer);
+  };
+  const close = () => {
+    unwatch();
+    scene.close();
+  };
+  return { element, title, close, opened };
 }
 
 function backLink() {
@@ -49,7 +58,8 @@ function goBack(event) {
 }
 
 function compareLink(details) {
-  const nearest = details.earlier.at(-1);
+  const before = othersOf(details).filter(({ number }) => number < details.number);
+  const nearest = before.at(-1) ?? othersOf(details)[0];
   if (!nearest) return null;
   const href = `#/compare/${nearest.number}/${details.number}`;
   return h("a", { href, class: "button" }, icon("compare"), h("span", {}, t("page.finding.compare")));
@@ -111,8 +121,11 @@ function probabilities({ finding }) {
   );
 }
 
+/** Other radiographs of the patient that can be shown, oldest first. */
+const othersOf = ({ earlier, number }) => earlier.filter((entry) => entry.number !== number && !entry.failure);
+
 function others(details) {
-  const list = details.earlier.map((other) =>
+  const list = othersOf(details).reverse().map((other) =>
     h(
       "li",
       { class: "other" },

@@ -6,6 +6,7 @@ import { preference, setPreference } from "../core/preferences.js";
 import { problem } from "../core/problems.js";
 import { mayAdminister, session } from "../core/session.js";
 import { t, texts } from "../core/texts.js";
+import { table } from "./table.js";
 
 export async function settings({ refresh }) {
   const title = t("page.settings.title");
@@ -20,6 +21,8 @@ export async function settings({ refresh }) {
   );
   return { element, title };
 }
+
+const AUDIT_PAGE = 100; // lines that the server sends at once
 
 /** The choice of a language, each written in its own script. */
 export function languageField(label, refresh) {
@@ -70,11 +73,12 @@ function backup() {
     start.disabled = false;
   };
   const start = button(t("page.settings.backup_now"), "save", run, { class: "button primary" });
-  return h("section", { class: "card" }, h("h2", {}, t("page.settings.backup")), h("p", {}, t("page.settings.backup_explain")), start, result);
+  const way = session().can_back_up ? start : h("p", { class: "caution" }, icon("warning"), h("span", {}, t("page.settings.backup_none")));
+  return h("section", { class: "card" }, h("h2", {}, t("page.settings.backup")), h("p", {}, t("page.settings.backup_explain")), way, result);
 }
 
 function about() {
-  const { bundle, labels, notice, engine } = session();
+  const { bundle, labels, notice, user, role } = session();
   const name = bundle && t("page.finding.network_version", { name: bundle.name, version: bundle.version });
   const entries = [
     [t("page.settings.network"), name],
@@ -86,7 +90,7 @@ function about() {
     "section",
     { class: "card" },
     h("h2", {}, t("page.settings.about")),
-    engine && h("p", {}, t(`page.engine.${engine}`)),
+    user && h("p", {}, t("page.settings.signed_in", { user, role: t(`page.role.${role}`) })),
     h("dl", { class: "facts" }, ...lines),
     h("p", { class: "notice" }, icon("warning"), h("span", {}, notice)),
   );
@@ -94,16 +98,17 @@ function about() {
 
 function audit() {
   const place = h("div", {});
-  const body = h("tbody", {});
+  const rows = [];
+  const columns = ["time", "user", "action", "finding"].map((name) => t(`page.settings.audit_${name}`));
   const more = button(t("page.settings.audit_show"), "history", () => load(), { class: "button" });
   let last = "";
   async function load() {
     try {
-      const { entries, more: isMore } = await api.audit(last);
-      body.append(...entries.map(auditLine));
+      const { entries } = await api.audit(last, AUDIT_PAGE);
+      rows.push(...entries.map(auditCells));
       last = entries.at(-1)?.number ?? last;
-      place.replaceChildren(body.children.length ? auditTable(body) : h("p", {}, t("page.settings.audit_none")));
-      more.hidden = !isMore;
+      place.replaceChildren(rows.length ? table(t("page.settings.audit"), columns, rows) : h("p", {}, t("page.settings.audit_none")));
+      more.hidden = entries.length < AUDIT_PAGE;
       more.querySelector("span").textContent = t("page.more");
     } catch (error) {
       place.replaceChildren(h("p", { class: "problem", role: "alert" }, icon("warning"), h("span", {}, problem(error))));
@@ -112,14 +117,8 @@ function audit() {
   return h("section", { class: "card" }, h("h2", {}, t("page.settings.audit")), place, more);
 }
 
-function auditLine({ time, user, action, finding }) {
-  const name = texts().has(`page.audit.${action}`) ? t(`page.audit.${action}`) : action;
+function auditCells({ time, user, action, finding }) {
+  const id = `page.audit.${action.replaceAll(" ", "_")}`;
   const link = finding ? h("a", { href: `#/radiograph/${finding}` }, String(finding)) : "";
-  return h("tr", {}, h("td", {}, texts().dateTime(time)), h("td", {}, own(user)), h("td", {}, name), h("td", {}, link));
-}
-
-function auditTable(body) {
-  const columns = ["time", "user", "action", "finding"].map((name) => h("th", { scope: "col" }, t(`page.settings.audit_${name}`)));
-  const table = h("table", {}, h("caption", { class: "visually-hidden" }, t("page.settings.audit")), h("thead", {}, h("tr", {}, ...columns)), body);
-  return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": t("page.settings.audit") }, table);
+  return { cells: [texts().dateTime(time), own(user), texts().has(id) ? t(id) : action, link] };
 }

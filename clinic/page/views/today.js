@@ -26,13 +26,15 @@ export async function today({ events }) {
   const zone = dropZone();
   const status = uploadStatus();
   let oldest = "";
+  const midnight = new Date().setHours(0, 0, 0, 0);
 
   async function load() {
-    const query = { from: dayBefore(), to: dayBefore(), limit: PAGE, before: oldest };
-    const answer = await api.findings(query);
-    for (const summary of answer.findings) put(summary, false);
+    // By the day a radiograph came in: an old one that is added today belongs to today's list.
+    const answer = await api.findings({ limit: PAGE, before: oldest });
+    const entered = answer.findings.filter(({ time }) => time * 1000 >= midnight);
+    for (const summary of entered) put(summary, false);
     oldest = answer.findings.at(-1)?.number ?? oldest;
-    more.hidden = !answer.more;
+    more.hidden = !answer.more || entered.length < answer.findings.length;
     count();
   }
 
