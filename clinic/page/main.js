@@ -7,6 +7,7 @@ import { problem } from "./core/problems.js";
 import { isAlert, isSignedIn, loadSession, session, signOut } from "./core/session.js";
 import { t, texts, useLanguage } from "./core/texts.js";
 import { droppedFiles, uploads } from "./core/uploads.js";
+import { IdleLock } from "./core/idle.js";
 import { News } from "./core/news.js";
 import { agreement } from "./views/agreement.js";
 import { compare } from "./views/compare.js";
@@ -22,6 +23,7 @@ const TABS = ["today", "history", "agreement", "settings"];
 const main = document.getElementById("main");
 const rail = document.getElementById("rail");
 const news = new News();
+const idle = new IdleLock(() => leaveSession({ isLocked: true }));
 let shown = { close: null };
 let turn = 0; // of the latest change of view; an earlier one that is still loading gives way
 
@@ -78,9 +80,10 @@ function drawRail(name) {
   );
 }
 
-async function leaveSession() {
-  await signOut();
+async function leaveSession({ isLocked = false } = {}) {
+  await signOut().catch(() => loadSession()); // a session that has ended cannot be ended
   await restart();
+  if (isLocked) toast(t("page.login.locked"), "bad");
 }
 
 /** After a change of language or user. */
@@ -90,6 +93,7 @@ async function restart() {
   await useLanguage(wanted.find((code) => languages.some((language) => language.code === code)));
   if (isSignedIn()) news.open();
   else news.close();
+  idle.start(isSignedIn() ? session().idle_s : 0);
   await show();
 }
 

@@ -109,7 +109,7 @@ export class Painter {
   }
 
   #drawLines(context, view) {
-    const unit = (window.devicePixelRatio || 1) / view.scale;
+    const unit = (view.lineZoom ?? (window.devicePixelRatio || 1)) / view.scale;
     const { width, height } = this.picture;
     if (this.#hasMargin()) {
       const [x0, y0, x1, y1] = this.heat.field;

@@ -7,10 +7,11 @@ import { problem } from "../core/problems.js";
 import { session } from "../core/session.js";
 import { readTexts, t, texts } from "../core/texts.js";
 import { Painter } from "../viewer/painter.js";
-import { bars } from "./marks.js";
+import { bars, urgency } from "./marks.js";
 import { sentences } from "./radiograph.js";
 
-const LONG_SIDE = 1400; // pixels of a printed picture: 200 to the inch at 178 mm
+const LONG_SIDE = 1400; // pixels of a printed picture, which is at most 84 mm high: 400 to the inch
+const LINE_ZOOM = 4; // lines are drawn as much wider than on the screen, on which pixels are larger
 
 /** Ask for language and paper, then print or open the PDF. */
 export function openPrint(details, viewer) {
@@ -102,7 +103,7 @@ export function fillSheet(details, viewer, language, withPatient) {
   const { provenance } = finding;
   const network = translate("page.finding.network_version", { name: provenance.bundle, version: provenance.bundle_version });
   sheet.replaceChildren(
-    h("header", { class: "sheet-head" }, h("h1", {}, translate("page.print.heading")), h("p", { class: "sheet-decision" }, icon(finding.decision), translate(`page.decision.${finding.decision}`))),
+    h("header", { class: "sheet-head" }, h("h1", {}, translate("page.print.heading")), h("div", {}, ...marks(details, translate))),
     h("dl", { class: "sheet-facts" }, ...facts),
     h("div", { class: "sheet-pictures" }, ...pictures(viewer, isRejected, translate)),
     h(
@@ -123,6 +124,13 @@ export function fillSheet(details, viewer, language, withPatient) {
   );
 }
 
+/** Decision, and the alarm where there is one, by shape and word. */
+function marks(details, translate) {
+  const mark = (symbol, id) => h("p", { class: "sheet-decision" }, icon(symbol), h("span", {}, translate(id)));
+  const decision = mark(details.decision, `page.decision.${details.decision}`);
+  return urgency(details) === "malignant" ? [mark("malignant", "page.finding.malignant"), decision] : [decision];
+}
+
 function pictures(viewer, isRejected, translate) {
   if (!viewer) return [];
   const plain = h("figure", {}, drawn(viewer, false), h("figcaption", {}, translate("page.print.plain")));
@@ -134,7 +142,7 @@ function pictures(viewer, isRejected, translate) {
 /** The whole radiograph in the window of the viewer, as a canvas of its own. */
 function drawn(viewer, withMap) {
   const { picture } = viewer;
-  const scale = Math.min(1, LONG_SIDE / Math.max(picture.width, picture.height));
+  const scale = LONG_SIDE / Math.max(picture.width, picture.height);
   const [across, down] = [Math.round(picture.width * scale), Math.round(picture.height * scale)];
   const isTurned = viewer.rotation % 2 === 1;
   const canvas = h("canvas", { width: isTurned ? down : across, height: isTurned ? across : down });
@@ -143,7 +151,7 @@ function drawn(viewer, withMap) {
     .rotate(viewer.rotation * 90)
     .scale(scale)
     .translate(-picture.width / 2, -picture.height / 2);
-  const view = { window: viewer.window, isInverted: viewer.isInverted, opacity: withMap ? 1 : 0, hasLine: withMap, scale: scale / 2, transform };
+  const view = { window: viewer.window, isInverted: viewer.isInverted, opacity: withMap ? 1 : 0, hasLine: withMap, scale, lineZoom: LINE_ZOOM, transform };
   new Painter(picture, withMap ? viewer.heat : null, viewer.facts).paint(canvas, view);
   return canvas;
 }
