@@ -10,15 +10,12 @@ import contextlib
 import re
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import msgspec
 
 from orthoedge.runtime.atomic_files import write_atomic
-from orthoedge.runtime.errors import ConfigError, DataError, MissingDependency
-
-if TYPE_CHECKING:
-    from argon2 import PasswordHasher
+from orthoedge.runtime.errors import ConfigError, DataError
 
 __all__ = ["FILE", "Account", "Accounts", "Role"]
 
@@ -78,14 +75,15 @@ class Accounts:
 
         Raises:
             ConfigError: the name or the password cannot be used.
-            MissingDependency: argon2-cffi is not installed.
             OSError: the file cannot be written.
         """
+        from argon2 import PasswordHasher
+
         if not _NAME.fullmatch(name):
             raise ConfigError(f"account {name!r}: a name has 1 to 64 letters, digits, dots, - or @")
         if not SHORTEST <= len(password) <= _LONGEST:
             raise ConfigError(f"account {name}: a password has {SHORTEST} to {_LONGEST} characters")
-        account = Account(name, role, _hasher().hash(password))
+        account = Account(name, role, PasswordHasher().hash(password))
         self._write({**self._read(), name: account})
 
     def remove(self, name: str) -> None:
@@ -101,16 +99,13 @@ class Accounts:
         self._write(accounts)
 
     def check(self, name: str, password: str) -> Account | None:
-        """The account, if the password is its own; takes the same time where there is no account.
-
-        Raises:
-            MissingDependency: argon2-cffi is not installed.
-        """
+        """The account, if the password is its own; takes the same time where there is no account."""
+        from argon2 import PasswordHasher
         from argon2.exceptions import Argon2Error, InvalidHashError
 
         account = self.get(name)
         with self._hashing:
-            hasher = _hasher()
+            hasher = PasswordHasher()
             if not self._dummy:
                 self._dummy = hasher.hash("no password is this one")
             with contextlib.suppress(Argon2Error, InvalidHashError):
@@ -136,11 +131,3 @@ class Accounts:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_atomic(self._path, msgspec.json.format(msgspec.json.encode([*accounts.values()])))
         self._path.chmod(0o600)
-
-
-def _hasher() -> PasswordHasher:
-    try:
-        from argon2 import PasswordHasher
-    except ModuleNotFoundError as error:
-        raise MissingDependency("argon2-cffi", "clinic", "passwords") from error
-    return PasswordHasher()

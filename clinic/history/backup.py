@@ -93,8 +93,7 @@ def check_history(history: History) -> tuple[str, ...]:
     problems = list(history.database.check(thorough=True))
     for digest in _named(history):
         try:
-            for _ in history.pixels.blocks(digest):
-                pass
+            history.pixels.check(digest)
         except (DataError, OSError) as error:
             problems.append(str(error))
             if len(problems) >= _MOST_PROBLEMS:
@@ -122,6 +121,8 @@ def _copy_pixels(history: History, snapshot: History, target: Path) -> Copied:
         copy.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with source.open("rb") as original, atomic(copy) as file:
             shutil.copyfileobj(original, file, 2**20)
+        if source.suffix == ".gz":  # a former backup may have them as they were before
+            copy.with_suffix(".raw").unlink(missing_ok=True)
         new += 1
     ((count,),) = snapshot.database.read("SELECT count(*) FROM findings")
     target.chmod(0o700)

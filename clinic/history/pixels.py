@@ -13,6 +13,7 @@ import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from orthoedge.runtime.atomic_files import atomic, write_atomic
 from orthoedge.runtime.errors import DataError
@@ -49,39 +50,13 @@ class PixelFiles:
         """Whether the pixels are there."""
         return self._path(digest, "gz").exists() or self._path(digest, "raw").exists()
 
-    def read(self, digest: str) -> bytes:
-        """Read pixels, and compare them with their hash.
+    def check(self, digest: str) -> None:
+        """Compare pixels with their hash.
 
         Raises:
-            DataError: the file is missing or damaged.
-            OSError: the disk fails.
+            DataError, OSError: as `open`.
         """
-        return b"".join(self.blocks(digest))
-
-    def blocks(self, digest: str) -> Iterator[bytes]:
-        """Read pixels a block at a time; what is wrong with them may be found after the last one.
-
-        Raises:
-            DataError, OSError: as `read`.
-        """
-        seen = hashlib.sha256()
-        path = self._path(digest, "gz")
-        try:
-            try:
-                file = gzip.open(path, "rb")  # noqa: SIM115 - closed below, whichever it is
-            except FileNotFoundError:
-                path = self._path(digest, "raw")
-                file = path.open("rb")  # type: ignore[assignment]
-            with file:
-                while block := file.read(_BLOCK):
-                    seen.update(block)
-                    yield block
-        except FileNotFoundError as error:
-            raise DataError(f"{path}: the pixels of a radiograph are missing") from error
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise DataError(f"{path}: damaged: restore it from a backup") from error
-        if seen.hexdigest() != digest:
-            raise DataError(f"{path}: not what was written: restore it from a backup")
+        self.open(digest)[0].close()
 
     def compress_next(self) -> bool:
         """Compress one file that is not yet; return whether there was one.
@@ -99,6 +74,39 @@ class PixelFiles:
             target.write(packer.flush())
         raw.unlink()
         return True
+
+    def read(self, digest: str) -> bytes:
+        """Pixels, uint16 little-endian.
+
+        Raises:
+            DataError, OSError: as `open`.
+        """
+        file, is_packed = self.open(digest)
+        with file:
+            return gzip.decompress(file.read()) if is_packed else file.read()
+
+    def open(self, digest: str) -> tuple[BinaryIO, bool]:
+        """Open the file that holds pixels, after it was checked; also, whether gzip packed it.
+
+        Raises:
+            DataError: it is missing, or the pixels in it are not those of the hash.
+            OSError: the disk fails.
+        """
+        path = self.path(digest)
+        file, is_packed = path.open("rb"), path.suffix == ".gz"
+        seen = hashlib.sha256()
+        try:
+            content = gzip.open(file) if is_packed else file  # noqa: SIM115 - the caller closes it
+            while block := content.read(_BLOCK):
+                seen.update(block)
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            file.close()
+            raise DataError(f"{path}: damaged: restore it from a backup") from error
+        if seen.hexdigest() != digest:
+            file.close()
+            raise DataError(f"{path}: not what was written: restore it from a backup")
+        file.seek(0)
+        return file, is_packed
 
     def path(self, digest: str) -> Path:
         """The file that holds pixels now.

@@ -7,6 +7,7 @@ import contextlib
 import errno
 import hmac
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,13 +18,13 @@ from orthoedge.clinic.log import kind_and_place
 from orthoedge.clinic.server.api.answers import ErrorShown
 from orthoedge.clinic.server.api.calls import JSON, Call, Caller, Reply, Route
 from orthoedge.clinic.server.api.errors import ApiError
+from orthoedge.clinic.server.api.keeping import delete_old
 from orthoedge.clinic.server.api.routes import ROUTES
 from orthoedge.clinic.server.api.session import COOKIE
-from orthoedge.clinic.server.engine.client import Engine
 from orthoedge.clinic.server.guard import check_origin, with_headers
 from orthoedge.clinic.server.state import ServerState
 from orthoedge.clinic.server.streams import add_finding, read_content
-from orthoedge.runtime.errors import OrthoEdgeError
+from orthoedge.runtime.errors import EngineError, OrthoEdgeError
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -37,9 +38,10 @@ PAGE = Path(__file__).parents[1] / "page"
 _API = "/api/v1"
 _LARGEST = 2**16  # bytes of a request of JSON
 _STALL_S = 10.0
+_HOUR_S = 3600.0
 
 
-def make_app(state: ServerState, engine: Engine) -> Starlette:
+def make_app(state: ServerState) -> Starlette:
     """Make the ASGI application."""
     from starlette.applications import Starlette
     from starlette.routing import Mount
@@ -48,15 +50,20 @@ def make_app(state: ServerState, engine: Engine) -> Starlette:
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        watching = asyncio.create_task(state.events.watch_history())
+        state.engine.enter_loop()
+        tasks = [
+            asyncio.create_task(state.events.watch_history()),
+            asyncio.create_task(_look_after(state)),
+        ]
         try:
             yield
         finally:
-            watching.cancel()
-            await engine.close()
+            for task in tasks:
+                task.cancel()
+            await state.engine.close()
 
     routes: list[Any] = [
-        Path_(_API + route.path, _endpoint(state, engine, route), methods=[route.method])
+        Path_(_API + route.path, _endpoint(state, route), methods=[route.method])
         for route in ROUTES
     ]
     if PAGE.is_dir():
@@ -94,9 +101,7 @@ def _guard(state: ServerState) -> Any:
     return Guard
 
 
-def _endpoint(
-    state: ServerState, engine: Engine, route: Route
-) -> Callable[[Request], Awaitable[Response]]:
+def _endpoint(state: ServerState, route: Route) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
         from starlette.requests import ClientDisconnect
 
@@ -105,10 +110,14 @@ def _endpoint(
             _check_allowed(state, request, route, caller)
             if route.name == "listen":
                 return _event_response(state, caller)
+            if route.name == "showSession" and caller.role and caller.is_page:
+                warming = asyncio.create_task(_warm_up(state))  # while the user chooses a file
+                state.tasks.add(warming)
+                warming.add_done_callback(state.tasks.discard)
             parameters = dict(request.query_params)
             call = Call(caller, request.path_params, parameters, b"")
             if route.handler is None:
-                return _response(await add_finding(state, engine, call, request))
+                return _response(await add_finding(state, call, request))
             if route.method == "POST":
                 content = await read_content(request, _LARGEST, _STALL_S)
                 call = Call(caller, request.path_params, parameters, content)
@@ -121,6 +130,24 @@ def _endpoint(
     return endpoint
 
 
+async def _warm_up(state: ServerState) -> None:
+    try:
+        await state.engine.open()
+    except EngineError as error:
+        state.log("the engine cannot be opened", reason=str(error))
+
+
+async def _look_after(state: ServerState) -> None:
+    """Delete what is too old, and pixels that a kill left over, at the start and every hour."""
+    while True:
+        try:
+            await asyncio.to_thread(delete_old, state)
+            await asyncio.to_thread(state.history.remove_unnamed)
+        except (OSError, OrthoEdgeError) as error:
+            state.log("cannot delete what is too old", reason=str(error))
+        await asyncio.sleep(_HOUR_S)
+
+
 def _caller(state: ServerState, request: Request, route: Route) -> Caller:
     """Who asks, by the session's cookie."""
     token = ""
@@ -129,13 +156,19 @@ def _caller(state: ServerState, request: Request, route: Route) -> Caller:
         token = cookies[COOKIE].value if COOKIE in cookies else ""
     address = request.client.host if request.client else ""
     is_page = bool(request.headers.get("sec-fetch-site") or request.headers.get("origin"))
+    asks = partial(
+        Caller,
+        address=address,
+        is_page=is_page,
+        takes_gzip="gzip" in request.headers.get("accept-encoding", ""),
+    )
     if not state.needs_accounts:
-        return Caller("", "administrator", address, "", is_page)
+        return asks("", "administrator", token="")
     session = state.sessions.get(token, by_user=route.by_user) if token else None
     account = state.accounts.get(session.user) if session else None
     if session is None or account is None or account.role != session.role:
-        return Caller("", "", address, token, is_page)
-    return Caller(session.user, session.role, address, token, is_page)
+        return asks("", "", token=token)
+    return asks(session.user, session.role, token=token)
 
 
 def _check_allowed(state: ServerState, request: Request, route: Route, caller: Caller) -> None:

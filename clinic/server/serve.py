@@ -6,7 +6,9 @@ import secrets
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from orthoedge.clinic.accounts import Accounts, Guesses, Sessions
 from orthoedge.clinic.history import History
@@ -15,12 +17,16 @@ from orthoedge.clinic.server.app import make_app
 from orthoedge.clinic.server.engine.bundle_facts import read_bundle_facts
 from orthoedge.clinic.server.engine.client import Engine
 from orthoedge.clinic.server.events import Events
+from orthoedge.clinic.server.protocol import patient_protocol
 from orthoedge.clinic.server.settings import ClinicSettings
 from orthoedge.clinic.server.state import ServerState
 from orthoedge.clinic.tls_files import load_certificate
-from orthoedge.runtime.errors import ConfigError, MissingDependency
+from orthoedge.runtime.errors import ConfigError
 
-__all__ = ["make_state", "serve"]
+if TYPE_CHECKING:
+    import uvicorn
+
+__all__ = ["make_server", "make_state", "serve"]
 
 
 def serve(settings: ClinicSettings, ready: Callable[[str], None]) -> int:
@@ -35,27 +41,37 @@ def serve(settings: ClinicSettings, ready: Callable[[str], None]) -> int:
             certificate cannot be used.
         DataError: the history is damaged.
         EngineError: the bundle cannot be used.
-        MissingDependency: starlette or uvicorn is not installed.
         OSError: the port is taken, or the folder cannot be used.
     """
-    try:
-        import starlette  # noqa: F401
-        import uvicorn
-    except ModuleNotFoundError as error:
-        raise MissingDependency(error.name or "uvicorn", "clinic", "the clinic's page") from error
-
-    context = _tls_context(settings)
     state = make_state(settings)
-    listening = _listen(settings)
-    port = listening.getsockname()[1]
-    engine = Engine(
-        settings.engine,
-        settings.history_folder / "pixels",
-        lambda s: state.events.engine_changed(s),
-    )
+    try:
+        server, listening = make_server(state)
+        address = f"{_shown_host(settings)}:{listening.getsockname()[1]}"
+        scheme = "https" if settings.tls else "http"
+        told = threading.Thread(
+            target=_announce, args=(server, lambda: ready(f"{scheme}://{address}/")), daemon=True
+        )
+        told.start()
+        with listening:
+            server.run(sockets=[listening])
+    finally:
+        state.history.close()
+    return 0
+
+
+def make_server(state: ServerState) -> tuple[uvicorn.Server, socket.socket]:
+    """Make a server that does not run yet, and the socket at which it will listen.
+
+    Raises:
+        ConfigError, OSError: as `serve`.
+    """
+    import uvicorn
+
+    settings = state.settings
+    context = _tls_context(settings)
     config = uvicorn.Config(
-        make_app(state, engine),
-        http="h11",
+        make_app(state),
+        http=patient_protocol(settings.upload.stall_s),
         ws="none",
         lifespan="on",
         log_config=None,
@@ -67,17 +83,7 @@ def serve(settings: ClinicSettings, ready: Callable[[str], None]) -> int:
         ssl_certfile=settings.tls.certificate if settings.tls else None,
         ssl_context_factory=(lambda *_: context) if context else None,
     )
-    server = uvicorn.Server(config)
-    scheme, host = ("https" if context else "http"), _shown_host(settings)
-    threading.Thread(
-        target=_announce, args=(server, lambda: ready(f"{scheme}://{host}:{port}/")), daemon=True
-    ).start()
-    try:
-        server.run(sockets=[listening])
-    finally:
-        listening.close()
-        state.history.close()
-    return 0
+    return uvicorn.Server(config), _listen(settings)
 
 
 def make_state(settings: ClinicSettings) -> ServerState:
@@ -97,7 +103,8 @@ def make_state(settings: ClinicSettings) -> ServerState:
     history.check_soundness()
     for stale in (settings.history_folder / "incoming").glob("*.part"):
         stale.unlink(missing_ok=True)
-    access = settings.access
+    access, events = settings.access, Events(history)
+    pixels = settings.history_folder / "pixels"
     return ServerState(
         settings=settings,
         bundle=bundle,
@@ -105,7 +112,8 @@ def make_state(settings: ClinicSettings) -> ServerState:
         accounts=accounts,
         sessions=Sessions(access.idle_minutes * 60, access.longest_hours * 3600),
         guesses=Guesses(),
-        events=Events(history),
+        events=events,
+        engine=Engine(settings.engine, pixels, events.engine_changed),
         log=Log("clinic"),
         local_csrf=secrets.token_urlsafe(32),
     )
@@ -143,8 +151,6 @@ def _shown_host(settings: ClinicSettings) -> str:
 
 
 def _announce(server: object, ready: Callable[[], None]) -> None:
-    import time
-
     while not getattr(server, "started", False):
         if getattr(server, "should_exit", False):
             return

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 
 from orthoedge.clinic.accounts import Accounts, Guesses, Sessions
 from orthoedge.clinic.history import History
 from orthoedge.clinic.log import Log
 from orthoedge.clinic.server.engine.bundle_facts import BundleFacts
+from orthoedge.clinic.server.engine.client import Engine
 from orthoedge.clinic.server.events import Events
 from orthoedge.clinic.server.settings import ClinicSettings
 
@@ -25,9 +27,12 @@ class ServerState:
     sessions: Sessions
     guesses: Guesses
     events: Events
+    engine: Engine
     log: Log
     local_csrf: str
     """Token of changing requests where there are no accounts."""
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    """Kept here while they run, since the event loop keeps no task alive."""
 
     @property
     def needs_accounts(self) -> bool:

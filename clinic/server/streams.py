@@ -16,8 +16,7 @@ from orthoedge.clinic.server.api.answers import ErrorShown, UploadQuery
 from orthoedge.clinic.server.api.calls import Call, Reply, json_reply
 from orthoedge.clinic.server.api.errors import ApiError
 from orthoedge.clinic.server.api.findings import added
-from orthoedge.clinic.server.engine.client import Engine
-from orthoedge.clinic.server.engine.messages import EngineAnswer
+from orthoedge.clinic.server.engine.messages import FileAnswer
 from orthoedge.clinic.server.state import ServerState
 from orthoedge.runtime.errors import EngineError, InputError
 
@@ -29,7 +28,7 @@ __all__ = ["add_finding", "read_content"]
 _MIB = 2**20
 
 
-async def add_finding(state: ServerState, engine: Engine, call: Call, request: Request) -> Reply:
+async def add_finding(state: ServerState, call: Call, request: Request) -> Reply:
     """Take in a file, have it answered, and enter the finding.
 
     Raises:
@@ -55,7 +54,7 @@ async def add_finding(state: ServerState, engine: Engine, call: Call, request: R
                     raise ApiError("error.too_large")
                 digest.update(block)
                 taken.write(block)
-        answer = await _answer(engine, file)
+        answer = await _answer(state, file)
         origin = "page" if call.caller.is_page else "api"
         new = NewFinding(
             origin=origin,  # type: ignore[arg-type]  # one of two
@@ -89,11 +88,11 @@ async def read_content(request: Request, limit: int, stall_s: float) -> bytes:
     return content
 
 
-async def _answer(engine: Engine, file: Path) -> EngineAnswer:
+async def _answer(state: ServerState, file: Path) -> FileAnswer:
     try:
-        return await engine.answer(file)
+        return await state.engine.answer(file)
     except InputError as error:
-        return EngineAnswer(failure=str(error))
+        return FileAnswer(failure=str(error))
     except EngineError as error:
         raise ApiError("error.engine", str(error)) from error
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,6 +35,16 @@ class StoredValues:
 
 
 @dataclass(frozen=True)
+class ReasonId:
+    """What identifies a reason, so that its sentence can be said in another language."""
+
+    id: str = ""
+    """Stays the same when the English sentence is reworded; empty for a reason without one."""
+    values: dict[str, str | float] = field(default_factory=dict)
+    """Numbers and names in the sentence; a share of the picture is from 0 to 1."""
+
+
+@dataclass(frozen=True)
 class Radiograph:
     """A decoded radiograph, the input of every later stage."""
 
@@ -50,6 +60,8 @@ class Radiograph:
     """Where `spacing_mm` was measured; None where that cannot be determined."""
     refer_reasons: tuple[str, ...] = ()
     """Why a finding on it is at best `refer`; empty where nothing speaks against `report`."""
+    refer_reason_ids: tuple[ReasonId, ...] = ()
+    """Identifiers of `refer_reasons`, in the same order; a reader may leave them out."""
     stored: StoredValues | None = None
     """What `pixels` were made of; None unless it was asked for, and for a file of 8 bits."""
 

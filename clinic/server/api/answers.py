@@ -51,7 +51,8 @@ class LanguageShown(msgspec.Struct, frozen=True):
     code: str
     name: str
     """In the language itself."""
-    direction: Literal["ltr", "rtl"]
+    direction: str
+    """`ltr` or `rtl`, as in HTML."""
     is_reviewed: bool
     """Whether a clinician who speaks it has read the texts."""
 

@@ -33,6 +33,8 @@ class Caller:
     """Of the session; empty if there is none."""
     is_page: bool
     """Whether a browser asks, and no other program."""
+    takes_gzip: bool = False
+    """Whether it unpacks what is packed."""
 
 
 @dataclass(frozen=True)

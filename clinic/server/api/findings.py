@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import datetime
+import gzip
+from collections.abc import Iterator
+from typing import BinaryIO
 
 import msgspec
 
@@ -19,7 +22,10 @@ from orthoedge.clinic.server.api.answers import (
 )
 from orthoedge.clinic.server.api.calls import Call, Reply, json_reply
 from orthoedge.clinic.server.api.errors import ApiError
+from orthoedge.clinic.server.engine.messages import PutInWords
 from orthoedge.clinic.server.state import ServerState
+from orthoedge.clinic.words import LANGUAGES
+from orthoedge.runtime.errors import EngineError
 
 __all__ = [
     "added",
@@ -30,6 +36,7 @@ __all__ = [
     "show_pixels",
 ]
 
+_BLOCK = 2**18
 _MOST = 500
 _LONGEST_NOTE = 4000
 
@@ -55,7 +62,9 @@ def list_findings(state: ServerState, call: Call) -> Reply:
 
 def show_finding(state: ServerState, call: Call) -> Reply:
     """Everything that is known of a finding; the audit trail keeps who looked."""
-    call.query(FindingQuery)
+    language = call.query(FindingQuery).language
+    if language not in LANGUAGES:
+        raise ApiError("error.bad_request", f"unknown language {language[:20]!r}")
     stored = _stored(state, call)
     state.history.note(call.caller.user, "looked", stored.summary.number)
     picture = stored.picture
@@ -63,7 +72,7 @@ def show_finding(state: ServerState, call: Call) -> Reply:
         FindingPage(
             **msgspec.structs.asdict(stored.summary),
             finding=_record(stored) if stored.finding else None,
-            words=None,
+            words=_words(state, stored, language),
             patient=stored.patient,
             study=stored.study,
             spacing_mm=stored.spacing_mm,
@@ -86,11 +95,13 @@ def show_pixels(state: ServerState, call: Call) -> Reply:
     picture = _stored(state, call).picture
     if picture is None:
         raise ApiError("error.not_found")
-    content = state.history.pixels.read(picture.sha256)
+    file, is_packed = state.history.pixels.open(picture.sha256)
     sizes = {"X-Width": picture.width, "X-Height": picture.height, "X-Bits": picture.bits}
-    return Reply(
-        content, "application/octet-stream", headers={key: str(n) for key, n in sizes.items()}
-    )
+    headers = {name: str(size) for name, size in sizes.items()}
+    if is_packed and call.caller.takes_gzip:
+        headers["Content-Encoding"] = "gzip"
+    unpacks = is_packed and not call.caller.takes_gzip
+    return Reply(_blocks(file, unpacks), "application/octet-stream", headers=headers)
 
 
 def enter_opinion(state: ServerState, call: Call) -> Reply:
@@ -139,6 +150,32 @@ def _record(stored: StoredFinding) -> msgspec.Raw:
     return msgspec.Raw(
         msgspec.json.encode({**head, **fields, "overlay": None, "side_by_side": None})
     )
+
+
+def _blocks(file: BinaryIO, unpacks: bool) -> Iterator[bytes]:
+    """A file in pieces: a whole one would stay in the server's memory."""
+    with file, gzip.open(file) if unpacks else file as content:
+        while block := content.read(_BLOCK):
+            yield block
+
+
+def _words(state: ServerState, stored: StoredFinding, language: str) -> msgspec.Raw | None:
+    picture = stored.picture
+    if not stored.finding or picture is None:
+        return None
+    request = PutInWords(
+        stored.finding,
+        stored.study,
+        picture.width,
+        picture.height,
+        language,
+        state.bundle.alert_labels,
+    )
+    try:
+        return msgspec.Raw(state.engine.make(request))
+    except EngineError as error:  # the finding itself can be shown
+        state.log("no words", reason=str(error))
+        return None
 
 
 def _stored(state: ServerState, call: Call) -> StoredFinding:

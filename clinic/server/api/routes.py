@@ -37,6 +37,16 @@ ROUTES: tuple[Route, ...] = (
         session.log_in,
         body=answers.Login,
     ),
+    Route(
+        "GET",
+        "/texts/{language}",
+        "showTexts",
+        "The texts of the page in one language, by id; with `direction`.",
+        (),
+        JSON,
+        session.show_texts,
+        by_user=False,
+    ),
     Route("DELETE", "/session", "logOut", "Log out.", _ALL, answers.Done, session.log_out),
     Route(
         "POST",

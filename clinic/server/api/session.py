@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from orthoedge.clinic.server.api.answers import (
     BundleShown,
     Done,
@@ -12,8 +14,9 @@ from orthoedge.clinic.server.api.answers import (
 from orthoedge.clinic.server.api.calls import Call, Reply, json_reply
 from orthoedge.clinic.server.api.errors import ApiError
 from orthoedge.clinic.server.state import ServerState
+from orthoedge.clinic.words import LANGUAGES, catalogue
 
-__all__ = ["COOKIE", "log_in", "log_out", "show_session"]
+__all__ = ["COOKIE", "log_in", "log_out", "show_session", "show_texts"]
 
 COOKIE = "orthoedge_session"
 
@@ -23,6 +26,19 @@ def show_session(state: ServerState, call: Call) -> Reply:
     session = state.sessions.get(call.caller.token, by_user=False)
     csrf = session.csrf if session else "" if state.needs_accounts else state.local_csrf
     return json_reply(_shown(state, call.caller.user, call.caller.role, csrf))
+
+
+def show_texts(state: ServerState, call: Call) -> Reply:
+    """The texts of the page in one language.
+
+    Raises:
+        ApiError: no such language.
+    """
+    language = call.path["language"]
+    if language not in LANGUAGES:
+        raise ApiError("error.not_found")
+    texts = catalogue(language)
+    return Reply(msgspec.json.encode({**texts.page_texts(), "direction": texts.direction}))
 
 
 def log_in(state: ServerState, call: Call) -> Reply:
@@ -54,6 +70,11 @@ def log_out(state: ServerState, call: Call) -> Reply:
     return json_reply(Done(), headers={"Set-Cookie": _cookie(state, "") + "; Max-Age=0"})
 
 
+def _language(code: str) -> LanguageShown:
+    texts = catalogue(code)
+    return LanguageShown(code, texts.name, texts.direction, texts.is_reviewed)
+
+
 def _cookie(state: ServerState, token: str) -> str:
     secure = "; Secure" if state.settings.tls else ""
     return f"{COOKIE}={token}; Path=/; HttpOnly; SameSite=Strict{secure}"
@@ -68,7 +89,7 @@ def _shown(state: ServerState, user: str, role: str, csrf: str) -> SessionShown:
         has_accounts=needed,
         idle_s=state.settings.access.idle_minutes * 60 if needed else 0,
         csrf=csrf,
-        languages=(LanguageShown("en", "English", "ltr", is_reviewed=True),),
+        languages=tuple(_language(code) for code in LANGUAGES),
         labels=bundle.labels,
         bundle=BundleShown(bundle.name, bundle.version, bundle.sha256, bundle.alert_labels),
         notice=bundle.notice,

@@ -14,9 +14,13 @@ import msgspec
 from orthoedge.clinic.server.engine.messages import (
     FRAME,
     LARGEST,
-    EngineAnswer,
-    EngineRequest,
-    EngineStart,
+    AnswerFile,
+    FileAnswer,
+    Made,
+    OpenEngine,
+    PutInWords,
+    Request,
+    Started,
     encode,
 )
 from orthoedge.clinic.settings import EngineSettings
@@ -28,13 +32,15 @@ __all__ = ["Engine", "EngineState"]
 
 EngineState = Literal["absent", "starting", "ready"]
 
-_Message = TypeVar("_Message", EngineStart, EngineAnswer)
-_START_S = 120.0  # a cold disk, a slow processor, a plan that is built
+_Message = TypeVar("_Message", Started, FileAnswer, Made)
+_START_S = 120.0  # a cold disk, a slow processor
+_OPEN_S = 600.0  # a plan that is built on a board
+_MAKE_S = 60.0
 _MODULE = "orthoedge.clinic.server.engine.process"
 
 
 class Engine:
-    """Answers files one after another in a process of its own.
+    """Answers requests one after another in a process of its own.
 
     Args:
         settings: of the engine.
@@ -53,66 +59,107 @@ class Engine:
         self._limit_s = settings.decode_s + settings.silent_s / 10
         self._changed = changed
         self._process: asyncio.subprocess.Process | None = None
+        self._is_open = False
         self._turn = asyncio.Lock()
+        self._files = asyncio.Lock()  # files wait here, so that a word need not wait for all
+        self._loop: asyncio.AbstractEventLoop | None = None
 
-    async def answer(self, file: Path) -> EngineAnswer:
+    async def answer(self, file: Path) -> FileAnswer:
         """Answer one file.
 
         Raises:
             EngineError: the engine cannot be opened, or failed; not the file's fault.
             InputError: the process crashed, or took too long, while it read the file.
         """
-        async with self._turn:
-            process = await self._started()
-            try:
-                answer = await asyncio.wait_for(
-                    _ask(process, EngineRequest(str(file))), self._limit_s
-                )
-            except asyncio.TimeoutError as error:
-                await self._end()
-                reason = f"reading it took longer than {plain(self._limit_s)} s and was given up"
-                raise InputError(reason) from error
-            except (asyncio.IncompleteReadError, ConnectionError) as error:
-                raise InputError(
-                    f"its decoder crashed: the process ended by {await self._end()}"
-                ) from error
-            except BaseException:  # the caller was cancelled: the next answer is not that of its
-                await self._end()
-                raise
-            if answer.engine_error:  # a new process may work again
-                await self._end()
-                raise EngineError(answer.engine_error)
-            return answer
+        async with self._files:
+            await self.open()
+            answer = await self._reply(AnswerFile(str(file)), FileAnswer, self._limit_s)
+        if answer.engine_error:  # a new process may work again
+            await self.close()
+            raise EngineError(answer.engine_error)
+        return answer
 
-    async def start(self) -> None:
-        """Start the process now, so that the first file need not wait for it.
+    async def open(self) -> None:
+        """Open the engine if it is not, so that a file need not wait for it.
 
         Raises:
-            EngineError: as `answer`.
+            EngineError: it cannot be opened.
         """
-        async with self._turn:
-            await self._started()
+        if self._is_open and self._process is not None and self._process.returncode is None:
+            return
+        self._changed("starting")
+        try:
+            made = await self._reply(OpenEngine(), Made, _OPEN_S)
+        except InputError as error:
+            raise EngineError("the engine's process ends when it opens the engine") from error
+        if made.error:
+            await self.close()
+            raise EngineError(made.error)
+        self._is_open = True
+        self._changed("ready")
+
+    def make(self, request: PutInWords) -> bytes:
+        """Make something; called from a thread other than that of the server's event loop.
+
+        Raises:
+            EngineError: it cannot be made.
+        """
+        assert self._loop is not None
+        made = asyncio.run_coroutine_threadsafe(self._reply(request, Made, _MAKE_S), self._loop)
+        try:
+            reply = made.result()
+        except InputError as error:
+            raise EngineError(str(error)) from error
+        if reply.error:
+            raise EngineError(reply.error)
+        return reply.content
+
+    def enter_loop(self) -> None:
+        """Note the event loop that runs now, for `make`."""
+        self._loop = asyncio.get_running_loop()
 
     async def close(self) -> None:
         """End the process."""
-        await self._end()
+        async with self._turn:
+            await self._end()
 
     @property
     def process_id(self) -> int | None:
         """Of the process; None while there is none."""
         return self._process.pid if self._process else None
 
+    async def _reply(self, request: Request, kind: type[_Message], limit_s: float) -> _Message:
+        """Send a request and wait for the reply.
+
+        Raises:
+            EngineError: the process does not start, or sends no such reply.
+            InputError: it ended, or took too long.
+        """
+        async with self._turn:
+            process = await self._started()
+            try:
+                return await asyncio.wait_for(_ask(process, request, kind), limit_s)
+            except asyncio.TimeoutError as error:
+                await self._end()
+                reason = f"reading it took longer than {plain(limit_s)} s and was given up"
+                raise InputError(reason) from error
+            except (asyncio.IncompleteReadError, ConnectionError) as error:
+                how = await self._end()
+                raise InputError(f"its decoder crashed: the process ended by {how}") from error
+            except BaseException:  # cancelled: the next reply would be to this request
+                await self._end()
+                raise
+
     async def _started(self) -> asyncio.subprocess.Process:
         if self._process is not None and self._process.returncode is None:
             return self._process
         await self._end()
-        self._changed("starting")
         pipe = asyncio.subprocess.PIPE
         try:
             self._process = await asyncio.create_subprocess_exec(
                 *self._command, stdin=pipe, stdout=pipe, limit=LARGEST, start_new_session=True
             )
-            start = await asyncio.wait_for(_receive(self._process, EngineStart), _START_S)
+            await asyncio.wait_for(_receive(self._process, Started), _START_S)
         except OSError as error:
             await self._end()
             raise EngineError(f"the engine does not start: {error.strerror or error}") from error
@@ -122,15 +169,11 @@ class Engine:
         except asyncio.IncompleteReadError as error:
             how = await self._end()
             raise EngineError(f"the engine does not start: its process ended by {how}") from error
-        if start.error:
-            await self._end()
-            raise EngineError(start.error)
-        self._changed("ready")
         return self._process
 
     async def _end(self) -> str:
         """End the process if there is one; return how it ended."""
-        process, self._process = self._process, None
+        process, self._process, self._is_open = self._process, None, False
         if process is None:
             return "nothing"
         if process.stdin is not None:
@@ -144,11 +187,13 @@ class Engine:
         return signal.Signals(-code).name if code < 0 else f"exit status {code}"
 
 
-async def _ask(process: asyncio.subprocess.Process, request: EngineRequest) -> EngineAnswer:
+async def _ask(
+    process: asyncio.subprocess.Process, request: Request, kind: type[_Message]
+) -> _Message:
     assert process.stdin is not None
     process.stdin.write(encode(request))
     await process.stdin.drain()
-    return await _receive(process, EngineAnswer)
+    return await _receive(process, kind)
 
 
 async def _receive(process: asyncio.subprocess.Process, kind: type[_Message]) -> _Message:

@@ -11,29 +11,55 @@ import msgspec
 
 from orthoedge.clinic.history.records import PatientFacts, Picture, StudyFacts
 
-__all__ = ["FRAME", "LARGEST", "EngineAnswer", "EngineRequest", "EngineStart", "encode"]
+__all__ = [
+    "FRAME",
+    "LARGEST",
+    "AnswerFile",
+    "FileAnswer",
+    "Made",
+    "OpenEngine",
+    "PutInWords",
+    "Request",
+    "Started",
+    "encode",
+]
 
 FRAME = struct.Struct(">I")
 """Length of the message that follows."""
-LARGEST = 2**24
-"""Bytes of a message; the map of a finding has a few thousand numbers."""
+LARGEST = 2**25
+"""Bytes of a message; a report with two pictures has a few million."""
 
 
-class EngineStart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Started(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The first message of the process."""
 
-    error: str = ""
-    """Why it cannot answer; empty if it can."""
+
+class OpenEngine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="open"):
+    """Open the engine now, so that the first file need not wait for it."""
 
 
-class EngineRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A file that is to be answered."""
+class AnswerFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="file"):
+    """Answer a file."""
 
     path: str
 
 
-class EngineAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The answer to it."""
+class PutInWords(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="words"):
+    """Put a finding into words, for both readers."""
+
+    finding: bytes
+    study: StudyFacts
+    width: int
+    height: int
+    language: str
+    alert_labels: tuple[str, ...]
+
+
+Request = OpenEngine | AnswerFile | PutInWords
+
+
+class FileAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The answer to a file."""
 
     finding: bytes = b""
     """JSON; empty for a failure."""
@@ -46,6 +72,14 @@ class EngineAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     study: StudyFacts = StudyFacts()
     spacing_mm: tuple[float, float] | None = None
     picture: Picture | None = None
+
+
+class Made(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What was made for any other request."""
+
+    content: bytes = b""
+    error: str = ""
+    """Why it could not be made."""
 
 
 def encode(message: msgspec.Struct) -> bytes:

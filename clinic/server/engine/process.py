@@ -3,6 +3,7 @@
 It decodes files from anywhere, so that it may crash, hang or run out of memory: it has limits of
 its own, and the server starts it again. It writes the pixels into the history's folder itself, so
 that they do not pass through the server, and compresses them while there is nothing else to do.
+What needs numpy is made here too, so that the server stays small.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ import os
 import resource
 import select
 import sys
-from functools import partial
-from io import RawIOBase
+from functools import cached_property, partial
+from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,92 +24,121 @@ from orthoedge.clinic.history.pixels import PixelFiles
 from orthoedge.clinic.history.records import PatientFacts, Picture, StudyFacts
 from orthoedge.clinic.server.engine.messages import (
     FRAME,
-    EngineAnswer,
-    EngineRequest,
-    EngineStart,
+    AnswerFile,
+    FileAnswer,
+    Made,
+    OpenEngine,
+    PutInWords,
+    Request,
+    Started,
     encode,
 )
 from orthoedge.clinic.settings import EngineSettings
+from orthoedge.clinic.words import ImageFacts, finding_words
 from orthoedge.runtime.errors import EngineError, OrthoEdgeError
 
 if TYPE_CHECKING:
     from orthoedge.runtime.image_io.radiograph import Radiograph
     from orthoedge.runtime.pipeline import Pipeline
 
-__all__ = ["answer_file", "main", "open_viewer_pipeline", "picture_of"]
+__all__ = ["EngineProcess", "main", "picture_of"]
 
 _IDLE_S = 0.5
 _MIB = 2**20
+
+
+class EngineProcess:
+    """Answers requests; opens the engine with the first file.
+
+    Args:
+        settings: of the engine.
+        folder: in which the pixels are kept.
+    """
+
+    def __init__(self, settings: EngineSettings, folder: Path) -> None:
+        self._settings = settings
+        self.pixels = PixelFiles(folder)
+
+    @cached_property
+    def pipeline(self) -> Pipeline:
+        """The pipeline, which keeps the values of a file before they become 8 bits.
+
+        Raises:
+            BundleError, ConfigError, EngineError, MissingDependency: as `open_pipeline`.
+        """
+        from orthoedge.runtime import BundleTrust, CallLimits, EngineOptions, read_image, read_key
+        from orthoedge.targets import open_pipeline
+
+        engine = self._settings
+        cache = Path(engine.cache) if engine.cache else None
+        pipeline = open_pipeline(
+            engine.bundle or None if engine.bundle in ("", "phantom") else Path(engine.bundle),
+            target=engine.target,
+            precision=engine.precision,
+            engine=EngineOptions(engine.threads or None, cache),
+            trust=BundleTrust(read_key(Path(engine.public_key)) if engine.public_key else None),
+            limits=CallLimits(memory_mb=engine.decode_mb),
+            reader=partial(read_image, keep_stored=True),
+        )
+        _limit_memory(engine.decode_mb)
+        return pipeline
+
+    def reply(self, request: Request) -> FileAnswer | Made:
+        """The reply to one request; what goes wrong is part of it."""
+        if isinstance(request, AnswerFile):
+            return self.answer(Path(request.path))
+        try:
+            if isinstance(request, OpenEngine):
+                self.pipeline.predict(self.pipeline.bundle.golden_images()[0, 0])
+                return Made()
+            return Made(_words(request))
+        except OrthoEdgeError as error:
+            return Made(error=str(error))
+
+    def answer(self, file: Path) -> FileAnswer:
+        """Answer one file and keep its pixels."""
+        try:
+            pipeline = self.pipeline
+            patient, study = _facts(file)
+        except OrthoEdgeError as error:
+            return FileAnswer(engine_error=str(error))
+        facts = partial(FileAnswer, patient=patient, study=study)
+        try:
+            radiograph, finding = pipeline.predict_with_image(file)
+            picture, content = picture_of(radiograph)
+            digest = self.pixels.write(content)
+        except EngineError as error:
+            return facts(engine_error=str(error))
+        except (OrthoEdgeError, MemoryError) as error:
+            return facts(failure=str(error) or "there is not enough memory to read it")
+        except OSError as error:  # of the history's disk; the reader's are InputErrors
+            return facts(engine_error=f"the radiograph cannot be kept: {error.strerror or error}")
+        return facts(
+            finding=finding.to_json(),
+            alert_labels=pipeline.bundle.manifest.alert_labels,
+            spacing_mm=radiograph.spacing_mm,
+            picture=msgspec.structs.replace(picture, sha256=digest),
+        )
 
 
 def main(settings: str, folder: str) -> int:
     """Answer requests on standard input until it is closed; return the exit status."""
     responses = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # output of libraries must not mix with the responses
-    engine = msgspec.json.decode(settings, type=EngineSettings)
-    try:
-        pipeline = open_viewer_pipeline(engine)
-    except OrthoEdgeError as error:
-        responses.write(encode(EngineStart(str(error))))
-        responses.flush()
-        return 1
-    _limit_memory(engine.decode_mb)
-    pixels = PixelFiles(Path(folder))
-    responses.write(encode(EngineStart()))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would contain the picture
+    process = EngineProcess(msgspec.json.decode(settings, type=EngineSettings), Path(folder))
+    responses.write(encode(Started()))
     responses.flush()
-    requests = os.fdopen(os.dup(0), "rb", buffering=0)  # a buffer would hide what `select` sees
+    requests = FileIO(os.dup(0), "rb")  # a buffer would hide what `select` sees
     while True:
         while not select.select([requests], [], [], _IDLE_S)[0]:
-            if not _compress(pixels):
+            if not _compress(process.pixels):
                 select.select([requests], [], [])
         header = _read(requests, FRAME.size)
         if header is None or (content := _read(requests, *FRAME.unpack(header))) is None:
             return 0
-        request = msgspec.msgpack.decode(content, type=EngineRequest)
-        responses.write(encode(answer_file(pipeline, Path(request.path), pixels)))
+        responses.write(encode(process.reply(msgspec.msgpack.decode(content, type=Request))))
         responses.flush()
-
-
-def open_viewer_pipeline(engine: EngineSettings) -> Pipeline:
-    """Open a pipeline that keeps the values of a file before they become 8 bits.
-
-    Raises:
-        BundleError, ConfigError, EngineError, MissingDependency: as `open_pipeline`.
-    """
-    from orthoedge.runtime import BundleTrust, CallLimits, EngineOptions, read_image, read_key
-    from orthoedge.targets import open_pipeline
-
-    return open_pipeline(
-        engine.bundle or None if engine.bundle in ("", "phantom") else Path(engine.bundle),
-        target=engine.target,
-        precision=engine.precision,
-        engine=EngineOptions(engine.threads or None, Path(engine.cache) if engine.cache else None),
-        trust=BundleTrust(read_key(Path(engine.public_key)) if engine.public_key else None),
-        limits=CallLimits(memory_mb=engine.decode_mb),
-        reader=partial(read_image, keep_stored=True),
-    )
-
-
-def answer_file(pipeline: Pipeline, file: Path, pixels: PixelFiles) -> EngineAnswer:
-    """Answer one file and keep its pixels; what goes wrong is part of the answer."""
-    patient, study = _facts(file)
-    facts = partial(EngineAnswer, patient=patient, study=study)
-    try:
-        radiograph, finding = pipeline.predict_with_image(file)
-        picture, content = picture_of(radiograph)
-        digest = pixels.write(content)
-    except EngineError as error:
-        return facts(engine_error=str(error))
-    except (OrthoEdgeError, MemoryError) as error:
-        return facts(failure=str(error) or "there is not enough memory to read it")
-    except OSError as error:  # of the history's disk; the reader's are InputErrors
-        return facts(engine_error=f"the radiograph cannot be kept: {error.strerror or error}")
-    return facts(
-        finding=finding.to_json(),
-        alert_labels=pipeline.bundle.manifest.alert_labels,
-        spacing_mm=radiograph.spacing_mm,
-        picture=msgspec.structs.replace(picture, sha256=digest),
-    )
 
 
 def picture_of(radiograph: Radiograph) -> tuple[Picture, bytes]:
@@ -121,15 +151,21 @@ def picture_of(radiograph: Radiograph) -> tuple[Picture, bytes]:
     return picture, samples.astype("<u2", copy=False).tobytes()
 
 
-def _read(requests: RawIOBase, size: int) -> bytes | None:
-    """So many bytes, or None at the end."""
-    content = b""
-    while len(content) < size:
-        block = requests.read(size - len(content))
-        if not block:
-            return None
-        content += block
-    return content
+def _words(request: PutInWords) -> bytes:
+    study = request.study
+    facts = ImageFacts(study.body_part, study.laterality, study.view, request.width, request.height)
+    return msgspec.json.encode(
+        {
+            reader: finding_words(
+                request.finding,
+                facts,
+                request.language,
+                reader,
+                alert_labels=request.alert_labels,
+            )
+            for reader in ("operator", "patient")
+        }
+    )
 
 
 def _facts(file: Path) -> tuple[PatientFacts, StudyFacts]:
@@ -141,6 +177,17 @@ def _facts(file: Path) -> tuple[PatientFacts, StudyFacts]:
     return read_facts(file) if is_dicom else (PatientFacts(), StudyFacts())
 
 
+def _read(requests: FileIO, size: int) -> bytes | None:
+    """So many bytes, or None at the end."""
+    content = b""
+    while len(content) < size:
+        block = requests.read(size - len(content))
+        if not block:
+            return None
+        content += block
+    return content
+
+
 def _compress(pixels: PixelFiles) -> bool:
     try:
         return pixels.compress_next()
@@ -149,8 +196,7 @@ def _compress(pixels: PixelFiles) -> bool:
 
 
 def _limit_memory(decode_mb: float) -> None:
-    """Limit what decoding may take on top of the engine, and keep pictures out of core files."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    """Limit what decoding may take on top of the engine."""
     now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     _, most = resource.getrlimit(resource.RLIMIT_AS)
     # Twice: next to the decoded picture there are its 8-bit form and what the network makes of it.

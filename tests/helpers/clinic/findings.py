@@ -1,0 +1,43 @@
+"""Findings for a history, without an engine."""
+
+import json
+
+from orthoedge.clinic.history import NewFinding, PatientFacts, Picture, StudyFacts
+
+LABELS = ("fracture", "non-affected", "tumor-benign", "tumor-malignant")
+PIXELS = bytes(range(256)) * 2
+
+
+def finding_json(label="fracture", decision="report", probability=0.9, label_set=None, ood=0.5):
+    others = (1 - probability) / 3
+    return json.dumps(
+        {
+            "label": label,
+            "probabilities": {one: probability if one == label else others for one in LABELS},
+            "label_set": label_set or [label],
+            "out_of_distribution": ood,
+            "decision": decision,
+            "reasons": [],
+        }
+    ).encode()
+
+
+def new_finding(name="Doe, Jane", patient_id="P1", date="2026-11-30", **given):
+    birth_date = given.pop("birth_date", "1970-01-02")
+    made = {
+        key: given.pop(key)
+        for key in ("label", "decision", "probability", "label_set", "ood")
+        if key in given
+    }
+    fields = {
+        "origin": "page",
+        "file_name": "IM1.dcm",
+        "image_sha256": "0" * 64,
+        "finding": finding_json(**made),
+        "alert_labels": ("tumor-malignant",),
+        "patient": PatientFacts(patient_id, name, birth_date, "F"),
+        "study": StudyFacts(date=date, time="10:30", body_part="WRIST", laterality="L"),
+        "spacing_mm": (0.1, 0.1),
+        "picture": Picture(16, 16, 12, 100.0, 200.0),
+    }
+    return NewFinding(**{**fields, **given})
