@@ -70,16 +70,28 @@ export class Texts {
     return new Intl.DateTimeFormat(this.locale, options).format(date);
   }
 
+  /** A label at the beginning of a line: the catalogue has it as it is inside a sentence. */
   label(name) {
-    return this.has(`label.${name}`) ? this.text(`label.${name}`) : name;
+    return this.#first(this.has(`label.${name}`) ? this.text(`label.${name}`) : name);
+  }
+
+  #first(word) {
+    return word.charAt(0).toLocaleUpperCase(this.language) + word.slice(1);
+  }
+
+  /** All body parts that the catalogue knows: id and name. */
+  regions() {
+    const ids = Object.keys(this.texts).filter((id) => id.startsWith("region."));
+    const pairs = ids.map((id) => [id.slice("region.".length), this.#first(this.text(id))]);
+    return pairs.sort(([, first], [, second]) => first.localeCompare(second, this.locale));
   }
 
   /** Body part and side as a phrase; empty where the file says neither. */
   part(bodyPart, laterality) {
-    const id = `region.${bodyPart.toLowerCase()}`;
-    const region = bodyPart && (this.has(id) ? this.text(id) : capitalised(bodyPart));
-    const side = { R: "right", L: "left", B: "both" }[laterality];
-    return [region, side && this.text(`page.side.${side}`)].filter(Boolean).join(" · ");
+    const id = `body_part.${bodyPart.toLowerCase().replace(/[^a-z]/g, "")}`;
+    const region = this.has(id) ? this.text(id) : bodyPart.toLowerCase();
+    const side = this.has(`side.${laterality}`) && this.text(`side.${laterality}`);
+    return [this.#first(region), side].filter(Boolean).join(" · ");
   }
 }
 
@@ -88,10 +100,6 @@ function parsed(text) {
   if (!year) return null;
   const date = new Date(Number(year), Number(month) - 1, Number(day));
   return Number.isNaN(date.getTime()) ? null : date;
-}
-
-function capitalised(code) {
-  return code.charAt(0) + code.slice(1).toLowerCase();
 }
 
 /** Load the catalogue of a language without showing it. */

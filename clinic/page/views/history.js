@@ -8,8 +8,9 @@ import { dayBefore } from "./today.js";
 
 const PAGE = 50; // lines that are loaded at once
 const DECISIONS = ["report", "refer", "reject"];
+const KINDS = ["alert", "failure"]; // of which the server knows as if they were decisions
 const WHENS = ["all", "today", "yesterday", "week", "dates"];
-const NAMES = ["text", "from", "to", "decision", "body_part"];
+const NAMES = ["text", "from", "to", "decision", "region"];
 
 export async function history({ query, navigate }) {
   const asked = Object.fromEntries(NAMES.map((name) => [name, query.get(name) ?? ""]));
@@ -64,10 +65,10 @@ function form(asked, navigate) {
   const from = h("input", { type: "date", value: asked.from });
   const to = h("input", { type: "date", value: asked.to });
   const dates = h("div", { class: "dates" }, field(t("page.history.from"), from), field(t("page.history.to"), to));
-  const search = () => navigate(address({ text: text.value.trim(), from: from.value, to: to.value, decision: decision.value, body_part: part.value }));
-  const decisions = [["", t("page.history.any")], ...DECISIONS.map((name) => [name, t(`page.decision.${name}`)])];
+  const search = () => navigate(address({ text: text.value.trim(), from: from.value, to: to.value, decision: decision.value, region: part.value }));
+  const decisions = [["", t("page.history.any")], ...DECISIONS.map((name) => [name, t(`page.decision.${name}`)]), ...KINDS.map((name) => [name, t(`page.history.${name}`)])];
   const decision = select(decisions, asked.decision, search);
-  const part = select([["", t("page.history.any")], ...regions()], asked.body_part, search);
+  const part = select([["", t("page.history.any")], ...texts().regions()], asked.region, search);
   const chosen = whenOf(asked);
   dates.hidden = chosen !== "dates";
   const when = select(WHENS.map((name) => [name, t(`page.history.${name}`)]), chosen, (name) => {
@@ -91,12 +92,6 @@ function form(asked, navigate) {
     dates,
     h("div", { class: "search-actions" }, button(t("page.history.search"), "search", null, { type: "submit", class: "button primary" }), isAsked && h("a", { class: "button", href: "#/history" }, t("page.history.clear"))),
   );
-}
-
-function regions() {
-  const ids = Object.keys(texts().texts).filter((id) => id.startsWith("region."));
-  const pairs = ids.map((id) => [id.slice("region.".length).toUpperCase(), texts().text(id)]);
-  return pairs.sort(([, first], [, second]) => first.localeCompare(second, texts().locale));
 }
 
 function datesOf(when) {

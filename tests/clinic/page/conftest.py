@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from orthoedge.runtime.subprocesses import module_command
-from tests.clinic.page.radiographs import dicom
+from tests.helpers.clinic.sample_radiographs import dicom
 from tests.helpers.clinic.programs import require
 
 _QUIET = (
@@ -31,11 +31,11 @@ class Clinic:
 
 
 @contextlib.contextmanager
-def _served(folder, *options):
-    command = [*module_command("orthoedge.cli"), "clinic", "--no-browser", "--port", "0"]
-    process = subprocess.Popen(
-        [*command, "--folder", str(folder), *options], stdout=subprocess.PIPE, text=True
-    )
+def _served(folder):
+    settings = folder / "clinic.toml"
+    settings.write_text(f'folder = "{folder}"\nport = 0\nbackup = "{folder}.backup"\n')
+    command = [*module_command("orthoedge.cli"), "clinic", "--no-browser", "--settings", settings]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         line = process.stdout.readline()
         address = re.match(r"http://\S+", line)

@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from orthoedge.runtime.image_io import read_image
+from orthoedge.runtime.image_io.reader import read_image
 from tests.helpers.clinic.images import image_file
 from tests.helpers.hostile.dicom_bytes import pixel_elements
 
