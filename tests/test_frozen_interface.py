@@ -45,7 +45,7 @@ A recipe may have a table `segmentation`; None where there is none. A run of tha
 and an evaluation of its own. The columns of a classifier's log.csv have another order.
 
 A finding has `reason_ids` next to `reasons`, which are the same sentences. The recorded findings
-were given them by hand; nothing else of them moved.
+were given them by hand; nothing else of them moved. `report` is added.
 """
 
 import argparse

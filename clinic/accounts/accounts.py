@@ -99,7 +99,7 @@ class Accounts:
         self._write(accounts)
 
     def check(self, name: str, password: str) -> Account | None:
-        """The account, if the password is its own; takes the same time where there is no account."""
+        """The account, if the password is its own; takes as long where there is no account."""
         from argon2 import PasswordHasher
         from argon2.exceptions import Argon2Error, InvalidHashError
 

@@ -31,7 +31,13 @@ _TIME = re.compile(r"([01]\d|2[0-3])([0-5]\d)")
 
 
 def read_facts(file: Path) -> tuple[PatientFacts, StudyFacts]:
-    """Read the header of a DICOM file; what cannot be read is empty."""
+    """Read the header of a file; what cannot be read is empty, and all of one that is no DICOM."""
+    from orthoedge.runtime.dicom.encoding import HEAD
+    from orthoedge.runtime.image_io.headers import recognize
+
+    with file.open("rb") as opened:
+        if recognize(opened.read(HEAD)) != "DICOM":
+            return PatientFacts(), StudyFacts()
     from pydicom import dcmread
 
     from orthoedge.runtime.dicom.silence import quiet_pydicom

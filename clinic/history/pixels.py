@@ -31,7 +31,8 @@ class PixelFiles:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
+        """Of all of them."""
 
     def write(self, pixels: bytes) -> str:
         """Keep pixels, uint16 little-endian, and return their SHA-256.
@@ -64,7 +65,7 @@ class PixelFiles:
         Raises:
             OSError: the disk is full or fails.
         """
-        raw = next(self._folder.glob("*/*.raw"), None)
+        raw = next(self.folder.glob("*/*.raw"), None)
         if raw is None:
             return False
         packer = zlib.compressobj(1, zlib.DEFLATED, 31)  # 31: with the header of gzip
@@ -122,7 +123,7 @@ class PixelFiles:
     def older_than(self, seconds: float) -> Iterator[str]:
         """Hashes of the pixels that were written so long ago."""
         latest = time.time() - seconds
-        for path in self._folder.glob("*/*"):
+        for path in self.folder.glob("*/*"):
             if path.suffix in (".gz", ".raw") and path.stat().st_mtime <= latest:
                 yield path.stem
 
@@ -132,4 +133,4 @@ class PixelFiles:
             self._path(digest, suffix).unlink(missing_ok=True)
 
     def _path(self, digest: str, suffix: str) -> Path:
-        return self._folder / digest[:2] / f"{digest}.{suffix}"
+        return self.folder / digest[:2] / f"{digest}.{suffix}"

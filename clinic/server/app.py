@@ -23,7 +23,7 @@ from orthoedge.clinic.server.api.routes import ROUTES
 from orthoedge.clinic.server.api.session import COOKIE
 from orthoedge.clinic.server.guard import check_origin, with_headers
 from orthoedge.clinic.server.state import ServerState
-from orthoedge.clinic.server.streams import add_finding, read_content
+from orthoedge.clinic.server.streams import add_finding, drop_content, read_content
 from orthoedge.runtime.errors import EngineError, OrthoEdgeError
 
 if TYPE_CHECKING:
@@ -37,7 +37,6 @@ PAGE = Path(__file__).parents[1] / "page"
 """The page's own files."""
 _API = "/api/v1"
 _LARGEST = 2**16  # bytes of a request of JSON
-_STALL_S = 10.0
 _HOUR_S = 3600.0
 
 
@@ -119,13 +118,16 @@ def _endpoint(state: ServerState, route: Route) -> Callable[[Request], Awaitable
             if route.handler is None:
                 return _response(await add_finding(state, call, request))
             if route.method == "POST":
-                content = await read_content(request, _LARGEST, _STALL_S)
+                content = await read_content(request, _LARGEST, state.settings.upload.stall_s)
                 call = Call(caller, request.path_params, parameters, content)
             return _response(await asyncio.to_thread(route.handler, state, call))
         except ClientDisconnect:
             return _response(_error_reply(ApiError("error.too_slow")))
         except Exception as error:
-            return _response(_error_reply(_known(state, error)))
+            known = _known(state, error)
+            if known.id == "error.too_large":  # else the caller is cut off before it has the reply
+                await drop_content(request)
+            return _response(_error_reply(known))
 
     return endpoint
 
@@ -217,7 +219,10 @@ def _known(state: ServerState, error: Exception) -> ApiError:
 
 
 def _error_reply(error: ApiError) -> Reply:
-    headers = {"Retry-After": str(int(error.wait_s) + 1)} if error.wait_s else {}
+    # What is left of the request would be read for as long as it comes.
+    headers = {"Connection": "close"}
+    if error.wait_s:
+        headers["Retry-After"] = str(int(error.wait_s) + 1)
     content = msgspec.json.encode(ErrorShown(error.sentence, error.id))
     return Reply(content, JSON, error.status, headers)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import time
@@ -23,9 +24,10 @@ from orthoedge.runtime.errors import EngineError, InputError
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-__all__ = ["add_finding", "read_content"]
+__all__ = ["add_finding", "drop_content", "read_content"]
 
 _MIB = 2**20
+_DROP_S = 3.0
 
 
 async def add_finding(state: ServerState, call: Call, request: Request) -> Reply:
@@ -86,6 +88,15 @@ async def read_content(request: Request, limit: int, stall_s: float) -> bytes:
         if len(content) > limit:
             raise ApiError("error.too_large")
     return content
+
+
+async def drop_content(request: Request) -> None:
+    """Read the rest of a request for a few seconds."""
+    end = time.monotonic() + _DROP_S
+    with contextlib.suppress(Exception):
+        async for _ in _timed(request.stream(), _DROP_S):
+            if time.monotonic() > end:
+                return
 
 
 async def _answer(state: ServerState, file: Path) -> FileAnswer:

@@ -86,12 +86,12 @@ class Catalogue:
             if name.startswith(_OF_A_PAGE)
         }
 
-    def number(self, value: float, decimals: int = 0) -> str:
-        """Write a number with that many decimals at most."""
+    def number(self, value: float, decimals: int = 0, *, is_fixed: bool = False) -> str:
+        """Write a number with that many decimals, at most or exactly."""
         if not math.isfinite(value) or abs(value) >= _LARGEST:
             return "–"
         whole, _, fraction = f"{abs(value):.{decimals}f}".partition(".")
-        fraction = fraction.rstrip("0")
+        fraction = fraction if is_fixed else fraction.rstrip("0")
         groups = [whole[-3:]]
         rest = whole[:-3]
         while rest:
@@ -102,8 +102,8 @@ class Catalogue:
         return f"-{text}" if value < 0 and text.strip("0.,") else text
 
     def percent(self, share: float, decimals: int = 0) -> str:
-        """Write a share from 0 to 1 as percent."""
-        return self._language.percent.format(self.number(share * 100, decimals))
+        """Write a share from 0 to 1 as percent, with that many decimals."""
+        return self._language.percent.format(self.number(share * 100, decimals, is_fixed=True))
 
     def probability(self, share: float) -> str:
         """Write a probability as percent with one decimal; never as 0% or 100%."""

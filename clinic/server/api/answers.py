@@ -28,6 +28,7 @@ __all__ = [
     "LanguageShown",
     "ListQuery",
     "Login",
+    "ReportQuery",
     "SessionShown",
     "UploadQuery",
     "WindowShown",
@@ -137,6 +138,15 @@ class FindingQuery(msgspec.Struct, frozen=True):
     """In which language a finding is put into words."""
 
     language: str = "en"
+
+
+class ReportQuery(msgspec.Struct, frozen=True):
+    """How a report is made."""
+
+    language: str = "en"
+    paper: Literal["a4", "letter"] = "a4"
+    patient: bool = True
+    """Whether it names the patient."""
 
 
 class WindowShown(msgspec.Struct, frozen=True):

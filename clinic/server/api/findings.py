@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import gzip
+import time
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -18,14 +19,16 @@ from orthoedge.clinic.server.api.answers import (
     FindingPage,
     FindingQuery,
     ListQuery,
+    ReportQuery,
     WindowShown,
 )
 from orthoedge.clinic.server.api.calls import Call, Reply, json_reply
 from orthoedge.clinic.server.api.errors import ApiError
 from orthoedge.clinic.server.engine.messages import PutInWords
+from orthoedge.clinic.server.engine.report_process import ReportOrder, order_report
 from orthoedge.clinic.server.state import ServerState
 from orthoedge.clinic.words import LANGUAGES
-from orthoedge.runtime.errors import EngineError
+from orthoedge.runtime.errors import EngineError, MissingDependency
 
 __all__ = [
     "added",
@@ -34,6 +37,7 @@ __all__ = [
     "list_findings",
     "show_finding",
     "show_pixels",
+    "show_report",
 ]
 
 _BLOCK = 2**18
@@ -63,8 +67,7 @@ def list_findings(state: ServerState, call: Call) -> Reply:
 def show_finding(state: ServerState, call: Call) -> Reply:
     """Everything that is known of a finding; the audit trail keeps who looked."""
     language = call.query(FindingQuery).language
-    if language not in LANGUAGES:
-        raise ApiError("error.bad_request", f"unknown language {language[:20]!r}")
+    _check_language(language)
     stored = _stored(state, call)
     state.history.note(call.caller.user, "looked", stored.summary.number)
     picture = stored.picture
@@ -102,6 +105,42 @@ def show_pixels(state: ServerState, call: Call) -> Reply:
         headers["Content-Encoding"] = "gzip"
     unpacks = is_packed and not call.caller.takes_gzip
     return Reply(_blocks(file, unpacks), "application/octet-stream", headers=headers)
+
+
+def show_report(state: ServerState, call: Call) -> Reply:
+    """The report on a finding, as PDF.
+
+    Raises:
+        ApiError: there is nothing to report on, or the report cannot be made.
+    """
+    query = call.query(ReportQuery)
+    _check_language(query.language)
+    stored = _stored(state, call)
+    if stored.picture is None:
+        raise ApiError("error.not_found")
+    earlier = state.history.of_patient(stored.patient) if query.patient else []
+    before = [one.number for one in earlier].index(stored.summary.number) if earlier else 0
+    order = ReportOrder(
+        finding=stored.finding,
+        picture=stored.picture,
+        pixels=str(state.history.pixels.folder),
+        made=time.time(),
+        study=stored.study,
+        patient=stored.patient if query.patient else None,
+        file_name=stored.summary.file_name,
+        earlier=tuple(one for one in earlier[:before] if one.label),
+        alert_labels=state.bundle.alert_labels,
+        language=query.language,
+        paper=query.paper,
+    )
+    try:
+        content = order_report(order)
+    except (EngineError, MissingDependency) as error:
+        raise ApiError("error.no_report", str(error)) from error
+    state.history.note(call.caller.user, "exported", stored.summary.number, "report")
+    name = f"finding-{stored.summary.number}.pdf"
+    headers = {"Content-Disposition": f'inline; filename="{name}"'}
+    return Reply(content, "application/pdf", headers=headers)
 
 
 def enter_opinion(state: ServerState, call: Call) -> Reply:
@@ -183,6 +222,11 @@ def _stored(state: ServerState, call: Call) -> StoredFinding:
     if stored is None:
         raise ApiError("error.not_found")
     return stored
+
+
+def _check_language(language: str) -> None:
+    if language not in LANGUAGES:
+        raise ApiError("error.bad_request", f"unknown language {language[:20]!r}")
 
 
 def _check_day(day: str) -> None:

@@ -90,6 +90,16 @@ ROUTES: tuple[Route, ...] = (
         findings.show_pixels,
     ),
     Route(
+        "GET",
+        "/findings/{number}/report.pdf",
+        "showReport",
+        "The report on a finding, one page.",
+        _ALL,
+        "application/pdf",
+        findings.show_report,
+        query=answers.ReportQuery,
+    ),
+    Route(
         "POST",
         "/findings/{number}/opinion",
         "enterOpinion",

@@ -21,7 +21,7 @@ import msgspec
 
 from orthoedge.clinic.history.header import read_facts
 from orthoedge.clinic.history.pixels import PixelFiles
-from orthoedge.clinic.history.records import PatientFacts, Picture, StudyFacts
+from orthoedge.clinic.history.records import Picture
 from orthoedge.clinic.server.engine.messages import (
     FRAME,
     AnswerFile,
@@ -99,7 +99,7 @@ class EngineProcess:
         """Answer one file and keep its pixels."""
         try:
             pipeline = self.pipeline
-            patient, study = _facts(file)
+            patient, study = read_facts(file)
         except OrthoEdgeError as error:
             return FileAnswer(engine_error=str(error))
         facts = partial(FileAnswer, patient=patient, study=study)
@@ -166,15 +166,6 @@ def _words(request: PutInWords) -> bytes:
             for reader in ("operator", "patient")
         }
     )
-
-
-def _facts(file: Path) -> tuple[PatientFacts, StudyFacts]:
-    from orthoedge.runtime.dicom.encoding import HEAD
-    from orthoedge.runtime.image_io.headers import recognize
-
-    with file.open("rb") as opened:
-        is_dicom = recognize(opened.read(HEAD)) == "DICOM"
-    return read_facts(file) if is_dicom else (PatientFacts(), StudyFacts())
 
 
 def _read(requests: FileIO, size: int) -> bytes | None:

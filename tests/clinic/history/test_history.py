@@ -191,9 +191,13 @@ def test_a_full_disk_is_said_and_nothing_is_entered(history):
     number = history.add(new_finding())
     (pages,) = history.database.read("PRAGMA page_count")[0]
     history.database.read(f"PRAGMA max_page_count={pages}")  # as SQLite says it of a full disk
-    with pytest.raises(OSError, match="the disk is full"):
-        for _ in range(100):
+
+    def fill():
+        for _ in range(20):
             history.add(new_finding(file_name="x" * 4000))
+
+    with pytest.raises(OSError, match="the disk is full"):
+        fill()
     entered = found(history, limit=200)
     history.database.read("PRAGMA max_page_count=100000")
     history.check_soundness()
@@ -216,8 +220,8 @@ def test_two_processes_see_each_others_findings(history):
 
 
 def test_a_damaged_database_is_an_error_that_names_the_remedy(history):
-    for number in range(200):
-        history.add(new_finding(file_name=f"{number}" * 100))
+    for number in range(40):
+        history.add(new_finding(file_name=f"{number}" * 500))
     history.close()
     file = history.folder / "history.sqlite"
     data = bytearray(file.read_bytes())

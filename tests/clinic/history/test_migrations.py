@@ -1,0 +1,91 @@
+"""A history of any earlier version is brought to this one, with everything that is in it."""
+
+import sqlite3
+import threading
+
+import pytest
+
+from orthoedge.clinic.history import History, SearchQuery
+from orthoedge.clinic.history.database import Database
+from orthoedge.clinic.history.schema import MIGRATIONS
+from orthoedge.clinic.history.searching import searched_text
+from orthoedge.runtime.errors import DataError
+from tests.helpers.clinic.findings import new_finding
+
+FUNCTIONS = {"searched_text": searched_text}
+
+
+def history_of_version(folder, version, names=()):
+    folder.mkdir(exist_ok=True)
+    database = Database(folder / "history.sqlite", MIGRATIONS[:version], "the history", FUNCTIONS)
+    with database.transaction() as connection:
+        columns = connection.execute("PRAGMA table_info(findings)").fetchall()
+        texts = [name for _, name, kind, needed, *_ in columns if kind == "TEXT" and needed]
+        for name in names:
+            row = dict.fromkeys(texts, "") | {"patient_name": name, "day": "2026-01-01"}
+            row |= {"origin": "page", "time": 0, "probability": 0, "alert": 0, "finding": b""}
+            marks = ", ".join("?" * len(row))
+            query = f"INSERT INTO findings ({', '.join(row)}) VALUES ({marks})"
+            connection.execute(query, list(row.values()))
+    database.close()
+
+
+def test_a_new_history_is_of_the_newest_version(tmp_path):
+    history = History(tmp_path)
+    assert history.database.version == len(MIGRATIONS) == 2
+    history.close()
+
+
+def test_the_findings_of_version_1_are_kept_and_can_be_searched(tmp_path):
+    history_of_version(tmp_path, 1, ["Müller, Anna", "Doe, Jane"])
+    history = History(tmp_path)
+    assert history.database.version == 2
+    assert [one.patient_name for one in history.search(SearchQuery(text="mull"))] == [
+        "Müller, Anna"
+    ]
+    history.add(new_finding("Mulligan, Buck"))
+    assert len(history.search(SearchQuery(text="mull"))) == 2
+    assert history.database.check(thorough=True) == ()
+    history.close()
+
+
+def test_a_migration_that_fails_leaves_the_version_before(tmp_path):
+    history_of_version(tmp_path, 1, ["Doe, Jane"])
+    broken = (*MIGRATIONS[:1], "CREATE TABLE half (number INTEGER); INSERT INTO nothing VALUES (1)")
+    with pytest.raises(OSError, match="nothing"):
+        Database(tmp_path / "history.sqlite", broken, "the history", FUNCTIONS)
+    with sqlite3.connect(tmp_path / "history.sqlite") as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+        assert connection.execute("SELECT 1 FROM sqlite_master WHERE name='half'").fetchall() == []
+    connection.close()
+    History(tmp_path).close()
+
+
+def test_a_history_of_a_newer_program_is_refused_and_left_alone(tmp_path):
+    history_of_version(tmp_path, 2)
+    with sqlite3.connect(tmp_path / "history.sqlite") as connection:
+        connection.execute("PRAGMA user_version=9")
+    connection.close()
+    with pytest.raises(DataError, match="of version 9, this program reads 2; install"):
+        History(tmp_path)
+
+
+def test_processes_that_start_together_migrate_once(tmp_path):
+    history_of_version(tmp_path, 1, ["Doe, Jane"] * 20)
+    failures = []
+
+    def open_it():
+        try:
+            History(tmp_path).close()
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=open_it) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    history = History(tmp_path)
+    assert history.database.read("SELECT count(*) FROM searched") == [(20,)]
+    history.close()
