@@ -1,0 +1,122 @@
+/** Two radiographs next to each other, and the course of the probabilities. */
+
+import { api } from "../core/api.js";
+import { h, icon, select } from "../core/dom.js";
+import { session } from "../core/session.js";
+import { t, texts } from "../core/texts.js";
+import { courseChart } from "./chart.js";
+import { decisionMark, labelMark, patientName } from "./marks.js";
+import { loadPicture, stage } from "./stage.js";
+import { table } from "./table.js";
+
+const DAY = 86400; // seconds
+const LONGEST = 24; // radiographs of a course
+
+export async function compare({ parts, navigate }) {
+  const numbers = parts.map(Number);
+  const pair = await Promise.all(numbers.map(load));
+  const [first, second] = pair.map(({ details }) => details);
+  const scenes = pair.map(({ details, picture }) => stage(details, picture, { isSmall: true }));
+  const course = await courseOf(first);
+  const title = t("page.compare.title");
+  const sides = pair.map(({ details }, index) => side(details, scenes[index], index, course, numbers, navigate));
+  const element = h(
+    "div",
+    { class: "view compare" },
+    h("header", { class: "view-head" }, h("h1", {}, title), h("p", {}, patientName(second)), h("p", { class: "counts" }, interval(first, second))),
+    ...cautions(first, second),
+    h("div", { class: "pair" }, ...sides),
+    isSamePatient(first, second) && course.length > 1 && courseSection(course, numbers),
+  );
+  return {
+    element,
+    title,
+    opened: () => scenes.forEach((scene) => scene.opened()),
+    close: () => scenes.forEach((scene) => scene.close()),
+  };
+}
+
+async function load(number) {
+  const [details, picture] = await Promise.all([api.finding(number, texts().language), loadPicture(number)]);
+  return { details, picture };
+}
+
+/** When the radiograph was made, in seconds; when it came in, where the file has no date. */
+function taken({ study_date: date, study, time }) {
+  const text = date || study?.date;
+  if (!text) return time;
+  const [, year, month, day] = text.match(/^(\d{4})-?(\d{2})-?(\d{2})/) ?? [];
+  return year ? Date.UTC(year, month - 1, day) / 1000 : time;
+}
+
+/** All radiographs of the patient that have an answer, with its probabilities, oldest first. */
+async function courseOf({ earlier }) {
+  const answered = earlier.filter(({ decision }) => decision === "report" || decision === "refer").slice(-LONGEST);
+  const full = answered.map(async (entry) => ({ ...entry, taken: taken(entry), probabilities: await probabilitiesOf(entry) }));
+  return (await Promise.all(full)).sort((first, second) => first.taken - second.taken);
+}
+
+async function probabilitiesOf({ number, probabilities }) {
+  return probabilities ?? (await api.finding(number, texts().language)).finding.probabilities;
+}
+
+const isSamePatient = (first, second) => Boolean(first.patient.id) && first.patient.id === second.patient.id;
+
+function interval(first, second) {
+  return t("page.compare.interval", { n: Math.round(Math.abs(taken(second) - taken(first)) / DAY) });
+}
+
+function cautions(first, second) {
+  const ids = [];
+  if (!first.patient.id || !second.patient.id) ids.push("page.compare.no_patient");
+  else if (!isSamePatient(first, second)) ids.push("page.compare.other_patient");
+  if (first.study.body_part !== second.study.body_part || first.study.laterality !== second.study.laterality) ids.push("page.compare.other_part");
+  return ids.map((id) => h("p", { class: "caution" }, icon("warning"), h("span", {}, t(id))));
+}
+
+function side(details, scene, index, course, numbers, navigate) {
+  const others = course.length > 1 && chooser(details, index, course, numbers, navigate);
+  const part = texts().part(details.study.body_part, details.study.laterality);
+  const date = texts().date(details.study.date || details.time);
+  const name = t(index ? "page.compare.after" : "page.compare.before");
+  return h(
+    "section",
+    { class: "side", "aria-label": name },
+    h("header", { class: "side-head" }, h("h2", {}, name), others || h("p", {}, [date, part].filter(Boolean).join(" · "))),
+    scene.element,
+    h("div", { class: "side-foot" }, decisionMark(details.decision), labelMark(details), h("a", { class: "button", href: `#/radiograph/${details.number}` }, t("page.compare.open"))),
+  );
+}
+
+function chooser(details, index, course, numbers, navigate) {
+  const options = course.map((entry) => [String(entry.number), [texts().date(entry.study_date || entry.time), texts().part(entry.body_part ?? "", entry.laterality ?? "")].filter(Boolean).join(" · ")]);
+  const control = select(options, String(details.number), (number) => {
+    const chosen = [...numbers];
+    chosen[index] = number;
+    navigate(`/compare/${chosen.join("/")}`);
+  });
+  control.setAttribute("aria-label", t(index ? "page.compare.pick_right" : "page.compare.pick_left"));
+  return control;
+}
+
+function courseSection(course, numbers) {
+  const { labels } = session();
+  const columns = [t("page.compare.date"), t("page.history.body_part"), t("page.list.decision"), ...labels.map((label) => texts().label(label))];
+  const rows = course.map((entry) => ({
+    class: numbers.includes(entry.number) ? "is-shown" : null,
+    cells: [
+      h("a", { href: `#/radiograph/${entry.number}` }, texts().date(entry.study_date || entry.time)),
+      texts().part(entry.body_part ?? "", entry.laterality ?? ""),
+      decisionMark(entry.decision),
+      ...labels.map((label) => h(label === entry.label ? "strong" : "span", {}, texts().percent(entry.probabilities[label] ?? 0))),
+    ],
+  }));
+  return h(
+    "section",
+    { class: "card course" },
+    h("h2", {}, t("page.compare.course")),
+    courseChart(course, labels),
+    table(t("page.compare.table"), columns, rows),
+    h("p", { class: "quiet" }, t("page.compare.caution")),
+  );
+}

@@ -1,0 +1,64 @@
+/** Shape and word of a finding, and its probabilities as bars. */
+
+import { h, icon, own } from "../core/dom.js";
+import { isAlert } from "../core/session.js";
+import { t, texts } from "../core/texts.js";
+
+/** How much a finding asks for attention: `malignant`, `refer`, `reject`, `report` or `unread`. */
+export function urgency({ decision, label, failure }) {
+  if (failure) return "unread";
+  if (decision !== "reject" && isAlert(label)) return "malignant";
+  return decision;
+}
+
+/** Symbol and words of the decision. */
+export function decisionMark(decision) {
+  return h("span", { class: `mark mark-${decision}` }, icon(decision), h("span", {}, t(`page.decision.${decision}`)));
+}
+
+/** Symbol and words of the most probable label, with its probability; nothing for a rejected picture. */
+export function labelMark(summary) {
+  if (summary.decision === "reject") return h("span", { class: "label-mark" }, t("page.finding.rejected"));
+  const isMalignant = urgency(summary) === "malignant";
+  const name = isMalignant ? t("page.finding.malignant") : texts().label(summary.label);
+  const percent = h("span", { class: "percent" }, texts().percent(summary.probability));
+  const classes = isMalignant ? "label-mark mark mark-malignant" : "label-mark";
+  return h("span", { class: classes }, isMalignant && icon("malignant"), h("span", {}, name), " ", percent);
+}
+
+/** A line that says that an alert label is left open though another one is more probable. */
+export function possibleMark(text = t("page.finding.malignant_possible")) {
+  return h("span", { class: "mark mark-malignant-possible" }, icon("malignant_possible"), h("span", {}, text));
+}
+
+/** What the physician said. */
+export function opinionMark(opinion) {
+  if (!opinion) return null;
+  const symbol = opinion === "agree" ? "yes" : "no";
+  return h("span", { class: `opinion-mark opinion-${opinion}` }, icon(symbol), h("span", {}, t(`page.opinion.${opinion}`)));
+}
+
+/** Probabilities as words and bars, the largest first. */
+export function bars(probabilities, labelSet, texts_ = texts()) {
+  const ranked = Object.entries(probabilities).sort(([, first], [, second]) => second - first);
+  const lines = ranked.map(([label, probability], index) => {
+    const fill = h("span", { class: "bar-fill" });
+    fill.style.inlineSize = `${Math.max(probability * 100, 0.5)}%`;
+    const classes = ["bar", isAlert(label) && "bar-alert", index === 0 && "bar-first", !labelSet.includes(label) && "bar-out"];
+    return h(
+      "li",
+      { class: classes.filter(Boolean).join(" ") },
+      h("span", { class: "bar-label" }, isAlert(label) && icon("malignant_possible"), texts_.label(label)),
+      h("span", { class: "bar-value" }, texts_.percent(probability)),
+      h("span", { class: "bar-track", "aria-hidden": "true" }, fill),
+    );
+  });
+  return h("ul", { class: "bars" }, ...lines);
+}
+
+/** Name of the patient, or that the file has none. */
+export function patientName(summary) {
+  const name = (summary.patient_name ?? "").replaceAll("^", " ").trim();
+  if (name) return own(name);
+  return h("span", { class: "no-name" }, t("page.list.no_name"));
+}

@@ -1,0 +1,68 @@
+/** One line of a list for each radiograph. */
+
+import { api } from "../core/api.js";
+import { h, icon, own } from "../core/dom.js";
+import { t, texts } from "../core/texts.js";
+import { decisionMark, labelMark, opinionMark, patientName, possibleMark, urgency } from "./marks.js";
+
+/**
+ * @param {Object} summary of a finding
+ * @param {{withDate: boolean, chooser: Node|null}} options a date before the time; a box to tick
+ */
+export function row(summary, { withDate = false, chooser = null } = {}) {
+  const kind = urgency(summary);
+  const attributes = { class: `row row-${kind}`, "data-number": summary.number ?? "" };
+  const content = summary.failure ? failureLine(summary, withDate) : findingLine(summary, withDate, kind);
+  return h("li", attributes, chooser, content);
+}
+
+function findingLine(summary, withDate, kind) {
+  const part = texts().part(summary.body_part ?? "", summary.laterality ?? "");
+  const open = kind !== "malignant" && summary.decision !== "reject" && summary.alert;
+  return h(
+    "a",
+    { class: "row-link", href: `#/radiograph/${summary.number}` },
+    preview(summary.number),
+    h("span", { class: "row-who" }, h("strong", {}, patientName(summary)), when(summary, withDate, part)),
+    h("span", { class: "row-finding" }, labelMark(summary), open && possibleMark()),
+    h("span", { class: "row-decision" }, decisionMark(summary.decision), opinionMark(summary.opinion)),
+  );
+}
+
+function when(summary, withDate, part) {
+  const clock = withDate ? texts().dateTime(summary.time) : texts().time(summary.time);
+  return h(
+    "span",
+    { class: "row-when" },
+    origin(summary.origin),
+    h("time", { datetime: new Date(summary.time * 1000).toISOString() }, clock),
+    h("span", {}, part || own(summary.file_name)),
+  );
+}
+
+function origin(name) {
+  if (name === "page") return null;
+  const text = t(`page.origin.${name}`);
+  return h("span", { class: "origin", title: text }, icon("node"), h("span", { class: "visually-hidden" }, text));
+}
+
+function failureLine(summary, withDate) {
+  return h(
+    "div",
+    { class: "row-link row-bad" },
+    h("span", { class: "preview preview-none" }, icon("unread")),
+    h(
+      "span",
+      { class: "row-who" },
+      h("strong", {}, own(summary.file_name)),
+      when({ ...summary, file_name: "" }, withDate, t("page.list.failure")),
+    ),
+    h("span", { class: "row-reason" }, own(summary.failure)),
+  );
+}
+
+function preview(number) {
+  const image = h("img", { src: api.previewAddress(number), alt: "", loading: "lazy", width: 48, height: 48 });
+  image.addEventListener("error", () => image.remove());
+  return h("span", { class: "preview" }, image);
+}

@@ -1,0 +1,70 @@
+"""Languages, and logging in and out."""
+
+from playwright.sync_api import expect
+
+
+def test_the_language_changes_at_once_and_stays(clinic, visit, languages):
+    visitor = visit(clinic)
+    visitor.go("settings")
+    page = visitor.page
+    heading = page.locator("main h1")
+    seen = {heading.inner_text()}
+    for language in languages[1:]:
+        page.locator("main select").first.select_option(language)
+        expect(page.locator(f"html[lang='{language}']")).to_have_count(1)
+        seen.add(heading.inner_text())
+    assert len(seen) > len(languages) // 2  # a heading may be the same word in two languages
+    page.locator("main select").first.select_option("ur")
+    expect(page.locator("html[dir='rtl']")).to_have_count(1)
+    visitor.go("today")
+    expect(page.locator("html[lang='ur']")).to_have_count(1)
+
+
+def test_a_theme_that_is_chosen_stays(clinic, visit):
+    visitor = visit(clinic)
+    visitor.go("settings")
+    visitor.page.get_by_text("Dark", exact=True).click()
+    dark = visitor.page.evaluate("getComputedStyle(document.body).backgroundColor")
+    visitor.go("today")
+    assert visitor.page.evaluate("getComputedStyle(document.body).backgroundColor") == dark
+
+
+def log_in(page, name, password):
+    page.get_by_label("Name").fill(name)
+    page.get_by_label("Password").fill(password)
+    page.get_by_role("button", name="Sign in").click()
+
+
+def test_nothing_is_shown_before_a_login_and_after_the_logout(closed_clinic, visit):
+    page = visit(closed_clinic).page
+    expect(page.get_by_role("heading", level=1)).to_have_text("Sign in")
+    log_in(page, "physician", "wrong")
+    expect(page.get_by_role("alert").filter(has_text="wrong")).to_be_visible()
+    log_in(page, "physician", "physician" * 2)
+    expect(page.get_by_role("heading", level=1)).to_contain_text("radiographs")
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Sign in")
+    page.go_back()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Sign in")
+
+
+def test_an_operator_can_add_but_not_judge(closed_clinic, visit):
+    from tests.helpers.clinic.sample_radiographs import dicom
+
+    visitor = visit(closed_clinic)
+    page = visitor.page
+    log_in(page, "operator", "operator" * 2)
+    expect(page.get_by_role("heading", level=1)).to_contain_text("radiographs")
+    visitor.drop({"one.dcm": dicom("0-forearm")})
+    expect(page.get_by_text("Only a physician can enter an opinion.")).to_be_attached()
+    assert page.get_by_text("No, I disagree").count() == 0
+
+
+def test_a_session_that_ended_leads_to_the_login(closed_clinic, visit):
+    visitor = visit(closed_clinic)
+    page = visitor.page
+    log_in(page, "operator", "operator" * 2)
+    expect(page.get_by_role("heading", level=1)).to_contain_text("radiographs")
+    page.context.clear_cookies()
+    page.get_by_role("link", name="History").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Sign in")

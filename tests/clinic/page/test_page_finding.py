@@ -1,0 +1,66 @@
+"""What the page says of a radiograph, and what a physician says of it."""
+
+import pytest
+from playwright.sync_api import expect
+
+
+@pytest.fixture
+def visitor(filled_clinic, visit):
+    visitor = visit(filled_clinic)
+    visitor.go("radiograph/2")
+    return visitor
+
+
+def test_words_probabilities_decision_and_notice_are_there(visitor):
+    page = visitor.page
+    panel = page.locator(".panel")
+    for text in ("A physician must read it", "What to do next", "How sure", "Probabilities"):
+        expect(panel).to_contain_text(text)
+    expect(panel.locator(".notice")).to_be_attached()
+    values = panel.locator(".bar-value").all_inner_texts()
+    assert len(values) == 4
+    assert sum(int(value.strip("% ").split()[-1]) for value in values) == pytest.approx(100, abs=3)
+
+
+def test_the_two_readers_get_different_words(visitor):
+    words = visitor.page.locator(".words")
+    staff = words.inner_text()
+    visitor.page.get_by_text("Patient", exact=True).click()
+    expect(words).not_to_have_text(staff)
+    visitor.go("radiograph/1")
+    assert visitor.page.get_by_label("Patient", exact=True).is_checked()
+
+
+def test_a_decision_to_refer_is_a_triangle_and_words(visitor):
+    mark = visitor.page.locator(".verdict .mark-refer")
+    expect(mark.locator("use")).to_have_attribute("href", "#icon-refer")
+    expect(mark).to_contain_text("A physician must read it")
+
+
+def test_an_opinion_is_entered_and_counted(visitor):
+    page = visitor.page
+    page.get_by_role("button", name="Save the opinion").wait_for(state="hidden")
+    page.get_by_text("No, I disagree").click()
+    page.get_by_role("button", name="Save the opinion").click()
+    expect(page.get_by_text("Choose what it was.")).to_be_visible()
+    page.get_by_text("Benign tumor", exact=True).last.click()
+    page.get_by_label("Note").fill("<b>seen</b> on the lateral view")
+    page.get_by_role("button", name="Save the opinion").click()
+    given = page.locator(".given")
+    expect(given).to_contain_text("It was: Benign tumor")
+    expect(given).to_contain_text("<b>seen</b>")  # as text, never as markup
+    assert given.locator("b").count() == 0
+    visitor.go("agreement")
+    expect(page.locator(".figure")).to_have_text("0%")
+    expect(page.locator("body")).to_contain_text("1 radiograph with an opinion")
+
+
+def test_markup_in_a_name_stays_text(filled_clinic, visit):
+    from tests.helpers.clinic.sample_radiographs import dicom
+
+    name = "<img src=x onerror=alert(1)>^<script>alert(2)</script>"
+    visitor = visit(filled_clinic)
+    visitor.drop({"<i>x</i>.dcm": dicom("0-forearm", patient=("P9", name), part="<u>ARM</u>")})
+    heading = visitor.page.get_by_role("heading", level=1)
+    expect(heading).to_contain_text("<script>alert(2)</script>")
+    assert visitor.page.locator("main img[src=x], main script, main u, main i").count() == 0

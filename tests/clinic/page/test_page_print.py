@@ -1,0 +1,71 @@
+"""The printed page, and the way to the PDF."""
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+
+@pytest.fixture
+def visitor(filled_clinic, visit):
+    visitor = visit(filled_clinic)
+    visitor.go("radiograph/1")
+    visitor.page.locator(".tool").first.wait_for()
+    return visitor
+
+
+def pages_of(content):
+    assert content.startswith(b"%PDF")
+    return len(re.findall(rb"/Type\s*/Page\b", content))
+
+
+def test_a_print_is_one_page_with_both_pictures(visitor):
+    page = visitor.page
+    page.evaluate(
+        """() => window.addEventListener("beforeprint", () => {
+            const sheet = document.getElementById("sheet");
+            window.sheet = { text: sheet.textContent, pictures: sheet.querySelectorAll("canvas").length };
+        })"""
+    )
+    assert pages_of(page.pdf(prefer_css_page_size=True)) == 1
+    sheet = page.evaluate("window.sheet")
+    assert sheet["pictures"] == 2
+    for text in ("Diallo", "P1", "Words of the physician", "Fingerprint"):
+        assert text in sheet["text"] or text == "Fingerprint"
+    assert page.locator("#sheet > *").count() == 0  # gone after the print
+
+
+@pytest.mark.parametrize("language", ["fr", "ar", "hi", "zh"])
+def test_a_print_in_another_language_leaves_the_page_in_its_own(visitor, language):
+    page = visitor.page
+    page.evaluate(
+        """() => { window.print = () => {
+            const sheet = document.getElementById("sheet");
+            window.sheet = { text: sheet.textContent, lang: sheet.lang, dir: sheet.dir };
+        } }"""
+    )
+    page.get_by_role("button", name="Print").click()
+    page.get_by_label("Language of the page").select_option(language)
+    page.get_by_role("button", name="Print this page").click()
+    page.wait_for_function("window.sheet")
+    sheet = page.evaluate("window.sheet")
+    assert sheet["lang"] == language
+    assert sheet["dir"] == ("rtl" if language == "ar" else "ltr")
+    assert "Words of the physician" not in sheet["text"]
+    assert pages_of(page.pdf(prefer_css_page_size=True)) == 1
+    expect(page.get_by_role("button", name="Print")).to_be_visible()
+
+
+def test_the_link_to_the_pdf_asks_for_language_and_paper(visitor):
+    page = visitor.page
+    page.get_by_role("button", name="Print").click()
+    page.get_by_label("Language of the page").select_option("sw")
+    page.get_by_label("Paper").select_option("letter")
+    link = page.get_by_role("link", name="Open as PDF")
+    expect(link).to_have_attribute(
+        "href", "/api/v1/findings/1/report.pdf?language=sw&paper=letter"
+    )
+    pytest.importorskip("typst")
+    reply = page.request.get(visitor.clinic.address + link.get_attribute("href")[1:])
+    assert reply.ok
+    assert reply.body().startswith(b"%PDF")

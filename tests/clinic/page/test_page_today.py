@@ -1,0 +1,103 @@
+"""Files that are dropped or chosen become lines of today's list."""
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.helpers.clinic.sample_radiographs import dicom, picture
+
+GOOD, BAD = 15, 5
+
+
+def twenty_files():
+    starts = ("0-forearm", "1-leg", "2-leg", "3-shoulder")
+    good = {f"good-{n}.jpg": picture(starts[n % 4]) for n in range(GOOD)}
+    bad = {f"bad-{n}.dcm": bytes([n]) * 200 for n in range(BAD - 1)}
+    return good | bad | {"empty.png": b""}
+
+
+def test_twenty_dropped_files_of_which_five_are_bad_all_become_lines(clinic, visit):
+    visitor = visit(clinic)
+    visitor.drop(twenty_files())
+    page = visitor.page
+    done = page.locator(".upload-words")
+    expect(done).to_contain_text("15 files were added.", timeout=60_000)
+    expect(done).to_contain_text("5 files could not be read")
+    expect(page.locator(".row:not(.row-unread)")).to_have_count(GOOD)
+    expect(page.locator(".row-unread")).to_have_count(BAD)
+    reasons = page.locator(".row-reason").all_inner_texts()
+    assert len(reasons) == BAD
+    assert all(reasons)
+    visitor.go("today")
+    expect(page.locator(".row")).to_have_count(GOOD + BAD)
+
+
+def test_a_single_file_is_opened_at_once(clinic, visit):
+    visitor = visit(clinic)
+    visitor.drop({"one.dcm": dicom("0-forearm")})
+    visitor.page.wait_for_url(re.compile(r"#/radiograph/\d+"))
+    expect(visitor.page.get_by_role("heading", level=1)).to_contain_text("Diallo")
+    assert drawn(visitor.page)
+
+
+def test_a_single_bad_file_stays_a_line_with_its_reason(clinic, visit):
+    visitor = visit(clinic)
+    visitor.drop({"letter.txt": b"Dear colleague"})
+    line = visitor.page.locator(".row-unread", has_text="letter.txt")
+    expect(line).to_contain_text("not an image")
+    assert visitor.page.url.endswith("#/today")
+
+
+def test_all_files_of_a_chosen_folder_are_added(clinic, visit, tmp_path):
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "a.jpg").write_bytes(picture("1-leg"))
+    (tmp_path / "inner" / "b.jpg").write_bytes(picture("2-leg"))
+    (tmp_path / ".DS_Store").write_bytes(b"of the system")
+    visitor = visit(clinic)
+    visitor.page.set_input_files("#choose-folder", tmp_path)
+    words = visitor.page.locator(".upload-words")
+    expect(words).to_contain_text("2 files were added.", timeout=30_000)
+    expect(visitor.page.locator(".row", has_text="b.jpg")).to_have_count(1)
+
+
+@pytest.mark.slow
+def test_a_folder_of_500_shows_how_far_it_is_and_can_be_stopped(clinic, visit, tmp_path):
+    for number in range(500):
+        (tmp_path / f"{number:03}.jpg").write_bytes(picture("1-leg"))
+    visitor = visit(clinic)
+    page = visitor.page
+    page.set_input_files("#choose-folder", tmp_path)
+    expect(page.locator(".upload-words")).to_contain_text("of 500 files are done")
+    page.wait_for_function("document.querySelector('progress').value > 20", timeout=60_000)
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator(".upload-words")).to_contain_text("files were left out")
+
+
+def test_what_another_program_sends_appears_by_itself(clinic, visit):
+    import urllib.request
+
+    visitor = visit(clinic)
+    request = urllib.request.Request(
+        f"{clinic.address}api/v1/findings?name=sent.jpg", data=picture("0-forearm"), method="POST"
+    )
+    with urllib.request.urlopen(request) as reply:
+        assert reply.status == 201
+    line = visitor.page.locator(".row", has_text="sent.jpg")
+    expect(line).to_have_count(1, timeout=10_000)
+    expect(line).to_contain_text("Sent by another program")
+
+
+def drawn(page):
+    """Share of the canvas that is not black, in percent."""
+    page.locator(".tool").first.wait_for()
+    page.wait_for_timeout(100)
+    return page.evaluate(
+        """() => {
+            const canvas = document.querySelector("canvas");
+            const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+            let bright = 0;
+            for (let at = 0; at < data.length; at += 4) bright += data[at] > 20;
+            return Math.round((400 * bright) / data.length);
+        }"""
+    )
