@@ -125,6 +125,7 @@ class Pipeline:
     ) -> None:
         self.bundle = bundle
         self._limits = limits
+        self._shapes = bundle.manifest.graph.shapes(1)
         self._reader = reader
         self._open_fallback = fallback
         self._switching = threading.Lock()
@@ -305,11 +306,8 @@ class Pipeline:
             except DeadlineExceeded as error:
                 raise deadline.exceeded("inference") from error
             deadline.check("inference")
-        graph = self.bundle.manifest.graph
-        arrays = (outputs.logits, outputs.saliency_map, outputs.feature_vector)
-        shapes = tuple(array.shape for array in arrays)
-        map_shape = (1, graph.classes, graph.map_height, graph.map_width)
-        if shapes != ((1, graph.classes), map_shape, (1, graph.features)):
+        shapes = {name: array.shape for name, array in outputs.tensors().items()}
+        if shapes != self._shapes:
             raise EngineError(
                 f"{engine.name}: outputs of shapes {shapes} are not those of the manifest; "
                 "run orthoedge verify"
