@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from orthoedge.runtime.decision import Decision, Verdict
+from orthoedge.runtime.lesions.measure import Lesion
 from orthoedge.runtime.preprocess import LetterboxTransform
 
 
@@ -75,6 +76,9 @@ class Finding:
     thresholds: Thresholds
     provenance: Provenance
     timing_ms: Timing
+    lesions: tuple[Lesion, ...] | None = None
+    """Regions that the network outlines, the largest first; None where the bundle has no such
+    output, and for a rejected radiograph."""
 
     @property
     def label(self) -> str:

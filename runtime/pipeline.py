@@ -24,6 +24,8 @@ from orthoedge.runtime.image_io.radiograph import Radiograph
 from orthoedge.runtime.image_io.reader import read_image
 from orthoedge.runtime.image_quality import QualityIssue, check_image_quality
 from orthoedge.runtime.image_statistics import image_statistics
+from orthoedge.runtime.lesions.measure import measure_lesions
+from orthoedge.runtime.lesions.wording import caveat_of
 from orthoedge.runtime.preprocess import Pixels
 from orthoedge.runtime.settings import CallLimits, reads_old_form
 
@@ -243,6 +245,12 @@ class Pipeline:
             active.calibration,
         )
         label = manifest.labels.index(verdict.label)
+        lesions = None
+        if outputs.lesion_mask is not None and verdict.decision != "reject":
+            spacing, size = radiograph.spacing_mm, manifest.graph.size
+            lesions = measure_lesions(
+                outputs.lesion_mask[0, 0], placement, size, spacing, radiograph.spacing_plane
+            )
         done = time.perf_counter()
         if deadline is not None:
             deadline.check("the decision")
@@ -251,7 +259,7 @@ class Pipeline:
             saliency_map=outputs.saliency_map[0, label],
             placement=placement,
             input_size=manifest.graph.size,
-            notes=(*radiograph.notes, *active.engine.notes),
+            notes=(*radiograph.notes, *active.engine.notes, *caveat_of(lesions or ())),
             notice=manifest.intended_use,
             thresholds=active.thresholds,
             provenance=active.provenance,
@@ -261,6 +269,7 @@ class Pipeline:
                 inference=(inferred - prepared) * 1e3,
                 decide=(done - inferred) * 1e3,
             ),
+            lesions=lesions,
         )
         return radiograph, finding
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from orthoedge.runtime.decision import percentage
 from orthoedge.runtime.errors import InputError, OrthoEdgeError
 from orthoedge.runtime.image_io.radiograph import Radiograph
+from orthoedge.runtime.lesions.wording import summary_of
 from orthoedge.runtime.overlay import colormap
 from orthoedge.runtime.overlay.caption import BACKGROUND, Entry, line_width, round_length
 from orthoedge.runtime.overlay.colormap import Heat, Picture
@@ -152,7 +153,7 @@ def _entries(radiograph: Radiograph, finding: Finding, heat: Heat | None) -> lis
         entries = [Entry(f"{result}\nREFER: a human must read this", "refer")]
     else:
         entries = [Entry(f"{result}\nREPORT: an answer is given", "report")]
-    entries += [*reasons, _legend(radiograph, finding, heat)]
+    entries += [*reasons, _legend(radiograph, finding, heat), *_outlined(finding)]
     if radiograph.spacing_mm is not None:
         across = radiograph.spacing_mm[1]
         length = round_length(radiograph.pixels.shape[1] * across / 4)
@@ -176,6 +177,16 @@ def _legend(radiograph: Radiograph, finding: Finding, heat: Heat) -> Entry:
     return Entry("; ".join(notes), "colours")
 
 
+def _outlined(finding: Finding) -> list[Entry]:
+    """Return what is outlined in words; nothing where the bundle has no such output."""
+    if finding.lesions is None:
+        return []
+    text = summary_of(finding.lesions)
+    if not finding.lesions:
+        return [Entry(f"{text[0].upper()}{text[1:]}.")]
+    return [Entry(f"dashes: what it outlines\n{text}", "outline")]
+
+
 def _panel(
     shown: Pixels, finding: Finding, heat: Heat | None, scale: float, unit: float
 ) -> Picture:
@@ -188,9 +199,11 @@ def _panel(
         min(max(0, round(edge * scale)), limit)
         for edge, limit in zip(finding.placement.field, (columns, rows) * 2, strict=True)
     )
+    outlines = [(np.array(lesion.contour) + 0.5) * scale - 0.5 for lesion in finding.lesions or ()]
     if (x0, y0, x1, y1) == (0, 0, columns, rows):  # usual; saves a second picture
         panel = colormap.colorize(shown, heat)
         colormap.draw_contour(panel, heat, width)
+        colormap.draw_dashes(panel, outlines, width)
         return panel
     panel = colormap.dimmed_panel(shown)
     if x1 > x0 and y1 > y0:
@@ -199,4 +212,5 @@ def _panel(
         panel[y0:y1, x0:x1] = field
         if field.shape != panel.shape:
             cv2.rectangle(panel, (x0, y0), (x1 - 1, y1 - 1), _FIELD_BORDER, width)
+    colormap.draw_dashes(panel, outlines, width)
     return panel
