@@ -50,6 +50,9 @@ ADDED_KEYS: dict[str, Any] = {
         for precision in ("fp32", "int8")
         for key in ("max_auc_drop", "max_alert_sensitivity_drop")
     },
+    # Of bundles with lesion masks, which no earlier version made.
+    "compress.gate.fp32.max_dice_drop": 0.01,
+    "compress.gate.int8.max_dice_drop": 0.01,
 }
 """Keys that recipes of earlier versions lack, with the values by which nothing changes."""
 REMOVED_KEYS = {
@@ -178,6 +181,8 @@ class GateLimits(_Table, frozen=True):
     """
     max_alert_sensitivity_drop: float
     """Drop of the sensitivity at the operating point of each alert label, as `max_auc_drop`."""
+    max_dice_drop: float
+    """Drop of the mean Dice of the lesion masks of each label, as `max_auc_drop`."""
     max_pointing_drop: float
     """Drop of the pointing game's hit rate."""
     max_ece: float

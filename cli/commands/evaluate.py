@@ -70,6 +70,7 @@ def _evaluate_labels(args: argparse.Namespace, index: Sequence[ImageRecord]) -> 
     from orthoedge.training.evaluation.predictions import evaluate
     from orthoedge.training.evaluation.report import write_evaluation
     from orthoedge.training.masks.evaluate import dataset_of, evaluate_masks
+    from orthoedge.training.masks.network import outliner
     from orthoedge.training.run_folder import load_run
 
     trained = load_run(args.run, args.run_data)
@@ -94,7 +95,9 @@ def _evaluate_labels(args: argparse.Namespace, index: Sequence[ImageRecord]) -> 
     report = write_evaluation(args.out, outputs, data, recipe, model, shortcuts, command, seen)
     for line in shortcuts.lines() if shortcuts is not None else []:
         print(line, file=sys.stderr)
-    return report_lines(report) + evaluate_masks(model, whole, recipe, args.out, command, seen)
+    return report_lines(report) + evaluate_masks(
+        outliner(model), whole, recipe, args.out, command, seen
+    )
 
 
 def _evaluate_outlines(args: argparse.Namespace, index: Sequence[ImageRecord]) -> list[str]:

@@ -156,7 +156,7 @@ class Calibration(Confidence, frozen=True):
         self.out_of_distribution.check(f"{where}.out_of_distribution", features)
 
 
-class Metrics(_Record, frozen=True):
+class Metrics(_Record, frozen=True, omit_defaults=True):
     """Metrics on images that neither training nor calibration used."""
 
     images: int
@@ -181,7 +181,9 @@ class Metrics(_Record, frozen=True):
     saliency_cosine: float
     """Mean cosine with the teacher's map of the teacher's label."""
     intervals: dict[str, tuple[float, float]]
-    """95 % bootstrap interval by field name; `recall.LABEL` for a recall."""
+    """95 % bootstrap interval by field name; `recall.LABEL` for a recall, `dice.LABEL`."""
+    dice: dict[str, float] = {}
+    """Per label: mean Dice of the lesion masks over the images with a lesion; empty: no masks."""
 
 
 class Tolerance(_Record, frozen=True, omit_defaults=True):

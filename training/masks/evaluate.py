@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from torch import nn
+
 from orthoedge.training.data.dataset import RadiographDataset
 from orthoedge.training.masks.data import MaskedDataset
-from orthoedge.training.masks.network import Outliner
-from orthoedge.training.model.ensemble import Ensemble
 from orthoedge.training.recipe import Recipe
 from orthoedge.training.segmentation.markdown import report_lines
 from orthoedge.training.segmentation.predictions import outline
@@ -23,7 +23,7 @@ def dataset_of(recipe: Recipe) -> type[RadiographDataset]:
 
 
 def evaluate_masks(
-    network: Ensemble,
+    network: nn.Module | None,
     data: RadiographDataset,
     recipe: Recipe,
     folder: Path,
@@ -33,18 +33,19 @@ def evaluate_masks(
     """Write the report of a network's outlines into `folder`, and return its headline.
 
     Args:
-        network: left in eval mode.
-        data: images; those of which it is not known where the lesion is are left out.
+        network: gives logits of pixels, see `Outliner`; left in eval mode. None: of a classifier
+            without a decoder, for which nothing is written, and the headline is empty.
+        data: images; those of which it is not known where the lesion is are left out, and without
+            any other nothing is written either.
         recipe: of the run.
-        folder: of the report; without a decoder, or without an image to measure, nothing is
-            written, and the headline is empty.
+        folder: of the report.
         command: the command line, for the reader.
         seen: number of images that the run was trained or chosen on.
     """
-    if network.decoder is None or not isinstance(data, MaskedDataset):
+    if network is None or not isinstance(data, MaskedDataset):
         return []
     known = data.known()
     if not len(known):
         return []
-    outlines = outline(Outliner(network), known)
+    outlines = outline(network, known)
     return report_lines(write_report(folder / OUTLINES, outlines, known, recipe, command, seen))

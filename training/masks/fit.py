@@ -134,7 +134,8 @@ class MaskTask(Task[Ensemble, MaskedDataset, SegmentationEpoch, TrainingMetrics]
     def finish(self, run: Finished[Ensemble, MaskedDataset, SegmentationEpoch]) -> TrainingMetrics:
         """Outline the test images, and write curves and report; the metrics are as they were."""
         write_curves(run.out / "curves.png", run.epochs, run.best, CURVES, "outline loss")
-        for line in evaluate_masks(run.network, run.test, self.recipe, run.out, run.command):
+        network = Outliner(run.network)
+        for line in evaluate_masks(network, run.test, self.recipe, run.out, run.command):
             log_progress(line)
         log_progress(f"test: best epoch {run.best} -> {run.out}")
         return self._run.metrics

@@ -26,8 +26,17 @@ class Outliner(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """uint8 (B, 1, S, S) -> logits (B, 1, S, S)."""
-        cells = self.classifier.mask_logits(images).float().sigmoid()
-        return torch.logit(spread(cells, images.shape[2]), _LEAST)
+        return in_pixels(self.classifier.mask_logits(images).float().sigmoid(), images.shape[2])
+
+
+def outliner(classifier: Ensemble) -> Outliner | None:
+    """The outlines of a classifier; None where it has no decoder."""
+    return None if classifier.decoder is None else Outliner(classifier)
+
+
+def in_pixels(cells: Tensor, size: int) -> Tensor:
+    """Probabilities (B, 1, h', w') of cells -> logits (B, 1, size, size) of pixels."""
+    return torch.logit(spread(cells, size), _LEAST)
 
 
 def spread(cells: Tensor, size: int) -> Tensor:

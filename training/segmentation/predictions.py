@@ -61,7 +61,7 @@ def predict(network: nn.Module, data: RadiographDataset) -> Iterator[tuple[range
     Yields:
         Indices of some images, and their logits, float32 (n, S, S) on the CPU.
     """
-    device = next(network.parameters()).device
+    device = next((p.device for p in network.parameters()), torch.device("cpu"))
     batch = images_at_once(data.images[0].size, device)
     network.eval()
     for start in range(0, len(data), batch):
