@@ -96,8 +96,13 @@ class Finding:
         return self.verdict.decision
 
     def to_json(self) -> bytes:
-        """Encode as one line of JSON, with the map rounded to four decimals."""
+        """Encode as one line of JSON, with the map rounded to four decimals.
+
+        The key `lesions` is absent where it is None.
+        """
         saliency_map = np.round(self.saliency_map.astype(float), 4).tolist()
         timing = {**msgspec.to_builtins(self.timing_ms), "total": self.timing_ms.total}
         fields = vars(self) | {"saliency_map": saliency_map, "timing_ms": timing}
+        if self.lesions is None:
+            del fields["lesions"]
         return msgspec.json.encode(msgspec.to_builtins(fields.pop("verdict")) | fields)

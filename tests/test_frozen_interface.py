@@ -43,6 +43,11 @@ of the latter, which is now `--bundle phantom`.
 
 A recipe may have a table `segmentation`; None where there is none. A run of that stage has metrics
 and an evaluation of its own. The columns of a classifier's log.csv have another order.
+
+A network may have the output `lesion_mask`: in manifest.json `graph.mask_height` and `mask_width`,
+a tolerance's `lesion_mask` and the metrics' `dice` are absent without it. A recipe has a table
+`mask`, and a gate `max_dice_drop`, both in ADDED_KEYS. `train` takes a finished run in the place of
+RECIPE, and --mask-teacher. A finding has `lesions` where its bundle outlines them.
 """
 
 import argparse
