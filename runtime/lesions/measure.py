@@ -7,6 +7,7 @@ largest distance between two points of the region's border. Nothing is said abou
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -69,7 +70,7 @@ def measure_lesions(
     if not high.any():
         return ()
     # A place between four cells is as high as one of them at most, so the others are left out.
-    (top, bottom), (left, right) = (_range(high.any(axis)) for axis in (1, 0))
+    (top, bottom), (left, right) = (_range(np.any(high, axis)) for axis in (1, 0))
     part = mask[top:bottom, left:right]
     shape = (part.shape[1] * _FINE, part.shape[0] * _FINE)
     fine = cv2.resize(part, shape, interpolation=cv2.INTER_LINEAR)
@@ -107,7 +108,7 @@ class _Grid:
         of_input = np.array([(fx1 - fx0) / (cx1 - cx0), (fy1 - fy0) / (cy1 - cy0)])
         return np.asarray(of_input * self.input_size / np.array(self.cells) / _FINE)
 
-    def on_radiograph(self, points: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
+    def on_radiograph(self, points: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """Pixels of the radiograph of points (P, 2) of the grid, x and y."""
         from_corner = points + 0.5 - self._content()[:2]
         return np.asarray(from_corner * self.zoom - 0.5 + np.array(self.placement.field[:2]))
@@ -125,7 +126,7 @@ class _Grid:
 
 
 def _lesion(
-    border: npt.NDArray[np.generic],
+    border: npt.NDArray[Any],
     cells: int,
     peak: float,
     grid: _Grid,
@@ -165,7 +166,7 @@ def _point(point: npt.NDArray[np.float64]) -> Point:
     return round(float(point[0]), 1), round(float(point[1]), 1)
 
 
-def _range(high: npt.NDArray[np.bool_]) -> tuple[int, int]:
+def _range(high: npt.NDArray[Any]) -> tuple[int, int]:
     """Range from one before the first entry that is set to one after the last, end exclusive."""
     at = np.flatnonzero(high)
     return max(0, int(at[0]) - 1), min(len(high), int(at[-1]) + 2)

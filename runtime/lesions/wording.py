@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from orthoedge.runtime.lesions.measure import Lesion
 from orthoedge.runtime.settings import plain
 
-_DIGITS = 3  # of a size; the network's cells allow no more
+_DIGITS = 2  # of a size; the network's cells allow no more
 _PLANES = {
     "detector": "outlined sizes in mm are at the detector, where the bone is magnified: the lesion "
     "itself is smaller",

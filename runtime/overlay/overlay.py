@@ -184,7 +184,7 @@ def _outlined(finding: Finding) -> list[Entry]:
     text = summary_of(finding.lesions)
     if not finding.lesions:
         return [Entry(f"{text[0].upper()}{text[1:]}.")]
-    return [Entry(f"dashes: what it outlines\n{text}", "outline")]
+    return [Entry(f"dashes: {text}", "outline")]
 
 
 def _panel(

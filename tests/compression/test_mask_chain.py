@@ -1,4 +1,4 @@
-"""A run with a decoder of lesion masks becomes a bundle whose engines, checks and findings have it."""
+"""A run with a decoder of lesion masks becomes a bundle that has it throughout."""
 
 import json
 
@@ -62,7 +62,9 @@ def test_the_decoder_is_in_integers_but_for_its_last_layer(bundle):
     (last,) = [node for node in proto.graph.node if sigmoid.input[0] in node.output]
     assert last.name not in quantized
     assert len([name for name in quantized if "explain/" in name]) == 0
-    without = len([n for n in onnx.load_from_string(bundle.model("fp32")).graph.node if n.op_type == "Conv"])
+    without = len(
+        [n for n in onnx.load_from_string(bundle.model("fp32")).graph.node if n.op_type == "Conv"]
+    )
     assert without - len(quantized) <= 3  # the map's, the mask's last
 
 

@@ -27,7 +27,7 @@ def network():
     torch.manual_seed(0)
     network = Ensemble(("test_efficientnet",), len(LABELS)).eval()
     network.add_decoder(8, 16)
-    torch.nn.init.normal_(network.decoder.head.weight, std=0.5)  # else every probability is 0.01
+    torch.nn.init.normal_(network.decoder.head.weight, std=20)  # else every probability is 0.01
     return network
 
 
@@ -51,7 +51,7 @@ def test_engines_give_the_networks_own_mask(network, models, images, target):
     assert outputs.lesion_mask.dtype == np.float32
     assert expected.std() > 1e-3
     # float32 sums in another order
-    np.testing.assert_allclose(outputs.lesion_mask, expected, atol=1e-5)
+    np.testing.assert_allclose(outputs.lesion_mask, expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("target", ["x86", "portable"])

@@ -38,7 +38,9 @@ def test_diameters_of_phantoms_are_within_a_tenth_of_the_true_ones_in_the_median
         if count == 2:  # one region, besides the background
             placement = STANDARD.prepare(phantom.image)[1]
             spacing = (0.143, 0.143)
-            found = measure_lesions(cells_of(phantom.mask, placement), placement, 224, spacing, None)
+            found = measure_lesions(
+                cells_of(phantom.mask, placement), placement, 224, spacing, None
+            )
             true = diameter(phantom.mask) * spacing[0]
             errors.append(abs(found[0].diameter_mm - true) / true if found else 1.0)
     assert len(errors) > 10
