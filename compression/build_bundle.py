@@ -97,6 +97,8 @@ def build_bundle(
             features=shape.feature_vector.shape[1],
             map_height=shape.saliency_map.shape[2],
             map_width=shape.saliency_map.shape[3],
+            mask_height=0 if shape.lesion_mask is None else shape.lesion_mask.shape[2],
+            mask_width=0 if shape.lesion_mask is None else shape.lesion_mask.shape[3],
             opset=OPSET,
         ),
         files={},
@@ -189,6 +191,7 @@ def add_fp16(
 
 
 def _tolerance(precision: Precision, other: Outputs, reference: Outputs) -> Tolerance:
-    minimum, expected = _MIN_TOLERANCE[precision], vars(reference)
-    deviations = {name: deviation(array, expected[name]) for name, array in vars(other).items()}
+    minimum, expected = _MIN_TOLERANCE[precision], reference.tensors()
+    pairs = other.tensors().items()
+    deviations = {name: deviation(array, expected[name]) for name, array in pairs}
     return Tolerance(**{name: max(minimum, 2 * value) for name, value in deviations.items()})

@@ -62,7 +62,7 @@ def write_bundle(
         files[model_file(precision)] = model
     for precision, outputs in golden_outputs.items():
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, labels=np.array(manifest.labels), **vars(outputs))
+        np.savez_compressed(buffer, labels=np.array(manifest.labels), **outputs.tensors())
         files[golden_file(precision)] = buffer.getvalue()
     records = {
         name: FileRecord(sha256=sha256(content), bytes=len(content))

@@ -22,6 +22,7 @@ from orthoedge.compression.candidates import Candidate, measure_candidates, time
 from orthoedge.compression.context import CompressionContext, Sources, prepare_context
 from orthoedge.compression.distillation.ablation import ablate
 from orthoedge.compression.evaluation.evaluator import Evaluator
+from orthoedge.compression.evaluation.mask_overlap import EngineOutliner
 from orthoedge.compression.prune import check_prunable
 from orthoedge.compression.quantization.accuracy_recovery import recover_accuracy
 from orthoedge.compression.report import write_report
@@ -38,6 +39,7 @@ from orthoedge.runtime.bundles.bundle import Bundle
 from orthoedge.runtime.engine import Precision
 from orthoedge.runtime.errors import GateFailed
 from orthoedge.targets.cpu import available_cores
+from orthoedge.training.masks.evaluate import evaluate_masks
 from orthoedge.training.model.ensemble import Ensemble
 from orthoedge.training.model.flops import count_macs
 from orthoedge.training.progress import log_progress
@@ -116,6 +118,11 @@ def compress(
     )
     folder = report_folder(out)
     write = partial(write_report, folder, report)
+    if final.network.decoder is not None:
+        network = EngineOutliner(results.evaluations["int8"].engine)
+        what = f"{final.name} in INT8"
+        for line in evaluate_masks(network, splits.test, context.recipe, folder, what):
+            log_progress(f"{what}: {line}")
     if results.failed:
         for line in remedies(results.checks):
             log_progress(line)

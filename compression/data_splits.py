@@ -15,6 +15,7 @@ from orthoedge.training.data.dataset import RadiographDataset
 from orthoedge.training.data.index import ImageRecord, read_index, select_records
 from orthoedge.training.data.splits import split_in_half
 from orthoedge.training.data_quality.leakage import seen_before
+from orthoedge.training.masks.evaluate import dataset_of
 from orthoedge.training.recipe import Recipe
 from orthoedge.training.run_folder import Run
 
@@ -57,11 +58,11 @@ def read_splits(
         DataError: a given set shares images with another split, or lacks a label.
     """
 
-    def read(records: Sequence[ImageRecord]) -> RadiographDataset:
+    def read(
+        records: Sequence[ImageRecord], kind: type[RadiographDataset] = RadiographDataset
+    ) -> RadiographDataset:
         own = recipe.source_labels
-        return RadiographDataset(
-            records, recipe.labels, recipe.preprocess, cache=cache, source_labels=own
-        )
+        return kind(records, recipe.labels, recipe.preprocess, cache=cache, source_labels=own)
 
     split, given = run.splits, {"calibration": calibration, "test": test}
     val = split.val
@@ -71,7 +72,13 @@ def read_splits(
             chosen[name] = select_records(read_index(folder), recipe).records
     if calibration is None:
         val, chosen["calibration"] = split_in_half(val, ("val", "calibration"), recipe.split.seed)
-    splits = Splits(read(split.train), read(val), read(chosen["calibration"]), read(chosen["test"]))
+    kind = dataset_of(recipe)
+    splits = Splits(
+        train=read(split.train),
+        val=read(val, kind),
+        calibration=read(chosen["calibration"]),
+        test=read(chosen["test"], kind),
+    )
     known = [splits.train, splits.val]
     for name, folder in given.items():
         data: RadiographDataset = getattr(splits, name)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from orthoedge.compression.quantization.onnx_rules import EXPLAIN, INPUT, OPSET, OUTPUTS
+from orthoedge.runtime.engine import MASK, output_names
 from orthoedge.runtime.preprocess import Preprocess
 from orthoedge.training.model.ensemble import Ensemble
 
@@ -25,7 +26,7 @@ class _Explained(nn.Module):
         self.eval()
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        return tuple(self.model.explain(image))
+        return self.model.explain(image).tensors()
 
 
 def export(model: Ensemble, labels: tuple[str, ...], preprocess: Preprocess) -> bytes:
@@ -51,7 +52,7 @@ def export(model: Ensemble, labels: tuple[str, ...], preprocess: Preprocess) -> 
             _Explained(model),
             (example,),
             input_names=[INPUT],
-            output_names=list(OUTPUTS),
+            output_names=list(output_names(model.decoder is not None)),
             dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
             opset_version=OPSET,
             dynamo=True,
@@ -86,3 +87,11 @@ def _tidy(model: onnx.ModelProto) -> None:
         if downstream & set(node.input):
             downstream |= set(node.output)
             node.name = f"{EXPLAIN}{node.op_type}_{node.output[0]}"
+    # The last layer of the decoder of masks and its sigmoid stay in float32 like the head.
+    wanted, last = MASK, ("Sigmoid", "Conv")
+    for kind in last:
+        node = next((node for node in graph.node if wanted in node.output), None)
+        if node is None:
+            return
+        assert node.op_type == kind
+        node.name, wanted = f"{EXPLAIN}{kind}_{node.output[0]}", node.input[0]

@@ -55,6 +55,7 @@ def gate(
     flips: Sequence[Flips],
     auc: Sequence[Loss],
     alerts: Sequence[Loss],
+    dice: Sequence[Loss],
     precision: Precision,
     engine_rmse: float,
     decision_flips: int,
@@ -62,7 +63,8 @@ def gate(
     """Check one precision of the student against the float32 teacher on the same test images.
 
     `flips` are the student's against the teacher, `auc` its losses within each source, `alerts`
-    those at the operating points of the alert labels. `engine_rmse` is the largest between two
+    those at the operating points of the alert labels, `dice` those of the lesion masks where both
+    have them. `engine_rmse` is the largest between two
     engines on this file: RMSE of the logits over their standard deviation. `decision_flips` counts
     decisions that another engine changed though no value was near a threshold
     (`compression/evaluation/engine_agreement.py`).
@@ -91,7 +93,11 @@ def gate(
         if part.label is None or part.label in limits.max_recall_drop:
             name = "net flips" if part.label is None else f"{part.label} net flips"
             checks.append(check(name, part.net, "max_net_flips", interval=part.interval))
-    for key, losses in (("max_auc_drop", auc), ("max_alert_sensitivity_drop", alerts)):
+    for key, losses in (
+        ("max_auc_drop", auc),
+        ("max_alert_sensitivity_drop", alerts),
+        ("max_dice_drop", dice),
+    ):
         checks += [check(loss.name, loss.drop, key, interval=loss.interval) for loss in losses]
     if teacher.pointing_game is not None and student.pointing_game is not None:
         drop = teacher.pointing_game - student.pointing_game

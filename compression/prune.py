@@ -39,6 +39,7 @@ def cut(student: Ensemble, ratio: float, size: int) -> Ensemble:
     """
     check_prunable(student.names[0], (ratio,))
     pruned = copy.deepcopy(student).eval().cpu()
+    pruned.decoder = None  # it reads the channels that are there now
     branch = pruned.branches[0]
     assert isinstance(branch, Branch)
     pruner = tp.pruner.MagnitudePruner(

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from orthoedge.runtime.image_io.radiograph import Radiograph, ReasonId
     from orthoedge.runtime.image_io.reader import read_image
     from orthoedge.runtime.image_io.sandbox import SandboxedReader, SandboxLimits
+    from orthoedge.runtime.lesions.measure import Lesion
     from orthoedge.runtime.overlay.overlay import draw_heat_map, to_png
     from orthoedge.runtime.overlay.overlay import overlay as draw_overlay
     from orthoedge.runtime.overlay.overlay import side_by_side as draw_side_by_side
@@ -61,6 +62,7 @@ __all__ = [
     "GateFailed",
     "InputError",
     "IntegrityError",
+    "Lesion",
     "MissingDependency",
     "ModelError",
     "OrthoEdgeError",
@@ -104,6 +106,7 @@ _MODULES = {  # the names that are not listed are in `errors`
     "image_io.radiograph": ("Radiograph", "ReasonId"),
     "image_io.reader": ("read_image",),
     "image_io.sandbox": ("SandboxLimits", "SandboxedReader"),
+    "lesions.measure": ("Lesion",),
     "overlay.overlay": ("draw_heat_map", "draw_overlay", "draw_side_by_side", "to_png"),
     "pipeline": ("Pipeline", "Reader"),
     "settings": ("BundleTrust", "CallLimits", "EngineOptions"),

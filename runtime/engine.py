@@ -6,6 +6,7 @@ import ctypes
 import os
 import time
 import weakref
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -40,6 +41,31 @@ class Outputs:
     """float32 (N, C, h, w), non-negative: Grad-CAM++ of each class."""
     feature_vector: npt.NDArray[np.float32]
     """float32 (N, K), pooled features."""
+    lesion_mask: npt.NDArray[np.float32] | None = None
+    """float32 (N, 1, h', w'), 0 to 1: probability that a cell over the model input is of a lesion;
+    None where the network does not outline lesions."""
+
+    def tensors(self) -> dict[str, npt.NDArray[np.float32]]:
+        """The outputs that the network has, by their names in the ONNX file."""
+        return {name: array for name, array in vars(self).items() if array is not None}
+
+
+MASK = "lesion_mask"
+"""Name of the output that a network need not have."""
+
+
+def output_names(has_mask: bool) -> tuple[str, ...]:
+    """Names of a network's outputs in the ONNX file, in the order of the fields of `Outputs`."""
+    names = tuple(Outputs.__dataclass_fields__)
+    return names if has_mask else names[:-1]
+
+
+def join_outputs(parts: Sequence[Outputs]) -> Outputs:
+    """Outputs of consecutive passes of one network as those of one pass over all images."""
+    if len(parts) == 1:
+        return parts[0]
+    arrays = zip(*(part.tensors().values() for part in parts), strict=True)
+    return Outputs(*map(np.concatenate, arrays))
 
 
 class Engine(Protocol):

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from orthoedge.runtime.decision import Decision, Verdict
+from orthoedge.runtime.lesions.measure import Lesion
 from orthoedge.runtime.preprocess import LetterboxTransform
 
 
@@ -75,6 +76,9 @@ class Finding:
     thresholds: Thresholds
     provenance: Provenance
     timing_ms: Timing
+    lesions: tuple[Lesion, ...] | None = None
+    """Regions that the network outlines, the largest first; None where the bundle has no such
+    output, and for a rejected radiograph."""
 
     @property
     def label(self) -> str:
@@ -92,8 +96,13 @@ class Finding:
         return self.verdict.decision
 
     def to_json(self) -> bytes:
-        """Encode as one line of JSON, with the map rounded to four decimals."""
+        """Encode as one line of JSON, with the map rounded to four decimals.
+
+        The key `lesions` is absent where it is None.
+        """
         saliency_map = np.round(self.saliency_map.astype(float), 4).tolist()
         timing = {**msgspec.to_builtins(self.timing_ms), "total": self.timing_ms.total}
         fields = vars(self) | {"saliency_map": saliency_map, "timing_ms": timing}
+        if self.lesions is None:
+            del fields["lesions"]
         return msgspec.json.encode(msgspec.to_builtins(fields.pop("verdict")) | fields)

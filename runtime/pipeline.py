@@ -25,6 +25,8 @@ from orthoedge.runtime.image_io.radiograph import Radiograph, ReasonId
 from orthoedge.runtime.image_io.reader import read_image
 from orthoedge.runtime.image_quality import QualityIssue, check_image_quality
 from orthoedge.runtime.image_statistics import image_statistics
+from orthoedge.runtime.lesions.measure import measure_lesions
+from orthoedge.runtime.lesions.wording import caveat_of
 from orthoedge.runtime.preprocess import Pixels
 from orthoedge.runtime.settings import CallLimits, reads_old_form
 
@@ -126,6 +128,7 @@ class Pipeline:
     ) -> None:
         self.bundle = bundle
         self._limits = limits
+        self._shapes = bundle.manifest.graph.shapes(1)
         self._reader = reader
         self._open_fallback = fallback
         self._switching = threading.Lock()
@@ -249,6 +252,12 @@ class Pipeline:
             active.calibration,
         )
         label = manifest.labels.index(verdict.label)
+        lesions = None
+        if outputs.lesion_mask is not None and verdict.decision != "reject":
+            spacing, size = radiograph.spacing_mm, manifest.graph.size
+            lesions = measure_lesions(
+                outputs.lesion_mask[0, 0], placement, size, spacing, radiograph.spacing_plane
+            )
         done = time.perf_counter()
         if deadline is not None:
             deadline.check("the decision")
@@ -257,7 +266,7 @@ class Pipeline:
             saliency_map=outputs.saliency_map[0, label],
             placement=placement,
             input_size=manifest.graph.size,
-            notes=(*radiograph.notes, *active.engine.notes),
+            notes=(*radiograph.notes, *active.engine.notes, *caveat_of(lesions or ())),
             notice=manifest.intended_use,
             thresholds=active.thresholds,
             provenance=active.provenance,
@@ -267,6 +276,7 @@ class Pipeline:
                 inference=(inferred - prepared) * 1e3,
                 decide=(done - inferred) * 1e3,
             ),
+            lesions=lesions,
         )
         return radiograph, finding
 
@@ -312,11 +322,8 @@ class Pipeline:
             except DeadlineExceeded as error:
                 raise deadline.exceeded("inference") from error
             deadline.check("inference")
-        graph = self.bundle.manifest.graph
-        arrays = (outputs.logits, outputs.saliency_map, outputs.feature_vector)
-        shapes = tuple(array.shape for array in arrays)
-        map_shape = (1, graph.classes, graph.map_height, graph.map_width)
-        if shapes != ((1, graph.classes), map_shape, (1, graph.features)):
+        shapes = {name: array.shape for name, array in outputs.tensors().items()}
+        if shapes != self._shapes:
             raise EngineError(
                 f"{engine.name}: outputs of shapes {shapes} are not those of the manifest; "
                 "run orthoedge verify"

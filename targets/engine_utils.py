@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from orthoedge.runtime.engine import Engine, Outputs
+from orthoedge.runtime.engine import Engine, Outputs, join_outputs
 from orthoedge.runtime.errors import EngineError
 
 _BATCH = 16  # the activations of a whole data set would not fit into memory
@@ -20,8 +20,7 @@ def run_batched(engine: Engine, images: npt.NDArray[np.uint8]) -> Outputs:
     # At least one batch, so that the engine itself refuses an empty array.
     starts = range(0, max(1, len(images)), _BATCH)
     batches = [engine.run(images[start : start + _BATCH]) for start in starts]
-    arrays = zip(*(vars(batch).values() for batch in batches), strict=True)
-    outputs = Outputs(*map(np.concatenate, arrays))
+    outputs = join_outputs(batches)
     if broken := int((~np.isfinite(outputs.logits).all(axis=1)).sum()):
         raise EngineError(
             f"{engine.name}: logits of {broken} of {len(images)} images are not finite, so the "

@@ -86,7 +86,7 @@ def _main(folder: Path, size: int, precision: Precision) -> bytes:
     """Run in the child process: read model and images from `folder`, write the outputs there."""
     engine = open_model((folder / _MODEL).read_bytes(), size, "x86", precision)
     outputs = run_batched(engine, np.load(folder / _IMAGES, allow_pickle=False))
-    np.savez(folder / _OUTPUTS, **vars(outputs))
+    np.savez(folder / _OUTPUTS, **outputs.tensors())
     return engine.isa.encode()
 
 

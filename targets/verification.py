@@ -55,22 +55,25 @@ def check_engine(bundle: Bundle, engine: Engine) -> list[ParityCheck]:
     checks = [
         ParityCheck(
             f"{where} golden {name}",
-            deviation(actual, getattr(expected, name)),
+            deviation(array, expected.tensors()[name]),
             getattr(limit, name),
         )
-        for name, actual in vars(outputs).items()
+        for name, array in outputs.tensors().items()
+        if name in expected.tensors()
     ]
     graph = manifest.graph
-    shapes = (
-        outputs.logits.shape[1:] == (graph.classes,),
-        outputs.feature_vector.shape[1:] == (graph.features,),
-        outputs.saliency_map.shape[1:] == (graph.classes, graph.map_height, graph.map_width),
-    )
-    checks.append(ParityCheck(f"{where} shapes unlike the manifest", shapes.count(False), 0))
+    stated = graph.shapes(len(images))
+    actual = {name: array.shape for name, array in outputs.tensors().items()}
+    unlike = sum(actual.get(name) != stated.get(name) for name in stated.keys() | actual.keys())
+    checks.append(ParityCheck(f"{where} shapes unlike the manifest", unlike, 0))
     negative = max(0.0, -float(outputs.saliency_map.min()))
     checks.append(ParityCheck(f"{where} negative saliency", negative, 0))
+    if outputs.lesion_mask is not None:
+        least, most = float(outputs.lesion_mask.min()), float(outputs.lesion_mask.max())
+        beyond = max(0.0, -least, most - 1)
+        checks.append(ParityCheck(f"{where} mask beyond 0 to 1", beyond, 0))
     changed = len(images)
-    if all(shapes):
+    if not unlike:
         statistics = np.stack([image_statistics(image[0]) for image in images])
         calibration = manifest.calibration_for(engine.precision)
         near = tolerated_difference(expected, limit, calibration)

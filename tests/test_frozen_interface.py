@@ -46,6 +46,11 @@ and an evaluation of its own. The columns of a classifier's log.csv have another
 
 A finding has `reason_ids` next to `reasons`, which are the same sentences. The recorded findings
 were given them by hand; nothing else of them moved. `report` is added.
+
+A network may have the output `lesion_mask`: in manifest.json `graph.mask_height` and `mask_width`,
+a tolerance's `lesion_mask` and the metrics' `dice` are absent without it. A recipe has a table
+`mask`, and a gate `max_dice_drop`, both in ADDED_KEYS. `train` takes a finished run in the place of
+RECIPE, and --mask-teacher. A finding has `lesions` where its bundle outlines them.
 """
 
 import argparse

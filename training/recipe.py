@@ -26,6 +26,14 @@ RENAMED_KEYS = {
 ADDED_KEYS: dict[str, Any] = {
     "source_labels": {},
     "segmentation": None,
+    "mask": {
+        "stride": 0,
+        "channels": 64,
+        "epochs": 15,
+        "lr": 2e-3,
+        "miss_weight": 0.6,
+        "soft_weight": 0.4,
+    },
     "optimizer": "adam",
     "backbone_lr": 1.0,
     "frozen_stages": 0,
@@ -42,6 +50,9 @@ ADDED_KEYS: dict[str, Any] = {
         for precision in ("fp32", "int8")
         for key in ("max_auc_drop", "max_alert_sensitivity_drop")
     },
+    # Of bundles with lesion masks, which no earlier version made.
+    "compress.gate.fp32.max_dice_drop": 0.01,
+    "compress.gate.int8.max_dice_drop": 0.01,
 }
 """Keys that recipes of earlier versions lack, with the values by which nothing changes."""
 REMOVED_KEYS = {
@@ -170,6 +181,8 @@ class GateLimits(_Table, frozen=True):
     """
     max_alert_sensitivity_drop: float
     """Drop of the sensitivity at the operating point of each alert label, as `max_auc_drop`."""
+    max_dice_drop: float
+    """Drop of the mean Dice of the lesion masks of each label, as `max_auc_drop`."""
     max_pointing_drop: float
     """Drop of the pointing game's hit rate."""
     max_ece: float
@@ -299,6 +312,36 @@ class Segmentation(_Table, frozen=True):
         require(fits, "segmentation.miss_weight", "between 0 and 1", self.miss_weight)
 
 
+class MaskSettings(_Table, frozen=True):
+    """The decoder of lesion masks on a trained classifier's own features, see `training/masks`.
+
+    It learns alone, from the recipe's images and draws; the classifier does not change.
+    """
+
+    stride: int
+    """Pixels of the input per cell of the mask: 4, 8 or 16; 0: no decoder."""
+    channels: int
+    """Channels of its stages."""
+    epochs: int
+    """Passes over the training split."""
+    lr: float
+    """Learning rate, after warm-up."""
+    miss_weight: float
+    """As of the segmentation stage."""
+    soft_weight: float
+    """Weight of a U-Net's probabilities against the masks, 0 to below 0.5; without one unused."""
+
+    def __post_init__(self) -> None:
+        require(self.stride in (0, 4, 8, 16), "mask.stride", "0, 4, 8 or 16", self.stride)
+        require(1 <= self.channels <= 512, "mask.channels", "1 to 512", self.channels)
+        require(self.epochs >= 1, "mask.epochs", "1 or more", self.epochs)
+        require(self.lr > 0, "mask.lr", "above 0", self.lr)
+        fits = 0 < self.miss_weight < 1
+        require(fits, "mask.miss_weight", "between 0 and 1", self.miss_weight)
+        fits = 0 <= self.soft_weight < 0.5
+        require(fits, "mask.soft_weight", "0 to below 0.5", self.soft_weight)
+
+
 class Recipe(_Table, frozen=True):
     """All settings of a training run.
 
@@ -399,6 +442,8 @@ class Recipe(_Table, frozen=True):
 
     On CPUs, float32 can be faster for small images.
     """
+    mask: MaskSettings
+    """The decoder of lesion masks; a file without the table means none."""
     segmentation: Segmentation | None
     """Settings of the segmentation stage; None, as where a file has no such table: no stage."""
     compress: Compress
@@ -450,6 +495,12 @@ class Recipe(_Table, frozen=True):
             fits = self.combine == "fuse" and not self.split.folds
             require(fits, "segmentation", "one network without folds", "several runs")
             require(not self.augment.crop, "augment.crop", "0 with segmentation", self.augment.crop)
+        if self.mask.stride:
+            fits = len(self.backbones) == 1 and self.segmentation is None and not self.split.folds
+            require(
+                fits, "mask.stride", "0 unless one network is trained, without folds", "several"
+            )
+            require(not self.augment.crop, "mask.stride", "0 with augment.crop", self.mask.stride)
         if self.mixup:  # two images of a pair would need one set of labels, and one lesion
             alone = not self.source_labels and not self.map_weight
             require(alone, "mixup", "0, with source_labels or map_weight", self.mixup)

@@ -65,11 +65,12 @@ def run(args: argparse.Namespace) -> int:
 def _evaluate_labels(args: argparse.Namespace, index: Sequence[ImageRecord]) -> list[str]:
     """Evaluate a classifier; return the headline."""
     from orthoedge.runtime.errors import DataError
-    from orthoedge.training.data.dataset import RadiographDataset
     from orthoedge.training.data_quality.shortcut_audit import audit
     from orthoedge.training.evaluation.markdown import report_lines
     from orthoedge.training.evaluation.predictions import evaluate
     from orthoedge.training.evaluation.report import write_evaluation
+    from orthoedge.training.masks.evaluate import dataset_of, evaluate_masks
+    from orthoedge.training.masks.network import outliner
     from orthoedge.training.run_folder import load_run
 
     trained = load_run(args.run, args.run_data)
@@ -80,7 +81,7 @@ def _evaluate_labels(args: argparse.Namespace, index: Sequence[ImageRecord]) -> 
         text = "figures over all labels count it as 0; see those within each collection"
         print(f"no image has the label {' or '.join(absent)}: {text}", file=sys.stderr)
     parts = chosen, trained.splits.train, trained.splits.val
-    data, *known = (_read(RadiographDataset, records, recipe, args) for records in parts)
+    data, *known = (_read(dataset_of(recipe), records, recipe, args) for records in parts)
     seen = _count_seen(args, trained.info, data, known)
     try:
         labels = [label for label in recipe.labels if label in present]
@@ -88,13 +89,15 @@ def _evaluate_labels(args: argparse.Namespace, index: Sequence[ImageRecord]) -> 
     except DataError as error:  # too few groups for an audit are no reason not to evaluate
         print(f"no shortcut audit: {error}", file=sys.stderr)
         shortcuts = None
-    data = data.cropped(recipe.augment.crop, recipe.seed)
+    whole, data = data, data.cropped(recipe.augment.crop, recipe.seed)
     model, command = trained.model, _command(args)
     outputs = evaluate(model, data)
     report = write_evaluation(args.out, outputs, data, recipe, model, shortcuts, command, seen)
     for line in shortcuts.lines() if shortcuts is not None else []:
         print(line, file=sys.stderr)
-    return report_lines(report)
+    return report_lines(report) + evaluate_masks(
+        outliner(model), whole, recipe, args.out, command, seen
+    )
 
 
 def _evaluate_outlines(args: argparse.Namespace, index: Sequence[ImageRecord]) -> list[str]:

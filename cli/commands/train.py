@@ -17,7 +17,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     from orthoedge.training.recipes import recipe_names
 
-    text = f"{', '.join(recipe_names())}, or the path of a TOML file"
+    text = f"{', '.join(recipe_names())}, or the path of a TOML file; or a finished run, whose "
+    text += "classifier gets a decoder of lesion masks"
     parser.add_argument("recipe", metavar="RECIPE", help=text)
     parser.add_argument(
         "--data",
@@ -52,20 +53,60 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("site", "source"),
         help="train one network for each site, or source, on all the others, and measure it there",
     )
+    parser.add_argument(
+        "--mask-teacher",
+        metavar="RUN",
+        type=Path,
+        help="finished run of unet-region, whose outlines a decoder of lesion masks learns too",
+    )
     parser.add_argument("--resume", action="store_true", help="continue a stopped run in RUN")
 
 
 def run(args: argparse.Namespace) -> int:
     """Train one network, or all that the recipe compares, or its segmentation stage; return 0."""
     let_threads_sleep()
+    from orthoedge.runtime.errors import ConfigError
     from orthoedge.training.recipe_file import load_recipe
 
+    if Path(args.recipe).is_dir():
+        with quiet_libraries():
+            _train_masks(args)
+        return 0
+    if args.mask_teacher is not None:
+        raise ConfigError("--mask-teacher: goes with a finished run in the place of RECIPE")
     recipe = load_recipe(args.recipe, args.set)  # a typing error is reported before torch is loaded
     with quiet_libraries():
         report = _train(args, recipe)
     if report is not None:
         print(report)
     return 0
+
+
+def _train_masks(args: argparse.Namespace) -> None:
+    """Train a decoder of lesion masks on the classifier of a run."""
+    from orthoedge.runtime.errors import ConfigError
+    from orthoedge.training.comparison import check_not_comparison
+    from orthoedge.training.data.cache import cache_folder
+    from orthoedge.training.masks.fit import fit_masks
+    from orthoedge.training.progress import Progress
+    from orthoedge.training.recipe_file import override_recipe
+    from orthoedge.training.run_folder import load_run
+    from orthoedge.training.segmentation.fit import load_segmentation
+
+    if args.weights or args.leave_out:
+        raise ConfigError("--weights, --leave-out: not with a finished run in the place of RECIPE")
+    for setting in args.set:
+        if not setting.startswith("mask."):
+            raise ConfigError(f"--set {setting}: only keys of mask can change after training")
+    source, data = Path(args.recipe), args.data
+    check_not_comparison(source)
+    root = data if data.is_dir() else data.parent
+    run = load_run(source, root)
+    recipe = override_recipe(run.recipe, args.set)
+    teacher = None if args.mask_teacher is None else load_segmentation(args.mask_teacher)
+    cache = args.cache or cache_folder()
+    with Progress("train"):
+        fit_masks(run, recipe, args.out, teacher, args.resume, data=root, cache=cache)
 
 
 def _train(args: argparse.Namespace, recipe: Recipe) -> Path | None:

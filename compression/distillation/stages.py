@@ -22,6 +22,8 @@ def initial_student(context: CompressionContext, student: str) -> tuple[Ensemble
     recipe, run = context.recipe, context.run
     torch.manual_seed(recipe.seed)
     network = Ensemble((student,), len(recipe.labels), head=recipe.head)
+    if recipe.mask.stride and run.model.names == (student,):
+        network.add_decoder(recipe.mask.stride, recipe.mask.channels)
     weights = context.sources.weights
     if weights is not None and weights.is_dir():
         weights = weights / f"{student}.safetensors"
@@ -30,6 +32,8 @@ def initial_student(context: CompressionContext, student: str) -> tuple[Ensemble
         (file,) = weights_files((weights,), (student,))
         report = load_weights(network, file)
         log_progress(report.line())
+        if any(name.startswith("decoder.") for name in report.missed):
+            drop_decoder(network, "the weights that the student starts from have none")
         return network, report.sha256
     if run.model.names == (student,):
         network.load_state_dict(run.model.state_dict())
@@ -37,6 +41,13 @@ def initial_student(context: CompressionContext, student: str) -> tuple[Ensemble
         return network, run.sha256
     log_progress(f"{student} starts from random weights")
     return network, "random"
+
+
+def drop_decoder(network: Ensemble, why: str) -> None:
+    """Remove a decoder of masks that does not fit the features, in place, and say so."""
+    if network.decoder is not None:
+        network.decoder = None
+        log_progress(f"no decoder of lesion masks: {why}")
 
 
 def frozen_stages(context: CompressionContext, start: str) -> int:
@@ -66,6 +77,8 @@ def distil(
         DataError: the work folder was left by other settings.
     """
     stages = (("crops", context.crops, crop_epochs), ("whole", context.whole, epochs))
+    if crop_epochs or epochs:
+        drop_decoder(student, "the features that it reads are trained further")
     for kind, cache, count in stages:
         if cache is not None:
             state = context.work / f"{name}-{kind}.pt"

@@ -16,6 +16,7 @@ from orthoedge.compression.calibration.ood_score import fit_outlier_score
 from orthoedge.compression.context import CompressionContext
 from orthoedge.compression.evaluation.engine_agreement import EngineConsistency, compare_engines
 from orthoedge.compression.evaluation.flips import Flips, count_flips
+from orthoedge.compression.evaluation.mask_overlap import dice_losses
 from orthoedge.compression.evaluation.metrics import measure
 from orthoedge.compression.evaluation.ranking_losses import alert_losses, auc_losses
 from orthoedge.compression.gate import Check, gate
@@ -142,6 +143,7 @@ class Evaluator:
                 data,
                 settings.alert_labels,
             ),
+            dice_losses(outputs, before, data),
             precision,
             max(engine.logit_rmse for engine in engines),
             sum(engine.decision_flips for engine in engines),

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from orthoedge.benchmarks.metrics.bootstrap import interval
 from orthoedge.benchmarks.metrics.bootstrap_scores import bootstrap, predictions_of
 from orthoedge.benchmarks.metrics.classification import cosine, log_softmax
+from orthoedge.compression.evaluation.mask_overlap import label_dice
 from orthoedge.runtime.bundles.manifest import Confidence, Metrics
 from orthoedge.runtime.engine import Outputs
 from orthoedge.runtime.errors import DataError
@@ -50,6 +51,8 @@ def measure(
     for c, label in enumerate(labels):
         pairs[f"recall.{label}"] = (scores.recall[0, c], resampled.recall[:, c])
     intervals = {name: interval(*pair) for name, pair in pairs.items()}
+    dice = label_dice(outputs, data)
+    intervals |= {f"dice.{label}": score for label, score in dice.items()}
     same = outputs.logits.argmax(axis=1) == teacher.logits.argmax(axis=1)
     return Metrics(
         images=len(data),
@@ -67,6 +70,7 @@ def measure(
         ),
         saliency_cosine=saliency_cosine(outputs, teacher),
         intervals={name: (i.low, i.high) for name, i in intervals.items() if i is not None},
+        dice={label: score.value for label, score in dice.items()},
     )
 
 

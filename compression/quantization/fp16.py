@@ -13,14 +13,8 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from orthoedge.compression.quantization.onnx_rules import (
-    EXPLAIN,
-    INPUT,
-    OUTPUTS,
-    check,
-    explain_nodes,
-)
-from orthoedge.runtime.engine import Outputs
+from orthoedge.compression.quantization.onnx_rules import EXPLAIN, INPUT, check, explain_nodes
+from orthoedge.runtime.engine import MASK, Outputs, output_names
 from orthoedge.runtime.errors import ModelError
 from orthoedge.targets.onnx_graph import drop_unused
 from orthoedge.targets.portable.engine import load_onnxruntime
@@ -69,14 +63,15 @@ def fp16_outputs(model: bytes, images: npt.NDArray[np.uint8]) -> Outputs:
     session = load_onnxruntime().InferenceSession(
         proto.SerializeToString(), providers=["CPUExecutionProvider"]
     )
-    names = [*(value.name for value in halves), *OUTPUTS]  # in order: reports the first overflow
+    own = output_names(any(output.name == MASK for output in proto.graph.output))
+    names = [*(value.name for value in halves), *own]  # in order: reports the first overflow
     outputs = []
     for image in images:  # one at a time, because every activation is an output
         arrays = session.run(names, {INPUT: image[None]})
         for name, array in zip(names, arrays, strict=True):
             if not np.isfinite(array).all():
                 raise _overflow(name)
-        outputs.append(arrays[-len(OUTPUTS) :])
+        outputs.append(arrays[-len(own) :])
     return Outputs(*(np.concatenate(parts) for parts in zip(*outputs, strict=True)))
 
 

@@ -14,17 +14,18 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import TensorProto, numpy_helper
 
-from orthoedge.runtime.engine import Precision
+from orthoedge.runtime.engine import MASK, Precision, output_names
 from orthoedge.runtime.errors import ModelError
 from orthoedge.targets.jetson import onnx_rules as jetson
 from orthoedge.targets.onnx_graph import OnnxGraphIndex
 
 INPUT = "image"
-OUTPUTS = ("logits", "saliency_map", "feature_vector")
+OUTPUTS = output_names(has_mask=False)
+"""Of every network; some have a lesion mask too."""
 OPSET = 18
 
 EXPLAIN = "explain/"
-"""Name prefix of the head and map nodes, which stay in float32 in every precision."""
+"""Name prefix of head, map and the last layer of a mask: float32 in every precision."""
 
 _LARGEST_CODE = 64
 """Without VNNI, two products are added in 16 bits: 2 × 255 × 64 still fits."""
@@ -112,14 +113,15 @@ def _floats(model: onnx.ModelProto, precision: Precision) -> Iterator[str]:
 
 
 def _interface(graph: onnx.GraphProto) -> Iterator[str]:
-    """Interface of every network: uint8 (N, 1, S, S) in; three float32 tensors out."""
+    """Interface of every network: uint8 (N, 1, S, S) in; float32 tensors out."""
     shapes: dict[str, list[str | int]] = {
         value.name: [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim]
         for value in (*graph.input, *graph.output)
     }
     names = tuple(value.name for value in graph.input), tuple(value.name for value in graph.output)
-    if names != ((INPUT,), OUTPUTS):
-        yield f"inputs and outputs {names}, expected {((INPUT,), OUTPUTS)}"
+    if names not in (((INPUT,), OUTPUTS), ((INPUT,), (*OUTPUTS, MASK))):
+        expected_names = f"{((INPUT,), OUTPUTS)}, perhaps with {MASK}"
+        yield f"inputs and outputs {names}, expected {expected_names}"
         return
     for value in (*graph.input, *graph.output):
         expected = TensorProto.UINT8 if value.name == INPUT else TensorProto.FLOAT
@@ -133,6 +135,8 @@ def _interface(graph: onnx.GraphProto) -> Iterator[str]:
         yield f"{INPUT}: {image}, expected (N, 1, S, S)"
     if (len(logits), len(maps), len(features)) != (2, 4, 2) or logits[1] != maps[1]:
         yield f"outputs {logits}, {maps}, {features}, expected (N, C), (N, C, h, w), (N, K)"
+    if MASK in shapes and (len(shapes[MASK]) != 4 or shapes[MASK][1] != 1):
+        yield f"{MASK}: {shapes[MASK]}, expected (N, 1, h, w)"
 
 
 def _order(graph: onnx.GraphProto) -> Iterator[str]:

@@ -19,6 +19,13 @@ from orthoedge.compression.report.model_card_tables import (
 from orthoedge.runtime.bundles.manifest import Manifest
 from orthoedge.runtime.settings import plain
 
+_MASK_LIMITS = (
+    "- The lesion mask outlines what looks like a lesion of any kind, on {0.mask_height} × "
+    "{0.mask_width} cells, where its probability is one half or more. The label is not made from "
+    "it. A lesion narrower than a cell may be missed or look too wide, and sizes at the detector "
+    "are larger than the lesion by the magnification.\n"
+)
+
 
 def model_card(manifest: Manifest, gate: Sequence[str], consistency: Sequence[str]) -> str:
     """Text of the card; `gate` has a line per check, `consistency` one per engine."""
@@ -65,8 +72,8 @@ def _introduction(manifest: Manifest) -> tuple[str, ...]:
         "- diagnosis, triage or reassurance of a patient, with or without a human reader;\n"
         "- images other than radiographs of bones, and findings that are not among its classes: "
         "it always predicts exactly one of them;\n"
-        "- outlining or measuring a lesion;\n"
-        "- images from a source on which it was not measured.",
+        + ("" if manifest.graph.has_mask else "- outlining or measuring a lesion;\n")
+        + "- images from a source on which it was not measured.",
         "## Data",
         f"Trained and measured on **{manifest.data}**, in four splits. All images of a group (a "
         "patient or an examination) are in one split, so the network was not trained, selected or "
@@ -136,6 +143,7 @@ def _limits(manifest: Manifest) -> tuple[str, ...]:
         f"- The saliency map shows which regions raised a class's logit, on {graph.map_height} × "
         f"{graph.map_width} cells. It is not the outline of a lesion, and for a wrong prediction "
         "it explains the wrong prediction.\n"
+        + (_MASK_LIMITS.format(graph) if graph.has_mask else "")
         + (phantoms if manifest.data == "phantoms" else "")
         + "- No subgroup was measured: not by age, sex, body part, device or hospital. A good "
         "average can hide a poor result for some.\n"

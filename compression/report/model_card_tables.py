@@ -93,13 +93,21 @@ def _scores(manifest: Manifest) -> tuple[tuple[str, str], ...]:
         ("macro_f1", "macro-F1"),
         *((f"recall.{label}", f"recall, {label}") for label in manifest.labels),
         ("pointing_game", "pointing game"),
+        *((f"dice.{label}", f"Dice of the masks, {label}") for label in _outlined(manifest)),
         ("expected_calibration_error", "expected calibration error"),
     )
+
+
+def _outlined(manifest: Manifest) -> tuple[str, ...]:
+    """Labels whose lesion masks were measured."""
+    return tuple(label for label in manifest.labels if label in manifest.metrics["int8"].dice)
 
 
 def _value(metrics: Metrics, key: str) -> float | None:
     if key.startswith("recall."):
         return metrics.recall[key.removeprefix("recall.")]
+    if key.startswith("dice."):
+        return metrics.dice.get(key.removeprefix("dice."))
     value: float | None = getattr(metrics, key)
     return value
 

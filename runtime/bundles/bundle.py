@@ -16,7 +16,7 @@ from orthoedge.runtime.bundles.arrays import read_npy, read_npz
 from orthoedge.runtime.bundles.manifest import Manifest, decode_manifest
 from orthoedge.runtime.bundles.onnx_guard import check_onnx
 from orthoedge.runtime.bundles.source import Folder, Zip, open_source
-from orthoedge.runtime.engine import PRECISIONS, Outputs, Precision, calibrated_as
+from orthoedge.runtime.engine import PRECISIONS, Outputs, Precision, calibrated_as, output_names
 from orthoedge.runtime.errors import BundleError, IntegrityError, MissingDependency
 from orthoedge.runtime.preprocess import Pixels
 from orthoedge.runtime.settings import BundleTrust, reads_old_form
@@ -43,7 +43,6 @@ PHANTOM_SAMPLES = _ASSETS / "samples" / "phantoms"
 
 _MANIFEST_LIMIT = 4 << 20
 _FILE_LIMIT = 1 << 30
-_GOLDEN = frozenset(("logits", "saliency_map", "feature_vector", "labels"))
 
 
 def bundle_path(given: Path | str | None = None) -> Path:
@@ -149,7 +148,7 @@ class Bundle:
             BundleError: the file is malformed.
         """
         arrays = self._golden(golden_file(precision))
-        return Outputs(arrays["logits"], arrays["saliency_map"], arrays["feature_vector"])
+        return Outputs(*(arrays[name] for name in output_names(self.manifest.graph.has_mask)))
 
     def check_labels(self) -> None:
         """Compare the manifest's labels with those recorded with the golden outputs.
@@ -171,7 +170,8 @@ class Bundle:
             arrays = read_npz(self.files[name])
         except BundleError as error:
             raise BundleError(f"{self.path}: {name}: {error}") from error
-        if not arrays.keys() >= _GOLDEN:
+        expected = {"labels", *output_names(self.manifest.graph.has_mask)}
+        if not arrays.keys() >= expected:
             raise BundleError(f"{self.path}: {name} does not hold the golden outputs")
         return arrays
 

@@ -1,6 +1,7 @@
 """The manifest of a bundle: its fields and their checks.
 
-Only `licence` has a default: bundles of 0.1.0 lack it.
+Fields with a default are those that bundles of earlier versions lack: `licence`, and what is about
+the lesion mask, an output that a network need not have.
 """
 
 from __future__ import annotations
@@ -33,8 +34,11 @@ class FileRecord(_Record, frozen=True):
     """Size in bytes."""
 
 
-class Graph(_Record, frozen=True):
-    """Signature of every ONNX file: uint8 (N, 1, size, size) in, three float32 tensors out."""
+class Graph(_Record, frozen=True, omit_defaults=True):
+    """Signature of every ONNX file: uint8 (N, 1, size, size) in; float32 tensors out.
+
+    They are logits, saliency map and feature vector, and of some bundles a lesion mask.
+    """
 
     size: int
     """Side S of the input, in pixels."""
@@ -48,6 +52,10 @@ class Graph(_Record, frozen=True):
     """w of the saliency map."""
     opset: int
     """ONNX operator set."""
+    mask_height: int = 0
+    """h' of the lesion mask; 0: no such output."""
+    mask_width: int = 0
+    """w' of the lesion mask; 0: no such output."""
 
     def check(self) -> None:
         """Raise BundleError unless every size is in its range."""
@@ -59,6 +67,27 @@ class Graph(_Record, frozen=True):
         ):
             count = getattr(self, name)
             _require(1 <= count <= largest, f"graph.{name} is {count}, expected 1 to {largest}")
+        for name in ("mask_height", "mask_width"):
+            count = getattr(self, name)
+            _require(0 <= count <= self.size, f"graph.{name} is {count}, expected 0 to {self.size}")
+        both = (self.mask_height > 0) == (self.mask_width > 0)
+        _require(both, "graph.mask_height and mask_width: one is 0, the other is not")
+
+    @property
+    def has_mask(self) -> bool:
+        """Whether the network outlines lesions."""
+        return self.mask_height > 0
+
+    def shapes(self, images: int) -> dict[str, tuple[int, ...]]:
+        """Shapes of the outputs for a number of images, by name."""
+        shapes: dict[str, tuple[int, ...]] = {
+            "logits": (images, self.classes),
+            "saliency_map": (images, self.classes, self.map_height, self.map_width),
+            "feature_vector": (images, self.features),
+        }
+        if self.has_mask:
+            shapes["lesion_mask"] = (images, 1, self.mask_height, self.mask_width)
+        return shapes
 
 
 class OutOfDistribution(_Record, frozen=True):
@@ -127,7 +156,7 @@ class Calibration(Confidence, frozen=True):
         self.out_of_distribution.check(f"{where}.out_of_distribution", features)
 
 
-class Metrics(_Record, frozen=True):
+class Metrics(_Record, frozen=True, omit_defaults=True):
     """Metrics on images that neither training nor calibration used."""
 
     images: int
@@ -152,15 +181,19 @@ class Metrics(_Record, frozen=True):
     saliency_cosine: float
     """Mean cosine with the teacher's map of the teacher's label."""
     intervals: dict[str, tuple[float, float]]
-    """95 % bootstrap interval by field name; `recall.LABEL` for a recall."""
+    """95 % bootstrap interval by field name; `recall.LABEL` for a recall, `dice.LABEL`."""
+    dice: dict[str, float] = {}
+    """Per label: mean Dice of the lesion masks over the images with a lesion; empty: no masks."""
 
 
-class Tolerance(_Record, frozen=True):
+class Tolerance(_Record, frozen=True, omit_defaults=True):
     """Largest allowed |difference| over the standard deviation of the expected tensor."""
 
     logits: float
     saliency_map: float
     feature_vector: float
+    lesion_mask: float | None = None
+    """None: no such output."""
 
 
 class Golden(_Record, frozen=True):
@@ -271,6 +304,11 @@ class Manifest(_Record, frozen=True, kw_only=True):
                 _require(precision in precisions, f"{name} has no {precision}")
             where = f"calibration.{precision}"
             self.calibration[precision].check(where, labels, self.graph.features)
+        for precision, tolerance in self.golden.tolerance.items():
+            _require(
+                (tolerance.lesion_mask is not None) == self.graph.has_mask,
+                f"golden.tolerance.{precision}.lesion_mask does not fit graph.mask_height",
+            )
 
 
 class _Schema(msgspec.Struct, frozen=True):

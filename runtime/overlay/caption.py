@@ -15,9 +15,9 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from orthoedge.runtime.overlay.colormap import LINE, Picture, colorize, draw_lines
+from orthoedge.runtime.overlay.colormap import LINE, Picture, colorize, draw_dashes, draw_lines
 
-Mark = Literal["", "report", "refer", "reject", "colours", "ruler"]
+Mark = Literal["", "report", "refer", "reject", "colours", "ruler", "outline"]
 
 BACKGROUND = 24  # of all three channels
 _TEXT = (235, 235, 235)
@@ -34,6 +34,7 @@ _SIGNS: dict[Mark, list[tuple[tuple[float, float], ...]]] = {  # i, ! and x, in 
     "report": [((0, -0.52), (0, -0.5)), ((0, -0.08), (0, 0.55))],
     "refer": [((0, -0.35), (0, 0.22)), ((0, 0.6), (0, 0.62))],
     "reject": [((-0.4, -0.4), (0.4, 0.4)), ((0.4, -0.4), (-0.4, 0.4))],
+    "outline": [],
 }
 _WIDE = 50.0  # from this width on, bar and ruler are in a row with their text
 _BAR = 20.0  # length of the bar with both labels, in such a row
@@ -47,7 +48,7 @@ class Entry:
     text: str
     """Wrapped where too long; the font is ASCII only, other letters become `?`."""
     mark: Mark = ""
-    """Symbol of a decision before the text, or the colour bar or a ruler above it."""
+    """Symbol of a decision or an outline before the text, or colour bar or ruler above it."""
     length: float = 0
     """Of a ruler, in pixels of the radiograph."""
 
@@ -91,6 +92,9 @@ def draw_caption(
         elif entry.mark == "ruler":
             start = left + _width(rows[0]) + 1 if width >= _WIDE else left
             _draw_ruler(strip, (start, top), unit, entry.length * zoom / unit)
+        elif entry.mark == "outline":
+            _draw_outline(strip, top, unit)
+            base += max(0, _SHAPE - len(rows) * _ROW) / 2
         elif entry.mark:
             _draw_shape(strip, entry.mark, top, unit)
             base += max(0, _SHAPE - len(rows) * _ROW) / 2
@@ -138,6 +142,15 @@ def _draw_shape(strip: Picture, mark: Mark, top: float, unit: float) -> None:
         points = _points(middle + np.array(line) * radius, unit)
         width = max(1, round(0.38 * unit))
         cv2.polylines(strip, [points], False, (BACKGROUND,) * 3, width, cv2.LINE_AA, shift=4)
+
+
+def _draw_outline(strip: Picture, top: float, unit: float) -> None:
+    """Draw a ring of dashes, as regions are outlined on the radiograph."""
+    radius = _SHAPE / 2
+    angles = np.radians(np.arange(0, 360, 3))
+    ring = np.stack([np.cos(angles), np.sin(angles)], axis=1) * (radius - 0.2)
+    middle = np.array([_MARGIN + radius, top + radius])
+    draw_dashes(strip, [(middle + ring) * unit], line_width(unit))
 
 
 def _draw_bar(strip: Picture, top: float, unit: float, length: float) -> None:

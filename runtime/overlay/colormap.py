@@ -13,6 +13,7 @@ Color Universal Design, 2008; the tests simulate vision as Machado et al., IEEE 
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from functools import cache
 
 import cv2
@@ -27,6 +28,8 @@ Heat = npt.NDArray[np.float32]  # (h, w), 0 to 1
 _PEAK_OVER_BLACK = (0, 35, 150)  # BGR, L* 33
 _PEAK_OVER_WHITE = (85, 195, 255)  # BGR, L* 82; a yellower one is white for tritan eyes
 LINE = (255, 190, 60)  # BGR
+OUTLINE = (255, 255, 255)  # of regions; dashes tell it from the other line without colours
+_DASH, _GAP = 7.0, 4.0  # in widths of the line
 _RIM = (0, 0, 0)
 _DIMMED = 0.4  # of the brightness, outside the collimated field
 _CROSSED = 0.5  # of the brightness, of a rejected radiograph
@@ -119,6 +122,31 @@ def draw_lines(
     rim = width + 2 * max(1, width // 3)
     for shade, thickness in ((_RIM, rim), (colour, width)):
         cv2.polylines(panel, lines, True, shade, thickness, cv2.LINE_AA, shift=4)
+
+
+def draw_dashes(panel: Picture, lines: Sequence[npt.NDArray[np.float64]], width: int) -> None:
+    """Draw closed lines, each (P, 2) x and y in pixels, as white dashes with a dark rim."""
+    width = max(width, 2)
+    parts = [dash for line in lines for dash in _dashes(line, _DASH * width, _GAP * width)]
+    fixed = [np.rint(part * 16).astype(np.int32) for part in parts]
+    rim = width + 2 * max(1, width // 2)
+    for shade, thickness in ((_RIM, rim), (OUTLINE, width)):
+        cv2.polylines(panel, fixed, False, shade, thickness, cv2.LINE_AA, shift=4)
+
+
+def _dashes(
+    line: npt.NDArray[np.float64], dash: float, gap: float
+) -> Iterator[npt.NDArray[np.float64]]:
+    """Cut a closed line into dashes of equal length; a short one still has three."""
+    closed = np.concatenate((line, line[:1]))
+    at = np.concatenate(([0.0], np.cumsum(np.linalg.norm(np.diff(closed, axis=0), axis=1))))
+    count = max(3, round(at[-1] / (dash + gap)))
+    period = at[-1] / count
+    for start in np.arange(count) * period:
+        end = start + period * dash / (dash + gap)
+        inner = at[(at > start) & (at < end)]
+        points = np.concatenate(([start], inner, [end]))
+        yield np.stack([np.interp(points, at, closed[:, axis]) for axis in (0, 1)], axis=1)
 
 
 def dimmed_panel(grey: Pixels, share: float = _DIMMED) -> Picture:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from orthoedge.runtime.decision import percentage
 from orthoedge.runtime.errors import InputError, OrthoEdgeError
 from orthoedge.runtime.image_io.radiograph import Radiograph
+from orthoedge.runtime.lesions.wording import summary_of
 from orthoedge.runtime.overlay import colormap
 from orthoedge.runtime.overlay.caption import BACKGROUND, Entry, line_width, round_length
 from orthoedge.runtime.overlay.colormap import Heat, Picture
@@ -60,7 +61,11 @@ def overlay(radiograph: Radiograph, finding: Finding) -> Picture:
         shown = enlarged.astype(np.uint8, copy=False)
     # The panel has no name here, so that its memory is freed before the caption is drawn.
     return add_caption(
-        draw_panel(shown, heat, finding.placement, factor, unit), entries, layout, unit, factor
+        draw_panel(shown, heat, finding.placement, factor, unit, finding.lesions or ()),
+        entries,
+        layout,
+        unit,
+        factor,
     )
 
 
@@ -89,7 +94,7 @@ def side_by_side(radiograph: Radiograph, finding: Finding) -> Picture:
     interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     shown = cv2.resize(radiograph.pixels, shape, interpolation=interpolation).astype(np.uint8)
     plain: Picture = cv2.cvtColor(shown, cv2.COLOR_GRAY2BGR).astype(np.uint8, copy=False)
-    marked = draw_panel(shown, heat, finding.placement, scale, _SIDE_UNIT)
+    marked = draw_panel(shown, heat, finding.placement, scale, _SIDE_UNIT, finding.lesions or ())
     gap = round(_GAP * _SIDE_UNIT)
     shape = (gap, shape[0]) if layout is down else (shape[1], gap)
     between = np.full((*shape, 3), BACKGROUND, np.uint8)
@@ -154,7 +159,7 @@ def _entries(radiograph: Radiograph, finding: Finding, heat: Heat | None) -> lis
         entries = [Entry(f"{result}\nREFER: a human must read this", "refer")]
     else:
         entries = [Entry(f"{result}\nREPORT: an answer is given", "report")]
-    entries += [*reasons, _legend(radiograph, finding, heat)]
+    entries += [*reasons, _legend(radiograph, finding, heat), *_outlined(finding)]
     if radiograph.spacing_mm is not None:
         across = radiograph.spacing_mm[1]
         length = round_length(radiograph.pixels.shape[1] * across / 4)
@@ -176,3 +181,13 @@ def _legend(radiograph: Radiograph, finding: Finding, heat: Heat) -> Entry:
     if finding.placement.field != (0, 0, columns, rows):
         notes.append("dark margin: not looked at")
     return Entry("; ".join(notes), "colours")
+
+
+def _outlined(finding: Finding) -> list[Entry]:
+    """Return what is outlined in words; nothing where the bundle has no such output."""
+    if finding.lesions is None:
+        return []
+    text = summary_of(finding.lesions)
+    if not finding.lesions:
+        return [Entry(f"{text[0].upper()}{text[1:]}.")]
+    return [Entry(f"dashes: {text}", "outline")]

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import cv2
+from collections.abc import Sequence
 
+import cv2
+import numpy as np
+
+from orthoedge.runtime.lesions.measure import Lesion
 from orthoedge.runtime.overlay import colormap
 from orthoedge.runtime.overlay.caption import line_width
 from orthoedge.runtime.overlay.colormap import Heat, Picture
@@ -13,9 +17,14 @@ _FIELD_BORDER = (150, 150, 150)
 
 
 def draw_panel(
-    shown: Pixels, heat: Heat | None, placement: LetterboxTransform, scale: float, unit: float
+    shown: Pixels,
+    heat: Heat | None,
+    placement: LetterboxTransform,
+    scale: float,
+    unit: float,
+    lesions: Sequence[Lesion] = (),
 ) -> Picture:
-    """Draw a radiograph with its map, or crossed out.
+    """Draw a radiograph with its map and the outlines of lesions, or crossed out.
 
     Args:
         shown: uint8 (H, W), already `scale` times its size.
@@ -23,6 +32,7 @@ def draw_panel(
         placement: position of the model input on the radiograph.
         scale: pixels of `shown` per pixel of the radiograph.
         unit: the x-height that decides the width of lines, in pixels of `shown`.
+        lesions: drawn as dashed lines.
 
     Returns:
         uint8 (H, W, 3), BGR.
@@ -35,9 +45,11 @@ def draw_panel(
         min(max(0, round(edge * scale)), limit)
         for edge, limit in zip(placement.field, (columns, rows) * 2, strict=True)
     )
+    outlines = [(np.array(lesion.contour) + 0.5) * scale - 0.5 for lesion in lesions]
     if (x0, y0, x1, y1) == (0, 0, columns, rows):  # usual; saves a second picture
         panel = colormap.colorize(shown, heat)
         colormap.draw_contour(panel, heat, width)
+        colormap.draw_dashes(panel, outlines, width)
         return panel
     panel = colormap.dimmed_panel(shown)
     if x1 > x0 and y1 > y0:
@@ -46,4 +58,5 @@ def draw_panel(
         panel[y0:y1, x0:x1] = field
         if field.shape != panel.shape:
             cv2.rectangle(panel, (x0, y0), (x1 - 1, y1 - 1), _FIELD_BORDER, width)
+    colormap.draw_dashes(panel, outlines, width)
     return panel

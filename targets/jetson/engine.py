@@ -11,14 +11,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from orthoedge.runtime.engine import Deadline, Outputs, Precision, ProcessGuard, check_images
+from orthoedge.runtime.engine import (
+    MASK,
+    Deadline,
+    Outputs,
+    Precision,
+    ProcessGuard,
+    check_images,
+    join_outputs,
+    output_names,
+)
 from orthoedge.runtime.errors import DeadlineExceeded, EngineError
 from orthoedge.targets.jetson.cuda_stream import Mapped, Stream
 from orthoedge.targets.jetson.device import Device
 from orthoedge.targets.jetson.plan_builder import layers, logger
 from orthoedge.targets.jetson.tensorrt_module import JETPACK, Modules, load_cudart, load_tensorrt
 
-_IMAGE, _OUTPUTS = "image", ("logits", "saliency_map", "feature_vector")
+_IMAGE, _OUTPUTS = "image", output_names(False)
 _WARM_UP_MS = 60e3  # CUDA loads its kernels in the first inference, perhaps from a slow card
 
 
@@ -81,8 +90,9 @@ class TensorRtEngine:
         self.layers = layers(self.native, trt)
         """Name, kind and precision of every layer, as far as TensorRT reports them."""
         shapes = self._check_interface(trt, self.native)
+        names = output_names(MASK in shapes)
         self._image = self._bind(_IMAGE, shapes[_IMAGE], np.uint8)
-        self._outputs = tuple(self._bind(name, shapes[name], np.float32) for name in _OUTPUTS)
+        self._outputs = tuple(self._bind(name, shapes[name], np.float32) for name in names)
         self._warm_up()
         self.graph = "captured"
         """`captured`, or why every inference is enqueued layer by layer."""
@@ -101,11 +111,9 @@ class TensorRtEngine:
         check_images(images, self._size)
         deadline = None if timeout_s is None else Deadline(timeout_s * 1e3, time.perf_counter())
         results = [self._run_alone(image, deadline) for image in images]
-        return Outputs(*(np.concatenate(arrays) for arrays in zip(*results, strict=True)))
+        return join_outputs(results)
 
-    def _run_alone(
-        self, image: npt.NDArray[np.uint8], deadline: Deadline | None
-    ) -> list[npt.NDArray[np.float32]]:
+    def _run_alone(self, image: npt.NDArray[np.uint8], deadline: Deadline | None) -> Outputs:
         """Run one image uint8 (1, S, S) as soon as no other thread uses the stream."""
         if deadline is None:
             self._lock.acquire()
@@ -118,9 +126,7 @@ class TensorRtEngine:
         finally:
             self._lock.release()
 
-    def _infer(
-        self, image: npt.NDArray[np.uint8], deadline: Deadline | None
-    ) -> list[npt.NDArray[np.float32]]:
+    def _infer(self, image: npt.NDArray[np.uint8], deadline: Deadline | None) -> Outputs:
         try:
             self._stream.wait(deadline)  # for the work of an earlier call that timed out
             self._image.array[0] = image
@@ -135,7 +141,7 @@ class TensorRtEngine:
             raise EngineError(self.lost) from error
         if deadline is not None:
             deadline.check("inference")
-        return [output.array.copy() for output in self._outputs]
+        return Outputs(*(output.array.copy() for output in self._outputs))
 
     def _enqueue(self, handle: int) -> None:
         self._messages.clear()  # otherwise a warning per image would fill the memory
@@ -153,7 +159,7 @@ class TensorRtEngine:
     def _check_interface(self, trt: Any, engine: Any) -> dict[str, tuple[int, ...]]:
         """Check names, shapes and types of all tensors; return the shapes by name."""
         names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
-        if sorted(names) != sorted((_IMAGE, *_OUTPUTS)):
+        if sorted({*names, MASK}) != sorted((_IMAGE, *_OUTPUTS, MASK)):
             raise EngineError(f"tensors {sorted(names)}, expected {_IMAGE} and {_OUTPUTS}")
         input_shape = (1, 1, self._size, self._size)
         if not self._context.set_input_shape(_IMAGE, input_shape):
@@ -163,6 +169,9 @@ class TensorRtEngine:
         fits = shapes[_IMAGE] == input_shape and len(logits) == len(features) == 2
         if not fits or len(saliency) != 4 or saliency[:2] != logits or features[0] != 1:
             raise EngineError(f"tensors of shapes {shapes} do not fit a bundle's interface")
+        mask = shapes.get(MASK, (1, 1, 1, 1))
+        if len(mask) != 4 or mask[:2] != (1, 1):
+            raise EngineError(f"{MASK} of shape {mask} does not fit a bundle's interface")
         for name in names:
             is_image = name == _IMAGE
             mode = trt.TensorIOMode.INPUT if is_image else trt.TensorIOMode.OUTPUT

@@ -12,11 +12,18 @@ from types import ModuleType
 import numpy as np
 import numpy.typing as npt
 
-from orthoedge.runtime.engine import Deadline, Outputs, Precision, ProcessGuard, check_images
+from orthoedge.runtime.engine import (
+    MASK,
+    Deadline,
+    Outputs,
+    Precision,
+    ProcessGuard,
+    check_images,
+    output_names,
+)
 from orthoedge.runtime.errors import DeadlineExceeded, EngineError
 from orthoedge.targets.cpu import available_cores
 
-_OUTPUTS = ["logits", "saliency_map", "feature_vector"]
 _STAGE = "inference"
 
 
@@ -64,6 +71,8 @@ class OnnxRuntimeEngine:
             line = str(error).strip().splitlines()[0]
             raise EngineError(f"onnxruntime refused the {precision} model: {line}") from error
         self._process.protect(self)
+        has_mask = any(output.name == MASK for output in self.native.get_outputs())
+        self._outputs = list(output_names(has_mask))
 
     def run(self, images: npt.NDArray[np.uint8], timeout_s: float | None = None) -> Outputs:
         """Run uint8 (N, 1, S, S); cancelled at the end of the layer that overruns `timeout_s`."""
@@ -72,7 +81,7 @@ class OnnxRuntimeEngine:
         try:
             if timeout_s is not None:
                 return self._run_in_time(images, timeout_s)
-            return Outputs(*self.native.run(_OUTPUTS, {"image": images}))
+            return Outputs(*self.native.run(self._outputs, {"image": images}))
         except DeadlineExceeded:
             raise
         except Exception as error:
@@ -87,7 +96,7 @@ class OnnxRuntimeEngine:
         clock = threading.Timer(deadline.left_s(), setattr, (options, "terminate", True))
         clock.start()
         try:
-            outputs = Outputs(*self.native.run(_OUTPUTS, {"image": images}, options))
+            outputs = Outputs(*self.native.run(self._outputs, {"image": images}, options))
         except Exception as error:
             if options.terminate:
                 raise deadline.exceeded(_STAGE) from error

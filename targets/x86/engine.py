@@ -13,13 +13,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from orthoedge.runtime.engine import Deadline, Outputs, Precision, ProcessGuard, check_images
+from orthoedge.runtime.engine import (
+    MASK,
+    Deadline,
+    Outputs,
+    Precision,
+    ProcessGuard,
+    check_images,
+    join_outputs,
+    output_names,
+)
 from orthoedge.runtime.errors import EngineError
 from orthoedge.runtime.settings import EngineOptions
 from orthoedge.targets.x86.compile import cache_failed, obtain_compiled
 from orthoedge.targets.x86.openvino_module import load_openvino
 
-_OUTPUTS = ("logits", "saliency_map", "feature_vector")
 _STAGE = "inference"
 # Widest first, in OpenVINO's spelling: avx2 includes AVX2 with VNNI, and sse42 means SSE4.1.
 _ISA = ("avx512_amx", "avx512", "avx2", "avx", "sse42")
@@ -67,6 +75,7 @@ class OpenVinoEngine:
         except RuntimeError as error:
             raise EngineError(f"openvino refused the {precision} model: {_last(error)}") from error
         self._process.protect(self)
+        self._outputs = output_names(any(MASK in port.names for port in self.native.outputs))
         self.isa, integer = _kernels(self.native)
         if integer != (precision == "int8"):
             layers = "quantized layers" if integer else "no quantized layers"
@@ -101,10 +110,8 @@ class OpenVinoEngine:
             except KeyboardInterrupt:  # between the two calls; the memory is still in use
                 slot.request.wait()
                 raise
-            results.append([output.copy() for output in slot.outputs])
-        if len(results) == 1:
-            return Outputs(*results[0])
-        return Outputs(*(np.concatenate(arrays) for arrays in zip(*results, strict=True)))
+            results.append(Outputs(*(output.copy() for output in slot.outputs)))
+        return join_outputs(results)
 
     def _infer_in_time(self, slot: _Slot, deadline: Deadline) -> None:
         deadline.check(_STAGE)
@@ -138,7 +145,7 @@ class OpenVinoEngine:
         request = self.native.create_infer_request()
         image = np.zeros((1, 1, self._size, self._size), np.uint8)
         request.set_input_tensor(load_openvino().Tensor(image, shared_memory=True))
-        slot = _Slot(request, image, tuple(request.get_tensor(name).data for name in _OUTPUTS))
+        slot = _Slot(request, image, tuple(request.get_tensor(name).data for name in self._outputs))
         self._process.protect(slot)
         return slot
 

@@ -79,6 +79,8 @@ class Task(ABC, Generic[Network, Data, Row, Result]):
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
+        self.recorded = recipe
+        """What the run folder records; differs where a stage has settings of its own."""
 
     def read(self, records: Sequence[ImageRecord], progress: bool, cache: Path | None) -> Data:
         """Read the images of a split.

@@ -26,7 +26,7 @@ from orthoedge.runtime.errors import ConfigError
 from orthoedge.training import run_folder as folder
 from orthoedge.training.data.index import ImageRecord, write_table
 from orthoedge.training.data.loader import batches, steps_per_epoch
-from orthoedge.training.data.splits import split_records
+from orthoedge.training.data.splits import Splits, split_records
 from orthoedge.training.data_quality.leakage import check_leaks
 from orthoedge.training.loop.checkpoint import (
     State,
@@ -56,6 +56,7 @@ def train(
     data: Path | None = None,
     cache: Path | None = None,
     fold: int | None = None,
+    splits: Splits | None = None,
 ) -> Result:
     """Train one network on one split of the data, and write a run folder.
 
@@ -70,6 +71,7 @@ def train(
         data: the folder that the paths of split.csv start from; default: the working folder.
         cache: folder that keeps preprocessed images; None: keep them in memory only.
         fold: which of `split.folds` is the test split, from 0.
+        splits: the division of the set; None: by the recipe.
 
     Returns:
         The best epoch's metrics on the test split.
@@ -86,8 +88,8 @@ def train(
     fabric = open_fabric(recipe)
     first = fabric.is_global_zero
     bars = first and (sys.stderr.isatty() if progress is None else progress)
-    resumed: bool = fabric.broadcast(first and open_folder(out, recipe, resume))
-    splits = split_records(records, recipe.split, fold)
+    resumed: bool = fabric.broadcast(first and open_folder(out, task.recorded, resume))
+    splits = splits or split_records(records, recipe.split, fold)
 
     with fabric.rank_zero_first():  # the first process fills the cache, the others map it
         training = task.read(splits.train, bars, cache)
@@ -115,7 +117,7 @@ def train(
             weights=loaded,
         )
         val, test = (data.cropped(recipe.augment.crop, recipe.seed) for data in (val, test))
-        record_start(out, recipe, splits, info, resumed, resume)
+        record_start(out, task.recorded, splits, info, resumed, resume)
         log_start(recipe, splits, info, fabric.world_size)
         task.audit(out, records, resumed)
 

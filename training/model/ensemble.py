@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from orthoedge.runtime.errors import ConfigError
+from orthoedge.training.model.mask_decoder import MaskDecoder, pick_stages
 from orthoedge.training.model.plain_cnn import is_plain_cnn, plain_cnn
 from orthoedge.training.recipe import Recipe
 
@@ -40,6 +41,12 @@ class ModelOutput(NamedTuple):
     """float32 (N, C, h, w), non-negative."""
     feature_vector: Tensor
     """float32 (N, K)."""
+    lesion_mask: Tensor | None = None
+    """float32 (N, 1, h', w'), 0 to 1; None without a decoder."""
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """The outputs that the network has."""
+        return tuple(tensor for tensor in self if tensor is not None)
 
 
 class Branch(nn.Module):
@@ -72,6 +79,11 @@ class Branch(nn.Module):
     def features(self, x: Tensor) -> Tensor:
         """(B, 1, S, S) -> (B, K, h, w)."""
         return self.backbone.forward_features(x)  # type: ignore[no-any-return, operator]
+
+    def stages(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """(B, 1, S, S) -> the features, and the map of every stage from fine to coarse."""
+        features, maps = self.backbone.forward_intermediates(x)  # type: ignore[operator]
+        return features, maps
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 1, S, S) -> (B, C)."""
@@ -141,6 +153,8 @@ class Ensemble(nn.Module):
         width = 1 if self.sigmoid else classes
         self.branches = nn.ModuleList(Branch(name, width, dropout) for name in backbones)
         self.fusion_logits = nn.Parameter(torch.tensor(fusion).log())
+        self.decoder: MaskDecoder | None = None
+        """Outlines lesions; see `add_decoder`."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -215,6 +229,37 @@ class Ensemble(nn.Module):
         both = torch.cat((fused, own))
         return torch.cat((-both / 2, both / 2), 2) if self.sigmoid else both
 
+    @torch.no_grad()
+    def add_decoder(self, stride: int, channels: int) -> None:
+        """Add a decoder of lesion masks, with random weights, on the backbone's own features.
+
+        Args:
+            stride: pixels of the input per cell of the mask: 4, 8 or 16.
+            channels: of the decoder.
+
+        Raises:
+            ConfigError: several backbones, or one without features at the sizes that it reads.
+        """
+        if len(self.branches) > 1:
+            raise ConfigError(f"mask.stride: 0 for several backbones, got {', '.join(self.names)}")
+        (branch,) = self._branches()
+        was_training = self.training
+        probe = torch.zeros(1, 1, _PROBE, _PROBE, device=self.fusion_logits.device)
+        _, maps = branch.eval().stages(probe)
+        self.train(was_training)
+        sides = {index: features.shape[2] for index, features in enumerate(maps)}
+        self._stages = pick_stages(branch.name, sides, _PROBE, stride)
+        widths = [maps[index].shape[1] for index in self._stages]
+        self.decoder = MaskDecoder(widths, channels).to(probe.device)
+
+    def mask_logits(self, images: Tensor) -> Tensor:
+        """uint8 (B, 1, S, S) -> float32 (B, 1, h', w'); the network must have a decoder."""
+        return self._decode(self._branches()[0].stages(normalise(images))[1])
+
+    def _decode(self, maps: list[Tensor]) -> Tensor:
+        assert self.decoder is not None
+        return self.decoder([maps[index] for index in self._stages])  # type: ignore[no-any-return]
+
     def freeze(self, stages: int) -> None:
         """Exclude the stem and the first stages of every backbone from training.
 
@@ -239,7 +284,11 @@ class Ensemble(nn.Module):
 
     def explain(self, images: Tensor) -> ModelOutput:
         """uint8 (B, 1, S, S) -> logits, saliency map and feature vector in one pass."""
-        return explain(self.features(normalise(images)), *self.head())
+        if self.decoder is None:
+            return explain(self.features(normalise(images)), *self.head())
+        features, maps = self._branches()[0].stages(normalise(images))
+        mask = self._decode(maps).sigmoid()
+        return explain(features, *self.head())._replace(lesion_mask=mask)
 
     def _branches(self) -> list[Branch]:
         return list(self.branches)  # type: ignore[arg-type]
@@ -252,7 +301,10 @@ def build(recipe: Recipe) -> Ensemble:
         ConfigError: an unknown backbone.
     """
     classes = len(recipe.labels)
-    return Ensemble(recipe.backbones, classes, recipe.fusion, recipe.dropout, recipe.head)
+    network = Ensemble(recipe.backbones, classes, recipe.fusion, recipe.dropout, recipe.head)
+    if recipe.mask.stride:
+        network.add_decoder(recipe.mask.stride, recipe.mask.channels)
+    return network
 
 
 def normalise(images: Tensor) -> Tensor:

@@ -44,6 +44,14 @@ class PlainCNN(nn.Module):
         """(B, 1, S, S) -> (B, 8·width, S/32, S/32), rounded down."""
         return self.stages(x)  # type: ignore[no-any-return]
 
+    def forward_intermediates(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """The features, and the map of every stage, as timm's networks give them."""
+        maps = []
+        for stage in self.stages:
+            x = stage(x)
+            maps.append(x)
+        return x, maps
+
 
 def is_plain_cnn(name: str) -> bool:
     """Return whether a backbone's name means this network and not one of timm's."""

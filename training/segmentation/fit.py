@@ -25,7 +25,7 @@ from orthoedge.training.segmentation.data import OutlinedDataset, outlined
 from orthoedge.training.segmentation.froc import RATES
 from orthoedge.training.segmentation.markdown import report_lines
 from orthoedge.training.segmentation.network import UNet, build_unet, load_unet_weights
-from orthoedge.training.segmentation.predictions import Outlines, outline, score
+from orthoedge.training.segmentation.predictions import Outlines, Scores, outline, score
 from orthoedge.training.segmentation.report import write_report
 from orthoedge.training.segmentation.schema import (
     SegmentationEpoch,
@@ -34,7 +34,7 @@ from orthoedge.training.segmentation.schema import (
 )
 from orthoedge.training.segmentation.step import SegmentationStepper
 
-_CURVES = {
+CURVES = {
     "train Dice": "train_dice",
     "validation Dice": "val_dice",
     "validation Dice of lesions": "val_lesion_dice",
@@ -159,35 +159,39 @@ class SegmentationTask(Task[UNet, OutlinedDataset, SegmentationEpoch, Segmentati
         self, network: UNet, val: OutlinedDataset, trained: TrainedEpoch
     ) -> SegmentationEpoch:
         """Measure an epoch on the validation split; see `Task`."""
-        scores = score(network, val, self._stage.miss_weight)
-        present = np.unique(val.labels)
-        by_label = [float(scores.dice[val.labels == number].mean()) for number in present]
-        lesion, clean = scores.dice[scores.has_lesion], scores.dice[~scores.has_lesion]
-        return SegmentationEpoch(
-            epoch=trained.number,
-            train_loss=trained.loss,
-            train_dice=trained.score,
-            val_loss=float(scores.loss.mean()),
-            val_dice=float(np.mean(by_label)),
-            val_lesion_dice=float(lesion.mean()) if len(lesion) else 0.0,
-            val_clean=float(clean.mean()) if len(clean) else 1.0,
-            lr=trained.lr,
-            seconds=trained.seconds,
-            images_per_second=trained.images_per_second,
-        )
+        return epoch_of(score(network, val, self._stage.miss_weight), val, trained)
 
     def finish(
         self, run: Finished[UNet, OutlinedDataset, SegmentationEpoch]
     ) -> SegmentationMetrics:
         """Outline the test split, and write curves and report."""
         outlines = outline(run.network, run.test)
-        write_curves(run.out / "curves.png", run.epochs, run.best, _CURVES, "outline loss")
+        write_curves(run.out / "curves.png", run.epochs, run.best, CURVES, "outline loss")
         place = run.out / folder.EVALUATION
         report = write_report(place, outlines, run.test, self.recipe, run.command)
         for line in report_lines(report):
             log_progress(line)
         log_progress(f"test: best epoch {run.best} -> {run.out}")
         return _metrics(report, outlines, run)
+
+
+def epoch_of(scores: Scores, val: OutlinedDataset, trained: TrainedEpoch) -> SegmentationEpoch:
+    """Line of log.csv for an epoch with these scores on the validation split."""
+    present = np.unique(val.labels)
+    by_label = [float(scores.dice[val.labels == number].mean()) for number in present]
+    lesion, clean = scores.dice[scores.has_lesion], scores.dice[~scores.has_lesion]
+    return SegmentationEpoch(
+        epoch=trained.number,
+        train_loss=trained.loss,
+        train_dice=trained.score,
+        val_loss=float(scores.loss.mean()),
+        val_dice=float(np.mean(by_label)),
+        val_lesion_dice=float(lesion.mean()) if len(lesion) else 0.0,
+        val_clean=float(clean.mean()) if len(clean) else 1.0,
+        lr=trained.lr,
+        seconds=trained.seconds,
+        images_per_second=trained.images_per_second,
+    )
 
 
 def _metrics(

@@ -9,13 +9,14 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 
 from orthoedge.benchmarks.metrics.bootstrap import Array
+from orthoedge.training.data.dataset import RadiographDataset
 from orthoedge.training.evaluation.predictions import images_at_once
 from orthoedge.training.progress import Progress
 from orthoedge.training.segmentation.data import Mask, OutlinedDataset
 from orthoedge.training.segmentation.froc import Marks, mark
-from orthoedge.training.segmentation.network import UNet
 from orthoedge.training.segmentation.overlap import Overlap, overlap
 from orthoedge.training.segmentation.step import dice, outline_loss
 
@@ -54,13 +55,13 @@ class Outlines:
         return bits.reshape(self.size, self.size).astype(bool)
 
 
-def predict(network: UNet, data: OutlinedDataset) -> Iterator[tuple[range, torch.Tensor]]:
-    """Run images through a network in float32.
+def predict(network: nn.Module, data: RadiographDataset) -> Iterator[tuple[range, torch.Tensor]]:
+    """Run images through a network that gives logits (B, 1, S, S), in float32.
 
     Yields:
         Indices of some images, and their logits, float32 (n, S, S) on the CPU.
     """
-    device = next(network.parameters()).device
+    device = next((p.device for p in network.parameters()), torch.device("cpu"))
     batch = images_at_once(data.images[0].size, device)
     network.eval()
     for start in range(0, len(data), batch):
@@ -69,7 +70,7 @@ def predict(network: UNet, data: OutlinedDataset) -> Iterator[tuple[range, torch
             yield range(start, start + len(images)), network(images)[:, 0].float().cpu()
 
 
-def score(network: UNet, data: OutlinedDataset, miss_weight: float) -> Scores:
+def score(network: nn.Module, data: OutlinedDataset, miss_weight: float) -> Scores:
     """Loss and Dice of each image; `miss_weight` as in the recipe."""
     losses, scores, lesions = [], [], []
     with torch.inference_mode():
@@ -82,7 +83,7 @@ def score(network: UNet, data: OutlinedDataset, miss_weight: float) -> Scores:
     return Scores(*parts)
 
 
-def outline(network: UNet, data: OutlinedDataset, progress: bool | None = None) -> Outlines:
+def outline(network: nn.Module, data: OutlinedDataset, progress: bool | None = None) -> Outlines:
     """Outline every image and compare with its mask.
 
     Args:

@@ -61,14 +61,16 @@ def outline_loss(logits: Tensor, lesion: Tensor, miss_weight: float) -> Tensor:
 
     Args:
         logits: float32 (B, H, W).
-        lesion: (B, H, W), 1 in the lesion, else 0.
+        lesion: (B, H, W), 1 in the lesion, else 0; of a soft target the cross-entropy takes all
+            values, and the Tversky index those above 0.5 as lesion.
         miss_weight: of missed pixels against false ones, 0 to 1; 0.5 makes it Dice.
 
     Returns:
         float32 (B,).
     """
-    truth = lesion.float()
-    pixels = F.binary_cross_entropy_with_logits(logits, truth, reduction="none").mean((1, 2))
+    target = lesion.float()
+    pixels = F.binary_cross_entropy_with_logits(logits, target, reduction="none").mean((1, 2))
+    truth = (target > 0.5).float()
     probability = logits.sigmoid()
     hit = (probability * truth).sum((1, 2))
     missed = truth.sum((1, 2)) - hit

@@ -83,10 +83,21 @@ def _lines(name: str, finding: Finding, pictures: tuple[Path, ...]) -> str:
         f"total {timing.total:.2f}",
         f"  engine         {source.engine} {source.precision} ({source.isa})",
         *([f"  instead of     {printable(source.fallback)}"] if source.fallback else []),
+        *_outlines(finding),
         *(f"  note           {note}" for note in finding.notes),
         *(f"  picture        {printable(str(picture))}" for picture in pictures),
     ]
     return "".join(f"{line}\n" for line in lines)
+
+
+def _outlines(finding: Finding) -> list[str]:
+    """Lines on what the network outlines; none where the bundle has no such output."""
+    from orthoedge.runtime.lesions.wording import area_of, size_of
+
+    if finding.lesions is None:
+        return []
+    shown = [f"  outlined       {size_of(one)}, {area_of(one)}" for one in finding.lesions]
+    return shown or ["  outlined       nothing"]
 
 
 def describe(finding: Finding) -> str:

@@ -119,7 +119,14 @@ void decode_manifest(Bundle& bundle, const Field& json) {
   const Field graph = json.at("graph");
   bundle.graph = {graph.at("size").integer(), graph.at("classes").integer(),
                   graph.at("features").integer(), graph.at("map_height").integer(),
-                  graph.at("map_width").integer()};
+                  graph.at("map_width").integer(),
+                  graph.has("mask_height") ? graph.at("mask_height").integer() : 0,
+                  graph.has("mask_width") ? graph.at("mask_width").integer() : 0};
+  const int side = bundle.graph.size;
+  require(bundle.graph.mask_height >= 0 && bundle.graph.mask_height <= side &&
+              bundle.graph.mask_width >= 0 && bundle.graph.mask_width <= side &&
+              (bundle.graph.mask_height > 0) == (bundle.graph.mask_width > 0),
+          "graph.mask_height and mask_width are not both 0, or both 1 to graph.size");
   check_labels(bundle);
   require(bundle.preprocess.size == bundle.graph.size, "preprocess.size and graph.size differ");
   require(bundle.graph.features >= 1, "graph.features is not 1 or more");
@@ -130,7 +137,8 @@ void decode_manifest(Bundle& bundle, const Field& json) {
     json.at("metrics").at(precision).members();
     const Field limit = json.at("golden").at("tolerance").at(precision);
     const Tolerance tolerance{limit.at("logits").number(), limit.at("saliency_map").number(),
-                              limit.at("feature_vector").number()};
+                              limit.at("feature_vector").number(),
+                              bundle.graph.mask_height > 0 ? limit.at("lesion_mask").number() : 0};
     if (precision != bundle.precision) continue;
     bundle.calibration = calibration;
     bundle.tolerance = tolerance;

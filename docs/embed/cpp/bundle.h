@@ -11,6 +11,7 @@ namespace orthoedge {
 
 struct Graph {
   int size, classes, features, map_height, map_width;
+  int mask_height, mask_width;  // of the lesion mask; 0: the bundle has none
 };
 
 // Weights of the out-of-distribution score. It is divided by `threshold`; above `reject` the image
@@ -26,9 +27,10 @@ struct Calibration {
   OutOfDistribution out_of_distribution;
 };
 
-// Largest allowed |difference| over the standard deviation of the expected tensor.
+// Largest allowed |difference| over the standard deviation of the expected tensor. Bundles without
+// a lesion mask have 0 there.
 struct Tolerance {
-  double logits, saliency_map, feature_vector;
+  double logits, saliency_map, feature_vector, lesion_mask;
 };
 
 struct Bundle {

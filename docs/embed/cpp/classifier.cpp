@@ -85,10 +85,15 @@ Outputs Classifier::run(const std::uint8_t* model_input) {
     throw std::runtime_error("openvino failed: " + last_line(error.what()));
   }
   const auto cells = static_cast<std::size_t>(graph.map_height * graph.map_width);
-  return {copy(request_.get_tensor("logits"), classes, "logits"),
-          copy(request_.get_tensor("saliency_map"), classes * cells, "saliency_map"),
-          copy(request_.get_tensor("feature_vector"), static_cast<std::size_t>(graph.features),
-               "feature_vector")};
+  Outputs outputs{copy(request_.get_tensor("logits"), classes, "logits"),
+                  copy(request_.get_tensor("saliency_map"), classes * cells, "saliency_map"),
+                  copy(request_.get_tensor("feature_vector"),
+                       static_cast<std::size_t>(graph.features), "feature_vector"),
+                  {}};
+  const auto mask = static_cast<std::size_t>(graph.mask_height * graph.mask_width);
+  if (mask > 0)
+    outputs.lesion_mask = copy(request_.get_tensor("lesion_mask"), mask, "lesion_mask");
+  return outputs;
 }
 
 // Looks at the convolutions, which take most of the time. A kernel is named like jit_avx2_1x1_i8.
@@ -121,9 +126,11 @@ void Classifier::check_golden() {
   if (images.type != "|u1" || images.shape.size() != 4 || images.shape[0] < 1 ||
       images.shape[1] != 1 || images.shape[2] != side || images.shape[3] != side)
     throw std::runtime_error("golden/images.npy does not hold model inputs of the manifest's size");
-  for (const char* name : {"labels", "logits", "saliency_map", "feature_vector"})
-    if (!expected.count(name))
-      throw std::runtime_error("the golden outputs lack " + std::string(name));
+  const bool has_mask = bundle_.graph.mask_height > 0;
+  std::vector<std::string> names{"labels", "logits", "saliency_map", "feature_vector"};
+  if (has_mask) names.push_back("lesion_mask");
+  for (const std::string& name : names)
+    if (!expected.count(name)) throw std::runtime_error("the golden outputs lack " + name);
   if (expected.at("labels").texts() != bundle_.labels)
     throw std::runtime_error("the manifest's labels are not those of the golden outputs");
   Outputs all;
@@ -132,20 +139,24 @@ void Classifier::check_golden() {
     append(all.logits, outputs.logits);
     append(all.saliency_map, outputs.saliency_map);
     append(all.feature_vector, outputs.feature_vector);
+    append(all.lesion_mask, outputs.lesion_mask);
   }
   golden_ = {deviation(all.logits, expected.at("logits").floats()),
              deviation(all.saliency_map, expected.at("saliency_map").floats()),
-             deviation(all.feature_vector, expected.at("feature_vector").floats())};
+             deviation(all.feature_vector, expected.at("feature_vector").floats()),
+             has_mask ? deviation(all.lesion_mask, expected.at("lesion_mask").floats()) : 0};
   const Tolerance& limit = bundle_.tolerance;
   const bool within_limits = golden_.logits <= limit.logits &&
                              golden_.saliency_map <= limit.saliency_map &&
-                             golden_.feature_vector <= limit.feature_vector;
+                             golden_.feature_vector <= limit.feature_vector &&
+                             golden_.lesion_mask <= limit.lesion_mask;
   if (!within_limits)
     throw std::runtime_error("golden outputs are not reproduced: logits off by " +
                              std::to_string(golden_.logits) + " (limit " +
                              std::to_string(limit.logits) + "), saliency_map by " +
                              std::to_string(golden_.saliency_map) + ", feature_vector by " +
-                             std::to_string(golden_.feature_vector));
+                             std::to_string(golden_.feature_vector) + ", lesion_mask by " +
+                             std::to_string(golden_.lesion_mask));
 }
 
 std::string Classifier::engine_version() { return ov::get_openvino_version().buildNumber; }

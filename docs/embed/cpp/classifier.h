@@ -14,6 +14,7 @@ struct Outputs {
   std::vector<float> logits;          // (C,), before temperature
   std::vector<float> saliency_map;    // (C, h, w), Grad-CAM++ of each label, not negative
   std::vector<float> feature_vector;  // (K,), pooled features
+  std::vector<float> lesion_mask;     // (h', w'), probabilities; empty where a bundle has no mask
 };
 
 struct Prediction {

@@ -1,7 +1,8 @@
 // orthoedge-classify BUNDLE int8|fp32 OUT IMAGE.pgm...
 //
 // Checks the bundle, runs its golden images, then prints one line of JSON per radiograph and writes
-// OUT/IMAGE.pgm.map.npy, float32 (C, h, w). Exit code 1: an image could not be read, the others
+// OUT/IMAGE.pgm.map.npy, float32 (C, h, w), and where the bundle has a lesion mask
+// OUT/IMAGE.pgm.mask.npy, float32 (h', w'). Exit code 1: an image could not be read, the others
 // were; 2: no image was classified. Each error is one line on stderr.
 #include <filesystem>
 #include <iostream>
@@ -77,6 +78,11 @@ int run(const std::vector<std::string>& arguments) {
       const Prediction prediction = classifier(radiograph.view());
       const std::string name = std::filesystem::path(path).filename().string();
       write_file(out / (name + ".map.npy"), to_npy(prediction.outputs.saliency_map, shape));
+      if (graph.mask_height > 0)
+        write_file(out / (name + ".mask.npy"),
+                   to_npy(prediction.outputs.lesion_mask,
+                          {static_cast<std::size_t>(graph.mask_height),
+                           static_cast<std::size_t>(graph.mask_width)}));
       print(result_line(path, bundle, prediction));
     } catch (const std::runtime_error& error) {
       std::cerr << "orthoedge-classify: " << path << ": " << error.what() << std::endl;

@@ -46,7 +46,10 @@ def renamed(node):
 )
 def test_the_two_schemas_differ_in_four_names():
     current = schema_of(Manifest)
-    del current["properties"]["licence"]  # added since, and read where it is
+    del current["properties"]["licence"]  # these are added since, and read where they are
+    graph, golden = (current["properties"][name]["properties"] for name in ("graph", "golden"))
+    del graph["mask_height"], graph["mask_width"]
+    del golden["tolerance"]["additionalProperties"]["properties"]["lesion_mask"]
     assert renamed(json.loads(OLD.read_text())) == current
 
 

@@ -1,0 +1,1 @@
+"""Regions that a network outlines, measured on the radiograph."""
