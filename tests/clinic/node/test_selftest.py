@@ -26,24 +26,25 @@ from tests.helpers.clinic.programs import errors_of
 
 
 @pytest.fixture(scope="module")
-def pipeline(small_bundle):
-    return open_pipeline(small_bundle, target="portable")
+def parts(small_bundle, maker):
+    """Of a worker."""
+    return open_pipeline(small_bundle, target="portable"), maker
 
 
-def test_self_tests_do_not_count_as_images(tmp_path, pipeline):
+def test_self_tests_do_not_count_as_images(tmp_path, parts):
     settings = node_settings(tmp_path)
-    follow(settings, pipeline)
+    follow(settings, parts)
     counters = read_counters(settings.worker_counters)
     assert (counters.decisions, counters.latest_scores) == ({}, [])
 
 
-def follow(settings, pipeline, *, answers=True, wait_s=60.0, host=""):
+def follow(settings, parts, *, answers=True, wait_s=60.0, host=""):
     """Steps of the self-test of a node whose parts run in this process."""
     with _only_node(settings), receiver(settings) as spool:
         stop = threading.Event()
 
         def work():
-            worker = Worker(settings, spool, pipeline, Lines())
+            worker = Worker(settings, spool, *parts, Lines())
             senders = [
                 DestinationSender(name, destination, settings, spool, Lines())
                 for name, destination in settings.destinations.items()
@@ -63,7 +64,7 @@ def follow(settings, pipeline, *, answers=True, wait_s=60.0, host=""):
             thread.join()
 
 
-def test_a_phantom_arrives_at_every_destination(tmp_path, pipeline):
+def test_a_phantom_arrives_at_every_destination(tmp_path, parts):
     with server() as port:
         destinations = {
             "pacs": Destination(kind="dicom", host="127.0.0.1", port=port, ae_title=TITLE),
@@ -72,7 +73,7 @@ def test_a_phantom_arrives_at_every_destination(tmp_path, pipeline):
                 kind="folder", path=str(tmp_path / "feet"), rules=Rules(body_part=("FOOT",))
             ),
         }
-        steps = follow(node_settings(tmp_path, destinations=destinations), pipeline)
+        steps = follow(node_settings(tmp_path, destinations=destinations), parts)
     assert [step.passed for step in steps] == [True] * 6
     text = "\n".join(step.text for step in steps)
     assert "pacs: picture, report sent; it answers C-ECHO" in text
@@ -83,18 +84,18 @@ def test_a_phantom_arrives_at_every_destination(tmp_path, pipeline):
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
-def test_with_tls_the_certificate_of_the_node_stands_for_that_of_a_sender(tmp_path, pipeline, host):
+def test_with_tls_the_certificate_of_the_node_stands_for_that_of_a_sender(tmp_path, parts, host):
     pytest.importorskip("cryptography")
     from tests.helpers.clinic.certificates import write_certificates
 
     write_certificates(tmp_path)
     files = {"certificate": "server.pem", "key": "server.key", "ca": "ca.pem"}
     tls = ServerTls(**{key: str(tmp_path / name) for key, name in files.items()})
-    steps = follow(node_settings(tmp_path, tls=tls), pipeline, host=host)
+    steps = follow(node_settings(tmp_path, tls=tls), parts, host=host)
     assert [step.passed for step in steps] == [True] * 4
 
 
-def test_without_a_node_it_says_so(tmp_path, pipeline):
+def test_without_a_node_it_says_so(tmp_path, parts):
     (step,) = run_selftest(node_settings(tmp_path), 1.0)
     assert not step.passed
     assert "orthoedge node serve" in step.text
@@ -108,21 +109,21 @@ def test_a_receiver_that_does_not_listen_is_named(tmp_path):
     assert "cannot connect" in steps[-1].text
 
 
-def test_a_worker_that_does_not_answer_is_named(tmp_path, pipeline):
-    steps = follow(node_settings(tmp_path), pipeline, answers=False, wait_s=1.0)
+def test_a_worker_that_does_not_answer_is_named(tmp_path, parts):
+    steps = follow(node_settings(tmp_path), parts, answers=False, wait_s=1.0)
     assert [step.passed for step in steps] == [True, True, False]
     assert "no answer within 1 s" in steps[-1].text
 
 
 @pytest.mark.slow
-def test_a_real_archive_has_the_phantoms_results(tmp_path, pipeline):
+def test_a_real_archive_has_the_phantoms_results(tmp_path, parts):
     with orthanc(tmp_path, reports_to=free_port()) as archive:
         dicom = {"host": "127.0.0.1", "port": archive.dicom, "ae_title": ORTHANC}
         destinations = {
             "web": Destination(kind="dicomweb", url=archive.web, forward_original=True),
             "pacs": Destination(kind="dicom", **dicom),
         }
-        steps = follow(node_settings(tmp_path, destinations=destinations), pipeline)
+        steps = follow(node_settings(tmp_path, destinations=destinations), parts)
         assert [step.passed for step in steps] == [True] * 5
         assert "web: original, picture, report sent; found by QIDO-RS" in steps[3].text
         assert "pacs: picture, report sent; it answers C-ECHO" in steps[4].text
@@ -131,10 +132,10 @@ def test_a_real_archive_has_the_phantoms_results(tmp_path, pipeline):
 
 
 @pytest.mark.slow  # it waits for what does not come
-def test_a_destination_that_is_down_is_named_with_its_reason(tmp_path, pipeline):
+def test_a_destination_that_is_down_is_named_with_its_reason(tmp_path, parts):
     gone = Destination(kind="dicom", host="127.0.0.1", port=free_port(), ae_title=TITLE)
     settings = node_settings(tmp_path, destinations={"pacs": gone})
-    steps = follow(settings, pipeline, wait_s=15.0)
+    steps = follow(settings, parts, wait_s=15.0)
     assert not steps[-1].passed
     assert "pacs: the " in steps[-1].text
     assert "was not sent in time" in steps[-1].text
