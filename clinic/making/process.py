@@ -27,7 +27,7 @@ from orthoedge.clinic.making.messages import (
     encode,
 )
 from orthoedge.clinic.results import Answer, encode_result, make_result, prepare_results
-from orthoedge.clinic.selftest.phantom import PATIENT_ID
+from orthoedge.clinic.selftest.image import PATIENT_ID
 from orthoedge.clinic.spool.spool import check_uid
 from orthoedge.runtime.atomic_files import write_atomic
 from orthoedge.runtime.errors import InputError, MissingDependency, OrthoEdgeError
@@ -53,11 +53,12 @@ def serve(memory_mb: str) -> None:
     _limit(float(memory_mb))
     while length := sys.stdin.buffer.read(LENGTH.size):
         request = decode_request(sys.stdin.buffer.read(*LENGTH.unpack(length)))
-        pixels = np.empty(request.shape, np.uint8)
-        sys.stdin.buffer.readinto(pixels.data)
+        rows, columns = request.shape
+        picture = sys.stdin.buffer.read(rows * columns)
+        pixels = np.frombuffer(picture, np.uint8).reshape(rows, columns)
         responses.write(encode(_respond(request, pixels)))
         responses.flush()
-        del request, pixels
+        del request, pixels, picture
         _give_memory_back()  # that of the picture, while nothing is asked for
 
 

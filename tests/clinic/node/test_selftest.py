@@ -1,7 +1,8 @@
-"""`orthoedge node selftest` follows a phantom to the destinations, and says where it got stuck."""
+"""`orthoedge node selftest` follows an image to the destinations, and says where it got stuck."""
 
 import http.server
 import json
+import re
 import threading
 
 import pydicom
@@ -11,7 +12,7 @@ from orthoedge.clinic.destination import Destination, Rules
 from orthoedge.clinic.node import _only_node
 from orthoedge.clinic.operations.counters import read_counters
 from orthoedge.clinic.selftest.arrival import ask_destination
-from orthoedge.clinic.selftest.phantom import PATIENT_ID, make_phantom
+from orthoedge.clinic.selftest.image import PATIENT_ID, make_image
 from orthoedge.clinic.selftest.selftest import run_selftest
 from orthoedge.clinic.sender import DestinationSender
 from orthoedge.clinic.sending import DestinationError
@@ -38,7 +39,7 @@ def test_self_tests_do_not_count_as_images(tmp_path, parts):
     assert (counters.decisions, counters.latest_scores) == ({}, [])
 
 
-def follow(settings, parts, *, answers=True, wait_s=60.0, host=""):
+def follow(settings, parts, *, answers=True, wait_s=60.0, host="", count=1):
     """Steps of the self-test of a node whose parts run in this process."""
     with _only_node(settings), receiver(settings) as spool:
         stop = threading.Event()
@@ -58,13 +59,13 @@ def follow(settings, parts, *, answers=True, wait_s=60.0, host=""):
         thread = threading.Thread(target=work)
         thread.start()
         try:
-            return list(run_selftest(settings, wait_s, host))
+            return list(run_selftest(settings, wait_s, host, count))
         finally:
             stop.set()
             thread.join()
 
 
-def test_a_phantom_arrives_at_every_destination(tmp_path, parts):
+def test_an_image_arrives_at_every_destination(tmp_path, parts):
     with server() as port:
         destinations = {
             "pacs": Destination(kind="dicom", host="127.0.0.1", port=port, ae_title=TITLE),
@@ -78,7 +79,7 @@ def test_a_phantom_arrives_at_every_destination(tmp_path, parts):
     text = "\n".join(step.text for step in steps)
     assert "pacs: picture, report sent; it answers C-ECHO" in text
     assert "folder: picture, report sent; read in the folder" in text
-    assert "feet: its rules leave the phantom out" in text
+    assert "feet: its rules leave the image out" in text
     made = [pydicom.dcmread(file) for file in (tmp_path / "out").iterdir()]
     assert {each.PatientID for each in made} == {PATIENT_ID}
 
@@ -116,7 +117,7 @@ def test_a_worker_that_does_not_answer_is_named(tmp_path, parts):
 
 
 @pytest.mark.slow
-def test_a_real_archive_has_the_phantoms_results(tmp_path, parts):
+def test_a_real_archive_has_the_results(tmp_path, parts):
     with orthanc(tmp_path, reports_to=free_port()) as archive:
         dicom = {"host": "127.0.0.1", "port": archive.dicom, "ae_title": ORTHANC}
         destinations = {
@@ -139,6 +140,25 @@ def test_a_destination_that_is_down_is_named_with_its_reason(tmp_path, parts):
     assert not steps[-1].passed
     assert "pacs: the " in steps[-1].text
     assert "was not sent in time" in steps[-1].text
+
+
+def test_several_images_end_with_their_times(tmp_path, parts):
+    folder = Destination(kind="folder", path=str(tmp_path / "out"), results=("report",))
+    settings = node_settings(tmp_path, destinations={"folder": folder})
+    steps = follow(settings, parts, count=3)
+    assert [step.passed for step in steps] == [True] * 5
+    assert len(list((tmp_path / "out").iterdir())) == 3
+    assert re.fullmatch(
+        r"3 images, from the end of C-STORE: answered after a median of \d+\.\d\d s, "
+        r"p95 \d+\.\d\d s; at every destination after \d+\.\d\d s, p95 \d+\.\d\d s",
+        steps[-1].text,
+    )
+
+
+@pytest.mark.parametrize(("bundle", "target"), [("", "portable"), ("phantom", "portable")])
+def test_the_bundles_of_the_package_reject_no_image_of_the_self_test(bundle, target):
+    pipeline = open_pipeline(bundle or None, target=target)
+    assert pipeline.predict(make_image(bundle)[1]).decision != "reject"
 
 
 def test_an_object_that_is_not_in_the_folder_is_missed(tmp_path):
@@ -175,7 +195,7 @@ def test_a_dicomweb_service_is_queried(found, is_there):
             running.shutdown()
 
 
-def test_the_phantom_is_a_valid_object(tmp_path):
-    file = tmp_path / "phantom.dcm"
-    file.write_bytes(make_phantom()[1])
+def test_the_image_is_a_valid_object(tmp_path):
+    file = tmp_path / "image.dcm"
+    file.write_bytes(make_image("")[1])
     assert errors_of(file) == []
