@@ -37,6 +37,7 @@ def read_image_header(file: Path, image: SpooledImage) -> ImageHeader:
 
     Raises:
         InputError: no DICOM, or of another SOP instance than the sender announced.
+        MemoryError: its elements take more than the process may have.
         OSError: the disk fails.
     """
     from pydicom import dcmread
@@ -53,7 +54,7 @@ def read_image_header(file: Path, image: SpooledImage) -> ImageHeader:
             )
     except FileNotFoundError as error:
         raise InputError("its file is missing from the spool") from error
-    except OSError:
+    except (MemoryError, OSError):
         raise
     except Exception as error:  # pydicom raises anything for a damaged file
         raise InputError("damaged DICOM: its elements cannot be read") from error

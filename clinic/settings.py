@@ -47,6 +47,7 @@ __all__ = [
 ]
 
 _UID = re.compile(r"[0-9.]{1,64}")
+_TARGETS = ("x86", "portable", "jetson")  # `orthoedge.targets` is too large for a receiver
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")  # it becomes part of a file's name
 
 
@@ -176,6 +177,7 @@ class EngineSettings(Table, frozen=True):
     bundle: str = ""
     """Folder or .zip; `phantom` for the demonstration; empty for the bundle in the package."""
     target: str = "x86"
+    """`x86`, `portable` or `jetson`."""
     precision: Literal["auto", "int8", "fp32", "fp16"] = "auto"
     threads: int = 0
     """CPU threads; 0 for one per core."""
@@ -193,6 +195,8 @@ class EngineSettings(Table, frozen=True):
     """Seconds without a sign of life after which the worker is killed and started again."""
 
     def __post_init__(self) -> None:
+        if self.target not in _TARGETS:
+            raise ConfigError(f"target must be one of {', '.join(_TARGETS)}, got {self.target!r}")
         check_range("threads", self.threads, 0, 1024)
         check_range("decode_s", self.decode_s, 0.1, 3600)
         check_range("decode_mb", self.decode_mb, 16, 65536)

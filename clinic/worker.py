@@ -1,8 +1,9 @@
 """The worker's process: answers received images and enters the objects that are to be sent.
 
-A process of its own: a decoder that crashes, an engine that hangs, or an image that exhausts the
-memory ends this process and not the receiver. The attempt is counted on the disk before it begins,
-so that an image which ends the process each time is put into the dead-letter folder.
+A process of its own: an engine that hangs, or an image that exhausts the memory ends this process
+and not the receiver. It has two more processes for what may be hostile: one decodes images, the
+other reads headers and makes results. The attempt is counted on the disk before it
+begins, so that an image which ends a process each time is put into the dead-letter folder.
 """
 
 from __future__ import annotations
@@ -14,16 +15,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from orthoedge.clinic.destination import Destination, ResultKind
-from orthoedge.clinic.header import ImageHeader, read_image_header
+from orthoedge.clinic.destination import RESULT_KINDS, Destination
 from orthoedge.clinic.log import Log, kind_and_place
+from orthoedge.clinic.making.client import ResultMaker
+from orthoedge.clinic.making.messages import ImageFacts, MadeObject
 from orthoedge.clinic.operations.counters import CounterFile
 from orthoedge.clinic.operations.golden import GoldenCheck
-from orthoedge.clinic.results import Answer, encode_result, make_result
-from orthoedge.clinic.selftest.phantom import PATIENT_ID
+from orthoedge.clinic.results import Answer
 from orthoedge.clinic.settings import EngineSettings, NodeSettings
 from orthoedge.clinic.spool.records import NewObject, SpooledImage
-from orthoedge.clinic.spool.spool import Spool, check_uid
+from orthoedge.clinic.spool.spool import Spool
 from orthoedge.clinic.watch.journal import Journal, printable_name
 from orthoedge.clinic.watch.picture import picture_folders, write_picture_results
 from orthoedge.runtime.atomic_files import write_atomic
@@ -56,8 +57,20 @@ def answer_images(settings: NodeSettings, log: Log, stop: threading.Event) -> No
     """
     spool = Spool(settings.folder, settings.queue)
     settings.worker_alive.touch()
+    maker = ResultMaker(settings.engine.decode_mb)
+    maker.start()
+    try:
+        _answer_until(settings, spool, maker, log, stop)
+    finally:
+        maker.close()
+    log("ended")
+
+
+def _answer_until(
+    settings: NodeSettings, spool: Spool, maker: ResultMaker, log: Log, stop: threading.Event
+) -> None:
     pipeline = open_worker_pipeline(settings.engine)
-    worker = Worker(settings, spool, pipeline, log)
+    worker = Worker(settings, spool, pipeline, maker, log)
     golden = GoldenCheck(pipeline, settings.operations.golden_s)
     log("engine opened", engine=pipeline.engine.name, precision=pipeline.engine.precision)
     while not stop.is_set():
@@ -78,7 +91,6 @@ def answer_images(settings: NodeSettings, log: Log, stop: threading.Event) -> No
             spool.give_back(image)
             log("cannot write an answer", uid=image.uid, reason=error.strerror or str(error))
             stop.wait(_DISK_S)
-    log("ended")
 
 
 def open_worker_pipeline(engine: EngineSettings) -> Pipeline:
@@ -107,13 +119,22 @@ class Worker:
         settings: destinations, and how many attempts an image gets.
         spool: where images are, and objects go.
         pipeline: answers.
+        maker: reads headers, and makes the results.
         log: takes a line for each image.
     """
 
-    def __init__(self, settings: NodeSettings, spool: Spool, pipeline: Pipeline, log: Log) -> None:
+    def __init__(
+        self,
+        settings: NodeSettings,
+        spool: Spool,
+        pipeline: Pipeline,
+        maker: ResultMaker,
+        log: Log,
+    ) -> None:
         self._settings = settings
         self._spool = spool
         self._pipeline = pipeline
+        self._maker = maker
         self._log = log
         self._opened_journal: Journal | None = None
         self._counters = CounterFile(settings.worker_counters, log)
@@ -138,14 +159,19 @@ class Worker:
         picture = journal.picture(image.uid) if journal else None
         if picture is None:
             try:
-                source = read_image_header(self._spool.folder / image.file, image)
+                source = self._maker.read_header(self._spool.folder, image)
             except InputError as error:
                 self._bury(image, str(error))
+                return
+            except MissingDependency:
+                raise
+            except OrthoEdgeError as error:
+                self._fail(image, str(error))
                 return
             except OSError as error:  # a sector that cannot be read must not hold up other images
                 self._fail(image, str(InputError.unreadable(error)))
                 return
-            if not self._is_answered(image, source):
+            if not _is_answered(source):
                 self._spool.answer(image, "", self._originals(image, source, ""))
                 self._log("filed without an answer", uid=image.uid, sop_class=image.sop_class)
                 return
@@ -172,7 +198,7 @@ class Worker:
             return
         self._spool.answer(image, finding.decision, objects)
         seconds = time.monotonic() - started
-        if source is None or source.dataset.get("PatientID") != PATIENT_ID:
+        if source is None or not source.is_selftest:
             self._counters.count_answer(
                 finding.decision,
                 finding.verdict.out_of_distribution,
@@ -193,27 +219,27 @@ class Worker:
             self._opened_journal = Journal(self._settings.folder)
         return self._opened_journal
 
-    def _is_answered(self, image: SpooledImage, source: ImageHeader) -> bool:
-        from orthoedge.clinic.receiver.contexts import ANSWERED_CLASSES
-
-        return str(source.dataset.get("SOPClassUID", image.sop_class)) in ANSWERED_CLASSES
-
     def _make_objects(
-        self, image: SpooledImage, source: ImageHeader, answer: Answer
+        self, image: SpooledImage, source: ImageFacts, answer: Answer
     ) -> list[NewObject]:
         """Make each kind once, for all destinations that get it."""
         decision = answer.finding.decision
-        made: dict[ResultKind, NewObject | None] = {}
         objects = self._originals(image, source, decision)
-        for name, destination in self._settings.destinations.items():
-            if not self._goes_to(destination, image, source, decision):
-                continue
-            for kind in destination.results:
-                if kind not in made:
-                    made[kind] = self._make(kind, source, answer)
-                result = made[kind]
-                if result is not None:
-                    objects.append(_sent_to(result, name, destination))
+        receiving = {
+            name: destination
+            for name, destination in self._settings.destinations.items()
+            if self._goes_to(destination, image, source, decision)
+        }
+        wanted = {kind for each in receiving.values() for kind in each.results}
+        kinds = [kind for kind in RESULT_KINDS if kind in wanted]
+        objects_made = self._maker.make(self._spool.folder, image, kinds, answer) if kinds else ()
+        made = {each.kind: each for each in objects_made}
+        for name, destination in receiving.items():
+            objects += [
+                _sent_to(made[kind], name, destination)
+                for kind in destination.results
+                if kind in made
+            ]
         return objects
 
     def _write_results(self, name: str, answer: Answer) -> list[NewObject]:
@@ -223,21 +249,11 @@ class Worker:
         write_picture_results(folders, name, answer.radiograph, finding)
         return []
 
-    def _make(self, kind: ResultKind, source: ImageHeader, answer: Answer) -> NewObject | None:
-        result = make_result(kind, source.dataset, answer)
-        if result is None:
-            return None
-        uid = check_uid(str(result.SOPInstanceUID))
-        file = f"objects/{uid}.dcm"
-        write_atomic(self._spool.folder / file, encode_result(result))
-        return NewObject("", kind, uid, str(result.SOPClassUID), file, commitment=False)
-
     def _originals(
-        self, image: SpooledImage, source: ImageHeader, decision: Decision | str
+        self, image: SpooledImage, source: ImageFacts, decision: Decision | str
     ) -> list[NewObject]:
-        sop_class = str(source.dataset.get("SOPClassUID", image.sop_class))
         original = partial(
-            NewObject, kind="original", uid=image.uid, sop_class=sop_class, file=image.file
+            NewObject, kind="original", uid=image.uid, sop_class=source.sop_class, file=image.file
         )
         return [
             original(destination=name, commitment=destination.commitment)
@@ -246,7 +262,7 @@ class Worker:
         ]
 
     def _goes_to(
-        self, destination: Destination, image: SpooledImage, source: ImageHeader, decision: str
+        self, destination: Destination, image: SpooledImage, source: ImageFacts, decision: str
     ) -> bool:
         return destination.rules.match(
             modality=source.modality,
@@ -283,7 +299,13 @@ class Worker:
         self._log("answer failed", uid=image.uid, attempt=image.attempts, reason=reason)
 
 
-def _sent_to(result: NewObject, name: str, destination: Destination) -> NewObject:
+def _is_answered(source: ImageFacts) -> bool:
+    from orthoedge.clinic.receiver.contexts import ANSWERED_CLASSES
+
+    return source.sop_class in ANSWERED_CLASSES
+
+
+def _sent_to(result: MadeObject, name: str, destination: Destination) -> NewObject:
     return NewObject(
         name, result.kind, result.uid, result.sop_class, result.file, destination.commitment
     )

@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("status", "show how many images and objects are in each state"),
         (
             "selftest",
-            "send a phantom to the running node, and ask every destination whether its results "
+            "send a radiograph to the running node, and ask every destination whether its results "
             "have arrived; its patient is Selftest^Orthoedge",
         ),
     ):
@@ -39,6 +39,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                 default=120.0,
                 metavar="S",
                 help="seconds that answering and sending on may take (default: 120)",
+            )
+            action.add_argument(
+                "--count",
+                type=options.positive,
+                default=1,
+                metavar="N",
+                help="images to send, one after another; with more than one, print how long they "
+                "took (default: 1)",
             )
             action.add_argument(
                 "--host",
@@ -93,6 +101,9 @@ def _parts(settings: NodeSettings) -> Iterator[tuple[str, str]]:
     yield "bundle and its key", _problem_of(lambda: _check_bundle(settings))
     port = f"receiver {settings.receiver.host}, port {settings.receiver.port}"
     yield port, _problem_of(lambda: _check_receiver(settings))
+    if metrics := settings.operations.metrics_port:
+        port = f"metrics 127.0.0.1, port {metrics}"
+        yield port, _problem_of(lambda: _check_port("127.0.0.1", metrics, settings.folder))
     for name, destination in settings.destinations.items():
         problem = _problem_of(lambda: echo(destination, settings.ae_title))  # noqa: B023
         yield f"destination {name} answers", problem
@@ -131,19 +142,14 @@ def _check_bundle(settings: NodeSettings) -> None:
     from orthoedge.runtime.bundles.bundle import bundle_path, read_bundle
     from orthoedge.runtime.bundles.signature import read_key
     from orthoedge.runtime.settings import BundleTrust
-    from orthoedge.targets import check_target
 
     engine = settings.engine
-    check_target(engine.target)
     key = read_key(Path(engine.public_key)) if engine.public_key else None
     read_bundle(bundle_path(engine.bundle or None), trust=BundleTrust(key))
 
 
 def _check_receiver(settings: NodeSettings) -> None:
-    """Check the files of TLS, the classes, and that the port is free or a node's own."""
-    import socket
-
-    from orthoedge.clinic.node import is_running
+    """Check the files of TLS, the classes and the port."""
     from orthoedge.clinic.receiver.contexts import contexts
     from orthoedge.clinic.receiver.tls import server_context
 
@@ -151,15 +157,24 @@ def _check_receiver(settings: NodeSettings) -> None:
     if receiver.tls is not None:
         server_context(receiver.tls)
     contexts(receiver.other_classes)
+    _check_port(receiver.host, receiver.port, settings.folder)
+
+
+def _check_port(host: str, port: int, spool: Path) -> None:
+    """Check that a port is free, or held by the node that uses the spool."""
+    import socket
+
+    from orthoedge.clinic.node import is_running
+
     family, kind, *_, address = socket.getaddrinfo(
-        receiver.host, receiver.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
     with socket.socket(family, kind) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(address)
         except OSError as error:
-            if is_running(settings.folder):  # it holds the port itself
+            if is_running(spool):  # it holds the port itself
                 return
             reason = error.strerror or str(error)
             raise OSError(error.errno, f"cannot listen there: {reason}") from error
@@ -170,8 +185,9 @@ def _selftest(args: argparse.Namespace) -> int:
     from orthoedge.clinic.selftest.selftest import run_selftest
     from orthoedge.clinic.settings_file import read_settings
 
+    settings = read_settings(args.settings)
     failures = 0
-    for step in run_selftest(read_settings(args.settings), args.wait, args.host):
+    for step in run_selftest(settings, args.wait, args.host, args.count):
         print(f"{'pass' if step.passed else 'FAIL'}  {printable(step.text)}", flush=True)
         failures += not step.passed
     return 1 if failures else 0

@@ -48,7 +48,6 @@ def run(args: argparse.Namespace) -> int:
     """Watch until SIGTERM or Ctrl-C."""
     from orthoedge.clinic.node import serve
     from orthoedge.clinic.watch.settings import check_folders, check_outside, write_settings
-    from orthoedge.targets import check_target
 
     if args.results is None:
         if args.spool or args.bundle or (args.target, args.precision) != ("x86", "auto"):
@@ -67,5 +66,5 @@ def run(args: argparse.Namespace) -> int:
             target=args.target,
             precision=args.precision,
         )
-    check_target(check_folders(args.folder, settings_file).engine.target)
+    check_folders(args.folder, settings_file)
     return serve(settings_file, args.folder.resolve())

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from orthoedge.clinic.results.answer import Answer
 
+_BAND = 128  # rows that are spread at a time
+
 
 def map_over_image(header: Dataset, answer: Answer, peak: int) -> Pixels | None:
     """Spread the map over the source image.
@@ -33,16 +35,27 @@ def map_over_image(header: Dataset, answer: Answer, peak: int) -> Pixels | None:
     if heat is None:
         return None
     x0, y0, x1, y1 = answer.finding.placement.field
-    field = cv2.resize(heat, (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR)
     whole: Pixels = np.zeros(answer.radiograph.pixels.shape, np.uint8)
-    # This rounds, and needs no second array of floats.
-    whole[y0:y1, x0:x1] = cv2.convertScaleAbs(field, alpha=peak)
-    del field
+    _spread(heat, whole[y0:y1, x0:x1], peak)
     shape = (int(header.Rows), int(header.Columns))
     if whole.shape != shape:  # the reader has resampled pixels that are not square
         resized = cv2.resize(whole, shape[::-1], interpolation=cv2.INTER_LINEAR)
         whole = resized.astype(np.uint8, copy=False)
     return whole if whole.any() else None
+
+
+def _spread(heat: Heat, field: Pixels, peak: int) -> None:
+    """Fill a field with the map, as `cv2.resize` does it, without floats for all of its pixels."""
+    rows, columns = field.shape
+    wide = cv2.resize(heat, (columns, len(heat)), interpolation=cv2.INTER_LINEAR)
+    for start in range(0, rows, _BAND):
+        y = (np.arange(start, min(start + _BAND, rows)) + 0.5) * (len(heat) / rows) - 0.5
+        y = np.clip(y, 0, len(heat) - 1).astype(np.float32)
+        above = y.astype(np.intp)
+        below = np.minimum(above + 1, len(heat) - 1)
+        share = (y - above)[:, None].astype(np.float32)
+        band = wide[above] * (1 - share) + wide[below] * share
+        field[start : start + _BAND] = cv2.convertScaleAbs(band, alpha=peak)  # this rounds
 
 
 def contours_on_image(header: Dataset, answer: Answer) -> list[npt.NDArray[np.float64]]:

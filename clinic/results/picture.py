@@ -30,9 +30,11 @@ def make_picture(header: Dataset, answer: Answer) -> Dataset:
     from pydicom.dataset import Dataset
     from pydicom.uid import JPEG2000Lossless
 
+    from orthoedge.runtime.overlay.layout import DESK_SCREEN
     from orthoedge.runtime.overlay.overlay import side_by_side
 
-    drawn = cv2.cvtColor(side_by_side(answer.radiograph, answer.finding), cv2.COLOR_BGR2RGB)
+    picture = side_by_side(answer.radiograph, answer.finding, DESK_SCREEN)
+    drawn = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
     result = SCImage.from_ref_dataset(
         header,
         pixel_array=drawn,

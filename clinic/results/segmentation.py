@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -67,10 +68,12 @@ def make_segmentation(header: Dataset, answer: Answer) -> Dataset | None:
         tracking_id="orthoedge map",
     )
     # highdicom takes fractions as floats alone, and makes several copies of 4 bytes a pixel. So it
-    # gets a mask, whose frame is then replaced by that of the fractions.
+    # gets an image of one pixel, and the frame of the fractions is put into the result.
+    tiny = copy.copy(header)
+    tiny.Rows = tiny.Columns = 1
     result = Segmentation(
-        [header],
-        (heat > 0).astype(np.uint8),
+        [tiny],
+        np.ones((1, 1), np.uint8),
         "FRACTIONAL",
         [segment],
         fractional_type="PROBABILITY",  # the other type, occupancy, would be further off
@@ -81,6 +84,7 @@ def make_segmentation(header: Dataset, answer: Answer) -> Dataset | None:
         transfer_syntax_uid=RLELossless,
         **arguments,
     )
+    result.Rows, result.Columns = heat.shape
     frame = encode_frame(heat, RLELossless, 8, 8, "MONOCHROME2")
     result.PixelData = encapsulate([frame])
     result.PatientOrientation = header.get("PatientOrientation", "")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from errno import ECONNREFUSED
 from typing import TYPE_CHECKING, Any
 
 from orthoedge.clinic.destination import Destination, Tls
@@ -52,11 +54,16 @@ def associate(
         # pynetdicom clears the timeout once it has connected, and a peer that stops in the middle
         # of a message would then hold the thread for ever.
         nonlocal is_connected
-        is_connected = True
-        event.assoc.dul.socket.socket.settimeout(timeout)
+        connection = event.assoc.dul.socket.socket
+        connection.settimeout(timeout)
+        # Towards a closed port of this machine, Linux may choose the same port for this end; the
+        # connection is then one to itself (RFC 9293, simultaneous open).
+        is_connected = connection.getsockname() != connection.getpeername()
+        if not is_connected:
+            failures.append(ConnectionRefusedError(ECONNREFUSED, os.strerror(ECONNREFUSED)))
 
     entity = AE(calling_ae)
-    failures = _close_every_socket(entity)
+    failures = close_every_socket(entity)
     entity.connection_timeout = entity.acse_timeout = timeout
     entity.dimse_timeout = entity.network_timeout = timeout
     tls = (tls_context(destination.tls), destination.host) if destination.tls else None
@@ -84,7 +91,7 @@ def associate(
         association.release()
 
 
-def _close_every_socket(entity: AE) -> list[BaseException]:
+def close_every_socket(entity: AE) -> list[BaseException]:
     """Let an entity close its sockets, and collect why one did not connect.
 
     pynetdicom 3.0.4 leaves a socket open that it cannot shut down, which is each that did not

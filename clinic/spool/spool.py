@@ -18,10 +18,11 @@ import re
 import shutil
 import sqlite3
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from orthoedge.clinic.settings import QueueSettings
+from orthoedge.clinic.spool.group import Group
 from orthoedge.clinic.spool.index import Index
 from orthoedge.clinic.spool.records import NewImage, NewObject, SpooledImage
 from orthoedge.runtime.atomic_files import sync_folder, write_atomic
@@ -34,6 +35,8 @@ _UID = re.compile(r"[0-9.]{1,64}")
 _IMAGE_FILE = re.compile(r"([0-9.]{1,64})_((?:[0-9a-f]{2}){0,16})\.dcm")
 _GIB, _MIB = 2**30, 2**20
 _CHECKED_S = 1.0  # how old the count of the queue may be
+_NewEntry = tuple[NewImage, str, int]
+"""An image, the name of its file in `images/`, and its size in bytes."""
 
 
 def check_uid(uid: str) -> str:
@@ -71,6 +74,7 @@ class Spool:
         self._limits = limits or QueueSettings()
         self._refusal = ""
         self._checked_at = -_CHECKED_S
+        self._enter: Group[_NewEntry, bool] = Group(self._insert)
 
     def close(self) -> None:
         """Close the index."""
@@ -122,8 +126,7 @@ class Spool:
         # A file without an entry is left from a kill between the two; it is complete and stays.
         with contextlib.suppress(FileExistsError):
             os.link(source, file)
-        sync_folder(self.images)
-        if self._insert(image, name, file.stat().st_size):
+        if self._enter((image, name, file.stat().st_size)):
             return True
         self._drop_duplicate(image.uid, file)
         return False
@@ -131,23 +134,28 @@ class Spool:
     def _has(self, uid: str) -> bool:
         return bool(self.index.read("SELECT 1 FROM images WHERE uid = ?", uid))
 
-    def _insert(self, image: NewImage, name: str, size: int) -> bool:
+    def _insert(self, entries: Sequence[_NewEntry]) -> list[bool]:
+        """Enter images whose files are linked and synced; False for each that is there already."""
+        sync_folder(self.images)
+        are_new = []
         with self.index.transaction() as connection:
-            inserted = connection.execute(
-                "INSERT OR IGNORE INTO images"
-                " (uid, file, bytes, sop_class, calling_ae, peer, received_at, state)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, 'received')",
-                (
-                    image.uid,
-                    f"images/{name}",
-                    size,
-                    image.sop_class,
-                    image.calling_ae,
-                    image.peer,
-                    time.time(),
-                ),
-            )
-        return inserted.rowcount == 1
+            for image, name, size in entries:
+                inserted = connection.execute(
+                    "INSERT OR IGNORE INTO images"
+                    " (uid, file, bytes, sop_class, calling_ae, peer, received_at, state)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?, 'received')",
+                    (
+                        image.uid,
+                        f"images/{name}",
+                        size,
+                        image.sop_class,
+                        image.calling_ae,
+                        image.peer,
+                        time.time(),
+                    ),
+                )
+                are_new.append(inserted.rowcount == 1)
+        return are_new
 
     def _drop_duplicate(self, uid: str, file: Path) -> None:
         """Remove the second file of a SOP instance that two senders sent at the same time."""
@@ -174,7 +182,7 @@ class Spool:
                 continue
             calling_ae = bytes.fromhex(match[2]).decode("ascii", "replace")
             image = NewImage(match[1], "", calling_ae, "")
-            entered += self._insert(image, file.name, file.stat().st_size)
+            entered += self._enter((image, file.name, file.stat().st_size))
         return entered
 
     def next_image(self) -> SpooledImage | None:

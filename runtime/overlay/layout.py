@@ -20,6 +20,9 @@ from orthoedge.runtime.overlay.caption import BACKGROUND, Entry, draw_caption
 from orthoedge.runtime.overlay.colormap import Picture
 
 SCREEN = (60.0, 36.0)  # width and height in x-heights
+# Of a desk: at least 400 mm wide and read from 70 cm, where the same angle is 3.5 mm. The letters
+# then leave more to the radiograph.
+DESK_SCREEN = (112.0, 67.2)
 _WIDTHS = range(20, 50, 2)  # widths tried for a caption at the right, in x-heights
 _UNBROKEN = 32.0  # longer words are broken: a long label must not shrink the radiograph
 _OVERFULL = 40.0  # width of a caption that does not fit a screen

@@ -26,7 +26,7 @@ from orthoedge.runtime.preprocess import LetterboxTransform, Pixels
 from orthoedge.runtime.settings import plain
 
 _SMALLEST_UNIT = 10  # pixels of an x-height; in a smaller one the letters run together
-_SIDE_UNIT = 32  # of the side-by-side, which is then at most 1920 pixels wide
+_SIDE_WIDTH = 1920  # pixels of the side-by-side, at most
 _GAP = 0.5
 _ACROSS = 0.95  # panels side by side are easier to compare, even if slightly smaller
 _INPUT_SIDE = 36  # x-heights of the model input's side: its contour is as wide as an overlay's
@@ -69,12 +69,15 @@ def overlay(radiograph: Radiograph, finding: Finding) -> Picture:
     )
 
 
-def side_by_side(radiograph: Radiograph, finding: Finding) -> Picture:
+def side_by_side(
+    radiograph: Radiograph, finding: Finding, screen: tuple[float, float] = SCREEN
+) -> Picture:
     """Draw the plain radiograph, the same under its map, and a caption.
 
     Args:
         radiograph: as read.
         finding: its finding.
+        screen: width and height of the screen that it is for, in x-heights.
 
     Returns:
         uint8 (H', W', 3), BGR; as large as fits 1920×1153 pixels, unless the caption is very long.
@@ -86,20 +89,21 @@ def side_by_side(radiograph: Radiograph, finding: Finding) -> Picture:
     heat = _checked_heat(radiograph, finding)
     rows, columns = radiograph.pixels.shape
     entries = _entries(radiograph, finding, heat)
-    across = fit_layout(2 * columns, rows, entries, (SCREEN[0] - _GAP, SCREEN[1]))
-    down = fit_layout(columns, 2 * rows, entries, (SCREEN[0], SCREEN[1] - _GAP))
+    across = fit_layout(2 * columns, rows, entries, (screen[0] - _GAP, screen[1]))
+    down = fit_layout(columns, 2 * rows, entries, (screen[0], screen[1] - _GAP))
     layout = across if across.zoom >= _ACROSS * down.zoom else down
-    scale = layout.zoom * _SIDE_UNIT
+    unit = _SIDE_WIDTH / screen[0]
+    scale = layout.zoom * unit
     shape = (max(1, round(columns * scale)), max(1, round(rows * scale)))
     interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     shown = cv2.resize(radiograph.pixels, shape, interpolation=interpolation).astype(np.uint8)
     plain: Picture = cv2.cvtColor(shown, cv2.COLOR_GRAY2BGR).astype(np.uint8, copy=False)
-    marked = draw_panel(shown, heat, finding.placement, scale, _SIDE_UNIT, finding.lesions or ())
-    gap = round(_GAP * _SIDE_UNIT)
+    marked = draw_panel(shown, heat, finding.placement, scale, unit, finding.lesions or ())
+    gap = round(_GAP * unit)
     shape = (gap, shape[0]) if layout is down else (shape[1], gap)
     between = np.full((*shape, 3), BACKGROUND, np.uint8)
     panels: Picture = np.concatenate([plain, between, marked], axis=0 if layout is down else 1)
-    return add_caption(panels, entries, layout, _SIDE_UNIT, scale)
+    return add_caption(panels, entries, layout, unit, scale)
 
 
 def draw_heat_map(model_input: Pixels, saliency: npt.NDArray[np.float32]) -> Picture:

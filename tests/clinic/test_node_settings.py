@@ -2,8 +2,10 @@
 
 import pytest
 
+from orthoedge.clinic.settings import _TARGETS
 from orthoedge.clinic.settings_file import find_problems, read_settings
 from orthoedge.runtime.errors import ConfigError
+from orthoedge.targets import TARGETS
 
 MINIMAL = 'spool = "/var/lib/orthoedge"\n'
 PACS = '[destinations.pacs]\nkind = "dicom"\nhost = "10.0.0.2"\nport = 104\nae_title = "PACS"\n'
@@ -54,6 +56,7 @@ def test_every_table_is_read(written):
         (MINIMAL + "[receiver]\nother_classes = ['CT']", "receiver: other_classes: expected a UID"),
         (MINIMAL + "[receiver.tls]\nkey = '/k'", "receiver.tls: Object missing required field"),
         (MINIMAL + "[engine]\nbundle = 'b'", "engine: bundle must be an absolute path"),
+        (MINIMAL + "[engine]\ntarget = 'x68'", "engine: target must be one of x86, portable, "),
         (MINIMAL + "[engine]\nprecision = 'int4'", "engine.precision: Invalid enum value 'int4'"),
         (MINIMAL + PACS + "port2 = 1", "destinations.pacs: Object contains unknown field `port2`"),
         (MINIMAL + PACS.replace("104", "0"), "destinations.pacs: port"),
@@ -67,6 +70,13 @@ def test_what_is_wrong_is_named(written, text, problem):
         read_settings(file)
     assert str(raised.value).startswith(f"{file}: {problem}")
     assert find_problems(file)[0].startswith(problem)
+
+
+def test_the_targets_are_those_of_the_engines(written):
+    for target in TARGETS:
+        file = written(f"{MINIMAL}[engine]\ntarget = '{target}'")
+        assert read_settings(file).engine.target == target
+    assert set(_TARGETS) == set(TARGETS)
 
 
 def test_the_check_names_a_problem_of_every_table(written):

@@ -22,11 +22,7 @@ from tests.helpers.clinic.nodes import eventually, image, node_settings, store
 from tests.helpers.clinic.peers import TITLE, is_closed, server, wait_for_port
 from tests.helpers.clinic.processes import ROLES, processes
 
-pytestmark = [
-    pytest.mark.slow,
-    # pynetdicom 3.0.4 does not close the socket of an association that it did not get.
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = pytest.mark.slow
 
 KILLS = int(os.environ.get("ORTHOEDGE_NODE_KILLS", "300"))
 STORES = int(os.environ.get("ORTHOEDGE_NODE_STORES", "100"))

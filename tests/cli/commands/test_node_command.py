@@ -1,6 +1,7 @@
 """What `orthoedge node check` and `status` say."""
 
 import json
+import socket
 
 import pytest
 
@@ -79,6 +80,17 @@ def test_check_names_a_port_that_is_taken(written, capsys):
         code, lines = check(file, capsys)
     assert code == 1
     assert f"FAIL  receiver 127.0.0.1, port {port}: cannot listen there: " in "\n".join(lines)
+
+
+def test_check_tries_the_port_of_the_metrics_too(written, capsys):
+    port = free_port()
+    file, _ = written(f"[operations]\nmetrics_port = {port}\n")
+    code, lines = check(file, capsys)
+    assert (code, lines[4]) == (0, f"pass  metrics 127.0.0.1, port {port}")
+    with socket.create_server(("127.0.0.1", port)):
+        code, lines = check(file, capsys)
+    assert code == 1
+    assert lines[4].startswith(f"FAIL  metrics 127.0.0.1, port {port}: cannot listen there: ")
 
 
 def test_check_names_a_certificate_that_is_missing(written, tmp_path, capsys):

@@ -12,7 +12,6 @@ from orthoedge.clinic.destination import Destination, Rules
 from orthoedge.clinic.settings import EngineSettings
 from orthoedge.clinic.spool.spool import Spool
 from orthoedge.clinic.worker import Worker
-from orthoedge.runtime.atomic_files import write_atomic
 from orthoedge.runtime.errors import EngineError
 from orthoedge.targets import open_pipeline
 from tests.helpers.clinic.nodes import Lines, eventually, node_settings, states
@@ -33,15 +32,15 @@ def folder(**changes):
 
 
 @pytest.fixture
-def worker_of(tmp_path, pipeline):
+def worker_of(tmp_path, pipeline, maker):
     """Call it with destinations for a worker and its spool."""
     opened = []
 
-    def make(answering=pipeline, **destinations):
+    def make(answering=pipeline, making=maker, **destinations):
         settings = node_settings(tmp_path, destinations=destinations)
         spool = Spool(settings.folder, settings.queue)
         opened.append(spool)
-        return Worker(settings, spool, answering, Lines()), spool
+        return Worker(settings, spool, answering, making, Lines()), spool
 
     yield make
     for spool in opened:
@@ -184,50 +183,48 @@ def test_a_defect_is_counted_and_its_text_is_not_logged(worker_of, tmp_path, pip
     assert spool.next_image().failure.startswith("KeyError in ")
 
 
-def test_a_file_that_cannot_be_read_does_not_hold_up_the_others(worker_of, tmp_path, monkeypatch):
-    worker, spool = worker_of(pacs=folder(results=("report",)))
+def test_a_file_that_cannot_be_read_does_not_hold_up_the_others(worker_of, tmp_path, maker):
+    class BadSector:
+        make = maker.make
+
+        def read_header(self, folder, image):
+            if image.uid == "1.2.3":
+                raise OSError(5, "Input/output error")
+            return maker.read_header(folder, image)
+
+    worker, spool = worker_of(making=BadSector(), pacs=folder(results=("report",)))
     for uid in ("1.2.3", "1.2.4"):
         spool.add_image(image_of(tmp_path, uid), new(uid))
-    read = pydicom.dcmread
-
-    def fails(file, **options):
-        if "1.2.3" in str(file):
-            raise OSError(5, "Input/output error")
-        return read(file, **options)
-
-    monkeypatch.setattr(pydicom, "dcmread", fails)
     while (image := spool.next_image()) is not None:
         worker.answer(image)
     assert states(spool)[0] == {"1.2.3": "dead", "1.2.4": "answered"}
     assert "Input/output error" in (spool.dead / "1.2.3.txt").read_text()
 
 
-def test_a_full_disk_puts_answers_off_and_costs_no_image_an_attempt(
+def test_a_folder_that_cannot_be_written_puts_answers_off_and_costs_no_attempt(
     tmp_path, small_bundle, monkeypatch
 ):
     engine = EngineSettings(bundle=str(small_bundle.path), target="portable")
     settings = msgspec.structs.replace(
         node_settings(tmp_path, destinations={"pacs": folder(results=("report",))}), engine=engine
     )
-    spool = Spool(settings.folder, settings.queue)
-    spool.add_image(image_of(tmp_path), new())
-    failures = iter(range(5))  # more than an image has attempts
-
-    def write(path, data):
-        if next(failures, None) is not None:
-            raise OSError(28, "No space left on device", str(path))
-        write_atomic(path, data)
-
-    monkeypatch.setattr(worker_module, "write_atomic", write)
     monkeypatch.setattr(worker_module, "_DISK_S", 0.01)
     log, stop = Lines(), threading.Event()
     thread = threading.Thread(target=worker_module.answer_images, args=(settings, log, stop))
     thread.start()
+    spool = Spool(settings.folder, settings.queue)
     try:
+        eventually(lambda: "engine opened" in log.events())
+        spool.objects.rmdir()
+        spool.objects.touch()
+        spool.add_image(image_of(tmp_path), new())
+        # More often than an image has attempts.
+        eventually(lambda: log.events().count("cannot write an answer") > 5)
+        spool.objects.unlink()
+        spool.objects.mkdir()
         eventually(lambda: states(spool)[0] == {"1.2.3": "answered"})
     finally:
         stop.set()
         thread.join()
         spool.close()
-    assert log.events().count("cannot write an answer") == 5
     assert not list(spool.dead.iterdir())

@@ -191,6 +191,16 @@ def test_a_node_whose_bundle_is_missing_ends_and_says_so(written, small_bundle):
     assert "/no/bundle" in reason
 
 
+def test_a_target_that_does_not_exist_is_refused_before_anything_starts(written, capsys):
+    file, settings = written(free_port())
+    file.write_text(file.read_text().replace('"portable"', '"portabel"'))
+    assert main(["node", "serve", str(file)]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "target must be one of x86, portable, jetson, got 'portabel'" in error
+    assert not settings.folder.exists()
+
+
 def test_a_second_node_on_the_spool_is_refused(written, capsys):
     from orthoedge.clinic.node import _only_node
 

@@ -1,7 +1,8 @@
-"""`orthoedge node selftest` follows a phantom to the destinations, and says where it got stuck."""
+"""`orthoedge node selftest` follows an image to the destinations, and says where it got stuck."""
 
 import http.server
 import json
+import re
 import threading
 
 import pydicom
@@ -11,7 +12,7 @@ from orthoedge.clinic.destination import Destination, Rules
 from orthoedge.clinic.node import _only_node
 from orthoedge.clinic.operations.counters import read_counters
 from orthoedge.clinic.selftest.arrival import ask_destination
-from orthoedge.clinic.selftest.phantom import PATIENT_ID, make_phantom
+from orthoedge.clinic.selftest.image import PATIENT_ID, make_image
 from orthoedge.clinic.selftest.selftest import run_selftest
 from orthoedge.clinic.sender import DestinationSender
 from orthoedge.clinic.sending import DestinationError
@@ -26,24 +27,25 @@ from tests.helpers.clinic.programs import errors_of
 
 
 @pytest.fixture(scope="module")
-def pipeline(small_bundle):
-    return open_pipeline(small_bundle, target="portable")
+def parts(small_bundle, maker):
+    """Of a worker."""
+    return open_pipeline(small_bundle, target="portable"), maker
 
 
-def test_self_tests_do_not_count_as_images(tmp_path, pipeline):
+def test_self_tests_do_not_count_as_images(tmp_path, parts):
     settings = node_settings(tmp_path)
-    follow(settings, pipeline)
+    follow(settings, parts)
     counters = read_counters(settings.worker_counters)
     assert (counters.decisions, counters.latest_scores) == ({}, [])
 
 
-def follow(settings, pipeline, *, answers=True, wait_s=60.0, host=""):
+def follow(settings, parts, *, answers=True, wait_s=60.0, host="", count=1):
     """Steps of the self-test of a node whose parts run in this process."""
     with _only_node(settings), receiver(settings) as spool:
         stop = threading.Event()
 
         def work():
-            worker = Worker(settings, spool, pipeline, Lines())
+            worker = Worker(settings, spool, *parts, Lines())
             senders = [
                 DestinationSender(name, destination, settings, spool, Lines())
                 for name, destination in settings.destinations.items()
@@ -57,13 +59,13 @@ def follow(settings, pipeline, *, answers=True, wait_s=60.0, host=""):
         thread = threading.Thread(target=work)
         thread.start()
         try:
-            return list(run_selftest(settings, wait_s, host))
+            return list(run_selftest(settings, wait_s, host, count))
         finally:
             stop.set()
             thread.join()
 
 
-def test_a_phantom_arrives_at_every_destination(tmp_path, pipeline):
+def test_an_image_arrives_at_every_destination(tmp_path, parts):
     with server() as port:
         destinations = {
             "pacs": Destination(kind="dicom", host="127.0.0.1", port=port, ae_title=TITLE),
@@ -72,29 +74,29 @@ def test_a_phantom_arrives_at_every_destination(tmp_path, pipeline):
                 kind="folder", path=str(tmp_path / "feet"), rules=Rules(body_part=("FOOT",))
             ),
         }
-        steps = follow(node_settings(tmp_path, destinations=destinations), pipeline)
+        steps = follow(node_settings(tmp_path, destinations=destinations), parts)
     assert [step.passed for step in steps] == [True] * 6
     text = "\n".join(step.text for step in steps)
     assert "pacs: picture, report sent; it answers C-ECHO" in text
     assert "folder: picture, report sent; read in the folder" in text
-    assert "feet: its rules leave the phantom out" in text
+    assert "feet: its rules leave the image out" in text
     made = [pydicom.dcmread(file) for file in (tmp_path / "out").iterdir()]
     assert {each.PatientID for each in made} == {PATIENT_ID}
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
-def test_with_tls_the_certificate_of_the_node_stands_for_that_of_a_sender(tmp_path, pipeline, host):
+def test_with_tls_the_certificate_of_the_node_stands_for_that_of_a_sender(tmp_path, parts, host):
     pytest.importorskip("cryptography")
     from tests.helpers.clinic.certificates import write_certificates
 
     write_certificates(tmp_path)
     files = {"certificate": "server.pem", "key": "server.key", "ca": "ca.pem"}
     tls = ServerTls(**{key: str(tmp_path / name) for key, name in files.items()})
-    steps = follow(node_settings(tmp_path, tls=tls), pipeline, host=host)
+    steps = follow(node_settings(tmp_path, tls=tls), parts, host=host)
     assert [step.passed for step in steps] == [True] * 4
 
 
-def test_without_a_node_it_says_so(tmp_path, pipeline):
+def test_without_a_node_it_says_so(tmp_path, parts):
     (step,) = run_selftest(node_settings(tmp_path), 1.0)
     assert not step.passed
     assert "orthoedge node serve" in step.text
@@ -108,21 +110,21 @@ def test_a_receiver_that_does_not_listen_is_named(tmp_path):
     assert "cannot connect" in steps[-1].text
 
 
-def test_a_worker_that_does_not_answer_is_named(tmp_path, pipeline):
-    steps = follow(node_settings(tmp_path), pipeline, answers=False, wait_s=1.0)
+def test_a_worker_that_does_not_answer_is_named(tmp_path, parts):
+    steps = follow(node_settings(tmp_path), parts, answers=False, wait_s=1.0)
     assert [step.passed for step in steps] == [True, True, False]
     assert "no answer within 1 s" in steps[-1].text
 
 
 @pytest.mark.slow
-def test_a_real_archive_has_the_phantoms_results(tmp_path, pipeline):
+def test_a_real_archive_has_the_results(tmp_path, parts):
     with orthanc(tmp_path, reports_to=free_port()) as archive:
         dicom = {"host": "127.0.0.1", "port": archive.dicom, "ae_title": ORTHANC}
         destinations = {
             "web": Destination(kind="dicomweb", url=archive.web, forward_original=True),
             "pacs": Destination(kind="dicom", **dicom),
         }
-        steps = follow(node_settings(tmp_path, destinations=destinations), pipeline)
+        steps = follow(node_settings(tmp_path, destinations=destinations), parts)
         assert [step.passed for step in steps] == [True] * 5
         assert "web: original, picture, report sent; found by QIDO-RS" in steps[3].text
         assert "pacs: picture, report sent; it answers C-ECHO" in steps[4].text
@@ -131,13 +133,32 @@ def test_a_real_archive_has_the_phantoms_results(tmp_path, pipeline):
 
 
 @pytest.mark.slow  # it waits for what does not come
-def test_a_destination_that_is_down_is_named_with_its_reason(tmp_path, pipeline):
+def test_a_destination_that_is_down_is_named_with_its_reason(tmp_path, parts):
     gone = Destination(kind="dicom", host="127.0.0.1", port=free_port(), ae_title=TITLE)
     settings = node_settings(tmp_path, destinations={"pacs": gone})
-    steps = follow(settings, pipeline, wait_s=15.0)
+    steps = follow(settings, parts, wait_s=15.0)
     assert not steps[-1].passed
     assert "pacs: the " in steps[-1].text
     assert "was not sent in time" in steps[-1].text
+
+
+def test_several_images_end_with_their_times(tmp_path, parts):
+    folder = Destination(kind="folder", path=str(tmp_path / "out"), results=("report",))
+    settings = node_settings(tmp_path, destinations={"folder": folder})
+    steps = follow(settings, parts, count=3)
+    assert [step.passed for step in steps] == [True] * 5
+    assert len(list((tmp_path / "out").iterdir())) == 3
+    assert re.fullmatch(
+        r"3 images, from the end of C-STORE: answered after a median of \d+\.\d\d s, "
+        r"p95 \d+\.\d\d s; at every destination after \d+\.\d\d s, p95 \d+\.\d\d s",
+        steps[-1].text,
+    )
+
+
+@pytest.mark.parametrize(("bundle", "target"), [("", "portable"), ("phantom", "portable")])
+def test_the_bundles_of_the_package_reject_no_image_of_the_self_test(bundle, target):
+    pipeline = open_pipeline(bundle or None, target=target)
+    assert pipeline.predict(make_image(bundle)[1]).decision != "reject"
 
 
 def test_an_object_that_is_not_in_the_folder_is_missed(tmp_path):
@@ -174,7 +195,7 @@ def test_a_dicomweb_service_is_queried(found, is_there):
             running.shutdown()
 
 
-def test_the_phantom_is_a_valid_object(tmp_path):
-    file = tmp_path / "phantom.dcm"
-    file.write_bytes(make_phantom()[1])
+def test_the_image_is_a_valid_object(tmp_path):
+    file = tmp_path / "image.dcm"
+    file.write_bytes(make_image("")[1])
     assert errors_of(file) == []

@@ -21,12 +21,13 @@ _LINE = re.compile(r'[a-z_]+(\{([a-z]+="[^"\\\n]*",?)+\})? (\d+(\.\d+)?|NaN)')
 
 
 @pytest.fixture
-def answered(tmp_path, small_bundle):
+def answered(tmp_path, small_bundle, maker):
     """A spool with one answered, one waiting and one dead image, and its settings."""
     folder = Destination(kind="folder", path=str(tmp_path / "out"))
     settings = node_settings(tmp_path, destinations={"archive": folder})
     spool = Spool(settings.folder, settings.queue)
-    worker = Worker(settings, spool, open_pipeline(small_bundle, target="portable"), Lines())
+    pipeline = open_pipeline(small_bundle, target="portable")
+    worker = Worker(settings, spool, pipeline, maker, Lines())
     bad = image(tmp_path, "1.2.4")
     bad.write_bytes(bad.read_bytes()[:-4000])
     for uid in ("1.2.3", "1.2.4", "1.2.5"):

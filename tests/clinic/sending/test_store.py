@@ -1,5 +1,6 @@
 """C-STORE: what arrives, and what is said of what does not."""
 
+import functools
 import threading
 
 import numpy as np
@@ -127,6 +128,17 @@ def test_a_peer_that_is_down_means_a_retry_for_every_file(tmp_path):
     outcomes = send(destination(free_port()), files, "ORTHOEDGE")
     assert states(outcomes) == ["retry", "retry"]
     assert [outcome.file for outcome in outcomes] == files
+
+
+def test_a_connection_to_itself_is_told_as_the_closed_port_that_it_is(tmp_path, monkeypatch):
+    from pynetdicom import AE
+
+    port = free_port()
+    associate = functools.partialmethod(AE.associate, bind_address=("127.0.0.1", port))
+    monkeypatch.setattr(AE, "associate", associate)
+    (outcome,) = send(destination(port), [result_file(tmp_path, "report")], "ORTHOEDGE")
+    assert outcome.state == "retry"
+    assert "cannot connect: Connection refused" in outcome.reason
 
 
 def test_a_peer_of_another_title_means_a_retry_that_says_so(tmp_path):

@@ -24,7 +24,8 @@ def pipeline(small_bundle):
 class Folder:
     """A watched folder with a clock that a test moves."""
 
-    def __init__(self, base, destinations=None):
+    def __init__(self, base, maker, destinations=None):
+        self.maker = maker
         self.path, self.results = base / "in", base / "out"
         self.path.mkdir(exist_ok=True)
         results = Destination(kind="folder", path=str(self.results))
@@ -61,14 +62,14 @@ class Folder:
         return [row[0] for row in self.spool.index.read("SELECT uid FROM images ORDER BY uid")]
 
     def answer_all(self, pipeline):
-        worker = Worker(self.settings, self.spool, pipeline, self.log)
+        worker = Worker(self.settings, self.spool, pipeline, self.maker, self.log)
         while (image := self.spool.next_image()) is not None:
             worker.answer(image)
 
 
 @pytest.fixture
-def folder(tmp_path):
-    made = Folder(tmp_path)
+def folder(tmp_path, maker):
+    made = Folder(tmp_path, maker)
     yield made
     for each in made.opened:
         each.close()
@@ -213,9 +214,9 @@ def test_a_full_queue_takes_no_files_and_loses_none(folder, monkeypatch):
     assert folder.waiting() == ["1.2.3"]
 
 
-def test_a_picture_needs_a_folder_among_the_destinations(tmp_path, pipeline, png):
+def test_a_picture_needs_a_folder_among_the_destinations(tmp_path, pipeline, maker, png):
     pacs = Destination(kind="dicom", host="localhost", port=104, ae_title="PACS")
-    folder = Folder(tmp_path, {"pacs": pacs})
+    folder = Folder(tmp_path, maker, {"pacs": pacs})
     folder.put("a.png", png)
     folder.wait()
     folder.answer_all(pipeline)
@@ -296,7 +297,7 @@ def test_many_files_are_all_taken(folder):
     assert len(folder.waiting()) == 40
 
 
-def test_rules_hold_for_pictures(tmp_path, pipeline, png):
+def test_rules_hold_for_pictures(tmp_path, pipeline, maker, png):
     def to(name, **rules):
         return Destination(kind="folder", path=str(tmp_path / name), rules=Rules(**rules))
 
@@ -305,7 +306,7 @@ def test_rules_hold_for_pictures(tmp_path, pipeline, png):
         "hands": to("hands", body_part=("HAND",)),
         "watched": to("watched", calling_ae=("WATCH",)),
     }
-    folder = Folder(tmp_path, destinations)
+    folder = Folder(tmp_path, maker, destinations)
     folder.put("a.png", png)
     folder.wait()
     folder.answer_all(pipeline)

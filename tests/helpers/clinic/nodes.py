@@ -6,6 +6,7 @@ import tempfile
 import time
 
 from orthoedge.clinic.receiver.serve import start
+from orthoedge.clinic.sending.association import close_every_socket
 from orthoedge.clinic.settings import NodeSettings, QueueSettings, ReceiverSettings, SendingSettings
 from orthoedge.clinic.spool.records import NewImage
 from orthoedge.clinic.spool.spool import Spool
@@ -74,6 +75,7 @@ def association(settings, *, sop_class=CR, title="ROOM1", tls=None, is_released=
     from pynetdicom import AE
 
     entity = AE(title)
+    close_every_socket(entity)
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 60
     entity.add_requested_context(sop_class, ["1.2.840.10008.1.2.1"])
     entity.add_requested_context("1.2.840.10008.1.1")

@@ -1,0 +1,100 @@
+"""A header or a result that ends the process costs the image an attempt, and nothing else."""
+
+import os
+import signal
+import threading
+
+import pytest
+
+from orthoedge.clinic.destination import RESULT_KINDS
+from orthoedge.clinic.making import client
+from orthoedge.clinic.making.client import ResultMaker
+from orthoedge.clinic.results import encode_result, make_result
+from orthoedge.clinic.spool.spool import Spool
+from orthoedge.runtime.errors import InputError, OrthoEdgeError
+from tests.helpers.clinic.answers import answer
+from tests.helpers.clinic.images import INSTANCE, source
+from tests.helpers.clinic.nodes import image as image_of
+from tests.helpers.clinic.nodes import new_image
+
+
+@pytest.fixture
+def received(tmp_path):
+    """Call it with changes of the header for a spool with one image, and that image."""
+    opened = []
+
+    def receive(changes=None):
+        spool = Spool(tmp_path / "spool")
+        opened.append(spool)
+        spool.add_image(image_of(tmp_path, INSTANCE, changes), new_image(INSTANCE))
+        return spool.folder, spool.next_image()
+
+    yield receive
+    for spool in opened:
+        spool.close()
+
+
+def test_its_results_are_those_that_this_process_makes(received, maker):
+    folder, image = received()
+    made = maker.make(folder, image, RESULT_KINDS, answer())
+    assert [each.kind for each in made] == list(RESULT_KINDS)
+    for each in made:
+        expected = encode_result(make_result(each.kind, source(), answer()))
+        assert (folder / each.file).read_bytes() == expected
+
+
+def test_what_has_nothing_to_show_is_left_out(received, maker):
+    made = maker.make(*received(), RESULT_KINDS, answer("reject"))
+    assert [each.kind for each in made] == ["picture", "report"]
+
+
+def test_the_facts_of_a_header(received, maker):
+    facts = maker.read_header(*received({0x00180015: ("CS", "wrist ")}))
+    assert (facts.modality, facts.body_part, facts.is_selftest) == ("CR", "WRIST", False)
+
+
+def test_an_error_about_the_image_has_its_own_words(received, maker):
+    with pytest.raises(InputError, match="of another SOP instance"):
+        maker.read_header(*received({0x00080018: ("UI", "9.9")}))
+
+
+@pytest.mark.parametrize(("limit_s", "why"), [(60.0, "ended by SIGKILL"), (0.3, "took over")])
+def test_a_process_that_ends_or_hangs_is_replaced(received, monkeypatch, limit_s, why):
+    monkeypatch.setattr(client, "_LONGEST_S", limit_s)
+    folder, image = received()
+    maker = ResultMaker(512)
+    try:
+        maker.start()
+        process = maker._process
+        os.kill(process.pid, signal.SIGSTOP)
+        if limit_s > 1:
+            threading.Timer(0.2, process.kill).start()
+        with pytest.raises(OrthoEdgeError, match=why):
+            maker.read_header(folder, image)
+        monkeypatch.setattr(client, "_LONGEST_S", 60.0)
+        assert maker.read_header(folder, image).modality == "CR"
+    finally:
+        maker.close()
+
+
+def test_a_header_of_countless_elements_ends_at_the_limit_of_memory(received):
+    groups = (group << 16 for group in (0x0B, 0x0D, 0x0F, 0x11, 0x13))
+    elements = {group + number: ("LO", b"") for group in groups for number in range(0x1000, 0xF000)}
+    folder, image = received(elements)
+    maker = ResultMaker(8)
+    try:
+        with pytest.raises(OrthoEdgeError, match="more memory than decode_mb"):
+            maker.read_header(folder, image)
+        assert maker._process.poll() is None
+    finally:
+        maker.close()
+
+
+def test_it_ends_with_the_process_that_started_it(received):
+    maker = ResultMaker(512)
+    maker.read_header(*received())
+    process = maker._process
+    process.stdin.close()  # as the end of the worker does
+    process.wait(60)
+    assert process.returncode == 0
+    maker.close()
