@@ -25,6 +25,7 @@ VERBS = {
     "build": "build a TensorRT engine plan on the device itself",
     "node": "receive radiographs by DICOM, answer them, send the results on",
     "watch": "answer the radiographs of a folder as they come, send the results on",
+    "archive": "answer an archive, on one machine or over many, and report on the answers",
     "doctor": "report what this machine has, which targets run, and why",
 }
 _DESCRIPTION = (
@@ -42,6 +43,7 @@ _EXTRAS = {
     "bench": {"psutil"},
     "compress": {"nncf", "onnx", "onnxscript", "psutil", "torch_pruning"},
     "clinic": {"highdicom", "pynetdicom", "watchdog"},
+    "cluster": {"distributed", "pyarrow"},
     "dev": {"pytorch_grad_cam"},
 }
 
