@@ -170,7 +170,7 @@ def _plugin(settings: WorkerSettings, resource: str) -> Any:
     """What Dask runs on every worker once, also on those that come later."""
     from distributed import WorkerPlugin
 
-    class Check(WorkerPlugin):
+    class Check(WorkerPlugin):  # type: ignore[misc]
         async def setup(self, worker: Worker) -> None:
             await _introduce(worker, settings, resource)
 

@@ -51,9 +51,7 @@ class Plan:
             )
             self.listed = self._count("SELECT count(*) FROM inputs")
             """Inputs of the source."""
-            self._database.execute(
-                "DELETE FROM inputs WHERE name IN (SELECT name FROM done)"
-            )
+            self._database.execute("DELETE FROM inputs WHERE name IN (SELECT name FROM done)")
             self.left = self._count("SELECT count(*) FROM inputs")
             """Inputs that have no row."""
 

@@ -20,7 +20,9 @@ from orthoedge.runtime.settings import plain
 __all__ = ["Content", "read_ahead"]
 
 # The file server is away, which is no property of the file: the run stops, and can go on later.
-_AWAY = frozenset({errno.ESTALE, errno.ENOTCONN, errno.EHOSTDOWN, errno.ETIMEDOUT, errno.EHOSTUNREACH})
+_AWAY = frozenset(
+    {errno.ESTALE, errno.ENOTCONN, errno.EHOSTDOWN, errno.ETIMEDOUT, errno.EHOSTUNREACH}
+)
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SCHEMA", "ArchiveRow", "RunRecord", "Store", "check_parquet", "list_stores"]
 
-SCHEMA = "orthoedge-archive-1"
+SCHEMA: Literal["orthoedge-archive-1"] = "orthoedge-archive-1"
 _RUN, _OWNER, _LOCK, _PARTS = "run.json", "owner", "lock", "parts"
 _BATCH = 4096  # rows in memory
 
@@ -130,7 +130,7 @@ def arrow_schema() -> pa.Schema:
         "error": text,
         "host": text,
         "finished_at": pa.timestamp("ms", "UTC"),
-        "timing_ms": pa.struct({each: number for each in _names(Timing)}),
+        "timing_ms": pa.struct(dict.fromkeys(_names(Timing), number)),
     }
     return pa.schema(columns, {"orthoedge": SCHEMA})
 

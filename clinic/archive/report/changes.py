@@ -32,9 +32,7 @@ _QUALITY = 80  # JPEG
 _OUTCOMES = ("report", "refer", "reject", "no answer")
 _JOIN = "FROM rows a JOIN rows b ON a.input = b.input WHERE a.bundle = ? AND b.bundle = ?"
 # A rejected image has no label.
-_SAME = (
-    "(a.decision IS b.decision AND (a.label IS b.label OR a.decision IS 'reject'))"
-)
+_SAME = "(a.decision IS b.decision AND (a.label IS b.label OR a.decision IS 'reject'))"
 
 
 def changes(

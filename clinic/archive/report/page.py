@@ -72,14 +72,14 @@ def _time(second: float) -> str:
 
 
 def _decisions(tally: Tally, bundle: int) -> str:
-    counts = dict(
-        ((label, decision), count)
+    counts = {
+        (label, decision): count
         for label, decision, count in tally.all(
             "SELECT label, decision, count(*) FROM rows WHERE bundle = ? AND error IS NULL "
             "GROUP BY label, decision",
             bundle,
         )
-    )
+    }
     labels = sorted({label for label, decision in counts if decision != "reject"})
     lines: list[tuple[object, ...]] = [
         (label, *(counts.get((label, decision), 0) for decision in _DECISIONS[:2]), "")

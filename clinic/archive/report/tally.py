@@ -84,4 +84,3 @@ def _values(bundle: int, row: dict[str, Any]) -> tuple[object, ...]:
         row["pixels_sha256"],
         row["finished_at"].timestamp(),
     )
-
