@@ -2,45 +2,18 @@
 
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 
-from orthoedge.clinic.archive.outcome import Outcome
 from orthoedge.clinic.archive.store import ArchiveRow, Store
-from orthoedge.clinic.archive.worker import failed_row, run_share
+from orthoedge.clinic.archive.worker import failed_row
 from orthoedge.runtime.atomic_files import sha256
 from orthoedge.runtime.errors import ConfigError, DataError, EngineError
 from orthoedge.runtime.image_io.reader import read_image
 from orthoedge.targets import EngineOptions, open_pipeline
 from tests.helpers.archives.bundles import bundle_like
-from tests.helpers.archives.rows import record_of, rows_of, run_here, settings_of, untimed
-
-
-class Here:
-    """Workers in this process, of which some shares are said to have died."""
-
-    def __init__(self, settings, *, dies=lambda share: False):
-        self._settings, self._dies = settings, dies
-        self._waiting = []
-        self.notes = []
-        self.shares = []
-
-    def workers(self):
-        return 1
-
-    def room(self):
-        return 2 - len(self._waiting)
-
-    def submit(self, share):
-        self._waiting.append(share)
-
-    def wait(self):
-        share = self._waiting.pop(0)
-        self.shares.append(share)
-        return [Outcome(share, None if self._dies(share) else run_share(self._settings, share))]
-
-    def close(self):
-        pass
+from tests.helpers.archives.rows import Here, record_of, rows_of, run_here, settings_of, untimed
 
 
 def test_a_row_says_what_the_pipeline_says_and_what_it_was_said_of(
@@ -131,7 +104,7 @@ def poisoned(pictures, tmp_path):
 def test_a_poisonous_file_is_a_row_with_the_reason(poisoned, small_bundle, tmp_path, isolate):
     summary = run_here(poisoned, small_bundle, tmp_path / "store", start=Here, isolate=isolate)
     assert (summary.listed, summary.failed) == (9, 6)
-    rows = {os.path.basename(row["input"]): row for row in rows_of(tmp_path / "store")}
+    rows = {Path(row["input"]).name: row for row in rows_of(tmp_path / "store")}
     assert rows["absent"]["error"] == "no such file"
     assert "folder, a pipe or a device" in rows["pipe"]["error"]
     assert rows["empty"]["error"] == "empty file"
@@ -178,7 +151,9 @@ def test_workers_that_only_die_end_the_run_and_leave_no_row(pictures, small_bund
 
 def test_a_worker_whose_golden_answers_differ_is_refused(pictures, small_bundle, tmp_path):
     wrong = bundle_like(small_bundle, tmp_path / "wrong", golden_factor=1.5)
-    with pytest.raises(EngineError, match=r"refused: its answers to the golden images differ: FAIL"):
+    with pytest.raises(
+        EngineError, match=r"refused: its answers to the golden images differ: FAIL"
+    ):
         run_here(pictures, wrong, tmp_path / "store", start=Here)
     assert rows_of(tmp_path / "store") == []
 
@@ -212,6 +187,17 @@ def test_a_second_row_of_an_input_is_removed(pictures, small_bundle, tmp_path):
     shutil.copy(first, copy)
     run_here(pictures, small_bundle, tmp_path, start=Here)
     assert untimed(rows_of(tmp_path)) == expected
+
+
+def test_a_full_disk_ends_the_run_and_the_next_goes_on(
+    pictures, small_bundle, tmp_path, small_files
+):
+    with small_files(4000), pytest.raises(OSError, match="File too large") as caught:
+        run_here(pictures, small_bundle, tmp_path, start=Here)
+    assert Path(caught.value.filename).suffix == ".parquet"
+    assert rows_of(tmp_path) == []
+    assert run_here(pictures, small_bundle, tmp_path, start=Here).done == 24
+    assert len(rows_of(tmp_path)) == 24
 
 
 def test_a_damaged_part_is_named(pictures, small_bundle, tmp_path):

@@ -7,9 +7,10 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from orthoedge.clinic.archive.local import LocalWorkers
+from orthoedge.clinic.archive.outcome import Outcome
 from orthoedge.clinic.archive.run import run_archive
 from orthoedge.clinic.archive.store import RunRecord, Store
-from orthoedge.clinic.archive.worker import WorkerSettings
+from orthoedge.clinic.archive.worker import WorkerSettings, run_share
 from orthoedge.runtime.settings import BundleTrust
 
 VARYING = ("finished_at", "timing_ms")
@@ -26,12 +27,12 @@ def write_pictures(folder, count, start=0):
         cv2.imwrite(str(path), picture)
 
 
-def record_of(bundle, **changes):
-    manifest = bundle.manifest
+def record_of(of, /, **changes):
+    manifest = of.manifest
     fields = {
         "bundle": manifest.name,
         "bundle_version": manifest.version,
-        "bundle_sha256": bundle.sha256,
+        "bundle_sha256": of.sha256,
         "labels": manifest.labels,
         "intended_use": manifest.intended_use,
         "target": "portable",
@@ -73,6 +74,33 @@ class Silent:
 
     def note(self, line):
         self.notes.append(line)
+
+
+class Here:
+    """Workers in this process, of which some shares are said to have died."""
+
+    def __init__(self, settings, *, dies=lambda share: False):
+        self._settings, self._dies = settings, dies
+        self._waiting = []
+        self.notes = []
+        self.shares = []
+
+    def workers(self):
+        return 1
+
+    def room(self):
+        return 2 - len(self._waiting)
+
+    def submit(self, share):
+        self._waiting.append(share)
+
+    def wait(self):
+        share = self._waiting.pop(0)
+        self.shares.append(share)
+        return [Outcome(share, None if self._dies(share) else run_share(self._settings, share))]
+
+    def close(self):
+        pass
 
 
 def run_here(source, bundle, root, *, jobs=1, start=None, **changes):
