@@ -10,7 +10,7 @@ venv=$(realpath -m "${1:-.venv-lowest}")
 uv=${UV:-uv}
 export UV_PYTHON_DOWNLOADS=never PYTHONDONTWRITEBYTECODE=1
 unset PYTHONPATH
-extras='.[x86,portable,clinic,trust]'
+extras='.[x86,portable,clinic,cluster,trust]'
 # What the tests need is not held to its lowest version, but may not raise the runtime's; onnx
 # follows its own bound.
 tests=(pytest hypothesis packaging pydicom-data 'onnx>=1.17' "tomli; python_version < '3.11'")

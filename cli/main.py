@@ -27,6 +27,7 @@ VERBS = {
     "node": "receive radiographs by DICOM, answer them, send the results on",
     "watch": "answer the radiographs of a folder as they come, send the results on",
     "clinic": "show findings on a page in the browser, keep and search them",
+    "archive": "answer an archive, on one machine or over many, and report on the answers",
     "doctor": "report what this machine has, which targets run, and why",
 }
 _DESCRIPTION = (
@@ -45,6 +46,7 @@ _EXTRAS = {
     "compress": {"nncf", "onnx", "onnxscript", "psutil", "torch_pruning"},
     "clinic": {"argon2", "highdicom", "pynetdicom", "starlette", "uvicorn", "watchdog"},
     "report": {"typst"},
+    "cluster": {"distributed", "pyarrow"},
     "dev": {"pytorch_grad_cam"},
 }
 

@@ -162,7 +162,7 @@ def sync_path(path: Path) -> None:
         os.close(descriptor)
 
 
-def sha256(data: bytes) -> str:
+def sha256(data: bytes | memoryview) -> str:
     """Return the SHA-256 of `data` as 64 lower-case hex digits."""
     return hashlib.sha256(data).hexdigest()
 

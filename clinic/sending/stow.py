@@ -8,6 +8,7 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Iterator, Sequence
+from email.message import Message
 from pathlib import Path
 from typing import Any
 
@@ -80,17 +81,42 @@ def _values(found: dict[str, Any], tag: str) -> object:
 
 
 def _query(destination: Destination, query: str) -> bytes:
-    headers = {**_headers(destination), "Accept": _JSON}
-    request = urllib.request.Request(f"{_base(destination)}/{query}", headers=headers)
+    return fetch(destination, query, _JSON, _LONGEST_ANSWER)[0]
+
+
+class StatusError(DestinationError):
+    """The service answered with an HTTP status that is an error."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message, status)
+        self.status = status
+
+    def __str__(self) -> str:
+        """The message alone."""
+        return str(self.args[0])
+
+
+def fetch(
+    destination: Destination, address: str, accept: str, longest: int
+) -> tuple[bytes, Message]:
+    """Get what lies at an address below the service; its first `longest` bytes, and its headers.
+
+    Raises:
+        StatusError: the service answers with an error.
+        DestinationError: it cannot be reached.
+        ConfigError: a file of its settings cannot be used.
+    """
+    headers = {**_headers(destination), "Accept": accept}
+    request = urllib.request.Request(f"{_base(destination)}/{address}", headers=headers)
     try:
         with _opener(destination).open(request, timeout=destination.timeout_s) as answer:
-            content: bytes = answer.read(_LONGEST_ANSWER)
+            return answer.read(longest), answer.headers
     except urllib.error.HTTPError as error:
         error.close()
-        raise DestinationError(f"{_base(destination)}: HTTP status {error.code}") from error
+        line = f"{_base(destination)}: HTTP status {error.code}"
+        raise StatusError(line, error.code) from error
     except (OSError, http.client.HTTPException) as error:
         raise DestinationError(f"{_base(destination)}: {_reason(error)}") from error
-    return content
 
 
 def _stow(

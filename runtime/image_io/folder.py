@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from orthoedge.runtime.dicom.encoding import HEAD
 from orthoedge.runtime.image_io.headers import recognize
@@ -81,6 +82,27 @@ def list_folder(folder: Path) -> FolderContents:
     images: list[Path] = []
     passed_over: list[Entry] = []
     unreadable: list[Entry] = []
+    for path, kind, reason in walk_folder(folder):
+        if kind == "image":
+            images.append(Path(path))
+        else:
+            entries = passed_over if kind == "passed over" else unreadable
+            entries.append(Entry(Path(path), reason))
+    return FolderContents(
+        tuple(sorted(images)), tuple(sorted(passed_over)), tuple(sorted(unreadable))
+    )
+
+
+Kind = Literal["image", "passed over", "unreadable"]
+"""What an entry of a folder is, as in `FolderContents`."""
+
+
+def walk_folder(folder: Path) -> Iterator[tuple[str, Kind, str]]:
+    """Yield everything below a folder as it is found, for folders too large for `list_folder`.
+
+    Yields:
+        Path, kind, and the reason why it is no image; empty for an image.
+    """
     visited = set(_parents(folder))
     # Links come last, so that a folder is listed under its own name if it has one here.
     waiting, links = deque([str(folder)]), deque[str]()
@@ -89,7 +111,7 @@ def list_folder(folder: Path) -> FolderContents:
         try:
             status = os.stat(place)  # noqa: PTH116 - 100,000 names are not made paths first
             if (key := (status.st_dev, status.st_ino)) in visited:
-                passed_over.append(Entry(Path(place), "a link to a folder that is listed already"))
+                yield place, "passed over", "a link to a folder that is listed already"
                 continue
             visited.add(key)
             with os.scandir(place) as entries:
@@ -97,18 +119,14 @@ def list_folder(folder: Path) -> FolderContents:
                     try:
                         if entry.is_dir():
                             (links if entry.is_symlink() else waiting).append(entry.path)
-                        elif reason := _why_no_image(entry):
-                            passed_over.append(Entry(Path(entry.path), reason))
-                        else:
-                            images.append(Path(entry.path))
+                            continue
+                        reason = _why_no_image(entry)
                     except OSError as error:
-                        unreadable.append(Entry(Path(entry.path), error.strerror or str(error)))
+                        yield entry.path, "unreadable", error.strerror or str(error)
+                        continue
+                    yield entry.path, "passed over" if reason else "image", reason
         except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            unreadable.append(Entry(Path(place), reason))
-    return FolderContents(
-        tuple(sorted(images)), tuple(sorted(passed_over)), tuple(sorted(unreadable))
-    )
+            yield place, "unreadable", getattr(error, "strerror", None) or str(error)
 
 
 def _parents(folder: Path) -> Iterator[tuple[int, int]]:

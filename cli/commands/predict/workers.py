@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import islice
@@ -107,26 +103,21 @@ def predict_in_processes(
     Raises:
         EngineError: the engine failed, or a process died; or where there is a deadline, it hangs.
     """
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
 
     from orthoedge.targets.cpu import available_cores
+    from orthoedge.targets.processes import EngineProcesses, no_interrupt
 
     threads = settings.threads or max(1, available_cores() // jobs)
     settings = replace(settings, threads=threads)
-    # A forked process would inherit OpenCV's and the engine's locks without the threads that
-    # release them.
-    context = multiprocessing.get_context("spawn")
-    others = set(multiprocessing.active_children())
     pending: deque[tuple[Sequence[Task], Future[list[FileOutput]]]] = deque()
     size = min(_SHARE, -(-len(tasks) // jobs))
     shares = (tasks[start : start + size] for start in range(0, len(tasks), size or 1))
-    with _no_interrupt():
-        pool = ProcessPoolExecutor(jobs, context, _begin, (threads,))
+    processes = EngineProcesses(threads)
     try:
+        pool = processes.start_pool(jobs)
         while True:
-            with _no_interrupt():
+            with no_interrupt():
                 for share in islice(shares, _AHEAD * jobs - len(pending)):
                     pending.append((share, pool.submit(_predict_share, settings, share)))
             if not pending:
@@ -143,9 +134,7 @@ def predict_in_processes(
         ) from error
     finally:
         # What is still running is not needed: all files are done, or the user interrupted.
-        for process in set(multiprocessing.active_children()) - others:
-            process.kill()
-        pool.shutdown(cancel_futures=True)
+        processes.end()
 
 
 def _wait(
@@ -162,33 +151,6 @@ def _wait(
             f"--jobs {jobs}: a process hangs; {printable(tasks[0].name)} and those after it have "
             f"no answer after {plain(limit)} s"
         )
-
-
-@contextmanager
-def _no_interrupt() -> Iterator[None]:
-    """Block SIGINT in processes started meanwhile: a terminal sends it to all of them."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _begin(threads: int) -> None:
-    import cv2
-
-    cv2.setNumThreads(threads)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """End this process when its parent is killed; otherwise it would wait for ever."""
-    import multiprocessing
-
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 @cache

@@ -1,0 +1,315 @@
+"""The store: a folder for each bundle, with one row for each input in Parquet parts.
+
+    STORE/BUNDLE/run.json        which bundle, target, precision and threads made the rows
+    STORE/BUNDLE/owner           the run that may write; an older one that still lives may not
+    STORE/BUNDLE/lock            held while a run works
+    STORE/BUNDLE/parts/*.parquet
+
+`BUNDLE` is the first 16 digits of the bundle's SHA-256. A part is named by the inputs in it, so a
+share that is done twice replaces its own part. `Store.tidy` removes a second row that an older run
+wrote while this one began.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from orthoedge.clinic.archive.plan import temporary_database
+from orthoedge.runtime.atomic_files import sha256, write_atomic
+from orthoedge.runtime.errors import ConfigError, DataError, EngineError, MissingDependency
+from orthoedge.runtime.finding import Provenance, Timing
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["SCHEMA", "ArchiveRow", "RunRecord", "Store", "check_parquet", "list_stores"]
+
+SCHEMA: Literal["orthoedge-archive-1"] = "orthoedge-archive-1"
+_RUN, _OWNER, _LOCK, _PARTS = "run.json", "owner", "lock", "parts"
+_BATCH = 4096  # rows in memory
+
+
+class RunRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What made all rows of one bundle."""
+
+    schema: Literal["orthoedge-archive-1"] = SCHEMA
+    bundle: str
+    bundle_version: str
+    bundle_sha256: str
+    labels: tuple[str, ...]
+    intended_use: str
+    target: str
+    precision: str
+    threads: int
+    """CPU threads of an engine; the last bits of some engines depend on it."""
+
+
+@dataclass(frozen=True)
+class ArchiveRow:
+    """One input, answered by one bundle."""
+
+    input: str
+    """Absolute path, or address of a DICOMweb instance."""
+    source: str
+    """Collection; empty where the source names none."""
+    truth: str | None
+    """Label that the index gives."""
+    label: str | None = None
+    """The most probable label; None where there is an error."""
+    probabilities: dict[str, float] = field(default_factory=dict)
+    """Calibrated."""
+    label_set: tuple[str, ...] = ()
+    decision: str | None = None
+    """`report`, `refer` or `reject`; None where there is an error."""
+    reasons: tuple[str, ...] = ()
+    """Why the decision is not `report`."""
+    out_of_distribution: float | None = None
+    notes: tuple[str, ...] = ()
+    """Remarks of the reader and the engine."""
+    saliency_map: list[list[float]] | None = None
+    """Grad-CAM++ of the label, float32 (h, w); None without `--maps`."""
+    height: int | None = None
+    """Rows of the radiograph."""
+    width: int | None = None
+    """Columns of the radiograph."""
+    pixels_sha256: str | None = None
+    """Of the radiograph as decoded, uint8 (H, W), row by row."""
+    file_sha256: str | None = None
+    provenance: Provenance | None = None
+    """Bundle and engine; None where there is an error."""
+    error: str | None = None
+    """Why there is no answer."""
+    host: str = ""
+    """Machine that answered."""
+    finished_at: datetime | None = None
+    """UTC, milliseconds."""
+    timing_ms: Timing | None = None
+
+
+def check_parquet() -> None:
+    """Raise MissingDependency unless pyarrow is installed."""
+    try:
+        import pyarrow.parquet  # noqa: F401
+    except ImportError as error:
+        raise MissingDependency("pyarrow", "cluster", "the store of an archive") from error
+
+
+def arrow_schema() -> pa.Schema:
+    """The columns of a part, in the order of `ArchiveRow`."""
+    import pyarrow as pa
+
+    text, texts, number = pa.string(), pa.list_(pa.string()), pa.float64()
+    columns = {
+        "input": text,
+        "source": text,
+        "truth": text,
+        "label": text,
+        "probabilities": pa.map_(text, number),
+        "label_set": texts,
+        "decision": text,
+        "reasons": texts,
+        "out_of_distribution": number,
+        "notes": texts,
+        "saliency_map": pa.list_(pa.list_(pa.float32())),
+        "height": pa.int32(),
+        "width": pa.int32(),
+        "pixels_sha256": text,
+        "file_sha256": text,
+        "provenance": pa.struct(
+            {each: pa.int32() if each == "threads" else text for each in _names(Provenance)}
+        ),
+        "error": text,
+        "host": text,
+        "finished_at": pa.timestamp("ms", "UTC"),
+        "timing_ms": pa.struct(dict.fromkeys(_names(Timing), number)),
+    }
+    return pa.schema(columns, {"orthoedge": SCHEMA})
+
+
+def _names(kind: type) -> tuple[str, ...]:
+    return tuple(kind.__dataclass_fields__)  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True)
+class Store:
+    """The rows of one bundle."""
+
+    folder: Path
+    """`STORE/BUNDLE`."""
+
+    @classmethod
+    def of_bundle(cls, root: Path, bundle_sha256: str) -> Store:
+        """The rows that a bundle has, or will have, in the store `root`."""
+        return cls(root / bundle_sha256[:16])
+
+    def record(self) -> RunRecord | None:
+        """What made the rows; None before the first run.
+
+        Raises:
+            DataError: the file is not readable.
+        """
+        file = self.folder / _RUN
+        try:
+            return msgspec.json.decode(file.read_bytes(), type=RunRecord)
+        except FileNotFoundError:
+            return None
+        except (OSError, msgspec.DecodeError) as error:
+            raise DataError(f"{file}: not a record of archive run: {error}") from error
+
+    @contextmanager
+    def opened(self, record: RunRecord) -> Iterator[str]:
+        """Take the store for one run; yield the token with which its workers may write.
+
+        Raises:
+            ConfigError: the rows that are there were made in another way.
+            DataError: another run works on it.
+        """
+        before = self.record()
+        if before is not None and before != record:
+            same = f"--target {before.target} --precision {before.precision}"
+            same += f" --threads {before.threads}"
+            raise ConfigError(
+                f"{self.folder}: its rows were made with {same}; give the same, or another store"
+            )
+        (self.folder / _PARTS).mkdir(parents=True, exist_ok=True)
+        with (self.folder / _LOCK).open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise DataError(f"{self.folder}: another archive run works on it") from error
+            if before is None:
+                write_atomic(self.folder / _RUN, msgspec.json.format(msgspec.json.encode(record)))
+            token = os.urandom(16).hex()
+            write_atomic(self.folder / _OWNER, token.encode())
+            yield token
+
+    def write_part(self, rows: Sequence[ArchiveRow], token: str) -> None:
+        """Write the rows of one share.
+
+        Args:
+            rows: one for each input of the share.
+            token: of the run, from `opened`.
+
+        Raises:
+            EngineError: another run has taken the store over.
+            OSError: the part cannot be written; `filename` is its path.
+        """
+        if (self.folder / _OWNER).read_text() != token:
+            raise EngineError(f"{self.folder}: another archive run has taken it over")
+        import pyarrow as pa
+
+        records = [{name: getattr(row, name) for name in _names(ArchiveRow)} for row in rows]
+        for record in records:
+            record["probabilities"] = list(record["probabilities"].items())
+            for key in ("provenance", "timing_ms"):
+                record[key] = None if record[key] is None else vars(record[key])
+        table = pa.Table.from_pylist(records, arrow_schema())
+        self._write(self._part_of(row.input for row in rows), table)
+
+    def _part_of(self, names: Iterable[str]) -> Path:
+        return self.folder / _PARTS / f"{sha256(chr(0).join(names).encode())[:32]}.parquet"
+
+    def _write(self, part: Path, table: pa.Table) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        buffer = pa.BufferOutputStream()
+        pq.write_table(table, buffer, compression="zstd")
+        write_atomic(part, buffer.getvalue())
+
+    def parts(self) -> list[Path]:
+        """The Parquet files, sorted by name."""
+        return sorted((self.folder / _PARTS).glob("*.parquet"))
+
+    def batches(self, columns: Sequence[str]) -> Iterator[tuple[Path, list[dict[str, Any]]]]:
+        """Yield all rows part by part, some thousand at a time.
+
+        Args:
+            columns: those to read.
+
+        Raises:
+            DataError: a part is damaged.
+        """
+        for part in self.parts():
+            for batch in _read(part, columns):
+                yield part, batch
+
+    def done(self, *, but_errors: bool = False) -> Iterator[str]:
+        """Yield the names of the inputs that have a row; `but_errors` leaves failures out."""
+        for _, batch in self.batches(("input", "error")):
+            for row in batch:
+                if not (but_errors and row["error"] is not None):
+                    yield row["input"]
+
+    def tidy(self, *, drop_errors: bool = False) -> None:
+        """Keep one row for each input, the first in the order of the parts.
+
+        Args:
+            drop_errors: also remove the rows of inputs that failed.
+        """
+        database = temporary_database()
+        try:
+            database.execute("CREATE TABLE seen (name TEXT PRIMARY KEY) WITHOUT ROWID")
+            for part in self.parts():
+                kept, dropped = [], False
+                for batch in _read(part, ("input", "error")):
+                    for row in batch:
+                        is_kept = not (drop_errors and row["error"] is not None) and bool(
+                            database.execute(
+                                "INSERT OR IGNORE INTO seen VALUES (?)", (row["input"],)
+                            ).rowcount
+                        )
+                        kept.append(is_kept)
+                        dropped |= not is_kept
+                if dropped:
+                    self._keep(part, kept)
+        finally:
+            database.close()
+
+    def _keep(self, part: Path, kept: list[bool]) -> None:
+        """Write a part again with some of its rows, or remove it."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        table = pq.read_table(part).filter(pa.array(kept))
+        if len(table):
+            self._write(self._part_of(table["input"].to_pylist()), table)
+        part.unlink()
+
+
+def _read(part: Path, columns: Sequence[str]) -> Iterator[list[dict[str, Any]]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(part) as file:
+            for batch in file.iter_batches(_BATCH, columns=list(columns)):
+                yield batch.to_pylist()
+    except (pa.ArrowException, OSError, KeyError) as error:
+        line = " ".join(str(error).split())[:200]
+        raise DataError(f"{part}: damaged: {line}; remove it and run again") from error
+
+
+def list_stores(root: Path) -> list[tuple[Store, RunRecord]]:
+    """The bundles that have rows in a store.
+
+    Raises:
+        DataError: there are none.
+    """
+    found = []
+    for folder in sorted(root.iterdir()) if root.is_dir() else ():
+        store = Store(folder)
+        if folder.is_dir() and (record := store.record()) is not None:
+            found.append((store, record))
+    if not found:
+        raise DataError(f"{root}: no store of orthoedge archive run")
+    return found

@@ -1,0 +1,221 @@
+"""Every input of an archive has one row, whatever happens on the way."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from orthoedge.clinic.archive.store import ArchiveRow, Store
+from orthoedge.clinic.archive.worker import failed_row
+from orthoedge.runtime.atomic_files import sha256
+from orthoedge.runtime.errors import ConfigError, DataError, EngineError
+from orthoedge.runtime.image_io.reader import read_image
+from orthoedge.targets import EngineOptions, open_pipeline
+from tests.helpers.archives.bundles import bundle_like
+from tests.helpers.archives.rows import Here, record_of, rows_of, run_here, settings_of, untimed
+
+
+def test_a_row_says_what_the_pipeline_says_and_what_it_was_said_of(
+    pictures, small_bundle, tmp_path
+):
+    summary = run_here(pictures, small_bundle, tmp_path, start=Here, maps=True)
+    assert (summary.listed, summary.done, summary.failed) == (24, 24, 0)
+    options = EngineOptions(threads=1)
+    pipeline = open_pipeline(small_bundle, target="portable", engine=options)
+    files = sorted(pictures.rglob("*.png"))
+    for row, file in zip(rows_of(tmp_path), files, strict=True):
+        finding = pipeline(file)
+        assert row["input"] == str(file)
+        assert row["source"] == "000"
+        assert row["label"] == finding.label
+        assert dict(row["probabilities"]) == finding.probabilities
+        assert row["decision"] == finding.decision
+        assert tuple(row["reasons"]) == finding.verdict.reasons
+        assert row["out_of_distribution"] == finding.verdict.out_of_distribution
+        assert row["saliency_map"] == finding.saliency_map.tolist()
+        assert row["provenance"] == vars(finding.provenance)
+        pixels = read_image(file).pixels
+        assert row["pixels_sha256"] == sha256(pixels.tobytes())
+        assert (row["height"], row["width"]) == pixels.shape
+        assert row["file_sha256"] == sha256(file.read_bytes())
+        assert row["error"] is None
+        assert row["finished_at"].tzinfo is not None
+        assert row["timing_ms"]["inference"] > 0
+
+
+def test_the_same_input_and_bundle_is_never_done_twice(pictures, small_bundle, tmp_path):
+    run_here(pictures, small_bundle, tmp_path, start=Here)
+    before = {part: part.read_bytes() for part in tmp_path.rglob("*.parquet")}
+
+    def fails(settings):
+        raise AssertionError("no worker is needed")
+
+    summary = run_here(pictures, small_bundle, tmp_path, start=fails)
+    assert (summary.listed, summary.done) == (24, 0)
+    assert {part: part.read_bytes() for part in tmp_path.rglob("*.parquet")} == before
+
+
+def test_what_is_new_in_the_source_is_done_alone(pictures, small_bundle, tmp_path):
+    some = sorted(map(str, pictures.rglob("*.png")))[:5]
+    listed = tmp_path / "some.txt"
+    listed.write_text("\n".join([*some, some[0]]))
+    store = tmp_path / "store"
+    assert run_here(listed, small_bundle, store, start=Here).done == 5
+    assert run_here(pictures, small_bundle, store, start=Here).done == 19
+    assert len(rows_of(store)) == 24
+
+
+def test_another_bundle_goes_beside_it(pictures, small_bundle, tmp_path):
+    other = bundle_like(small_bundle, tmp_path / "other")
+    store = tmp_path / "store"
+    run_here(pictures, small_bundle, store, start=Here)
+    run_here(pictures, other, store, start=Here)
+    assert len(rows_of(store, small_bundle)) == len(rows_of(store, other)) == 24
+    assert {row["provenance"]["bundle_sha256"] for row in rows_of(store, other)} == {other.sha256}
+
+
+def test_rows_of_one_bundle_are_made_in_one_way(pictures, small_bundle, tmp_path):
+    run_here(pictures, small_bundle, tmp_path, start=Here)
+    store = Store.of_bundle(tmp_path, small_bundle.sha256)
+    with (
+        pytest.raises(ConfigError, match="--target portable --precision fp32 --threads 1"),
+        store.opened(record_of(small_bundle, precision="int8")),
+    ):
+        pass
+
+
+@pytest.fixture
+def poisoned(pictures, tmp_path):
+    """A list of good and bad inputs."""
+    good = sorted(pictures.rglob("*.png"))[:3]
+    text, cut, pipe, empty = (tmp_path / name for name in ("text.png", "cut.png", "pipe", "empty"))
+    text.write_text("no picture")
+    cut.write_bytes(good[0].read_bytes()[:200])
+    os.mkfifo(pipe)
+    empty.touch()
+    paths = [good[0], text, good[1], cut, pipe, empty, tmp_path, tmp_path / "absent", good[2]]
+    listed = tmp_path / "list.txt"
+    listed.write_text("\n".join(map(str, paths)))
+    return listed
+
+
+@pytest.mark.parametrize("isolate", [False, True])
+def test_a_poisonous_file_is_a_row_with_the_reason(poisoned, small_bundle, tmp_path, isolate):
+    summary = run_here(poisoned, small_bundle, tmp_path / "store", start=Here, isolate=isolate)
+    assert (summary.listed, summary.failed) == (9, 6)
+    rows = {Path(row["input"]).name: row for row in rows_of(tmp_path / "store")}
+    assert rows["absent"]["error"] == "no such file"
+    assert "folder, a pipe or a device" in rows["pipe"]["error"]
+    assert rows["empty"]["error"] == "empty file"
+    assert "PNG" in rows["cut.png"]["error"]
+    assert "not an image" in rows["text.png"]["error"]
+    for name in ("absent", "pipe", "empty", "cut.png", "text.png"):
+        assert rows[name]["label"] is rows[name]["decision"] is None
+        assert rows[name]["finished_at"] is not None
+
+
+def test_errors_are_done_again_only_when_asked(poisoned, small_bundle, tmp_path):
+    store = tmp_path / "store"
+    run_here(poisoned, small_bundle, store, start=Here)
+    (tmp_path / "absent").write_bytes((tmp_path / "cut.png").read_bytes())
+    assert run_here(poisoned, small_bundle, store, start=Here).done == 0
+    again = run_here(poisoned, small_bundle, store, start=Here, retry_errors=True)
+    assert (again.done, again.failed) == (6, 6)
+    rows = {row["input"]: row for row in rows_of(store)}
+    assert "PNG" in rows[str(tmp_path / "absent")]["error"]
+    assert len(rows) == 9
+
+
+def test_an_input_that_kills_its_worker_each_time_is_a_row(pictures, small_bundle, tmp_path):
+    killer = sorted(map(str, pictures.rglob("*.png")))[13]
+
+    def start(settings):
+        return Here(settings, dies=lambda share: any(item.name == killer for item in share))
+
+    summary = run_here(pictures, small_bundle, tmp_path, start=start)
+    assert (summary.done, summary.failed) == (24, 1)
+    (row,) = [row for row in rows_of(tmp_path) if row["error"]]
+    assert row["input"] == killer
+    assert "worker died" in row["error"]
+
+
+def test_workers_that_only_die_end_the_run_and_leave_no_row(pictures, small_bundle, tmp_path):
+    def start(settings):
+        return Here(settings, dies=lambda share: True)
+
+    with pytest.raises(EngineError, match="died 21 times in a row"):
+        run_here(pictures, small_bundle, tmp_path, start=start)
+    assert rows_of(tmp_path) == []
+
+
+def test_a_worker_whose_golden_answers_differ_is_refused(pictures, small_bundle, tmp_path):
+    wrong = bundle_like(small_bundle, tmp_path / "wrong", golden_factor=1.5)
+    with pytest.raises(
+        EngineError, match=r"refused: its answers to the golden images differ: FAIL"
+    ):
+        run_here(pictures, wrong, tmp_path / "store", start=Here)
+    assert rows_of(tmp_path / "store") == []
+
+
+def test_a_worker_with_another_bundle_or_version_is_refused(pictures, small_bundle, tmp_path):
+    with pytest.raises(EngineError, match="refused: its bundle has SHA-256"):
+        run_here(pictures, small_bundle, tmp_path, start=Here, bundle_sha256="0" * 64)
+    with pytest.raises(EngineError, match="refused: it has orthoedge"):
+        run_here(pictures, small_bundle, tmp_path, start=Here, version="0.0")
+
+
+def test_a_worker_of_an_older_run_writes_nothing(pictures, small_bundle, tmp_path):
+    store = Store.of_bundle(tmp_path, small_bundle.sha256)
+    with store.opened(record_of(small_bundle)) as old:
+        pass
+    with store.opened(record_of(small_bundle)):
+        with pytest.raises(EngineError, match="taken it over"):
+            store.write_part([ArchiveRow(input="a", source="", truth=None)], old)
+        with pytest.raises(DataError, match="another archive run works on it"):
+            run_here(pictures, small_bundle, tmp_path, start=Here)
+    assert rows_of(tmp_path) == []
+
+
+def test_a_second_row_of_an_input_is_removed(pictures, small_bundle, tmp_path):
+    run_here(pictures, small_bundle, tmp_path, start=Here)
+    expected = untimed(rows_of(tmp_path))
+    settings = settings_of(small_bundle, tmp_path)
+    # As a worker of a run that was killed would, that had other shares.
+    first = settings.store.parts()[0]
+    copy = first.with_name(f"{'f' * 32}.parquet")
+    shutil.copy(first, copy)
+    run_here(pictures, small_bundle, tmp_path, start=Here)
+    assert untimed(rows_of(tmp_path)) == expected
+
+
+def test_a_full_disk_ends_the_run_and_the_next_goes_on(
+    pictures, small_bundle, tmp_path, small_files
+):
+    with small_files(4000), pytest.raises(OSError, match="File too large") as caught:
+        run_here(pictures, small_bundle, tmp_path, start=Here)
+    assert Path(caught.value.filename).suffix == ".parquet"
+    assert rows_of(tmp_path) == []
+    assert run_here(pictures, small_bundle, tmp_path, start=Here).done == 24
+    assert len(rows_of(tmp_path)) == 24
+
+
+def test_a_damaged_part_is_named(pictures, small_bundle, tmp_path):
+    run_here(pictures, small_bundle, tmp_path, start=Here)
+    part = Store.of_bundle(tmp_path, small_bundle.sha256).parts()[0]
+    part.write_bytes(part.read_bytes()[:-20])
+    with pytest.raises(DataError, match=rf"{part.name}: damaged.*remove it and run again"):
+        run_here(pictures, small_bundle, tmp_path, start=Here)
+
+
+def test_a_source_without_radiographs_is_an_error(small_bundle, tmp_path):
+    (tmp_path / "in").mkdir()
+    with pytest.raises(DataError, match="no radiographs"):
+        run_here(tmp_path / "in", small_bundle, tmp_path / "store", start=Here)
+
+
+def test_a_failed_row_keeps_what_the_index_says():
+    from orthoedge.clinic.archive.sources import ArchiveInput
+
+    row = failed_row(ArchiveInput(b"/a", "site", "fracture"), "why")
+    assert (row.input, row.source, row.truth, row.error) == ("/a", "site", "fracture", "why")
