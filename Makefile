@@ -22,11 +22,12 @@ BENCH_STAGES = $(VENV)/bin/python -m pytest benchmarks/bench_runtime.py -o addop
 
 RUNTIME_EXTRAS := x86 portable dicom clinic cluster jetson trust
 LOCK_ARGS ?=
+KIT_ARGS ?=
 SBOM_VENV := .venv-sbom
 
 .DELETE_ON_ERROR:
 .PHONY: help demo test test-slow lowest robustness coverage-jetson aarch64 lint format bench bench-baseline bench-compare \
-	bench-claims bench-ratios bench-training licences lock sbom clean
+	bench-claims bench-ratios bench-training licences lock sbom offline-kit clean
 
 help:  ## list the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -111,8 +112,11 @@ sbom: $(VENV)/.installed  ## sbom.cdx.json: what a device installs from requirem
 		--mc-type library --output-reproducible --output-file sbom.cdx.json
 	rm -rf $(SBOM_VENV) build
 
+offline-kit: $(VENV)/.installed  ## a folder that installs all without a network; KIT_ARGS="--machines x86_64 --pythons 3.11"
+	$(VENV)/bin/python .ci/offline-kit/build.py $(KIT_ARGS)
+
 clean:  ## remove everything that make or the tests wrote
-	rm -rf $(VENV) $(DEMO_VENV) $(SBOM_VENV) .aarch64 $(DEMO_OUT) $(BENCH_OUT) build dist sbom.cdx.json *.egg-info
+	rm -rf $(VENV) $(DEMO_VENV) $(SBOM_VENV) .aarch64 $(DEMO_OUT) $(BENCH_OUT) offline-kit build dist sbom.cdx.json *.egg-info
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis $(BENCH_STORE) .coverage*
 	find cli clinic training compression runtime benchmarks targets tests -name __pycache__ \
 		-prune -exec rm -rf {} +
