@@ -25,6 +25,10 @@ class Process:
         self._reader = threading.Thread(target=self._read, args=(self._process, self.lines))
         self._reader.start()
 
+    @property
+    def pid(self):
+        return self._process.pid
+
     def _read(self, process, lines):
         for line in process.stderr:
             lines.append(line)
