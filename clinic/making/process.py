@@ -14,8 +14,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from orthoedge.clinic.header import read_image_header
 from orthoedge.clinic.log import kind_and_place
+from orthoedge.clinic.making.header import read_image_header
 from orthoedge.clinic.making.messages import (
     LENGTH,
     Failure,
