@@ -33,6 +33,8 @@ class Catalogue:
     def __init__(self, language: Language, messages: Mapping[str, tuple[str, ...]]) -> None:
         self._language = language
         self._messages = {name: forms for name, forms in messages.items() if name}
+        self.ids = frozenset(self._messages)
+        """Identifiers of all messages."""
         lines = messages.get("", ("",))[0].splitlines()
         header = {key.strip().lower(): value.strip() for key, _, value in map(_split, lines)}
         self.is_reviewed = bool(header.get(_REVIEWER))
@@ -52,11 +54,6 @@ class Catalogue:
     def direction(self) -> str:
         """`ltr` or `rtl`, as in HTML."""
         return self._language.direction
-
-    @property
-    def ids(self) -> frozenset[str]:
-        """Identifiers of all messages."""
-        return frozenset(self._messages)
 
     def text(self, message_id: str, /, **values: str | int | float) -> str:
         """Return a message with its placeholders filled.
