@@ -158,7 +158,7 @@ def _rows(content: ReportContent, texts: Catalogue) -> list[tuple[str, str]]:
         }
         blank = {"name"}
     return [
-        (texts.text(f"report.{name}"), _cut(printable(value)))
+        (texts.text(f"report.{name}"), texts.isolate(_cut(printable(value))))
         for name, value in shown.items()
         if value or name in blank
     ]
@@ -181,7 +181,8 @@ def _earlier(earlier: EarlierFinding, texts: Catalogue, has_extent: bool) -> tup
         texts.text(f"decision.{earlier.decision}"),
     ]
     if has_extent:
-        cells.append(_size(earlier.extent_mm, texts) if earlier.extent_mm else "–")
+        size = _size(earlier.extent_mm, texts) if earlier.extent_mm else "–"
+        cells.append(texts.isolate(size))
     return tuple(cells)
 
 

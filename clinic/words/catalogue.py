@@ -119,6 +119,10 @@ class Catalogue:
         """Write a list, its items separated as the language does."""
         return self._language.comma.join(items)
 
+    def isolate(self, text: str) -> str:
+        """Keep a name or a measure from reordering a text that runs from right to left."""
+        return _ISOLATE.format(text) if text and self.direction == "rtl" else text
+
     def sentences(self, items: Iterable[str]) -> str:
         """Put sentences one after another."""
         text = ""
@@ -129,7 +133,7 @@ class Catalogue:
     def _shown(self, value: str | int | float) -> str:
         if not isinstance(value, str):
             return self.number(value, 0 if isinstance(value, int) else 2)
-        return _ISOLATE.format(value) if value and self.direction == "rtl" else value
+        return self.isolate(value)
 
     def _forms(self, forms: tuple[str, ...]) -> str | dict[str, str]:
         if len(forms) == 1:
