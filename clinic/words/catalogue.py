@@ -110,6 +110,10 @@ class Catalogue:
             return self.text("number.under", value=self.percent(0.001, 1))
         return self.percent(share, 1)
 
+    def millimetres(self, length: float) -> str:
+        """Write a length with two digits, since the network's cells allow no more."""
+        return f"{self.number(length, 0 if length >= 10 else 1)} mm"
+
     def date(self, day: date) -> str:
         """Write a date with the name of its month."""
         month = self._language.months.split()[day.month - 1]

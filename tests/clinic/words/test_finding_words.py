@@ -201,6 +201,26 @@ def test_a_map_without_a_peak_and_a_picture_without_a_finding_have_no_place():
         assert finding_words(found, ImageFacts(), "en", "operator").where == ""
 
 
+@pytest.mark.parametrize(
+    ("plane", "size", "words"),
+    [
+        ("detector", 23.4, "23 mm across at the detector; in the body it is smaller."),
+        ("patient", 9.57, "9.6 mm across, which holds for one depth in the body."),
+        (None, 120.4, "120 mm across; the file does not say in which plane"),
+    ],
+)
+def test_a_measured_region_is_said_with_its_plane(plane, size, words):
+    small = {"area_px": 4.0, "diameter_mm": 5.0, "plane": plane, "probability": 0.9}
+    large = small | {"area_px": 90.0, "diameter_mm": size}
+    found = record(lesions=[small, large])
+    assert words in finding_words(found, ImageFacts(), "en", "operator").where
+    for language in LANGUAGES:
+        check(finding_words(found, ImageFacts(), language, "operator"))
+    assert "mm" not in finding_words(found, ImageFacts(), "en", "patient").where
+    unmeasured = record(lesions=[small | {"diameter_mm": None}])
+    assert "mm" not in finding_words(unmeasured, ImageFacts(), "en", "operator").where
+
+
 def test_a_finding_older_than_the_identifiers_keeps_its_english_reasons():
     found = record(reasons=("too_dark",))
     del found["reason_ids"]
