@@ -20,6 +20,7 @@ VERBS = {
     "compress": "distil, prune, quantize and calibrate a trained run into a bundle",
     "verify": "check a bundle: hashes, golden outputs, invariants",
     "predict": "predict radiographs, with a heat map for each",
+    "report": "write a page for each radiograph, as PDF, in ten languages",
     "benchmark": "measure latency, accuracy and footprint per target; check the claims",
     "bundle": "make keys, sign a bundle, verify a signature",
     "build": "build a TensorRT engine plan on the device itself",
@@ -42,6 +43,7 @@ _EXTRAS = {
     "bench": {"psutil"},
     "compress": {"nncf", "onnx", "onnxscript", "psutil", "torch_pruning"},
     "clinic": {"highdicom", "pynetdicom", "watchdog"},
+    "report": {"typst"},
     "dev": {"pytorch_grad_cam"},
 }
 

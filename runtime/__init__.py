@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     )
     from orthoedge.runtime.finding import Finding, Provenance, Thresholds, Timing
     from orthoedge.runtime.image_io.folder import find_images
-    from orthoedge.runtime.image_io.radiograph import Radiograph
+    from orthoedge.runtime.image_io.radiograph import Radiograph, ReasonId
     from orthoedge.runtime.image_io.reader import read_image
     from orthoedge.runtime.image_io.sandbox import SandboxedReader, SandboxLimits
     from orthoedge.runtime.overlay.overlay import draw_heat_map, to_png
@@ -70,6 +70,7 @@ __all__ = [
     "Provenance",
     "Radiograph",
     "Reader",
+    "ReasonId",
     "SandboxLimits",
     "SandboxedReader",
     "Thresholds",
@@ -100,7 +101,7 @@ _MODULES = {  # the names that are not listed are in `errors`
     "engine": ("Engine", "Outputs", "Precision"),
     "finding": ("Finding", "Provenance", "Thresholds", "Timing"),
     "image_io.folder": ("find_images",),
-    "image_io.radiograph": ("Radiograph",),
+    "image_io.radiograph": ("Radiograph", "ReasonId"),
     "image_io.reader": ("read_image",),
     "image_io.sandbox": ("SandboxLimits", "SandboxedReader"),
     "overlay.overlay": ("draw_heat_map", "draw_overlay", "draw_side_by_side", "to_png"),

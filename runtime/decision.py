@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from orthoedge.runtime.bundles.manifest import Calibration, OutOfDistribution
+from orthoedge.runtime.image_io.radiograph import ReasonId
 from orthoedge.runtime.image_quality import QualityIssue
 from orthoedge.runtime.image_statistics import statistics_terms
 
@@ -33,7 +34,9 @@ class Verdict:
     """Out-of-distribution score: 0 = the median of calibration images, 1 = the threshold."""
     decision: Decision
     reasons: tuple[str, ...]
-    """Why it is not `report`; empty where it is."""
+    """Why it is not `report`, in English; empty where it is."""
+    reason_ids: tuple[ReasonId, ...] = ()
+    """Identifiers of `reasons`, in the same order."""
 
 
 def decide(
@@ -63,21 +66,33 @@ def decide(
         or probabilities[label] >= 1 - calibration.conformal_quantile
         or (label in alert_labels and probabilities[label] >= calibration.operating_points[label])
     )
-    rejected = [issue.reason for issue in issues if issue.decision == "reject"]
+    label = ranked[0]
+    reasons = [(issue.reason, issue.id) for issue in issues if issue.decision == "reject"]
     if ood_score > calibration.out_of_distribution.reject:
-        rejected.append("not like a bone radiograph of the kind it was trained on")
-    if rejected:  # reasons to refer would only distract
-        return Verdict(ranked[0], probabilities, label_set, ood_score, "reject", tuple(rejected))
-    reasons = [issue.reason for issue in issues]
-    if len(label_set) > 1:
-        reasons.append(f"cannot rule out {' or '.join(label_set[1:])}")
-    required = calibration.operating_points[ranked[0]], 1 - calibration.conformal_quantile
-    if probabilities[ranked[0]] < max(required):
-        reasons.append(f"{ranked[0]} is below the calibrated confidence")
-    if ood_score > 1:
-        reasons.append("unlike the images it was trained on")
-    decision: Decision = "refer" if reasons else "report"
-    return Verdict(ranked[0], probabilities, label_set, ood_score, decision, tuple(reasons))
+        reason = "not like a bone radiograph of the kind it was trained on"
+        reasons.append((reason, ReasonId("unlike_any_radiograph")))
+    decision: Decision = "reject" if reasons else "report"
+    if not reasons:  # reasons to refer would only distract from those to reject
+        reasons = [(issue.reason, issue.id) for issue in issues]
+        if len(label_set) > 1:
+            reason = f"cannot rule out {' or '.join(label_set[1:])}"
+            reasons.append((reason, ReasonId("label_set")))
+        required = calibration.operating_points[label], 1 - calibration.conformal_quantile
+        if probabilities[label] < max(required):
+            reason = f"{label} is below the calibrated confidence"
+            reasons.append((reason, ReasonId("below_confidence", {"label": label})))
+        if ood_score > 1:
+            reasons.append(("unlike the images it was trained on", ReasonId("unlike_training")))
+        decision = "refer" if reasons else "report"
+    return Verdict(
+        label,
+        probabilities,
+        label_set,
+        ood_score,
+        decision,
+        reasons=tuple(reason for reason, _ in reasons),
+        reason_ids=tuple(identifier for _, identifier in reasons),
+    )
 
 
 def _softmax(logits: npt.NDArray[np.float32], temperature: float) -> list[float]:

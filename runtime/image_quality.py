@@ -6,12 +6,13 @@ range of phantoms and of real radiographs; `docs/use/rejects.md` gives the margi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import cv2
 import numpy as np
 
+from orthoedge.runtime.image_io.radiograph import ReasonId
 from orthoedge.runtime.image_io.windowing import Pixels
 from orthoedge.runtime.preprocess import LetterboxTransform
 
@@ -38,6 +39,8 @@ class QualityIssue:
     """The fact and the remedy."""
     decision: Literal["refer", "reject"]
     """`refer` for a suspicion, `reject` for a certain problem."""
+    id: ReasonId = field(default_factory=ReasonId)
+    """Identifies the reason, for other languages."""
 
 
 def check_image_quality(
@@ -57,31 +60,40 @@ def check_image_quality(
     """
     x0, y0, x1, y1 = transform.field
     field = pixels[y0:y1, x0:x1]
+    height, width = field.shape
     long, short = max(field.shape), min(field.shape)
-    reasons = []
+    size: dict[str, str | float] = {"width": width, "height": height}
+    issues = []
     if long * _ENLARGED < input_size:
-        reasons.append(
-            f"too few pixels: {field.shape[1]}×{field.shape[0]} in the exposed field, at least "
-            f"{-(-input_size // int(_ENLARGED))} along its longer side; "
-            "send the original, not a preview"
+        least = -(-input_size // int(_ENLARGED))
+        issues.append(
+            QualityIssue(
+                f"too few pixels: {width}×{height} in the exposed field, at least {least} along "
+                "its longer side; send the original, not a preview",
+                "reject",
+                ReasonId("too_few_pixels", size | {"least": least}),
+            )
         )
     if long > _ASPECT * short:
-        reasons.append(
-            f"a strip of {field.shape[1]}×{field.shape[0]} pixels, longer than {_ASPECT:g} times "
-            "its width; check how it was cut out"
+        issues.append(
+            QualityIssue(
+                f"a strip of {width}×{height} pixels, longer than {_ASPECT:g} times its width; "
+                "check how it was cut out",
+                "reject",
+                ReasonId("strip", size | {"times": _ASPECT}),
+            )
         )
     step = -(-long // _SAMPLES)
     sample: Pixels = np.ascontiguousarray(field[::step, ::step])
-    reasons += _exposure(sample)
-    issues = [QualityIssue(reason, "reject") for reason in reasons]
+    issues += _exposure(sample)
     share = field.size / pixels.size
     if share < _COLLIMATED:
         reason = f"collimated to {share:.0%} of the picture; check that all of the bone is in it"
-        issues.append(QualityIssue(reason, "refer"))
+        issues.append(QualityIssue(reason, "refer", ReasonId("collimated", {"share": share})))
     return (*issues, *_polarity(sample))
 
 
-def _exposure(sample: Pixels) -> list[str]:
+def _exposure(sample: Pixels) -> list[QualityIssue]:
     """Return what is wrong with the grey levels."""
     below = np.bincount(sample.ravel(), minlength=256).cumsum()
     count = sample.size  # at least 1
@@ -90,24 +102,28 @@ def _exposure(sample: Pixels) -> list[str]:
     low, high = below.searchsorted((0.02 * count, 0.98 * count))
     reasons = []
     if black + white > _EMPTY:
-        reasons.append(
+        reason = (
             f"nearly blank: {black + white:.0%} of the field is plain black or white; check the "
             "exposure, and whether collimator or lead covers the bone"
         )
+        reasons.append((reason, ReasonId("nearly_blank", {"share": black + white})))
     elif white > _BURNT:
-        reasons.append(
-            f"burnt out: {white:.0%} of the field is plain white; expose again with less"
-        )
+        reason = f"burnt out: {white:.0%} of the field is plain white; expose again with less"
+        reasons.append((reason, ReasonId("burnt_out", {"share": white})))
     if mean < _DARK:
-        reasons.append(f"too dark: mean grey level {mean:.0f} of 255; check exposure and window")
+        reason = f"too dark: mean grey level {mean:.0f} of 255; check exposure and window"
+        reasons.append((reason, ReasonId("too_dark", {"mean": mean})))
     elif mean > _BRIGHT:
-        reasons.append(f"too bright: mean grey level {mean:.0f} of 255; check exposure and window")
-    if high - low < _CONTRAST:
-        reasons.append(
-            f"too little contrast: {high - low} of 255 grey levels between the darkest and the "
+        reason = f"too bright: mean grey level {mean:.0f} of 255; check exposure and window"
+        reasons.append((reason, ReasonId("too_bright", {"mean": mean})))
+    levels = int(high - low)
+    if levels < _CONTRAST:
+        reason = (
+            f"too little contrast: {levels} of 255 grey levels between the darkest and the "
             "brightest parts; check the window"
         )
-    return reasons
+        reasons.append((reason, ReasonId("low_contrast", {"levels": levels})))
+    return [QualityIssue(reason, "reject", identifier) for reason, identifier in reasons]
 
 
 def _polarity(sample: Pixels) -> list[QualityIssue]:
@@ -121,8 +137,8 @@ def _polarity(sample: Pixels) -> list[QualityIssue]:
         return []
     reason = "bone dark on bright (inverted); invert it so that bone is bright"
     if measure > _NEGATIVE:
-        return [QualityIssue(f"looks like {reason}", "reject")]
-    return [QualityIssue(f"perhaps {reason}", "refer")]
+        return [QualityIssue(f"looks like {reason}", "reject", ReasonId("inverted"))]
+    return [QualityIssue(f"perhaps {reason}", "refer", ReasonId("perhaps_inverted"))]
 
 
 def _median(values: list[int]) -> float:

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Protocol
 
@@ -20,7 +21,7 @@ from orthoedge.runtime.decision import OodScore, decide
 from orthoedge.runtime.engine import Deadline, Engine, Outputs, ProcessGuard
 from orthoedge.runtime.errors import DeadlineExceeded, EngineError, OrthoEdgeError
 from orthoedge.runtime.finding import Finding, Provenance, Thresholds, Timing
-from orthoedge.runtime.image_io.radiograph import Radiograph
+from orthoedge.runtime.image_io.radiograph import Radiograph, ReasonId
 from orthoedge.runtime.image_io.reader import read_image
 from orthoedge.runtime.image_quality import QualityIssue, check_image_quality
 from orthoedge.runtime.image_statistics import image_statistics
@@ -225,8 +226,14 @@ class Pipeline:
         if deadline is not None:
             deadline.check("reading")
         model_input, placement = manifest.preprocess.prepare(radiograph.pixels)
+        reason_ids = chain(
+            radiograph.refer_reason_ids, repeat(ReasonId())
+        )  # a reader may have none
         issues = (
-            *(QualityIssue(reason, "refer") for reason in radiograph.refer_reasons),
+            *(
+                QualityIssue(reason, "refer", identifier)
+                for reason, identifier in zip(radiograph.refer_reasons, reason_ids, strict=False)
+            ),
             *check_image_quality(radiograph.pixels, placement, manifest.graph.size),
         )
         statistics = image_statistics(model_input)  # now, while it is in the processor's cache

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from orthoedge.runtime.dicom.elements import Elements
 from orthoedge.runtime.errors import InputError
+from orthoedge.runtime.image_io.radiograph import ReasonId
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -57,11 +58,11 @@ class SampleLayout:
             dataset.add_new(keyword, "US", number)
 
 
-def check_kind(elements: Elements, has_pixels: bool) -> tuple[str, ...]:
+def check_kind(elements: Elements, has_pixels: bool) -> tuple[tuple[str, ReasonId], ...]:
     """Check that a file is a single-frame radiograph, with notes on what a reader should know.
 
     Returns:
-        Reasons why a finding on it is at best `refer`.
+        Reasons why a finding on it is at best `refer`, each with its identifier.
 
     Raises:
         InputError: of another kind, or without pixels.
@@ -85,7 +86,8 @@ def check_kind(elements: Elements, has_pixels: bool) -> tuple[str, ...]:
     if intent == "FOR PROCESSING" or elements.code("SOPClassUID") in _FOR_PROCESSING:
         note = "detector data for processing, not meant for display"
         elements.note(note)
-        return (f"{note}; send the image that the unit displays",)
+        reason = f"{note}; send the image that the unit displays"
+        return ((reason, ReasonId("for_processing")),)
     return ()
 
 

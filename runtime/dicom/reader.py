@@ -153,7 +153,8 @@ def _read(
         spacing.mm,
         (*notes, *elements.notes),
         spacing.plane,
-        refer_reasons,
+        tuple(reason for reason, _ in refer_reasons),
+        tuple(identifier for _, identifier in refer_reasons),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +17,16 @@ _SMALLEST_SIDE = 32
 
 Plane = Literal["detector", "patient"]
 """Where a spacing was measured: at the detector or film, or inside the patient."""
+
+
+@dataclass(frozen=True)
+class ReasonId:
+    """What identifies a reason, so that its sentence can be said in another language."""
+
+    id: str = ""
+    """Stays the same when the English sentence is reworded; empty for a reason without one."""
+    values: dict[str, str | float] = field(default_factory=dict)
+    """Numbers and names in the sentence; a share of the picture is from 0 to 1."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +45,8 @@ class Radiograph:
     """Where `spacing_mm` was measured; None where that cannot be determined."""
     refer_reasons: tuple[str, ...] = ()
     """Why a finding on it is at best `refer`; empty where nothing speaks against `report`."""
+    refer_reason_ids: tuple[ReasonId, ...] = ()
+    """Identifiers of `refer_reasons`, in the same order; a reader may leave them out."""
 
 
 MAX_CHANNELS = 4

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from orthoedge.runtime.errors import EngineError, InputError, MissingDependency
-from orthoedge.runtime.image_io.radiograph import MAX_PIXELS, Plane, Radiograph
+from orthoedge.runtime.image_io.radiograph import MAX_PIXELS, Plane, Radiograph, ReasonId
 from orthoedge.runtime.settings import plain
 from orthoedge.runtime.subprocesses import code_command
 
@@ -54,6 +54,7 @@ class Response(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     notes: tuple[str, ...] = ()
     spacing_plane: Plane | None = None
     refer_reasons: tuple[str, ...] = ()
+    refer_reason_ids: tuple[ReasonId, ...] = ()
 
 
 class SandboxProcess:
@@ -151,6 +152,7 @@ class SandboxProcess:
             response.notes,
             response.spacing_plane,
             response.refer_reasons,
+            response.refer_reason_ids,
         )
 
     def _send(self, data: bytes, end: float) -> None:

@@ -74,6 +74,7 @@ def _respond(request: Request, responses: BinaryIO) -> None:
             notes=radiograph.notes,
             spacing_plane=radiograph.spacing_plane,
             refer_reasons=radiograph.refer_reasons,
+            refer_reason_ids=radiograph.refer_reason_ids,
         )
     except MissingDependency as error:
         response = Response(missing=error.args)

@@ -19,6 +19,7 @@ from orthoedge.runtime.overlay import colormap
 from orthoedge.runtime.overlay.caption import BACKGROUND, Entry, line_width, round_length
 from orthoedge.runtime.overlay.colormap import Heat, Picture
 from orthoedge.runtime.overlay.layout import SCREEN, add_caption, fit_layout
+from orthoedge.runtime.overlay.panel import draw_panel
 from orthoedge.runtime.pipeline import Finding
 from orthoedge.runtime.preprocess import LetterboxTransform, Pixels
 from orthoedge.runtime.settings import plain
@@ -27,7 +28,6 @@ _SMALLEST_UNIT = 10  # pixels of an x-height; in a smaller one the letters run t
 _SIDE_WIDTH = 1920  # pixels of the side-by-side, at most
 _GAP = 0.5
 _ACROSS = 0.95  # panels side by side are easier to compare, even if slightly smaller
-_FIELD_BORDER = (150, 150, 150)
 _INPUT_SIDE = 36  # x-heights of the model input's side: its contour is as wide as an overlay's
 
 
@@ -59,7 +59,9 @@ def overlay(radiograph: Radiograph, finding: Finding) -> Picture:
         enlarged = cv2.resize(shown, shape, interpolation=cv2.INTER_NEAREST)
         shown = enlarged.astype(np.uint8, copy=False)
     # The panel has no name here, so that its memory is freed before the caption is drawn.
-    return add_caption(_panel(shown, finding, heat, factor, unit), entries, layout, unit, factor)
+    return add_caption(
+        draw_panel(shown, heat, finding.placement, factor, unit), entries, layout, unit, factor
+    )
 
 
 def side_by_side(
@@ -91,7 +93,7 @@ def side_by_side(
     interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     shown = cv2.resize(radiograph.pixels, shape, interpolation=interpolation).astype(np.uint8)
     plain: Picture = cv2.cvtColor(shown, cv2.COLOR_GRAY2BGR).astype(np.uint8, copy=False)
-    marked = _panel(shown, finding, heat, scale, unit)
+    marked = draw_panel(shown, heat, finding.placement, scale, unit)
     gap = round(_GAP * unit)
     shape = (gap, shape[0]) if layout is down else (shape[1], gap)
     between = np.full((*shape, 3), BACKGROUND, np.uint8)
@@ -178,29 +180,3 @@ def _legend(radiograph: Radiograph, finding: Finding, heat: Heat) -> Entry:
     if finding.placement.field != (0, 0, columns, rows):
         notes.append("dark margin: not looked at")
     return Entry("; ".join(notes), "colours")
-
-
-def _panel(
-    shown: Pixels, finding: Finding, heat: Heat | None, scale: float, unit: float
-) -> Picture:
-    """Draw the radiograph, already `scale` times its size, with its map or rejection."""
-    width = line_width(unit)
-    if heat is None:
-        return colormap.rejected_panel(shown, 2 * width)
-    rows, columns = shown.shape
-    x0, y0, x1, y1 = (
-        min(max(0, round(edge * scale)), limit)
-        for edge, limit in zip(finding.placement.field, (columns, rows) * 2, strict=True)
-    )
-    if (x0, y0, x1, y1) == (0, 0, columns, rows):  # usual; saves a second picture
-        panel = colormap.colorize(shown, heat)
-        colormap.draw_contour(panel, heat, width)
-        return panel
-    panel = colormap.dimmed_panel(shown)
-    if x1 > x0 and y1 > y0:
-        field = colormap.colorize(shown[y0:y1, x0:x1], heat)
-        colormap.draw_contour(field, heat, width)
-        panel[y0:y1, x0:x1] = field
-        if field.shape != panel.shape:
-            cv2.rectangle(panel, (x0, y0), (x1 - 1, y1 - 1), _FIELD_BORDER, width)
-    return panel

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from orthoedge.runtime.decision import OodScore, decide, threshold_margins
+from orthoedge.runtime.image_io.radiograph import ReasonId
 from orthoedge.runtime.image_quality import QualityIssue
 from orthoedge.runtime.image_statistics import STATISTICS_SIZE, STATISTICS_TERMS
 
@@ -71,6 +72,25 @@ def test_an_image_far_from_training_is_referred_then_rejected(small_bundle):
         assert verdict.decision == expected
         assert verdict.out_of_distribution == ood_score
         assert len(verdict.reasons) == (expected != "report")
+
+
+def test_each_reason_has_an_identifier_that_does_not_depend_on_its_words(small_bundle):
+    points = {"fracture": 0.8, "non-affected": 0.1, "tumor-malignant": 0.1}
+    changes = {"conformal_quantile": 0.9, "operating_points": points}
+    verdict = decision(small_bundle, [0.7, 0.28, 0.02], 1.1, **changes)
+    assert [reason.id for reason in verdict.reason_ids] == [
+        "label_set",
+        "below_confidence",
+        "unlike_training",
+    ]
+    assert verdict.reason_ids[1].values == {"label": "fracture"}
+    issues = QualityIssue("too dark", "reject", ReasonId("too_dark", {"mean": 3.0})), *UNNAMED
+    verdict = decision(small_bundle, [0.98, 0.01, 0.01], 9.0, issues)
+    assert [reason.id for reason in verdict.reason_ids] == ["too_dark", "", "unlike_any_radiograph"]
+    assert len(verdict.reasons) == 3
+
+
+UNNAMED = (QualityIssue("of a program's own", "reject"),)
 
 
 def test_a_suspicion_refers_and_its_reason_comes_first(small_bundle):

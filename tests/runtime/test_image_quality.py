@@ -42,20 +42,27 @@ def test_a_radiograph_has_no_issue(radiograph):
 
 
 @pytest.mark.parametrize(
-    ("change", "reason"),
+    ("change", "reason", "identifier"),
     [
-        (lambda p: cv2.resize(p, (80, 106)), "too few pixels: 80×106"),
-        (lambda p: p[:55], "a strip of 300×55 pixels"),
-        (lambda p: (p * 0.02 + 2).astype(np.uint8), "too dark: mean grey level 3"),
-        (lambda p: (p * 0.15 + 215).astype(np.uint8), "too bright"),
-        (lambda p: (p * 0.1 + 90).astype(np.uint8), "too little contrast"),
-        (lambda p: np.where(p > 60, 255, p).astype(np.uint8), "burnt out"),
-        (lambda p: np.where(_diagonal(p) < 20, p, 0).astype(np.uint8), "nearly blank"),
+        (lambda p: cv2.resize(p, (80, 106)), "too few pixels: 80×106", "too_few_pixels"),
+        (lambda p: p[:55], "a strip of 300×55 pixels", "strip"),
+        (lambda p: (p * 0.02 + 2).astype(np.uint8), "too dark: mean grey level 3", "too_dark"),
+        (lambda p: (p * 0.15 + 215).astype(np.uint8), "too bright", "too_bright"),
+        (lambda p: (p * 0.1 + 90).astype(np.uint8), "too little contrast", "low_contrast"),
+        (lambda p: np.where(p > 60, 255, p).astype(np.uint8), "burnt out", "burnt_out"),
+        (lambda p: np.where(_diagonal(p) < 20, p, 0).astype(np.uint8), "nearly b", "nearly_blank"),
     ],
 )
-def test_each_issue_is_rejected_with_its_reason(radiograph, change, reason):
-    issues = issues_of(change(radiograph))
-    assert [issue.decision for issue in issues if reason in issue.reason] == ["reject"]
+def test_each_issue_is_rejected_with_its_reason(radiograph, change, reason, identifier):
+    issues = [issue for issue in issues_of(change(radiograph)) if reason in issue.reason]
+    assert [(issue.decision, issue.id.id) for issue in issues] == [("reject", identifier)]
+
+
+def test_the_values_of_an_issue_are_the_numbers_of_its_sentence(radiograph):
+    (issue,) = issues_of(radiograph[:55])
+    assert issue.id.values == {"width": 300, "height": 55, "times": 5.0}
+    issue = issues_of((radiograph * 0.1 + 90).astype(np.uint8))[0]
+    assert issue.reason.startswith(f"too little contrast: {issue.id.values['levels']} of 255")
 
 
 def test_the_limit_of_the_resolution_is_half_the_network_s_side(radiograph):
@@ -65,9 +72,12 @@ def test_the_limit_of_the_resolution_is_half_the_network_s_side(radiograph):
 
 
 def test_a_negative_is_rejected_or_referred(radiograph):
-    for bright, decision in ((0.6, "reject"), (0.5, "refer")):
+    for bright, decision, identifier in (
+        (0.6, "reject", "inverted"),
+        (0.5, "refer", "perhaps_inverted"),
+    ):
         issue = only(((255 - radiograph) * bright + 20).astype(np.uint8))
-        assert issue.decision == decision
+        assert (issue.decision, issue.id.id) == (decision, identifier)
         assert "invert it so that bone is bright" in issue.reason
 
 
@@ -78,6 +88,8 @@ def test_a_field_that_is_a_small_part_of_the_picture_is_referred(radiograph):
     framed[:175, :130] = shown
     (issue,) = check_image_quality(framed, wide, SIZE)
     assert issue.decision == "refer"
+    assert issue.id.id == "collimated"
+    assert issue.id.values["share"] == 130 * 175 / (400 * 300)
     assert "collimated to 19% of the picture" in issue.reason
 
 

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orthoedge.cli import options, terminal
 from orthoedge.cli.commands.predict import workers
 from orthoedge.cli.commands.predict.workers import Settings, Task
-from orthoedge.runtime.errors import InputError
+from orthoedge.cli.inputs import UniqueNames, list_files, output_name, prepare_output
 
 if TYPE_CHECKING:
     from orthoedge.cli.commands.predict.output import FileOutput
-
-
-_LONGEST_NAME = 240  # bytes of a picture's name before `_2.side.png`; file systems take 255
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -109,9 +105,9 @@ def run(args: argparse.Namespace) -> int:
         terminal.write_ascii()
     else:
         print(f"note: {bundle.manifest.intended_use}")
-    files = _list_files(args.paths, args.names)
+    files = list_files(args.paths, args.names)
     if args.overlay:
-        _prepare_overlays(args.overlay, files, args.names)
+        prepare_output(args.overlay, "--overlay", "a picture", files, args.names)
     tasks = list(_plan(files, args.overlay, args.names))
     if pipeline is None:
         outputs = workers.predict_in_processes(settings, tasks, args.jobs)
@@ -134,80 +130,16 @@ def _print_all(outputs: Iterator[FileOutput], total: int, as_json: bool) -> int:
     return 1 if failed else 0
 
 
-def _list_files(paths: Sequence[Path], named: bool) -> list[tuple[Path, str]]:
-    """The files to predict in order, each with why it cannot be read, where that is known.
-
-    Raises:
-        InputError: there is none.
-    """
-    from orthoedge.runtime.image_io.folder import list_folder
-
-    files: list[tuple[Path, str]] = []
-    lines = []
-    for path in paths:
-        if not os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises for a name too long
-            files.append((path, ""))
-            continue
-        contents = list_folder(path)
-        unreadable = ((entry.path, entry.reason) for entry in contents.unreadable)
-        files += sorted((*((image, "") for image in contents.images), *unreadable))
-        lines += [line] if (line := contents.line(named)) else []
-    if not files:
-        where = f" in {', '.join(map(str, paths))}" if named else ""
-        raise InputError("; ".join((f"no image files{where}", *lines)))
-    for line in lines:
-        terminal.write_error(f"orthoedge: {terminal.printable(line)}\n")
-    return files
-
-
 def _plan(files: Iterable[tuple[Path, str]], folder: Path | None, named: bool) -> Iterator[Task]:
     """Give each file's pictures unique names, before any process draws one."""
-    names: set[str] = set()
-    counts: dict[str, int] = {}  # not from 2 for each of 1,000 folders with an IM000001
+    names = UniqueNames((".png", ".side.png"))
     for number, (path, unreadable) in enumerate(files, 1):
         shown = str(path) if named else f"file {number}"
         if folder is None or unreadable:
             yield Task(path, shown, unreadable=unreadable)
-            continue
-        name = _picture_name(path) if named else str(number)
-        # Two folders may hold files of the same name, a file may have the name of another's
-        # side-by-side picture, and disks exist where a.png and A.png are one file.
-        stem, key = name, name.casefold()
-        while not names.isdisjoint({f"{name.casefold()}.png", f"{name.casefold()}.side.png"}):
-            counts[key] = counts.get(key, 1) + 1
-            name = f"{stem}_{counts[key]}"
-        pictures = folder / f"{name}.png", folder / f"{name}.side.png"
-        names.update(picture.name.casefold() for picture in pictures)
-        yield Task(path, shown, pictures)
-
-
-def _picture_name(path: Path) -> str:
-    """The name without the suffix of an image: the last number of a UID is no suffix."""
-    from orthoedge.runtime.image_io.folder import SUFFIXES
-
-    name = path.stem if path.suffix.lower() in SUFFIXES else path.name
-    while len(name.encode(errors="surrogatepass")) > _LONGEST_NAME:
-        name = name[:-1]
-    return name
-
-
-def _prepare_overlays(folder: Path, files: Iterable[tuple[Path, str]], named: bool) -> None:
-    """Create the folder, unless a picture in it could replace a radiograph."""
-    here = os.path.realpath(folder)
-    for path, _ in files:
-        try:  # the folder of the name, and that of the file itself if the name is a link
-            folders = os.path.realpath(path.parent), str(Path(os.path.realpath(path)).parent)
-        except (OSError, ValueError):  # reading it says why
-            continue
-        if here in folders:
-            example = path.name if named else "one of the radiographs"
-            raise InputError(
-                f"--overlay {folder}: holds {example}, which a picture could replace; "
-                "choose another folder"
-            )
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"--overlay {folder}: not a folder")
-    folder.mkdir(parents=True, exist_ok=True)
+        else:
+            pictures = names.of(output_name(path) if named else str(number))
+            yield Task(path, shown, (folder / pictures[0], folder / pictures[1]))
 
 
 def _progress(done: int, total: int) -> None:

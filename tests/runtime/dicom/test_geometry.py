@@ -298,6 +298,7 @@ def test_detector_data_for_processing_has_a_reason_to_refer(change):
     fact = "detector data for processing, not meant for display"
     assert radiograph.notes == (fact,)
     assert radiograph.refer_reasons == (f"{fact}; send the image that the unit displays",)
+    assert [reason.id for reason in radiograph.refer_reason_ids] == ["for_processing"]
 
 
 @pytest.mark.parametrize(

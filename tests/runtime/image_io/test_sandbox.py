@@ -105,6 +105,7 @@ def test_plane_notes_and_reasons_are_those_of_this_process(changes, reader):
     assert read.notes == expected.notes
     assert read.spacing_plane == expected.spacing_plane
     assert read.refer_reasons == expected.refer_reasons
+    assert read.refer_reason_ids == expected.refer_reason_ids
     assert any((read.spacing_plane, read.refer_reasons))
 
 
