@@ -100,7 +100,8 @@ class Worker:
         try:
             radiograph, finding = self._pipeline.predict_with_image(self._spool.folder / image.file)
             received = datetime.fromtimestamp(image.received_at, timezone.utc)
-            answer = Answer(finding, radiograph, received)
+            page = self._settings.report
+            answer = Answer(finding, radiograph, received, page.language, page.paper)
             objects = (
                 self._write_results(picture or "", answer)
                 if source is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timezone
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 import msgspec
 
@@ -14,12 +14,12 @@ from orthoedge.clinic.report.fonts import choose_families, open_fonts
 from orthoedge.clinic.report.page import PageRecord, page_of
 from orthoedge.clinic.report.pictures import draw_pictures
 from orthoedge.clinic.report.typst_module import import_typst
+from orthoedge.clinic.settings import Paper
 from orthoedge.clinic.words import catalogue
 from orthoedge.runtime.errors import ConfigError, OrthoEdgeError
 
 __all__ = ["PAPERS", "Paper", "compile_report", "make_report"]
 
-Paper = Literal["a4", "letter"]
 PAPERS: tuple[Paper, ...] = get_args(Paper)
 
 _TEMPLATE = Path(__file__).with_name("report.typ")
