@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from pathlib import Path
 
 from orthoedge.clinic.log import Log, kind_and_place
@@ -36,6 +37,7 @@ _SETTLED = (BundleError, ConfigError, DataError, MissingDependency)
 def main(role: str, settings_file: str, watched: str = "") -> int:
     """Run one role until SIGTERM; return the exit status."""
     log = Log(role)
+    warnings.simplefilter("ignore")  # pydicom's would stand in the log, with values of an image
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Literal, get_args
 from urllib.parse import urlsplit
 
 import msgspec
 
 from orthoedge.runtime.errors import ConfigError
 
-ResultKind = Literal["picture", "report", "contour", "segmentation"]
-"""Secondary Capture, Comprehensive 3D SR, greyscale presentation state, fractional Segmentation."""
+ResultKind = Literal["picture", "report", "contour", "segmentation", "pdf"]
+"""Secondary Capture, Comprehensive 3D SR, greyscale presentation state, fractional Segmentation,
+Encapsulated PDF."""
 
 Decision = Literal["report", "refer", "reject"]
 """As `orthoedge.runtime.decision` has it, whose imports are too large for a receiver."""
 
-RESULT_KINDS: tuple[ResultKind, ...] = ("picture", "report", "contour", "segmentation")
+RESULT_KINDS: tuple[ResultKind, ...] = get_args(ResultKind)
 
 _LONGEST_TIMEOUT_S = 3600.0
 # PS3.5 6.2, AE: printable ASCII without backslash; spaces at the ends do not count.

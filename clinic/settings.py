@@ -37,6 +37,7 @@ __all__ = [
     "OperationsSettings",
     "QueueSettings",
     "ReceiverSettings",
+    "ReportSettings",
     "RetentionSettings",
     "SendingSettings",
     "ServerTls",
@@ -46,6 +47,7 @@ __all__ = [
     "check_range",
 ]
 
+Paper = Literal["a4", "letter"]
 _UID = re.compile(r"[0-9.]{1,64}")
 _TARGETS = ("x86", "portable", "jetson")  # `orthoedge.targets` is too large for a receiver
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")  # it becomes part of a file's name
@@ -228,6 +230,13 @@ class SendingSettings(Table, frozen=True):
         check_range("commitment_s", self.commitment_s, 1, 864000)
 
 
+class ReportSettings(Table, frozen=True):
+    """The page of destinations that get `pdf`."""
+
+    language: Literal["en", "fr", "es", "pt", "sw", "hi", "ar", "ur", "bn", "zh"] = "en"
+    paper: Paper = "a4"
+
+
 class OperationsSettings(Table, frozen=True):
     """What tells whoever runs the node how it does."""
 
@@ -253,6 +262,7 @@ class NodeSettings(Table, frozen=True):
     retention: RetentionSettings = RetentionSettings()
     engine: EngineSettings = EngineSettings()
     sending: SendingSettings = SendingSettings()
+    report: ReportSettings = ReportSettings()
     operations: OperationsSettings = OperationsSettings()
     destinations: dict[str, Destination] = {}
 

@@ -15,6 +15,7 @@ from orthoedge.clinic.settings import (
     OperationsSettings,
     QueueSettings,
     ReceiverSettings,
+    ReportSettings,
     RetentionSettings,
     SendingSettings,
     check_name,
@@ -30,6 +31,7 @@ _TABLES: dict[str, type] = {
     "retention": RetentionSettings,
     "engine": EngineSettings,
     "sending": SendingSettings,
+    "report": ReportSettings,
     "operations": OperationsSettings,
 }
 

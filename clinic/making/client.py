@@ -102,6 +102,8 @@ class ResultMaker:
             dataclasses.replace(answer.radiograph, pixels=_NOTHING),
             (pixels.shape[0], pixels.shape[1]),
             answer.received,
+            answer.language,
+            answer.paper,
         )
         return self._ask(request, pixels).objects
 

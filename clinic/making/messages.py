@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from orthoedge.clinic.destination import ResultKind
+from orthoedge.clinic.settings import Paper
 from orthoedge.clinic.spool.records import SpooledImage
 from orthoedge.runtime.finding import Finding
 from orthoedge.runtime.image_io.radiograph import Radiograph
@@ -44,6 +45,8 @@ class Request(msgspec.Struct, frozen=True):
     """Without its pixels: height × width bytes of them follow the message."""
     shape: tuple[int, int] = (0, 0)
     received: datetime | None = None
+    language: str = "en"
+    paper: Paper = "a4"
 
 
 class MadeObject(msgspec.Struct, frozen=True):

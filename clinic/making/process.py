@@ -14,8 +14,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from orthoedge.clinic.header import read_image_header
 from orthoedge.clinic.log import kind_and_place
+from orthoedge.clinic.making.header import read_image_header
 from orthoedge.clinic.making.messages import (
     LENGTH,
     Failure,
@@ -106,7 +106,7 @@ def _serve_one(request: Request, pixels: Pixels) -> Response:
     if request.finding is None or request.radiograph is None:
         return Response(facts)
     radiograph = dataclasses.replace(request.radiograph, pixels=pixels)
-    answer = Answer(request.finding, radiograph, request.received)
+    answer = Answer(request.finding, radiograph, request.received, request.language, request.paper)
     objects = []
     for kind in request.kinds:
         result = make_result(kind, source.dataset, answer)

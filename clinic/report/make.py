@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timezone
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 import msgspec
 
@@ -14,12 +14,12 @@ from orthoedge.clinic.report.fonts import choose_families, open_fonts
 from orthoedge.clinic.report.page import PageRecord, page_of
 from orthoedge.clinic.report.pictures import draw_pictures
 from orthoedge.clinic.report.typst_module import import_typst
+from orthoedge.clinic.settings import Paper
 from orthoedge.clinic.words import catalogue
 from orthoedge.runtime.errors import ConfigError, OrthoEdgeError
 
-__all__ = ["PAPERS", "Paper", "make_report"]
+__all__ = ["PAPERS", "Paper", "compile_report", "make_report"]
 
-Paper = Literal["a4", "letter"]
 PAPERS: tuple[Paper, ...] = get_args(Paper)
 
 _TEMPLATE = Path(__file__).with_name("report.typ")
@@ -49,12 +49,15 @@ def make_report(
         ConfigError: no such language or paper, or no font for a script of the texts.
         MissingDependency: typst is not installed.
     """
-    return _compile(content, language, paper, fonts, "pdf")
+    report = compile_report(content, language, paper, fonts, "pdf")
+    assert isinstance(report, bytes)
+    return report
 
 
-def _compile(
+def compile_report(
     content: ReportContent, language: str, paper: Paper, fonts: Sequence[Path], kind: str
-) -> bytes:
+) -> bytes | list[bytes]:
+    """Set the page as `pdf`, `png` or `svg`; of the latter two, several pages are a list."""
     typst = import_typst()
     if paper not in PAPERS:
         raise ConfigError(f"unknown paper {paper!r}: expected {' or '.join(PAPERS)}")
@@ -75,7 +78,7 @@ def _compile(
     }
     moment = content.made.replace(tzinfo=content.made.tzinfo or timezone.utc)
     try:
-        report = typst.compile(
+        report: bytes | list[bytes] = typst.compile(
             files,
             font_paths=opened,
             ignore_system_fonts=True,
@@ -84,4 +87,4 @@ def _compile(
         )
     except typst.TypstError as error:
         raise OrthoEdgeError(f"the report cannot be set: {error}") from error
-    return bytes(report)
+    return report

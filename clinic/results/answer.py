@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # importing the clinic must stay small for a receiver
+    from orthoedge.clinic.settings import Paper
     from orthoedge.runtime.finding import Finding
     from orthoedge.runtime.image_io.radiograph import Radiograph
 
@@ -21,3 +22,7 @@ class Answer:
     """When the image arrived, with a time zone: the content date and time of every object, so that
     making them again gives the same bytes. None takes the date and time in the image, and those of
     now where it states none."""
+    language: str = "en"
+    """Of the page, one of `LANGUAGES`; DICOM's other objects are in English."""
+    paper: Paper = "a4"
+    """Of the page."""

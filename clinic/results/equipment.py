@@ -26,6 +26,7 @@ _DESCRIPTIONS = {
     "report": "orthoedge finding, RESEARCH ONLY, not for diagnosis",
     "contour": "orthoedge contour, RESEARCH ONLY, not for diagnosis",
     "segmentation": "orthoedge map, RESEARCH ONLY, not for diagnosis",
+    "pdf": "orthoedge page, RESEARCH ONLY, not for diagnosis",
 }
 
 
@@ -88,7 +89,7 @@ def finish(result: Dataset, header: Dataset, answer: Answer) -> None:
     result.SeriesDate, result.SeriesTime = day, time
     if offset:
         result.TimezoneOffsetFromUTC = offset
-    if "BodyPartExamined" in header and result.Modality != "SR":
+    if "BodyPartExamined" in header and result.Modality not in ("SR", "DOC"):
         result.BodyPartExamined = header.BodyPartExamined
     if "Laterality" in header and result.Modality in ("OT", "PR"):
         result.Laterality = header.Laterality

@@ -76,7 +76,8 @@ def make_result(kind: ResultKind, source: Dataset, answer: Answer) -> Dataset | 
 
     Raises:
         InputError: the source has no SOP class of a radiograph, no SOP instance UID, or no size.
-        MissingDependency: highdicom is not installed.
+        MissingDependency: highdicom is not installed, or typst for a page.
+        ConfigError: no font for the language of a page.
     """
     prepare_results()
     from orthoedge.clinic.results.source import usable_header
@@ -95,6 +96,10 @@ def make_result(kind: ResultKind, source: Dataset, answer: Answer) -> Dataset | 
             from orthoedge.clinic.results.contour import make_contour
 
             return make_contour(header, answer)
+        if kind == "pdf":
+            from orthoedge.clinic.report.encapsulated import make_pdf
+
+            return make_pdf(header, answer)
         from orthoedge.clinic.results.segmentation import make_segmentation
 
         return make_segmentation(header, answer)

@@ -11,6 +11,7 @@ from pydicom import dcmread
 from pydicom.charset import python_encoding
 from pydicom.uid import UID
 
+from orthoedge.clinic.destination import RESULT_KINDS
 from orthoedge.clinic.receiver import guard, intake, server
 from orthoedge.clinic.receiver.contexts import ANSWERED_CLASSES, contexts
 from orthoedge.clinic.results import codes, make_result
@@ -86,7 +87,7 @@ def test_received_transfer_syntaxes_are_listed_in_their_order_of_preference(list
 
 def test_results_are_of_the_class_modality_and_syntax_that_the_table_says():
     rows = table("`results`")
-    assert [row[0] for row in rows] == ["picture", "report", "contour", "segmentation"]
+    assert [row[0] for row in rows] == list(RESULT_KINDS)
     for kind, name, sop_class, modality, syntax in rows:
         result = made(kind)
         assert (result.SOPClassUID, result.SOPClassUID.name) == (sop_class, name)

@@ -4,6 +4,7 @@ import pytest
 
 from orthoedge.clinic.settings import _TARGETS
 from orthoedge.clinic.settings_file import find_problems, read_settings
+from orthoedge.clinic.words import LANGUAGES
 from orthoedge.runtime.errors import ConfigError
 from orthoedge.targets import TARGETS
 
@@ -70,6 +71,12 @@ def test_what_is_wrong_is_named(written, text, problem):
         read_settings(file)
     assert str(raised.value).startswith(f"{file}: {problem}")
     assert find_problems(file)[0].startswith(problem)
+
+
+def test_the_languages_of_a_page_are_those_of_the_words(written):
+    for language in LANGUAGES:
+        file = written(f"{MINIMAL}[report]\nlanguage = '{language}'")
+        assert read_settings(file).report.language == language
 
 
 def test_the_targets_are_those_of_the_engines(written):

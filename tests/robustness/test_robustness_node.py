@@ -5,101 +5,37 @@
 
 import collections
 import contextlib
-import hashlib
 import itertools
 import os
 import random
-import shutil
 import socket
-import subprocess
 import threading
 import time
 
 import pytest
 
 from tests.helpers.clinic.certificates import write_certificates
-from tests.helpers.clinic.nodes import eventually, image, node_settings, store
-from tests.helpers.clinic.peers import TITLE, is_closed, server, wait_for_port
+from tests.helpers.clinic.nodes import eventually, image, node_settings
+from tests.helpers.clinic.peers import is_closed, server, wait_for_port
 from tests.helpers.clinic.processes import ROLES, processes
+from tests.helpers.clinic.units import (
+    OBJECTS,
+    Archive,
+    Unit,
+    is_all_sent,
+    is_stored,
+    settings_text,
+    write_settings,
+)
 
 pytestmark = pytest.mark.slow
 
 KILLS = int(os.environ.get("ORTHOEDGE_NODE_KILLS", "300"))
 STORES = int(os.environ.get("ORTHOEDGE_NODE_STORES", "100"))
+_RESULTS = "results"
 HOSTILE = 40
 TRIES = 8  # of the sender for an image, as units have them; how many were needed is printed
-OBJECTS = 3  # of an image: itself, picture and report
 PATIENCE_S = 1200
-
-
-class Archive:
-    """What a destination was sent: content by UID, and how often."""
-
-    def __init__(self):
-        self.contents = collections.defaultdict(set)
-        self.times = collections.Counter()
-
-    def keep(self, event):
-        uid = str(event.request.AffectedSOPInstanceUID)
-        self.contents[uid].add(hashlib.sha256(event.request.DataSet.getvalue()).hexdigest())
-        self.times[uid] += 1
-        return 0
-
-
-class Unit(threading.Thread):
-    """Sends images one after another, each until the node says that it has it."""
-
-    def __init__(self, settings, folder):
-        super().__init__(daemon=True)
-        self._settings = settings
-        self._folder = folder
-        self._end = threading.Event()
-        self.stored = []
-        self.failures = 0
-
-    def run(self):
-        for number in itertools.count(1):
-            file = image(self._folder, f"1.2.{number}")
-            # By two implementations in turn, where there are two.
-            send = self._by_storescu if number % 2 and shutil.which("storescu") else self._by_us
-            while not send(file):
-                self.failures += 1
-                time.sleep(0.1)
-            self.stored.append(file.stem)
-            file.unlink()
-            if self._end.wait(0.1):
-                return
-
-    def _by_storescu(self, file):
-        port = str(self._settings.receiver.port)
-        command = ["storescu", "-to", "60", "-aec", self._settings.ae_title, "127.0.0.1", port]
-        sent = subprocess.run([*command, str(file)], capture_output=True, timeout=300)
-        return sent.returncode == 0
-
-    def _by_us(self, file):
-        return is_stored(self._settings, file)
-
-    def finish(self):
-        self._end.set()
-        self.join(PATIENCE_S)
-        assert not self.is_alive()
-
-
-def is_stored(settings, file, tls=None):
-    with contextlib.suppress(AssertionError, RuntimeError, ValueError):  # no association
-        return store(settings, file, tls=tls).get("Status") == 0
-    return False
-
-
-def write_settings(folder, settings, more=""):
-    tls = settings.receiver.tls
-    paths = {"certificate": tls.certificate, "key": tls.key, "ca": tls.ca} if tls else {}
-    receiver = f'[receiver]\nhost = "127.0.0.1"\nport = {settings.receiver.port}\n'
-    if paths:
-        receiver += "[receiver.tls]\n" + "".join(f'{k} = "{v}"\n' for k, v in paths.items())
-    file = folder / "node.toml"
-    file.write_text(f'spool = "{settings.spool}"\n{receiver}[queue]\nmin_free_mb = 1\n{more}')
-    return file
 
 
 def test_no_kill_loses_or_doubles_an_image(tmp_path, small_bundle, tally):
@@ -107,23 +43,21 @@ def test_no_kill_loses_or_doubles_an_image(tmp_path, small_bundle, tally):
     sent = tmp_path / "sent"
     sent.mkdir()
     with server(store=archive.keep) as port:
-        file = write_settings(
-            tmp_path,
-            settings,
-            # A kill from outside is not the image's fault, so that it is tried more than thrice.
-            f'[engine]\nbundle = "{small_bundle.path}"\ntarget = "portable"\nthreads = 1\n'
-            "attempts = 100\n[sending]\nretry_s = 0.1\nlongest_retry_s = 1\n"
-            f'[destinations.pacs]\nkind = "dicom"\nhost = "127.0.0.1"\nport = {port}\n'
-            f'ae_title = "{TITLE}"\nforward_original = true\n',
-        )
+        # A kill from outside is not the image's fault, so that it is tried more than thrice.
+        more = settings_text(small_bundle, port, "attempts = 100\n")
+        file = write_settings(tmp_path, settings, more)
         unit = Unit(settings, sent)
         with processes(file) as running:
             unit.start()
             killed = collections.Counter()
             for number in range(KILLS):
-                role = ROLES[number % len(ROLES)]
-                await_a_moment(running[role], rng)
-                running[role].kill_and_restart()
+                role = (*ROLES, _RESULTS)[number % (len(ROLES) + 1)]
+                process = running["worker" if role == _RESULTS else role]
+                await_a_moment(process, rng)
+                if role == _RESULTS:  # the worker starts another one
+                    eventually(lambda: process.kill_child("making.process"))  # noqa: B023
+                else:
+                    process.kill_and_restart()
                 killed[role] += 1
             unit.finish()
             expected = OBJECTS * len(unit.stored)
@@ -150,18 +84,6 @@ def await_a_moment(process, rng):
     while not process.lines and time.monotonic() < deadline:
         time.sleep(0.01)
     time.sleep(rng.uniform(0, 0.5))
-
-
-def is_all_sent(settings, count):
-    from orthoedge.clinic.spool.spool import Spool
-    from orthoedge.clinic.spool.status import count_states
-
-    spool = Spool(settings.folder, settings.queue)
-    try:
-        found = {(each.what, each.state): each.count for each in count_states(spool)}
-    finally:
-        spool.close()
-    return found == {("image", "sent"): count, ("pacs", "sent"): OBJECTS * count}
 
 
 # What a peer sends first and then byte by byte; None for nothing more.

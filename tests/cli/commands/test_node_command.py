@@ -2,10 +2,12 @@
 
 import json
 import socket
+import sys
 
 import pytest
 
 from orthoedge.cli.main import main
+from orthoedge.clinic.report.fonts import open_fonts
 from orthoedge.clinic.spool.spool import Spool
 from tests.helpers.clinic.nodes import image, new_image, node_settings
 from tests.helpers.clinic.peers import TITLE, free_port, server
@@ -91,6 +93,18 @@ def test_check_tries_the_port_of_the_metrics_too(written, capsys):
         code, lines = check(file, capsys)
     assert code == 1
     assert lines[4].startswith(f"FAIL  metrics 127.0.0.1, port {port}: cannot listen there: ")
+
+
+def test_check_tries_whether_a_page_can_be_set(written, tmp_path, capsys, monkeypatch):
+    pytest.importorskip("typst")
+    out = f'[destinations.out]\nkind = "folder"\npath = "{tmp_path}/out"\nresults = ["pdf"]\n'
+    file, _ = written(out)
+    assert "pass  page in en" in check(file, capsys)[1]
+    monkeypatch.setitem(sys.modules, "typst", None)
+    open_fonts.cache_clear()
+    code, lines = check(file, capsys)
+    assert code == 1
+    assert "pip install 'orthoedge[report]'" in "\n".join(lines)
 
 
 def test_check_names_a_certificate_that_is_missing(written, tmp_path, capsys):

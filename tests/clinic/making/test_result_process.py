@@ -45,7 +45,7 @@ def test_its_results_are_those_that_this_process_makes(received, maker):
 
 def test_what_has_nothing_to_show_is_left_out(received, maker):
     made = maker.make(*received(), RESULT_KINDS, answer("reject"))
-    assert [each.kind for each in made] == ["picture", "report"]
+    assert [each.kind for each in made] == ["picture", "report", "pdf"]
 
 
 def test_the_facts_of_a_header(received, maker):

@@ -8,10 +8,10 @@ import pydicom
 import pytest
 
 from orthoedge.clinic import worker as worker_module
+from orthoedge.clinic.answering import Worker
 from orthoedge.clinic.destination import Destination, Rules
 from orthoedge.clinic.settings import EngineSettings
 from orthoedge.clinic.spool.spool import Spool
-from orthoedge.clinic.worker import Worker
 from orthoedge.runtime.errors import EngineError
 from orthoedge.targets import open_pipeline
 from tests.helpers.clinic.nodes import Lines, eventually, node_settings, states

@@ -8,6 +8,7 @@ import threading
 import pydicom
 import pytest
 
+from orthoedge.clinic.answering import Worker
 from orthoedge.clinic.destination import Destination, Rules
 from orthoedge.clinic.node import _only_node
 from orthoedge.clinic.operations.counters import read_counters
@@ -17,7 +18,6 @@ from orthoedge.clinic.selftest.selftest import run_selftest
 from orthoedge.clinic.sender import DestinationSender
 from orthoedge.clinic.sending import DestinationError
 from orthoedge.clinic.settings import ServerTls
-from orthoedge.clinic.worker import Worker
 from orthoedge.targets import open_pipeline
 from tests.helpers.clinic.nodes import Lines, node_settings, receiver
 from tests.helpers.clinic.orthanc import TITLE as ORTHANC

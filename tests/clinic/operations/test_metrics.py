@@ -6,13 +6,13 @@ import urllib.request
 
 import pytest
 
+from orthoedge.clinic.answering import Worker
 from orthoedge.clinic.destination import Destination
 from orthoedge.clinic.operations.counters import CounterFile, read_counters
 from orthoedge.clinic.operations.metrics import metrics_text
 from orthoedge.clinic.operations.metrics_server import serve_metrics
 from orthoedge.clinic.settings import OperationsSettings
 from orthoedge.clinic.spool.spool import Spool
-from orthoedge.clinic.worker import Worker
 from orthoedge.targets import open_pipeline
 from tests.helpers.clinic.nodes import Lines, image, new_image, node_settings
 from tests.helpers.clinic.peers import free_port

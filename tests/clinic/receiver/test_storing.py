@@ -165,7 +165,7 @@ def test_a_disk_that_is_full_before_the_first_byte_is_a_status(settings, tmp_pat
         assert store(settings, image(tmp_path)).Status == 0
 
 
-@pytest.mark.parametrize("step", ["_insert", "_has"])
+@pytest.mark.parametrize("step", ["_enter", "_has"])
 def test_an_index_that_cannot_be_written_is_a_status_and_the_retry_one_entry(
     settings, tmp_path, monkeypatch, step
 ):

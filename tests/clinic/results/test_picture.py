@@ -8,6 +8,7 @@ import pydicom
 import pytest
 
 from orthoedge.clinic.results import encode_result, make_result
+from orthoedge.runtime.overlay.layout import DESK_SCREEN
 from orthoedge.runtime.overlay.overlay import side_by_side
 from tests.helpers.clinic.answers import answer
 from tests.helpers.clinic.images import INSTANCE, source
@@ -21,7 +22,7 @@ def read(given):
 @pytest.mark.parametrize("decision", ["refer", "reject"])
 def test_the_pixels_are_those_of_the_drawing(decision):
     given = answer(decision)
-    drawn = side_by_side(given.radiograph, given.finding)
+    drawn = side_by_side(given.radiograph, given.finding, DESK_SCREEN)
     picture = read(given)
     assert picture.file_meta.TransferSyntaxUID == pydicom.uid.JPEG2000Lossless
     assert np.array_equal(picture.pixel_array, cv2.cvtColor(drawn, cv2.COLOR_BGR2RGB))

@@ -5,12 +5,12 @@ import os
 
 import pytest
 
+from orthoedge.clinic.answering import Worker
 from orthoedge.clinic.destination import Destination, Rules
 from orthoedge.clinic.spool.spool import Spool
 from orthoedge.clinic.watch.changes import Changes, observe
 from orthoedge.clinic.watch.journal import Journal
 from orthoedge.clinic.watch.watcher import Watcher
-from orthoedge.clinic.worker import Worker
 from orthoedge.targets import open_pipeline
 from tests.helpers.clinic.images import image_file
 from tests.helpers.clinic.nodes import UID, Lines, eventually, node_settings, states

@@ -1,8 +1,11 @@
 """The processes of a node without their supervisor, which waits longer after each end."""
 
 import contextlib
+import os
+import signal
 import subprocess
 import threading
+from pathlib import Path
 
 from orthoedge.runtime.subprocesses import module_command
 
@@ -25,6 +28,10 @@ class Process:
         self._reader = threading.Thread(target=self._read, args=(self._process, self.lines))
         self._reader.start()
 
+    @property
+    def pid(self):
+        return self._process.pid
+
     def _read(self, process, lines):
         for line in process.stderr:
             lines.append(line)
@@ -37,6 +44,16 @@ class Process:
         self._reader.join()
         self._process.stdin.close()
         self._process.stderr.close()
+
+    def kill_child(self, module):
+        """Kill the process that it has started for a module; whether there was one."""
+        listed = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        for child in listed:
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                if module.encode() in Path(f"/proc/{child}/cmdline").read_bytes():
+                    os.kill(int(child), signal.SIGKILL)
+                    return True
+        return False
 
     def kill_and_restart(self):
         self.kill()

@@ -1,0 +1,234 @@
+"""The answer to one image: its finding, its results, or a dead letter with the reason."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime, timezone
+from functools import partial
+from typing import TYPE_CHECKING, cast
+
+from orthoedge.clinic.destination import RESULT_KINDS, Destination
+from orthoedge.clinic.log import Log, kind_and_place
+from orthoedge.clinic.making.client import ResultMaker
+from orthoedge.clinic.making.messages import ImageFacts, MadeObject
+from orthoedge.clinic.operations.counters import CounterFile
+from orthoedge.clinic.results import Answer
+from orthoedge.clinic.settings import NodeSettings
+from orthoedge.clinic.spool.records import NewObject, SpooledImage
+from orthoedge.clinic.spool.spool import Spool
+from orthoedge.clinic.watch.journal import Journal, printable_name
+from orthoedge.clinic.watch.picture import picture_folders, write_picture_results
+from orthoedge.runtime.atomic_files import write_atomic
+from orthoedge.runtime.decision import Decision
+from orthoedge.runtime.errors import (
+    DataError,
+    EngineError,
+    InputError,
+    MissingDependency,
+    OrthoEdgeError,
+)
+
+if TYPE_CHECKING:
+    from orthoedge.runtime.pipeline import Pipeline
+
+__all__ = ["Worker"]
+
+
+class Worker:
+    """Answers images of a spool with one pipeline.
+
+    Args:
+        settings: destinations, and how many attempts an image gets.
+        spool: where images are, and objects go.
+        pipeline: answers.
+        maker: reads headers, and makes the results.
+        log: takes a line for each image.
+    """
+
+    def __init__(
+        self,
+        settings: NodeSettings,
+        spool: Spool,
+        pipeline: Pipeline,
+        maker: ResultMaker,
+        log: Log,
+    ) -> None:
+        self._settings = settings
+        self._spool = spool
+        self._pipeline = pipeline
+        self._maker = maker
+        self._log = log
+        self._opened_journal: Journal | None = None
+        self._counters = CounterFile(settings.worker_counters, log)
+
+    def answer(self, image: SpooledImage) -> None:
+        """Answer one image, or put it into the dead-letter folder with the reason.
+
+        Raises:
+            EngineError: the engine fails on the bundle's golden image too, so that the failure is
+                not the image's; its attempt is taken back.
+            MissingDependency: a package of the extras is missing; likewise.
+            OSError: the spool's disk is full or fails.
+        """
+        if image.attempts > self._settings.engine.attempts:
+            reason = f"the worker failed {image.attempts - 1} times while it answered this image"
+            why = image.failure or "its process ended without a word"
+            self._bury(image, f"{reason}, the last time: {why}")
+            return
+        started = time.monotonic()
+        source = None
+        journal = self._journal()
+        picture = journal.picture(image.uid) if journal else None
+        if picture is None:
+            try:
+                source = self._maker.read_header(self._spool.folder, image)
+            except InputError as error:
+                self._bury(image, str(error))
+                return
+            except MissingDependency:
+                raise
+            except OrthoEdgeError as error:
+                self._fail(image, str(error))
+                return
+            except OSError as error:  # a sector that cannot be read must not hold up other images
+                self._fail(image, str(InputError.unreadable(error)))
+                return
+            if not _is_answered(source):
+                self._spool.answer(image, "", self._originals(image, source, ""))
+                self._log("filed without an answer", uid=image.uid, sop_class=image.sop_class)
+                return
+        try:
+            radiograph, finding = self._pipeline.predict_with_image(self._spool.folder / image.file)
+            received = datetime.fromtimestamp(image.received_at, timezone.utc)
+            page = self._settings.report
+            answer = Answer(finding, radiograph, received, page.language, page.paper)
+            objects = (
+                self._write_results(picture or "", answer)
+                if source is None
+                else self._make_objects(image, source, answer)
+            )
+        except InputError as error:
+            self._bury(image, str(error), self._originals(image, source, "") if source else [])
+            return
+        except EngineError as error:
+            self._check_engine(image, error)
+            return
+        except (DataError, MissingDependency, OSError):
+            raise
+        except Exception as error:  # its text may hold a value of the image
+            known = isinstance(error, OrthoEdgeError)
+            self._fail(image, str(error) if known else kind_and_place(error))
+            return
+        self._spool.answer(image, finding.decision, objects)
+        seconds = time.monotonic() - started
+        if source is None or not source.is_selftest:
+            self._counters.count_answer(
+                finding.decision,
+                finding.verdict.out_of_distribution,
+                seconds,
+                max(0.0, time.time() - image.received_at),
+            )
+        self._log(
+            "image answered",
+            uid=image.uid,
+            decision=finding.decision,
+            objects=len(objects),
+            seconds=round(seconds, 3),
+        )
+
+    def _journal(self) -> Journal | None:
+        """The journal of a watched folder; its watcher may make it after this process began."""
+        if self._opened_journal is None and Journal.exists(self._settings.folder):
+            self._opened_journal = Journal(self._settings.folder)
+        return self._opened_journal
+
+    def _make_objects(
+        self, image: SpooledImage, source: ImageFacts, answer: Answer
+    ) -> list[NewObject]:
+        """Make each kind once, for all destinations that get it."""
+        decision = answer.finding.decision
+        objects = self._originals(image, source, decision)
+        receiving = {
+            name: destination
+            for name, destination in self._settings.destinations.items()
+            if self._goes_to(destination, image, source, decision)
+        }
+        wanted = {kind for each in receiving.values() for kind in each.results}
+        kinds = [kind for kind in RESULT_KINDS if kind in wanted]
+        objects_made = self._maker.make(self._spool.folder, image, kinds, answer) if kinds else ()
+        made = {each.kind: each for each in objects_made}
+        for name, destination in receiving.items():
+            objects += [
+                _sent_to(made[kind], name, destination)
+                for kind in destination.results
+                if kind in made
+            ]
+        return objects
+
+    def _write_results(self, name: str, answer: Answer) -> list[NewObject]:
+        """Write those of a picture without a header; there is no object to be sent."""
+        finding = answer.finding
+        folders = picture_folders(self._settings.destinations.values(), finding.decision)
+        write_picture_results(folders, name, answer.radiograph, finding)
+        return []
+
+    def _originals(
+        self, image: SpooledImage, source: ImageFacts, decision: Decision | str
+    ) -> list[NewObject]:
+        original = partial(
+            NewObject, kind="original", uid=image.uid, sop_class=source.sop_class, file=image.file
+        )
+        return [
+            original(destination=name, commitment=destination.commitment)
+            for name, destination in self._settings.destinations.items()
+            if destination.forward_original and self._goes_to(destination, image, source, decision)
+        ]
+
+    def _goes_to(
+        self, destination: Destination, image: SpooledImage, source: ImageFacts, decision: str
+    ) -> bool:
+        return destination.rules.match(
+            modality=source.modality,
+            body_part=source.body_part,
+            decision=cast(Decision, decision),  # empty without a finding, which no rule names
+            calling_ae=image.calling_ae,
+        )
+
+    def _bury(
+        self, image: SpooledImage, reason: str, objects: list[NewObject] | None = None
+    ) -> None:
+        self._spool.bury(image, reason, objects or [])
+        journal = self._journal()
+        name = journal.name(image.uid) if journal else None
+        if name is not None:  # in the record, not in the log: names may identify patients
+            record = f"{reason}\nfile: {printable_name(name)}\n".encode()
+            write_atomic(self._spool.dead / f"{image.uid}.txt", record)
+        self._counters.count_dead()
+        self._log("no answer: put into the dead-letter folder", uid=image.uid, reason=reason)
+
+    def _check_engine(self, image: SpooledImage, error: EngineError) -> None:
+        """Find out whether the engine or the image is at fault, by the bundle's golden image."""
+        golden = self._pipeline.bundle.golden_images()[0, 0]
+        try:
+            self._pipeline.predict(golden)
+        except EngineError:
+            self._spool.give_back(image)
+            raise
+        self._fail(image, str(error))
+
+    def _fail(self, image: SpooledImage, reason: str) -> None:
+        self._spool.note_failure(image, reason)
+        self._counters.count_failure()
+        self._log("answer failed", uid=image.uid, attempt=image.attempts, reason=reason)
+
+
+def _is_answered(source: ImageFacts) -> bool:
+    from orthoedge.clinic.receiver.contexts import ANSWERED_CLASSES
+
+    return source.sop_class in ANSWERED_CLASSES
+
+
+def _sent_to(result: MadeObject, name: str, destination: Destination) -> NewObject:
+    return NewObject(
+        name, result.kind, result.uid, result.sop_class, result.file, destination.commitment
+    )
