@@ -101,7 +101,8 @@ class History:
             return None
         ((finding, image_sha256, *facts),) = self.database.read(
             "SELECT (SELECT finding FROM answers WHERE number = findings.number), image_sha256, "
-            "patient_id, patient_name, birth_date, sex, study_date, study_time, accession, description, body_part, laterality, view, institution, "
+            "patient_id, patient_name, birth_date, sex, study_date, study_time, accession, "
+            "description, body_part, laterality, view, institution, "
             "row_spacing, column_spacing, width, height, bits, window_center, window_width, pixels "
             "FROM findings WHERE number = ?",
             [number],
