@@ -11,6 +11,7 @@ import msgspec
 from orthoedge.clinic.destination import Destination
 from orthoedge.clinic.settings import (
     EngineSettings,
+    HistorySettings,
     NodeSettings,
     OperationsSettings,
     QueueSettings,
@@ -33,6 +34,7 @@ _TABLES: dict[str, type] = {
     "sending": SendingSettings,
     "report": ReportSettings,
     "operations": OperationsSettings,
+    "history": HistorySettings,
 }
 
 

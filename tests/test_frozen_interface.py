@@ -51,6 +51,7 @@ A network may have the output `lesion_mask`: in manifest.json `graph.mask_height
 a tolerance's `lesion_mask` and the metrics' `dice` are absent without it. A recipe has a table
 `mask`, and a gate `max_dice_drop`, both in ADDED_KEYS. `train` takes a finished run in the place of
 RECIPE, and --mask-teacher. A finding has `lesions` where its bundle outlines them.
+`clinic` is added, with the actions backup, restore, check, export and account.
 """
 
 import argparse

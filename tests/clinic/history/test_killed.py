@@ -7,7 +7,7 @@ import random
 
 from orthoedge.clinic.history import History
 from tests.clinic.history.test_migrations import history_of_version
-from tests.helpers.clinic.history_writer import kill_writers, killed
+from tests.helpers.history.writer import kill_writers, killed
 
 
 def test_no_kill_of_a_writer_loses_what_was_confirmed(tmp_path):
@@ -23,5 +23,5 @@ def test_no_kill_of_a_migration_loses_a_finding(tmp_path):
         history = History(folder)
         assert history.database.version == 2
         assert history.database.read("SELECT count(*) FROM searched") == [(50,)]
-        assert history.database.check(thorough=True) == ()
+        assert history.database.check() == ()
         history.close()
