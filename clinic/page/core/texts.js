@@ -38,18 +38,15 @@ export class Texts {
 
   /** A probability; rounding never makes it look certain. */
   percent(probability) {
-    if (probability >= 0.995) return this.text("page.finding.over", { percent: this.#percent(0.99) });
-    if (probability < 0.01) return this.text("page.finding.under", { percent: this.#percent(0.01) });
-    return this.#percent(probability);
+    if (probability >= 0.9995) return this.text("number.over", { value: this.share(0.999, 1) });
+    if (probability < 0.001) return this.text("number.under", { value: this.share(0.001, 1) });
+    return this.share(probability, 1);
   }
 
-  #percent(share) {
-    return new Intl.NumberFormat(this.locale, { style: "percent", maximumFractionDigits: 0 }).format(share);
-  }
-
-  /** A share, which may be 0 or 1. */
-  share(value) {
-    return this.#percent(value);
+  /** A share in percent, which may be 0 or 1. */
+  share(value, digits = 0) {
+    const format = { style: "percent", minimumFractionDigits: digits, maximumFractionDigits: digits };
+    return new Intl.NumberFormat(this.locale, format).format(value);
   }
 
   time(seconds) {

@@ -66,7 +66,7 @@ function form(asked, navigate) {
   const to = h("input", { type: "date", value: asked.to });
   const dates = h("div", { class: "dates" }, field(t("page.history.from"), from), field(t("page.history.to"), to));
   const search = () => navigate(address({ text: text.value.trim(), from: from.value, to: to.value, decision: decision.value, region: part.value }));
-  const decisions = [["", t("page.history.any")], ...DECISIONS.map((name) => [name, t(`page.decision.${name}`)]), ...KINDS.map((name) => [name, t(`page.history.${name}`)])];
+  const decisions = [["", t("page.history.any")], ...DECISIONS.map((name) => [name, t(`decision.${name}`)]), ...KINDS.map((name) => [name, t(`page.history.${name}`)])];
   const decision = select(decisions, asked.decision, search);
   const part = select([["", t("page.history.any")], ...texts().regions()], asked.region, search);
   const chosen = whenOf(asked);

@@ -14,7 +14,7 @@ def visitor(filled_clinic, visit):
 def test_words_probabilities_decision_and_notice_are_there(visitor):
     page = visitor.page
     panel = page.locator(".panel")
-    for text in ("A physician must read it", "What to do next", "How sure", "Probabilities"):
+    for text in ("To be read by a physician", "What to do next", "How sure", "Probabilities"):
         expect(panel).to_contain_text(text)
     expect(panel.locator(".notice")).to_be_attached()
     values = panel.locator(".bar-value").all_inner_texts()
@@ -34,12 +34,11 @@ def test_the_two_readers_get_different_words(visitor):
 def test_a_decision_to_refer_is_a_triangle_and_words(visitor):
     mark = visitor.page.locator(".verdict .mark-refer")
     expect(mark.locator("use")).to_have_attribute("href", "#icon-refer")
-    expect(mark).to_contain_text("A physician must read it")
+    expect(mark).to_contain_text("To be read by a physician")
 
 
 def test_an_opinion_is_entered_and_counted(visitor):
     page = visitor.page
-    page.get_by_role("button", name="Save the opinion").wait_for(state="hidden")
     page.get_by_text("No, I disagree").click()
     page.get_by_role("button", name="Save the opinion").click()
     expect(page.get_by_text("Choose what it was.")).to_be_visible()
