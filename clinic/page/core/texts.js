@@ -76,16 +76,16 @@ export class Texts {
     return word.charAt(0).toLocaleUpperCase(this.language) + word.slice(1);
   }
 
-  /** All body parts that the catalogue knows: id and name. */
-  regions() {
-    const ids = Object.keys(this.texts).filter((id) => id.startsWith("region."));
-    const pairs = ids.map((id) => [id.slice("region.".length), this.#first(this.text(id))]);
+  /** Body parts with their names, in the order of the alphabet. */
+  regions(ids) {
+    const pairs = ids.map((id) => [id, this.#first(this.text(`region.${id}`))]);
     return pairs.sort(([, first], [, second]) => first.localeCompare(second, this.locale));
   }
 
   /** Body part and side as a phrase; empty where the file says neither. */
   part(bodyPart, laterality) {
-    const id = `body_part.${bodyPart.toLowerCase().replace(/[^a-z]/g, "")}`;
+    // Where a code of DICOM has another name than its region, the code is shown.
+    const id = `region.${bodyPart.toLowerCase()}`;
     const region = this.has(id) ? this.text(id) : bodyPart.toLowerCase();
     const side = this.has(`side.${laterality}`) && this.text(`side.${laterality}`);
     return [this.#first(region), side].filter(Boolean).join(" · ");

@@ -19,7 +19,7 @@ def test_words_probabilities_decision_and_notice_are_there(visitor):
     expect(panel.locator(".notice")).to_be_attached()
     values = panel.locator(".bar-value").all_inner_texts()
     assert len(values) == 4
-    assert sum(int(value.strip("% ").split()[-1]) for value in values) == pytest.approx(100, abs=3)
+    assert sum(float(value.strip("%")) for value in values) == pytest.approx(100, abs=0.3)
 
 
 def test_the_two_readers_get_different_words(visitor):
@@ -57,9 +57,9 @@ def test_an_opinion_is_entered_and_counted(visitor):
 def test_markup_in_a_name_stays_text(filled_clinic, visit):
     from tests.helpers.clinic.sample_radiographs import dicom
 
-    name = "<img src=x onerror=alert(1)>^<script>alert(2)</script>"
+    name = "<b>Bold</b>^<script>alert(2)</script>"
     visitor = visit(filled_clinic)
     visitor.drop({"<i>x</i>.dcm": dicom("0-forearm", patient=("P9", name), part="<u>ARM</u>")})
     heading = visitor.page.get_by_role("heading", level=1)
     expect(heading).to_contain_text("<script>alert(2)</script>")
-    assert visitor.page.locator("main img[src=x], main script, main u, main i").count() == 0
+    assert visitor.page.locator("main b, main script, main u, main i").count() == 0
