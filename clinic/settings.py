@@ -33,6 +33,7 @@ from orthoedge.runtime.settings import plain
 
 __all__ = [
     "EngineSettings",
+    "HistorySettings",
     "NodeSettings",
     "OperationsSettings",
     "QueueSettings",
@@ -237,6 +238,17 @@ class OperationsSettings(Table, frozen=True):
         check_range("golden_s", self.golden_s, 1, 86400)
 
 
+class HistorySettings(Table, frozen=True):
+    """Where answers are entered, so that the clinic's page shows them."""
+
+    folder: str = ""
+    """Folder of the page's history; empty for none."""
+
+    def __post_init__(self) -> None:
+        if self.folder:
+            check_absolute("folder", self.folder)
+
+
 class NodeSettings(Table, frozen=True):
     """All settings of a node; `[destinations.NAME]` is one table for each destination."""
 
@@ -250,6 +262,7 @@ class NodeSettings(Table, frozen=True):
     engine: EngineSettings = EngineSettings()
     sending: SendingSettings = SendingSettings()
     operations: OperationsSettings = OperationsSettings()
+    history: HistorySettings = HistorySettings()
     destinations: dict[str, Destination] = {}
 
     def __post_init__(self) -> None:

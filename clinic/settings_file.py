@@ -11,6 +11,7 @@ import msgspec
 from orthoedge.clinic.destination import Destination
 from orthoedge.clinic.settings import (
     EngineSettings,
+    HistorySettings,
     NodeSettings,
     OperationsSettings,
     QueueSettings,
@@ -31,6 +32,7 @@ _TABLES: dict[str, type] = {
     "engine": EngineSettings,
     "sending": SendingSettings,
     "operations": OperationsSettings,
+    "history": HistorySettings,
 }
 
 

@@ -7,13 +7,13 @@ Wilson's for one proportion (Wilson, JASA 1927), at 95 %.
 
 from __future__ import annotations
 
-import datetime
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from orthoedge.clinic.history.database import Value
 from orthoedge.clinic.history.history import History
 
 __all__ = ["Agreement", "LabelAgreement", "Share", "Week", "agreement", "wilson"]
@@ -110,19 +110,14 @@ def agreement(history: History, labels: Sequence[str], alert_labels: Sequence[st
         OSError, DataError: the database cannot be read.
     """
     rows = history.database.read(
-        "SELECT findings.time, failure, findings.label, decision, alert, out_of_distribution, "
-        "last.agrees, last.label FROM findings LEFT JOIN (SELECT finding, agrees, label, "
-        "max(number) FROM opinions GROUP BY finding) AS last ON last.finding = findings.number "
-        "ORDER BY findings.number"
+        "SELECT findings.label, alert, last.agrees, last.label FROM findings JOIN (SELECT finding, "
+        "agrees, label, max(number) FROM opinions GROUP BY finding) AS last "
+        "ON last.finding = findings.number"
     )
-    cases: list[_Case] = []
-    weeks: dict[str, list[tuple[object, ...]]] = defaultdict(list)
-    for row in rows:
-        weeks[_monday(float(str(row[0])))].append(row)
-        if row[6] is not None:
-            label, agrees = str(row[2]), bool(row[6])
-            truth = str(row[7]) or (label if agrees else "")
-            cases.append(_Case(label, bool(row[4]), agrees, truth))
+    cases = [
+        _Case(str(label), bool(alert), bool(agrees), str(truth) or (str(label) if agrees else ""))
+        for label, alert, agrees, truth in rows
+    ]
     known = [case for case in cases if case.truth and case.label]
     alerts = set(alert_labels)
     return Agreement(
@@ -133,7 +128,7 @@ def agreement(history: History, labels: Sequence[str], alert_labels: Sequence[st
             for label in labels
         ),
         _against(", ".join(alert_labels), [(case.alert, case.truth in alerts) for case in known]),
-        tuple(_week(monday, weeks[monday]) for monday in sorted(weeks)[-_LONGEST:]),
+        _weeks(history),
     )
 
 
@@ -147,23 +142,41 @@ def _against(label: str, pairs: Iterable[tuple[bool, bool]]) -> LabelAgreement:
     )
 
 
-def _week(monday: str, rows: Sequence[tuple[object, ...]]) -> Week:
-    answered = [row for row in rows if row[3]]
-    decisions = Counter(row[3] for row in answered)
-    scores = [float(str(row[5])) for row in answered if row[5] is not None]
-    opinions = [bool(row[6]) for row in rows if row[6] is not None]
+def _weeks(history: History) -> tuple[Week, ...]:
+    """Counted by the database: the rows of years have no place in the server's memory."""
+    weeks: dict[str, list[tuple[Value, ...]]] = defaultdict(list)
+    for row in history.database.read(
+        # `weekday 0` is the Sunday that follows, or the day itself.
+        "SELECT strftime('%Y-%m-%d', findings.time, 'unixepoch', 'localtime', 'weekday 0', "
+        "'-6 days') AS monday, decision, findings.label, last.agrees, count(*), "
+        "total(out_of_distribution) FROM findings LEFT JOIN (SELECT finding, agrees, max(number) "
+        "FROM opinions GROUP BY finding) AS last ON last.finding = findings.number "
+        "GROUP BY monday, decision, findings.label, last.agrees"
+    ):
+        weeks[str(row[0])].append(row)
+    return tuple(_week(monday, weeks[monday]) for monday in sorted(weeks)[-_LONGEST:])
+
+
+def _week(monday: str, rows: Sequence[tuple[Value, ...]]) -> Week:
+    decisions, labels, opinions = Counter[str](), Counter[str](), Counter[int]()
+    score = 0.0
+    for _, decision, label, agrees, count, scores in rows:
+        number = int(str(count))
+        decisions[str(decision)] += number
+        score += float(str(scores))
+        if label:
+            labels[str(label)] += number
+        if agrees is not None:
+            opinions[int(str(agrees))] += number
+    failures = decisions.pop("", 0)
+    answered = decisions.total()
     return Week(
         monday,
-        len(answered),
-        len(rows) - len(answered),
-        wilson(decisions["refer"], len(answered)),
-        wilson(decisions["reject"], len(answered)),
-        dict(sorted(Counter(str(row[2]) for row in answered if row[2]).items())),
-        math.fsum(scores) / len(scores) if scores else None,
-        wilson(sum(opinions), len(opinions)),
+        answered,
+        failures,
+        wilson(decisions["refer"], answered),
+        wilson(decisions["reject"], answered),
+        dict(sorted(labels.items())),
+        score / answered if answered else None,
+        wilson(opinions[1], opinions.total()),
     )
-
-
-def _monday(seconds: float) -> str:
-    day = datetime.datetime.fromtimestamp(seconds).astimezone().date()
-    return (day - datetime.timedelta(days=day.weekday())).isoformat()

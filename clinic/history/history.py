@@ -34,8 +34,7 @@ DATABASE = "history.sqlite"
 _LAST_OPINION = """(SELECT agrees FROM opinions WHERE finding = findings.number
     ORDER BY opinions.number DESC LIMIT 1)"""
 _SUMMARY = f"""SELECT number, time, origin, file_name, patient_id, patient_name, study_date,
-    body_part, laterality, label, decision, probability, alert, {_LAST_OPINION}, failure
-    FROM findings"""
+    body_part, laterality, label, decision, probability, alert, {_LAST_OPINION}, failure"""
 _OPINIONS = {None: "", 0: "disagree", 1: "agree"}
 
 
@@ -89,7 +88,11 @@ class History:
             if pixels and not self.pixels.has(str(digest)):  # deleted with another finding
                 self.pixels.write(pixels)
             query = f"INSERT INTO findings ({names}) VALUES ({marks})"
-            return int(connection.execute(query, list(columns.values())).lastrowid or 0)
+            number = int(connection.execute(query, list(columns.values())).lastrowid or 0)
+            if new.finding:
+                query = "INSERT INTO answers (number, finding) VALUES (?, ?)"
+                connection.execute(query, (number, new.finding))
+            return number
 
     def get(self, number: int) -> StoredFinding | None:
         """A finding with everything that is known of it; None if there is none of that number."""
@@ -97,8 +100,9 @@ class History:
         if not summaries:
             return None
         ((finding, image_sha256, *facts),) = self.database.read(
-            "SELECT finding, image_sha256, patient_id, patient_name, birth_date, sex, study_date, "
-            "study_time, accession, description, body_part, laterality, view, institution, "
+            "SELECT (SELECT finding FROM answers WHERE number = findings.number), image_sha256, "
+            "patient_id, patient_name, birth_date, sex, study_date, study_time, accession, "
+            "description, body_part, laterality, view, institution, "
             "row_spacing, column_spacing, width, height, bits, window_center, window_width, pixels "
             "FROM findings WHERE number = ?",
             [number],
@@ -123,9 +127,16 @@ class History:
         Raises:
             OSError, DataError: the database cannot be read.
         """
-        condition, values = search_condition(query)
-        order = f"WHERE {condition} ORDER BY number DESC LIMIT ?"
-        return self._summaries(order, [*values, query.limit])
+        words, condition, values = search_condition(query)
+        # The order of the join is given: else SQLite looks up every finding with the words first.
+        join = "searched CROSS JOIN findings ON number = searched.rowid" if words else "findings"
+        order = "searched.rowid" if words else "number"
+        match = "searched MATCH ? AND " if words else ""
+        return self._summaries(
+            f"WHERE {match}{condition} ORDER BY {order} DESC LIMIT ?",
+            [*([words] if words else []), *values, query.limit],
+            source=join,
+        )
 
     def of_patient(self, patient: PatientFacts) -> list[FindingSummary]:
         """Findings of one patient, the first one first; none for a patient without an id.
@@ -236,12 +247,12 @@ class History:
                     yield summary, opinion
 
     def check_soundness(self) -> None:
-        """Compare the database with itself, as quickly as that goes.
+        """Compare the tables that are searched with themselves, as quickly as that goes.
 
         Raises:
-            DataError: it is damaged.
+            DataError: one is damaged.
         """
-        if problems := self.database.check(thorough=False):
+        if problems := self.database.check(("findings", "opinions", "audit")):
             raise DataError(
                 f"{self.database.path}: damaged: {problems[0]}; restore it from a backup"
             )
@@ -250,10 +261,12 @@ class History:
         """Close the database."""
         self.database.close()
 
-    def _summaries(self, rest: str, values: Sequence[Value]) -> list[FindingSummary]:
+    def _summaries(
+        self, rest: str, values: Sequence[Value], source: str = "findings"
+    ) -> list[FindingSummary]:
         names = FindingSummary.__struct_fields__
         summaries = []
-        for row in self.database.read(f"{_SUMMARY} {rest}", values):
+        for row in self.database.read(f"{_SUMMARY} FROM {source} {rest}", values):
             fields = dict(zip(names, row, strict=True))
             fields["alert"] = bool(fields["alert"])
             fields["opinion"] = _OPINIONS[fields["opinion"]]  # type: ignore[index]
@@ -308,7 +321,6 @@ def _columns(new: NewFinding, digest: str | None, now: float) -> dict[str, Value
         },
         "image_sha256": new.image_sha256,
         "key": new.key or None,
-        "finding": new.finding,
     }
     if new.spacing_mm:
         row["row_spacing"], row["column_spacing"] = new.spacing_mm

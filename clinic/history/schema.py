@@ -2,7 +2,8 @@
 
 A finding, an opinion and an entry of the audit trail are never changed: triggers refuse it. An
 opinion that was changed is a new row. Deleting a finding deletes what belongs to it; the audit
-trail keeps its number alone.
+trail keeps its number alone. The JSON of a finding has a table of its own, so that those that are
+searched stay small.
 """
 
 from __future__ import annotations
@@ -43,14 +44,19 @@ CREATE TABLE findings (
     bits INTEGER,
     window_center REAL,
     window_width REAL,
-    pixels TEXT,
-    finding BLOB NOT NULL
+    pixels TEXT
 );
 CREATE UNIQUE INDEX findings_by_key ON findings (key) WHERE key IS NOT NULL;
 CREATE INDEX findings_by_day ON findings (day, number);
 CREATE INDEX findings_by_decision ON findings (decision, number);
 CREATE INDEX findings_by_patient ON findings (patient_id, number);
 CREATE INDEX findings_by_pixels ON findings (pixels);
+CREATE TABLE answers (
+    number INTEGER PRIMARY KEY REFERENCES findings (number) ON DELETE CASCADE,
+    finding BLOB NOT NULL
+);
+CREATE TRIGGER answers_stay BEFORE UPDATE ON answers
+BEGIN SELECT RAISE(ABORT, 'a finding is never changed'); END;
 CREATE TRIGGER findings_stay BEFORE UPDATE ON findings
 BEGIN SELECT RAISE(ABORT, 'a finding is never changed'); END;
 CREATE TABLE opinions (
@@ -79,8 +85,8 @@ CREATE TRIGGER audit_is_kept BEFORE DELETE ON audit
 BEGIN SELECT RAISE(ABORT, 'the audit trail is never changed'); END;
 """
 
-# `trigram` finds any part of a word in any script, from three characters on. What is searched is
-# written by `searched_text`; here it is only moved.
+# `trigram` finds any part of a word in any script, from three characters on; `searched_text` writes
+# the words so that it finds the beginnings of shorter ones too.
 _SEARCH = """
 CREATE INDEX findings_with_alert ON findings (number) WHERE alert;
 CREATE VIRTUAL TABLE searched USING fts5 (text, tokenize='trigram');

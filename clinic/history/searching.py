@@ -10,8 +10,10 @@ from orthoedge.clinic.history.records import SearchQuery
 
 __all__ = ["folded", "search_condition", "searched_text"]
 
-_SHORTEST = 3  # characters of a word that the index can find
+_INDEXED = 3  # characters of which the index is made
 _MOST_WORDS = 8
+# Of a script without spaces each character is a word, since a name has two or three of them.
+_CHARACTER = re.compile("([\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff])")
 
 
 def folded(text: str) -> str:
@@ -22,21 +24,23 @@ def folded(text: str) -> str:
 
 
 def searched_text(*values: Value) -> str:
-    """What is searched of a finding, one value a line."""
-    return "\n".join(folded(str(value)) for value in values if value)
+    """What is searched of a finding: its words, with spaces before each.
+
+    A word of fewer than three characters makes three with them, which the index finds.
+    """
+    words = " ".join(folded(str(value)) for value in values if value)
+    return "".join(f"{_space(1)}{word}" for word in _words(words))
 
 
-def search_condition(query: SearchQuery) -> tuple[str, list[Value]]:
-    """The condition for `findings` and its values; `1` where everything matches."""
+def search_condition(query: SearchQuery) -> tuple[str, str, list[Value]]:
+    """What is searched in the text, empty for nothing; the condition for the rest, and its values.
+
+    Every word of the query is a part of a word of the text; one of fewer than three characters is
+    the beginning of one.
+    """
+    words = [f"{_space(len(word))}{word}" for word in _words(folded(query.text))[:_MOST_WORDS]]
+    quoted = " AND ".join('"' + word.replace('"', '""') + '"' for word in words)
     conditions, values = ["1"], list[Value]()
-    for word in folded(query.text).split()[:_MOST_WORDS]:
-        found = "SELECT rowid FROM searched WHERE"
-        if len(word) < _SHORTEST:  # a Chinese name is shorter than that
-            conditions.append(f"number IN ({found} text LIKE ? ESCAPE '\\')")
-            values.append("%" + re.sub(r"([%_\\])", r"\\\1", word) + "%")
-        else:
-            conditions.append(f"number IN ({found} searched MATCH ?)")
-            values.append('"' + word.replace('"', '""') + '"')
     for condition, day in (("day >= ?", query.first_day), ("day <= ?", query.last_day)):
         if day:
             conditions.append(condition)
@@ -52,4 +56,12 @@ def search_condition(query: SearchQuery) -> tuple[str, list[Value]]:
     if query.after:
         conditions.append("number > ?")
         values.append(query.after)
-    return " AND ".join(conditions), values
+    return quoted, " AND ".join(conditions), values
+
+
+def _words(text: str) -> list[str]:
+    return _CHARACTER.sub(r" \1 ", text).split()
+
+
+def _space(length: int) -> str:
+    return " " * max(0, _INDEXED - length)

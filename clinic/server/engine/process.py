@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from orthoedge.clinic.history.header import read_facts
+from orthoedge.clinic.history.node import picture_of
 from orthoedge.clinic.history.pixels import PixelFiles
-from orthoedge.clinic.history.records import Picture
 from orthoedge.clinic.server.engine.messages import (
     FRAME,
     AnswerFile,
@@ -38,10 +38,9 @@ from orthoedge.clinic.words import ImageFacts, finding_words
 from orthoedge.runtime.errors import EngineError, OrthoEdgeError
 
 if TYPE_CHECKING:
-    from orthoedge.runtime.image_io.radiograph import Radiograph
     from orthoedge.runtime.pipeline import Pipeline
 
-__all__ = ["EngineProcess", "main", "picture_of"]
+__all__ = ["EngineProcess", "main"]
 
 _IDLE_S = 0.5
 _MIB = 2**20
@@ -139,16 +138,6 @@ def main(settings: str, folder: str) -> int:
             return 0
         responses.write(encode(process.reply(msgspec.msgpack.decode(content, type=Request))))
         responses.flush()
-
-
-def picture_of(radiograph: Radiograph) -> tuple[Picture, bytes]:
-    """A radiograph as the history keeps it, without its hash, and its pixels as uint16."""
-    height, width = radiograph.pixels.shape
-    stored = radiograph.stored
-    samples = radiograph.pixels if stored is None else stored.samples
-    bits, (black, white) = (8, (0.0, 255.0)) if stored is None else (stored.bits, stored.window)
-    picture = Picture(width, height, bits, (black + white) / 2, max(1.0, white - black))
-    return picture, samples.astype("<u2", copy=False).tobytes()
 
 
 def _words(request: PutInWords) -> bytes:

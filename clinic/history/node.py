@@ -1,0 +1,108 @@
+"""Answers of the DICOM node and of a watched folder, entered into the history of the page."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+
+from orthoedge.clinic.history.header import plain_text, read_facts
+from orthoedge.clinic.history.history import History
+from orthoedge.clinic.history.records import NewFinding, Origin, Picture
+from orthoedge.runtime.atomic_files import sha256
+
+if TYPE_CHECKING:
+    from orthoedge.runtime.finding import Finding
+    from orthoedge.runtime.image_io.radiograph import Radiograph
+
+__all__ = ["NodeHistory", "picture_of"]
+
+
+class NodeHistory:
+    """Enters what a worker answered; opens the history with the first answer.
+
+    Args:
+        folder: of the history; empty enters nothing.
+        origin: `node`, or `watch` for a watched folder.
+    """
+
+    def __init__(self, folder: str, origin: Origin) -> None:
+        self._folder = folder
+        self._origin = origin
+
+    @cached_property
+    def _history(self) -> History:
+        return History(Path(self._folder))
+
+    def answered(
+        self,
+        uid: str,
+        file: Path,
+        name: str,
+        radiograph: Radiograph,
+        finding: Finding,
+        alert_labels: tuple[str, ...],
+    ) -> None:
+        """Enter a finding, once however often it is tried.
+
+        Args:
+            uid: of the image.
+            file: in the spool.
+            name: by which the image came, or empty.
+            radiograph: as it was read.
+            finding: on it.
+            alert_labels: of the bundle.
+
+        Raises:
+            OSError: the disk is full or fails.
+            DataError: the history is damaged.
+        """
+        if not self._folder:
+            return
+        picture, pixels = picture_of(radiograph)
+        new = NewFinding(
+            origin=self._origin,
+            file_name=plain_text(name) or uid,
+            image_sha256=sha256(file.read_bytes()),
+            finding=finding.to_json(),
+            alert_labels=alert_labels,
+            spacing_mm=radiograph.spacing_mm,
+            picture=picture,
+        )
+        self._add(uid, file, new, pixels)
+        self._history.pixels.compress_next()
+
+    def failed(self, uid: str, file: Path, name: str, reason: str) -> None:
+        """Enter an image that has no answer; arguments and errors as of `answered`."""
+        if not self._folder:
+            return
+        digest = sha256(file.read_bytes()) if file.is_file() else ""
+        new = NewFinding(
+            origin=self._origin,
+            file_name=plain_text(name) or uid,
+            image_sha256=digest,
+            failure=reason,
+        )
+        self._add(uid, file, new, b"")
+
+    def _add(self, uid: str, file: Path, new: NewFinding, pixels: bytes) -> None:
+        from orthoedge.clinic.selftest.phantom import PATIENT_ID
+
+        if file.is_file():
+            patient, study = read_facts(file)
+            new = msgspec.structs.replace(new, patient=patient, study=study)
+        if new.patient.id != PATIENT_ID:
+            self._history.add(msgspec.structs.replace(new, key=f"{self._origin}:{uid}"), pixels)
+
+
+def picture_of(radiograph: Radiograph) -> tuple[Picture, bytes]:
+    """A radiograph as the history keeps it, without its hash, and its pixels as uint16."""
+    height, width = radiograph.pixels.shape
+    stored = radiograph.stored
+    samples = radiograph.pixels if stored is None else stored.samples
+    bits, (black, white) = (8, (0.0, 255.0)) if stored is None else (stored.bits, stored.window)
+    picture = Picture(width, height, bits, (black + white) / 2, max(1.0, white - black))
+    return picture, samples.astype(np.dtype("<u2"), copy=False).tobytes()

@@ -1,0 +1,107 @@
+"""What the node answers, or cannot answer, is in the list of the clinic's page, once."""
+
+import json
+
+import msgspec
+import numpy as np
+import pytest
+
+from orthoedge.clinic.history import History, SearchQuery
+from orthoedge.clinic.history.node import NodeHistory
+from orthoedge.clinic.selftest.phantom import PATIENT_ID
+from orthoedge.clinic.settings import HistorySettings
+from orthoedge.runtime.bundles.bundle import PHANTOM
+from orthoedge.targets import open_pipeline
+from tests.clinic.node.test_answering import received, worker_of
+from tests.helpers.clinic.images import image_file, limb
+from tests.helpers.clinic.nodes import states
+
+__all__ = ["worker_of"]  # a fixture
+ALERTS = ("tumor-malignant",)
+
+
+@pytest.fixture(scope="module")
+def pipeline():
+    return open_pipeline(PHANTOM, target="portable")
+
+
+@pytest.fixture
+def history(tmp_path):
+    opened = History(tmp_path / "history")
+    yield opened
+    opened.close()
+
+
+def summaries(history):
+    return history.search(SearchQuery())
+
+
+def answered(history, pipeline, folder, changes=None, name=""):
+    file = folder / "image.dcm"
+    file.write_bytes(image_file(changes))
+    radiograph, finding = pipeline.predict_with_image(file)
+    entering = NodeHistory(str(history.folder), "node")
+    for _ in range(2):  # a worker that was killed between this and the spool tries again
+        entering.answered("1.2.3", file, name, radiograph, finding, ALERTS)
+    entering._history.close()
+    return finding
+
+
+def test_an_answer_is_entered_once_with_its_header_and_its_picture(history, pipeline, tmp_path):
+    finding = answered(history, pipeline, tmp_path)
+    (summary,) = summaries(history)
+    assert (summary.origin, summary.file_name, summary.patient_name) == (
+        "node",
+        "1.2.3",
+        "Doe, Jane",
+    )
+    stored = history.get(summary.number)
+    assert json.loads(stored.finding) == json.loads(finding.to_json())
+    pixels = np.frombuffer(history.pixels.read(stored.picture.sha256), "<u2")
+    assert pixels.size == limb().size
+    assert pixels.max() <= 255
+
+
+def test_the_phantom_of_the_self_test_is_no_patient_of_the_clinic(history, pipeline, tmp_path):
+    answered(history, pipeline, tmp_path, {0x00100020: ("LO", PATIENT_ID)})
+    assert summaries(history) == []
+
+
+def test_a_file_that_cannot_be_answered_is_a_line_with_its_reason(history, tmp_path):
+    entering = NodeHistory(str(history.folder), "watch")
+    for _ in range(2):
+        entering.failed("1.2.3", tmp_path / "missing", "ward/hand.png", "no image")
+    entering._history.close()
+    (summary,) = summaries(history)
+    assert (summary.origin, summary.file_name, summary.failure) == (
+        "watch",
+        "ward/hand.png",
+        "no image",
+    )
+
+
+def test_without_a_folder_nothing_is_entered(tmp_path):
+    NodeHistory("", "node").failed("1.2.3", tmp_path / "missing", "", "no image")
+    assert list(tmp_path.iterdir()) == []
+
+
+def entering_worker(worker, folder):
+    settings = HistorySettings(folder=str(folder))
+    worker._settings = msgspec.structs.replace(worker._settings, history=settings)
+    return worker
+
+
+def test_the_worker_enters_what_it_answers(worker_of, tmp_path, pipeline, history):
+    worker, spool = worker_of(pipeline)
+    entering_worker(worker, history.folder).answer(received(spool, tmp_path))
+    assert states(spool)[0] == {"1.2.3": "answered"}
+    assert [one.file_name for one in summaries(history)] == ["1.2.3"]
+
+
+def test_a_damaged_history_keeps_no_image_from_its_answer(worker_of, tmp_path, pipeline):
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "history.sqlite").write_bytes(b"damaged" * 1000)
+    worker, spool = worker_of(pipeline)
+    entering_worker(worker, tmp_path / "bad").answer(received(spool, tmp_path))
+    assert states(spool)[0] == {"1.2.3": "answered"}
+    assert "not entered into the history" in worker._log.events()
