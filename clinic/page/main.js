@@ -9,11 +9,13 @@ import { t, texts, useLanguage } from "./core/texts.js";
 import { droppedFiles, uploads } from "./core/uploads.js";
 import { IdleLock } from "./core/idle.js";
 import { News } from "./core/news.js";
+import { colours } from "./viewer/heat.js";
 import { agreement } from "./views/agreement.js";
 import { compare } from "./views/compare.js";
 import { history } from "./views/history.js";
 import { login } from "./views/login.js";
 import { radiograph } from "./views/radiograph.js";
+import { loadPicture } from "./views/stage.js";
 import { settings } from "./views/settings.js";
 import { today } from "./views/today.js";
 
@@ -100,7 +102,7 @@ async function restart() {
 function watchNews() {
   news.addEventListener("finding", ({ detail: summary }) => {
     if (summary.failure) return;
-    const finding = summary.decision === "reject" ? t("page.decision.reject") : texts().label(summary.label);
+    const finding = summary.decision === "reject" ? t("decision.reject") : texts().label(summary.label);
     const name = summary.patient_name || summary.file_name;
     const sentence = t("page.list.arrived", { name, finding });
     if (summary.decision !== "reject" && isAlert(summary.label)) announce(sentence);
@@ -114,7 +116,9 @@ function watchDrops() {
   const mark = (isOver) => document.body.classList.toggle("is-over", isOver);
   uploads.addEventListener("end", () => {
     // A single radiograph is what its person wants to see.
-    if (uploads.total === 1 && uploads.last) navigate(`/radiograph/${uploads.last.number}`);
+    if (uploads.total !== 1 || !uploads.last) return;
+    loadPicture(uploads.last.number);
+    navigate(`/radiograph/${uploads.last.number}`);
   });
   window.addEventListener("dragenter", (event) => hasFiles(event) && mark(++depth > 0));
   window.addEventListener("dragleave", (event) => hasFiles(event) && mark(--depth > 0));
@@ -143,3 +147,4 @@ await Promise.all([loadSession(), loadIcons()]);
 watchNews();
 watchDrops();
 await restart();
+setTimeout(colours); // so that the first radiograph does not wait for the table

@@ -60,7 +60,6 @@ export const api = {
   backup: () => json("POST", "backup"),
   audit: (before, limit) => json("GET", address("audit", { before, limit })),
   events: () => new EventSource(`${ROOT}events`),
-  previewAddress: (number) => `${ROOT}findings/${number}/preview`,
   reportAddress: (number, language, paper) => ROOT + address(`findings/${number}/report.pdf`, { language, paper }),
   opinionsAddress: () => `${ROOT}opinions.csv`,
 

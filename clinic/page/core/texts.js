@@ -38,18 +38,15 @@ export class Texts {
 
   /** A probability; rounding never makes it look certain. */
   percent(probability) {
-    if (probability >= 0.995) return this.text("page.finding.over", { percent: this.#percent(0.99) });
-    if (probability < 0.01) return this.text("page.finding.under", { percent: this.#percent(0.01) });
-    return this.#percent(probability);
+    if (probability >= 0.9995) return this.text("number.over", { value: this.share(0.999, 1) });
+    if (probability < 0.001) return this.text("number.under", { value: this.share(0.001, 1) });
+    return this.share(probability, 1);
   }
 
-  #percent(share) {
-    return new Intl.NumberFormat(this.locale, { style: "percent", maximumFractionDigits: 0 }).format(share);
-  }
-
-  /** A share, which may be 0 or 1. */
-  share(value) {
-    return this.#percent(value);
+  /** A share in percent, which may be 0 or 1. */
+  share(value, digits = 0) {
+    const format = { style: "percent", minimumFractionDigits: digits, maximumFractionDigits: digits };
+    return new Intl.NumberFormat(this.locale, format).format(value);
   }
 
   time(seconds) {
@@ -79,16 +76,16 @@ export class Texts {
     return word.charAt(0).toLocaleUpperCase(this.language) + word.slice(1);
   }
 
-  /** All body parts that the catalogue knows: id and name. */
-  regions() {
-    const ids = Object.keys(this.texts).filter((id) => id.startsWith("region."));
-    const pairs = ids.map((id) => [id.slice("region.".length), this.#first(this.text(id))]);
+  /** Body parts with their names, in the order of the alphabet. */
+  regions(ids) {
+    const pairs = ids.map((id) => [id, this.#first(this.text(`region.${id}`))]);
     return pairs.sort(([, first], [, second]) => first.localeCompare(second, this.locale));
   }
 
   /** Body part and side as a phrase; empty where the file says neither. */
   part(bodyPart, laterality) {
-    const id = `body_part.${bodyPart.toLowerCase().replace(/[^a-z]/g, "")}`;
+    // Where a code of DICOM has another name than its region, the code is shown.
+    const id = `region.${bodyPart.toLowerCase()}`;
     const region = this.has(id) ? this.text(id) : bodyPart.toLowerCase();
     const side = this.has(`side.${laterality}`) && this.text(`side.${laterality}`);
     return [this.#first(region), side].filter(Boolean).join(" · ");

@@ -24,6 +24,7 @@ export class Heat {
       }
     }
     this.hasLine = this.values.some((value) => value >= 0.5);
+    this.line = this.#traced();
   }
 
   /**
@@ -35,28 +36,30 @@ export class Heat {
    */
   spread(step, part) {
     const out = new Uint8Array(part.width * part.height);
+    const { values, columns } = this;
     const [x0, y0, x1, y1] = this.field;
-    const across = axis(part.x, part.width, step, x0, x1, this.columns);
+    const across = axis(part.x, part.width, step, x0, x1, columns);
     const down = axis(part.y, part.height, step, y0, y1, this.rows);
     for (let row = 0; row < part.height; row++) {
       if (down.low[row] < 0) continue;
-      const upper = down.low[row] * this.columns;
-      const lower = down.high[row] * this.columns;
+      const upper = down.low[row] * columns;
+      const lower = down.high[row] * columns;
       const fraction = down.fraction[row];
       for (let column = 0; column < part.width; column++) {
-        const [left, right] = [across.low[column], across.high[column]];
+        const left = across.low[column];
         if (left < 0) continue;
+        const right = across.high[column];
         const share = across.fraction[column];
-        const top = this.values[upper + left] * (1 - share) + this.values[upper + right] * share;
-        const bottom = this.values[lower + left] * (1 - share) + this.values[lower + right] * share;
-        out[row * part.width + column] = (top * (1 - fraction) + bottom * fraction) * 255 + 0.5;
+        const top = values[upper + left] + (values[upper + right] - values[upper + left]) * share;
+        const bottom = values[lower + left] + (values[lower + right] - values[lower + left]) * share;
+        out[row * part.width + column] = (top + (bottom - top) * fraction) * 255 + 0.5;
       }
     }
     return out;
   }
 
   /** The line at half of the peak, in pixels of the radiograph. */
-  line() {
+  #traced() {
     const path = new Path2D();
     const [x0, y0, x1, y1] = this.field;
     const zoom = [(x1 - x0) / this.columns, (y1 - y0) / this.rows];
@@ -89,23 +92,20 @@ function axis(start, length, step, from, to, entries) {
 
 /** Enlarge a small map to size × size by cubic convolution with a = -0.75, as the runtime does. */
 function cubic(map, size, peak) {
-  const [rows, columns] = [map.length, map[0].length];
-  const across = weights(columns, size);
-  const down = weights(rows, size);
-  const wide = new Float32Array(rows * size);
-  for (let row = 0; row < rows; row++) {
-    for (let x = 0; x < size; x++) {
-      let sum = 0;
-      for (let tap = 0; tap < 4; tap++) sum += across.share[4 * x + tap] * (map[row][across.index[4 * x + tap]] / peak);
-      wide[row * size + x] = sum;
+  const across = weights(map[0].length, size);
+  const down = weights(map.length, size);
+  const wide = map.map((values) => {
+    const row = new Float32Array(size);
+    for (let x = 0, at = 0; x < size; x++) {
+      for (let tap = 0; tap < 4; tap++, at++) row[x] += across.share[at] * (values[across.index[at]] / peak);
     }
-  }
+    return row;
+  });
   const out = new Float32Array(size * size);
-  for (let y = 0; y < size; y++) {
-    for (let tap = 0; tap < 4; tap++) {
-      const share = down.share[4 * y + tap];
-      const start = down.index[4 * y + tap] * size;
-      for (let x = 0; x < size; x++) out[y * size + x] += share * wide[start + x];
+  for (let y = 0, at = 0; y < size; y++) {
+    for (let tap = 0; tap < 4; tap++, at++) {
+      const [share, row, start] = [down.share[at], wide[down.index[at]], y * size];
+      for (let x = 0; x < size; x++) out[start + x] += share * row[x];
     }
   }
   return out;
@@ -131,30 +131,38 @@ function weights(entries, size) {
 
 /** Marching squares: closed lines at `level`; beyond the border the map counts as 0. */
 export function trace(values, columns, rows, level) {
-  const at = (x, y) => (x < 0 || y < 0 || x >= columns || y >= rows ? 0 : values[y * columns + x]);
   const next = new Map(); // from one edge of the grid to the next edge of the line
-  const cross = (x, y, dx, dy) => {
-    const [p, q] = [at(x, y), at(x + dx, y + dy)];
-    const isBorder = x < 0 || y < 0 || x + dx >= columns || y + dy >= rows;
-    const share = isBorder ? 0.5 : (level - p) / (q - p);
-    return [x + dx * share, y + dy * share];
-  };
   const places = new Map();
-  const key = (x, y, isDown) => ((y + 2) * (columns + 4) + x + 2) * 2 + (isDown ? 1 : 0);
-  const edge = (x, y, isDown) => {
-    const id = key(x, y, isDown);
-    if (!places.has(id)) places.set(id, cross(x, y, isDown ? 0 : 1, isDown ? 1 : 0));
+  const at = (x, y) => (x < 0 || y < 0 || x >= columns || y >= rows ? 0 : values[y * columns + x]);
+  const edge = ([dx, dy, isDown], x, y) => {
+    const id = ((y + dy + 2) * (columns + 4) + x + dx + 2) * 2 + isDown;
+    if (!places.has(id)) places.set(id, crossing(at, x + dx, y + dy, isDown, columns, rows, level));
     return id;
   };
   for (let y = -1; y < rows; y++) {
     for (let x = -1; x < columns; x++) {
-      const corners = [at(x, y), at(x + 1, y), at(x + 1, y + 1), at(x, y + 1)].map((value) => value >= level);
-      const kind = corners[0] * 8 + corners[1] * 4 + corners[2] * 2 + corners[3] * 1;
+      let kind = 0;
+      if (at(x, y) >= level) kind += 8;
+      if (at(x + 1, y) >= level) kind += 4;
+      if (at(x + 1, y + 1) >= level) kind += 2;
+      if (at(x, y + 1) >= level) kind += 1;
       if (kind === 0 || kind === 15) continue;
-      const sides = { t: [x, y, false], r: [x + 1, y, true], b: [x, y + 1, false], l: [x, y, true] };
-      for (const [from, to] of SEGMENTS[kind]) next.set(edge(...sides[from]), edge(...sides[to]));
+      for (const [from, to] of SEGMENTS[kind]) next.set(edge(SIDES[from], x, y), edge(SIDES[to], x, y));
     }
   }
+  return chained(next, places);
+}
+
+/** Where the line crosses the edge from one value to the one at its right or below it. */
+function crossing(at, x, y, isDown, columns, rows, level) {
+  const [right, below] = isDown ? [x, y + 1] : [x + 1, y];
+  const isBorder = x < 0 || y < 0 || right >= columns || below >= rows;
+  const [first, second] = [at(x, y), at(right, below)];
+  const share = isBorder ? 0.5 : (level - first) / (second - first);
+  return [x + (right - x) * share, y + (below - y) * share];
+}
+
+function chained(next, places) {
   const lines = [];
   while (next.size) {
     const line = [];
@@ -169,6 +177,9 @@ export function trace(values, columns, rows, level) {
   }
   return lines;
 }
+
+// Edges of a square: where they begin, and whether they go down.
+const SIDES = { t: [0, 0, 0], r: [1, 0, 1], b: [0, 1, 0], l: [0, 0, 1] };
 
 // Direction of the line in each of the 16 squares, with what is inside at its right.
 const SEGMENTS = {

@@ -17,7 +17,7 @@ export class Painter {
     this.grey = new Uint8Array(2 ** Math.min(16, Math.max(1, picture.bits)));
     this.part = document.createElement("canvas"); // what is seen of the copy in use
     this.spread = { key: "", values: null };
-    this.line = heat && !heat.isEmpty ? heat.line() : null;
+    this.line = heat && !heat.isEmpty ? heat.line : null;
   }
 
   /** @param {HTMLCanvasElement} canvas @param {Viewer} view */
@@ -74,19 +74,19 @@ export class Painter {
     const field = this.#field(seen);
     const outside = Uint8Array.from(grey, (value) => Math.round(value * (field ? DIMMED : 1) * bright));
     if (this.facts.isRejected) grey.forEach((value, index) => (grey[index] = Math.round(value * bright)));
+    const { samples } = level;
     for (let row = 0; row < height; row++) {
       const start = (y + row) * level.width + x;
       const to = row * width;
       const isInside = !field || (row >= field.top && row < field.bottom);
-      const [left, right] = isInside ? (field ? [field.left, field.right] : [0, width]) : [width, width];
-      for (let column = 0; column < left; column++) out[to + column] = table[outside[Math.min(last, level.samples[start + column])]];
+      const left = isInside ? (field?.left ?? 0) : width;
+      const right = isInside ? (field?.right ?? width) : width;
+      for (let column = 0; column < left; column++) out[to + column] = table[outside[Math.min(last, samples[start + column])]];
       for (let column = left; column < right; column++) {
-        const level8 = grey[Math.min(last, level.samples[start + column])];
-        out[to + column] = table[heat ? scaled[heat[to + column]] | level8 : level8];
+        const saliency = heat ? scaled[heat[to + column]] : 0;
+        out[to + column] = table[saliency | grey[Math.min(last, samples[start + column])]];
       }
-      for (let column = Math.max(left, right); column < width; column++) {
-        out[to + column] = table[outside[Math.min(last, level.samples[start + column])]];
-      }
+      for (let column = Math.max(left, right); column < width; column++) out[to + column] = table[outside[Math.min(last, samples[start + column])]];
     }
     context.putImageData(this.image, 0, 0);
   }

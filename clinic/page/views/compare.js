@@ -16,7 +16,7 @@ export async function compare({ parts, navigate }) {
   const numbers = parts.map(Number);
   const pair = await Promise.all(numbers.map(load));
   const [first, second] = pair.map(({ details }) => details);
-  const scenes = pair.map(({ details, picture }) => stage(details, picture, { isSmall: true }));
+  const scenes = pair.map(({ details, loading }) => stage(details, loading, { isSmall: true }));
   const course = await courseOf(first);
   const title = t("page.compare.title");
   const sides = pair.map(({ details }, index) => side(details, scenes[index], index, course, numbers, navigate));
@@ -37,8 +37,8 @@ export async function compare({ parts, navigate }) {
 }
 
 async function load(number) {
-  const [details, picture] = await Promise.all([api.finding(number, texts().language), loadPicture(number)]);
-  return { details, picture };
+  const loading = loadPicture(number);
+  return { details: await api.finding(number, texts().language), loading };
 }
 
 /** When the radiograph was made, in seconds; when it came in, where the file has no date. */

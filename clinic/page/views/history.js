@@ -9,6 +9,10 @@ import { dayBefore } from "./today.js";
 const PAGE = 50; // lines that are loaded at once
 const DECISIONS = ["report", "refer", "reject"];
 const KINDS = ["alert", "failure"]; // of which the server knows as if they were decisions
+const REGIONS = Object.fromEntries(
+  ["ankle", "chest", "clavicle", "elbow", "femur", "finger", "foot", "forearm", "hand", "hip", "humerus", "knee", "pelvis", "shoulder", "skull", "spine", "toe", "wrist"].map((name) => [name, name]),
+); // body parts, and the word in the code of DICOM by which the server finds them
+REGIONS.lower_leg = "leg";
 const WHENS = ["all", "today", "yesterday", "week", "dates"];
 const NAMES = ["text", "from", "to", "decision", "region"];
 
@@ -23,7 +27,9 @@ export async function history({ query, navigate }) {
   let count = 0;
 
   async function load() {
-    const answer = await api.findings({ ...asked, limit: PAGE, before: oldest });
+    const { region, text, ...rest } = asked;
+    const words = [text, REGIONS[region]].filter(Boolean).join(" ");
+    const answer = await api.findings({ ...rest, text: words, limit: PAGE, before: oldest });
     for (const summary of answer.findings) list.append(row(summary, { withDate: true, chooser: chooser(summary) }));
     oldest = answer.findings.at(-1)?.number ?? oldest;
     count += answer.findings.length;
@@ -66,9 +72,9 @@ function form(asked, navigate) {
   const to = h("input", { type: "date", value: asked.to });
   const dates = h("div", { class: "dates" }, field(t("page.history.from"), from), field(t("page.history.to"), to));
   const search = () => navigate(address({ text: text.value.trim(), from: from.value, to: to.value, decision: decision.value, region: part.value }));
-  const decisions = [["", t("page.history.any")], ...DECISIONS.map((name) => [name, t(`page.decision.${name}`)]), ...KINDS.map((name) => [name, t(`page.history.${name}`)])];
+  const decisions = [["", t("page.history.any")], ...DECISIONS.map((name) => [name, t(`decision.${name}`)]), ...KINDS.map((name) => [name, t(`page.history.${name}`)])];
   const decision = select(decisions, asked.decision, search);
-  const part = select([["", t("page.history.any")], ...texts().regions()], asked.region, search);
+  const part = select([["", t("page.history.any")], ...texts().regions(Object.keys(REGIONS))], asked.region, search);
   const chosen = whenOf(asked);
   dates.hidden = chosen !== "dates";
   const when = select(WHENS.map((name) => [name, t(`page.history.${name}`)]), chosen, (name) => {

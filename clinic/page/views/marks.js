@@ -13,7 +13,7 @@ export function urgency({ decision, label, failure }) {
 
 /** Symbol and words of the decision. */
 export function decisionMark(decision) {
-  return h("span", { class: `mark mark-${decision}` }, icon(decision), h("span", {}, t(`page.decision.${decision}`)));
+  return h("span", { class: `mark mark-${decision}` }, icon(decision), h("span", {}, t(`decision.${decision}`)));
 }
 
 /** Symbol and words of the most probable label, with its probability; nothing for a rejected picture. */

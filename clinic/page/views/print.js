@@ -10,7 +10,7 @@ import { Painter } from "../viewer/painter.js";
 import { bars, urgency } from "./marks.js";
 import { sentences } from "./radiograph.js";
 
-const LONG_SIDE = 1400; // pixels of a printed picture, which is at most 84 mm high: 400 to the inch
+const LONG_SIDE = 1400; // pixels of a printed picture, which is at most 66 mm high: 500 to the inch
 const LINE_ZOOM = 4; // lines are drawn as much wider than on the screen, on which pixels are larger
 
 /** Ask for language and paper, then print or open the PDF. */
@@ -127,7 +127,7 @@ export function fillSheet(details, viewer, language, withPatient) {
 /** Decision, and the alarm where there is one, by shape and word. */
 function marks(details, translate) {
   const mark = (symbol, id) => h("p", { class: "sheet-decision" }, icon(symbol), h("span", {}, translate(id)));
-  const decision = mark(details.decision, `page.decision.${details.decision}`);
+  const decision = mark(details.decision, `decision.${details.decision}`);
   return urgency(details) === "malignant" ? [mark("malignant", "page.finding.malignant"), decision] : [decision];
 }
 

@@ -14,13 +14,10 @@ import { facts } from "./facts.js";
 
 export async function radiograph({ parts, navigate, refresh }) {
   const number = Number(parts[0]);
-  const [details, picture] = await Promise.all([
-    api.finding(number, texts().language),
-    loadPicture(number).catch((error) => error),
-  ]);
+  const loading = loadPicture(number);
+  const details = await api.finding(number, texts().language);
   if (details.failure) return failed(details);
-  const isPicture = !(picture instanceof Error);
-  const scene = isPicture ? stage(details, picture) : { element: noPicture(picture), opened: () => null, close: () => null };
+  const scene = stage(details, loading);
   const part = texts().part(details.study.body_part, details.study.laterality);
   const date = details.study.date ? texts().date(details.study.date) : texts().dateTime(details.time);
   const title = t("page.finding.title", { number });
@@ -36,9 +33,9 @@ export async function radiograph({ parts, navigate, refresh }) {
   panel.append(verdict(details), words(details), probabilities(details), opinion(details, () => refresh()), others(details), facts(details, () => remove(number, navigate)));
   const element = h("div", { class: `view radiograph radiograph-${urgency(details)}` }, head, scene.element, panel);
   let unwatch = () => {};
-  const opened = () => {
-    scene.viewer = scene.opened();
-    unwatch = watchPrint(details, scene.viewer);
+  const opened = async () => {
+    scene.viewer = await scene.opened();
+    if (scene.viewer) unwatch = watchPrint(details, scene.viewer);
   };
   const close = () => {
     unwatch();
@@ -142,10 +139,6 @@ function others(details) {
   );
   const body = list.length ? h("ul", { class: "others" }, ...list) : h("p", { class: "quiet" }, t("page.finding.no_earlier"));
   return h("section", { class: "card" }, h("h2", {}, t("page.finding.earlier")), body);
-}
-
-function noPicture(error) {
-  return h("section", { class: "stage stage-empty" }, h("p", { role: "alert" }, t("page.viewer.failed", { reason: problem(error) })));
 }
 
 function failed(details) {

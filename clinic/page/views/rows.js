@@ -1,6 +1,5 @@
 /** One line of a list for each radiograph. */
 
-import { api } from "../core/api.js";
 import { h, icon, own } from "../core/dom.js";
 import { t, texts } from "../core/texts.js";
 import { decisionMark, labelMark, opinionMark, patientName, possibleMark, urgency } from "./marks.js";
@@ -22,7 +21,7 @@ function findingLine(summary, withDate, kind) {
   return h(
     "a",
     { class: "row-link", href: `#/radiograph/${summary.number}` },
-    preview(summary.number),
+    h("span", { class: `sign sign-${kind}` }, icon(kind)),
     h("span", { class: "row-who" }, h("strong", {}, patientName(summary)), when(summary, withDate, part)),
     h("span", { class: "row-finding" }, labelMark(summary), open && possibleMark()),
     h("span", { class: "row-decision" }, decisionMark(summary.decision), opinionMark(summary.opinion)),
@@ -50,7 +49,7 @@ function failureLine(summary, withDate) {
   return h(
     "div",
     { class: "row-link row-bad" },
-    h("span", { class: "preview preview-none" }, icon("unread")),
+    h("span", { class: "sign sign-unread" }, icon("unread")),
     h(
       "span",
       { class: "row-who" },
@@ -59,10 +58,4 @@ function failureLine(summary, withDate) {
     ),
     h("span", { class: "row-reason" }, own(summary.failure)),
   );
-}
-
-function preview(number) {
-  const image = h("img", { src: api.previewAddress(number), alt: "", loading: "lazy", width: 48, height: 48 });
-  image.addEventListener("error", () => image.remove());
-  return h("span", { class: "preview" }, image);
 }

@@ -2,6 +2,7 @@
 
 import { api } from "../core/api.js";
 import { h, icon } from "../core/dom.js";
+import { problem } from "../core/problems.js";
 import { t, texts } from "../core/texts.js";
 import { Heat } from "../viewer/heat.js";
 import { Picture } from "../viewer/picture.js";
@@ -9,19 +10,26 @@ import { Viewer } from "../viewer/viewer.js";
 
 const TOOLS = ["window", "pan", "ruler"];
 
+const latest = { number: 0, picture: null }; // a radiograph that was just added is asked for at once
+
 /** Load a radiograph as stored. */
-export async function loadPicture(number) {
-  return new Picture(await api.pixels(number));
+export function loadPicture(number) {
+  if (latest.number !== number) {
+    latest.number = number;
+    latest.picture = api.pixels(number).then((pixels) => new Picture(pixels));
+    latest.picture.catch(() => (latest.number = 0)); // it is asked for once more the next time
+  }
+  return latest.picture;
 }
 
 /**
- * The canvas with its tools; `opened` is called once it is in the page.
+ * The canvas with its tools; `opened` is called once it is in the page, and waits for the picture.
  *
  * @param {Object} details answer of `GET findings/{n}`
- * @param {Picture} picture
+ * @param {Promise<Picture>} loading the map is made ready while the picture is on its way
  * @param {{isSmall: boolean}} options fewer tools, for two radiographs next to each other
  */
-export function stage(details, picture, { isSmall = false } = {}) {
+export function stage(details, loading, { isSmall = false } = {}) {
   const { finding } = details;
   const isRejected = finding.decision === "reject";
   const heat = isRejected ? null : new Heat(finding);
@@ -31,8 +39,17 @@ export function stage(details, picture, { isSmall = false } = {}) {
   const surface = h("div", { class: "surface" }, canvas, length, state);
   const element = h("section", { class: "stage", "aria-label": t("page.print.plain") }, surface);
   let viewer = null;
+  let isClosed = false;
 
-  function opened() {
+  async function opened() {
+    let picture;
+    try {
+      picture = await loading;
+    } catch (error) {
+      surface.replaceChildren(h("p", { class: "problem", role: "alert" }, icon("warning"), h("span", {}, t("page.viewer.failed", { reason: problem(error) }))));
+      return null;
+    }
+    if (isClosed) return null;
     viewer = new Viewer(canvas, picture, details.window, heat, { spacing: details.spacing_mm, isRejected });
     element.prepend(toolbar(viewer, details, isSmall));
     if (!isSmall) element.append(mapBar(viewer, heat));
@@ -43,7 +60,12 @@ export function stage(details, picture, { isSmall = false } = {}) {
     return viewer;
   }
 
-  return { element, opened, close: () => viewer?.close(), heat };
+  function close() {
+    isClosed = true;
+    viewer?.close();
+  }
+
+  return { element, opened, close };
 }
 
 function showState(viewer, state) {

@@ -13,6 +13,7 @@ from orthoedge.runtime.subprocesses import module_command
 from tests.helpers.clinic.sample_radiographs import dicom
 from tests.helpers.clinic.programs import require
 
+PATIENCE_MS = 30_000  # other work may keep the processors busy
 _QUIET = (
     "--no-sandbox",
     "--disable-gpu",
@@ -52,6 +53,7 @@ def chromium():
     """Debian's Chromium, driven by Playwright."""
     path = require("chromium")
     driver = pytest.importorskip("playwright.sync_api")
+    driver.expect.set_options(timeout=PATIENCE_MS)
     with driver.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=list(_QUIET))
         yield browser
@@ -93,8 +95,7 @@ class Visitor:
         self.ready()
 
     def ready(self):
-        self.page.locator("main h1").first.wait_for()
-        self.page.wait_for_function("!document.getElementById('main').hasAttribute('aria-busy')")
+        self.page.locator("main:not([aria-busy]) h1").first.wait_for()
 
     def drop(self, files):
         """Drop files, name to content, on the page."""
@@ -130,6 +131,7 @@ def visit(chromium):
                 f"localStorage.setItem('orthoedge.theme', '{theme}'); }}"
             )
             page = context.new_page()
+            page.set_default_timeout(PATIENCE_MS)
             visitor = Visitor(page, clinic, [], [])
             page.on("request", lambda request: visitor.requests.append(request.url))
             page.on("pageerror", lambda error: visitor.errors.append(str(error)))

@@ -14,12 +14,12 @@ def visitor(filled_clinic, visit):
 def test_words_probabilities_decision_and_notice_are_there(visitor):
     page = visitor.page
     panel = page.locator(".panel")
-    for text in ("A physician must read it", "What to do next", "How sure", "Probabilities"):
+    for text in ("To be read by a physician", "What to do next", "How sure", "Probabilities"):
         expect(panel).to_contain_text(text)
     expect(panel.locator(".notice")).to_be_attached()
     values = panel.locator(".bar-value").all_inner_texts()
     assert len(values) == 4
-    assert sum(int(value.strip("% ").split()[-1]) for value in values) == pytest.approx(100, abs=3)
+    assert sum(float(value.strip("%")) for value in values) == pytest.approx(100, abs=0.3)
 
 
 def test_the_two_readers_get_different_words(visitor):
@@ -34,12 +34,11 @@ def test_the_two_readers_get_different_words(visitor):
 def test_a_decision_to_refer_is_a_triangle_and_words(visitor):
     mark = visitor.page.locator(".verdict .mark-refer")
     expect(mark.locator("use")).to_have_attribute("href", "#icon-refer")
-    expect(mark).to_contain_text("A physician must read it")
+    expect(mark).to_contain_text("To be read by a physician")
 
 
 def test_an_opinion_is_entered_and_counted(visitor):
     page = visitor.page
-    page.get_by_role("button", name="Save the opinion").wait_for(state="hidden")
     page.get_by_text("No, I disagree").click()
     page.get_by_role("button", name="Save the opinion").click()
     expect(page.get_by_text("Choose what it was.")).to_be_visible()
@@ -58,9 +57,9 @@ def test_an_opinion_is_entered_and_counted(visitor):
 def test_markup_in_a_name_stays_text(filled_clinic, visit):
     from tests.helpers.clinic.sample_radiographs import dicom
 
-    name = "<img src=x onerror=alert(1)>^<script>alert(2)</script>"
+    name = "<b>Bold</b>^<script>alert(2)</script>"
     visitor = visit(filled_clinic)
     visitor.drop({"<i>x</i>.dcm": dicom("0-forearm", patient=("P9", name), part="<u>ARM</u>")})
     heading = visitor.page.get_by_role("heading", level=1)
     expect(heading).to_contain_text("<script>alert(2)</script>")
-    assert visitor.page.locator("main img[src=x], main script, main u, main i").count() == 0
+    assert visitor.page.locator("main b, main script, main u, main i").count() == 0

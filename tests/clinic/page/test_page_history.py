@@ -39,7 +39,7 @@ def test_dates_narrow_the_search(page):
 
 
 def test_two_ticked_radiographs_are_compared_with_their_course(page):
-    search(page, "forearm")
+    search(page, "diallo forearm")
     boxes = page.get_by_role("checkbox")
     expect(boxes).to_have_count(2)
     boxes.nth(0).check()

@@ -47,7 +47,7 @@ def test_a_print_in_another_language_leaves_the_page_in_its_own(visitor, languag
     page.get_by_role("button", name="Print").click()
     page.get_by_label("Language of the page").select_option(language)
     page.get_by_role("button", name="Print this page").click()
-    page.wait_for_function("window.sheet")
+    expect(page.locator("dialog")).to_have_count(0)
     sheet = page.evaluate("window.sheet")
     assert sheet["lang"] == language
     assert sheet["dir"] == ("rtl" if language == "ar" else "ltr")

@@ -69,7 +69,7 @@ def test_a_folder_of_500_shows_how_far_it_is_and_can_be_stopped(clinic, visit, t
     page = visitor.page
     page.set_input_files("#choose-folder", tmp_path)
     expect(page.locator(".upload-words")).to_contain_text("of 500 files are done")
-    page.wait_for_function("document.querySelector('progress').value > 20", timeout=60_000)
+    expect(page.locator(".row").nth(20)).to_be_attached(timeout=60_000)
     page.get_by_role("button", name="Stop").click()
     expect(page.locator(".upload-words")).to_contain_text("files were left out")
 
