@@ -105,7 +105,7 @@ def _readme(models: Mapping[Precision, bytes], checks: Sequence[Check]) -> str:
         "bundle: they have no calibration, no golden outputs and no manifest, so no verb of "
         "orthoedge runs them. Do not use their output.\n\n"
         "Input: `image`, uint8 (N, 1, S, S), preprocessed as the file's metadata "
-        "`orthoedge.preprocess` says. Outputs: `logits`, `saliency_map`, `feature_vector` and perhaps "
+        "`orthoedge.preprocess` says. Outputs: `logits`, `saliency_map`, `feature_vector`, perhaps "
         "`lesion_mask`, with the labels of `orthoedge.labels`.\n\n"
         f"Exceeded limits, which ../report.md explains:\n\n{failed}\n"
     )

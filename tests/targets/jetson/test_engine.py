@@ -46,7 +46,7 @@ def test_a_network_in_half_precision_keeps_the_face(modules):
         engine.run(IMAGES[:1]),
         OnnxRuntimeEngine(half, SIZE, "fp32").run(IMAGES[:1]),
     )
-    for got, wanted in zip(vars(outputs).values(), vars(expected).values(), strict=True):
+    for got, wanted in zip(*(o.tensors().values() for o in (outputs, expected)), strict=True):
         assert got.dtype == np.float32
         np.testing.assert_array_equal(got, wanted)
 
@@ -68,9 +68,9 @@ def test_every_layer_is_read_back(modules, small_bundle):
 def test_the_caller_owns_the_answers(gpu, model):
     engine = open_plan(model)
     first = engine.run(IMAGES[:1])
-    kept = [array.copy() for array in vars(first).values()]
+    kept = [array.copy() for array in first.tensors().values()]
     engine.run(IMAGES[1:2])
-    for array, before in zip(vars(first).values(), kept, strict=True):
+    for array, before in zip(first.tensors().values(), kept, strict=True):
         np.testing.assert_array_equal(array, before)
 
 
