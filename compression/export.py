@@ -17,10 +17,11 @@ from orthoedge.compression.quantization.onnx_rules import EXPLAIN, INPUT, OPSET,
 from orthoedge.runtime.engine import MASK, output_names
 from orthoedge.runtime.preprocess import Preprocess
 from orthoedge.training.model.ensemble import Ensemble
+from orthoedge.training.model.region import RegionNetwork
 
 
 class _Explained(nn.Module):
-    def __init__(self, model: Ensemble) -> None:
+    def __init__(self, model: Ensemble | RegionNetwork) -> None:
         super().__init__()
         self.model = model
         self.eval()
@@ -29,7 +30,9 @@ class _Explained(nn.Module):
         return self.model.explain(image).tensors()
 
 
-def export(model: Ensemble, labels: tuple[str, ...], preprocess: Preprocess) -> bytes:
+def export(
+    model: Ensemble | RegionNetwork, labels: tuple[str, ...], preprocess: Preprocess
+) -> bytes:
     """Export a network as float32 ONNX with the common interface.
 
     Labels and preprocessing go into the metadata, so a model file documents itself.
@@ -52,7 +55,7 @@ def export(model: Ensemble, labels: tuple[str, ...], preprocess: Preprocess) -> 
             _Explained(model),
             (example,),
             input_names=[INPUT],
-            output_names=list(output_names(model.decoder is not None)),
+            output_names=list(output_names(model.has_mask)),
             dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
             opset_version=OPSET,
             dynamo=True,
@@ -88,10 +91,8 @@ def _tidy(model: onnx.ModelProto) -> None:
             downstream |= set(node.output)
             node.name = f"{EXPLAIN}{node.op_type}_{node.output[0]}"
     # The last layer of the decoder of masks and its sigmoid stay in float32 like the head.
-    wanted, last = MASK, ("Sigmoid", "Conv")
-    for kind in last:
-        node = next((node for node in graph.node if wanted in node.output), None)
-        if node is None:
-            return
-        assert node.op_type == kind
-        node.name, wanted = f"{EXPLAIN}{kind}_{node.output[0]}", node.input[0]
+    made = {name: node for node in graph.node for name in node.output}
+    last = made.get(MASK)
+    while last is not None:
+        last.name = f"{EXPLAIN}{last.op_type}_{last.output[0]}"
+        last = None if last.op_type == "Conv" else made.get(last.input[0])

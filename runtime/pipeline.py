@@ -330,4 +330,6 @@ class Pipeline:
             )
         if not np.isfinite(outputs.logits).all():
             raise EngineError(f"{engine.name}: logits are not finite; run orthoedge verify")
+        if outputs.lesion_mask is not None and not np.isfinite(outputs.lesion_mask).all():
+            raise EngineError(f"{engine.name}: the mask is not finite; run orthoedge verify")
         return outputs

@@ -66,10 +66,15 @@ def fit(
 
     Raises:
         DataError: as `train`.
-        ConfigError: as `train`; or several networks to compare.
+        ConfigError: as `train`; or several networks to compare, or a decoder of masks.
     """
     if recipe.combine == "compare" and len(recipe.backbones) > 1:
         raise ConfigError("combine: `fit` trains one network; use `compare` for several")
+    if recipe.mask.stride:
+        raise ConfigError(
+            f"mask.stride: {recipe.mask.stride}, but a decoder learns on a finished classifier: "
+            f"train with 0 first, then `orthoedge train RUN --set mask.stride={recipe.mask.stride}`"
+        )
     task = ClassifierTask(recipe)
     return train(task, records, out, weights, resume, progress, data, cache, fold)
 

@@ -67,8 +67,9 @@ def run(args: argparse.Namespace) -> int:
     let_threads_sleep()
     from orthoedge.runtime.errors import ConfigError
     from orthoedge.training.recipe_file import load_recipe
+    from orthoedge.training.recipes import recipe_names
 
-    if Path(args.recipe).is_dir():
+    if args.recipe not in recipe_names() and Path(args.recipe).is_dir():
         with quiet_libraries():
             _train_masks(args)
         return 0

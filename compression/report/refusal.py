@@ -28,6 +28,8 @@ _MEANING = {
     "max_auc_drop": "an AUC within a source that is {points:.1f} points below the teacher's",
     "max_alert_sensitivity_drop": "that of 100 images of an alert label, {points:.1f} fewer reach "
     "its operating point than with the teacher",
+    "max_dice_drop": "outlines of lesions that agree less with their masks, by {points:.1f} points "
+    "of Dice",
     "max_pointing_drop": "that of 100 maps, {points:.1f} fewer peak in the lesion than the "
     "teacher's",
     "max_ece": "probabilities that are {points:.1f} points off the share of right labels",
@@ -103,7 +105,7 @@ def _readme(models: Mapping[Precision, bytes], checks: Sequence[Check]) -> str:
         "bundle: they have no calibration, no golden outputs and no manifest, so no verb of "
         "orthoedge runs them. Do not use their output.\n\n"
         "Input: `image`, uint8 (N, 1, S, S), preprocessed as the file's metadata "
-        "`orthoedge.preprocess` says. Outputs: `logits`, `saliency_map` and `feature_vector`, with "
-        "the labels of `orthoedge.labels`.\n\n"
+        "`orthoedge.preprocess` says. Outputs: `logits`, `saliency_map`, `feature_vector`, perhaps "
+        "`lesion_mask`, with the labels of `orthoedge.labels`.\n\n"
         f"Exceeded limits, which ../report.md explains:\n\n{failed}\n"
     )

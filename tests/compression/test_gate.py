@@ -17,6 +17,7 @@ LIMITS = GateLimits(
     max_net_flips=0.01,
     max_auc_drop=0.01,
     max_alert_sensitivity_drop=0.0,
+    max_dice_drop=0.01,
     min_teacher_cosine=0.9,
     max_engine_rmse=0.02,
     max_engine_flips=0,
@@ -70,12 +71,20 @@ AUC = (
     Loss("b tumor AUC drop", 0.03, (-0.001, 0.06)),
 )
 ALERTS = (Loss("tumor sensitivity drop", -0.01, (-0.02, 0.0)),)
+DICE = (Loss("tumor Dice drop", 0.01, (0.001, 0.02)),)
 
 
 def checks(
-    student=STUDENT, engine_rmse=0.02, decision_flips=0, flips=FLIPS, auc=AUC, alerts=ALERTS
+    student=STUDENT,
+    engine_rmse=0.02,
+    decision_flips=0,
+    flips=FLIPS,
+    auc=AUC,
+    alerts=ALERTS,
+    dice=DICE,
 ):
-    return gate(LIMITS, TEACHER, student, flips, auc, alerts, "int8", engine_rmse, decision_flips)
+    losses = flips, auc, alerts, dice
+    return gate(LIMITS, TEACHER, student, *losses, "int8", engine_rmse, decision_flips)
 
 
 def failed(student=STUDENT, **changes):
@@ -93,6 +102,15 @@ def test_an_auc_within_a_source_and_an_alert_may_fall_by_chance_alone():
     missed = (Loss("tumor sensitivity drop", 0.02, (0.01, 0.03)),)
     (check,) = [check for check in checks(alerts=missed) if not check.passed]
     assert check.setting == "compress.gate.int8.max_alert_sensitivity_drop"
+
+
+def test_a_mask_may_lose_dice_by_chance_alone():
+    assert failed(dice=(Loss("tumor Dice drop", 0.02, (-0.001, 0.04)),)) == []
+    (check,) = [
+        c for c in checks(dice=(Loss("tumor Dice drop", 0.02, (0.01, 0.03)),)) if not c.passed
+    ]
+    assert check.setting == "compress.gate.int8.max_dice_drop"
+    assert [c.name for c in checks(dice=()) if "Dice" in c.name] == []
 
 
 @pytest.mark.parametrize(
@@ -170,7 +188,7 @@ def test_every_check_names_the_setting_that_holds_its_limit():
 
 def test_without_lesion_boxes_nothing_is_said_about_pointing():
     blind = [msgspec.structs.replace(part, pointing_game=None) for part in (TEACHER, STUDENT)]
-    names = [check.name for check in gate(LIMITS, *blind, FLIPS, AUC, ALERTS, "fp32", 0.0, 0)]
+    names = [check.name for check in gate(LIMITS, *blind, FLIPS, AUC, ALERTS, (), "fp32", 0.0, 0)]
     assert len(names) == 13
     assert "pointing-game drop" not in names
 

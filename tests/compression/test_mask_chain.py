@@ -60,12 +60,10 @@ def test_the_decoder_is_in_integers_but_for_its_last_layer(bundle):
     quantized = set(layers(bundle.model("int8")))
     (sigmoid,) = [node for node in proto.graph.node if "lesion_mask" in node.output]
     (last,) = [node for node in proto.graph.node if sigmoid.input[0] in node.output]
+    made = {name: node for node in proto.graph.node for name in node.output}
+    before = made[made[last.input[0]].input[0]]  # behind a ReLU
+    assert before.name in quantized
     assert last.name not in quantized
-    assert len([name for name in quantized if "explain/" in name]) == 0
-    without = len(
-        [n for n in onnx.load_from_string(bundle.model("fp32")).graph.node if n.op_type == "Conv"]
-    )
-    assert without - len(quantized) <= 3  # the map's, the mask's last
 
 
 @pytest.mark.parametrize("target", ["x86", "portable"])

@@ -25,6 +25,7 @@ FREE = {
     "max_net_flips": 1.0,
     "max_auc_drop": 1.0,
     "max_alert_sensitivity_drop": 1.0,
+    "max_dice_drop": 1.0,
     "min_teacher_cosine": -1.0,
     "max_engine_rmse": 1.0,
     "max_engine_flips": 1000,

@@ -13,6 +13,7 @@ from orthoedge.compression.quantization.fp16 import fp16_outputs, to_fp16
 from orthoedge.compression.quantization.int8 import quantize
 from orthoedge.compression.quantization.onnx_rules import lint
 from orthoedge.targets import open_model
+from orthoedge.targets.jetson.plan_builder import build_plan
 from orthoedge.training.model.ensemble import Ensemble
 from tests.compression.test_export import LABELS, SMALL
 from tests.helpers.conv_model import parser_warnings
@@ -94,3 +95,12 @@ def test_the_last_layer_and_its_sigmoid_are_not_quantized(models):
 @pytest.mark.parametrize("precision", ["fp32", "int8", "fp16"])
 def test_tensorrt_takes_it_without_a_warning(models, precision):
     assert parser_warnings(models[precision]) == []
+
+
+@needs_rtx
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("precision", ["fp32", "int8", "fp16"])
+def test_tensorrt_builds_it_without_a_warning(models, precision):
+    plan = build_plan(models[precision], "tensorrt_rtx")
+    assert len(plan.data) > 10_000
+    assert plan.warnings == ()

@@ -9,13 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto
+from onnx import TensorProto, helper, numpy_helper
 
 from orthoedge.runtime.bundles.bundle import EMBEDDED, read_bundle
 from orthoedge.runtime.errors import DeadlineExceeded, EngineError
 from orthoedge.targets.jetson.cuda_stream import Stream
 from orthoedge.targets.portable.engine import OnnxRuntimeEngine
 from orthoedge.targets.verification import check_engine
+from tests.conftest import FEATURES
 from tests.helpers.jetson.open_plans import IMAGES, SIZE, open_plan, with_face
 from tests.helpers.tensorrt_standin import cudart as standin_cudart
 from tests.helpers.tensorrt_standin import gpu as standin_gpu
@@ -46,7 +47,7 @@ def test_a_network_in_half_precision_keeps_the_face(modules):
         engine.run(IMAGES[:1]),
         OnnxRuntimeEngine(half, SIZE, "fp32").run(IMAGES[:1]),
     )
-    for got, wanted in zip(vars(outputs).values(), vars(expected).values(), strict=True):
+    for got, wanted in zip(*(o.tensors().values() for o in (outputs, expected)), strict=True):
         assert got.dtype == np.float32
         np.testing.assert_array_equal(got, wanted)
 
@@ -68,9 +69,9 @@ def test_every_layer_is_read_back(modules, small_bundle):
 def test_the_caller_owns_the_answers(gpu, model):
     engine = open_plan(model)
     first = engine.run(IMAGES[:1])
-    kept = [array.copy() for array in vars(first).values()]
+    kept = [array.copy() for array in first.tensors().values()]
     engine.run(IMAGES[1:2])
-    for array, before in zip(vars(first).values(), kept, strict=True):
+    for array, before in zip(first.tensors().values(), kept, strict=True):
         np.testing.assert_array_equal(array, before)
 
 
@@ -214,3 +215,40 @@ def test_a_forked_child_neither_runs_nor_frees_what_is_on_the_gpu(gpu, model, mo
         os._exit(status)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     engine.run(IMAGES[:1])
+
+
+# The optional output.
+
+
+def masked(model, name="lesion_mask", channels=1):
+    """The same network with one more output: a convolution of its features and a sigmoid."""
+    proto = onnx.load_from_string(model)
+    weight = np.random.default_rng(3).normal(0, 1, (channels, FEATURES, 1, 1)).astype(np.float32)
+    proto.graph.initializer.append(numpy_helper.from_array(weight, "mask_weight"))
+    proto.graph.node.append(helper.make_node("Conv", ["features", "mask_weight"], ["mask_logits"]))
+    proto.graph.node.append(helper.make_node("Sigmoid", ["mask_logits"], [name]))
+    shape = ["n", channels, SIZE // 8, SIZE // 8]
+    proto.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
+    return proto.SerializeToString()
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_the_mask_is_that_of_the_reference_engine(modules, small_bundle, precision):
+    model = masked(small_bundle.model(precision))
+    engine = open_plan(model, SIZE, precision, modules)
+    expected = OnnxRuntimeEngine(model, SIZE, precision).run(IMAGES[:2]).lesion_mask
+    mask = engine.run(IMAGES[:2]).lesion_mask
+    assert mask.shape == (2, 1, SIZE // 8, SIZE // 8)
+    np.testing.assert_allclose(mask, expected, atol=1e-6)
+    assert (
+        open_plan(small_bundle.model(precision), SIZE, precision, modules)
+        .run(IMAGES[:1])
+        .lesion_mask
+        is None
+    )
+
+
+@pytest.mark.parametrize("changed", [{"name": "another"}, {"channels": 2}])
+def test_another_output_is_refused(gpu, small_bundle, changed):
+    with pytest.raises(EngineError, match=r"another|lesion_mask of shape"):
+        open_plan(masked(small_bundle.model("fp32"), **changed))

@@ -15,7 +15,7 @@ from orthoedge.training.masks.data import MaskedDataset
 from orthoedge.training.masks.network import Outliner
 from orthoedge.training.run_folder import load_run
 from orthoedge.training.segmentation.schema import SegmentationReport
-from tests.training.masks.conftest import MASK, as_options
+from tests.training.masks.conftest import MASK, SETTINGS, as_options
 
 
 def test_logits_map_and_features_are_those_of_the_classifier_to_the_bit(classifier, masked):
@@ -72,6 +72,12 @@ def test_what_does_not_fit_is_refused_in_one_line(
     assert main([*given, *as_options(MASK), *extra]) == 2
     assert reason in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_a_classifier_is_not_trained_with_a_decoder_that_learns_nothing(spots, tmp_path, capsys):
+    given = ["train", "real-bones", "--data", str(spots), "--out", str(tmp_path / "run")]
+    assert main([*given, *as_options((*SETTINGS, "mask.stride=8"))]) == 2
+    assert "finished classifier" in capsys.readouterr().err
 
 
 def test_a_backbone_without_fine_features_and_an_ensemble_are_refused():
