@@ -48,10 +48,16 @@ class Cluster:
 
     def kill(self, name):
         """Kill a process and its children."""
-        process = self._processes.pop(name)
+        process = self._processes.pop(name, None)
+        if process is None:
+            return
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait(60)
+
+    def pid(self, name):
+        """Of the process that was started; a worker's own is its child."""
+        return self._processes[name].pid
 
     def kill_all(self):
         for name in list(self._processes):
