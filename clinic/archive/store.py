@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -213,10 +213,8 @@ class Store:
             for key in ("provenance", "timing_ms"):
                 record[key] = None if record[key] is None else vars(record[key])
         table = pa.Table.from_pylist(records, arrow_schema())
-        self._write(self._part_of(row.input for row in rows), table)
-
-    def _part_of(self, names: Iterable[str]) -> Path:
-        return self.folder / _PARTS / f"{sha256(chr(0).join(names).encode())[:32]}.parquet"
+        name = sha256("\0".join(row.input for row in rows).encode())
+        self._write(self.folder / _PARTS / f"{name[:32]}.parquet", table)
 
     def _write(self, part: Path, table: pa.Table) -> None:
         import pyarrow as pa
@@ -282,7 +280,10 @@ class Store:
 
         table = pq.read_table(part).filter(pa.array(kept))
         if len(table):
-            self._write(self._part_of(table["input"].to_pylist()), table)
+            # No name that the inputs alone would give: a part of that name may be there already,
+            # and would be removed as a repetition of this one.
+            name = sha256(part.name.encode() + bytes(kept))
+            self._write(part.with_name(f"{name[:32]}.parquet"), table)
         part.unlink()
 
 

@@ -189,6 +189,20 @@ def test_a_second_row_of_an_input_is_removed(pictures, small_bundle, tmp_path):
     assert untimed(rows_of(tmp_path)) == expected
 
 
+@pytest.mark.parametrize("middle", [1, 2, 3])
+def test_a_share_that_was_written_and_then_halved_keeps_every_row(small_bundle, tmp_path, middle):
+    store = Store.of_bundle(tmp_path, small_bundle.sha256)
+    names = ["a", "b", "c", "d"]
+    for shift in range(20):  # so that the parts come in every order
+        rows = [ArchiveRow(input=f"{shift}{name}", source="", truth=None) for name in names]
+        with store.opened(record_of(small_bundle)) as token:
+            for share in (rows, rows[:middle], rows[middle:]):
+                store.write_part(share, token)
+    store.tidy()
+    expected = sorted(f"{shift}{name}" for shift in range(20) for name in names)
+    assert [row["input"] for row in rows_of(tmp_path)] == expected
+
+
 def test_a_full_disk_ends_the_run_and_the_next_goes_on(
     pictures, small_bundle, tmp_path, small_files
 ):
