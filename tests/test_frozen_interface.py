@@ -52,6 +52,7 @@ a tolerance's `lesion_mask` and the metrics' `dice` are absent without it. A rec
 `mask`, and a gate `max_dice_drop`, both in ADDED_KEYS. `train` takes a finished run in the place of
 RECIPE, and --mask-teacher. A finding has `lesions` where its bundle outlines them.
 `clinic` is added, with the actions backup, restore, check, export and account.
+`node selftest` has --count.
 """
 
 import argparse

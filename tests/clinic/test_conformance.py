@@ -227,7 +227,7 @@ def test_the_settings_of_the_page_about_the_node_are_taken(tmp_path):
     file.write_text(first)
     minimal = read_settings(file)
     assert set(minimal.destinations) == {"archive"}
-    assert len(others) == 2
+    assert len(others) == 3
     for more in others:
         file.write_text(f"{first}\n{more}")
         assert read_settings(file) != minimal

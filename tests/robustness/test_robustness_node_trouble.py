@@ -29,7 +29,6 @@ pytestmark = pytest.mark.slow
 
 FILLS = int(os.environ.get("ORTHOEDGE_NODE_FILLS", "100"))
 FAULTS = int(os.environ.get("ORTHOEDGE_NODE_FAULTS", "300"))
-PAUSE_S = 2.0  # of the unit between two images, so that the worker keeps up
 PATIENCE_S = 1200
 _NODE = "from orthoedge.cli.main import main\nsys.exit(main(sys.argv[1:]))"
 
@@ -87,7 +86,7 @@ def test_a_full_disk_loses_and_doubles_nothing(tmp_path, small_bundle, tally):
     with small_disk(tmp_path / "disk", 64) as disk, server(store=archive.keep) as port:
         settings = node_settings(disk)
         file = write_settings(tmp_path, settings, settings_text(small_bundle, port))
-        unit = Unit(settings, sent, PAUSE_S)
+        unit = Unit(settings, sent, most_waiting=3)
         with node(file, settings) as log:
             unit.start()
             for _ in range(FILLS):
@@ -108,7 +107,7 @@ def test_an_archive_in_trouble_gets_every_object(tmp_path, small_bundle, tally):
     (sent := tmp_path / "sent").mkdir()
     with server(store=archive.keep) as port, proxy(port, FAULTS) as line:
         file = write_settings(tmp_path, settings, settings_text(small_bundle, line.port))
-        unit = Unit(settings, sent, PAUSE_S)
+        unit = Unit(settings, sent, most_waiting=3)
         with node(file, settings):
             unit.start()
             eventually(lambda: line.is_clean, patience=PATIENCE_S)

@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import itertools
 import shutil
+import sqlite3
 import subprocess
 import threading
 import time
@@ -33,13 +34,19 @@ class Archive:
 
 
 class Unit(threading.Thread):
-    """Sends images one after another, each until the node says that it has it."""
+    """Sends images one after another, each until the node says that it has it.
 
-    def __init__(self, settings, folder, pause_s=0.1):
+    Args:
+        settings: of the node.
+        folder: for the images.
+        most_waiting: images without an answer, with which it waits for the worker.
+    """
+
+    def __init__(self, settings, folder, most_waiting=1000):
         super().__init__(daemon=True)
         self._settings = settings
         self._folder = folder
-        self._pause_s = pause_s
+        self._most_waiting = most_waiting
         self._end = threading.Event()
         self.stored = []
         self.failures = 0
@@ -54,8 +61,16 @@ class Unit(threading.Thread):
                 time.sleep(0.1)
             self.stored.append(file.stem)
             file.unlink()
-            if self._end.wait(self._pause_s):
+            while not self._end.wait(0.1) and self._waiting() > self._most_waiting:
+                continue
+            if self._end.is_set():
                 return
+
+    def _waiting(self):
+        place = f"file:{self._settings.folder}/index.sqlite?mode=ro"
+        with contextlib.closing(sqlite3.connect(place, uri=True)) as index:
+            query = "SELECT COUNT(*) FROM images WHERE state = 'received'"
+            return index.execute(query).fetchone()[0]
 
     def _by_storescu(self, file):
         port = str(self._settings.receiver.port)
