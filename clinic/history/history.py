@@ -85,7 +85,9 @@ class History:
                 known = connection.execute("SELECT number FROM findings WHERE key = ?", (new.key,))
                 if row := known.fetchone():
                     return int(row[0])
-            if pixels and not self.pixels.has(str(digest)):  # deleted with another finding
+            if digest and not self.pixels.has(digest):  # just deleted with another finding
+                if not pixels:
+                    raise DataError(f"{new.file_name}: its pixels were deleted; add it again")
                 self.pixels.write(pixels)
             query = f"INSERT INTO findings ({names}) VALUES ({marks})"
             number = int(connection.execute(query, list(columns.values())).lastrowid or 0)

@@ -41,3 +41,9 @@ def new_finding(name="Doe, Jane", patient_id="P1", date="2026-11-30", **given):
         "picture": Picture(16, 16, 12, 100.0, 200.0),
     }
     return NewFinding(**{**fields, **given})
+
+
+def file_of(pixels, digest):
+    """The file that holds pixels."""
+    (file,) = (pixels.folder / digest[:2]).glob(f"{digest}.*")
+    return file
