@@ -47,7 +47,7 @@ function frame(label, content) {
     svg("text", { x: EDGE.left - 6, y: down(share) + 4, class: "axis", "text-anchor": "end" }, texts().share(share)),
   ]);
   // Time runs from left to right in every script, as on the sheets of a clinic.
-  return svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "chart-drawing", role: "img", "aria-label": label, direction: "ltr" }, svg("g", { "aria-hidden": "true" }, ...lines, ...content));
+  return svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "chart-drawing", role: "img", "aria-label": label, direction: "ltr" }, ...lines, ...content);
 }
 
 const axisText = (x, text, anchor) => svg("text", { x, y: HEIGHT - 8, class: "axis", "text-anchor": anchor }, text);
