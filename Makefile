@@ -20,7 +20,7 @@ BENCH_STAGES = $(VENV)/bin/python -m pytest benchmarks/bench_runtime.py -o addop
 	--benchmark-warmup-iterations=20 --benchmark-storage=$(BENCH_STORE) \
 	--benchmark-columns=min,median,iqr,rounds --benchmark-group-by=func
 
-RUNTIME_EXTRAS := x86 portable dicom clinic jetson trust
+RUNTIME_EXTRAS := x86 portable dicom clinic report jetson trust
 LOCK_ARGS ?=
 SBOM_VENV := .venv-sbom
 

@@ -3,14 +3,21 @@
 # where that is possible, which is on Debian as root. Prints one line if something stays missing.
 set -uo pipefail
 
-packages=(dcmtk dicom3tools orthanc orthanc-dicomweb)
-plugin=/usr/share/orthanc/plugins/libOrthancDicomWeb.so
+packages=(dcmtk dicom3tools orthanc orthanc-dicomweb poppler-utils fonts-noto-core fonts-noto-cjk)
+files=(
+    /usr/share/orthanc/plugins/libOrthancDicomWeb.so
+    /usr/share/fonts/truetype/noto/NotoSansArabic-Regular.ttf
+    /usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc
+)
 
 missing() {
-    for program in storescu storescp echoscu dsrdump dcmpschk dcmp2pgm dciodvfy Orthanc; do
+    for program in storescu storescp echoscu dsrdump dcmpschk dcmp2pgm dciodvfy Orthanc \
+        pdftotext; do
         PATH="$PATH:/usr/sbin" command -v "$program" >/dev/null || printf '%s ' "$program"
     done
-    [ -e "$plugin" ] || printf '%s ' "$plugin"
+    for file in "${files[@]}"; do
+        [ -e "$file" ] || printf '%s ' "$file"
+    done
 }
 install() {
     apt-get install -y --no-install-recommends "${packages[@]}" ||

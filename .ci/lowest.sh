@@ -10,7 +10,7 @@ venv=$(realpath -m "${1:-.venv-lowest}")
 uv=${UV:-uv}
 export UV_PYTHON_DOWNLOADS=never PYTHONDONTWRITEBYTECODE=1
 unset PYTHONPATH
-extras='.[x86,portable,clinic,trust]'
+extras='.[x86,portable,clinic,report,trust]'
 # What the tests need is not held to its lowest version, but may not raise the runtime's; onnx
 # follows its own bound.
 tests=(pytest hypothesis packaging pydicom-data 'onnx>=1.17' "tomli; python_version < '3.11'")
@@ -42,7 +42,7 @@ demo # before anything of the tests is there
 ORTHOEDGE_LOWEST=1 quick tests/test_supply_chain.py -k lowest
 quick tests/runtime/{bundles,dicom,image_io,overlay} tests/runtime/test_{decision,pipeline,pipeline_map,preprocess}.py \
     tests/targets/test_{engines,offline,sources,start,surroundings,verification}.py
-quick tests/clinic/results tests/clinic/spool
+quick tests/clinic/{report,results,spool,words}
 install 'numpy>=2'
 demo
 quick tests/runtime/dicom/test_dicom_reader.py tests/targets/test_engines.py

@@ -46,6 +46,8 @@ and an evaluation of its own. The columns of a classifier's log.csv have another
 
 A finding has `reason_ids` next to `reasons`, which are the same sentences. The recorded findings
 were given them by hand; nothing else of them moved. `report` is added.
+
+`clinic` is added, with the actions backup, restore, check, export and account.
 """
 
 import argparse

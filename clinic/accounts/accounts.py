@@ -25,9 +25,7 @@ administrator also deletes, exports, backs up and reads the audit trail."""
 
 FILE = "accounts.json"
 """Name of the file in the history's folder."""
-SHORTEST = 10
-"""Characters of a password."""
-_LONGEST = 1024
+_SHORTEST, _LONGEST = 10, 1024  # characters of a password
 _NAME = re.compile(r"[\w.@-]{1,64}")
 
 
@@ -81,8 +79,10 @@ class Accounts:
 
         if not _NAME.fullmatch(name):
             raise ConfigError(f"account {name!r}: a name has 1 to 64 letters, digits, dots, - or @")
-        if not SHORTEST <= len(password) <= _LONGEST:
-            raise ConfigError(f"account {name}: a password has {SHORTEST} to {_LONGEST} characters")
+        if not _SHORTEST <= len(password) <= _LONGEST:
+            raise ConfigError(
+                f"account {name}: a password has {_SHORTEST} to {_LONGEST} characters"
+            )
         account = Account(name, role, PasswordHasher().hash(password))
         self._write({**self._read(), name: account})
 

@@ -30,26 +30,33 @@ class Guesses:
         self._lock = threading.Lock()
         self._wrong: OrderedDict[tuple[str, str], tuple[int, float]] = OrderedDict()
 
-    def wait_s(self, name: str, address: str) -> float:
-        """Seconds until the next password may be tried; 0 for now."""
-        with self._lock:
-            return max(self._wait(("name", name)), self._wait(("address", address)))
+    def begin(self, name: str, address: str) -> float:
+        """Count a password before it is checked; seconds to wait, and then it is not counted.
 
-    def wrong(self, name: str, address: str) -> None:
-        """Count a wrong password."""
-        now = self._clock()
+        Before, so that a hundred at the same time are not all the first one.
+        """
+        now, keys = self._clock(), (("name", name), ("address", address))
         with self._lock:
-            for key in (("name", name), ("address", address)):
+            if (wait := max(map(self._wait, keys))) > 0:
+                return wait
+            for key in keys:
                 count, last = self._wrong.pop(key, (0, now))
                 count = 0 if now - last > _FORGET_S else count
                 self._wrong[key] = (count + 1, now)
             while len(self._wrong) > _MOST:
                 self._wrong.popitem(last=False)
+            return 0.0
 
-    def right(self, name: str) -> None:
-        """Forget the wrong passwords of a name; an address may have an account of its own."""
+    def right(self, name: str, address: str) -> None:
+        """Forget the wrong passwords of a name, and that this one was counted for the address.
+
+        Not all of the address: whoever guesses from there may have an account too.
+        """
         with self._lock:
             self._wrong.pop(("name", name), None)
+            count, last = self._wrong.get(("address", address), (0, 0.0))
+            if count:
+                self._wrong["address", address] = (count - 1, last)
 
     def _wait(self, key: tuple[str, str]) -> float:
         count, last = self._wrong.get(key, (0, 0.0))

@@ -26,8 +26,27 @@ class EarlierFinding:
     probability: float
     """Of the label."""
     decision: Decision
-    extent_mm: tuple[float, float] | None = None
-    """Width and height of what was outlined, where it was measured."""
+    diameter_mm: float | None = None
+    """Longest diameter of the largest outlined region, where it was measured."""
+
+    @classmethod
+    def from_finding(cls, finding: bytes, date: str) -> EarlierFinding:
+        """Take the line from the JSON of a finding.
+
+        Raises:
+            InputError: not the JSON of a finding.
+        """
+        from orthoedge.clinic.words.finding_words import decode_finding
+
+        record = decode_finding(finding)
+        region = record.largest_measured
+        return cls(
+            date,
+            record.label,
+            record.probabilities[record.label],
+            record.decision,
+            region.diameter_mm if region else None,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +65,6 @@ class ReportContent:
     """None leaves a blank line for the name, and everything away that could identify a person."""
     file_name: str = ""
     """Shown with the patient alone."""
-    extent_mm: tuple[float, float] | None = None
-    """Width and height of what was outlined, where it was measured."""
     earlier: tuple[EarlierFinding, ...] = ()
     """Oldest first. The last ten are listed, the others counted."""
     alert_labels: tuple[str, ...] = ALERT_LABELS

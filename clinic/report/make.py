@@ -17,7 +17,7 @@ from orthoedge.clinic.report.typst_module import import_typst
 from orthoedge.clinic.words import catalogue
 from orthoedge.runtime.errors import ConfigError, OrthoEdgeError
 
-__all__ = ["PAPERS", "Paper", "make_report"]
+__all__ = ["PAPERS", "Paper", "compile_report", "make_report"]
 
 Paper = Literal["a4", "letter"]
 PAPERS: tuple[Paper, ...] = get_args(Paper)
@@ -49,12 +49,15 @@ def make_report(
         ConfigError: no such language or paper, or no font for a script of the texts.
         MissingDependency: typst is not installed.
     """
-    return _compile(content, language, paper, fonts, "pdf")
+    report = compile_report(content, language, paper, fonts, "pdf")
+    assert isinstance(report, bytes)
+    return report
 
 
-def _compile(
+def compile_report(
     content: ReportContent, language: str, paper: Paper, fonts: Sequence[Path], kind: str
-) -> bytes:
+) -> bytes | list[bytes]:
+    """Set the page as `pdf`, `png` or `svg`; of the latter two, several pages are a list."""
     typst = import_typst()
     if paper not in PAPERS:
         raise ConfigError(f"unknown paper {paper!r}: expected {' or '.join(PAPERS)}")
@@ -75,7 +78,7 @@ def _compile(
     }
     moment = content.made.replace(tzinfo=content.made.tzinfo or timezone.utc)
     try:
-        report = typst.compile(
+        report: bytes | list[bytes] = typst.compile(
             files,
             font_paths=opened,
             ignore_system_fonts=True,
@@ -84,4 +87,4 @@ def _compile(
         )
     except typst.TypstError as error:
         raise OrthoEdgeError(f"the report cannot be set: {error}") from error
-    return bytes(report)
+    return report

@@ -102,11 +102,8 @@ def page_of(content: ReportContent, texts: Catalogue) -> Page:
     is_rejected = record.decision == "reject"
     kept = content.earlier[-_EARLIER:]
     left_out = len(content.earlier) - len(kept)
-    has_extent = any(one.extent_mm for one in kept)
-    heads = ["date", "finding", "probability", "decision", *(["extent"] if has_extent else [])]
-    measured = ""
-    if content.extent_mm and not is_rejected:
-        measured = texts.text("where.measured", size=_size(content.extent_mm, texts))
+    has_size = any(one.diameter_mm for one in kept)
+    heads = ["date", "finding", "probability", "decision", *(["size"] if has_size else [])]
     return Page(
         language=texts.language,
         direction=texts.direction,
@@ -117,9 +114,7 @@ def page_of(content: ReportContent, texts: Catalogue) -> Page:
         rows=tuple(_rows(content, texts)),
         plain_caption=texts.text("report.plain"),
         map_caption=texts.text("report.no_map" if is_rejected else "report.map"),
-        words=tuple(
-            filter(None, (words.seen, words.sure, words.cannot_rule_out, words.where, measured))
-        ),
+        words=tuple(filter(None, (words.seen, words.sure, words.cannot_rule_out, words.where))),
         next_title=texts.text("report.next"),
         next=words.next,
         reasons_title=texts.text("report.reasons"),
@@ -128,7 +123,7 @@ def page_of(content: ReportContent, texts: Catalogue) -> Page:
         bars=() if is_rejected else tuple(_bars(record, texts)),
         earlier_title=texts.text("report.earlier"),
         earlier_head=tuple(texts.text(f"report.{head}") for head in heads),
-        earlier=tuple(_earlier(one, texts, has_extent) for one in kept),
+        earlier=tuple(_earlier(one, texts, has_size) for one in kept),
         earlier_more=texts.text("report.earlier_more", n=left_out) if left_out else "",
         physician=texts.text("report.physician"),
         signature=texts.text("report.signature"),
@@ -158,7 +153,7 @@ def _rows(content: ReportContent, texts: Catalogue) -> list[tuple[str, str]]:
         }
         blank = {"name"}
     return [
-        (texts.text(f"report.{name}"), _cut(printable(value)))
+        (texts.text(f"report.{name}"), texts.isolate(_cut(printable(value))))
         for name, value in shown.items()
         if value or name in blank
     ]
@@ -172,7 +167,7 @@ def _bars(record: PageRecord, texts: Catalogue) -> list[Bar]:
     ]
 
 
-def _earlier(earlier: EarlierFinding, texts: Catalogue, has_extent: bool) -> tuple[str, ...]:
+def _earlier(earlier: EarlierFinding, texts: Catalogue, has_size: bool) -> tuple[str, ...]:
     is_rejected = earlier.decision == "reject"
     cells = [
         _date(earlier.date, texts) or "–",
@@ -180,8 +175,9 @@ def _earlier(earlier: EarlierFinding, texts: Catalogue, has_extent: bool) -> tup
         "–" if is_rejected else texts.probability(earlier.probability),
         texts.text(f"decision.{earlier.decision}"),
     ]
-    if has_extent:
-        cells.append(_size(earlier.extent_mm, texts) if earlier.extent_mm else "–")
+    if has_size:
+        size = texts.millimetres(earlier.diameter_mm) if earlier.diameter_mm else "–"
+        cells.append(texts.isolate(size))
     return tuple(cells)
 
 
@@ -199,10 +195,6 @@ def _small(record: PageRecord, texts: Catalogue) -> list[str]:
         texts.text("report.bundle_notice", notice=_cut(printable(record.notice), 3 * _LONGEST)),
     ]
     return lines if texts.is_reviewed else [*lines, texts.text("page.not_reviewed")]
-
-
-def _size(extent_mm: tuple[float, float], texts: Catalogue) -> str:
-    return f"{' × '.join(texts.number(length, 1) for length in extent_mm)} mm"
 
 
 def _label(label: str, texts: Catalogue) -> str:

@@ -7,6 +7,7 @@ import contextlib
 import errno
 import hmac
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
@@ -38,17 +39,20 @@ PAGE = Path(__file__).parents[1] / "page"
 _API = "/api/v1"
 _LARGEST = 2**16  # bytes of a request of JSON
 _HOUR_S = 3600.0
+_THREADS = 24
 
 
 def make_app(state: ServerState) -> Starlette:
     """Make the ASGI application."""
     from starlette.applications import Starlette
     from starlette.routing import Mount
-    from starlette.routing import Route as Path_
+    from starlette.routing import Route as HttpRoute
     from starlette.staticfiles import StaticFiles
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        # A request that waits for the engine must not keep others from the threads.
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS, "clinic"))
         state.engine.enter_loop()
         tasks = [
             asyncio.create_task(state.events.watch_history()),
@@ -62,12 +66,16 @@ def make_app(state: ServerState) -> Starlette:
             await state.engine.close()
 
     routes: list[Any] = [
-        Path_(_API + route.path, _endpoint(state, route), methods=[route.method])
+        HttpRoute(_API + route.path, _endpoint(state, route), methods=[route.method])
         for route in ROUTES
     ]
     if PAGE.is_dir():
         routes.append(Mount("/", StaticFiles(directory=PAGE, html=True)))
-    app = Starlette(routes=routes, lifespan=lifespan)
+
+    async def not_found(_: Request, __: Exception) -> Response:
+        return _response(_error_reply(ApiError("error.not_found")))
+
+    app = Starlette(routes=routes, lifespan=lifespan, exception_handlers={404: not_found})
     app.add_middleware(_guard(state))
     return app
 

@@ -29,8 +29,8 @@ HEADERS = {
 _SAFE = ("GET", "HEAD")
 _OWN = ("same-origin", "none")
 
-Message = MutableMapping[str, Any]
-Send = Callable[[Message], Awaitable[None]]
+_Message = MutableMapping[str, Any]
+_Send = Callable[[_Message], Awaitable[None]]
 
 
 def check_origin(
@@ -59,11 +59,11 @@ def check_origin(
         raise ApiError("error.cross_site")
 
 
-def with_headers(send: Send) -> Send:
+def with_headers(send: _Send) -> _Send:
     """A `send` of ASGI that adds `HEADERS`."""
     lines = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
 
-    async def send_with_headers(message: Message) -> None:
+    async def send_with_headers(message: _Message) -> None:
         if message["type"] == "http.response.start":
             own = {name.lower() for name, _ in message["headers"]}
             more = [line for line in lines if line[0] not in own]

@@ -68,7 +68,9 @@ def make_server(state: ServerState) -> tuple[uvicorn.Server, socket.socket]:
     import uvicorn
 
     settings = state.settings
-    context = _tls_context(settings)
+    if tls := settings.tls:  # whose files are checked here, for the error
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        load_certificate(context, tls.certificate, tls.key, f"tls {tls.certificate}, {tls.key}")
     config = uvicorn.Config(
         make_app(state),
         http=patient_protocol(settings.upload.stall_s),
@@ -80,8 +82,8 @@ def make_server(state: ServerState) -> tuple[uvicorn.Server, socket.socket]:
         proxy_headers=False,
         timeout_graceful_shutdown=5,
         limit_concurrency=200,
-        ssl_certfile=settings.tls.certificate if settings.tls else None,
-        ssl_context_factory=(lambda *_: context) if context else None,
+        ssl_certfile=tls.certificate if tls else None,
+        ssl_keyfile=tls.key if tls else None,
     )
     return uvicorn.Server(config), _listen(settings)
 
@@ -117,16 +119,6 @@ def make_state(settings: ClinicSettings) -> ServerState:
         log=Log("clinic"),
         local_csrf=secrets.token_urlsafe(32),
     )
-
-
-def _tls_context(settings: ClinicSettings) -> ssl.SSLContext | None:
-    if settings.tls is None:
-        return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    tls = settings.tls
-    load_certificate(context, tls.certificate, tls.key, f"tls {tls.certificate}, {tls.key}")
-    return context
 
 
 def _listen(settings: ClinicSettings) -> socket.socket:

@@ -33,6 +33,8 @@ class Catalogue:
     def __init__(self, language: Language, messages: Mapping[str, tuple[str, ...]]) -> None:
         self._language = language
         self._messages = {name: forms for name, forms in messages.items() if name}
+        self.ids = frozenset(self._messages)
+        """Identifiers of all messages."""
         lines = messages.get("", ("",))[0].splitlines()
         header = {key.strip().lower(): value.strip() for key, _, value in map(_split, lines)}
         self.is_reviewed = bool(header.get(_REVIEWER))
@@ -52,11 +54,6 @@ class Catalogue:
     def direction(self) -> str:
         """`ltr` or `rtl`, as in HTML."""
         return self._language.direction
-
-    @property
-    def ids(self) -> frozenset[str]:
-        """Identifiers of all messages."""
-        return frozenset(self._messages)
 
     def text(self, message_id: str, /, **values: str | int | float) -> str:
         """Return a message with its placeholders filled.
@@ -113,6 +110,10 @@ class Catalogue:
             return self.text("number.under", value=self.percent(0.001, 1))
         return self.percent(share, 1)
 
+    def millimetres(self, length: float) -> str:
+        """Write a length with two digits, since the network's cells allow no more."""
+        return f"{self.number(length, 0 if length >= 10 else 1)} mm"
+
     def date(self, day: date) -> str:
         """Write a date with the name of its month."""
         month = self._language.months.split()[day.month - 1]
@@ -121,6 +122,10 @@ class Catalogue:
     def list(self, items: tuple[str, ...]) -> str:
         """Write a list, its items separated as the language does."""
         return self._language.comma.join(items)
+
+    def isolate(self, text: str) -> str:
+        """Keep a name or a measure from reordering a text that runs from right to left."""
+        return _ISOLATE.format(text) if text and self.direction == "rtl" else text
 
     def sentences(self, items: Iterable[str]) -> str:
         """Put sentences one after another."""
@@ -132,7 +137,7 @@ class Catalogue:
     def _shown(self, value: str | int | float) -> str:
         if not isinstance(value, str):
             return self.number(value, 0 if isinstance(value, int) else 2)
-        return _ISOLATE.format(value) if value and self.direction == "rtl" else value
+        return self.isolate(value)
 
     def _forms(self, forms: tuple[str, ...]) -> str | dict[str, str]:
         if len(forms) == 1:

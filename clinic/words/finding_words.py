@@ -20,7 +20,7 @@ from orthoedge.runtime.errors import InputError
 if TYPE_CHECKING:  # they need numpy and OpenCV, which a server that shows texts alone does not load
     from orthoedge.clinic.words.record import FindingRecord
 
-__all__ = ["ALERT_LABELS", "FindingWords", "Reader", "finding_words"]
+__all__ = ["ALERT_LABELS", "FindingWords", "Reader", "decode_finding", "finding_words"]
 
 Reader = Literal["operator", "patient"]
 
@@ -83,16 +83,24 @@ def finding_words(
         InputError: not the JSON of a finding.
         ConfigError: no such language.
     """
+    record = decode_finding(finding)
+    return _Words(record, catalogue(language), reader, alert_labels).of(facts)
+
+
+def decode_finding(finding: bytes | Mapping[str, Any]) -> FindingRecord:
+    """Decode what words are made from.
+
+    Raises:
+        InputError: not the JSON of a finding.
+    """
     from orthoedge.clinic.words.record import FindingRecord
 
     try:
         if isinstance(finding, bytes):
-            record = msgspec.json.decode(finding, type=FindingRecord)
-        else:
-            record = msgspec.convert(finding, FindingRecord)
+            return msgspec.json.decode(finding, type=FindingRecord)
+        return msgspec.convert(finding, FindingRecord)
     except msgspec.DecodeError as error:  # of which ValidationError is one
         raise InputError(f"this is not the JSON of a finding: {error}") from error
-    return _Words(record, catalogue(language), reader, alert_labels).of(facts)
 
 
 class _Words:
@@ -178,7 +186,16 @@ class _Words:
             sentences.append(self._texts.text(f"where.looked.{place}"))
             if place != "nowhere":
                 sentences.append(self._texts.text("where.no_outline"))
+        sentences.append(self._measured())
         return self._texts.sentences(sentences)
+
+    def _measured(self) -> str:
+        region = self._record.largest_measured
+        if region is None or self._reader == "patient" or self._decision == "reject":
+            return ""
+        plane = region.plane or "unknown"
+        size = self._texts.millimetres(region.diameter_mm or 0)
+        return self._texts.text(f"where.measured.{plane}", size=size)
 
     def _reasons(self) -> tuple[str, ...]:
         sentences = list(self._record.reasons)

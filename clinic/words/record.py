@@ -5,10 +5,21 @@ from __future__ import annotations
 import msgspec
 
 from orthoedge.runtime.decision import Decision
-from orthoedge.runtime.image_io.radiograph import ReasonId
+from orthoedge.runtime.image_io.radiograph import Plane, ReasonId
 from orthoedge.runtime.preprocess import LetterboxTransform
 
-__all__ = ["FindingRecord"]
+__all__ = ["FindingRecord", "OutlinedRegion"]
+
+
+class OutlinedRegion(msgspec.Struct, frozen=True):
+    """Size of a region that the network outlined."""
+
+    area_px: float
+    """Area, in pixels of the radiograph."""
+    diameter_mm: float | None
+    """Longest diameter; None where the file states no spacing."""
+    plane: Plane | None
+    """Where the millimetres are true; None where that cannot be determined."""
 
 
 class FindingRecord(msgspec.Struct, frozen=True):
@@ -24,3 +35,11 @@ class FindingRecord(msgspec.Struct, frozen=True):
     input_size: int
     reason_ids: tuple[ReasonId, ...] = ()
     """Empty in a record that is older than they are; its reasons are then in English."""
+    lesions: tuple[OutlinedRegion, ...] | None = None
+    """None where the bundle outlines nothing."""
+
+    @property
+    def largest_measured(self) -> OutlinedRegion | None:
+        """The largest outlined region, where it is measured in millimetres."""
+        measured = [lesion for lesion in self.lesions or () if lesion.diameter_mm is not None]
+        return max(measured, key=lambda lesion: lesion.area_px, default=None)

@@ -76,11 +76,12 @@ def oriented_values(
         levels = levels[::-1]
     dark, bright = np.flatnonzero(levels >= 26), np.flatnonzero(levels <= 229)
     low, high = (int(dark[0]) if len(dark) else 0), (int(bright[-1]) if len(bright) else 0)
-    rise = int(levels[high] - levels[low])
-    if high <= low or rise <= 0:  # so steep that there is nothing between black and white
+    if high <= low:  # so steep that there is nothing between black and white
         return values.astype(np.uint16), (float(max(0, low - 1)), float(low))
-    per_level = (high - low) / rise
-    black, white = low - levels[low] * per_level, high + (255 - levels[high]) * per_level
+    # The first value of a level was rounded up to it, and the last one down.
+    bottom, top = float(levels[low]) - 0.5, float(levels[high]) + 0.5
+    per_level = (high - low) / (top - bottom)
+    black, white = low - bottom * per_level, high + (255 - top) * per_level
     return values.astype(np.uint16), (float(black), float(white))
 
 

@@ -20,6 +20,7 @@ DOCUMENTS = (
     "docs/how/peers.md",
     "docs/use/dicom-node.md",
     "docs/use/picture.md",
+    "docs/use/report.md",
     "docs/bundles/recipes.md",
 )
 

@@ -15,7 +15,7 @@ else:
     import tomli as tomllib
 
 ROOT = Path(__file__).parents[2]
-EXTRAS = ("x86", "portable", "dicom", "clinic", "jetson", "trust")
+EXTRAS = ("x86", "portable", "dicom", "clinic", "report", "jetson", "trust")
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 

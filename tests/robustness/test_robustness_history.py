@@ -10,7 +10,7 @@ import pytest
 
 from orthoedge.clinic.history import History
 from tests.clinic.history.test_migrations import history_of_version
-from tests.helpers.clinic.history_writer import kill_writers, killed
+from tests.helpers.history.writer import kill_writers, killed
 
 pytestmark = pytest.mark.slow
 

@@ -14,7 +14,7 @@ from orthoedge.clinic.server.api.errors import ApiError
 if TYPE_CHECKING:
     from orthoedge.clinic.server.state import ServerState
 
-__all__ = ["JSON", "Call", "Caller", "Reply", "Route", "json_reply"]
+__all__ = ["JSON", "Call", "Caller", "Handler", "Reply", "Route", "json_reply"]
 
 JSON = "application/json"
 _T = TypeVar("_T", bound=msgspec.Struct)

@@ -118,8 +118,6 @@ def show_report(state: ServerState, call: Call) -> Reply:
     stored = _stored(state, call)
     if stored.picture is None:
         raise ApiError("error.not_found")
-    earlier = state.history.of_patient(stored.patient) if query.patient else []
-    before = [one.number for one in earlier].index(stored.summary.number) if earlier else 0
     order = ReportOrder(
         finding=stored.finding,
         picture=stored.picture,
@@ -128,7 +126,7 @@ def show_report(state: ServerState, call: Call) -> Reply:
         study=stored.study,
         patient=stored.patient if query.patient else None,
         file_name=stored.summary.file_name,
-        earlier=tuple(one for one in earlier[:before] if one.label),
+        earlier=_earlier(state, stored) if query.patient else (),
         alert_labels=state.bundle.alert_labels,
         language=query.language,
         paper=query.paper,
@@ -189,6 +187,18 @@ def _record(stored: StoredFinding) -> msgspec.Raw:
     return msgspec.Raw(
         msgspec.json.encode({**head, **fields, "overlay": None, "side_by_side": None})
     )
+
+
+def _earlier(state: ServerState, stored: StoredFinding) -> tuple[tuple[bytes, str], ...]:
+    """Findings on the same patient before this one, with their days."""
+    earlier = []
+    for summary in state.history.of_patient(stored.patient):
+        if summary.number == stored.summary.number:
+            break
+        finding = state.history.get(summary.number)
+        if finding is not None and finding.finding:
+            earlier.append((finding.finding, summary.study_date))
+    return tuple(earlier)
 
 
 def _blocks(file: BinaryIO, unpacks: bool) -> Iterator[bytes]:

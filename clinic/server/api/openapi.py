@@ -12,6 +12,7 @@ import msgspec
 from orthoedge.clinic.server.api.answers import ErrorShown
 from orthoedge.clinic.server.api.calls import JSON, Route
 from orthoedge.clinic.server.api.errors import ERRORS
+from orthoedge.clinic.words import catalogue
 
 __all__ = ["openapi"]
 
@@ -62,11 +63,13 @@ def _operation(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
             **{
                 str(status): {
                     "description": " ".join(
-                        sentence for other, sentence in ERRORS.values() if other == status
+                        catalogue("en").text(error)
+                        for error, other in ERRORS.items()
+                        if other == status
                     ),
                     "content": _content(ErrorShown),
                 }
-                for status in sorted({status for status, _ in ERRORS.values()})
+                for status in sorted(set(ERRORS.values()))
             },
         },
     }

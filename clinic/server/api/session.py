@@ -48,15 +48,14 @@ def log_in(state: ServerState, call: Call) -> Reply:
         ApiError: wrong, or too many were wrong before.
     """
     login, address = call.body(Login), call.caller.address
-    wait_s = state.guesses.wait_s(login.user, address)
+    wait_s = state.guesses.begin(login.user, address)
     if wait_s > 0:
         raise ApiError("error.too_many_guesses", wait_s=wait_s)
     account = state.accounts.check(login.user, login.password)
     if account is None:
-        state.guesses.wrong(login.user, address)
         state.history.note(login.user[:64], "login failed", detail=address)
         raise ApiError("error.login_failed")
-    state.guesses.right(login.user)
+    state.guesses.right(login.user, address)
     token, session = state.sessions.start(account.name, account.role, call.caller.token)
     state.history.note(account.name, "login", detail=address)
     shown = _shown(state, session.user, session.role, session.csrf)

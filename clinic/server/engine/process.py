@@ -8,6 +8,8 @@ What needs numpy is made here too, so that the server stays small.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import resource
 import select
@@ -132,6 +134,7 @@ def main(settings: str, folder: str) -> int:
     while True:
         while not select.select([requests], [], [], _IDLE_S)[0]:
             if not _compress(process.pixels):
+                _give_back_memory()
                 select.select([requests], [], [])
         header = _read(requests, FRAME.size)
         if header is None or (content := _read(requests, *FRAME.unpack(header))) is None:
@@ -173,6 +176,12 @@ def _compress(pixels: PixelFiles) -> bool:
         return pixels.compress_next()
     except OSError:  # they stay as they are
         return False
+
+
+def _give_back_memory() -> None:
+    """Return what decoding has freed to the system; the C library would keep it."""
+    with contextlib.suppress(AttributeError, OSError):  # not every C library can
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _limit_memory(decode_mb: float) -> None:

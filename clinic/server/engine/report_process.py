@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from orthoedge.clinic.history.pixels import PixelFiles
-from orthoedge.clinic.history.records import FindingSummary, PatientFacts, Picture, StudyFacts
+from orthoedge.clinic.history.records import PatientFacts, Picture, StudyFacts
 from orthoedge.runtime.subprocesses import run_worker, serve_result
 
 __all__ = ["ReportOrder", "order_report"]
@@ -31,7 +31,8 @@ class ReportOrder(msgspec.Struct, frozen=True, kw_only=True):
     study: StudyFacts
     patient: PatientFacts | None
     file_name: str
-    earlier: tuple[FindingSummary, ...]
+    earlier: tuple[tuple[bytes, str], ...]
+    """JSON and day of each earlier finding on the same patient, the first one first."""
     alert_labels: tuple[str, ...]
     language: str
     paper: str
@@ -67,10 +68,7 @@ def _make() -> bytes:
         study=order.study,
         patient=order.patient,
         file_name=order.file_name,
-        earlier=tuple(
-            EarlierFinding(one.study_date, one.label, one.probability, one.decision)  # type: ignore[arg-type]
-            for one in order.earlier
-        ),
+        earlier=tuple(EarlierFinding.from_finding(finding, day) for finding, day in order.earlier),
         alert_labels=order.alert_labels,
     )
     return base64.b64encode(make_report(content, order.language, order.paper))  # type: ignore[arg-type]

@@ -130,9 +130,10 @@ def test_five_guesses_are_free_and_each_further_one_waits_twice_as_long(clock):
     guesses = Guesses(clock)
     waits = []
     for _ in range(16):
-        waits.append(guesses.wait_s("ada", "10.0.0.9"))
+        waits.append(guesses.begin("ada", "10.0.0.9"))
         clock.now += waits[-1]
-        guesses.wrong("ada", "10.0.0.9")
+        if waits[-1]:
+            assert guesses.begin("ada", "10.0.0.9") == 0
     assert waits[:5] == [0] * 5
     assert waits[5:10] == [1, 2, 4, 8, 16]
     assert max(waits) == 900
@@ -140,21 +141,34 @@ def test_five_guesses_are_free_and_each_further_one_waits_twice_as_long(clock):
 
 def test_guesses_count_by_name_and_by_address(clock):
     guesses = Guesses(clock)
-    for number in range(6):
-        guesses.wrong("ada", f"10.0.0.{number}")
-        guesses.wrong(f"user{number}", "10.0.0.99")
-    assert guesses.wait_s("ada", "10.1.1.1") > 0  # from many addresses
-    assert guesses.wait_s("new", "10.0.0.99") > 0  # of many names
-    assert guesses.wait_s("new", "10.1.1.1") == 0
+    for number in range(5):
+        guesses.begin("ada", f"10.0.0.{number}")
+        guesses.begin(f"user{number}", "10.0.0.99")
+    assert guesses.begin("ada", "10.1.1.1") > 0  # from many addresses
+    assert guesses.begin("new", "10.0.0.99") > 0  # of many names
+    assert guesses.begin("new", "10.1.1.1") == 0
 
 
-def test_the_right_password_forgets_the_wrong_ones_and_so_does_an_hour(clock):
+def test_guesses_that_are_made_at_the_same_time_are_all_counted(clock):
     guesses = Guesses(clock)
-    for _ in range(8):
-        guesses.wrong("ada", "10.0.0.9")
-    guesses.right("ada")
-    assert guesses.wait_s("ada", "10.1.1.1") == 0
-    assert guesses.wait_s("ben", "10.0.0.9") > 0
+    waits = [guesses.begin("ada", "10.0.0.9") for _ in range(100)]  # none was checked yet
+    assert waits.count(0) == 5
+
+
+def test_the_right_password_forgets_the_wrong_ones_of_its_name_alone(clock):
+    guesses = Guesses(clock)
+    for _ in range(4):
+        guesses.begin("ada", "10.0.0.9")
+    guesses.begin("ada", "10.0.0.9")
+    guesses.right("ada", "10.0.0.9")
+    assert guesses.begin("ada", "10.1.1.1") == 0
+    assert guesses.begin("ben", "10.0.0.9") == 0
+    assert guesses.begin("ben", "10.0.0.9") > 0
+
+
+def test_after_an_hour_wrong_passwords_are_forgotten(clock):
+    guesses = Guesses(clock)
+    for _ in range(5):
+        guesses.begin("ben", "10.0.0.9")
     clock.now += 4000
-    guesses.wrong("ben", "10.0.0.9")
-    assert guesses.wait_s("ben", "10.0.0.9") == 0
+    assert [guesses.begin("ben", "10.0.0.9") for _ in range(5)] == [0] * 5

@@ -9,7 +9,7 @@ from scipy.stats import binomtest
 from orthoedge.clinic.history import History, Opinion
 from orthoedge.clinic.history.agreement import agreement, wilson
 from orthoedge.clinic.history.export import opinions_csv
-from tests.helpers.clinic.findings import LABELS, new_finding
+from tests.helpers.history.findings import LABELS, new_finding
 
 ALERTS = ("tumor-malignant",)
 

@@ -7,7 +7,7 @@ import pytest
 from orthoedge.clinic.history import History, Opinion, SearchQuery
 from orthoedge.clinic.history.backup import back_up, check_history, restore
 from orthoedge.runtime.errors import ConfigError, DataError
-from tests.helpers.clinic.findings import PIXELS, new_finding
+from tests.helpers.history.findings import PIXELS, new_finding
 
 
 @pytest.fixture

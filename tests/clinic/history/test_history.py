@@ -6,7 +6,7 @@ import pytest
 
 from orthoedge.clinic.history import History, Opinion, PatientFacts, SearchQuery
 from orthoedge.runtime.errors import DataError
-from tests.helpers.clinic.findings import PIXELS, new_finding
+from tests.helpers.history.findings import PIXELS, new_finding
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import random
 
 from orthoedge.clinic.history import History
 from tests.clinic.history.test_migrations import history_of_version
-from tests.helpers.clinic.history_writer import kill_writers, killed
+from tests.helpers.history.writer import kill_writers, killed
 
 
 def test_no_kill_of_a_writer_loses_what_was_confirmed(tmp_path):

@@ -10,7 +10,7 @@ from orthoedge.clinic.history.database import Database
 from orthoedge.clinic.history.schema import MIGRATIONS
 from orthoedge.clinic.history.searching import searched_text
 from orthoedge.runtime.errors import DataError
-from tests.helpers.clinic.findings import new_finding
+from tests.helpers.history.findings import new_finding
 
 FUNCTIONS = {"searched_text": searched_text}
 

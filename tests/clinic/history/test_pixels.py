@@ -9,7 +9,7 @@ import pytest
 from orthoedge.clinic.history import History
 from orthoedge.clinic.history.pixels import PixelFiles
 from orthoedge.runtime.errors import DataError
-from tests.helpers.clinic.findings import PIXELS, new_finding
+from tests.helpers.history.findings import PIXELS, new_finding
 
 
 @pytest.fixture

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from orthoedge.cli.main import main
+from orthoedge.clinic.server.api.errors import ERRORS
 from orthoedge.clinic.server.api.openapi import openapi
 from orthoedge.clinic.server.api.routes import ROUTES
+from orthoedge.clinic.words import LANGUAGES, catalogue
 from orthoedge.runtime import read_image
 from tests.helpers.clinic.images import image_file, limb
 from tests.helpers.clinic.pages import ROOT, SAMPLES, clinic_server, clinic_settings
@@ -224,3 +226,8 @@ def test_the_page_is_served_with_its_policy_and_nothing_outside_it(clinic):
         assert "default-src 'self'" in reply.headers["Content-Security-Policy"]
         assert reply.headers["X-Content-Type-Options"] == "nosniff"
         assert b"import" not in reply.content[:200]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_error_has_its_sentence_in_every_language(language):
+    assert all(catalogue(language).text(error) for error in ERRORS)

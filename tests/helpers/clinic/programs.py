@@ -8,6 +8,7 @@ import pytest
 
 _PACKAGES = {
     "dciodvfy": "dicom3tools",
+    "pdftotext": "poppler-utils",
     "Orthanc": "orthanc orthanc-dicomweb",
     "systemd-analyze": "systemd",
 }  # others: dcmtk

@@ -13,7 +13,7 @@ from pathlib import Path
 from orthoedge.clinic.history import History, Opinion
 from orthoedge.clinic.history.backup import check_history
 from orthoedge.runtime.subprocesses import module_command
-from tests.helpers.clinic.findings import new_finding
+from tests.helpers.history.findings import new_finding
 
 LONGEST_S = 0.4
 _PIXELS = 20_000
@@ -47,7 +47,7 @@ def migrate(folder, start):
 
 def killed(folder, mode, start, chance):
     """Run a writer and kill it at a random moment after it has begun; what it had confirmed."""
-    command = [*module_command("tests.helpers.clinic.history_writer"), str(folder), mode]
+    command = [*module_command("tests.helpers.history.writer"), str(folder), mode]
     with subprocess.Popen([*command, str(start)], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "begun\n"
         time.sleep(chance.uniform(0, LONGEST_S if mode == "write" else LONGEST_S / 8))

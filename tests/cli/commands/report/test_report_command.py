@@ -1,0 +1,69 @@
+"""`orthoedge report` writes one PDF for each radiograph, and names the one that it cannot read."""
+
+import re
+import subprocess
+
+import pytest
+
+from orthoedge.cli.main import main
+from orthoedge.runtime.bundles.bundle import PHANTOM_SAMPLES
+from tests.helpers.clinic.images import image_file
+from tests.helpers.clinic.programs import require
+
+pytest.importorskip("typst")
+
+SAMPLE = min(PHANTOM_SAMPLES.glob("*.png"))
+COMMAND = ["report", "--bundle", "phantom", "--target", "portable", "--precision", "fp32"]
+
+
+@pytest.fixture(autouse=True)
+def engine():
+    pytest.importorskip("onnxruntime")
+
+
+def test_each_radiograph_gets_a_page_and_a_bad_file_a_line(tmp_path, capsys):
+    bad = tmp_path / "in" / "bad.png"
+    bad.parent.mkdir()
+    bad.write_bytes(b"no picture")
+    (tmp_path / "in" / SAMPLE.name).write_bytes(SAMPLE.read_bytes())
+    out = tmp_path / "out"
+    assert main([*COMMAND, str(tmp_path / "in"), "--out", str(out), "--language", "fr"]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == f"{out / SAMPLE.stem}.pdf\n"
+    assert "bad.png: not an image" in printed.err
+    assert printed.err.endswith("orthoedge: 1 of 2 files failed\n")
+    (report,) = out.iterdir()
+    assert re.search(rb"/Type/Pages/Count 1\b", report.read_bytes())
+
+
+def test_the_header_of_a_dicom_file_is_shown_if_that_is_wanted(tmp_path):
+    pytest.importorskip("pydicom")
+    (tmp_path / "scan.dcm").write_bytes(image_file())
+    for option, shown in (("--patient", True), ("--paper=letter", False)):
+        out = tmp_path / option.strip("-")
+        main([*COMMAND, str(tmp_path / "scan.dcm"), "--out", str(out), option])
+        command = [require("pdftotext"), "-layout", out / "scan.pdf", "-"]
+        text = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout.decode()
+        assert ("Doe, Jane" in text) == shown
+        assert ("1 January 1980" in text) == shown
+        assert "hand, right side" in " ".join(text.split())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--language", "de"], "unknown language 'de': expected one of en, fr, es"),
+        (["--fonts", "/absent"], "fonts: /absent is not a folder"),
+    ],
+)
+def test_a_wrong_option_is_said_before_anything_is_written(options, message, tmp_path, capsys):
+    assert main([*COMMAND, str(SAMPLE), "--out", str(tmp_path / "out"), *options]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_report_replaces_no_radiograph(tmp_path, capsys):
+    file = tmp_path / SAMPLE.name
+    file.write_bytes(SAMPLE.read_bytes())
+    assert main([*COMMAND, str(file), "--out", str(tmp_path)]) == 2
+    assert "which a report could replace" in capsys.readouterr().err

@@ -1,0 +1,217 @@
+"""The report is one page, the same each time, and shows every text as it is."""
+
+import dataclasses
+import json
+import re
+import subprocess
+from datetime import datetime, timezone
+
+import cv2
+import numpy as np
+import pytest
+
+from orthoedge.clinic.report import (
+    EarlierFinding,
+    PatientFacts,
+    ReportContent,
+    StudyFacts,
+    make_report,
+)
+from orthoedge.clinic.report.make import compile_report
+from orthoedge.clinic.words import LANGUAGES, catalogue
+from orthoedge.runtime.errors import ConfigError, InputError
+from orthoedge.runtime.image_io.radiograph import ReasonId
+from tests.clinic.words.test_finding_words import REASONS
+from tests.helpers.clinic.answers import answer
+from tests.helpers.clinic.programs import require
+from tests.helpers.clinic.report_fonts import require_fonts
+
+pytest.importorskip("typst")
+
+MADE = datetime(2026, 12, 1, 14, 5, tzinfo=timezone.utc)
+every_language = pytest.mark.parametrize("language", LANGUAGES)
+
+
+def finding(decision="refer", **changes):
+    made = answer(decision).finding
+    verdict = dataclasses.replace(made.verdict, **changes)
+    return dataclasses.replace(made, verdict=verdict).to_json()
+
+
+def content(**changes):
+    given = {"finding": finding(), "pixels": answer().radiograph.pixels, "made": MADE}
+    return ReportContent(**(given | changes))
+
+
+def full():
+    """As much as a page may have to hold."""
+    names = [name for name in REASONS if name][:8]
+    return content(
+        finding=finding(
+            label_set=("fracture", "tumor-benign", "tumor-malignant", "non-affected"),
+            reasons=("a reason that is long enough to need two lines of the page " * 3,) * 8,
+            reason_ids=tuple(ReasonId(name, REASONS[name]) for name in names),
+        ),
+        pixels=np.tile(np.arange(200, dtype=np.uint8), (1000, 1)),
+        patient=PatientFacts("1" * 200, "Wolfe­schlegel­steinhausen " * 9, "1980-02-03", "F"),
+        study=StudyFacts(
+            date="2026-12-01",
+            time="13:50",
+            accession="W" * 200,
+            description="W" * 200,
+            body_part="LOWERLEG",
+            laterality="L",
+            view="W" * 200,
+            institution="Institution " * 30,
+        ),
+        file_name=f"{'a' * 240}.dcm",
+        earlier=tuple(
+            EarlierFinding(f"2026-01-{day:02}", "tumor-malignant", 0.9, "refer", 120.5)
+            for day in range(1, 32)
+        ),
+    )
+
+
+def pages(made, language="en", paper="a4"):
+    return int(re.search(rb"/Type/Pages/Count (\d+)", make_report(made, language, paper))[1])
+
+
+def text_of(pdf, tmp_path):
+    file = tmp_path / "report.pdf"
+    file.write_bytes(pdf)
+    command = [require("pdftotext"), "-layout", "-enc", "UTF-8", file, "-"]
+    return subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout.decode()
+
+
+@every_language
+def test_a_report_is_one_page_and_the_same_each_time(language):
+    require_fonts(language)
+    first = make_report(content(), language)
+    assert first[:5] == b"%PDF-"
+    assert make_report(content(), language) == first
+    assert make_report(content(made=MADE.replace(year=2025)), language) != first
+
+
+@every_language
+@pytest.mark.parametrize("paper", ["a4", "letter"])
+def test_a_report_is_one_page_however_much_is_to_be_said(language, paper):
+    require_fonts(language)
+    assert pages(full(), language, paper) == 1
+
+
+@pytest.mark.parametrize("decision", ["report", "refer", "reject"])
+def test_the_words_stand_on_the_page(decision, tmp_path):
+    made = content(finding=finding(decision), study=StudyFacts(body_part="HAND", laterality="R"))
+    text = " ".join(text_of(make_report(made), tmp_path).split())
+    texts = catalogue("en")
+    assert "ab" * 32 in text
+    assert texts.text("notice.operator") in text
+    assert "Made on 1 December 2026 at 14:05." in text
+    assert "Words of the physician" in text
+    if decision == "reject":
+        assert "No answer: the radiograph is not usable" in text
+        assert "62.0%" not in text
+        assert texts.text("report.no_map") in text
+    else:
+        assert "reads this radiograph as a fracture." in text
+        assert all(shown in text for shown in ("62.0%", "30.0%", "hand, right side", "fracture"))
+
+
+def test_a_patient_is_named_only_if_that_is_wanted(tmp_path):
+    patient = PatientFacts("P-17", "Doe, Jane", "1980-02-03", "F")
+    study = StudyFacts(date="2026-11-30", institution="Saint Elsewhere", accession="A-99")
+    names = ("P-17", "Doe, Jane", "3 February 1980", "female", "30 November 2026", "A-99")
+    names += ("Saint Elsewhere", "scan.dcm")
+    for given, shown in ((patient, True), (None, False)):
+        made = content(patient=given, study=study, file_name="scan.dcm")
+        text = text_of(make_report(made), tmp_path)
+        assert [name for name in names if name in text] == (list(names) if shown else [])
+
+
+def test_earlier_radiographs_are_listed_and_the_rest_is_counted(tmp_path):
+    text = " ".join(text_of(make_report(full()), tmp_path).split())
+    assert "31 January 2026 malignant tumor 90.0% To be read by a physician" in text
+    assert "Longest diameter" in text
+    assert "To be read by a physician 120 mm" in text
+    assert "21 January" not in text
+    assert "21 earlier radiographs are not listed." in text
+
+
+def test_a_line_of_an_earlier_radiograph_is_made_from_its_finding():
+    line = EarlierFinding.from_finding(finding("report"), "2026-01-02")
+    assert line == EarlierFinding("2026-01-02", "fracture", 0.62, "report")
+    region = {"area_px": 9.0, "diameter_mm": 12.5, "plane": None}
+    outlined = json.loads(finding()) | {"lesions": [region]}
+    line = EarlierFinding.from_finding(json.dumps(outlined).encode(), "")
+    assert line.diameter_mm == 12.5
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        '#panic("x") #read("/etc/passwd")',
+        "*bold* _it_ $x$ `raw` = head <b> @ref // no",
+        "#set page(height: 1cm)",
+        'a", "b": {"c": \\u0000',
+        "{name} {0.__class__}",
+    ],
+)
+def test_a_header_is_text_and_never_markup(hostile, tmp_path):
+    patient = PatientFacts(name=hostile)
+    text = text_of(make_report(content(patient=patient, file_name=hostile)), tmp_path)
+    assert text.replace("\u200b", "").count(hostile) == 2  # where a long word may be broken
+
+
+def test_control_characters_and_pictures_are_left_out(tmp_path):
+    patient = PatientFacts(name="A\x00B\x1b[31m\u202eC\U0001f480")
+    text = text_of(make_report(content(patient=patient)), tmp_path)
+    assert "AB[31mC?" in text
+
+
+@pytest.mark.parametrize("language", ["ar", "ur"])
+def test_arabic_and_urdu_run_from_right_to_left(language):
+    require_fonts(language)
+    page = compile_report(content(), language, "a4", (), "png")
+    grey = cv2.imdecode(np.frombuffer(page, np.uint8), cv2.IMREAD_GRAYSCALE)
+    title = grey[: grey.shape[0] // 20] < 60  # black letters of the title
+    columns = np.flatnonzero(title.any(axis=0))
+    assert columns.min() > grey.shape[1] / 2
+    assert columns.max() > 0.9 * grey.shape[1]
+
+
+def test_a_name_in_another_script_needs_its_font():
+    with pytest.raises(ConfigError, match="no font for Khitan letters"):
+        make_report(content(patient=PatientFacts(name="\U00018b00")))
+
+
+def test_without_a_font_the_script_and_the_package_are_named(monkeypatch, tmp_path):
+    from orthoedge.clinic.report import fonts
+
+    monkeypatch.setattr(fonts, "FONT_FOLDERS", ())
+    fonts.open_fonts.cache_clear()
+    try:
+        assert pages(content()) == 1  # typst brings a font for Latin letters
+        message = r"no font for Arabic letters: install Noto Sans Arabic \(apt-get install"
+        with pytest.raises(ConfigError, match=f"{message} fonts-noto-core"):
+            make_report(content(), "ar")
+        with pytest.raises(ConfigError, match=r"no font for Chinese letters.*fonts-noto-cjk"):
+            make_report(content(), "zh")
+        with pytest.raises(ConfigError, match=r"fonts: .*absent is not a folder"):
+            make_report(content(), "en", fonts=(tmp_path / "absent",))
+    finally:
+        fonts.open_fonts.cache_clear()
+
+
+def test_what_no_report_can_be_made_of_is_an_error_of_one_line():
+    with pytest.raises(ConfigError, match="unknown language 'de'"):
+        make_report(content(), "de")
+    with pytest.raises(ConfigError, match="unknown paper 'a5': expected a4 or letter"):
+        make_report(content(), "en", "a5")
+    with pytest.raises(InputError, match="not the JSON of a finding"):
+        make_report(content(finding=b"{}"))
+    with pytest.raises(InputError, match=r"uint8 \(H, W\)"):
+        make_report(content(pixels=np.zeros((4, 4), np.float32)))
+
+
+def test_a_report_holds_no_path():
+    assert not re.search(rb"/(work|home|tmp|usr)/", make_report(content()))
