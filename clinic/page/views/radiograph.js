@@ -57,8 +57,8 @@ function goBack(event) {
 }
 
 function compareLink(details) {
-  const before = othersOf(details).filter(({ number }) => number < details.number);
-  const nearest = before.at(-1) ?? othersOf(details)[0];
+  const same = othersOf(details).filter((entry) => entry.body_part === details.body_part);
+  const nearest = same.at(-1) ?? othersOf(details).at(-1);
   if (!nearest) return null;
   const href = `#/compare/${nearest.number}/${details.number}`;
   return h("a", { href, class: "button" }, icon("compare"), h("span", {}, t("page.finding.compare")));
