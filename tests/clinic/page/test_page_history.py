@@ -49,7 +49,9 @@ def test_two_ticked_radiographs_are_compared_with_their_course(page):
     expect(page.locator("canvas")).to_have_count(2)
     expect(page.locator(".counts")).to_have_text("49 days lie between them.")
     course = page.get_by_role("table", name="Findings of this patient by date")
-    expect(course.get_by_role("row")).to_have_count(3)  # its head, and both; the leg is no part of it
+    expect(course.get_by_role("row")).to_have_count(
+        3
+    )  # its head, and both; the leg is no part of it
     expect(page.get_by_role("img", name="Probabilities over time.")).to_be_visible()
 
 
