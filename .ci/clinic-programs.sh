@@ -3,7 +3,7 @@
 # where that is possible, which is on Debian as root. Prints one line if something stays missing.
 set -uo pipefail
 
-packages=(dcmtk dicom3tools orthanc orthanc-dicomweb poppler-utils fonts-noto-core fonts-noto-cjk)
+packages=(chromium dcmtk dicom3tools orthanc orthanc-dicomweb poppler-utils fonts-noto-core fonts-noto-cjk)
 files=(
     /usr/share/orthanc/plugins/libOrthancDicomWeb.so
     /usr/share/fonts/truetype/noto/NotoSansArabic-Regular.ttf
@@ -11,7 +11,7 @@ files=(
 )
 
 missing() {
-    for program in storescu storescp echoscu dsrdump dcmpschk dcmp2pgm dciodvfy Orthanc \
+    for program in chromium storescu storescp echoscu dsrdump dcmpschk dcmp2pgm dciodvfy Orthanc \
         pdftotext; do
         PATH="$PATH:/usr/sbin" command -v "$program" >/dev/null || printf '%s ' "$program"
     done

@@ -89,14 +89,14 @@ async function leaveSession({ isLocked = false } = {}) {
 }
 
 /** After a change of language or user. */
-async function restart() {
+async function restart(options = {}) {
   const { languages } = session();
   const wanted = [preference("language"), ...navigator.languages.map((code) => code.split("-")[0]), "en"];
   await useLanguage(wanted.find((code) => languages.some((language) => language.code === code)));
   if (isSignedIn()) news.open();
   else news.close();
   idle.start(isSignedIn() ? session().idle_s : 0);
-  await show();
+  await show(options);
 }
 
 function watchNews() {
@@ -146,5 +146,5 @@ document.getElementById("skip").addEventListener("click", (event) => {
 await Promise.all([loadSession(), loadIcons()]);
 watchNews();
 watchDrops();
-await restart();
+await restart({ isFirst: true });
 setTimeout(colours); // so that the first radiograph does not wait for the table

@@ -4,6 +4,14 @@ import { api } from "./api.js";
 
 let current = { texts: {}, language: "en", direction: "ltr" };
 
+/** Body parts by which the page searches: id of the text, and code of DICOM. */
+export const BODY_PARTS = {
+  ankle: "ankle", chest: "chest", clavicle: "clavicle", elbow: "elbow", femur: "femur", finger: "finger",
+  foot: "foot", forearm: "forearm", hand: "hand", hip: "hip", humerus: "humerus", knee: "knee",
+  lower_leg: "leg", pelvis: "pelvis", shoulder: "shoulder", skull: "skull", spine: "spine", toe: "toe",
+  wrist: "wrist",
+};
+
 /** A catalogue with the formats of its language. */
 export class Texts {
   constructor(language, texts) {
@@ -77,16 +85,16 @@ export class Texts {
   }
 
   /** Body parts with their names, in the order of the alphabet. */
-  regions(ids) {
-    const pairs = ids.map((id) => [id, this.#first(this.text(`region.${id}`))]);
+  bodyParts() {
+    const pairs = Object.keys(BODY_PARTS).map((id) => [id, this.#first(this.text(`region.${id}`))]);
     return pairs.sort(([, first], [, second]) => first.localeCompare(second, this.locale));
   }
 
   /** Body part and side as a phrase; empty where the file says neither. */
   part(bodyPart, laterality) {
-    // Where a code of DICOM has another name than its region, the code is shown.
-    const id = `region.${bodyPart.toLowerCase()}`;
-    const region = this.has(id) ? this.text(id) : bodyPart.toLowerCase();
+    const code = bodyPart.toLowerCase();
+    const known = Object.keys(BODY_PARTS).find((id) => BODY_PARTS[id] === code);
+    const region = known ? this.text(`region.${known}`) : code;
     const side = this.has(`side.${laterality}`) && this.text(`side.${laterality}`);
     return [this.#first(region), side].filter(Boolean).join(" · ");
   }

@@ -13,13 +13,15 @@ const DAY = 86400; // seconds
 const LONGEST = 24; // radiographs of a course
 
 export async function compare({ parts, navigate }) {
-  const numbers = parts.map(Number);
-  const pair = await Promise.all(numbers.map(load));
+  const pair = await Promise.all(parts.map(Number).map(load));
+  pair.sort((one, other) => taken(one.details) - taken(other.details));
+  const numbers = pair.map(({ details }) => details.number);
   const [first, second] = pair.map(({ details }) => details);
   const scenes = pair.map(({ details, loading }) => stage(details, loading, { isSmall: true }));
-  const course = await courseOf(first);
+  const others = answeredOf(first);
+  const course = await courseOf(others, second);
   const title = t("page.compare.title");
-  const sides = pair.map(({ details }, index) => side(details, scenes[index], index, course, numbers, navigate));
+  const sides = pair.map(({ details }, index) => side(details, scenes[index], index, others, numbers, navigate));
   const element = h(
     "div",
     { class: "view compare" },
@@ -49,15 +51,20 @@ function taken({ study_date: date, study, time }) {
   return year ? Date.UTC(year, month - 1, day) / 1000 : time;
 }
 
-/** All radiographs of the patient that have an answer, with its probabilities, oldest first. */
-async function courseOf({ earlier }) {
-  const answered = earlier.filter(({ decision }) => decision === "report" || decision === "refer").slice(-LONGEST);
-  const full = answered.map(async (entry) => ({ ...entry, taken: taken(entry), probabilities: await probabilitiesOf(entry) }));
-  return (await Promise.all(full)).sort((first, second) => first.taken - second.taken);
+/** All radiographs of the patient that have an answer, oldest first. */
+function answeredOf({ earlier }) {
+  const answered = earlier.filter(({ decision }) => decision === "report" || decision === "refer");
+  return answered.map((entry) => ({ ...entry, taken: taken(entry) })).sort((one, other) => one.taken - other.taken);
 }
 
-async function probabilitiesOf({ number, probabilities }) {
-  return probabilities ?? (await api.finding(number, texts().language)).finding.probabilities;
+/** Those of the same body part and side, with their probabilities. */
+async function courseOf(others, { study }) {
+  const same = others.filter((entry) => entry.body_part === study.body_part && entry.laterality === study.laterality);
+  const full = same.slice(-LONGEST).map(async (entry) => {
+    const { finding } = await api.finding(entry.number, texts().language);
+    return { ...entry, probabilities: finding.probabilities };
+  });
+  return Promise.all(full);
 }
 
 const isSamePatient = (first, second) => Boolean(first.patient.id) && first.patient.id === second.patient.id;
@@ -74,22 +81,22 @@ function cautions(first, second) {
   return ids.map((id) => h("p", { class: "caution" }, icon("warning"), h("span", {}, t(id))));
 }
 
-function side(details, scene, index, course, numbers, navigate) {
-  const others = course.length > 1 && chooser(details, index, course, numbers, navigate);
+function side(details, scene, index, others, numbers, navigate) {
+  const isChoice = others.some(({ number }) => number === details.number) && others.length > 1;
   const part = texts().part(details.study.body_part, details.study.laterality);
   const date = texts().date(details.study.date || details.time);
   const name = t(index ? "page.compare.after" : "page.compare.before");
   return h(
     "section",
     { class: "side", "aria-label": name },
-    h("header", { class: "side-head" }, h("h2", {}, name), others || h("p", {}, [date, part].filter(Boolean).join(" · "))),
+    h("header", { class: "side-head" }, h("h2", {}, name), isChoice ? chooser(details, index, others, numbers, navigate) : h("p", {}, [date, part].filter(Boolean).join(" · "))),
     scene.element,
     h("div", { class: "side-foot" }, decisionMark(details.decision), labelMark(details), h("a", { class: "button", href: `#/radiograph/${details.number}` }, t("page.compare.open"))),
   );
 }
 
-function chooser(details, index, course, numbers, navigate) {
-  const options = course.map((entry) => [String(entry.number), [texts().date(entry.study_date || entry.time), texts().part(entry.body_part ?? "", entry.laterality ?? "")].filter(Boolean).join(" · ")]);
+function chooser(details, index, others, numbers, navigate) {
+  const options = others.map((entry) => [String(entry.number), [texts().date(entry.study_date || entry.time), texts().part(entry.body_part ?? "", entry.laterality ?? "")].filter(Boolean).join(" · ")]);
   const control = select(options, String(details.number), (number) => {
     const chosen = [...numbers];
     chosen[index] = number;

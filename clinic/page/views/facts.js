@@ -4,6 +4,7 @@ import { button, h, own } from "../core/dom.js";
 import { mayAdminister } from "../core/session.js";
 import { t, texts } from "../core/texts.js";
 
+const TRANSLATED = new Set(["origin", "network", "engine", "size", "body_part"]); // sentences of the catalogue
 const SEXES = { M: "sex_m", F: "sex_f", O: "sex_o" };
 
 /**
@@ -33,7 +34,7 @@ export function facts(details, remove) {
     ["hash", provenance.bundle_sha256],
     ["engine", t("page.finding.engine_version", { name: provenance.engine, version: provenance.engine_version, precision: provenance.precision })],
   ];
-  const lines = entries.filter(([, text]) => text).flatMap(([name, text]) => [h("dt", {}, t(`page.finding.${name}`)), h("dd", {}, own(text))]);
+  const lines = entries.filter(([, text]) => text).flatMap(([name, text]) => [h("dt", {}, t(`page.finding.${name}`)), h("dd", {}, TRANSLATED.has(name) ? text : own(text))]);
   const bin = mayAdminister() && button(t("page.finding.delete"), "bin", remove, { class: "button danger" });
   return h("details", { class: "card" }, h("summary", {}, h("h2", {}, t("page.finding.details"))), h("dl", { class: "facts" }, ...lines), bin);
 }

@@ -2,17 +2,13 @@
 
 import { api } from "../core/api.js";
 import { button, field, h, select } from "../core/dom.js";
-import { t, texts } from "../core/texts.js";
+import { BODY_PARTS, t, texts } from "../core/texts.js";
 import { row } from "./rows.js";
 import { dayBefore } from "./today.js";
 
 const PAGE = 50; // lines that are loaded at once
 const DECISIONS = ["report", "refer", "reject"];
 const KINDS = ["alert", "failure"]; // of which the server knows as if they were decisions
-const REGIONS = Object.fromEntries(
-  ["ankle", "chest", "clavicle", "elbow", "femur", "finger", "foot", "forearm", "hand", "hip", "humerus", "knee", "pelvis", "shoulder", "skull", "spine", "toe", "wrist"].map((name) => [name, name]),
-); // body parts, and the word in the code of DICOM by which the server finds them
-REGIONS.lower_leg = "leg";
 const WHENS = ["all", "today", "yesterday", "week", "dates"];
 const NAMES = ["text", "from", "to", "decision", "region"];
 
@@ -28,7 +24,7 @@ export async function history({ query, navigate }) {
 
   async function load() {
     const { region, text, ...rest } = asked;
-    const words = [text, REGIONS[region]].filter(Boolean).join(" ");
+    const words = [text, BODY_PARTS[region]].filter(Boolean).join(" ");
     const answer = await api.findings({ ...rest, text: words, limit: PAGE, before: oldest });
     for (const summary of answer.findings) list.append(row(summary, { withDate: true, chooser: chooser(summary) }));
     oldest = answer.findings.at(-1)?.number ?? oldest;
@@ -74,7 +70,7 @@ function form(asked, navigate) {
   const search = () => navigate(address({ text: text.value.trim(), from: from.value, to: to.value, decision: decision.value, region: part.value }));
   const decisions = [["", t("page.history.any")], ...DECISIONS.map((name) => [name, t(`decision.${name}`)]), ...KINDS.map((name) => [name, t(`page.history.${name}`)])];
   const decision = select(decisions, asked.decision, search);
-  const part = select([["", t("page.history.any")], ...texts().regions(Object.keys(REGIONS))], asked.region, search);
+  const part = select([["", t("page.history.any")], ...texts().bodyParts()], asked.region, search);
   const chosen = whenOf(asked);
   dates.hidden = chosen !== "dates";
   const when = select(WHENS.map((name) => [name, t(`page.history.${name}`)]), chosen, (name) => {

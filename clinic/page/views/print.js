@@ -69,6 +69,7 @@ export function watchPrint(details, viewer) {
   window.addEventListener("beforeprint", before);
   window.addEventListener("afterprint", after);
   return () => {
+    after();
     window.removeEventListener("beforeprint", before);
     window.removeEventListener("afterprint", after);
   };

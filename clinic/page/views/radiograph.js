@@ -21,16 +21,18 @@ export async function radiograph({ parts, navigate, refresh }) {
   const part = texts().part(details.study.body_part, details.study.laterality);
   const date = details.study.date ? texts().date(details.study.date) : texts().dateTime(details.time);
   const title = t("page.finding.title", { number });
+  const judgement = opinion(details, () => refresh());
   const head = h(
     "header",
     { class: "view-head radiograph-head" },
     backLink(),
     h("h1", {}, patientName(details), ...[part, date].filter(Boolean).map((text) => h("span", { class: "head-part" }, text))),
+    button(t("page.opinion.title"), "yes", () => showOpinion(judgement), { class: "button" }),
     compareLink(details),
     button(t("page.finding.print"), "print", () => openPrint(details, scene.viewer), { class: "button" }),
   );
   const panel = h("div", { class: "panel", tabindex: "-1" });
-  panel.append(verdict(details), words(details), probabilities(details), opinion(details, () => refresh()), others(details), facts(details, () => remove(number, navigate)));
+  panel.append(verdict(details), words(details), probabilities(details), judgement, others(details), facts(details, () => remove(number, navigate)));
   const element = h("div", { class: `view radiograph radiograph-${urgency(details)}` }, head, scene.element, panel);
   let unwatch = () => {};
   const opened = async () => {
@@ -55,11 +57,17 @@ function goBack(event) {
 }
 
 function compareLink(details) {
-  const before = othersOf(details).filter(({ number }) => number < details.number);
-  const nearest = before.at(-1) ?? othersOf(details)[0];
+  const same = othersOf(details).filter((entry) => entry.body_part === details.body_part);
+  const nearest = same.at(-1) ?? othersOf(details).at(-1);
   if (!nearest) return null;
   const href = `#/compare/${nearest.number}/${details.number}`;
   return h("a", { href, class: "button" }, icon("compare"), h("span", {}, t("page.finding.compare")));
+}
+
+/** Bring the opinion into view: it stands below all that the network says. */
+function showOpinion(section) {
+  section.scrollIntoView();
+  section.querySelector("input, summary")?.focus({ preventScroll: true });
 }
 
 /** Decision and label, by shape and word. */

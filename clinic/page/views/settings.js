@@ -82,10 +82,10 @@ function about() {
   const name = bundle && t("page.finding.network_version", { name: bundle.name, version: bundle.version });
   const entries = [
     [t("page.settings.network"), name],
-    [t("page.settings.hash"), bundle?.sha256],
+    [t("page.settings.hash"), bundle && own(bundle.sha256)],
     [t("page.settings.labels"), labels.map((label) => texts().label(label)).join(", ")],
   ].filter(([, text]) => text);
-  const lines = entries.flatMap(([term, text]) => [h("dt", {}, term), h("dd", {}, own(text))]);
+  const lines = entries.flatMap(([term, text]) => [h("dt", {}, term), h("dd", {}, text)]);
   return h(
     "section",
     { class: "card" },

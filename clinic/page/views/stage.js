@@ -37,7 +37,7 @@ export function stage(details, loading, { isSmall = false } = {}) {
   const length = h("p", { class: "length", "aria-live": "polite", hidden: true });
   const state = h("p", { class: "stage-state" });
   const surface = h("div", { class: "surface" }, canvas, length, state);
-  const element = h("section", { class: "stage", "aria-label": t("page.print.plain") }, surface);
+  const element = h("div", { class: "stage" }, surface);
   let viewer = null;
   let isClosed = false;
 

@@ -21,7 +21,7 @@ export function table(caption, columns, rows) {
   return h(
     "table",
     { role: "table" },
-    h("caption", {}, caption),
+    h("caption", { class: "visually-hidden" }, caption),
     h("thead", { role: "rowgroup" }, head),
     h("tbody", { role: "rowgroup" }, ...lines),
   );

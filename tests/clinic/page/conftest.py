@@ -1,7 +1,6 @@
 """A clinic's server with its page, and Chromium on it."""
 
 import contextlib
-import os
 import re
 import subprocess
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from orthoedge.runtime.subprocesses import module_command
-from tests.helpers.clinic.sample_radiographs import dicom
+from tests.helpers.clinic.page.radiographs import dicom
 from tests.helpers.clinic.programs import require
 
 PATIENCE_MS = 30_000  # other work may keep the processors busy
@@ -69,7 +68,7 @@ def clinic(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def closed_clinic(tmp_path_factory):
-    """A server with the accounts `operator` and `physician`, whose passwords are their names twice."""
+    """A server with two accounts, `operator` and `physician`; a password is the name twice."""
     folder = tmp_path_factory.mktemp("clinic")
     for name in ("operator", "physician"):
         account = [*module_command("orthoedge.cli"), "clinic", "account", "add", name]
@@ -141,7 +140,11 @@ def visit(chromium):
 
         yield open_page
         for visitor in visitors:
-            away = [url for url in visitor.requests if not url.startswith(("blob:", visitor.clinic.address))]
+            away = [
+                url
+                for url in visitor.requests
+                if not url.startswith(("blob:", visitor.clinic.address))
+            ]
             assert not away
             assert not visitor.errors
 
@@ -155,7 +158,9 @@ def filled_clinic(clinic):
         "before.dcm": dicom("0-forearm", date="20260901"),
         "after.dcm": dicom("0-forearm", date="20261020", instance="1.2.826.0.1.1.1.1.2"),
         "leg.dcm": dicom("1-leg", date="20261021", instance="1.2.826.0.1.1.1.1.3", part="LEG"),
-        "other.dcm": dicom("3-shoulder", patient=("P2", "Okoro^Ada"), instance="1.2.826.0.1.1.1.1.4"),
+        "other.dcm": dicom(
+            "3-shoulder", patient=("P2", "Okoro^Ada"), instance="1.2.826.0.1.1.1.1.4"
+        ),
         "bad.dcm": b"no radiograph",
     }
     for name, content in files.items():
@@ -180,13 +185,3 @@ def languages():
     from orthoedge.clinic.words import LANGUAGES
 
     return LANGUAGES
-
-
-def pytest_collection_modifyitems(items):
-    # Playwright's loop cannot be shared between the processes of xdist's workers.
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("page"))
-
-
-os.environ.setdefault("no_proxy", "127.0.0.1,localhost")

@@ -49,7 +49,7 @@ def test_nothing_is_shown_before_a_login_and_after_the_logout(closed_clinic, vis
 
 
 def test_an_operator_can_add_but_not_judge(closed_clinic, visit):
-    from tests.helpers.clinic.sample_radiographs import dicom
+    from tests.helpers.clinic.page.radiographs import dicom
 
     visitor = visit(closed_clinic)
     page = visitor.page

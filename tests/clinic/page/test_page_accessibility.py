@@ -6,9 +6,9 @@ from playwright.sync_api import expect
 VIEWS = ("today", "radiograph/1", "history", "compare/1/2", "agreement", "settings")
 
 EXPLAINED = {
-    # axe cannot compute a contrast over a picture or a gradient; the text there has a dark edge of its
-    # own, and the buttons a ground of their own.
-    "color-contrast": (".stage-state", ".length", ".verdict-alarm"),
+    # axe cannot compute a contrast over a picture. That text has a dark edge of its own; text in a
+    # chart has the colour of other quiet text on the same ground, which axe does compute.
+    "color-contrast": (".stage-state", ".length", "text["),
 }
 
 
@@ -16,7 +16,9 @@ def problems(page, axe):
     """Violations, and what axe could not decide and is not explained: rule and element."""
     page.evaluate(axe)
     result = page.evaluate("axe.run(document, { resultTypes: ['violations', 'incomplete'] })")
-    found = [(rule["id"], node["target"][0]) for rule in result["violations"] for node in rule["nodes"]]
+    found = [
+        (rule["id"], node["target"][0]) for rule in result["violations"] for node in rule["nodes"]
+    ]
     for rule in result["incomplete"]:
         for node in rule["nodes"]:
             if not any(part in node["target"][0] for part in EXPLAINED.get(rule["id"], ())):
@@ -34,7 +36,11 @@ def test_no_view_has_a_violation(filled_clinic, visit, axe, language, theme):
 
 
 def test_the_narrow_page_and_the_login_have_none(filled_clinic, closed_clinic, visit, axe):
-    for clinic, view in ((filled_clinic, "today"), (filled_clinic, "radiograph/1"), (closed_clinic, "")):
+    for clinic, view in (
+        (filled_clinic, "today"),
+        (filled_clinic, "radiograph/1"),
+        (closed_clinic, ""),
+    ):
         visitor = visit(clinic, 320, 640)
         visitor.go(view)
         assert problems(visitor.page, axe) == [], view
@@ -51,8 +57,10 @@ def test_the_print_dialog_has_none(filled_clinic, visit, axe):
     ("damage", "rule"),
     [
         ("document.querySelector('h1').style.color = '#ccd'", "color-contrast"),
-        ("document.querySelector('.drop').insertAdjacentHTML('beforeend', '<button></button>')", "button-name"),
-        ("document.querySelector('.row-link').setAttribute('aria-labelledby', 'none')", None),
+        (
+            "document.querySelector('.drop').insertAdjacentHTML('beforeend', '<button></button>')",
+            "button-name",
+        ),
         ("document.documentElement.removeAttribute('lang')", "html-has-lang"),
         ("document.querySelector('.drop').insertAdjacentHTML('beforeend', '<input>')", "label"),
     ],
@@ -60,9 +68,7 @@ def test_the_print_dialog_has_none(filled_clinic, visit, axe):
 def test_a_bad_page_is_noticed(filled_clinic, visit, axe, damage, rule):
     page = visit(filled_clinic).page
     page.evaluate(damage)
-    found = {name for name, _ in problems(page, axe)}
-    if rule is not None:
-        assert rule in found
+    assert rule in {name for name, _ in problems(page, axe)}
 
 
 def test_a_radiograph_is_opened_and_judged_by_keyboard_alone(filled_clinic, visit):
@@ -82,7 +88,11 @@ def test_a_radiograph_is_opened_and_judged_by_keyboard_alone(filled_clinic, visi
     reached = set()
     for _ in range(60):
         keyboard.press("Tab")
-        reached.add(page.evaluate("document.activeElement.textContent.trim() || document.activeElement.tagName"))
+        reached.add(
+            page.evaluate(
+                "document.activeElement.textContent.trim() || document.activeElement.tagName"
+            )
+        )
     assert {"CANVAS", "Brightness", "Ruler", "Invert", "Map", "Line", "Print"} <= reached
 
 

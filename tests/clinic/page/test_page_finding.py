@@ -55,7 +55,7 @@ def test_an_opinion_is_entered_and_counted(visitor):
 
 
 def test_markup_in_a_name_stays_text(filled_clinic, visit):
-    from tests.helpers.clinic.sample_radiographs import dicom
+    from tests.helpers.clinic.page.radiographs import dicom
 
     name = "<b>Bold</b>^<script>alert(2)</script>"
     visitor = visit(filled_clinic)

@@ -49,8 +49,17 @@ def test_two_ticked_radiographs_are_compared_with_their_course(page):
     expect(page.locator("canvas")).to_have_count(2)
     expect(page.locator(".counts")).to_have_text("49 days lie between them.")
     course = page.get_by_role("table", name="Findings of this patient by date")
-    expect(course.get_by_role("row")).to_have_count(4)  # its head, and three radiographs
+    expect(course.get_by_role("row")).to_have_count(
+        3
+    )  # its head, and both; the leg is no part of it
     expect(page.get_by_role("img", name="Probabilities over time.")).to_be_visible()
+
+
+def test_the_earlier_radiograph_is_the_first_one(page):
+    page.goto(page.url.split("#")[0] + "#/compare/2/1")
+    expect(page.locator(".side select").first).to_contain_text("Sep")
+    chosen = page.locator(".side select").first.evaluate("list => list.selectedOptions[0].text")
+    assert "Sep" in chosen
 
 
 def test_radiographs_of_two_patients_are_compared_with_a_warning(page):

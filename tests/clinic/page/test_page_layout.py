@@ -8,12 +8,13 @@ SIZES = ((1024, 600), (320, 640))
 # Elements whose own text is wider than they are, or that reach beyond the screen.
 _CUT = """() => [...document.querySelectorAll("body *")].filter(element => {
     const box = element.getBoundingClientRect();
-    if (!box.width || !box.height || element.closest(".visually-hidden, .skip, svg, .icons")) return false;
+    if (!box.width || !box.height) return false;
+    if (element.closest(".visually-hidden, .skip, svg, .icons, select")) return false;
     if (box.right > innerWidth + 1 || box.left < -1) return true;
     const style = getComputedStyle(element);
     const hasText = [...element.childNodes].some(node => node.nodeType === 3 && node.data.trim());
-    return hasText && style.display !== "inline" && style.clipPath === "none" && element.tagName !== "SELECT"
-        && element.scrollWidth > element.clientWidth + 1 && element.clientWidth > 0;
+    if (!hasText || style.display === "inline" || style.clipPath !== "none") return false;
+    return element.scrollWidth > element.clientWidth + 1 && element.clientWidth > 0;
 }).map(element => `${element.tagName}.${element.className}: ${element.textContent.slice(0, 40)}`)"""
 
 

@@ -9,7 +9,8 @@ from playwright.sync_api import expect
 from orthoedge.runtime.overlay import colormap
 from orthoedge.runtime.preprocess import LetterboxTransform
 from orthoedge.targets import open_pipeline
-from tests.helpers.clinic.sample_radiographs import SAMPLES, SPACING
+from tests.helpers.clinic.page.canvas import pixels
+from tests.helpers.clinic.page.radiographs import SAMPLES, SPACING
 
 _ROUNDING = 1  # of 255: both round the same colour, from float32 and from float64
 
@@ -26,22 +27,6 @@ def opened(filled_clinic, visit):
 def findings():
     pipeline = open_pipeline()
     return [json.loads(pipeline.predict(file).to_json()) for file in sorted(SAMPLES.glob("*.jpg"))]
-
-
-def pixels(page):
-    """The canvas, uint8 (H, W, 3)."""
-    page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
-    width, height, data = page.evaluate(
-        """() => {
-            const canvas = document.querySelector("canvas");
-            const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-            return [canvas.width, canvas.height, btoa(data.reduce((text, byte) => text + String.fromCharCode(byte), ""))];
-        }"""
-    )
-    import base64
-
-    flat = np.frombuffer(base64.b64decode(data), np.uint8)
-    return flat.reshape(height, width, 4)[..., :3].astype(int)
 
 
 def is_coloured(picture):
@@ -121,7 +106,9 @@ def test_two_fingers_zoom(filled_clinic, visit):
     session = page.context.new_cdp_session(page)
 
     def touch(kind, distance):
-        points = [] if distance is None else [{"x": x - distance, "y": y}, {"x": x + distance, "y": y}]
+        points = (
+            [] if distance is None else [{"x": x - distance, "y": y}, {"x": x + distance, "y": y}]
+        )
         session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
 
     touch("touchStart", 30)
@@ -160,7 +147,7 @@ def test_the_ruler_works_by_keyboard(opened):
 
 
 def test_without_a_spacing_the_ruler_says_so(filled_clinic, visit):
-    from tests.helpers.clinic.sample_radiographs import picture
+    from tests.helpers.clinic.page.radiographs import picture
 
     visitor = visit(filled_clinic)
     visitor.drop({"photo.jpg": picture("1-leg")})
@@ -195,7 +182,9 @@ def test_the_map_has_the_values_of_the_overlay_and_its_line_the_same_course(open
         assert len(shown["lines"]) == len(lines)
         inside = (expected >= 0.5).sum()
         area = sum(enclosed(np.array(line)) for line in shown["lines"])
-        assert abs(area) == pytest.approx(inside, rel=0.02)  # a pixel is inside or not; a line is finer
+        assert abs(area) == pytest.approx(
+            inside, rel=0.02
+        )  # a pixel is inside or not; a line is finer
 
 
 def enclosed(line):

@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 _PACKAGES = {
+    "chromium": "chromium",
     "dciodvfy": "dicom3tools",
     "pdftotext": "poppler-utils",
     "Orthanc": "orthanc orthanc-dicomweb",

@@ -10,7 +10,7 @@ from orthoedge.runtime.image_io.reader import read_image
 from tests.helpers.clinic.images import image_file
 from tests.helpers.hostile.dicom_bytes import pixel_elements
 
-SAMPLES = Path(__file__).parents[3] / "runtime/assets/samples/radiographs"
+SAMPLES = Path(__file__).parents[4] / "runtime/assets/samples/radiographs"
 SPACING = 0.25  # mm
 
 
@@ -30,7 +30,15 @@ def samples(start, columns=0):
     return pixels.astype(np.uint16) << 4
 
 
-def dicom(start, *, date="20261201", patient=("P1", "Diallo^Mariam"), part="FOREARM", instance="1.2.826.0.1.1.1.1", columns=0):
+def dicom(
+    start,
+    *,
+    date="20261201",
+    patient=("P1", "Diallo^Mariam"),
+    part="FOREARM",
+    instance="1.2.826.0.1.1.1.1",
+    columns=0,
+):
     """A sample as a DICOM file with a patient, a date and a spacing."""
     number, name = patient
     changes = {
