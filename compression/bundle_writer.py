@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -62,7 +63,8 @@ def write_bundle(
         files[model_file(precision)] = model
     for precision, outputs in golden_outputs.items():
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, labels=np.array(manifest.labels), **outputs.tensors())
+        arrays: dict[str, Any] = {"labels": np.array(manifest.labels), **outputs.tensors()}
+        np.savez_compressed(buffer, **arrays)
         files[golden_file(precision)] = buffer.getvalue()
     records = {
         name: FileRecord(sha256=sha256(content), bytes=len(content))

@@ -11,6 +11,7 @@ import os
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -86,7 +87,8 @@ def _main(folder: Path, size: int, precision: Precision) -> bytes:
     """Run in the child process: read model and images from `folder`, write the outputs there."""
     engine = open_model((folder / _MODEL).read_bytes(), size, "x86", precision)
     outputs = run_batched(engine, np.load(folder / _IMAGES, allow_pickle=False))
-    np.savez(folder / _OUTPUTS, **outputs.tensors())
+    arrays: dict[str, Any] = {**outputs.tensors()}
+    np.savez(folder / _OUTPUTS, **arrays)
     return engine.isa.encode()
 
 
