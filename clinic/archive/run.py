@@ -22,7 +22,7 @@ from orthoedge.clinic.archive.worker import (
 )
 from orthoedge.runtime.errors import DataError, EngineError
 
-__all__ = ["RunSummary", "run_archive"]
+__all__ = ["RunSummary", "Watcher", "run_archive"]
 
 _ROWS = 256  # of a part: a kill costs at most the work of one
 _SHARES = 4  # at least, for each worker, so that the last ones end at about the same time

@@ -31,7 +31,15 @@ from orthoedge.runtime.finding import Provenance, Timing
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["SCHEMA", "ArchiveRow", "RunRecord", "Store", "check_parquet", "list_stores"]
+__all__ = [
+    "SCHEMA",
+    "ArchiveRow",
+    "RunRecord",
+    "Store",
+    "arrow_schema",
+    "check_parquet",
+    "list_stores",
+]
 
 SCHEMA: Literal["orthoedge-archive-1"] = "orthoedge-archive-1"
 _RUN, _OWNER, _LOCK, _PARTS = "run.json", "owner", "lock", "parts"

@@ -25,7 +25,16 @@ if TYPE_CHECKING:
     from orthoedge.runtime.pipeline import Pipeline
     from orthoedge.runtime.settings import BundleTrust
 
-__all__ = ["WorkerSettings", "failed_row", "open_worker", "run_share"]
+__all__ = [
+    "Share",
+    "ShareResult",
+    "Worker",
+    "WorkerSettings",
+    "failed_row",
+    "open_worker",
+    "run_share",
+    "write_rows",
+]
 
 Share = tuple[ArchiveInput, ...]
 
