@@ -74,8 +74,8 @@ FORMATS = {
     "comparison.json": "orthoedge.training.comparison_report.Comparison",
     "compression report.json": "orthoedge.compression.report.schema.CompressionReport",
     "benchmark report.json": "orthoedge.benchmarks.schema.Report",
-    "archive run.json": "orthoedge.clinic.archive.store.RunRecord",
-    "archive row": "orthoedge.clinic.archive.store.ArchiveRow",
+    "archive run.json": "orthoedge.clinic.archive.rows.RunRecord",
+    "archive row": "orthoedge.clinic.archive.rows.ArchiveRow",
     "device record": "orthoedge.benchmarks.device_record_schema.Record",
 }
 """Files that a user keeps, and the structure that reads and writes each."""

@@ -8,11 +8,11 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from orthoedge.clinic.archive.inputs.sources import list_inputs
 from orthoedge.clinic.archive.outcome import Outcome, Workers
 from orthoedge.clinic.archive.plan import Plan
 from orthoedge.clinic.archive.progress import Progress
-from orthoedge.clinic.archive.sources import list_inputs
-from orthoedge.clinic.archive.store import RunRecord
+from orthoedge.clinic.archive.rows import RunRecord
 from orthoedge.clinic.archive.worker import (
     Share,
     ShareResult,

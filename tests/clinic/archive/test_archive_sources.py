@@ -8,11 +8,11 @@ import threading
 
 import pytest
 
-from orthoedge.clinic.archive import read_ahead as module
+from orthoedge.clinic.archive.inputs import read_ahead as module
+from orthoedge.clinic.archive.inputs.read_ahead import read_ahead
+from orthoedge.clinic.archive.inputs.sources import ArchiveInput, list_inputs
 from orthoedge.clinic.archive.plan import Plan
 from orthoedge.clinic.archive.progress import Progress
-from orthoedge.clinic.archive.read_ahead import read_ahead
-from orthoedge.clinic.archive.sources import ArchiveInput, list_inputs
 from orthoedge.runtime.errors import DataError
 
 
@@ -79,7 +79,7 @@ def test_a_plan_is_the_source_once_without_what_is_done():
 PEAK = """
 import resource, sys
 from orthoedge.clinic.archive.plan import Plan
-from orthoedge.clinic.archive.sources import ArchiveInput
+from orthoedge.clinic.archive.inputs.sources import ArchiveInput
 
 inputs = (ArchiveInput(f"/archive/{i:09}.dcm".encode(), "") for i in range(int(sys.argv[1])))
 plan = Plan(inputs, iter(()))
