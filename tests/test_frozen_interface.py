@@ -41,6 +41,8 @@ of the latter, which is now `--bundle phantom`.
 
 `node` is added, with the actions serve, check, status and selftest, and `watch`.
 
+`archive` is added, with the actions run and report, and the formats of its store.
+
 A recipe may have a table `segmentation`; None where there is none. A run of that stage has metrics
 and an evaluation of its own. The columns of a classifier's log.csv have another order.
 
@@ -82,6 +84,8 @@ FORMATS = {
     "comparison.json": "orthoedge.training.comparison_report.Comparison",
     "compression report.json": "orthoedge.compression.report.schema.CompressionReport",
     "benchmark report.json": "orthoedge.benchmarks.schema.Report",
+    "archive run.json": "orthoedge.clinic.archive.rows.RunRecord",
+    "archive row": "orthoedge.clinic.archive.rows.ArchiveRow",
     "device record": "orthoedge.benchmarks.device_record_schema.Record",
 }
 """Files that a user keeps, and the structure that reads and writes each."""

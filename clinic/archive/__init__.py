@@ -1,7 +1,7 @@
 """Archives: hundreds of thousands of radiographs, on one machine or over many."""
 
+from orthoedge.clinic.archive.inputs.sources import ArchiveInput, list_inputs
 from orthoedge.clinic.archive.run import RunSummary, run_archive
-from orthoedge.clinic.archive.sources import ArchiveInput, list_inputs
 from orthoedge.clinic.archive.store import Store
 from orthoedge.clinic.archive.worker import WorkerSettings
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 
-from orthoedge.clinic.archive.sources import ArchiveInput
+from orthoedge.clinic.archive.inputs.sources import ArchiveInput
 from orthoedge.runtime.errors import DataError
 
 __all__ = ["Plan", "temporary_database"]

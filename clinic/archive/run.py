@@ -8,11 +8,11 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from orthoedge.clinic.archive.inputs.sources import list_inputs
 from orthoedge.clinic.archive.outcome import Outcome, Workers
 from orthoedge.clinic.archive.plan import Plan
 from orthoedge.clinic.archive.progress import Progress
-from orthoedge.clinic.archive.sources import list_inputs
-from orthoedge.clinic.archive.store import RunRecord
+from orthoedge.clinic.archive.rows import RunRecord
 from orthoedge.clinic.archive.worker import (
     Share,
     ShareResult,
@@ -22,7 +22,7 @@ from orthoedge.clinic.archive.worker import (
 )
 from orthoedge.runtime.errors import DataError, EngineError
 
-__all__ = ["RunSummary", "run_archive"]
+__all__ = ["RunSummary", "Watcher", "run_archive"]
 
 _ROWS = 256  # of a part: a kill costs at most the work of one
 _SHARES = 4  # at least, for each worker, so that the last ones end at about the same time

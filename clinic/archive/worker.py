@@ -13,9 +13,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from orthoedge.clinic.archive.read_ahead import Content, read_ahead
-from orthoedge.clinic.archive.sources import ArchiveInput
-from orthoedge.clinic.archive.store import ArchiveRow, Store
+from orthoedge.clinic.archive.inputs.read_ahead import Content, read_ahead
+from orthoedge.clinic.archive.inputs.sources import ArchiveInput
+from orthoedge.clinic.archive.rows import ArchiveRow
+from orthoedge.clinic.archive.store import Store
 from orthoedge.runtime.atomic_files import sha256
 from orthoedge.runtime.errors import DeadlineExceeded, EngineError, InputError
 
@@ -25,7 +26,16 @@ if TYPE_CHECKING:
     from orthoedge.runtime.pipeline import Pipeline
     from orthoedge.runtime.settings import BundleTrust
 
-__all__ = ["WorkerSettings", "failed_row", "open_worker", "run_share"]
+__all__ = [
+    "Share",
+    "ShareResult",
+    "Worker",
+    "WorkerSettings",
+    "failed_row",
+    "open_worker",
+    "run_share",
+    "write_rows",
+]
 
 Share = tuple[ArchiveInput, ...]
 

@@ -18,6 +18,7 @@ DOCUMENTS = (
     "docs/embed/embedding.md",
     "docs/embed/jetson.md",
     "docs/how/peers.md",
+    "docs/use/archives.md",
     "docs/use/dicom-node.md",
     "docs/use/picture.md",
     "docs/use/report.md",

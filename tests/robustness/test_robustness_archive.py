@@ -162,12 +162,12 @@ def test_every_file_of_an_archive_has_one_row(tmp_path, small_bundle, tally):
                                 running.kill(name)
                                 running.start_worker(name)
                     elif to_fill and done > DISK_AT:
-                        to_fill = False
                         fill(disk)
                         attempt.join(180)
-                        assert isinstance(attempt.error, OSError)
                         (disk / "filler").unlink()
-                        events["disk full"] += 1
+                        # It may have ended for another reason meanwhile, and is then filled again.
+                        to_fill = not isinstance(attempt.error, OSError)
+                        events["disk full"] += not to_fill
                     attempt.join(0.05)
                 if attempt.summary is not None:
                     break

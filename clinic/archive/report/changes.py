@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import cv2
 
-from orthoedge.clinic.archive.read_ahead import read_ahead
+from orthoedge.clinic.archive.inputs.read_ahead import read_ahead
+from orthoedge.clinic.archive.inputs.sources import ArchiveInput
 from orthoedge.clinic.archive.report.html import share_with_interval, table
 from orthoedge.clinic.archive.report.tally import Tally
-from orthoedge.clinic.archive.sources import ArchiveInput
-from orthoedge.clinic.archive.store import RunRecord
+from orthoedge.clinic.archive.rows import RunRecord
 from orthoedge.runtime.atomic_files import sha256
 from orthoedge.runtime.errors import InputError, OrthoEdgeError
 from orthoedge.runtime.settings import plain

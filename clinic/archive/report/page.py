@@ -10,7 +10,7 @@ from pathlib import Path
 from orthoedge.clinic.archive.report.changes import changes
 from orthoedge.clinic.archive.report.html import PAGE, bars, share_with_interval, table
 from orthoedge.clinic.archive.report.tally import Tally
-from orthoedge.clinic.archive.store import RunRecord
+from orthoedge.clinic.archive.rows import RunRecord
 from orthoedge.runtime.atomic_files import write_atomic
 from orthoedge.runtime.settings import plain
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from orthoedge.clinic.archive.plan import temporary_database
-from orthoedge.clinic.archive.store import RunRecord, list_stores
+from orthoedge.clinic.archive.rows import RunRecord
+from orthoedge.clinic.archive.store import list_stores
 
 __all__ = ["Tally"]
 

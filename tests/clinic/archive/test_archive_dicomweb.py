@@ -8,9 +8,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from orthoedge.clinic.archive import dicomweb
-from orthoedge.clinic.archive.dicomweb import fetch_instance, list_instances
-from orthoedge.clinic.archive.sources import list_inputs
+from orthoedge.clinic.archive.inputs import dicomweb
+from orthoedge.clinic.archive.inputs.dicomweb import fetch_instance, list_instances
+from orthoedge.clinic.archive.inputs.sources import list_inputs
 from orthoedge.clinic.destination import Destination
 from orthoedge.clinic.sending import DestinationError, send
 from orthoedge.runtime.atomic_files import sha256

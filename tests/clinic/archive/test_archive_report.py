@@ -9,7 +9,8 @@ import pytest
 
 from orthoedge.clinic.archive.report import write_report
 from orthoedge.clinic.archive.report.html import share_with_interval
-from orthoedge.clinic.archive.store import ArchiveRow, Store
+from orthoedge.clinic.archive.rows import ArchiveRow
+from orthoedge.clinic.archive.store import Store
 from orthoedge.runtime.errors import DataError
 from orthoedge.runtime.finding import Provenance
 from tests.helpers.archives.bundles import bundle_like

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from orthoedge.clinic.archive.store import ArchiveRow, Store
+from orthoedge.clinic.archive.rows import ArchiveRow
+from orthoedge.clinic.archive.store import Store
 from orthoedge.clinic.archive.worker import failed_row
 from orthoedge.runtime.atomic_files import sha256
 from orthoedge.runtime.errors import ConfigError, DataError, EngineError
@@ -229,7 +230,7 @@ def test_a_source_without_radiographs_is_an_error(small_bundle, tmp_path):
 
 
 def test_a_failed_row_keeps_what_the_index_says():
-    from orthoedge.clinic.archive.sources import ArchiveInput
+    from orthoedge.clinic.archive.inputs.sources import ArchiveInput
 
     row = failed_row(ArchiveInput(b"/a", "site", "fracture"), "why")
     assert (row.input, row.source, row.truth, row.error) == ("/a", "site", "fracture", "why")

@@ -2,15 +2,17 @@
 
 import errno
 import os
+import subprocess
+import sys
 import threading
 
 import pytest
 
-from orthoedge.clinic.archive import read_ahead as module
+from orthoedge.clinic.archive.inputs import read_ahead as module
+from orthoedge.clinic.archive.inputs.read_ahead import read_ahead
+from orthoedge.clinic.archive.inputs.sources import ArchiveInput, list_inputs
 from orthoedge.clinic.archive.plan import Plan
 from orthoedge.clinic.archive.progress import Progress
-from orthoedge.clinic.archive.read_ahead import read_ahead
-from orthoedge.clinic.archive.sources import ArchiveInput, list_inputs
 from orthoedge.runtime.errors import DataError
 
 
@@ -72,6 +74,28 @@ def test_a_plan_is_the_source_once_without_what_is_done():
     assert (plan.listed, plan.left) == (4, 3)
     assert [names(share) for share in plan.shares(2)] == [["/c", "/a"], ["/d"]]
     plan.close()
+
+
+PEAK = """
+import resource, sys
+from orthoedge.clinic.archive.plan import Plan
+from orthoedge.clinic.archive.inputs.sources import ArchiveInput
+
+inputs = (ArchiveInput(f"/archive/{i:09}.dcm".encode(), "") for i in range(int(sys.argv[1])))
+plan = Plan(inputs, iter(()))
+assert sum(map(len, plan.shares(256))) == int(sys.argv[1])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_archive():
+    # Both are beyond the database's cache of 16 MiB; a list of 300,000 more would take 60 MiB.
+    few, many = (
+        int(subprocess.check_output([sys.executable, "-c", PEAK, str(count)]))
+        for count in (100_000, 400_000)
+    )
+    assert many - few < 4096  # KiB
 
 
 @pytest.fixture

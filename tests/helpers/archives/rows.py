@@ -8,8 +8,9 @@ import pyarrow.parquet as pq
 
 from orthoedge.clinic.archive.local import LocalWorkers
 from orthoedge.clinic.archive.outcome import Outcome
+from orthoedge.clinic.archive.rows import RunRecord
 from orthoedge.clinic.archive.run import run_archive
-from orthoedge.clinic.archive.store import RunRecord, Store
+from orthoedge.clinic.archive.store import Store
 from orthoedge.clinic.archive.worker import WorkerSettings, run_share
 from orthoedge.runtime.settings import BundleTrust
 

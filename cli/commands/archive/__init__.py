@@ -13,7 +13,7 @@ from orthoedge.cli import options, terminal
 if TYPE_CHECKING:
     from orthoedge.clinic.archive.outcome import Workers
     from orthoedge.clinic.archive.progress import Progress
-    from orthoedge.clinic.archive.store import RunRecord
+    from orthoedge.clinic.archive.rows import RunRecord
     from orthoedge.clinic.archive.worker import WorkerSettings
 
 _EVERY_S = 60.0  # between two lines where stderr is no terminal
@@ -126,7 +126,7 @@ def _add_authorization(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run one action; `run` exits 1 if a radiograph has no answer."""
-    from orthoedge.clinic.archive.store import check_parquet
+    from orthoedge.clinic.archive.rows import check_parquet
 
     check_parquet()
     return {"run": _run, "report": _report}[args.action](args)
@@ -165,7 +165,8 @@ def _run(args: argparse.Namespace) -> int:
 
 def _settings(args: argparse.Namespace) -> tuple[WorkerSettings, RunRecord]:
     """What each worker is given, and what makes the rows; the bundle is checked here first."""
-    from orthoedge.clinic.archive.store import RunRecord, Store
+    from orthoedge.clinic.archive.rows import RunRecord
+    from orthoedge.clinic.archive.store import Store
     from orthoedge.clinic.archive.worker import WorkerSettings
     from orthoedge.runtime.bundles.bundle import bundle_path, read_bundle
     from orthoedge.targets import check_target, choose_precision

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from orthoedge.clinic.archive.sources import ArchiveInput, is_address
+from orthoedge.clinic.archive.inputs.sources import ArchiveInput, is_address
 from orthoedge.runtime.atomic_files import sha256
 from orthoedge.runtime.errors import InputError, OrthoEdgeError
 from orthoedge.runtime.image_io.reader import MAX_BYTES
@@ -132,7 +132,7 @@ def _size(item: ArchiveInput) -> int:
 
 def _read(item: ArchiveInput, authorization: Path | None) -> bytes:
     if is_address(item.name):
-        from orthoedge.clinic.archive.dicomweb import fetch_instance
+        from orthoedge.clinic.archive.inputs.dicomweb import fetch_instance
 
         return fetch_instance(item.name, authorization)
     # A pipe without a writer would otherwise hold the thread.

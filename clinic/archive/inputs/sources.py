@@ -50,7 +50,7 @@ def list_inputs(source: str, authorization: Path | None = None) -> Iterator[Arch
         DestinationError: the DICOMweb service cannot be reached.
     """
     if is_address(source):
-        from orthoedge.clinic.archive.dicomweb import list_instances
+        from orthoedge.clinic.archive.inputs.dicomweb import list_instances
 
         return list_instances(source, authorization)
     path = Path(source).absolute()

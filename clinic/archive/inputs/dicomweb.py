@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from orthoedge.clinic.archive.sources import ArchiveInput
+from orthoedge.clinic.archive.inputs.sources import ArchiveInput
 from orthoedge.clinic.destination import Destination
 from orthoedge.clinic.sending.outcome import DestinationError
 from orthoedge.clinic.sending.stow import StatusError, fetch
