@@ -47,7 +47,8 @@ def draw_pictures(pixels: Pixels, record: FindingRecord) -> tuple[bytes, bytes]:
         saliency = np.array(record.saliency_map, np.float32)
         heat = map_over_field(saliency, record.placement, record.input_size)
     unit = _UNIT * max(size) / _SIDE
-    marked = draw_panel(shown, heat, record.placement, scale, unit)
+    contours = [region.contour for region in record.lesions or () if region.contour]
+    marked = draw_panel(shown, heat, record.placement, scale, unit, contours)
     return _svg(shown), _svg(marked)
 
 

@@ -20,6 +20,8 @@ class OutlinedRegion(msgspec.Struct, frozen=True):
     """Longest diameter; None where the file states no spacing."""
     plane: Plane | None
     """Where the millimetres are true; None where that cannot be determined."""
+    contour: tuple[tuple[float, float], ...] = ()
+    """Its border, closed: x and y in pixels of the radiograph."""
 
 
 class FindingRecord(msgspec.Struct, frozen=True):

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from orthoedge.runtime.decision import percentage
 from orthoedge.runtime.errors import InputError, OrthoEdgeError
 from orthoedge.runtime.image_io.radiograph import Radiograph
+from orthoedge.runtime.lesions.measure import Point
 from orthoedge.runtime.lesions.wording import summary_of
 from orthoedge.runtime.overlay import colormap
 from orthoedge.runtime.overlay.caption import BACKGROUND, Entry, line_width, round_length
@@ -61,7 +62,7 @@ def overlay(radiograph: Radiograph, finding: Finding) -> Picture:
         shown = enlarged.astype(np.uint8, copy=False)
     # The panel has no name here, so that its memory is freed before the caption is drawn.
     return add_caption(
-        draw_panel(shown, heat, finding.placement, factor, unit, finding.lesions or ()),
+        draw_panel(shown, heat, finding.placement, factor, unit, _contours(finding)),
         entries,
         layout,
         unit,
@@ -98,7 +99,7 @@ def side_by_side(
     interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     shown = cv2.resize(radiograph.pixels, shape, interpolation=interpolation).astype(np.uint8)
     plain: Picture = cv2.cvtColor(shown, cv2.COLOR_GRAY2BGR).astype(np.uint8, copy=False)
-    marked = draw_panel(shown, heat, finding.placement, scale, unit, finding.lesions or ())
+    marked = draw_panel(shown, heat, finding.placement, scale, unit, _contours(finding))
     gap = round(_GAP * unit)
     shape = (gap, shape[0]) if layout is down else (shape[1], gap)
     between = np.full((*shape, 3), BACKGROUND, np.uint8)
@@ -185,6 +186,10 @@ def _legend(radiograph: Radiograph, finding: Finding, heat: Heat) -> Entry:
     if finding.placement.field != (0, 0, columns, rows):
         notes.append("dark margin: not looked at")
     return Entry("; ".join(notes), "colours")
+
+
+def _contours(finding: Finding) -> list[tuple[Point, ...]]:
+    return [lesion.contour for lesion in finding.lesions or ()]
 
 
 def _outlined(finding: Finding) -> list[Entry]:

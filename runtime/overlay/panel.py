@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from orthoedge.runtime.lesions.measure import Lesion
+from orthoedge.runtime.lesions.measure import Point
 from orthoedge.runtime.overlay import colormap
 from orthoedge.runtime.overlay.caption import line_width
 from orthoedge.runtime.overlay.colormap import Heat, Picture
@@ -22,7 +22,7 @@ def draw_panel(
     placement: LetterboxTransform,
     scale: float,
     unit: float,
-    lesions: Sequence[Lesion] = (),
+    contours: Sequence[Sequence[Point]] = (),
 ) -> Picture:
     """Draw a radiograph with its map and the outlines of lesions, or crossed out.
 
@@ -32,7 +32,7 @@ def draw_panel(
         placement: position of the model input on the radiograph.
         scale: pixels of `shown` per pixel of the radiograph.
         unit: the x-height that decides the width of lines, in pixels of `shown`.
-        lesions: drawn as dashed lines.
+        contours: of the regions that the network outlines, drawn as dashed lines.
 
     Returns:
         uint8 (H, W, 3), BGR.
@@ -45,7 +45,7 @@ def draw_panel(
         min(max(0, round(edge * scale)), limit)
         for edge, limit in zip(placement.field, (columns, rows) * 2, strict=True)
     )
-    outlines = [(np.array(lesion.contour) + 0.5) * scale - 0.5 for lesion in lesions]
+    outlines = [(np.array(contour) + 0.5) * scale - 0.5 for contour in contours]
     if (x0, y0, x1, y1) == (0, 0, columns, rows):  # usual; saves a second picture
         panel = colormap.colorize(shown, heat)
         colormap.draw_contour(panel, heat, width)
