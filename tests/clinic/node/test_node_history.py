@@ -75,7 +75,8 @@ def test_the_phantom_of_the_self_test_is_no_patient_of_the_clinic(history, pipel
 
 def test_a_file_that_cannot_be_answered_is_a_line_with_its_reason(history, tmp_path):
     settings = settings_of(tmp_path, history.folder)
-    Journal(settings.folder)  # as the watcher makes it
+    settings.folder.mkdir()
+    Journal(settings.folder).close()  # as the watcher makes it
     entering = NodeHistory(settings, Lines())
     for _ in range(2):
         entering.failed("1.2.3", tmp_path / "missing", "ward/hand.png", "no image")
