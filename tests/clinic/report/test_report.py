@@ -7,6 +7,7 @@ import subprocess
 from datetime import datetime, timezone
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 
@@ -18,9 +19,12 @@ from orthoedge.clinic.report import (
     make_report,
 )
 from orthoedge.clinic.report.make import compile_report
+from orthoedge.clinic.report.pictures import draw_pictures
 from orthoedge.clinic.words import LANGUAGES, catalogue
+from orthoedge.clinic.words.record import FindingRecord
 from orthoedge.runtime.errors import ConfigError, InputError
 from orthoedge.runtime.image_io.radiograph import ReasonId
+from orthoedge.runtime.lesions.measure import Lesion
 from tests.clinic.words.test_finding_words import REASONS
 from tests.helpers.clinic.answers import answer
 from tests.helpers.clinic.programs import require
@@ -215,3 +219,23 @@ def test_what_no_report_can_be_made_of_is_an_error_of_one_line():
 
 def test_a_report_holds_no_path():
     assert not re.search(rb"/(work|home|tmp|usr)/", make_report(content()))
+
+
+def test_outlined_regions_are_drawn_on_the_map_alone():
+    made = answer().finding
+    region = Lesion(
+        contour=((5.0, 5.0), (40.0, 5.0), (40.0, 40.0)),
+        probability=0.9,
+        diameter_px=50.0,
+        diameter_ends=((5.0, 5.0), (40.0, 40.0)),
+        area_px=600.0,
+        diameter_mm=None,
+        area_mm2=None,
+        plane=None,
+    )
+    outlined = dataclasses.replace(made, lesions=(region,))
+    pixels = answer().radiograph.pixels
+    plain, without = draw_pictures(pixels, msgspec.json.decode(made.to_json(), type=FindingRecord))
+    same, drawn = draw_pictures(pixels, msgspec.json.decode(outlined.to_json(), type=FindingRecord))
+    assert same == plain
+    assert drawn != without
