@@ -11,13 +11,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from orthoedge.clinic.report import (
-    EarlierFinding,
-    PatientFacts,
-    ReportContent,
-    StudyFacts,
-    make_report,
-)
+from orthoedge.clinic.history.records import PatientFacts, StudyFacts
+from orthoedge.clinic.report import EarlierFinding, ReportContent, make_report
 from orthoedge.clinic.report.make import compile_report
 from orthoedge.clinic.report.pictures import draw_pictures
 from orthoedge.clinic.words import LANGUAGES, catalogue
