@@ -35,6 +35,7 @@ __all__ = [
     "EngineSettings",
     "NodeSettings",
     "OperationsSettings",
+    "Paper",
     "QueueSettings",
     "ReceiverSettings",
     "ReportSettings",
