@@ -36,6 +36,7 @@ __all__ = [
     "HistorySettings",
     "NodeSettings",
     "OperationsSettings",
+    "Paper",
     "QueueSettings",
     "ReceiverSettings",
     "ReportSettings",

@@ -15,7 +15,16 @@ from orthoedge.clinic.spool.records import SpooledImage
 from orthoedge.runtime.finding import Finding
 from orthoedge.runtime.image_io.radiograph import Radiograph
 
-__all__ = ["LENGTH", "Failure", "ImageFacts", "MadeObject", "Request", "Response", "decode_request"]
+__all__ = [
+    "LENGTH",
+    "Failure",
+    "ImageFacts",
+    "MadeObject",
+    "Request",
+    "Response",
+    "decode_request",
+    "encode",
+]
 
 LENGTH = struct.Struct(">Q")
 """Bytes of the message that follows."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 from orthoedge.clinic.report.content import ReportContent
@@ -85,13 +86,15 @@ def make_pdf(header: Dataset, answer: Answer) -> Dataset:
 
 def _page(header: Dataset, answer: Answer) -> bytes:
     patient, study = facts_of(header)
-    content = {
-        "finding": answer.finding.to_json(),
-        "pixels": answer.radiograph.pixels,
-        "made": content_moment(header, answer)[0],
-        "study": study,
-    }
+    content = ReportContent(
+        finding=answer.finding.to_json(),
+        pixels=answer.radiograph.pixels,
+        made=content_moment(header, answer)[0],
+        study=study,
+        patient=patient,
+    )
     try:
-        return make_report(ReportContent(patient=patient, **content), answer.language, answer.paper)
+        return make_report(content, answer.language, answer.paper)
     except ConfigError:
-        return make_report(ReportContent(**content), answer.language, answer.paper)
+        without_name = dataclasses.replace(content, patient=None)
+        return make_report(without_name, answer.language, answer.paper)

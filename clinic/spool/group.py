@@ -8,19 +8,19 @@ from typing import Generic, TypeVar
 
 __all__ = ["Group"]
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 
-class _Entry(Generic[Item, Result]):
-    def __init__(self, item: Item) -> None:
+class _Entry(Generic[_Item, _Result]):
+    def __init__(self, item: _Item) -> None:
         self.item = item
         self.is_done = False
-        self.results: list[Result] = []
+        self.results: list[_Result] = []
         self.error: BaseException | None = None
 
 
-class Group(Generic[Item, Result]):
+class Group(Generic[_Item, _Result]):
     """Lets the first of the threads that come do the step for all that wait meanwhile.
 
     A sync of the disk takes as long for eight images as for one, and one after another they would
@@ -30,19 +30,19 @@ class Group(Generic[Item, Result]):
         step: does it for some items, and returns a result for each.
     """
 
-    def __init__(self, step: Callable[[Sequence[Item]], Sequence[Result]]) -> None:
+    def __init__(self, step: Callable[[Sequence[_Item]], Sequence[_Result]]) -> None:
         self._step = step
         self._working = threading.Lock()
         self._listing = threading.Lock()
-        self._waiting: list[_Entry[Item, Result]] = []
+        self._waiting: list[_Entry[_Item, _Result]] = []
 
-    def __call__(self, item: Item) -> Result:
+    def __call__(self, item: _Item) -> _Result:
         """Do the step for one item, together with those of other threads.
 
         Raises:
             BaseException: whatever the step raised, in each thread whose item it was given.
         """
-        entry: _Entry[Item, Result] = _Entry(item)
+        entry: _Entry[_Item, _Result] = _Entry(item)
         with self._listing:
             self._waiting.append(entry)
         with self._working:

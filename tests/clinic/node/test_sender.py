@@ -6,6 +6,7 @@ from orthoedge.clinic.destination import Destination
 from orthoedge.clinic.sender import DestinationSender
 from orthoedge.clinic.spool.records import NewObject
 from orthoedge.clinic.spool.spool import Spool
+from tests.helpers.clinic.campaign.proxy import FAULTS, proxy
 from tests.helpers.clinic.images import CR
 from tests.helpers.clinic.nodes import Lines, eventually, image, new_image, node_settings, states
 from tests.helpers.clinic.peers import destination, free_port, server
@@ -106,6 +107,20 @@ def test_an_object_at_which_the_peer_aborts_does_not_hold_up_the_others(sender_t
     with server(store=answer) as port:
         sender, spool = sender_to(destination(port, timeout_s=1.0), count=3)
         drive(sender, spool, ["waiting", "sent", "sent"])
+
+
+def test_a_line_that_breaks_or_stalls_costs_no_object(sender_to):
+    came = set()
+
+    def keep(event):
+        came.add(event.request.AffectedSOPInstanceUID)
+        return 0
+
+    with server(store=keep) as port, proxy(port, len(FAULTS)) as line:
+        sender, spool = sender_to(destination(line.port, timeout_s=1.0), count=3)
+        drive(sender, spool, ["sent"] * 3)
+        assert line.met
+    assert came == {"1.2.3", "1.2.4", "1.2.5"}
 
 
 def test_a_file_that_is_gone_is_said(sender_to, tmp_path):

@@ -1,7 +1,7 @@
 """Eight senders at once: each image is in the spool, and once."""
 
+from tests.helpers.clinic.campaign.senders import send_at_once, write_images
 from tests.helpers.clinic.nodes import node_settings, receiver, states
-from tests.helpers.clinic.senders import send_at_once, write_images
 
 
 def test_images_of_eight_senders_are_all_there_and_once(tmp_path):

@@ -13,10 +13,8 @@ import time
 import pytest
 
 from orthoedge.runtime.subprocesses import code_command
-from tests.helpers.clinic.nodes import eventually, node_settings
-from tests.helpers.clinic.peers import server, wait_for_port
-from tests.helpers.clinic.proxy import proxy
-from tests.helpers.clinic.units import (
+from tests.helpers.clinic.campaign.proxy import proxy
+from tests.helpers.clinic.campaign.units import (
     OBJECTS,
     Archive,
     Unit,
@@ -24,6 +22,8 @@ from tests.helpers.clinic.units import (
     settings_text,
     write_settings,
 )
+from tests.helpers.clinic.nodes import eventually, node_settings
+from tests.helpers.clinic.peers import server, wait_for_port
 
 pytestmark = pytest.mark.slow
 

@@ -14,11 +14,8 @@ import time
 
 import pytest
 
-from tests.helpers.clinic.certificates import write_certificates
-from tests.helpers.clinic.nodes import eventually, image, node_settings
-from tests.helpers.clinic.peers import is_closed, server, wait_for_port
-from tests.helpers.clinic.processes import ROLES, processes
-from tests.helpers.clinic.units import (
+from tests.helpers.clinic.campaign.processes import ROLES, processes
+from tests.helpers.clinic.campaign.units import (
     OBJECTS,
     Archive,
     Unit,
@@ -27,6 +24,9 @@ from tests.helpers.clinic.units import (
     settings_text,
     write_settings,
 )
+from tests.helpers.clinic.certificates import write_certificates
+from tests.helpers.clinic.nodes import eventually, image, node_settings
+from tests.helpers.clinic.peers import is_closed, server, wait_for_port
 
 pytestmark = pytest.mark.slow
 

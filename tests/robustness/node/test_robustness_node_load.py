@@ -10,10 +10,10 @@ import pytest
 
 from orthoedge.clinic.settings import QueueSettings
 from orthoedge.clinic.spool.spool import Spool
+from tests.helpers.clinic.campaign.processes import processes
+from tests.helpers.clinic.campaign.senders import SENDERS, memory_mb, send_at_once, write_images
 from tests.helpers.clinic.nodes import node_settings, states
 from tests.helpers.clinic.peers import TITLE, storescp, wait_for_port
-from tests.helpers.clinic.processes import processes
-from tests.helpers.clinic.senders import SENDERS, memory_mb, send_at_once, write_images
 
 pytestmark = pytest.mark.slow
 
