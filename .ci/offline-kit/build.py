@@ -122,7 +122,7 @@ def write_docs(folder: Path) -> None:
             encoding="utf-8",
         )
     for picture in sorted((ROOT / "docs").rglob("*")):
-        if picture.suffix in {".png", ".jpg", ".svg"}:
+        if picture.suffix in {".png", ".jpg", ".svg", ".webp"}:
             target = folder / picture.relative_to(ROOT)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(picture, target)

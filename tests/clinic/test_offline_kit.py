@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 BUILD = ROOT / ".ci/offline-kit/build.py"
 PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
