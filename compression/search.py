@@ -58,7 +58,7 @@ def prune_and_distil(
     settings, val = context.recipe.compress, context.splits.val
     whole = copy.deepcopy(before.network)
     # Normalizations that were folded would keep the scales of the channels that go.
-    batches = torch.from_numpy(context.quantization_images).split(settings.batch)
+    batches = torch.split(torch.from_numpy(context.quantization_images), settings.batch)
     restore_statistics(whole, batches)
     smaller = cut(whole, 1 - (1 - share) / (1 - before.share), context.size)
     taken = _time_cut(context, before, smaller, share)

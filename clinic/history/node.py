@@ -103,7 +103,7 @@ class NodeHistory:
         self._add(uid, file, new, b"")
 
     def _add(self, uid: str, file: Path, new: NewFinding, pixels: bytes) -> None:
-        from orthoedge.clinic.selftest.phantom import PATIENT_ID
+        from orthoedge.clinic.selftest.image import PATIENT_ID
 
         if file.is_file():
             patient, study = read_facts(file)

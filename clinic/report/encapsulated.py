@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+from orthoedge.clinic.history.header import facts_of
 from orthoedge.clinic.report.content import ReportContent
-from orthoedge.clinic.report.header import facts_of
 from orthoedge.clinic.report.make import make_report
 from orthoedge.clinic.results.codes import SOURCE_IMAGE
 from orthoedge.clinic.results.equipment import content_moment, finish, identifiers
