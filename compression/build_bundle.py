@@ -41,9 +41,9 @@ from orthoedge.training.progress import log_progress
 _GOLDEN_IMAGES = 8
 _GOLDEN_SEED = 8  # of phantoms in place of radiographs
 # Engines sum in different orders, INT8 rounds the operands, and half precision may round the sums.
-# Tolerances are in standard deviations: these minimums, or if that is more, four times the deviation
-# observed between two engines. It is observed on one processor: with the same file, the map
-# deviated by 0.6 on one with AMX and by 1.4 on one with AVX-512 VNNI.
+# Tolerances are in standard deviations: these minimums, or four times the deviation between two
+# engines if that is more. It is taken on one processor: with the same file, the map deviated by 0.6
+# on one with AMX and by 1.4 on one with AVX-512 VNNI.
 _MARGIN = 4
 _MIN_TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "fp16": 0.02, "int8": 0.02}
 _MAX_FP16_ERROR = 0.05  # of the logits, in the same unit: rounding alone costs thousandths
