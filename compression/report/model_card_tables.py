@@ -8,6 +8,7 @@ from orthoedge.runtime.bundles.manifest import Manifest, Metrics
 from orthoedge.runtime.engine import PRECISIONS
 
 _NO_BOXES = "not measured: no image has a lesion box"
+_NO_MASK = "outlines nothing"
 
 
 def scores_table(manifest: Manifest) -> str:
@@ -69,7 +70,7 @@ def score(metrics: Metrics, key: str, missing: str = _NO_BOXES) -> str:
     """Format a score with its interval, or `missing`; `key` as in `Metrics.intervals`."""
     value = _value(metrics, key)
     if value is None:
-        return missing
+        return _NO_MASK if key.startswith("dice.") else missing
     share = key not in ("macro_f1", "expected_calibration_error")
     text = f"{value:.1%}" if share else f"{value:.3f}"
     if key not in metrics.intervals:
@@ -115,6 +116,6 @@ def _value(metrics: Metrics, key: str) -> float | None:
 def _change(student: Metrics, teacher: Metrics, key: str) -> str:
     after, before = _value(student, key), _value(teacher, key)
     if after is None or before is None:
-        return _NO_BOXES
+        return _NO_MASK if key.startswith("dice.") else _NO_BOXES
     points = round(100 * (after - before), 1) or 0.0  # never -0.0
     return f"{points:+.1f}"

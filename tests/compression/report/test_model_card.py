@@ -52,7 +52,7 @@ def other(value):
     if isinstance(value, tuple):
         return tuple(map(other, value)) or ("other",)
     if isinstance(value, dict):
-        return {key: other(item) for key, item in value.items()}
+        return {key: other(item) for key, item in value.items()} or {"fracture": 0.75}
     if isinstance(value, Metrics):
         return changed(value, accuracy=other(value.accuracy))
     return 0.75  # a figure that was not measured
