@@ -17,10 +17,11 @@ from orthoedge.compression.quantization.onnx_rules import EXPLAIN, INPUT, OPSET,
 from orthoedge.runtime.engine import MASK, output_names
 from orthoedge.runtime.preprocess import Preprocess
 from orthoedge.training.model.ensemble import Ensemble
+from orthoedge.training.model.region import RegionNetwork
 
 
 class _Explained(nn.Module):
-    def __init__(self, model: Ensemble) -> None:
+    def __init__(self, model: Ensemble | RegionNetwork) -> None:
         super().__init__()
         self.model = model
         self.eval()
@@ -29,7 +30,9 @@ class _Explained(nn.Module):
         return self.model.explain(image).tensors()
 
 
-def export(model: Ensemble, labels: tuple[str, ...], preprocess: Preprocess) -> bytes:
+def export(
+    model: Ensemble | RegionNetwork, labels: tuple[str, ...], preprocess: Preprocess
+) -> bytes:
     """Export a network as float32 ONNX with the common interface.
 
     Labels and preprocessing go into the metadata, so a model file documents itself.

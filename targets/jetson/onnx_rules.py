@@ -32,7 +32,8 @@ def lint(model: onnx.ModelProto) -> list[str]:
     import onnx
 
     index = OnnxGraphIndex(model.graph)
-    inferred = onnx.shape_inference.infer_shapes(model).graph
+    # With sizes that the graph computes, such as those of a U-Net's upsampling.
+    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
     violations: list[str] = []
     for node in model.graph.node:
         if node.op_type in QDQ:

@@ -285,10 +285,14 @@ class Ensemble(nn.Module):
     def explain(self, images: Tensor) -> ModelOutput:
         """uint8 (B, 1, S, S) -> logits, saliency map and feature vector in one pass."""
         if self.decoder is None:
-            return explain(self.features(normalise(images)), *self.head())
+            return self.explain_normalised(normalise(images))
         features, maps = self._branches()[0].stages(normalise(images))
         mask = self._decode(maps).sigmoid()
         return explain(features, *self.head())._replace(lesion_mask=mask)
+
+    def explain_normalised(self, x: Tensor) -> ModelOutput:
+        """As `explain` without a mask, for float32 (B, 1, S, S) from -1 to 1."""
+        return explain(self.features(x), *self.head())
 
     @property
     def has_mask(self) -> bool:
