@@ -68,8 +68,8 @@ def test_c_store_then_qido_then_commitment(tmp_path, archive, reports):
     outcomes = send(peer, files, "ORTHOEDGE")
     assert [outcome.state for outcome in outcomes] == ["stored"] * len(files), outcomes
     check_stored(archive, files, "1.2.826.0.7.1")
-    assert [o.state for o in send(peer, files, "ORTHOEDGE")] == ["stored"] * 6  # a repeat
-    assert len(archive.get("dicom-web/studies/1.2.826.0.7.1/instances")) == 5
+    assert [o.state for o in send(peer, files, "ORTHOEDGE")] == ["stored"] * len(files)  # a repeat
+    assert len(archive.get("dicom-web/studies/1.2.826.0.7.1/instances")) == len(files)
 
     references = [
         Reference(str(ds.SOPClassUID), str(ds.SOPInstanceUID))
