@@ -23,7 +23,7 @@ else:
     import tomli as tomllib
 
 PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
-RUNTIME = ("", "x86", "portable", "dicom", "clinic", "jetson", "trust")
+RUNTIME = ("", "x86", "portable", "dicom", "clinic", "report", "jetson", "trust")
 # Words that packages have in place of an SPDX expression, and the classifiers that say enough.
 _WORDS = {
     "3-clause bsd license": "BSD-3-Clause",

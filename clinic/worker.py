@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from datetime import datetime, timezone
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from orthoedge.clinic.destination import Destination, ResultKind
 from orthoedge.clinic.header import ImageHeader, read_image_header
 from orthoedge.clinic.history.node import NodeHistory
-from orthoedge.clinic.history.records import Origin
 from orthoedge.clinic.log import Log, kind_and_place
 from orthoedge.clinic.operations.counters import CounterFile
 from orthoedge.clinic.operations.golden import GoldenCheck
@@ -120,6 +118,7 @@ class Worker:
         self._log = log
         self._opened_journal: Journal | None = None
         self._counters = CounterFile(settings.worker_counters, log)
+        self._history = NodeHistory(settings, log)
 
     def answer(self, image: SpooledImage) -> None:
         """Answer one image, or put it into the dead-letter folder with the reason.
@@ -174,10 +173,8 @@ class Worker:
             self._fail(image, str(error) if known else kind_and_place(error))
             return
         alert_labels = self._pipeline.bundle.manifest.alert_labels
-        self._enter(
-            lambda: self._history.answered(
-                image.uid, self._file(image), self._name(image), radiograph, finding, alert_labels
-            )
+        self._history.answered(
+            image.uid, self._file(image), self._name(image), radiograph, finding, alert_labels
         )
         self._spool.answer(image, finding.decision, objects)
         seconds = time.monotonic() - started
@@ -267,9 +264,7 @@ class Worker:
     def _bury(
         self, image: SpooledImage, reason: str, objects: list[NewObject] | None = None
     ) -> None:
-        self._enter(
-            lambda: self._history.failed(image.uid, self._file(image), self._name(image), reason)
-        )
+        self._history.failed(image.uid, self._file(image), self._name(image), reason)
         self._spool.bury(image, reason, objects or [])
         journal = self._journal()
         name = journal.name(image.uid) if journal else None
@@ -279,28 +274,12 @@ class Worker:
         self._counters.count_dead()
         self._log("no answer: put into the dead-letter folder", uid=image.uid, reason=reason)
 
-    @cached_property
-    def _history(self) -> NodeHistory:
-        origin: Origin = "watch" if self._journal() else "node"
-        return NodeHistory(self._settings.history.folder, origin)
-
     def _file(self, image: SpooledImage) -> Path:
         return self._spool.folder / image.file
 
     def _name(self, image: SpooledImage) -> str:
         journal = self._journal()
         return (journal.name(image.uid) if journal else None) or ""
-
-    def _enter(self, enter: Callable[[], None]) -> None:
-        """Enter something into the history; a damaged one must not keep images from their answer.
-
-        Raises:
-            OSError: its disk is full or fails.
-        """
-        try:
-            enter()
-        except DataError as error:
-            self._log("not entered into the history", reason=str(error))
 
     def _check_engine(self, image: SpooledImage, error: EngineError) -> None:
         """Find out whether the engine or the image is at fault, by the bundle's golden image."""

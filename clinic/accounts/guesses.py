@@ -47,6 +47,13 @@ class Guesses:
                 self._wrong.popitem(last=False)
             return 0.0
 
+    def wrong(self, name: str, address: str) -> None:
+        """Begin the wait now: checking a password takes a while too."""
+        with self._lock:
+            for key in (("name", name), ("address", address)):
+                if key in self._wrong:
+                    self._wrong[key] = (self._wrong[key][0], self._clock())
+
     def right(self, name: str, address: str) -> None:
         """Forget the wrong passwords of a name, and that this one was counted for the address.
 

@@ -8,12 +8,12 @@ last, when all pixels that it names are there.
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from orthoedge.clinic.history.history import DATABASE, History
-from orthoedge.runtime.atomic_files import atomic, staging, sync_folder, sync_path
+from orthoedge.clinic.history.pixels import PixelFiles
+from orthoedge.runtime.atomic_files import staging, sync_folder, sync_path
 from orthoedge.runtime.errors import ConfigError, DataError
 
 __all__ = ["Copied", "back_up", "check_history", "restore"]
@@ -112,17 +112,15 @@ def _check_target(history: History, target: Path) -> None:
 
 
 def _copy_pixels(history: History, snapshot: History, target: Path) -> Copied:
-    new = 0
+    """Copy the pixels that a snapshot names; each was compared with its hash."""
+    new, kept = 0, PixelFiles(target / "pixels")
     for digest in _named(snapshot):
-        source = history.pixels.path(digest)
-        copy = target / "pixels" / source.parent.name / source.name
-        if copy.exists() and copy.stat().st_size == source.stat().st_size:
+        is_newer = history.pixels.is_packed(digest) and not kept.is_packed(digest)
+        if kept.has(digest) and not is_newer:
             continue
-        copy.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with source.open("rb") as original, atomic(copy) as file:
-            shutil.copyfileobj(original, file, 2**20)
-        if source.suffix == ".gz":  # a former backup may have them as they were before
-            copy.with_suffix(".raw").unlink(missing_ok=True)
+        file, is_packed = history.pixels.open(digest)
+        with file:
+            kept.keep(digest, file, is_packed)
         new += 1
     ((count,),) = snapshot.database.read("SELECT count(*) FROM findings")
     target.chmod(0o700)

@@ -34,8 +34,16 @@ DATABASE = "history.sqlite"
 _LAST_OPINION = """(SELECT agrees FROM opinions WHERE finding = findings.number
     ORDER BY opinions.number DESC LIMIT 1)"""
 _SUMMARY = f"""SELECT number, time, origin, file_name, patient_id, patient_name, study_date,
-    body_part, laterality, label, decision, probability, alert, {_LAST_OPINION}, failure"""
+    body_part, laterality, label, decision, probability, alert, {_LAST_OPINION}, failure,
+    diameter_mm"""
 _OPINIONS = {None: "", 0: "disagree", 1: "agree"}
+
+
+class _Region(msgspec.Struct):
+    """An outlined region, of which the largest is shown."""
+
+    area_px: float
+    diameter_mm: float | None
 
 
 class _Head(msgspec.Struct):
@@ -46,6 +54,7 @@ class _Head(msgspec.Struct):
     probabilities: dict[str, float]
     label_set: tuple[str, ...]
     out_of_distribution: float
+    lesions: tuple[_Region, ...] | None = None
 
 
 class History:
@@ -85,7 +94,9 @@ class History:
                 known = connection.execute("SELECT number FROM findings WHERE key = ?", (new.key,))
                 if row := known.fetchone():
                     return int(row[0])
-            if pixels and not self.pixels.has(str(digest)):  # deleted with another finding
+            if digest and not self.pixels.has(digest):  # just deleted with another finding
+                if not pixels:
+                    raise DataError(f"{new.file_name}: its pixels were deleted; add it again")
                 self.pixels.write(pixels)
             query = f"INSERT INTO findings ({names}) VALUES ({marks})"
             number = int(connection.execute(query, list(columns.values())).lastrowid or 0)
@@ -344,6 +355,13 @@ def _answer(new: NewFinding) -> dict[str, Value]:
         row |= {
             "label": head.label,
             "probability": head.probabilities[head.label],
+            "diameter_mm": _largest_diameter(head.lesions or ()),
             "alert": int(not set(new.alert_labels).isdisjoint(head.label_set)),
         }
     return row
+
+
+def _largest_diameter(regions: Sequence[_Region]) -> float | None:
+    measured = [region for region in regions if region.diameter_mm is not None]
+    largest = max(measured, key=lambda region: region.area_px, default=None)
+    return largest.diameter_mm if largest else None

@@ -12,7 +12,11 @@ import numpy as np
 from orthoedge.clinic.history.header import plain_text, read_facts
 from orthoedge.clinic.history.history import History
 from orthoedge.clinic.history.records import NewFinding, Origin, Picture
+from orthoedge.clinic.log import Log
+from orthoedge.clinic.settings import NodeSettings
+from orthoedge.clinic.watch.journal import Journal
 from orthoedge.runtime.atomic_files import sha256
+from orthoedge.runtime.errors import DataError
 
 if TYPE_CHECKING:
     from orthoedge.runtime.finding import Finding
@@ -22,20 +26,32 @@ __all__ = ["NodeHistory", "picture_of"]
 
 
 class NodeHistory:
-    """Enters what a worker answered; opens the history with the first answer.
+    """Enters what a worker answered, if the settings name a history.
+
+    It is opened with the first answer. A damaged one is logged, and keeps no image from its answer.
 
     Args:
-        folder: of the history; empty enters nothing.
-        origin: `node`, or `watch` for a watched folder.
+        settings: of the node.
+        log: takes a line for what is not entered.
     """
 
-    def __init__(self, folder: str, origin: Origin) -> None:
-        self._folder = folder
-        self._origin = origin
+    def __init__(self, settings: NodeSettings, log: Log) -> None:
+        self._folder = settings.history.folder
+        self._spool = settings.folder
+        self._log = log
 
     @cached_property
     def _history(self) -> History:
         return History(Path(self._folder))
+
+    @cached_property
+    def _origin(self) -> Origin:
+        return "watch" if Journal.exists(self._spool) else "node"
+
+    def close(self) -> None:
+        """Close the history if it was opened."""
+        if "_history" in vars(self):
+            self._history.close()
 
     def answered(
         self,
@@ -58,7 +74,6 @@ class NodeHistory:
 
         Raises:
             OSError: the disk is full or fails.
-            DataError: the history is damaged.
         """
         if not self._folder:
             return
@@ -73,7 +88,6 @@ class NodeHistory:
             picture=picture,
         )
         self._add(uid, file, new, pixels)
-        self._history.pixels.compress_next()
 
     def failed(self, uid: str, file: Path, name: str, reason: str) -> None:
         """Enter an image that has no answer; arguments and errors as of `answered`."""
@@ -94,8 +108,15 @@ class NodeHistory:
         if file.is_file():
             patient, study = read_facts(file)
             new = msgspec.structs.replace(new, patient=patient, study=study)
-        if new.patient.id != PATIENT_ID:
+        if new.patient.id == PATIENT_ID:
+            return
+        try:
             self._history.add(msgspec.structs.replace(new, key=f"{self._origin}:{uid}"), pixels)
+        except DataError as error:
+            self._log("not entered into the history", uid=uid, reason=str(error))
+            return
+        if pixels:
+            self._history.pixels.compress_next()
 
 
 def picture_of(radiograph: Radiograph) -> tuple[Picture, bytes]:

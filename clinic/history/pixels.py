@@ -7,8 +7,10 @@ file that none names, after a kill, is removed by `remove_unnamed`.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
+import shutil
 import time
 import zlib
 from collections.abc import Iterator
@@ -93,9 +95,8 @@ class PixelFiles:
             DataError: it is missing, or the pixels in it are not those of the hash.
             OSError: the disk fails.
         """
-        path = self.path(digest)
-        file, is_packed = path.open("rb"), path.suffix == ".gz"
-        seen = hashlib.sha256()
+        file, is_packed = self._open(digest)
+        path, seen = file.name, hashlib.sha256()
         try:
             content = gzip.open(file) if is_packed else file  # noqa: SIM115 - the caller closes it
             while block := content.read(_BLOCK):
@@ -109,16 +110,33 @@ class PixelFiles:
         file.seek(0)
         return file, is_packed
 
-    def path(self, digest: str) -> Path:
-        """The file that holds pixels now.
+    def _open(self, digest: str) -> tuple[BinaryIO, bool]:
+        for suffix in ("gz", "raw", "gz"):  # another process may compress it between the two
+            with contextlib.suppress(FileNotFoundError):
+                return self._path(digest, suffix).open("rb"), suffix == "gz"
+        raise DataError(f"{self._path(digest, 'gz')}: the pixels of a radiograph are missing")
+
+    def is_packed(self, digest: str) -> bool:
+        """Whether pixels are compressed."""
+        return self._path(digest, "gz").exists()
+
+    def keep(self, digest: str, file: BinaryIO, is_packed: bool) -> None:
+        """Keep a file of pixels as another history has it.
+
+        Args:
+            digest: of the pixels.
+            file: is read to its end.
+            is_packed: whether gzip packed it.
 
         Raises:
-            DataError: it is missing.
+            OSError: the disk is full or fails.
         """
-        for suffix in ("gz", "raw"):
-            if (path := self._path(digest, suffix)).exists():
-                return path
-        raise DataError(f"{self._path(digest, 'gz')}: the pixels of a radiograph are missing")
+        path = self._path(digest, "gz" if is_packed else "raw")
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with atomic(path) as kept:
+            shutil.copyfileobj(file, kept, _BLOCK)
+        if is_packed:  # a former backup may have them as they were before
+            self._path(digest, "raw").unlink(missing_ok=True)
 
     def older_than(self, seconds: float) -> Iterator[str]:
         """Hashes of the pixels that were written so long ago."""

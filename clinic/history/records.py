@@ -112,6 +112,8 @@ class FindingSummary(msgspec.Struct, frozen=True, kw_only=True):
     opinion: Literal["agree", "disagree", ""]
     """Of the last opinion."""
     failure: str
+    diameter_mm: float | None
+    """Longest diameter of the largest region that was outlined; None where none was measured."""
 
 
 class StoredOpinion(msgspec.Struct, frozen=True, kw_only=True):

@@ -23,6 +23,7 @@ CREATE TABLE findings (
     probability REAL NOT NULL,
     alert INTEGER NOT NULL,
     out_of_distribution REAL,
+    diameter_mm REAL,
     patient_id TEXT NOT NULL,
     patient_name TEXT NOT NULL,
     birth_date TEXT NOT NULL,

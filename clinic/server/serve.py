@@ -102,7 +102,11 @@ def make_state(settings: ClinicSettings) -> ServerState:
         )
     bundle = read_bundle_facts(settings.engine)
     history = History(settings.history_folder)
-    history.check_soundness()
+    try:
+        history.check_soundness()
+    except BaseException:
+        history.close()
+        raise
     for stale in (settings.history_folder / "incoming").glob("*.part"):
         stale.unlink(missing_ok=True)
     access, events = settings.access, Events(history)

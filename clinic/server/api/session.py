@@ -53,6 +53,7 @@ def log_in(state: ServerState, call: Call) -> Reply:
         raise ApiError("error.too_many_guesses", wait_s=wait_s)
     account = state.accounts.check(login.user, login.password)
     if account is None:
+        state.guesses.wrong(login.user, address)
         state.history.note(login.user[:64], "login failed", detail=address)
         raise ApiError("error.login_failed")
     state.guesses.right(login.user, address)

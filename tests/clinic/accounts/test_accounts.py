@@ -166,6 +166,15 @@ def test_the_right_password_forgets_the_wrong_ones_of_its_name_alone(clock):
     assert guesses.begin("ben", "10.0.0.9") > 0
 
 
+def test_the_wait_begins_when_the_password_was_found_to_be_wrong(clock):
+    guesses = Guesses(clock)
+    for _ in range(5):
+        guesses.begin("ada", "10.0.0.9")
+    clock.now += 10  # of a slow processor that hashes
+    guesses.wrong("ada", "10.0.0.9")
+    assert guesses.begin("ada", "10.0.0.9") == 1
+
+
 def test_after_an_hour_wrong_passwords_are_forgotten(clock):
     guesses = Guesses(clock)
     for _ in range(5):

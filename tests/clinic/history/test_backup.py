@@ -7,7 +7,7 @@ import pytest
 from orthoedge.clinic.history import History, Opinion, SearchQuery
 from orthoedge.clinic.history.backup import back_up, check_history, restore
 from orthoedge.runtime.errors import ConfigError, DataError
-from tests.helpers.history.findings import PIXELS, new_finding
+from tests.helpers.history.findings import PIXELS, file_of, new_finding
 
 
 @pytest.fixture
@@ -102,11 +102,11 @@ def test_a_history_is_never_overwritten_by_a_backup(history, tmp_path):
         restore(tmp_path / "backup", history.folder)
 
 
-def test_pixels_that_are_damaged_do_not_replace_those_of_the_backup(history, tmp_path):
+def test_a_backup_of_a_damaged_history_leaves_the_one_before(history, tmp_path):
     back_up(history, tmp_path / "backup")
     before = content(tmp_path / "backup")
-    history.pixels.remove(history.get(1).picture.sha256)
-    history.add(new_finding())
+    number = history.add(new_finding(), PIXELS * 2)
+    history.pixels.remove(history.get(number).picture.sha256)
     with pytest.raises(DataError, match="missing"):
         back_up(history, tmp_path / "backup")
     assert content(tmp_path / "backup") == before
@@ -127,7 +127,7 @@ def test_a_folder_without_a_backup_is_named(tmp_path):
 
 def test_a_check_reads_every_pixel(history):
     assert check_history(history) == ()
-    path = history.pixels.path(history.get(2).picture.sha256)
+    path = file_of(history.pixels, history.get(2).picture.sha256)
     path.write_bytes(bytes(len(path.read_bytes())))
     (problem,) = check_history(history)
     assert str(path) in problem

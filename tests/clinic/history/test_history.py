@@ -50,14 +50,28 @@ def test_an_alert_label_that_cannot_be_ruled_out_is_an_alert(history):
     assert found(history, decision="alert") == [1]
 
 
-@pytest.mark.parametrize("table", ["findings", "opinions", "audit"])
+def test_the_extent_in_the_list_is_that_of_the_largest_region_that_was_measured(history):
+    regions = [
+        {"area_px": 10, "diameter_mm": 4.0},
+        {"area_px": 90, "diameter_mm": 12.5},
+        {"area_px": 99, "diameter_mm": None},
+    ]
+    history.add(new_finding(lesions=regions))
+    history.add(new_finding(lesions=[]))
+    history.add(new_finding(lesions=None))
+    shown = [summary.diameter_mm for summary in history.search(SearchQuery())]
+    assert shown == [None, None, 12.5]
+
+
+@pytest.mark.parametrize("table", ["findings", "opinions", "audit", "answers"])
 def test_nothing_that_was_entered_can_be_changed(history, table):
+    column = "finding" if table == "answers" else "time"
     history.verdict(history.add(new_finding()), Opinion(agrees=True), "ada")
     with (
         pytest.raises(DataError, match="never changed"),
         history.database.transaction() as connection,
     ):
-        connection.execute(f"UPDATE {table} SET time = 0")
+        connection.execute(f"UPDATE {table} SET {column} = 0")
 
 
 def test_the_audit_trail_cannot_be_shortened(history):

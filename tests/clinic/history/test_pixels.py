@@ -9,7 +9,7 @@ import pytest
 from orthoedge.clinic.history import History
 from orthoedge.clinic.history.pixels import PixelFiles
 from orthoedge.runtime.errors import DataError
-from tests.helpers.history.findings import PIXELS, new_finding
+from tests.helpers.history.findings import PIXELS, file_of, new_finding
 
 
 @pytest.fixture
@@ -21,15 +21,15 @@ def test_pixels_are_the_same_before_and_after_they_are_compressed(files):
     digest = files.write(PIXELS)
     assert files.read(digest) == PIXELS
     assert files.compress_next()
-    assert files.path(digest).suffix == ".gz"
-    assert gzip.decompress(files.path(digest).read_bytes()) == PIXELS
+    assert file_of(files, digest).suffix == ".gz"
+    assert gzip.decompress(file_of(files, digest).read_bytes()) == PIXELS
     assert files.read(digest) == PIXELS
     assert not files.compress_next()
 
 
 def test_the_same_pixels_are_kept_once(files):
     assert files.write(PIXELS) == files.write(PIXELS)
-    assert len(list(files.path(files.write(PIXELS)).parent.iterdir())) == 1
+    assert len(list(file_of(files, files.write(PIXELS)).parent.iterdir())) == 1
 
 
 @pytest.mark.parametrize("is_packed", [False, True])
@@ -38,7 +38,7 @@ def test_damaged_pixels_are_an_error_and_no_picture(files, is_packed, damage):
     digest = files.write(PIXELS)
     if is_packed:
         files.compress_next()
-    path = files.path(digest)
+    path = file_of(files, digest)
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(DataError, match="restore it from a backup"):
         files.read(digest)
@@ -58,7 +58,7 @@ def test_pixels_that_no_finding_names_are_removed_unless_they_are_young(tmp_path
     young = history.pixels.write(PIXELS * 2)
     hours_ago = time.time() - 7200
     for digest in (lost, history.get(number).picture.sha256):
-        os.utime(history.pixels.path(digest), (hours_ago, hours_ago))
+        os.utime(file_of(history.pixels, digest), (hours_ago, hours_ago))
     assert history.remove_unnamed() == 1
     assert not history.pixels.has(lost)
     assert history.pixels.has(young)

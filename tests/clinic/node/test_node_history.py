@@ -10,11 +10,12 @@ from orthoedge.clinic.history import History, SearchQuery
 from orthoedge.clinic.history.node import NodeHistory
 from orthoedge.clinic.selftest.phantom import PATIENT_ID
 from orthoedge.clinic.settings import HistorySettings
+from orthoedge.clinic.watch.journal import Journal
 from orthoedge.runtime.bundles.bundle import PHANTOM
 from orthoedge.targets import open_pipeline
 from tests.clinic.node.test_answering import received, worker_of
 from tests.helpers.clinic.images import image_file, limb
-from tests.helpers.clinic.nodes import states
+from tests.helpers.clinic.nodes import Lines, node_settings, states
 
 __all__ = ["worker_of"]  # a fixture
 ALERTS = ("tumor-malignant",)
@@ -32,6 +33,11 @@ def history(tmp_path):
     opened.close()
 
 
+def settings_of(folder, history):
+    given = HistorySettings(folder=str(history))
+    return msgspec.structs.replace(node_settings(folder), history=given)
+
+
 def summaries(history):
     return history.search(SearchQuery())
 
@@ -40,10 +46,10 @@ def answered(history, pipeline, folder, changes=None, name=""):
     file = folder / "image.dcm"
     file.write_bytes(image_file(changes))
     radiograph, finding = pipeline.predict_with_image(file)
-    entering = NodeHistory(str(history.folder), "node")
+    entering = NodeHistory(settings_of(folder, history.folder), Lines())
     for _ in range(2):  # a worker that was killed between this and the spool tries again
         entering.answered("1.2.3", file, name, radiograph, finding, ALERTS)
-    entering._history.close()
+    entering.close()
     return finding
 
 
@@ -68,10 +74,13 @@ def test_the_phantom_of_the_self_test_is_no_patient_of_the_clinic(history, pipel
 
 
 def test_a_file_that_cannot_be_answered_is_a_line_with_its_reason(history, tmp_path):
-    entering = NodeHistory(str(history.folder), "watch")
+    settings = settings_of(tmp_path, history.folder)
+    settings.folder.mkdir()
+    Journal(settings.folder).close()  # as the watcher makes it
+    entering = NodeHistory(settings, Lines())
     for _ in range(2):
         entering.failed("1.2.3", tmp_path / "missing", "ward/hand.png", "no image")
-    entering._history.close()
+    entering.close()
     (summary,) = summaries(history)
     assert (summary.origin, summary.file_name, summary.failure) == (
         "watch",
@@ -81,13 +90,16 @@ def test_a_file_that_cannot_be_answered_is_a_line_with_its_reason(history, tmp_p
 
 
 def test_without_a_folder_nothing_is_entered(tmp_path):
-    NodeHistory("", "node").failed("1.2.3", tmp_path / "missing", "", "no image")
+    NodeHistory(settings_of(tmp_path, ""), Lines()).failed(
+        "1.2.3", tmp_path / "missing", "", "no image"
+    )
     assert list(tmp_path.iterdir()) == []
 
 
 def entering_worker(worker, folder):
-    settings = HistorySettings(folder=str(folder))
-    worker._settings = msgspec.structs.replace(worker._settings, history=settings)
+    settings = worker._settings
+    changed = msgspec.structs.replace(settings, history=HistorySettings(folder=str(folder)))
+    worker._history = NodeHistory(changed, worker._log)
     return worker
 
 

@@ -16,6 +16,7 @@ from orthoedge.clinic.accounts import Accounts
 from orthoedge.clinic.server.serve import make_state
 from orthoedge.clinic.server.settings import ClinicSettings, read_clinic_settings
 from orthoedge.runtime.errors import ConfigError, DataError, EngineError
+from orthoedge.runtime.subprocesses import code_command
 from tests.helpers.clinic.certificates import write_certificates
 from tests.helpers.clinic.pages import PATIENCE_S, Client, clinic_server, clinic_settings
 
@@ -162,3 +163,14 @@ def test_a_port_that_is_taken_is_named(tmp_path):
     with clinic_server(clinic_settings(tmp_path / "a")) as client:
         code, _, said = command("--folder", tmp_path / "b", "--port", client.port, "--no-browser")
     assert (code, f"127.0.0.1, port {client.port}" in said) == (2, True)
+
+
+def test_the_server_loads_no_library_of_images():
+    code = (
+        "import sys, orthoedge.clinic.server.serve, orthoedge.clinic.server.api.routes\n"
+        "from orthoedge.clinic.words import LANGUAGES, catalogue\n"
+        "for one in LANGUAGES: catalogue(one)\n"
+        "print(*sorted({'numpy', 'cv2', 'pydicom', 'openvino', 'onnxruntime'} & set(sys.modules)))"
+    )
+    done = subprocess.run(code_command(code), capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

@@ -8,7 +8,9 @@ LABELS = ("fracture", "non-affected", "tumor-benign", "tumor-malignant")
 PIXELS = bytes(range(256)) * 2
 
 
-def finding_json(label="fracture", decision="report", probability=0.9, label_set=None, ood=0.5):
+def finding_json(
+    label="fracture", decision="report", probability=0.9, label_set=None, ood=0.5, lesions=None
+):
     others = (1 - probability) / 3
     return json.dumps(
         {
@@ -18,6 +20,7 @@ def finding_json(label="fracture", decision="report", probability=0.9, label_set
             "out_of_distribution": ood,
             "decision": decision,
             "reasons": [],
+            "lesions": lesions,
         }
     ).encode()
 
@@ -26,7 +29,7 @@ def new_finding(name="Doe, Jane", patient_id="P1", date="2026-11-30", **given):
     birth_date = given.pop("birth_date", "1970-01-02")
     made = {
         key: given.pop(key)
-        for key in ("label", "decision", "probability", "label_set", "ood")
+        for key in ("label", "decision", "probability", "label_set", "ood", "lesions")
         if key in given
     }
     fields = {
@@ -41,3 +44,9 @@ def new_finding(name="Doe, Jane", patient_id="P1", date="2026-11-30", **given):
         "picture": Picture(16, 16, 12, 100.0, 200.0),
     }
     return NewFinding(**{**fields, **given})
+
+
+def file_of(pixels, digest):
+    """The file that holds pixels."""
+    (file,) = (pixels.folder / digest[:2]).glob(f"{digest}.*")
+    return file
