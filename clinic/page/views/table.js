@@ -15,7 +15,7 @@ export function table(caption, columns, rows) {
       "tr",
       { role: "row", class: classes },
       h("th", { role: "rowheader", scope: "row" }, first),
-      ...rest.map((cell, index) => h("td", { role: "cell" }, h("span", { class: "cell-name", "aria-hidden": "true" }, columns[index + 1]), h("span", {}, cell))),
+      ...rest.map((cell, index) => h("td", { role: "cell" }, h("span", { class: "cell-name", "aria-hidden": "true" }, columns[index + 1]), h("div", {}, cell))),
     ),
   );
   return h(

@@ -42,6 +42,8 @@ def test_nothing_is_shown_before_a_login_and_after_the_logout(closed_clinic, vis
     expect(page.get_by_role("alert").filter(has_text="wrong")).to_be_visible()
     log_in(page, "physician", "physician" * 2)
     expect(page.get_by_role("heading", level=1)).to_contain_text("radiographs")
+    page.get_by_role("link", name="History").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("History")
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Sign in")
     page.go_back()
