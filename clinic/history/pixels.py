@@ -84,9 +84,11 @@ class PixelFiles:
         Raises:
             DataError, OSError: as `open`.
         """
-        file, is_packed = self.open(digest)
-        with file:
-            return gzip.decompress(file.read()) if is_packed else file.read()
+        file, is_packed = self._open(digest)
+        with file, _damage_named(file.name):  # not by `open`, which would unpack them twice
+            pixels = gzip.decompress(file.read()) if is_packed else file.read()
+        _check_hash(file.name, hashlib.sha256(pixels).hexdigest(), digest)
+        return pixels
 
     def open(self, digest: str) -> tuple[BinaryIO, bool]:
         """Open the file that holds pixels, after it was checked; also, whether gzip packed it.
@@ -96,17 +98,16 @@ class PixelFiles:
             OSError: the disk fails.
         """
         file, is_packed = self._open(digest)
-        path, seen = file.name, hashlib.sha256()
+        seen = hashlib.sha256()
         try:
-            content = gzip.open(file) if is_packed else file  # noqa: SIM115 - the caller closes it
-            while block := content.read(_BLOCK):
-                seen.update(block)
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            with _damage_named(file.name):
+                content = gzip.open(file) if is_packed else file  # noqa: SIM115 - the caller's
+                while block := content.read(_BLOCK):
+                    seen.update(block)
+            _check_hash(file.name, seen.hexdigest(), digest)
+        except DataError:
             file.close()
-            raise DataError(f"{path}: damaged: restore it from a backup") from error
-        if seen.hexdigest() != digest:
-            file.close()
-            raise DataError(f"{path}: not what was written: restore it from a backup")
+            raise
         file.seek(0)
         return file, is_packed
 
@@ -152,3 +153,16 @@ class PixelFiles:
 
     def _path(self, digest: str, suffix: str) -> Path:
         return self.folder / digest[:2] / f"{digest}.{suffix}"
+
+
+@contextlib.contextmanager
+def _damage_named(path: str) -> Iterator[None]:
+    try:
+        yield
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"{path}: damaged: restore it from a backup") from error
+
+
+def _check_hash(path: str, seen: str, digest: str) -> None:
+    if seen != digest:
+        raise DataError(f"{path}: not what was written: restore it from a backup")

@@ -70,11 +70,16 @@ export const api = {
     return response.json();
   },
 
-  /** Radiograph as stored: uint16 samples, bone bright. */
-  async pixels(number) {
-    const response = await send("GET", `findings/${number}/pixels`);
+  /**
+   * Radiograph as stored: uint16 samples, bone bright, each the mean of `step` by `step` pixels.
+   *
+   * @param {number} [side] halved for as long as the longer side has so many samples; all without it
+   */
+  async pixels(number, side) {
+    const response = await send("GET", address(`findings/${number}/pixels`, { side }));
     const header = (name) => Number(response.headers.get(name));
     const samples = new Uint16Array(await response.arrayBuffer());
-    return { samples, width: header("X-Width"), height: header("X-Height"), bits: header("X-Bits") };
+    const [width, height, bits, step] = ["X-Width", "X-Height", "X-Bits", "X-Step"].map(header);
+    return { samples, width, height, bits, step };
   },
 };

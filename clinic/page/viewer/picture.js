@@ -1,17 +1,49 @@
 /** The grey part of a radiograph: halved copies, and the table from samples to grey. */
 
-/** A radiograph with copies of half the size each, so that it is drawn at the resolution of the screen. */
+/**
+ * A radiograph with copies of half the size each, so that it is drawn at the resolution of the screen.
+ *
+ * `width` and `height`, and all places on it, are in pixels of the radiograph, whichever copies there are.
+ */
 export class Picture {
-  /** @param {{samples: Uint16Array, width: number, height: number, bits: number}} pixels */
-  constructor({ samples, width, height, bits }) {
-    if (samples.length !== width * height) throw new Error(`${samples.length} samples, ${width}×${height} expected`);
-    this.width = width;
-    this.height = height;
-    this.bits = bits;
-    this.levels = [{ samples, width, height }];
+  /**
+   * @param {{samples: Uint16Array, width: number, height: number, bits: number, step: number}} pixels
+   *   samples of the finest copy that is there, one for `step` by `step` pixels of the radiograph
+   * @param {() => Promise} loadWhole the same with `step` 1; is called when it is needed
+   */
+  constructor(pixels, loadWhole) {
+    this.width = pixels.width;
+    this.height = pixels.height;
+    this.bits = pixels.bits;
+    this.loadWhole = loadWhole;
+    this.#take(pixels);
   }
 
-  /** Copy number `index`, of 2 to the power of `index` times coarser pixels. */
+  #take({ samples, width, height, step }) {
+    const [columns, rows] = [Math.ceil(width / step), Math.ceil(height / step)];
+    if (samples.length !== columns * rows) throw new Error(`${samples.length} samples, ${columns}×${rows} expected`);
+    this.finest = Math.log2(step); // index of the finest copy
+    this.levels = [];
+    this.levels[this.finest] = { samples, width: columns, height: rows };
+  }
+
+  /** Load every pixel, if they are not there; kept once they are. */
+  async whole() {
+    if (this.finest === 0) return;
+    this.loading ??= this.loadWhole().then((pixels) => this.#take(pixels));
+    try {
+      await this.loading;
+    } finally {
+      this.loading = null; // after a failure it is tried once more the next time
+    }
+  }
+
+  /** Whether the finest copy has at least one pixel for each pixel of the screen, or all there are. */
+  isFineFor(scale) {
+    return this.finest === 0 || scale * 2 ** this.finest <= 1;
+  }
+
+  /** Copy number `index`, of 2 to the power of `index` times coarser pixels; not below `finest`. */
   level(index) {
     while (this.levels.length <= index) {
       const last = this.levels.at(-1);
@@ -21,9 +53,9 @@ export class Picture {
     return this.levels[Math.min(index, this.levels.length - 1)];
   }
 
-  /** Index of the coarsest copy that has at least one pixel for each pixel of the screen. */
+  /** Index of the coarsest copy that has at least one pixel for each pixel of the screen, or of the finest. */
   indexFor(scale) {
-    let index = 0;
+    let index = this.finest;
     while (scale * 2 ** (index + 1) <= 1 && this.level(index + 1) === this.levels[index + 1]) index += 1;
     return index;
   }

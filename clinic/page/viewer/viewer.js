@@ -7,7 +7,8 @@ const STEP = 1.25; // of one press on a zoom button
 const LARGEST = 16; // pixels of the screen for each pixel of the radiograph
 
 /**
- * Events: `change` after the view changed, `measure` after a length was drawn.
+ * Events: `change` after the view changed, `measure` after a length was drawn, `coarse` with the error in
+ * `detail` if the pixels that a zoom needs cannot be loaded.
  */
 export class Viewer extends EventTarget {
   /**
@@ -143,6 +144,20 @@ export class Viewer extends EventTarget {
     if (!this.canvas.width || !this.canvas.height) return;
     this.painter.paint(this.canvas, this);
     this.dispatchEvent(new Event("change"));
+    if (!this.picture.isFineFor(this.scale)) this.#refine();
+  }
+
+  /** Draw once more as soon as there are pixels that are fine enough. */
+  async #refine() {
+    if (this.isRefining) return;
+    this.isRefining = true;
+    try {
+      await this.picture.whole();
+      this.draw();
+    } catch (error) {
+      this.dispatchEvent(new CustomEvent("coarse", { detail: error }));
+    }
+    this.isRefining = false;
   }
 
   #resize() {

@@ -32,7 +32,8 @@ export function openPrint(details, viewer) {
   };
   const print = button(t("page.print.print"), "print", async () => {
     try {
-      const [chosen, translated] = await Promise.all([readTexts(language), api.finding(details.number, language)]);
+      const parts = [readTexts(language), api.finding(details.number, language), viewer?.picture.whole()];
+      const [chosen, translated] = await Promise.all(parts);
       fillSheet(translated, viewer, chosen, patient.checked);
     } catch (error) {
       wrong.textContent = problem(error);
@@ -59,6 +60,8 @@ export function openPrint(details, viewer) {
 
 /**
  * Make the sheet for a print that the browser's own menu begins, and take it away after any print.
+ *
+ * Such a print waits for nothing: its pictures are as fine as the screen has needed them by then.
  *
  * @returns {() => void} ends that
  */

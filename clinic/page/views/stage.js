@@ -1,7 +1,7 @@
 /** A radiograph with its tools. */
 
 import { api } from "../core/api.js";
-import { h, icon } from "../core/dom.js";
+import { h, icon, toast } from "../core/dom.js";
 import { problem } from "../core/problems.js";
 import { t, texts } from "../core/texts.js";
 import { Heat } from "../viewer/heat.js";
@@ -12,11 +12,13 @@ const TOOLS = ["window", "pan", "ruler"];
 
 const latest = { number: 0, picture: null }; // a radiograph that was just added is asked for at once
 
-/** Load a radiograph as stored. */
+/** Load a radiograph as fine as this screen can show the whole of it. */
 export function loadPicture(number) {
   if (latest.number !== number) {
+    const side = Math.ceil(Math.min(window.innerWidth, window.innerHeight) * (window.devicePixelRatio || 1));
+    const whole = () => api.pixels(number);
     latest.number = number;
-    latest.picture = api.pixels(number).then((pixels) => new Picture(pixels));
+    latest.picture = api.pixels(number, side).then((pixels) => new Picture(pixels, whole));
     latest.picture.catch(() => (latest.number = 0)); // it is asked for once more the next time
   }
   return latest.picture;
@@ -56,6 +58,7 @@ export function stage(details, loading, { isSmall = false } = {}) {
     viewer.addEventListener("change", () => showState(viewer, state));
     viewer.addEventListener("change", () => showLength(viewer, length, details, false));
     viewer.addEventListener("measure", () => showLength(viewer, length, details, true));
+    viewer.addEventListener("coarse", ({ detail }) => toast(t("page.viewer.failed", { reason: problem(detail) }), "bad"));
     showState(viewer, state);
     return viewer;
   }

@@ -28,6 +28,7 @@ __all__ = [
     "LanguageShown",
     "ListQuery",
     "Login",
+    "PixelQuery",
     "ReportQuery",
     "SessionShown",
     "UploadQuery",
@@ -138,6 +139,13 @@ class FindingQuery(msgspec.Struct, frozen=True):
     """In which language a finding is put into words."""
 
     language: str = "en"
+
+
+class PixelQuery(msgspec.Struct, frozen=True):
+    """How fine the pixels are."""
+
+    side: int = 0
+    """Halved for as long as the longer side has at least so many pixels; 0 for all of them."""
 
 
 class ReportQuery(msgspec.Struct, frozen=True):

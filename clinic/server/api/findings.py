@@ -1,12 +1,9 @@
-"""Findings: list, one with everything, its pixels, opinions, deletion."""
+"""Findings: list, one with everything, opinions, deletion."""
 
 from __future__ import annotations
 
 import datetime
-import gzip
 import time
-from collections.abc import Iterator
-from typing import BinaryIO
 
 import msgspec
 
@@ -36,11 +33,10 @@ __all__ = [
     "enter_opinion",
     "list_findings",
     "show_finding",
-    "show_pixels",
     "show_report",
+    "stored_finding",
 ]
 
-_BLOCK = 2**18
 _MOST = 500
 _LONGEST_NOTE = 4000
 
@@ -68,7 +64,7 @@ def show_finding(state: ServerState, call: Call) -> Reply:
     """Everything that is known of a finding; the audit trail keeps who looked."""
     language = call.query(FindingQuery).language
     _check_language(language)
-    stored = _stored(state, call)
+    stored = stored_finding(state, call)
     state.history.note(call.caller.user, "looked", stored.summary.number)
     picture = stored.picture
     return json_reply(
@@ -89,24 +85,6 @@ def show_finding(state: ServerState, call: Call) -> Reply:
     )
 
 
-def show_pixels(state: ServerState, call: Call) -> Reply:
-    """The pixels, uint16 little-endian row by row, bone bright.
-
-    Raises:
-        ApiError: there are none.
-    """
-    picture = _stored(state, call).picture
-    if picture is None:
-        raise ApiError("error.not_found")
-    file, is_packed = state.history.pixels.open(picture.sha256)
-    sizes = {"X-Width": picture.width, "X-Height": picture.height, "X-Bits": picture.bits}
-    headers = {name: str(size) for name, size in sizes.items()}
-    if is_packed and call.caller.takes_gzip:
-        headers["Content-Encoding"] = "gzip"
-    unpacks = is_packed and not call.caller.takes_gzip
-    return Reply(_blocks(file, unpacks), "application/octet-stream", headers=headers)
-
-
 def show_report(state: ServerState, call: Call) -> Reply:
     """The report on a finding, as PDF.
 
@@ -115,7 +93,7 @@ def show_report(state: ServerState, call: Call) -> Reply:
     """
     query = call.query(ReportQuery)
     _check_language(query.language)
-    stored = _stored(state, call)
+    stored = stored_finding(state, call)
     if stored.picture is None:
         raise ApiError("error.not_found")
     order = ReportOrder(
@@ -148,7 +126,7 @@ def enter_opinion(state: ServerState, call: Call) -> Reply:
         ApiError: no such finding, nothing to have an opinion on, or an unknown label.
     """
     opinion = call.body(Opinion)
-    stored = _stored(state, call)
+    stored = stored_finding(state, call)
     if not stored.finding:
         raise ApiError("error.bad_request", "a file that could not be read has no finding")
     if opinion.label and opinion.label not in state.bundle.labels:
@@ -168,6 +146,18 @@ def delete_finding(state: ServerState, call: Call) -> Reply:
     if not state.history.delete([call.number], call.caller.user, "by hand"):
         raise ApiError("error.not_found")
     return json_reply(Done())
+
+
+def stored_finding(state: ServerState, call: Call) -> StoredFinding:
+    """The finding whose number is in the path.
+
+    Raises:
+        ApiError: there is none.
+    """
+    stored = state.history.get(call.number)
+    if stored is None:
+        raise ApiError("error.not_found")
+    return stored
 
 
 def added(state: ServerState, number: int) -> Reply:
@@ -201,13 +191,6 @@ def _earlier(state: ServerState, stored: StoredFinding) -> tuple[tuple[bytes, st
     return tuple(earlier)
 
 
-def _blocks(file: BinaryIO, unpacks: bool) -> Iterator[bytes]:
-    """A file in pieces: a whole one would stay in the server's memory."""
-    with file, gzip.open(file) if unpacks else file as content:
-        while block := content.read(_BLOCK):
-            yield block
-
-
 def _words(state: ServerState, stored: StoredFinding, language: str) -> msgspec.Raw | None:
     picture = stored.picture
     if not stored.finding or picture is None:
@@ -225,13 +208,6 @@ def _words(state: ServerState, stored: StoredFinding, language: str) -> msgspec.
     except EngineError as error:  # the finding itself can be shown
         state.log("no words", reason=str(error))
         return None
-
-
-def _stored(state: ServerState, call: Call) -> StoredFinding:
-    stored = state.history.get(call.number)
-    if stored is None:
-        raise ApiError("error.not_found")
-    return stored
 
 
 def _check_language(language: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from orthoedge.clinic.accounts.accounts import Role
 from orthoedge.clinic.history.agreement import Agreement
 from orthoedge.clinic.history.records import Opinion
-from orthoedge.clinic.server.api import answers, findings, keeping, session
+from orthoedge.clinic.server.api import answers, findings, keeping, pixels, session
 from orthoedge.clinic.server.api.calls import JSON, Reply, Route
 from orthoedge.clinic.server.api.openapi import openapi
 
@@ -84,10 +84,12 @@ ROUTES: tuple[Route, ...] = (
         "GET",
         "/findings/{number}/pixels",
         "showPixels",
-        "The pixels, uint16 little-endian row by row, bone bright; their sizes are headers.",
+        "The pixels, uint16 little-endian row by row, bone bright. X-Width, X-Height: of the "
+        "radiograph; X-Step: of its pixels for each one here, of both sides; X-Bits: of a sample.",
         _ALL,
         _STREAM,
-        findings.show_pixels,
+        pixels.show_pixels,
+        query=answers.PixelQuery,
     ),
     Route(
         "GET",

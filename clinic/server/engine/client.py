@@ -16,6 +16,7 @@ from orthoedge.clinic.server.engine.messages import (
     LARGEST,
     AnswerFile,
     FileAnswer,
+    HalvePixels,
     Made,
     OpenEngine,
     PutInWords,
@@ -98,7 +99,7 @@ class Engine:
         self._is_open = True
         self._changed("ready")
 
-    def make(self, request: PutInWords) -> bytes:
+    def make(self, request: PutInWords | HalvePixels) -> bytes:
         """Make something; called from a thread other than that of the server's event loop.
 
         Raises:

@@ -16,6 +16,7 @@ __all__ = [
     "LARGEST",
     "AnswerFile",
     "FileAnswer",
+    "HalvePixels",
     "Made",
     "OpenEngine",
     "PutInWords",
@@ -55,7 +56,18 @@ class PutInWords(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="w
     alert_labels: tuple[str, ...]
 
 
-Request = OpenEngine | AnswerFile | PutInWords
+class HalvePixels(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="halve"):
+    """Make a coarser copy of pixels that are kept."""
+
+    sha256: str
+    width: int
+    """Of the pixels that are kept."""
+    height: int
+    times: int
+    """How often both sides are halved."""
+
+
+Request = OpenEngine | AnswerFile | PutInWords | HalvePixels
 
 
 class FileAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

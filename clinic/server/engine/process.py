@@ -20,14 +20,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
+import numpy as np
 
 from orthoedge.clinic.history.header import read_facts
 from orthoedge.clinic.history.node import picture_of
 from orthoedge.clinic.history.pixels import PixelFiles
+from orthoedge.clinic.server.engine.halving import halved
 from orthoedge.clinic.server.engine.messages import (
     FRAME,
     AnswerFile,
     FileAnswer,
+    HalvePixels,
     Made,
     OpenEngine,
     PutInWords,
@@ -92,9 +95,11 @@ class EngineProcess:
             if isinstance(request, OpenEngine):
                 self.pipeline.predict(self.pipeline.bundle.golden_images()[0, 0])
                 return Made()
+            if isinstance(request, HalvePixels):
+                return Made(self._halved(request))
             return Made(_words(request))
-        except OrthoEdgeError as error:
-            return Made(error=str(error))
+        except (OrthoEdgeError, OSError, MemoryError) as error:
+            return Made(error=str(error) or "there is not enough memory")
 
     def answer(self, file: Path) -> FileAnswer:
         """Answer one file and keep its pixels."""
@@ -120,6 +125,13 @@ class EngineProcess:
             spacing_mm=radiograph.spacing_mm,
             picture=msgspec.structs.replace(picture, sha256=digest),
         )
+
+    def _halved(self, request: HalvePixels) -> bytes:
+        samples = np.frombuffer(self.pixels.read(request.sha256), "<u2")
+        samples = samples.reshape(request.height, request.width)
+        for _ in range(request.times):
+            samples = halved(samples)
+        return samples.tobytes()
 
 
 def main(settings: str, folder: str) -> int:

@@ -16,6 +16,7 @@ from orthoedge.clinic.words import LANGUAGES, catalogue
 from orthoedge.runtime import read_image
 from tests.helpers.clinic.images import image_file, limb
 from tests.helpers.clinic.pages import ROOT, SAMPLES, clinic_server, clinic_settings
+from tests.helpers.hostile.dicom_bytes import pixel_elements
 
 DOCUMENT = json.loads(openapi(ROUTES))
 
@@ -60,7 +61,7 @@ def every_answer(clinic):
     yield "showTexts", clinic.get("/texts/sw")
     yield "listFindings", clinic.get("/findings?limit=1&text=jpg&decision=refer")
     yield "showFinding", clinic.get(f"/findings/{number}?language=fr")
-    yield "showPixels", clinic.get(f"/findings/{number}/pixels")
+    yield "showPixels", clinic.get(f"/findings/{number}/pixels?side=100")
     if importlib.util.find_spec("typst"):
         yield "showReport", clinic.get(f"/findings/{number}/report.pdf?language=fr&paper=letter")
     yield "enterOpinion", clinic.post(f"/findings/{number}/opinion", {"agrees": True})
@@ -179,6 +180,23 @@ def test_the_pixels_are_those_of_the_file_bone_bright_at_full_depth(clinic, phot
     black = window["center"] - window["width"] / 2
     shown = np.clip((pixels - black) * 255 / window["width"], 0, 255)
     assert np.abs(shown - read_image(file).pixels).max() <= 1  # of rounding, of both
+
+
+@pytest.mark.parametrize("columns", [200, 201])
+def test_coarser_pixels_are_means_and_the_headers_say_of_how_many(clinic, columns):
+    stored = np.random.default_rng(columns).integers(0, 4096, (311, columns)).astype(np.uint16)
+    added = clinic.post("/findings?name=a.dcm", image_file(pixel_elements(stored)))
+    for side, step in ((0, 1), (156, 1), (155, 2), (78, 2), (77, 4), (1, 256)):
+        reply = clinic.get(f"/findings/{added.json['number']}/pixels?side={side}")
+        sizes = {name: int(reply.headers[name]) for name in ("X-Height", "X-Width", "X-Step")}
+        assert sizes == {"X-Height": 311, "X-Width": columns, "X-Step": step}
+        shape = -(-311 // step), -(-columns // step)
+        pixels = np.frombuffer(reply.content, "<u2").reshape(shape)
+        if step <= 4:
+            whole = stored[: 311 // step * step, : columns // step * step].astype(float)
+            means = whole.reshape(311 // step, step, columns // step, step).mean((1, 3))
+            inside = pixels[: 311 // step, : columns // step]
+            assert np.abs(inside - means).max() <= 1  # each halving rounds
 
 
 def test_a_finding_is_put_into_words_for_both_readers_in_the_language_asked_for(clinic):
