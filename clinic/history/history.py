@@ -18,6 +18,7 @@ from orthoedge.clinic.history.records import (
     PatientFacts,
     Picture,
     SearchQuery,
+    SpacingPlane,
     StoredFinding,
     StoredOpinion,
     StudyFacts,
@@ -114,11 +115,12 @@ class History:
             "SELECT (SELECT finding FROM answers WHERE number = findings.number), image_sha256, "
             "patient_id, patient_name, birth_date, sex, study_date, study_time, accession, "
             "description, body_part, laterality, view, institution, "
-            "row_spacing, column_spacing, width, height, bits, window_center, window_width, pixels "
+            "row_spacing, column_spacing, spacing_plane, "
+            "width, height, bits, window_center, window_width, pixels "
             "FROM findings WHERE number = ?",
             [number],
         )
-        spacing, picture = facts[12:14], facts[14:]
+        spacing, plane, picture = facts[12:14], facts[14], facts[15:]
         return StoredFinding(
             summary=summaries[0],
             image_sha256=str(image_sha256),
@@ -128,6 +130,7 @@ class History:
             spacing_mm=None
             if spacing[0] is None
             else msgspec.convert(spacing, tuple[float, float]),
+            spacing_plane=msgspec.convert(plane, SpacingPlane),
             picture=None if picture[-1] is None else Picture(*picture),  # type: ignore[arg-type]
             opinions=self._opinions(number),
         )
@@ -335,6 +338,7 @@ def _columns(new: NewFinding, digest: str | None, now: float) -> dict[str, Value
     }
     if new.spacing_mm:
         row["row_spacing"], row["column_spacing"] = new.spacing_mm
+        row["spacing_plane"] = new.spacing_plane
     if new.picture and digest:
         row |= msgspec.structs.asdict(new.picture)
         del row["sha256"]

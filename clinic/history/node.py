@@ -85,6 +85,7 @@ class NodeHistory:
             finding=finding.to_json(),
             alert_labels=alert_labels,
             spacing_mm=radiograph.spacing_mm,
+            spacing_plane=radiograph.spacing_plane or "",
             picture=picture,
         )
         self._add(uid, file, new, pixels)

@@ -15,6 +15,7 @@ __all__ = [
     "PatientFacts",
     "Picture",
     "SearchQuery",
+    "SpacingPlane",
     "StoredFinding",
     "StoredOpinion",
     "StudyFacts",
@@ -22,6 +23,10 @@ __all__ = [
 
 Origin = Literal["page", "api", "node", "watch"]
 """How a radiograph came: by the page, by another program, by DICOM, or by a watched folder."""
+
+
+SpacingPlane = Literal["detector", "patient", ""]
+"""Where a spacing was measured, as of `Radiograph`; empty if the file does not say."""
 
 
 class PatientFacts(msgspec.Struct, frozen=True):
@@ -83,6 +88,7 @@ class NewFinding(msgspec.Struct, frozen=True, kw_only=True):
     study: StudyFacts = StudyFacts()
     spacing_mm: tuple[float, float] | None = None
     """Millimetres between rows and between columns."""
+    spacing_plane: SpacingPlane = ""
     picture: Picture | None = None
     key: str = ""
     """Names the event that led to it, so that a retry does not enter it twice; empty for none."""
@@ -136,6 +142,7 @@ class StoredFinding(msgspec.Struct, frozen=True, kw_only=True):
     patient: PatientFacts
     study: StudyFacts
     spacing_mm: tuple[float, float] | None
+    spacing_plane: SpacingPlane
     picture: Picture | None
     opinions: tuple[StoredOpinion, ...]
     """The first one first; the last one counts."""

@@ -103,5 +103,9 @@ CREATE TRIGGER findings_are_forgotten AFTER DELETE ON findings BEGIN
 END;
 """
 
-MIGRATIONS = (_FIRST, _SEARCH)
+_PLANE = """
+ALTER TABLE findings ADD COLUMN spacing_plane TEXT NOT NULL DEFAULT '';
+"""
+
+MIGRATIONS = (_FIRST, _SEARCH, _PLANE)
 """Version 1, and what leads from each version to the next."""

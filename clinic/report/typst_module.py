@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from types import ModuleType
 
 from orthoedge.runtime.errors import MissingDependency
 
-__all__ = ["import_typst"]
+__all__ = ["has_typst", "import_typst"]
+
+
+def has_typst() -> bool:
+    """Whether typst is installed."""
+    return find_spec("typst") is not None
 
 
 def import_typst() -> ModuleType:

@@ -97,7 +97,8 @@ class ClinicSettings(Table, frozen=True):
     names: tuple[str, ...] = ()
     """Names by which browsers may ask for the server, beyond its address."""
     backup: str = ""
-    """Folder for the backup that the page makes, on another disk; empty for none."""
+    """Folder for the backup that the page makes, best on another disk. Empty for the name of
+    `folder` with `.backup` after it, next to it."""
     tls: PageTls | None = None
     access: AccessSettings = AccessSettings()
     upload: UploadSettings = UploadSettings()
@@ -119,6 +120,11 @@ class ClinicSettings(Table, frozen=True):
     def history_folder(self) -> Path:
         """Folder of the history."""
         return Path(self.folder)
+
+    @property
+    def backup_folder(self) -> Path:
+        """Folder for the backup that the page makes."""
+        return Path(self.backup or f"{self.history_folder}.backup")
 
     @property
     def has_open_address(self) -> bool:

@@ -68,6 +68,7 @@ async def add_finding(state: ServerState, call: Call, request: Request) -> Reply
             patient=answer.patient,
             study=answer.study,
             spacing_mm=answer.spacing_mm,
+            spacing_plane=answer.spacing_plane,
             picture=answer.picture,
         )
         return await asyncio.to_thread(_enter, state, call, new)

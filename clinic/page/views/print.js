@@ -18,8 +18,10 @@ export function openPrint(details, viewer) {
   let language = texts().language;
   const wrong = h("p", { class: "form-problem", role: "alert" });
   const patient = h("input", { type: "checkbox", id: "print-patient" });
-  const pdf = h("a", { class: "button", target: "_blank", rel: "noopener" }, icon("files"), h("span", {}, t("page.print.pdf")));
-  const update = () => pdf.setAttribute("href", api.reportAddress(details.number, language, preference("paper")));
+  const link = h("a", { class: "button", target: "_blank", rel: "noopener" }, icon("files"), h("span", {}, t("page.print.pdf")));
+  const update = () => link.setAttribute("href", api.reportAddress(details.number, language, preference("paper")));
+  const { can_report: canReport } = session();
+  const pdf = canReport ? link : h("p", { class: "quiet" }, t("error.no_report"));
   const languages = session().languages.map(({ code, name }) => [code, name]);
   const papers = ["a4", "letter"].map((name) => [name, t(`page.settings.paper_${name}`)]);
   const changeLanguage = (code) => {

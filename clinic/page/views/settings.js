@@ -73,8 +73,7 @@ function backup() {
     start.disabled = false;
   };
   const start = button(t("page.settings.backup_now"), "save", run, { class: "button primary" });
-  const way = session().can_back_up ? start : h("p", { class: "caution" }, icon("warning"), h("span", {}, t("page.settings.backup_none")));
-  return h("section", { class: "card" }, h("h2", {}, t("page.settings.backup")), h("p", {}, t("page.settings.backup_explain")), way, result);
+  return h("section", { class: "card" }, h("h2", {}, t("page.settings.backup")), h("p", {}, t("page.settings.backup_explain")), start, result);
 }
 
 function about() {

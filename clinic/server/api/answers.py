@@ -10,6 +10,7 @@ from orthoedge.clinic.history.records import (
     AuditEntry,
     FindingSummary,
     PatientFacts,
+    SpacingPlane,
     StoredOpinion,
     StudyFacts,
 )
@@ -86,7 +87,8 @@ class SessionShown(msgspec.Struct, frozen=True):
     bundle: BundleShown
     notice: str
     """Intended use of the bundle."""
-    can_back_up: bool
+    can_report: bool
+    """Whether what makes a report as PDF is installed."""
 
 
 class Login(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -174,6 +176,7 @@ class FindingPage(FindingSummary, frozen=True, kw_only=True):
     patient: PatientFacts
     study: StudyFacts
     spacing_mm: tuple[float, float] | None
+    spacing_plane: SpacingPlane
     width: int
     """Of the pixels; 0 if there are none."""
     height: int

@@ -75,6 +75,7 @@ def show_finding(state: ServerState, call: Call) -> Reply:
             patient=stored.patient,
             study=stored.study,
             spacing_mm=stored.spacing_mm,
+            spacing_plane=stored.spacing_plane,
             width=picture.width if picture else 0,
             height=picture.height if picture else 0,
             bits=picture.bits if picture else 0,

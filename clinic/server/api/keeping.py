@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 from orthoedge.clinic.history.agreement import agreement
 from orthoedge.clinic.history.backup import back_up
 from orthoedge.clinic.history.export import opinions_csv
 from orthoedge.clinic.server.api.answers import AuditPage, AuditQuery, BackupDone
 from orthoedge.clinic.server.api.calls import Call, Reply, json_reply
-from orthoedge.clinic.server.api.errors import ApiError
 from orthoedge.clinic.server.state import ServerState
 from orthoedge.runtime.settings import plain
 
@@ -34,17 +32,11 @@ def export_opinions(state: ServerState, call: Call) -> Reply:
 
 
 def make_backup(state: ServerState, call: Call) -> Reply:
-    """Back up into the folder of the settings.
-
-    Raises:
-        ApiError: the settings name none.
-    """
-    target = state.settings.backup
-    if not target:
-        raise ApiError("error.bad_request", "the settings name no folder for the backup")
-    copied = back_up(state.history, Path(target))
+    """Back up into the folder of the settings."""
+    target = state.settings.backup_folder
+    copied = back_up(state.history, target)
     state.history.note(call.caller.user, "backed up", detail=f"{copied.findings} findings")
-    return json_reply(BackupDone(target))
+    return json_reply(BackupDone(str(target)))
 
 
 def show_audit(state: ServerState, call: Call) -> Reply:

@@ -143,7 +143,7 @@ ROUTES: tuple[Route, ...] = (
         "POST",
         "/backup",
         "backUp",
-        "Back up into the folder that the settings name.",
+        "Back up into the folder of the settings, or else one next to the history.",
         _ADMINISTRATOR,
         answers.BackupDone,
         keeping.make_backup,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from orthoedge.clinic.report.typst_module import has_typst
 from orthoedge.clinic.server.api.answers import (
     BundleShown,
     Done,
@@ -93,5 +94,5 @@ def _shown(state: ServerState, user: str, role: str, csrf: str) -> SessionShown:
         labels=bundle.labels,
         bundle=BundleShown(bundle.name, bundle.version, bundle.sha256, bundle.alert_labels),
         notice=bundle.notice,
-        can_back_up=bool(state.settings.backup),
+        can_report=has_typst(),
     )

@@ -9,7 +9,7 @@ import struct
 
 import msgspec
 
-from orthoedge.clinic.history.records import PatientFacts, Picture, StudyFacts
+from orthoedge.clinic.history.records import PatientFacts, Picture, SpacingPlane, StudyFacts
 
 __all__ = [
     "FRAME",
@@ -83,6 +83,7 @@ class FileAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     patient: PatientFacts = PatientFacts()
     study: StudyFacts = StudyFacts()
     spacing_mm: tuple[float, float] | None = None
+    spacing_plane: SpacingPlane = ""
     picture: Picture | None = None
 
 

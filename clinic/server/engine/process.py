@@ -123,6 +123,7 @@ class EngineProcess:
             finding=finding.to_json(),
             alert_labels=pipeline.bundle.manifest.alert_labels,
             spacing_mm=radiograph.spacing_mm,
+            spacing_plane=radiograph.spacing_plane or "",
             picture=msgspec.structs.replace(picture, sha256=digest),
         )
 

@@ -58,13 +58,29 @@ def test_a_print_in_another_language_leaves_the_page_in_its_own(visitor, languag
 
 
 def test_the_link_to_the_pdf_asks_for_language_and_paper(visitor):
+    pytest.importorskip("typst")
     page = visitor.page
     page.get_by_role("button", name="Print").click()
     page.get_by_label("Language of the page").select_option("sw")
     page.get_by_label("Paper").select_option("letter")
     link = page.get_by_role("link", name="Open as PDF")
     expect(link).to_have_attribute("href", "/api/v1/findings/1/report.pdf?language=sw&paper=letter")
-    pytest.importorskip("typst")
     reply = page.request.get(visitor.clinic.address + link.get_attribute("href")[1:])
     assert reply.ok
     assert reply.body().startswith(b"%PDF")
+
+
+def test_where_no_report_can_be_made_the_page_says_so_and_prints(visitor):
+    page = visitor.page
+
+    def without_report(route):
+        session = route.fetch().json()
+        route.fulfill(json=session | {"can_report": False})
+
+    page.route("**/api/v1/session", without_report)
+    visitor.go("radiograph/1")
+    page.locator(".tool").first.wait_for()
+    page.get_by_role("button", name="Print").click()
+    expect(page.get_by_role("link", name="Open as PDF")).to_have_count(0)
+    expect(page.locator("dialog")).to_contain_text("The report cannot be made here")
+    expect(page.get_by_role("button", name="Print this page")).to_be_enabled()

@@ -131,6 +131,7 @@ def test_the_ruler_measures_in_the_spacing_of_the_file(opened):
     expected = 200 / scale * SPACING
     words = opened.locator(".length strong").inner_text()
     assert float(words.split()[0]) == pytest.approx(expected, rel=0.02)
+    expect(opened.locator(".length")).to_contain_text("Measured at the detector")
 
 
 def test_the_ruler_works_by_keyboard(opened):

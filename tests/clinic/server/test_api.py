@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import re
+import sys
 
 import jsonschema
 import numpy as np
@@ -175,7 +176,7 @@ def test_the_pixels_are_those_of_the_file_bone_bright_at_full_depth(clinic, phot
     page = clinic.get(f"/findings/{added.json['number']}").json
     assert (page["height"], page["width"]) == limb().shape
     assert (page["patient"]["name"], page["study"]["body_part"]) == ("Doe, Jane", "HAND")
-    assert page["spacing_mm"] == [0.15, 0.15]
+    assert (page["spacing_mm"], page["spacing_plane"]) == ([0.15, 0.15], "detector")
     window = page["window"]
     black = window["center"] - window["width"] / 2
     shown = np.clip((pixels - black) * 255 / window["width"], 0, 255)
@@ -236,6 +237,20 @@ def test_a_backup_by_the_page_can_be_checked(clinic, capsys):
     folder = clinic.post("/backup").json["file"]
     assert main(["clinic", "check", "--folder", folder]) == 0
     assert capsys.readouterr().out.startswith("pass")
+
+
+def test_without_a_folder_in_the_settings_the_backup_lies_next_to_the_history(tmp_path, capsys):
+    with clinic_server(clinic_settings(tmp_path / "history")) as alone:
+        assert alone.post("/backup").json["file"] == str(tmp_path / "history.backup")
+    assert main(["clinic", "check", "--folder", str(tmp_path / "history.backup")]) == 0
+    assert capsys.readouterr().out.startswith("pass")
+
+
+def test_the_session_says_whether_a_report_can_be_made(clinic, monkeypatch):
+    is_there = importlib.util.find_spec("typst") is not None
+    assert clinic.get("/session").json["can_report"] is is_there
+    monkeypatch.setitem(sys.modules, "typst", None)
+    assert clinic.get("/session").json["can_report"] is False
 
 
 def test_the_page_is_served_with_its_policy_and_nothing_outside_it(clinic):
