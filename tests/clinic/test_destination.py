@@ -55,7 +55,7 @@ def test_an_error_names_the_key(given, key):
 
 
 @pytest.mark.parametrize(
-    "given", [{**DICOM, "prot": 104}, {**DICOM, "kind": "ftp"}, {**DICOM, "results": ["pdf"]}]
+    "given", [{**DICOM, "prot": 104}, {**DICOM, "kind": "ftp"}, {**DICOM, "results": ["film"]}]
 )
 def test_an_unknown_key_or_value_is_an_error(given):
     with pytest.raises(msgspec.ValidationError):

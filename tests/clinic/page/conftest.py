@@ -47,9 +47,12 @@ def _served(folder):
         process.stdout.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium():
-    """Debian's Chromium, driven by Playwright."""
+    """Debian's Chromium, driven by Playwright.
+
+    Playwright's event loop runs as long as it is open, and other tests need one of their own.
+    """
     path = require("chromium")
     driver = pytest.importorskip("playwright.sync_api")
     driver.expect.set_options(timeout=PATIENCE_MS)
