@@ -8,7 +8,7 @@ import pytest
 
 from orthoedge.clinic.history import History, SearchQuery
 from orthoedge.clinic.history.node import NodeHistory
-from orthoedge.clinic.selftest.phantom import PATIENT_ID
+from orthoedge.clinic.selftest.image import PATIENT_ID
 from orthoedge.clinic.settings import HistorySettings
 from orthoedge.clinic.watch.journal import Journal
 from orthoedge.runtime.bundles.bundle import PHANTOM
