@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from types import ModuleType
 
 from orthoedge.runtime.errors import MissingDependency
 
-__all__ = ["has_typst", "import_typst"]
-
-
-def has_typst() -> bool:
-    """Whether typst is installed."""
-    return find_spec("typst") is not None
+__all__ = ["import_typst"]
 
 
 def import_typst() -> ModuleType:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import msgspec
 
-from orthoedge.clinic.report.typst_module import has_typst
 from orthoedge.clinic.server.api.answers import (
     BundleShown,
     Done,
@@ -14,6 +13,7 @@ from orthoedge.clinic.server.api.answers import (
 )
 from orthoedge.clinic.server.api.calls import Call, Reply, json_reply
 from orthoedge.clinic.server.api.errors import ApiError
+from orthoedge.clinic.server.engine.report_process import can_report
 from orthoedge.clinic.server.state import ServerState
 from orthoedge.clinic.words import LANGUAGES, catalogue
 
@@ -94,5 +94,5 @@ def _shown(state: ServerState, user: str, role: str, csrf: str) -> SessionShown:
         labels=bundle.labels,
         bundle=BundleShown(bundle.name, bundle.version, bundle.sha256, bundle.alert_labels),
         notice=bundle.notice,
-        can_report=has_typst(),
+        can_report=can_report(),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import sys
 from datetime import datetime, timezone
+from importlib.util import find_spec
 from pathlib import Path
 
 import msgspec
@@ -13,7 +14,7 @@ from orthoedge.clinic.history.pixels import PixelFiles
 from orthoedge.clinic.history.records import PatientFacts, Picture, StudyFacts
 from orthoedge.runtime.subprocesses import run_worker, serve_result
 
-__all__ = ["ReportOrder", "order_report"]
+__all__ = ["ReportOrder", "can_report", "order_report"]
 
 _MODULE = "orthoedge.clinic.server.engine.report_process"
 _LONGEST_S = 60.0
@@ -36,6 +37,11 @@ class ReportOrder(msgspec.Struct, frozen=True, kw_only=True):
     alert_labels: tuple[str, ...]
     language: str
     paper: str
+
+
+def can_report() -> bool:
+    """Whether typst, which sets the page of a report, is installed."""
+    return find_spec("typst") is not None
 
 
 def order_report(order: ReportOrder) -> bytes:
