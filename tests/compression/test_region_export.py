@@ -18,6 +18,8 @@ from orthoedge.training.segmentation.network import UNet
 from tests.compression.test_export import LABELS, SMALL
 from tests.helpers.conv_model import parser_warnings
 
+pytestmark = pytest.mark.slow  # no recipe trains such a network yet
+
 needs_rtx = pytest.mark.skipif(
     (platform.machine(), sys.platform) != ("x86_64", "linux"), reason="no tensorrt-rtx here"
 )

@@ -9,6 +9,7 @@ import random
 import pytest
 
 from orthoedge.clinic.history import History
+from orthoedge.clinic.history.schema import MIGRATIONS
 from tests.clinic.history.test_migrations import history_of_version
 from tests.helpers.history.writer import kill_writers, killed
 
@@ -36,7 +37,7 @@ def test_no_kill_of_a_migration_loses_a_finding(tmp_path, tally):
         killed(folder, "migrate", 0, chance)
         history = History(folder)
         whole += (
-            history.database.version == 2
+            history.database.version == len(MIGRATIONS)
             and history.database.read("SELECT count(*) FROM searched") == [(50,)]
             and history.database.check() == ()
         )

@@ -26,8 +26,16 @@ def problems(page, axe):
     return found
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("language", ["en", "ar"])
+@pytest.mark.parametrize(
+    ("language", "theme"),
+    [
+        ("en", "light"),
+        *(
+            pytest.param(language, theme, marks=pytest.mark.slow)
+            for language, theme in (("en", "dark"), ("ar", "light"), ("ar", "dark"))
+        ),
+    ],
+)
 def test_no_view_has_a_violation(filled_clinic, visit, axe, language, theme):
     visitor = visit(filled_clinic, language=language, theme=theme)
     for view in VIEWS:

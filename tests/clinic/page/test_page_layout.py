@@ -18,6 +18,7 @@ _CUT = """() => [...document.querySelectorAll("body *")].filter(element => {
 }).map(element => `${element.tagName}.${element.className}: ${element.textContent.slice(0, 40)}`)"""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES)
 def test_every_view_fits_in_every_language(filled_clinic, visit, languages, size):
     visitor = visit(filled_clinic, *size)

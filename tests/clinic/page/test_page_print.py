@@ -36,7 +36,10 @@ def test_a_print_is_one_page_with_both_pictures(visitor):
     assert page.locator("#sheet > *").count() == 0  # gone after the print
 
 
-@pytest.mark.parametrize("language", ["fr", "ar", "hi", "zh"])
+@pytest.mark.parametrize(
+    "language",
+    ["ar", *(pytest.param(language, marks=pytest.mark.slow) for language in ("fr", "hi", "zh"))],
+)
 def test_a_print_in_another_language_leaves_the_page_in_its_own(visitor, language):
     page = visitor.page
     page.evaluate(

@@ -123,6 +123,7 @@ def test_between_cells_the_probability_is_interpolated(masked):
     assert float(pixels.max()) <= float(cells.max()) + 1e-5
 
 
+@pytest.mark.slow
 def test_a_killed_training_continues(classifier, masked, spots, tmp_path):
     out = tmp_path / "again"
     shutil.copytree(masked, out)
