@@ -38,6 +38,7 @@ class RegionNetwork(nn.Module):
         super().__init__()
         self.unet = unet
         self.classifier = classifier
+        self._steps: Tensor
         steps = torch.arange(size)
         self.register_buffer("_steps", (2 * steps + 1) / size - 1, persistent=False)  # of a side
 
