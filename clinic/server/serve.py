@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import secrets
+import signal
 import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from orthoedge.clinic.accounts import Accounts, Guesses, Sessions
@@ -52,7 +54,7 @@ def serve(settings: ClinicSettings, ready: Callable[[str], None]) -> int:
             target=_announce, args=(server, lambda: ready(f"{scheme}://{address}/")), daemon=True
         )
         told.start()
-        with listening:
+        with listening, _ended_by_signal(server):
             server.run(sockets=[listening])
     finally:
         state.history.close()
@@ -85,7 +87,13 @@ def make_server(state: ServerState) -> tuple[uvicorn.Server, socket.socket]:
         ssl_certfile=tls.certificate if tls else None,
         ssl_keyfile=tls.key if tls else None,
     )
-    return uvicorn.Server(config), _listen(settings)
+
+    class Server(uvicorn.Server):
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            state.events.end()  # else a page that listens is waited for, and then cut off
+            await super().shutdown(sockets)
+
+    return Server(config), _listen(settings)
 
 
 def make_state(settings: ClinicSettings) -> ServerState:
@@ -123,6 +131,21 @@ def make_state(settings: ClinicSettings) -> ServerState:
         log=Log("clinic"),
         local_csrf=secrets.token_urlsafe(32),
     )
+
+
+@contextmanager
+def _ended_by_signal(server: uvicorn.Server) -> Iterator[None]:
+    """Let SIGTERM and SIGINT end the server alone: it raises them once more after its end."""
+
+    def end(*_: object) -> None:
+        server.should_exit = True
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _listen(settings: ClinicSettings) -> socket.socket:

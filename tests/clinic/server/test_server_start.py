@@ -109,7 +109,8 @@ def test_the_settings_of_the_documentation_can_be_read(tmp_path):
         assert isinstance(read_clinic_settings(file), ClinicSettings)
 
 
-def test_the_command_serves_until_it_is_told_to_end(tmp_path):
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_the_command_serves_until_it_is_told_to_end_and_lets_listeners_go(tmp_path, how):
     command = [sys.executable, "-m", "orthoedge.cli", "clinic", "--no-browser"]
     options = ["--folder", str(tmp_path / "history"), "--port", "18420", "--bundle", "phantom"]
     with subprocess.Popen(
@@ -124,9 +125,13 @@ def test_the_command_serves_until_it_is_told_to_end(tmp_path):
             assert address == "http://127.0.0.1:18420/"
             with urllib.request.urlopen(f"{address}api/v1/session", timeout=PATIENCE_S) as reply:
                 assert reply.status == 200
+            with urllib.request.urlopen(f"{address}api/v1/events", timeout=PATIENCE_S) as events:
+                assert events.readline() == b"retry: 2000\n"
+                process.send_signal(how)
+                assert process.wait(PATIENCE_S) == 0
+            assert process.stderr.read() == ""
         finally:
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(PATIENCE_S) in (0, -signal.SIGTERM)
+            process.kill()
     assert (tmp_path / "history").stat().st_mode & 0o077 == 0
 
 
