@@ -72,6 +72,12 @@ def test_a_bundle_that_cannot_be_used_is_said_at_the_start(tmp_path):
         make_state(read_clinic_settings(file))
 
 
+def test_a_precision_that_the_target_does_not_run_is_said_at_the_start(tmp_path):
+    options = ("--folder", tmp_path / "history", "--no-browser", "--bundle", "phantom")
+    code, _, said = command(*options, "--target", "portable", "--precision", "fp16")
+    assert (code, "not fp16" in said) == (2, True)
+
+
 def test_a_damaged_history_is_said_at_the_start(tmp_path):
     (tmp_path / "history").mkdir()
     (tmp_path / "history" / "history.sqlite").write_bytes(b"damaged" * 1000)
