@@ -62,6 +62,22 @@ def test_a_wrong_option_is_said_before_anything_is_written(options, message, tmp
     assert not (tmp_path / "out").exists()
 
 
+def test_a_report_is_replaced_by_one_on_the_same_file_alone(tmp_path, capsys):
+    files = [tmp_path / folder / "IMG1.png" for folder in ("q1", "q2")]
+    for file, sample in zip(files, sorted(PHANTOM_SAMPLES.glob("*.png")), strict=False):
+        file.parent.mkdir()
+        file.write_bytes(sample.read_bytes())
+    to = ["--out", str(tmp_path / "out")]
+    page = tmp_path / "out" / "IMG1.pdf"
+    assert main([*COMMAND, str(files[0]), *to]) == 0
+    first = page.read_bytes()
+    assert main([*COMMAND, str(files[1]), *to]) == 1
+    assert f"{page} is the report on another radiograph" in capsys.readouterr().err
+    assert page.read_bytes() == first
+    assert main([*COMMAND, str(files[0]), *to, "--language", "fr"]) == 0
+    assert page.read_bytes() != first
+
+
 def test_a_report_replaces_no_radiograph(tmp_path, capsys):
     file = tmp_path / SAMPLE.name
     file.write_bytes(SAMPLE.read_bytes())
