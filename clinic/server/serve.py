@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import secrets
 import signal
 import socket
@@ -40,10 +41,10 @@ def serve(settings: ClinicSettings, ready: Callable[[str], None]) -> int:
 
     Raises:
         ConfigError: other machines could reach the server, and there is no account yet; or the
-            certificate cannot be used.
+            certificate cannot be used, or the port is taken.
         DataError: the history is damaged.
         EngineError: the bundle cannot be used.
-        OSError: the port is taken, or the folder cannot be used.
+        OSError: the port may not be used, or the folder cannot.
     """
     state = make_state(settings)
     try:
@@ -157,7 +158,14 @@ def _listen(settings: ClinicSettings) -> socket.socket:
         listening.listen(64)
     except OSError as error:
         listening.close()
-        error.filename = f"{settings.host}, port {settings.port}"
+        where = f"{settings.host}, port {settings.port}"
+        if error.errno == errno.EADDRINUSE:
+            scheme = "https" if settings.tls else "http"
+            raise ConfigError(
+                f"{where} is in use: already running? open "
+                f"{scheme}://{_shown_host(settings)}:{settings.port}/ or give another --port"
+            ) from error
+        error.filename = where
         raise
     return listening
 
