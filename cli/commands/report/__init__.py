@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,17 +53,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the report on every file; exit 1 if any failed."""
-    from orthoedge.cli.inputs import UniqueNames, list_files, output_name, prepare_output
-    from orthoedge.clinic.report import make_report
+    from orthoedge.cli.inputs import list_files, prepare_output
     from orthoedge.clinic.report.fonts import open_fonts
     from orthoedge.clinic.words import catalogue
-    from orthoedge.runtime.atomic_files import write_atomic
-    from orthoedge.targets import open_pipeline
 
     catalogue(args.language)  # what is wrong with the options is said before a network is opened
     open_fonts(tuple(args.fonts))
     files = list_files(args.paths, named=True)
+    is_new = not args.out.exists()
     prepare_output(args.out, "--out", "a report", files, named=True)
+    try:
+        return _write_reports(files, args)
+    finally:
+        if is_new:
+            with contextlib.suppress(OSError):  # it holds a report
+                args.out.rmdir()
+
+
+def _write_reports(files: Sequence[tuple[Path, str]], args: argparse.Namespace) -> int:
+    from orthoedge.cli.inputs import UniqueNames, output_name
+    from orthoedge.clinic.report import make_report
+    from orthoedge.runtime.atomic_files import write_atomic
+    from orthoedge.targets import open_pipeline
+
     pipeline = open_pipeline(
         args.bundle,
         target=args.target,

@@ -54,7 +54,9 @@ def _read(settings: str) -> bytes:
     bundle = read_bundle(bundle_path(engine.bundle or None), trust=BundleTrust(key))
     runs = precisions_of(bundle, engine.target)
     if engine.precision not in ("auto", *runs):
-        raise EngineError(f"target {engine.target} runs {' and '.join(runs)}, not {engine.precision}")
+        raise EngineError(
+            f"target {engine.target} runs {' and '.join(runs)}, not {engine.precision}"
+        )
     manifest = bundle.manifest
     return msgspec.json.encode(
         BundleFacts(

@@ -6,6 +6,7 @@ import subprocess
 import pytest
 
 from orthoedge.cli.main import main
+from orthoedge.clinic.report.fonts import open_fonts
 from orthoedge.runtime.bundles.bundle import PHANTOM_SAMPLES
 from tests.helpers.clinic.images import image_file
 from tests.helpers.clinic.programs import require
@@ -76,6 +77,18 @@ def test_a_report_is_replaced_by_one_on_the_same_file_alone(tmp_path, capsys):
     assert page.read_bytes() == first
     assert main([*COMMAND, str(files[0]), *to, "--language", "fr"]) == 0
     assert page.read_bytes() != first
+
+
+def test_a_missing_font_is_said_with_its_option_and_leaves_no_folder(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("orthoedge.clinic.report.fonts.FONT_FOLDERS", ())
+    open_fonts.cache_clear()
+    out = tmp_path / "out"
+    try:
+        assert main([*COMMAND, str(SAMPLE), "--out", str(out), "--language", "ar"]) == 2
+    finally:
+        open_fonts.cache_clear()
+    assert "with --fonts DIR" in capsys.readouterr().err
+    assert not out.exists()
 
 
 def test_a_report_replaces_no_radiograph(tmp_path, capsys):
