@@ -33,7 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_bundle(parser)
     options.add_target(parser)
     actions = parser.add_subparsers(
-        metavar="ACTION", dest="action", description="Without an ACTION the page is served."
+        metavar="ACTION",
+        dest="action",
+        title="actions",
+        description="Without an ACTION the page is served.",
     )
     backup = "copy the history into a folder, or bring a former copy up to date"
     restore = "make the history from a backup, after every byte of it was checked"
