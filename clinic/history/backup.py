@@ -38,7 +38,7 @@ def back_up(history: History, target: Path) -> Copied:
         target: made if it is missing; else a former backup, which is brought up to date.
 
     Raises:
-        ConfigError: the folder holds something else, or is that of the history.
+        ConfigError: the folder holds something else, or is that of the history, in it or above it.
         DataError: pixels are missing or damaged; the former backup stays.
         OSError: the disk is full or fails; likewise.
     """
@@ -71,7 +71,7 @@ def restore(backup: Path, folder: Path) -> Copied:
         folder: of the new history; must not hold one.
 
     Raises:
-        ConfigError: the folder is not empty.
+        ConfigError: the folder is not empty, or is in that of the backup or above it.
         DataError: there is no backup, or it is damaged; nothing was written.
         OSError: the disk is full or fails.
     """
@@ -102,8 +102,11 @@ def check_history(history: History) -> tuple[str, ...]:
 
 
 def _check_target(history: History, target: Path) -> None:
-    if target.resolve() == history.folder.resolve():
-        raise ConfigError(f"{target}: is the folder of the history itself; choose another")
+    here, there = history.folder.resolve(), target.resolve()
+    if there.is_relative_to(here) or here.is_relative_to(there):
+        raise ConfigError(
+            f"{target}: is, lies in or holds the folder {history.folder}; choose one apart from it"
+        )
     if target.is_dir() and not (target / DATABASE).exists() and any(target.iterdir()):
         allowed = {"pixels", "accounts.json", f"{DATABASE}-wal", f"{DATABASE}-shm"}
         names = {path.name for path in target.iterdir()} - allowed

@@ -32,6 +32,7 @@ __all__ = ["DATABASE", "History"]
 DATABASE = "history.sqlite"
 """Name of the database in the history's folder."""
 
+_LOOK_S = 900.0  # after which the same user looks once more
 _LAST_OPINION = """(SELECT agrees FROM opinions WHERE finding = findings.number
     ORDER BY opinions.number DESC LIMIT 1)"""
 _SUMMARY = f"""SELECT number, time, origin, file_name, patient_id, patient_name, study_date,
@@ -236,6 +237,24 @@ class History:
         """
         with self.database.transaction() as connection:
             _enter(connection.execute, user, action, finding, detail)
+
+    def note_look(self, user: str, finding: int) -> None:
+        """Enter that a user looked at a finding, unless the entry of that look is the user's last.
+
+        A page asks for the finding, for its pixels, and for more of them with a zoom.
+
+        Raises:
+            OSError, DataError: as `verdict`.
+        """
+        with self.database.transaction() as connection:
+            last = connection.execute(
+                "SELECT action, finding, time FROM audit WHERE user = ? "
+                "ORDER BY number DESC LIMIT 1",
+                (user,),
+            ).fetchone()
+            if last and last[:2] == ("looked", finding) and time.time() - last[2] < _LOOK_S:
+                return
+            _enter(connection.execute, user, "looked", finding, "")
 
     def audit(self, before: int = 0, limit: int = 100) -> list[AuditEntry]:
         """Entries of the audit trail, the last one first.

@@ -160,9 +160,13 @@ def _damage_named(path: str) -> Iterator[None]:
     try:
         yield
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(f"{path}: damaged: restore it from a backup") from error
+        raise DataError(
+            f"{path}: damaged; only another copy of the history has it whole"
+        ) from error
 
 
 def _check_hash(path: str, seen: str, digest: str) -> None:
     if seen != digest:
-        raise DataError(f"{path}: not what was written: restore it from a backup")
+        raise DataError(
+            f"{path}: not what was written; only another copy of the history has it whole"
+        )

@@ -4,8 +4,8 @@ import { announce, button, h, icon, loadIcons, toast } from "./core/dom.js";
 import { api } from "./core/api.js";
 import { preference } from "./core/preferences.js";
 import { problem } from "./core/problems.js";
-import { isAlert, isSignedIn, loadSession, session, signOut } from "./core/session.js";
-import { t, texts, useLanguage } from "./core/texts.js";
+import { isSignedIn, loadSession, session, signOut } from "./core/session.js";
+import { t, useLanguage } from "./core/texts.js";
 import { droppedFiles, uploads } from "./core/uploads.js";
 import { IdleLock } from "./core/idle.js";
 import { News } from "./core/news.js";
@@ -14,6 +14,7 @@ import { agreement } from "./views/agreement.js";
 import { compare } from "./views/compare.js";
 import { history } from "./views/history.js";
 import { login } from "./views/login.js";
+import { findingText, patientText, urgency } from "./views/marks.js";
 import { radiograph } from "./views/radiograph.js";
 import { loadPicture } from "./views/stage.js";
 import { settings } from "./views/settings.js";
@@ -102,11 +103,13 @@ async function restart(options = {}) {
 function watchNews() {
   news.addEventListener("finding", ({ detail: summary }) => {
     if (summary.failure) return;
-    const finding = summary.decision === "reject" ? t("decision.reject") : texts().label(summary.label);
-    const name = summary.patient_name || summary.file_name;
-    const sentence = t("page.list.arrived", { name, finding });
-    if (summary.decision !== "reject" && isAlert(summary.label)) announce(sentence);
-    else if (summary.origin !== "page") toast(sentence);
+    const kind = urgency(summary);
+    const isOpen = summary.alert && summary.decision !== "reject";
+    const name = patientText(summary) || summary.file_name;
+    const sentence = t("page.list.arrived", { name, finding: findingText(summary) });
+    if (isOpen) announce(sentence);
+    const symbol = isOpen && kind !== "malignant" ? "malignant_possible" : kind;
+    if (summary.origin !== "page") toast(sentence, kind, symbol);
   });
 }
 

@@ -65,6 +65,8 @@ class ReportContent:
     """None leaves a blank line for the name, and everything away that could identify a person."""
     file_name: str = ""
     """Shown with the patient alone."""
+    image_sha256: str = ""
+    """Of the file, in hex; shown at the foot, and a keyword of the PDF. Empty leaves it out."""
     earlier: tuple[EarlierFinding, ...] = ()
     """Oldest first. The last ten are listed, the others counted."""
     alert_labels: tuple[str, ...] = ALERT_LABELS

@@ -99,5 +99,5 @@ def _missing(family: str) -> str:
     package = "fonts-noto-cjk" if family == _CJK else "fonts-noto-core"
     return (
         f"no font for {script} letters: install {family} (apt-get install {package}), "
-        "or name a folder that holds it as fonts"
+        "or name a folder that holds it with --fonts DIR"
     )

@@ -68,6 +68,7 @@ def compile_report(
     settings = {
         "fonts": choose_families(page.texts(), opened),
         "paper": _TYPST_PAPERS[paper],
+        "keywords": [f"SHA-256 {content.image_sha256}"] if content.image_sha256 else [],
         **msgspec.to_builtins(page),
     }
     files = {

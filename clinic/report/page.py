@@ -127,7 +127,7 @@ def page_of(content: ReportContent, texts: Catalogue) -> Page:
         earlier_more=texts.text("report.earlier_more", n=left_out) if left_out else "",
         physician=texts.text("report.physician"),
         signature=texts.text("report.signature"),
-        small=tuple(_small(record, texts)),
+        small=tuple(_small(record, content.image_sha256, texts)),
         notice=words.notice,
     )
 
@@ -181,7 +181,7 @@ def _earlier(earlier: EarlierFinding, texts: Catalogue, has_size: bool) -> tuple
     return tuple(cells)
 
 
-def _small(record: PageRecord, texts: Catalogue) -> list[str]:
+def _small(record: PageRecord, image_sha256: str, texts: Catalogue) -> list[str]:
     source = record.provenance
     lines = [
         texts.text(
@@ -194,6 +194,8 @@ def _small(record: PageRecord, texts: Catalogue) -> list[str]:
         ),
         texts.text("report.bundle_notice", notice=_cut(printable(record.notice), 3 * _LONGEST)),
     ]
+    if image_sha256:
+        lines.insert(0, f"{texts.text('report.file')}: {texts.isolate(f'SHA-256 {image_sha256}')}")
     return lines if texts.is_reviewed else [*lines, texts.text("page.not_reviewed")]
 
 

@@ -61,7 +61,7 @@ def make_app(state: ServerState) -> Starlette:
         try:
             yield
         finally:
-            for task in tasks:
+            for task in (*tasks, *state.tasks):
                 task.cancel()
             await state.engine.close()
 

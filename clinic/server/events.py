@@ -41,7 +41,8 @@ class Events:
 
     def __init__(self, history: History) -> None:
         self._history = history
-        self._listeners: set[asyncio.Queue[bytes]] = set()
+        self._listeners: set[asyncio.Queue[bytes | None]] = set()  # None ends one
+        self._has_ended = False
         self._new = asyncio.Event()
         self._last = 0
         self.done = 0
@@ -73,18 +74,26 @@ class Events:
         self._new.set()
         self.send("progress", Progress(self.done, self.total))
 
+    def end(self) -> None:
+        """End every `listen`, for the server ends; a later one ends at once."""
+        self._has_ended = True
+        for listener in self._listeners:
+            listener.put_nowait(None)
+
     async def listen(self) -> AsyncIterator[bytes]:
-        """Events as they come, with a comment now and then that is no event."""
-        queue: asyncio.Queue[bytes] = asyncio.Queue()
+        """Events as they come until `end`, with a comment now and then that is no event."""
+        queue: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._listeners.add(queue)
         try:
             yield b"retry: 2000\n\n"
             self.engine_changed(self.engine_state)
-            while True:
+            while not self._has_ended:
                 try:
-                    yield await asyncio.wait_for(queue.get(), _ALIVE_S)
+                    line = await asyncio.wait_for(queue.get(), _ALIVE_S)
                 except asyncio.TimeoutError:
-                    yield b": alive\n\n"
+                    line = b": alive\n\n"
+                if line is not None:
+                    yield line
         finally:
             self._listeners.discard(queue)
 

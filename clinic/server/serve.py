@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import secrets
+import signal
 import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from orthoedge.clinic.accounts import Accounts, Guesses, Sessions
@@ -38,10 +41,10 @@ def serve(settings: ClinicSettings, ready: Callable[[str], None]) -> int:
 
     Raises:
         ConfigError: other machines could reach the server, and there is no account yet; or the
-            certificate cannot be used.
+            certificate cannot be used, or the port is taken.
         DataError: the history is damaged.
         EngineError: the bundle cannot be used.
-        OSError: the port is taken, or the folder cannot be used.
+        OSError: the port may not be used, or the folder cannot.
     """
     state = make_state(settings)
     try:
@@ -52,7 +55,7 @@ def serve(settings: ClinicSettings, ready: Callable[[str], None]) -> int:
             target=_announce, args=(server, lambda: ready(f"{scheme}://{address}/")), daemon=True
         )
         told.start()
-        with listening:
+        with listening, _ended_by_signal(server):
             server.run(sockets=[listening])
     finally:
         state.history.close()
@@ -85,7 +88,13 @@ def make_server(state: ServerState) -> tuple[uvicorn.Server, socket.socket]:
         ssl_certfile=tls.certificate if tls else None,
         ssl_keyfile=tls.key if tls else None,
     )
-    return uvicorn.Server(config), _listen(settings)
+
+    class Server(uvicorn.Server):
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            state.events.end()  # else a page that listens is waited for, and then cut off
+            await super().shutdown(sockets)
+
+    return Server(config), _listen(settings)
 
 
 def make_state(settings: ClinicSettings) -> ServerState:
@@ -125,6 +134,21 @@ def make_state(settings: ClinicSettings) -> ServerState:
     )
 
 
+@contextmanager
+def _ended_by_signal(server: uvicorn.Server) -> Iterator[None]:
+    """Let SIGTERM and SIGINT end the server alone: it raises them once more after its end."""
+
+    def end(*_: object) -> None:
+        server.should_exit = True
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def _listen(settings: ClinicSettings) -> socket.socket:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
@@ -134,7 +158,14 @@ def _listen(settings: ClinicSettings) -> socket.socket:
         listening.listen(64)
     except OSError as error:
         listening.close()
-        error.filename = f"{settings.host}, port {settings.port}"
+        where = f"{settings.host}, port {settings.port}"
+        if error.errno == errno.EADDRINUSE:
+            scheme = "https" if settings.tls else "http"
+            raise ConfigError(
+                f"{where} is in use: already running? open "
+                f"{scheme}://{_shown_host(settings)}:{settings.port}/ or give another --port"
+            ) from error
+        error.filename = where
         raise
     return listening
 

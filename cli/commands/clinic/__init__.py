@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,17 +32,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     options.add_bundle(parser)
     options.add_target(parser)
-    actions = parser.add_subparsers(metavar="ACTION", dest="action")
-    for name, help_text, argument in (
-        ("backup", "copy the history into a folder, or bring a former copy up to date", "DIR"),
-        ("restore", "make the history from a backup, after every byte of it was checked", "DIR"),
-        ("check", "compare the history with itself, and every pixel with its hash", ""),
-        ("export", "write the physicians' opinions as a table, without patients' names", "FILE"),
+    actions = parser.add_subparsers(
+        metavar="ACTION",
+        dest="action",
+        title="actions",
+        description="Without an ACTION the page is served.",
+    )
+    backup = "copy the history into a folder, or bring a former copy up to date"
+    restore = "make the history from a backup, after every byte of it was checked"
+    export = "write the physicians' opinions as a table, without patients' names"
+    for name, help_text, argument, argument_help in (
+        ("backup", backup, "DIR", "folder of the backup, best on another disk"),
+        ("restore", restore, "DIR", "folder of the backup; --folder is that of the new history"),
+        ("check", "compare the history with itself, and every pixel with its hash", "", ""),
+        ("export", export, "FILE", "the table, CSV"),
     ):
         action = actions.add_parser(name, help=help_text, description=help_text)
         _add_place(action, default=argparse.SUPPRESS)
         if argument:
-            action.add_argument("path", type=Path, metavar=argument)
+            action.add_argument("path", type=Path, metavar=argument, help=argument_help)
     help_text = "add or remove the account of a user, or list all"
     account = actions.add_parser("account", help=help_text, description=help_text)
     changes = account.add_subparsers(metavar="CHANGE", dest="change", required=True)
@@ -125,12 +134,21 @@ def _restore(args: argparse.Namespace) -> int:
 def _check(args: argparse.Namespace) -> int:
     from orthoedge.clinic.history.backup import check_history
 
-    with _history(args) as history:
-        problems = check_history(history)
-        for problem in problems:
-            print(f"FAIL  {printable(problem)}")
-        if not problems:
-            print(f"pass  {history.folder}")
+    folder = _folder_with_history(args)
+    problems: tuple[str, ...]
+    try:
+        with _open_history(folder) as history:
+            problems = check_history(history)
+    except DataError as error:  # so damaged that it cannot be opened
+        problems = (str(error),)
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        problems = (f"{error.filename}: {error.strerror}",)
+    for problem in problems:
+        print(f"FAIL  {printable(problem)}")
+    if not problems:
+        print(f"pass  {folder}")
     return 1 if problems else 0
 
 
@@ -151,6 +169,12 @@ def _change_account(args: argparse.Namespace) -> int:
     accounts = Accounts(_settings(args).history_folder)
     if args.change == "add":
         accounts.add(args.name, args.role, _password())
+        if not accounts.has_administrator():
+            print(
+                "until there is an administrator, nobody can delete, back up or read the audit "
+                "trail on the page: orthoedge clinic account add NAME --role administrator",
+                file=sys.stderr,
+            )
     elif args.change == "remove":
         accounts.remove(args.name)
     for name in accounts.names():
@@ -180,14 +204,30 @@ def _history(args: argparse.Namespace) -> Iterator[History]:
     """Open the history, which must be there.
 
     Raises:
-        DataError: it is not.
+        DataError: it is not, or is damaged.
     """
-    from orthoedge.clinic.history import History
+    with _open_history(_folder_with_history(args)) as history:
+        yield history
+
+
+def _folder_with_history(args: argparse.Namespace) -> Path:
+    """Folder of the history.
+
+    Raises:
+        DataError: it holds none.
+    """
     from orthoedge.clinic.history.history import DATABASE
 
     folder = _settings(args).history_folder
     if not (folder / DATABASE).is_file():
         raise DataError(f"{folder}: holds no history; name its folder with --folder")
+    return folder
+
+
+@contextmanager
+def _open_history(folder: Path) -> Iterator[History]:
+    from orthoedge.clinic.history import History
+
     history = History(folder)
     try:
         yield history
@@ -199,7 +239,7 @@ def _settings(args: argparse.Namespace) -> ClinicSettings:
     """The settings of the file, or those that the options stand for.
 
     Raises:
-        ConfigError: both are given.
+        ConfigError: both are given, or --folder is a file.
     """
     from orthoedge.clinic.server.settings import (
         ClinicSettings,
@@ -216,6 +256,8 @@ def _settings(args: argparse.Namespace) -> ClinicSettings:
                 "--settings"
             )
         return read_clinic_settings(args.settings)
+    if args.folder and args.folder.exists() and not args.folder.is_dir():
+        raise ConfigError(f"--folder {args.folder}: not a folder")
     bundle = "" if args.bundle is None else str(args.bundle.absolute())
     return ClinicSettings(
         folder=str((args.folder or default_folder()).absolute()),

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import hashlib
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +14,7 @@ from orthoedge.cli import options, terminal
 from orthoedge.runtime.errors import DeadlineExceeded, InputError, MissingDependency
 
 if TYPE_CHECKING:
+    from orthoedge.clinic.report import ReportContent
     from orthoedge.runtime.pipeline import Pipeline
 
 
@@ -49,16 +53,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the report on every file; exit 1 if any failed."""
-    from orthoedge.cli.inputs import UniqueNames, list_files, output_name, prepare_output
+    from orthoedge.cli.inputs import list_files, prepare_output
     from orthoedge.clinic.report.fonts import open_fonts
     from orthoedge.clinic.words import catalogue
-    from orthoedge.runtime.atomic_files import write_atomic
-    from orthoedge.targets import open_pipeline
 
     catalogue(args.language)  # what is wrong with the options is said before a network is opened
     open_fonts(tuple(args.fonts))
     files = list_files(args.paths, named=True)
+    is_new = not args.out.exists()
     prepare_output(args.out, "--out", "a report", files, named=True)
+    try:
+        return _write_reports(files, args)
+    finally:
+        if is_new:
+            with contextlib.suppress(OSError):  # it holds a report
+                args.out.rmdir()
+
+
+def _write_reports(files: Sequence[tuple[Path, str]], args: argparse.Namespace) -> int:
+    from orthoedge.cli.inputs import UniqueNames, output_name
+    from orthoedge.clinic.report import make_report
+    from orthoedge.runtime.atomic_files import write_atomic
+    from orthoedge.targets import open_pipeline
+
     pipeline = open_pipeline(
         args.bundle,
         target=args.target,
@@ -71,14 +88,16 @@ def run(args: argparse.Namespace) -> int:
         try:
             if unreadable:
                 raise InputError(f"cannot read it: {unreadable}")
-            report = _report(pipeline, path, args)
+            content = _content(pipeline, path, args)
+            report = make_report(content, args.language, args.paper, fonts=args.fonts)
+            target = args.out / names.of(output_name(path))[0]
+            _check_replaced(target, content.image_sha256)
         except (InputError, MissingDependency, DeadlineExceeded, OSError, MemoryError) as error:
             failed += 1
             reason = " ".join(str(error).split()) or "not enough memory"
             line = terminal.printable(f"{path}: {reason}")
             terminal.write_error(f"orthoedge: {line}\n")
             continue
-        target = args.out / names.of(output_name(path))[0]
         write_atomic(target, report)
         print(terminal.printable(str(target)))
     if failed:
@@ -86,19 +105,37 @@ def run(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _report(pipeline: Pipeline, path: Path, args: argparse.Namespace) -> bytes:
+def _hash(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _check_replaced(target: Path, image_sha256: str) -> None:
+    """Let a page be replaced by the next one on the same file alone.
+
+    Raises:
+        InputError: the file is there, and is no page on that radiograph.
+    """
+    if target.exists() and f"SHA-256 {image_sha256}".encode() not in target.read_bytes():
+        raise InputError(f"{target} is the report on another radiograph; choose another --out")
+
+
+def _content(pipeline: Pipeline, path: Path, args: argparse.Namespace) -> ReportContent:
     from orthoedge.clinic.history.header import read_facts
-    from orthoedge.clinic.report import ReportContent, make_report
+    from orthoedge.clinic.report import ReportContent
 
     radiograph, finding = pipeline.predict_with_image(path)
     patient, study = read_facts(path)
-    content = ReportContent(
+    return ReportContent(
         finding=finding.to_json(),
         pixels=radiograph.pixels,
         made=datetime.now().astimezone(),
         study=study,
         patient=patient if args.patient else None,
         file_name=path.name,
+        image_sha256=_hash(path),
         alert_labels=pipeline.bundle.manifest.alert_labels,
     )
-    return make_report(content, args.language, args.paper, fonts=args.fonts)

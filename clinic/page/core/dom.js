@@ -91,9 +91,9 @@ export function segments(legend, name, options, value, change) {
 }
 
 /** Say something to the eye and to a screen reader; it goes away by itself. */
-export function toast(text, kind = "good") {
+export function toast(text, kind = "good", symbol = kind === "good" ? "yes" : "warning") {
   const place = document.getElementById("toasts");
-  const element = h("p", { class: `toast toast-${kind}` }, icon(kind === "good" ? "yes" : "warning"), h("span", {}, text));
+  const element = h("p", { class: `toast toast-${kind}` }, icon(symbol), h("span", {}, text));
   place.append(element);
   setTimeout(() => element.remove(), 7000);
 }

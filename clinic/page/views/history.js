@@ -3,6 +3,7 @@
 import { api } from "../core/api.js";
 import { button, field, h, select } from "../core/dom.js";
 import { BODY_PARTS, t, texts } from "../core/texts.js";
+import { patientText } from "./marks.js";
 import { row } from "./rows.js";
 import { dayBefore } from "./today.js";
 
@@ -35,7 +36,7 @@ export async function history({ query, navigate }) {
 
   function chooser(summary) {
     if (summary.failure) return h("span", { class: "row-choice" });
-    const name = summary.patient_name || summary.file_name;
+    const name = patientText(summary) || summary.file_name;
     const label = t("page.history.select", { name, date: texts().date(summary.time) });
     const change = (event) => {
       if (event.target.checked) chosen.set(summary.number, summary);

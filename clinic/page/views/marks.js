@@ -26,6 +26,14 @@ export function labelMark(summary) {
   return h("span", { class: classes }, isMalignant && icon("malignant"), h("span", {}, name), " ", percent);
 }
 
+/** What a list calls a finding first: a label, or what cannot be ruled out, and the decision. */
+export function findingText(summary) {
+  if (summary.decision === "reject") return t("decision.reject");
+  const isMalignant = urgency(summary) === "malignant";
+  const possible = summary.alert ? t("page.finding.malignant_possible") : texts().label(summary.label);
+  return [isMalignant ? t("page.finding.malignant") : possible, t(`decision.${summary.decision}`)].join(" – ");
+}
+
 /** A line that says that an alert label is left open though another one is more probable. */
 export function possibleMark(text = t("page.finding.malignant_possible")) {
   return h("span", { class: "mark mark-malignant-possible" }, icon("malignant_possible"), h("span", {}, text));
@@ -56,9 +64,15 @@ export function bars(probabilities, labelSet, texts_ = texts()) {
   return h("ul", { class: "bars" }, ...lines);
 }
 
-/** Name of the patient, or that the file has none. */
-export function patientName(summary) {
+/** What the file calls the patient: a name, else an identifier; empty without either. */
+export function patientText(summary) {
   const name = (summary.patient_name ?? "").replaceAll("^", " ").trim();
+  return name || (summary.patient_id ?? "").trim();
+}
+
+/** Name or identifier of the patient, or that the file has none. */
+export function patientName(summary) {
+  const name = patientText(summary);
   if (name) return own(name);
   return h("span", { class: "no-name" }, t("page.list.no_name"));
 }

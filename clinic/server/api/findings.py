@@ -65,7 +65,7 @@ def show_finding(state: ServerState, call: Call) -> Reply:
     language = call.query(FindingQuery).language
     _check_language(language)
     stored = stored_finding(state, call)
-    state.history.note(call.caller.user, "looked", stored.summary.number)
+    state.history.note_look(call.caller.user, stored.summary.number)
     picture = stored.picture
     return json_reply(
         FindingPage(

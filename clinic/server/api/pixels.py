@@ -22,7 +22,7 @@ _BLOCK = 2**18
 
 
 def show_pixels(state: ServerState, call: Call) -> Reply:
-    """The pixels, uint16 little-endian row by row, bone bright.
+    """The pixels, uint16 little-endian row by row, bone bright; the audit trail keeps who looked.
 
     `X-Width` and `X-Height` are those of the radiograph. Each pixel of the reply is the mean of
     `X-Step` by `X-Step` of them, so that it has as many columns and rows as those divided by
@@ -32,9 +32,11 @@ def show_pixels(state: ServerState, call: Call) -> Reply:
         ApiError: there are none.
     """
     side = call.query(PixelQuery).side
-    picture = stored_finding(state, call).picture
+    stored = stored_finding(state, call)
+    picture = stored.picture
     if picture is None:
         raise ApiError("error.not_found")
+    state.history.note_look(call.caller.user, stored.summary.number)
     if times := _halvings(picture, side):
         request = HalvePixels(picture.sha256, picture.width, picture.height, times)
         try:

@@ -33,7 +33,7 @@ def read_bundle_facts(engine: EngineSettings) -> BundleFacts:
     """Read and check the bundle.
 
     Raises:
-        EngineError: it cannot be used; the message is that of the bundle.
+        EngineError: it cannot be used, or the target does not run the precision.
         MissingDependency: the target needs a package that is not installed.
     """
     line = run_worker(
@@ -45,12 +45,18 @@ def read_bundle_facts(engine: EngineSettings) -> BundleFacts:
 def _read(settings: str) -> bytes:
     from orthoedge.runtime import BundleTrust, read_bundle, read_key
     from orthoedge.runtime.bundles.bundle import bundle_path
-    from orthoedge.targets import check_target
+    from orthoedge.runtime.errors import EngineError
+    from orthoedge.targets import check_target, precisions_of
 
     engine = msgspec.json.decode(settings, type=EngineSettings)
     check_target(engine.target)
     key = read_key(Path(engine.public_key)) if engine.public_key else None
     bundle = read_bundle(bundle_path(engine.bundle or None), trust=BundleTrust(key))
+    runs = precisions_of(bundle, engine.target)
+    if engine.precision not in ("auto", *runs):
+        raise EngineError(
+            f"target {engine.target} runs {' and '.join(runs)}, not {engine.precision}"
+        )
     manifest = bundle.manifest
     return msgspec.json.encode(
         BundleFacts(

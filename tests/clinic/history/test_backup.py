@@ -112,6 +112,15 @@ def test_a_backup_of_a_damaged_history_leaves_the_one_before(history, tmp_path):
     assert content(tmp_path / "backup") == before
 
 
+@pytest.mark.parametrize("where", ["history/backup", "history/pixels", "."])
+def test_neither_folder_may_lie_in_the_other(history, tmp_path, where):
+    with pytest.raises(ConfigError, match="apart"):
+        back_up(history, tmp_path / where)
+    with pytest.raises(ConfigError, match="apart"):
+        restore(history.folder, tmp_path / where)
+    assert not (history.folder / "backup").exists()
+
+
 @pytest.mark.parametrize("where", ["history", "other"])
 def test_a_folder_that_is_none_of_a_backup_is_refused(history, tmp_path, where):
     (tmp_path / "other").mkdir()

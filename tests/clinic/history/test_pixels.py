@@ -40,7 +40,7 @@ def test_damaged_pixels_are_an_error_and_no_picture(files, is_packed, damage):
         files.compress_next()
     path = file_of(files, digest)
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(DataError, match="restore it from a backup"):
+    with pytest.raises(DataError, match="only another copy of the history"):
         files.read(digest)
 
 

@@ -5,8 +5,10 @@ import re
 import pytest
 from playwright.sync_api import expect
 
+from orthoedge.clinic.history import History
 from tests.helpers.clinic.page.canvas import pixels
 from tests.helpers.clinic.page.radiographs import dicom, picture
+from tests.helpers.history.findings import PIXELS, new_finding
 
 GOOD, BAD = 15, 5
 
@@ -40,6 +42,19 @@ def test_a_single_file_is_opened_at_once(clinic, visit):
     visitor.page.wait_for_url(re.compile(r"#/radiograph/\d+"))
     expect(visitor.page.get_by_role("heading", level=1)).to_contain_text("Diallo")
     assert (pixels(visitor.page) > 20).mean() > 0.1
+
+
+def test_what_the_node_adds_is_said_with_its_decision_and_the_patients_id(clinic, visit):
+    page = visit(clinic).page
+    history = History(clinic.folder)
+    label_set = ["fracture", "tumor-malignant"]
+    new = new_finding("", "P77", origin="node", decision="refer", label_set=label_set)
+    history.add(new, PIXELS)
+    history.close()
+    toast = page.locator(".toast")
+    expect(toast).to_contain_text("P77. A malignant tumor cannot be ruled out – To be read by")
+    expect(toast.locator("use")).to_have_attribute("href", re.compile("malignant_possible"))
+    expect(page.locator(".row", has_text="P77")).not_to_contain_text("No name")
 
 
 def test_a_single_bad_file_stays_a_line_with_its_reason(clinic, visit):

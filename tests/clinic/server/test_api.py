@@ -228,6 +228,20 @@ def test_who_looked_stands_in_the_audit_trail(clinic):
     assert (entry["action"], entry["finding"]) == ("looked", 2)
 
 
+def test_pixels_are_a_look_that_is_entered_once(clinic):
+    def looks():
+        entries = clinic.get("/audit?limit=1000").json["entries"]
+        return [one["finding"] for one in entries if one["action"] == "looked"]
+
+    clinic.get("/findings/2")
+    before = looks()
+    for path in ("/findings/1/pixels?side=100", "/findings/1", "/findings/1/pixels"):
+        assert clinic.get(path).status == 200
+    assert looks() == [1, *before]
+    clinic.get("/findings/2/pixels")
+    assert looks() == [2, 1, *before]
+
+
 def test_an_opinion_with_an_unknown_label_is_refused(clinic):
     reply = clinic.post("/findings/1/opinion", {"agrees": False, "label": "<b>"})
     assert reply.status == 400

@@ -13,6 +13,7 @@ import pytest
 
 from orthoedge.cli.main import main
 from orthoedge.clinic.accounts import Accounts
+from orthoedge.clinic.history import History
 from orthoedge.clinic.server.serve import make_state
 from orthoedge.clinic.server.settings import ClinicSettings, read_clinic_settings
 from orthoedge.runtime.errors import ConfigError, DataError, EngineError
@@ -72,6 +73,12 @@ def test_a_bundle_that_cannot_be_used_is_said_at_the_start(tmp_path):
         make_state(read_clinic_settings(file))
 
 
+def test_a_precision_that_the_target_does_not_run_is_said_at_the_start(tmp_path):
+    options = ("--folder", tmp_path / "history", "--no-browser", "--bundle", "phantom")
+    code, _, said = command(*options, "--target", "portable", "--precision", "fp16")
+    assert (code, "not fp16" in said) == (2, True)
+
+
 def test_a_damaged_history_is_said_at_the_start(tmp_path):
     (tmp_path / "history").mkdir()
     (tmp_path / "history" / "history.sqlite").write_bytes(b"damaged" * 1000)
@@ -109,7 +116,8 @@ def test_the_settings_of_the_documentation_can_be_read(tmp_path):
         assert isinstance(read_clinic_settings(file), ClinicSettings)
 
 
-def test_the_command_serves_until_it_is_told_to_end(tmp_path):
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_the_command_serves_until_it_is_told_to_end_and_lets_listeners_go(tmp_path, how):
     command = [sys.executable, "-m", "orthoedge.cli", "clinic", "--no-browser"]
     options = ["--folder", str(tmp_path / "history"), "--port", "18420", "--bundle", "phantom"]
     with subprocess.Popen(
@@ -124,9 +132,13 @@ def test_the_command_serves_until_it_is_told_to_end(tmp_path):
             assert address == "http://127.0.0.1:18420/"
             with urllib.request.urlopen(f"{address}api/v1/session", timeout=PATIENCE_S) as reply:
                 assert reply.status == 200
+            with urllib.request.urlopen(f"{address}api/v1/events", timeout=PATIENCE_S) as events:
+                assert events.readline() == b"retry: 2000\n"
+                process.send_signal(how)
+                assert process.wait(PATIENCE_S) == 0
+            assert process.stderr.read() == ""
         finally:
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(PATIENCE_S) in (0, -signal.SIGTERM)
+            process.kill()
     assert (tmp_path / "history").stat().st_mode & 0o077 == 0
 
 
@@ -163,6 +175,31 @@ def test_a_port_that_is_taken_is_named(tmp_path):
     with clinic_server(clinic_settings(tmp_path / "a")) as client:
         code, _, said = command("--folder", tmp_path / "b", "--port", client.port, "--no-browser")
     assert (code, f"127.0.0.1, port {client.port}" in said) == (2, True)
+    assert f"open http://127.0.0.1:{client.port}/ or give another --port" in said
+
+
+@pytest.mark.parametrize("action", [(), ("check",)])
+def test_a_folder_that_is_a_file_is_named_with_its_option(tmp_path, action):
+    (tmp_path / "file").touch()
+    code, _, said = command("--folder", tmp_path / "file", "--no-browser", *action)
+    assert (code, said) == (2, f"orthoedge: --folder {tmp_path / 'file'}: not a folder\n")
+
+
+def test_the_check_of_a_history_that_was_cut_off_fails(tmp_path):
+    History(tmp_path).close()
+    whole = (tmp_path / "history.sqlite").read_bytes()
+    for size in (900, 4096, len(whole) // 2):
+        (tmp_path / "history.sqlite").write_bytes(whole[:size])
+        code, out, said = command("check", "--folder", tmp_path)
+        assert (code, out[:6], said) == (1, "FAIL  ", "")
+
+
+def test_it_is_said_that_an_administrator_is_missing(tmp_path, monkeypatch):
+    place = ("--folder", tmp_path)
+    for name, role, is_missing in (("a", "physician", True), ("b", "administrator", False)):
+        monkeypatch.setattr(sys, "stdin", io.StringIO(f"{PASSWORD}\n"))
+        code, _, said = command("account", "add", name, "--role", role, *place)
+        assert (code, "until there is an administrator" in said) == (0, is_missing)
 
 
 def test_the_server_loads_no_library_of_images():

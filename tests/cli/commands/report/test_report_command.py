@@ -6,6 +6,7 @@ import subprocess
 import pytest
 
 from orthoedge.cli.main import main
+from orthoedge.clinic.report.fonts import open_fonts
 from orthoedge.runtime.bundles.bundle import PHANTOM_SAMPLES
 from tests.helpers.clinic.images import image_file
 from tests.helpers.clinic.programs import require
@@ -60,6 +61,34 @@ def test_a_wrong_option_is_said_before_anything_is_written(options, message, tmp
     assert main([*COMMAND, str(SAMPLE), "--out", str(tmp_path / "out"), *options]) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_report_is_replaced_by_one_on_the_same_file_alone(tmp_path, capsys):
+    files = [tmp_path / folder / "IMG1.png" for folder in ("q1", "q2")]
+    for file, sample in zip(files, sorted(PHANTOM_SAMPLES.glob("*.png")), strict=False):
+        file.parent.mkdir()
+        file.write_bytes(sample.read_bytes())
+    to = ["--out", str(tmp_path / "out")]
+    page = tmp_path / "out" / "IMG1.pdf"
+    assert main([*COMMAND, str(files[0]), *to]) == 0
+    first = page.read_bytes()
+    assert main([*COMMAND, str(files[1]), *to]) == 1
+    assert f"{page} is the report on another radiograph" in capsys.readouterr().err
+    assert page.read_bytes() == first
+    assert main([*COMMAND, str(files[0]), *to, "--language", "fr"]) == 0
+    assert page.read_bytes() != first
+
+
+def test_a_missing_font_is_said_with_its_option_and_leaves_no_folder(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("orthoedge.clinic.report.fonts.FONT_FOLDERS", ())
+    open_fonts.cache_clear()
+    out = tmp_path / "out"
+    try:
+        assert main([*COMMAND, str(SAMPLE), "--out", str(out), "--language", "ar"]) == 2
+    finally:
+        open_fonts.cache_clear()
+    assert "with --fonts DIR" in capsys.readouterr().err
+    assert not out.exists()
 
 
 def test_a_report_replaces_no_radiograph(tmp_path, capsys):
