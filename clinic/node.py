@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orthoedge.clinic.child import UNUSABLE
+from orthoedge.clinic.file_system import check_folder
 from orthoedge.clinic.log import Log
 from orthoedge.clinic.operations.notify import Notifier
 from orthoedge.clinic.settings import NodeSettings
@@ -116,9 +117,12 @@ def serve(settings_file: Path, watched: Path | None = None) -> int:
         ConfigError: the settings cannot be used.
         DataError: another node uses the spool.
         EngineError: a process cannot run with these settings; its reason is on stderr.
-        OSError: the spool cannot be made, or the port of the metrics is taken.
+        OSError: the spool cannot be made, the folder of the history cannot be written, or the port
+            of the metrics is taken.
     """
     settings = read_settings(settings_file)
+    if settings.history.folder:
+        check_folder(Path(settings.history.folder))
     log = Log("node")
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -50,7 +51,7 @@ def read_settings(path: Path) -> NodeSettings:
     try:
         return msgspec.convert(tables, NodeSettings)
     except msgspec.ValidationError as error:
-        problems = _problems(tables) or (_plain(str(error)),)
+        problems = _problems(tables) or (_plain(str(error), NodeSettings),)
         raise ConfigError(f"{path}: {problems[0]}") from error
 
 
@@ -63,7 +64,7 @@ def convert_settings(path: Path, kind: type[_Settings]) -> _Settings:
     try:
         return msgspec.convert(_read_toml(path), kind)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{path}: {_plain(str(error))}") from error
+        raise ConfigError(f"{path}: {_plain(str(error), kind)}") from error
 
 
 def find_problems(path: Path) -> tuple[str, ...]:
@@ -122,12 +123,23 @@ def _problem(place: str, table: object, kind: type) -> list[str]:
     try:
         msgspec.convert(table, kind)
     except msgspec.ValidationError as error:
-        return [_plain(str(error), place)]
+        return [_plain(str(error), kind, place)]
     return []
 
 
-def _plain(message: str, table: str = "") -> str:
+def _plain(message: str, kind: type, table: str = "") -> str:
     """Write `message - at `$.port`` as `table.port: message`."""
     text, _, place = message.partition(" - at `$")
+    if text.startswith("Invalid enum value"):
+        text += f"; allowed: {', '.join(_allowed(kind, place))}"
     keys = ".".join(filter(None, (table, place.rstrip("`").strip("."))))
     return f"{keys}: {text}" if keys else text
+
+
+def _allowed(kind: Any, place: str) -> tuple[str, ...]:
+    """Values of the setting at `.table.key[0]` in settings of `kind`."""
+    for key in re.findall(r"[a-z_]+", place):
+        kind = get_type_hints(kind)[key]
+    while get_origin(kind) is not Literal:
+        kind = get_args(kind)[0]
+    return get_args(kind)

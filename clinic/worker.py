@@ -65,7 +65,7 @@ def _answer_until(
         try:
             image = spool.next_image()
         except OSError as error:
-            log("cannot begin an answer", reason=error.strerror or str(error))
+            log("cannot begin an answer", reason=_reason(error, settings))
             stop.wait(_DISK_S)
             continue
         if image is None:
@@ -77,8 +77,22 @@ def _answer_until(
             spool.give_back(image)
             raise
         except OSError as error:  # of the spool's disk; the reader's are InputErrors
-            log("cannot write an answer", uid=image.uid, reason=error.strerror or str(error))
+            log("cannot write an answer", uid=image.uid, reason=_reason(error, settings))
             _give_back_once_possible(spool, image, stop)
+
+
+def _reason(error: OSError, settings: NodeSettings) -> str:
+    """Why the disk failed, with the folder of the settings: a file's name may name a patient."""
+    reason = error.strerror or str(error)
+    if not isinstance(error.filename, str):
+        return reason
+    file = Path(error.filename)
+    paths = [each.path for each in settings.destinations.values()]
+    for name in filter(None, (settings.spool, settings.history.folder, *paths)):
+        folder = Path(name)
+        if file.is_relative_to(folder) or folder.is_relative_to(file):
+            return f"{folder}: {reason}"
+    return reason
 
 
 def _give_back_once_possible(spool: Spool, image: SpooledImage, stop: threading.Event) -> None:

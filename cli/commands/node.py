@@ -95,9 +95,12 @@ def _check(args: argparse.Namespace) -> int:
 
 def _parts(settings: NodeSettings) -> Iterator[tuple[str, str]]:
     """Each part that was checked, and what is wrong with it; empty if nothing is."""
+    from orthoedge.clinic.file_system import check_folder
     from orthoedge.clinic.sending import echo
 
-    yield f"spool {settings.spool}", _problem_of(lambda: _check_spool(settings.folder))
+    yield f"spool {settings.spool}", _problem_of(lambda: check_folder(settings.folder))
+    if history := settings.history.folder:
+        yield f"history {history}", _problem_of(lambda: check_folder(Path(history)))
     yield "bundle and its key", _problem_of(lambda: _check_bundle(settings))
     port = f"receiver {settings.receiver.host}, port {settings.receiver.port}"
     yield port, _problem_of(lambda: _check_receiver(settings))
@@ -123,21 +126,6 @@ def _problem_of(check: object) -> str:
     except OrthoEdgeError as error:
         return str(error)
     return ""
-
-
-def _check_spool(folder: Path) -> None:
-    """Check that the spool is on a local disk and can be written."""
-    from orthoedge.clinic.file_system import NETWORK_FILE_SYSTEMS, file_system
-    from orthoedge.runtime.atomic_files import write_atomic
-    from orthoedge.runtime.errors import ConfigError
-
-    kind = file_system(folder)
-    if kind in NETWORK_FILE_SYSTEMS:
-        raise ConfigError(f"lies on {kind}, a network file system; choose a folder on a local disk")
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    probe = folder / "check"
-    write_atomic(probe, b"")
-    probe.unlink()
 
 
 def _check_bundle(settings: NodeSettings) -> None:

@@ -52,6 +52,8 @@ class RunSummary:
     """Inputs that this run gave a row; the others had one."""
     failed: int
     """Of those done, inputs without an answer."""
+    unanswered: int
+    """Rows of the store without an answer, those of earlier runs included."""
 
 
 def run_archive(
@@ -91,7 +93,8 @@ def run_archive(
             if plan.left:
                 _work(plan, replace(settings, token=token), start, progress, watcher)
         store.tidy()
-    return RunSummary(plan.listed, progress.done, progress.failed)
+        unanswered = store.failures()
+    return RunSummary(plan.listed, progress.done, progress.failed, unanswered)
 
 
 def _work(

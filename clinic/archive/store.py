@@ -145,6 +145,12 @@ class Store:
                 if not (but_errors and row["error"] is not None):
                     yield row["input"]
 
+    def failures(self) -> int:
+        """Count the rows without an answer; raises DataError where a part is damaged."""
+        return sum(
+            row["error"] is not None for _, batch in self.batches(("error",)) for row in batch
+        )
+
     def tidy(self, *, drop_errors: bool = False) -> None:
         """Keep one row for each input, the first in the order of the parts.
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from orthoedge.clinic.spool.index import open_database
+from orthoedge.clinic.spool.index import committed, open_database
 from orthoedge.runtime.errors import DataError
 
 __all__ = ["Database", "Value"]
@@ -87,15 +87,8 @@ class Database:
             OSError: the disk is full or fails, or another process holds the database for a minute.
             DataError: the database is damaged, or a row breaks its rules.
         """
-        with self._lock, self._errors():
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._connection
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
+        with self._lock, self._errors(), committed(self._connection) as connection:
+            yield connection
 
     def read(self, query: str, values: Sequence[Value] = ()) -> list[tuple[Value, ...]]:
         """Run one query outside a transaction.

@@ -17,16 +17,18 @@ from __future__ import annotations
 import errno
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from orthoedge.runtime.errors import DataError
 
-__all__ = ["Index", "open_database"]
+__all__ = ["Index", "committed", "open_database"]
 
 _VERSION = 1
 _BUSY_S = 60.0  # a commit of another process waits for the disk
+_RETRY_S = 0.02
 _SCHEMA = """
 CREATE TABLE images (
     uid TEXT PRIMARY KEY,
@@ -86,9 +88,44 @@ def open_database(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(
         path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False
     )
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")
+    try:
+        _use_wal(connection)
+        connection.execute("PRAGMA synchronous=FULL")
+    except BaseException:
+        connection.close()
+        raise
     return connection
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Change to WAL mode; two that change it at once get SQLITE_BUSY, whatever the timeout."""
+    deadline = time.monotonic() + _BUSY_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(_RETRY_S)
+        else:
+            return
+
+
+@contextmanager
+def committed(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """Begin a transaction that is committed on exit, or rolled back on an error.
+
+    Raises:
+        sqlite3.DatabaseError: as SQLite says it.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield connection
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
 
 
 class Index:
@@ -134,14 +171,8 @@ class Index:
         """
         with self._lock:
             try:
-                self._connection.execute("BEGIN IMMEDIATE")
-                try:
-                    yield self._connection
-                    self._connection.execute("COMMIT")
-                except BaseException:
-                    if self._connection.in_transaction:
-                        self._connection.execute("ROLLBACK")
-                    raise
+                with committed(self._connection) as connection:
+                    yield connection
             except sqlite3.OperationalError as error:
                 raise OSError(errno.EIO, f"the spool's index: {error}", str(self._path)) from error
             except sqlite3.DatabaseError as error:

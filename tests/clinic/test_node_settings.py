@@ -59,6 +59,18 @@ def test_every_table_is_read(written):
         (MINIMAL + "[engine]\nbundle = 'b'", "engine: bundle must be an absolute path"),
         (MINIMAL + "[engine]\ntarget = 'x68'", "engine: target must be one of x86, portable, "),
         (MINIMAL + "[engine]\nprecision = 'int4'", "engine.precision: Invalid enum value 'int4'"),
+        (
+            MINIMAL + PACS + "results = ['repot']",
+            "destinations.pacs.results[0]: Invalid enum value 'repot'; allowed: picture, report,",
+        ),
+        (
+            MINIMAL + PACS + "[destinations.pacs.rules]\ndecision = ['no']",
+            "destinations.pacs.rules.decision[0]: Invalid enum value 'no'; allowed: report, ",
+        ),
+        (
+            MINIMAL + "[report]\npaper = 'a5'",
+            "report.paper: Invalid enum value 'a5'; allowed: a4, letter",
+        ),
         (MINIMAL + PACS + "port2 = 1", "destinations.pacs: Object contains unknown field `port2`"),
         (MINIMAL + PACS.replace("104", "0"), "destinations.pacs: port"),
         (MINIMAL + PACS.replace("pacs", '"a b"'), "destinations.a b: a name has 1 to 32 letters"),

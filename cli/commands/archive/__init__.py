@@ -160,7 +160,12 @@ def _run(args: argparse.Namespace) -> int:
         f"{plain(summary.listed)} radiographs; {plain(summary.done)} done now, "
         f"{plain(summary.failed)} of these without an answer; rows in {settings.store.folder}"
     )
-    return 1 if summary.failed else 0
+    if summary.unanswered:
+        print(
+            f"{plain(summary.unanswered)} rows of the store have no answer; --retry-errors does "
+            "them again"
+        )
+    return 1 if summary.unanswered else 0
 
 
 def _settings(args: argparse.Namespace) -> tuple[WorkerSettings, RunRecord]:

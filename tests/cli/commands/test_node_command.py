@@ -122,6 +122,34 @@ def test_check_names_a_bundle_that_is_missing(written, tmp_path, capsys, small_b
     assert f"FAIL  bundle and its key: {tmp_path}/none" in "\n".join(lines)
 
 
+def history(tmp_path):
+    """Table of a history whose folder cannot be made, and that folder."""
+    (tmp_path / "file").touch()
+    folder = tmp_path / "file" / "history"
+    return f'[history]\nfolder = "{folder}"\n', folder
+
+
+def test_check_tries_the_folder_of_the_history(written, tmp_path, capsys):
+    table, folder = history(tmp_path)
+    code, lines = check(written(table)[0], capsys)
+    assert code == 1
+    assert f"FAIL  history {folder}: {folder}: Not a directory" in lines
+    table = table.replace("file/history", "history")
+    code, lines = check(written(table)[0], capsys)
+    assert (code, lines[2]) == (0, f"pass  history {tmp_path}/history")
+
+
+@pytest.mark.parametrize("verb", ["node serve", "watch IN --settings"])
+def test_no_node_starts_whose_history_has_no_folder(written, tmp_path, only_line, verb):
+    table, folder = history(tmp_path)
+    out = f'[destinations.out]\nkind = "folder"\npath = "{tmp_path}/out"\n'
+    file, settings = written(out + table)
+    (tmp_path / "in").mkdir()
+    assert main([*verb.replace("IN", str(tmp_path / "in")).split(), str(file)]) == 2
+    assert f"{folder}: Not a directory" in only_line()
+    assert not settings.folder.exists()
+
+
 @pytest.mark.parametrize("action", ["serve", "status"])
 def test_settings_that_cannot_be_used_are_one_line(tmp_path, action, only_line):
     file = tmp_path / "node.toml"

@@ -120,7 +120,8 @@ def test_errors_are_done_again_only_when_asked(poisoned, small_bundle, tmp_path)
     store = tmp_path / "store"
     run_here(poisoned, small_bundle, store, start=Here)
     (tmp_path / "absent").write_bytes((tmp_path / "cut.png").read_bytes())
-    assert run_here(poisoned, small_bundle, store, start=Here).done == 0
+    second = run_here(poisoned, small_bundle, store, start=Here)
+    assert (second.done, second.failed, second.unanswered) == (0, 0, 6)
     again = run_here(poisoned, small_bundle, store, start=Here, retry_errors=True)
     assert (again.done, again.failed) == (6, 6)
     rows = {row["input"]: row for row in rows_of(store)}

@@ -10,7 +10,7 @@ import pytest
 from orthoedge.clinic import worker as worker_module
 from orthoedge.clinic.answering import Worker
 from orthoedge.clinic.destination import Destination, Rules
-from orthoedge.clinic.settings import EngineSettings
+from orthoedge.clinic.settings import EngineSettings, HistorySettings
 from orthoedge.clinic.spool.spool import Spool
 from orthoedge.runtime.errors import EngineError
 from orthoedge.targets import open_pipeline
@@ -228,3 +228,28 @@ def test_a_folder_that_cannot_be_written_puts_answers_off_and_costs_no_attempt(
         thread.join()
         spool.close()
     assert not list(spool.dead.iterdir())
+
+
+def test_the_log_names_the_folder_that_cannot_be_written_and_no_file(
+    tmp_path, small_bundle, monkeypatch
+):
+    (tmp_path / "file").touch()
+    place = str(tmp_path / "file" / "history")
+    settings = msgspec.structs.replace(
+        node_settings(tmp_path),
+        engine=EngineSettings(bundle=str(small_bundle.path), target="portable"),
+        history=HistorySettings(folder=place),
+    )
+    log, stop = Lines(), threading.Event()
+    spool = Spool(settings.folder, settings.queue)
+    spool.add_image(image_of(tmp_path), new())
+    thread = threading.Thread(target=worker_module.answer_images, args=(settings, log, stop))
+    thread.start()
+    try:
+        eventually(lambda: "cannot write an answer" in log.events())
+    finally:
+        stop.set()
+        thread.join()
+        spool.close()
+    (line,) = (line for line in log.lines if line["event"] == "cannot write an answer")
+    assert line["reason"] == f"{place}: Not a directory"
