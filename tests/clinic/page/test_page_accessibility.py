@@ -43,6 +43,7 @@ def test_no_view_has_a_violation(filled_clinic, visit, axe, language, theme):
         assert problems(visitor.page, axe) == [], view
 
 
+@pytest.mark.slow
 def test_the_narrow_page_and_the_login_have_none(filled_clinic, closed_clinic, visit, axe):
     for clinic, view in (
         (filled_clinic, "today"),
@@ -54,6 +55,7 @@ def test_the_narrow_page_and_the_login_have_none(filled_clinic, closed_clinic, v
         assert problems(visitor.page, axe) == [], view
 
 
+@pytest.mark.slow
 def test_the_print_dialog_has_none(filled_clinic, visit, axe):
     visitor = visit(filled_clinic)
     visitor.go("radiograph/1")
@@ -79,6 +81,7 @@ def test_a_bad_page_is_noticed(filled_clinic, visit, axe, damage, rule):
     assert rule in {name for name, _ in problems(page, axe)}
 
 
+@pytest.mark.slow
 def test_a_radiograph_is_opened_and_judged_by_keyboard_alone(filled_clinic, visit):
     page = visit(filled_clinic).page
     keyboard = page.keyboard

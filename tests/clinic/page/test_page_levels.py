@@ -12,6 +12,8 @@ from tests.clinic.page.test_page_viewer import drag, middle, zoom_of
 from tests.helpers.clinic.page.canvas import pixels
 from tests.helpers.clinic.page.radiographs import SPACING, dicom
 
+pytestmark = pytest.mark.slow  # a browser takes seconds for each
+
 COLUMNS = 1301  # an odd number: its last column has no neighbour
 COARSE = re.compile(r"/pixels\?side=600$")  # of the longer side, on a screen 600 pixels high
 WHOLE = re.compile(r"/pixels$")

@@ -12,6 +12,8 @@ from orthoedge.targets import open_pipeline
 from tests.helpers.clinic.page.canvas import pixels
 from tests.helpers.clinic.page.radiographs import SAMPLES, SPACING
 
+pytestmark = pytest.mark.slow  # a browser takes seconds for each
+
 _ROUNDING = 1  # of 255: both round the same colour, from float32 and from float64
 
 
