@@ -3,6 +3,8 @@
 import pytest
 from playwright.sync_api import expect
 
+pytestmark = pytest.mark.slow  # a browser takes seconds for each
+
 
 @pytest.fixture
 def visitor(filled_clinic, visit):
