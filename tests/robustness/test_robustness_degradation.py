@@ -19,6 +19,7 @@ from orthoedge.targets import EngineOptions, open_pipeline
 from orthoedge.targets.isa_limit import _LIMITS, why_unavailable
 from tests.helpers.hostile.mutations import damage
 from tests.helpers.slow_processor import quarter_speed
+from tests.helpers.spawned_workers import workers_of
 
 pytestmark = pytest.mark.slow
 
@@ -154,16 +155,6 @@ def many(tmp_path):
         for path in FILES:
             shutil.copy(path, tmp_path / f"{number}-{path.name}")
     return tmp_path
-
-
-def workers_of(process):
-    found = []
-    for path in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if os.getsid(int(path.name)) == process.pid:
-                started = b"spawn_main" in (path / "cmdline").read_bytes()
-                found += [int(path.name)] * started
-    return found
 
 
 def right(found, usual):

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from html import escape
 
+from orthoedge.clinic.history.agreement import wilson
 from orthoedge.runtime.settings import plain
 
 __all__ = ["PAGE", "bars", "share_with_interval", "table"]
-
-_Z = 1.959964  # of the normal distribution, two-sided 95 %
 
 PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8">
@@ -70,13 +68,10 @@ def _cell(cell: object) -> str:
 
 def share_with_interval(count: int, of: int) -> str:
     """A share in percent with its 95 % interval (Wilson 1927, score interval)."""
-    if not of:
+    share = wilson(count, of)
+    if share.share is None or share.low is None or share.high is None:
         return "–"
-    share = count / of
-    centre = share + _Z**2 / (2 * of)
-    spread = _Z * math.sqrt(share * (1 - share) / of + (_Z / (2 * of)) ** 2)
-    low, high = ((centre + sign * spread) / (1 + _Z**2 / of) for sign in (-1, 1))
-    return f"{share:.1%} ({max(0.0, low):.1%} to {min(1.0, high):.1%})"
+    return f"{share.share:.1%} ({share.low:.1%} to {share.high:.1%})"
 
 
 def bars(heights: Sequence[float], unit: str, start: str, end: str) -> str:

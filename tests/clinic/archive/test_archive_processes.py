@@ -13,6 +13,7 @@ import pytest
 
 from orthoedge.cli.main import main
 from tests.helpers.archives.rows import rows_of, untimed, write_pictures
+from tests.helpers.spawned_workers import workers_of
 
 
 def arguments(source, bundle, store, *more):
@@ -51,16 +52,6 @@ def running(words):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-
-
-def workers_of(process):
-    found = []
-    for path in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            is_ours = os.getsid(int(path.name)) == process.pid
-            if is_ours and b"spawn_main" in (path / "cmdline").read_bytes():
-                found.append(int(path.name))
-    return found
 
 
 def await_parts(store, count):

@@ -22,6 +22,7 @@ from orthoedge.cli.commands.predict.workers import Settings, Task
 from orthoedge.cli.main import main
 from orthoedge.runtime import errors
 from orthoedge.runtime.errors import EngineError
+from tests.helpers.spawned_workers import workers_of
 
 ROOT = Path(__file__).parents[4]
 # Where the package is not installed, this is how a process that is started finds it.
@@ -105,16 +106,6 @@ def running(bundle, radiograph, tmp_path):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
-
-
-def workers_of(process):
-    found = []
-    for path in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if os.getsid(int(path.name)) == process.pid:
-                started = b"spawn_main" in (path / "cmdline").read_bytes()
-                found += [int(path.name)] * started
-    return found
 
 
 def assert_gone(pids):
