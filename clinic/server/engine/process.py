@@ -84,6 +84,7 @@ class EngineProcess:
             limits=CallLimits(memory_mb=engine.decode_mb),
             reader=partial(read_image, keep_stored=True),
         )
+        pipeline.bundle = pipeline.bundle.without_models()
         _limit_memory(engine.decode_mb)
         return pipeline
 

@@ -207,6 +207,8 @@ def test_the_server_loads_no_library_of_images():
         "import sys, orthoedge.clinic.server.serve, orthoedge.clinic.server.api.routes\n"
         "from orthoedge.clinic.words import LANGUAGES, catalogue\n"
         "for one in LANGUAGES: catalogue(one)\n"
+        "from orthoedge.cli.options import named_bundle\n"
+        "named_bundle('phantom')\n"
         "print(*sorted({'numpy', 'cv2', 'pydicom', 'openvino', 'onnxruntime'} & set(sys.modules)))"
     )
     done = subprocess.run(code_command(code), capture_output=True, text=True, check=True)
