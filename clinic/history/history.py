@@ -27,10 +27,12 @@ from orthoedge.clinic.history.schema import MIGRATIONS
 from orthoedge.clinic.history.searching import search_condition, searched_text
 from orthoedge.runtime.errors import DataError
 
-__all__ = ["DATABASE", "History"]
+__all__ = ["DATABASE", "LOCK", "History"]
 
 DATABASE = "history.sqlite"
 """Name of the database in the history's folder."""
+LOCK = ".orthoedge-lock"
+"""File that whoever needs the folder alone holds: a server, a backup into it, a restore."""
 
 _LOOK_S = 900.0  # after which the same user looks once more
 _LAST_OPINION = """(SELECT agrees FROM opinions WHERE finding = findings.number

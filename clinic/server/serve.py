@@ -14,7 +14,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from orthoedge.clinic.accounts import Accounts, Guesses, Sessions
+from orthoedge.clinic.file_system import only_one
 from orthoedge.clinic.history import History
+from orthoedge.clinic.history.history import LOCK
 from orthoedge.clinic.log import Log
 from orthoedge.clinic.server.app import make_app
 from orthoedge.clinic.server.engine.bundle_facts import read_bundle_facts
@@ -42,23 +44,28 @@ def serve(settings: ClinicSettings, ready: Callable[[str], None]) -> int:
     Raises:
         ConfigError: other machines could reach the server, and there is no account yet; or the
             certificate cannot be used, or the port is taken.
-        DataError: the history is damaged.
+        DataError: the history is damaged, or another server uses it.
         EngineError: the bundle cannot be used.
         OSError: the port may not be used, or the folder cannot.
     """
-    state = make_state(settings)
-    try:
-        server, listening = make_server(state)
-        address = f"{_shown_host(settings)}:{listening.getsockname()[1]}"
-        scheme = "https" if settings.tls else "http"
-        told = threading.Thread(
-            target=_announce, args=(server, lambda: ready(f"{scheme}://{address}/")), daemon=True
-        )
-        told.start()
-        with listening, _ended_by_signal(server):
-            server.run(sockets=[listening])
-    finally:
-        state.history.close()
+    folder = settings.history_folder
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    what = f"{folder}: another server, a backup or a restore uses this folder"
+    with only_one(folder / LOCK, what, "end it, or give this one another --folder") as describe:
+        state = make_state(settings)
+        try:
+            server, listening = make_server(state)
+            scheme = "https" if settings.tls else "http"
+            address = f"{scheme}://{_shown_host(settings)}:{listening.getsockname()[1]}/"
+            describe(f", {address}")
+            told = threading.Thread(
+                target=_announce, args=(server, lambda: ready(address)), daemon=True
+            )
+            told.start()
+            with listening, _ended_by_signal(server):
+                server.run(sockets=[listening])
+        finally:
+            state.history.close()
     return 0
 
 
