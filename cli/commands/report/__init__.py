@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -105,14 +104,6 @@ def _write_reports(files: Sequence[tuple[Path, str]], args: argparse.Namespace) 
     return 1 if failed else 0
 
 
-def _hash(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def _check_replaced(target: Path, image_sha256: str) -> None:
     """Let a page be replaced by the next one on the same file alone.
 
@@ -124,6 +115,7 @@ def _check_replaced(target: Path, image_sha256: str) -> None:
 
 
 def _content(pipeline: Pipeline, path: Path, args: argparse.Namespace) -> ReportContent:
+    from orthoedge.cli.inputs import file_sha256
     from orthoedge.clinic.history.header import read_facts
     from orthoedge.clinic.report import ReportContent
 
@@ -136,6 +128,6 @@ def _content(pipeline: Pipeline, path: Path, args: argparse.Namespace) -> Report
         study=study,
         patient=patient if args.patient else None,
         file_name=path.name,
-        image_sha256=_hash(path),
+        image_sha256=file_sha256(path),
         alert_labels=pipeline.bundle.manifest.alert_labels,
     )

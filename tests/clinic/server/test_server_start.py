@@ -213,3 +213,14 @@ def test_the_server_loads_no_library_of_images():
     )
     done = subprocess.run(code_command(code), capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def test_an_export_replaces_a_former_one_alone(tmp_path):
+    History(tmp_path / "history").close()
+    place = ("--folder", tmp_path / "history")
+    (tmp_path / "hand.png").write_bytes(b"a radiograph")
+    code, _, said = command("export", tmp_path / "hand.png", *place)
+    assert (code, "holds something else" in said) == (2, True)
+    assert (tmp_path / "hand.png").read_bytes() == b"a radiograph"
+    for _ in range(2):
+        assert command("export", tmp_path / "opinions.csv", *place)[0] == 0
