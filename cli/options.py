@@ -84,7 +84,7 @@ def add_target(parser: argparse.ArgumentParser) -> None:
         "--target",
         default="x86",
         metavar="T",
-        help="x86 (OpenVINO), portable (ONNX Runtime) or jetson (TensorRT)",
+        help="x86 (OpenVINO), portable (ONNX Runtime) or jetson (TensorRT) (default: x86)",
     )
     parser.add_argument(
         "--precision",

@@ -94,7 +94,7 @@ def _write_reports(files: Sequence[tuple[Path, str]], args: argparse.Namespace) 
         except (InputError, MissingDependency, DeadlineExceeded, OSError, MemoryError) as error:
             failed += 1
             reason = " ".join(str(error).split()) or "not enough memory"
-            line = terminal.printable(f"{path}: {reason}")
+            line = terminal.printable(f"{path}: {_in_words(reason, args.language)}")
             terminal.write_error(f"orthoedge: {line}\n")
             continue
         write_atomic(target, report)
@@ -102,6 +102,17 @@ def _write_reports(files: Sequence[tuple[Path, str]], args: argparse.Namespace) 
     if failed:
         terminal.write_error(f"orthoedge: {failed} of {len(files)} files failed\n")
     return 1 if failed else 0
+
+
+def _in_words(reason: str, language: str) -> str:
+    """The reason in the language of the report, with the technical line after it."""
+    from orthoedge.clinic.words import catalogue
+    from orthoedge.clinic.words.failures import failure_id
+
+    name = failure_id(reason)
+    if language == "en" or name == "failure.other":
+        return reason
+    return f"{catalogue(language).text(name)} ({reason})"
 
 
 def _check_replaced(target: Path, image_sha256: str) -> None:
