@@ -76,7 +76,7 @@ CLAIMS: tuple[Claim, ...] = (
     _footprint("memory", "cold_peak_rss_mb", 160, "MB"),
     _footprint("cached_memory", "cached_peak_rss_mb", 160, "MB"),
     _footprint("import", "import_ms", 60, "ms"),
-    _compared("folder_queue", 0.9, part="folder"),
+    _compared("folder_bound", 0.9, part="folder"),
     _compared("folder_jobs", None, part="folder"),
     _compared("onnxruntime_by_hand", None),
 )

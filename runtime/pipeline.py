@@ -6,7 +6,7 @@ import threading
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, repeat
@@ -205,7 +205,7 @@ class Pipeline:
 
     def map_results(
         self, sources: Iterable[Path | str | bytes | Pixels], workers: int
-    ) -> Iterator[Finding | OrthoEdgeError]:
+    ) -> Generator[Finding | OrthoEdgeError, None, None]:
         """Predict many radiographs: the next ones are read while earlier ones are inferred.
 
         x86 infers in threads of its own, as many at once as its options have `streams`. Other
