@@ -56,6 +56,10 @@ RECIPE, and --mask-teacher. A finding has `lesions` where its bundle outlines th
 `clinic` is added, with the actions backup, restore, check, export and account.
 `node selftest` has --count.
 `doctor` has --warm, --cache and --threads.
+
+A recipe has `output_stride` and a table `region`, both in ADDED_KEYS, and `train` has --outlines.
+In manifest.json `graph.region_size` is absent where it is 0. evaluation.json has `mask_pointing`
+within each collection, with a default.
 """
 
 import argparse

@@ -76,8 +76,7 @@ def drawn_output(
         )
     except (OSError, InputError, MemoryError) as error:  # the finding itself is valid
         pictures = ()
-        failure = f"orthoedge: {printable(name)}: picture not written: {_reason(error)}
-"
+        failure = f"orthoedge: {printable(name)}: picture not written: {_reason(error)}\n"
     lines = _record if as_json else _lines
     return FileOutput(lines(name, finding, pictures), failure)
 
