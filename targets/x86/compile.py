@@ -28,7 +28,9 @@ def compile_model(model: bytes, size: int, threads: int | None, cache: Path | No
 
 
 @signal_stack_kept()
-def obtain_compiled(model: bytes, size: int, options: EngineOptions) -> tuple[Any, str]:
+def obtain_compiled(
+    model: bytes, size: int, options: EngineOptions, model_sha256: str = ""
+) -> tuple[Any, str]:
     """Load a model compiled for one image of a fixed size from the cache, or compile it now.
 
     Args:
@@ -36,6 +38,7 @@ def obtain_compiled(model: bytes, size: int, options: EngineOptions) -> tuple[An
         size: side S of its input, in pixels.
         options: threads, cache folder and streams. A cached file of another version, processor or
             setting has another name; a damaged one is rebuilt.
+        model_sha256: of the model, where it is known; else it is computed for the cache.
 
     Returns:
         The model, and why a cached file was not used: empty if it was used, or there was none.
@@ -58,7 +61,8 @@ def obtain_compiled(model: bytes, size: int, options: EngineOptions) -> tuple[An
     core = load_openvino().Core()
     if options.cache is None:
         return _compile(core, model, size, config), ""
-    file = options.cache / f"{_key(model, size, config)[:32]}.openvino"
+    key = _key(model_sha256 or sha256(model), size, config)
+    file = options.cache / f"{key[:32]}.openvino"
     cached, refused = load(file)
     if cached is not None:
         return core.import_model(cached, "CPU", config), ""
@@ -86,5 +90,5 @@ def machine_key() -> list[Any]:
     return [version, sorted(instruction_sets()), os.environ.get("ONEDNN_MAX_CPU_ISA", "")]
 
 
-def _key(model: bytes, size: int, config: dict[str, Any]) -> str:
-    return sha256(json.dumps([_LAYOUT, sha256(model), size, config, machine_key()]).encode())
+def _key(model_sha256: str, size: int, config: dict[str, Any]) -> str:
+    return sha256(json.dumps([_LAYOUT, model_sha256, size, config, machine_key()]).encode())

@@ -278,7 +278,7 @@ def test_an_installation_without_a_default_bundle_says_what_to_pass(tmp_path, mo
 
 
 def test_a_bundle_of_before_states_no_licence(copy):
-    edit_manifest(copy, lambda m: m.pop("licence"))
+    edit_manifest(copy, lambda m: m.pop("licence", None))
     assert read_bundle(copy).manifest.licences == "licence: not stated; training data: none"
 
 
