@@ -25,8 +25,10 @@ from orthoedge.targets.onnx_graph import OnnxGraphIndex, drop_unused
 from orthoedge.targets.portable.engine import load_onnxruntime
 
 _NOT_NEGATIVE = ("Relu", "Sigmoid", "HardSigmoid")
-_PASS_THROUGH = ("MaxPool", "AveragePool", "Concat", "Slice", "Split", "Reshape", "Transpose")
-_PASS_THROUGH += ("QuantizeLinear", "DequantizeLinear")
+_PASS_THROUGH = (
+    *("MaxPool", "AveragePool", "Concat", "Slice", "Split", "Reshape", "Transpose"),
+    *("QuantizeLinear", "DequantizeLinear"),
+)
 _CODES = 255
 _LARGEST_BIAS = 2**31 - 1
 
@@ -86,7 +88,7 @@ def _set_codes(
     graph: onnx.GraphProto,
     quantizer: onnx.NodeProto,
     index: OnnxGraphIndex,
-    step: npt.NDArray[np.float32],
+    step: npt.ArrayLike,
     zero: int,
 ) -> None:
     """Give a Q/DQ pair another step and an unsigned zero point, in place."""
@@ -96,7 +98,7 @@ def _set_codes(
 
 
 def _add_constants(
-    graph: onnx.GraphProto, name: str, step: npt.NDArray[np.float32], zero: npt.ArrayLike
+    graph: onnx.GraphProto, name: str, step: npt.ArrayLike, zero: npt.ArrayLike
 ) -> tuple[str, str]:
     """Append scale and zero point of a tensor, replacing those of an earlier call; their names."""
     names = f"{name}_cpu_scale", f"{name}_cpu_zero"
