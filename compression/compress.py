@@ -75,7 +75,9 @@ def compress(
     check_free(out)
     for student in recipe.compress.students:  # before anything that takes time
         check_prunable(student, recipe.compress.prune)
-        Ensemble((student,), len(recipe.labels), head=recipe.head)
+        Ensemble(
+            (student,), len(recipe.labels), head=recipe.head, output_stride=recipe.output_stride
+        )
     context = prepare_context(run, recipe, target, sources, out.with_name(f"{out.name}.work"))
     splits, settings = context.splits, recipe.compress
     log_progress(

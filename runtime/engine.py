@@ -123,6 +123,35 @@ class Engine(Protocol):
         """
 
 
+class Inference(Protocol):
+    """An inference that was begun. One of its two calls ends it and frees its memory."""
+
+    def result(self) -> tuple[Outputs, float]:
+        """Wait for it.
+
+        Returns:
+            The outputs, and the milliseconds from its beginning to its end; not the time that they
+            then waited for this call.
+
+        Raises:
+            EngineError: the engine failed.
+        """
+
+    def abandon(self) -> None:
+        """Cancel it, and wait until it has ended; nothing where it has ended already."""
+
+
+class QueueingEngine(Engine, Protocol):
+    """An engine that has threads of its own, and may offer them for many images."""
+
+    def begin(self, images: npt.NDArray[np.uint8]) -> Inference:
+        """Begin the inference of uint8 (1, 1, S, S), which is copied, and return at once.
+
+        Raises:
+            EngineError: wrong dtype or shape, or the engine failed.
+        """
+
+
 def check_images(images: npt.NDArray[np.uint8], size: int) -> None:
     """Raise EngineError unless `images` is uint8 (N, 1, size, size) with N of 1 or more."""
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (1, size, size):

@@ -26,6 +26,7 @@ RENAMED_KEYS = {
 ADDED_KEYS: dict[str, Any] = {
     "source_labels": {},
     "segmentation": None,
+    "output_stride": 32,
     "mask": {
         "stride": 0,
         "channels": 64,
@@ -363,6 +364,12 @@ class Recipe(_Table, frozen=True):
     """
     backbones: tuple[str, ...]
     """timm names, or `plain_cnn_W`: a small convolutional network whose first stage is W wide."""
+    output_stride: int
+    """Pixels of the input per cell of the map: 32, or 16 for twice as many cells a side.
+
+    At 16 the last stage keeps its resolution and its later convolutions are dilated (Yu and Koltun,
+    ICLR 2016). The weights are the same, and load from a network of either.
+    """
     combine: Literal["fuse", "compare"]
     """Add the logits of all backbones, or train one network each and compare them."""
     head: Literal["softmax", "sigmoid"]
@@ -458,6 +465,7 @@ class Recipe(_Table, frozen=True):
                 f"fusion: expected {len(self.backbones)} positive weights, one per backbone, got "
                 f"{list(self.fusion)}; `--set fusion=` makes them equal"
             )
+        require(self.output_stride in (16, 32), "output_stride", "16 or 32", self.output_stride)
         if self.combine == "compare":
             if self.fusion:
                 raise ConfigError(

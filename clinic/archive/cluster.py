@@ -84,6 +84,9 @@ class ClusterWorkers:
             self._client.register_plugin(_plugin(settings, self._topic), name=self._topic)
             self.notes.append(f"Dask's page: {self._client.dashboard_link}")
             self._await_workers()
+        except OSError as error:
+            self.close()
+            raise self._lost() from error
         except BaseException:
             self.close()
             raise
@@ -198,10 +201,7 @@ class ClusterWorkers:
         raise EngineError(f"a worker failed: {type(error).__name__}: {error}") from error
 
     def _lost(self) -> EngineError:
-        return EngineError(
-            f"{self._address}: the scheduler is lost; what is done is kept, and the same command "
-            "goes on with the rest"
-        )
+        return EngineError(f"{self._address}: the scheduler is lost")
 
     def close(self) -> None:
         """Leave the scheduler; its workers stay."""

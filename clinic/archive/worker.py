@@ -192,16 +192,25 @@ def run_share(settings: WorkerSettings, share: Share) -> ShareResult:
     """Answer the inputs of a share, and write its part.
 
     Raises:
-        EngineError: as `Worker`; or another run has taken the store over.
+        EngineError: as `Worker`; the engine failed twice; or another run has taken the store over.
         MissingDependency: this machine lacks a decoder.
         OSError: the part cannot be written, or the file server is away.
         DestinationError: the DICOMweb service is away.
     """
-    worker = open_worker(settings)
+    open_worker(settings)
     contents = read_ahead(share, settings.read_ahead_bytes, settings.authorization)
     with closing(contents):  # type: ignore[type-var]
-        rows = [worker.answer(content) for content in contents]
+        rows = [_answer(settings, content) for content in contents]
     return write_rows(settings, rows)
+
+
+def _answer(settings: WorkerSettings, content: Content) -> ArchiveRow:
+    """Answer one input; where the engine or the sandbox fails, once more with new ones."""
+    try:
+        return open_worker(settings).answer(content)
+    except EngineError:
+        open_worker.cache_clear()
+        return open_worker(settings).answer(content)
 
 
 def write_rows(settings: WorkerSettings, rows: Sequence[ArchiveRow]) -> ShareResult:

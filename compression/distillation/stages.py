@@ -21,7 +21,9 @@ def initial_student(context: CompressionContext, student: str) -> tuple[Ensemble
     """
     recipe, run = context.recipe, context.run
     torch.manual_seed(recipe.seed)
-    network = Ensemble((student,), len(recipe.labels), head=recipe.head)
+    network = Ensemble(
+        (student,), len(recipe.labels), head=recipe.head, output_stride=recipe.output_stride
+    )
     if recipe.mask.stride and run.model.names == (student,):
         network.add_decoder(recipe.mask.stride, recipe.mask.channels)
     weights = context.sources.weights

@@ -7,6 +7,8 @@ import math
 import re
 import threading
 import time
+from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +45,43 @@ class _Slot:
     """(1, 1, S, S)"""
     outputs: tuple[npt.NDArray[np.float32], ...]
     """Views that the next inference overwrites."""
+
+    def copied(self) -> Outputs:
+        """The outputs of the inference that has ended."""
+        return Outputs(*(output.copy() for output in self.outputs))
+
+
+class _Inference:
+    """An inference in a slot, which returns to the idle ones once that has ended."""
+
+    def __init__(self, slot: _Slot, idle: deque[_Slot]) -> None:
+        self._slot: _Slot | None = slot
+        self._idle = idle
+        slot.request.start_async({}, None)
+
+    def result(self) -> tuple[Outputs, float]:
+        """Wait for the outputs; see `Inference`."""
+        assert self._slot is not None
+        try:
+            self._slot.request.wait()
+        except RuntimeError as error:
+            raise EngineError(f"openvino failed: {_last(error)}") from error
+        outputs = self._slot.copied(), float(self._slot.request.latency)
+        self._free()
+        return outputs
+
+    def abandon(self) -> None:
+        """Cancel it; see `Inference`."""
+        if self._slot is not None:
+            self._slot.request.cancel()
+            with suppress(RuntimeError):  # so the extension module reports a cancelled one
+                self._slot.request.wait()
+            self._free()
+
+    def _free(self) -> None:
+        if self._slot is not None:
+            self._idle.append(self._slot)
+            self._slot = None
 
 
 class OpenVinoEngine:
@@ -95,6 +134,7 @@ class OpenVinoEngine:
         self.notes = (f"compile cache: {refused}",) if refused else ()
         self.threads: int = self.native.get_property("INFERENCE_NUM_THREADS")
         self._local = threading.local()
+        self._idle: deque[_Slot] = deque()  # of `begin`
 
     def run(self, images: npt.NDArray[np.uint8], timeout_s: float | None = None) -> Outputs:
         """Run uint8 (N, 1, S, S), one after another; one inference request per calling thread."""
@@ -109,22 +149,39 @@ class OpenVinoEngine:
             slot.image[0] = image
             try:
                 if deadline is None:
-                    slot.request.start_async({}, None)  # infer() would copy the outputs
-                    slot.request.wait()
+                    slot.request.infer({}, True, False)  # True: without a copy of the outputs
                 else:
                     self._infer_in_time(slot, deadline)
             except RuntimeError as error:
                 raise EngineError(f"openvino failed: {_last(error)}") from error
-            except KeyboardInterrupt:  # between the two calls; the memory is still in use
-                slot.request.wait()
-                raise
-            results.append(Outputs(*(output.copy() for output in slot.outputs)))
+            results.append(slot.copied())
         return join_outputs(results)
+
+    def begin(self, images: npt.NDArray[np.uint8]) -> _Inference:
+        """Begin the inference of uint8 (1, 1, S, S) in OpenVINO's threads; see `QueueingEngine`."""
+        self._process.check()
+        check_images(images, self._size)
+        if len(images) > 1:
+            raise EngineError(f"expected one image, got {len(images)}")
+        try:
+            try:
+                slot = self._idle.pop()
+            except IndexError:  # all are in use
+                slot = self._open_slot()
+            slot.image[:] = images
+            return _Inference(slot, self._idle)
+        except RuntimeError as error:
+            raise EngineError(f"openvino failed: {_last(error)}") from error
 
     def _infer_in_time(self, slot: _Slot, deadline: Deadline) -> None:
         deadline.check(_STAGE)
-        slot.request.start_async({}, None)
-        if not slot.request.wait_for(_milliseconds(deadline)):
+        try:
+            slot.request.start_async({}, None)
+            done = slot.request.wait_for(_milliseconds(deadline))
+        except KeyboardInterrupt:  # between the two calls; the memory is still in use
+            slot.request.wait()
+            raise
+        if not done:
             slot.request.cancel()
             self._local.cancelled, self._local.slot = slot, None
             raise deadline.exceeded(_STAGE)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from orthoedge.runtime.errors import ConfigError
-from orthoedge.training.model.mask_decoder import MaskDecoder, pick_stages
+from orthoedge.training.model.mask_decoder import COARSEST, MaskDecoder, pick_stages
 from orthoedge.training.model.plain_cnn import is_plain_cnn, plain_cnn
 from orthoedge.training.recipe import Recipe
 
@@ -52,10 +52,17 @@ class ModelOutput(NamedTuple):
 class Branch(nn.Module):
     """A backbone, global average pooling, dropout and a linear head."""
 
-    def __init__(self, name: str, classes: int, dropout: float = 0.0) -> None:
+    def __init__(
+        self, name: str, classes: int, dropout: float = 0.0, output_stride: int = COARSEST
+    ) -> None:
         super().__init__()
         self.name = name
-        backbone = plain_cnn(name) if is_plain_cnn(name) else _timm_backbone(name)
+        if is_plain_cnn(name):
+            if output_stride != COARSEST:
+                raise _no_dilation(name, output_stride)
+            backbone = plain_cnn(name)
+        else:
+            backbone = _timm_backbone(name, output_stride)
         self.backbone: nn.Module = backbone
         self._check_map()
         self.dropout = nn.Dropout(dropout)
@@ -94,19 +101,25 @@ class Branch(nn.Module):
         return self.head(self.dropout(features.mean((2, 3))))  # type: ignore[no-any-return]
 
 
-def _timm_backbone(name: str) -> nn.Module:
+def _timm_backbone(name: str, output_stride: int) -> nn.Module:
     """Build a timm network up to its last feature map; layers after pooling break GAP-linearity.
 
     Raises:
-        ConfigError: timm has no such network.
+        ConfigError: timm has no such network, or it has no dilated form.
     """
     settings: dict[str, Any] = {"in_chans": 1, "num_classes": 0, "global_pool": ""}
+    if output_stride != COARSEST:
+        settings["output_stride"] = output_stride
     if name.startswith("vgg"):  # 120 million weights after the map are not used, so not even drawn
         settings["mlp_ratio"] = 1 / 4096
     try:
         backbone: Any = timm.create_model(name, **settings)
     except (RuntimeError, ValueError, OSError) as error:
         raise ConfigError(f"backbone: timm has no model named {name}") from error
+    except (AssertionError, TypeError) as error:
+        if output_stride == COARSEST:
+            raise
+        raise _no_dilation(name, output_stride) from error
     kind = type(backbone).__name__
     if kind == "ConvNeXt" and isinstance(backbone.norm_pre, nn.Identity):
         # ConvNeXt normalizes the pooled vector. Normalizing each cell before pooling instead keeps
@@ -119,6 +132,12 @@ def _timm_backbone(name: str) -> nn.Module:
     return backbone  # type: ignore[no-any-return]
 
 
+def _no_dilation(name: str, output_stride: int) -> ConfigError:
+    return ConfigError(
+        f"output_stride: {name} has no dilated form, so {COARSEST} is needed, got {output_stride}"
+    )
+
+
 class Ensemble(nn.Module):
     """Branches fused by weights that start at `fusion`, stay positive and sum to one.
 
@@ -129,10 +148,11 @@ class Ensemble(nn.Module):
         dropout: before each linear head, in training only.
         head: `sigmoid` learns one logit z for two classes and gives -z/2 and z/2 as theirs: their
             softmax is sigmoid(z) for the second class, and the map exists for both.
+        output_stride: pixels of the input per cell of the map, as in the recipe.
 
     Raises:
-        ConfigError: an unknown backbone, weights that do not fit the backbones, or a
-            sigmoid head for other than two classes.
+        ConfigError: an unknown backbone, one without a dilated form at this stride, weights that do
+            not fit the backbones, or a sigmoid head for other than two classes.
     """
 
     def __init__(
@@ -142,16 +162,20 @@ class Ensemble(nn.Module):
         fusion: Sequence[float] | None = None,
         dropout: float = 0.0,
         head: Literal["softmax", "sigmoid"] = "softmax",
+        output_stride: int = COARSEST,
     ) -> None:
         super().__init__()
         if head == "sigmoid" and classes != 2:
             raise ConfigError(f"head: sigmoid needs exactly two labels, got {classes}")
         self.sigmoid = head == "sigmoid"
+        self.output_stride = output_stride
         fusion = fusion or [1.0 / len(backbones)] * len(backbones)
         if len(fusion) != len(backbones) or min(fusion) <= 0:
             raise ConfigError(f"fusion: expected {len(backbones)} positive weights, got {fusion}")
         width = 1 if self.sigmoid else classes
-        self.branches = nn.ModuleList(Branch(name, width, dropout) for name in backbones)
+        self.branches = nn.ModuleList(
+            Branch(name, width, dropout, output_stride) for name in backbones
+        )
         self.fusion_logits = nn.Parameter(torch.tensor(fusion).log())
         self.decoder: MaskDecoder | None = None
         """Outlines lesions; see `add_decoder`."""
@@ -248,7 +272,7 @@ class Ensemble(nn.Module):
         _, maps = branch.eval().stages(probe)
         self.train(was_training)
         sides = {index: features.shape[2] for index, features in enumerate(maps)}
-        self._stages = pick_stages(branch.name, sides, _PROBE, stride)
+        self._stages = pick_stages(branch.name, sides, _PROBE, self.output_stride, stride)
         widths = [maps[index].shape[1] for index in self._stages]
         self.decoder = MaskDecoder(widths, channels).to(probe.device)
 
@@ -310,7 +334,14 @@ def build(recipe: Recipe) -> Ensemble:
         ConfigError: an unknown backbone.
     """
     classes = len(recipe.labels)
-    network = Ensemble(recipe.backbones, classes, recipe.fusion, recipe.dropout, recipe.head)
+    network = Ensemble(
+        recipe.backbones,
+        classes,
+        recipe.fusion,
+        recipe.dropout,
+        recipe.head,
+        recipe.output_stride,
+    )
     if recipe.mask.stride:
         network.add_decoder(recipe.mask.stride, recipe.mask.channels)
     return network

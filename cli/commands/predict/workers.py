@@ -87,7 +87,7 @@ def predict_file(pipeline: Pipeline, task: Task, as_json: bool) -> FileOutput:
         radiograph, finding = pipeline.predict_with_image(task.path)
     except (InputError, MissingDependency, DeadlineExceeded, OSError, MemoryError) as error:
         return failure_output(task.name, error, as_json)
-    return finding_output(task.name, radiograph, finding, task.pictures, as_json)
+    return finding_output(task.name, task.path, radiograph, finding, task.pictures, as_json)
 
 
 def predict_in_processes(

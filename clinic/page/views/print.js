@@ -140,8 +140,8 @@ function marks(details, translate) {
 function pictures(viewer, isRejected, translate) {
   if (!viewer) return [];
   const plain = h("figure", {}, drawn(viewer, false), h("figcaption", {}, translate("page.print.plain")));
-  if (isRejected || viewer.heat?.isEmpty !== false) return [plain];
-  const caption = h("figcaption", {}, h("strong", {}, translate("page.print.with_map")), " ", translate("page.viewer.map_meaning"));
+  if (isRejected || (viewer.heat.isEmpty && !viewer.facts.outlines)) return [plain];
+  const caption = h("figcaption", {}, h("strong", {}, translate("page.print.with_map")), " ", translate("page.viewer.map_meaning"), viewer.facts.outlines ? ` ${translate("page.viewer.outline_meaning")}` : "");
   return [plain, h("figure", {}, drawn(viewer, true), caption)];
 }
 
@@ -157,7 +157,7 @@ function drawn(viewer, withMap) {
     .rotate(viewer.rotation * 90)
     .scale(scale)
     .translate(-picture.width / 2, -picture.height / 2);
-  const view = { window: viewer.window, isInverted: viewer.isInverted, opacity: withMap ? 1 : 0, hasLine: withMap, scale, lineZoom: LINE_ZOOM, transform };
+  const view = { window: viewer.window, isInverted: viewer.isInverted, opacity: withMap ? 1 : 0, hasLine: withMap, hasOutline: withMap, scale, lineZoom: LINE_ZOOM, transform };
   new Painter(picture, withMap ? viewer.heat : null, viewer.facts).paint(canvas, view);
   return canvas;
 }

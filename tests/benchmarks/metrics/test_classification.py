@@ -85,6 +85,16 @@ def test_pointing_game_by_hand(saliency, box, hit):
     assert points_at(saliency, [box]) is hit
 
 
+@pytest.mark.parametrize("reach", [None, 1 / 7])
+def test_a_finer_map_points_like_a_coarse_one_within_the_same_reach(reach):
+    box = (3.2 * CELL, 3.2 * CELL, 3.3 * CELL, 3.3 * CELL)
+    fine = np.kron(peak(3, 3), np.eye(2, dtype=np.float32)[::-1])  # its peak: row 6, column 7
+    assert points_at(peak(3, 3), [box], reach)
+    assert points_at(fine, [box], reach) is (reach is not None)
+    assert not points_at(fine, [box], 0.0)
+    assert points_at(fine, [(7.4 / 14, 6.4 / 14, 7.6 / 14, 6.6 / 14)], 0.0)
+
+
 def test_pointing_game_takes_any_of_several_boxes_and_none_is_a_miss():
     assert points_at(peak(3, 3), [(0.0, 0.0, 0.1, 0.1), (0.4, 0.4, 0.6, 0.6)])
     assert not points_at(peak(3, 3), [])

@@ -29,6 +29,7 @@ class Service:
         self.instances = 3
         self.limits = True
         self.statuses = []  # of the next answers, before it answers well
+        self.breaks_off = 0  # next answers that end before their last bytes
         self.boundary = "=b="
         self.content = b"\r\n--not the boundary\r\n\r\nfile"
         self.asked = []
@@ -72,6 +73,9 @@ def service(monkeypatch):
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
+            if asked.breaks_off:
+                asked.breaks_off -= 1
+                body = body[: len(body) // 2]
             with contextlib.suppress(BrokenPipeError):
                 self.wfile.write(body)
 
@@ -129,6 +133,18 @@ def test_a_service_that_restarts_is_asked_again(service):
     asked, address = service
     asked.statuses = [503, 502, 500]
     assert len(list(list_instances(address, None))) == 6
+
+
+def test_an_answer_that_ends_early_is_asked_for_again(service):
+    asked, address = service
+    asked.breaks_off = 2
+    assert len(list(list_instances(address, None))) == 6
+    asked.breaks_off = 3
+    instance = f"{address}/studies/1.2/series/1.2.1/instances/1.2.9.0"
+    assert fetch_instance(instance, None) == asked.content
+    asked.breaks_off = 4
+    with pytest.raises(DestinationError, match="ends early"):
+        fetch_instance(instance, None)
 
 
 @pytest.mark.parametrize(

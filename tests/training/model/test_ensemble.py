@@ -124,6 +124,35 @@ def test_a_plain_network_without_a_sensible_width_is_refused(name):
         Branch(name, 2)
 
 
+@pytest.mark.parametrize(
+    ("name", "first"),
+    [
+        ("test_resnet", 0),
+        ("test_convnext2", 0),
+        # TensorFlow's padding shifts a strided convolution by one pixel.
+        pytest.param("tf_efficientnet_lite0", 1, marks=pytest.mark.slow),
+    ],
+)
+def test_a_map_at_half_the_stride_has_the_coarser_map_in_every_second_cell(name, first):
+    torch.manual_seed(0)
+    coarse = Ensemble((name,), CLASSES).eval()
+    fine = Ensemble((name,), CLASSES, output_stride=16).eval()
+    fine.load_state_dict(coarse.state_dict())
+    x = torch.randn(1, 1, 128, 128)
+    with torch.no_grad():
+        expected, features = coarse.features(x), fine.features(x)
+    assert features.shape[2:] == (8, 8)
+    second = features[:, :, first::2, first::2]
+    # float32 sums in another order
+    torch.testing.assert_close(second, expected, atol=1e-5 * float(expected.abs().max()), rtol=0)
+
+
+@pytest.mark.parametrize("name", ["plain_cnn_8", "vgg11_bn", "mobilenetv4_conv_small"])
+def test_a_network_without_a_dilated_form_is_refused(name):
+    with pytest.raises(ConfigError, match=f"output_stride: {name} has no dilated form"):
+        Ensemble((name,), CLASSES, output_stride=16)
+
+
 def test_layers_behind_the_pooling_are_not_carried_along():
     for name in ("vgg11", "convnextv2_femto", "mobilenetv4_conv_small"):
         branch = Branch(name, 2)
