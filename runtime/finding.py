@@ -28,6 +28,8 @@ class Provenance:
     """Threads of one inference; the last bits of some engines depend on it."""
     fallback: str
     """Why this engine or precision replaced the requested one; empty if it did not."""
+    model_sha256: str = ""
+    """SHA-256 of the bundle's ONNX file that ran; empty where the engine does not state it."""
 
 
 @dataclass(frozen=True)

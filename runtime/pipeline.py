@@ -65,7 +65,7 @@ class ActiveEngine:
 
     @classmethod
     def for_bundle(cls, bundle: Bundle, engine: Engine, fallback_reason: str = "") -> ActiveEngine:
-        """Take the calibration that the bundle has for the engine's precision.
+        """Take the calibration that the bundle has for the model that the engine runs.
 
         Args:
             bundle: labels and calibration.
@@ -73,7 +73,7 @@ class ActiveEngine:
             fallback_reason: why this engine replaces the requested one; empty if it does not.
         """
         manifest = bundle.manifest
-        calibration = manifest.calibration_for(engine.precision)
+        calibration = manifest.calibration_for(manifest.key_of(engine))
         return cls(
             engine=engine,
             calibration=calibration,
@@ -95,6 +95,7 @@ class ActiveEngine:
                 isa=engine.isa,
                 threads=engine.threads,
                 fallback=fallback_reason,
+                model_sha256=getattr(engine, "model_sha256", ""),
             ),
         )
 

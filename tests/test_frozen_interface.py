@@ -60,6 +60,11 @@ RECIPE, and --mask-teacher. A finding has `lesions` where its bundle outlines th
 A recipe has `output_stride` and a table `region`, both in ADDED_KEYS, and `train` has --outlines.
 In manifest.json `graph.region_size` is absent where it is 0. evaluation.json has `mask_pointing`
 within each collection, with a default.
+
+A bundle may have model.int8_cpu.onnx: manifest.json then has schema 5, `int8_cpu`, and that key in
+`calibration`, `metrics` and the tolerances; all else stays schema 4. A provenance has
+`model_sha256`, which the recorded findings were given by hand. A compression's report.json has
+`cpu_targets`, `cpu_engine_consistency` and `cpu_gate`, with defaults.
 """
 
 import argparse

@@ -249,7 +249,7 @@ class CandidateLoader:
         from orthoedge.targets.x86.compile import compile_model
 
         manifest = self._bundle.manifest
-        cut = logits_only(self._bundle, spec.precision)
+        cut = logits_only(self._bundle, manifest.key_for("x86", spec.precision))
         compiled = compile_model(cut, manifest.graph.size, self._threads, None)
         inference = MinimalInference(compiled, manifest.graph.size)
         inference.image[0, 0] = manifest.preprocess(self._images[0])
@@ -276,7 +276,8 @@ class CandidateLoader:
         yield LoadedCandidate(info, lambda _: read_dicom_minimal(path))
 
     def _load_onnxruntime_by_hand(self, spec: CandidateSpec) -> Iterator[LoadedCandidate]:
-        model = self._bundle.model(spec.precision)
+        key = self._bundle.manifest.key_for("portable", spec.precision)
+        model = self._bundle.model(key)
         by_hand = OnnxRuntimeByHand(self._bundle, model, self._images, self._threads)
         info = CandidateInfo(
             name=ONNXRUNTIME_BY_HAND,

@@ -110,8 +110,8 @@ def _has_target(target: str, bundle: Bundle) -> bool:
         return False
     default = " (default)" if target == "x86" else ""
     print(
-        f"target {target}{default}: yes: {engine.name} {engine.version}, {engine.precision} "
-        f"because {reason}, kernels {engine.isa}"
+        f"target {target}{default}: yes: {engine.name} {engine.version}, "
+        f"{bundle.manifest.key_of(engine)} because {reason}, kernels {engine.isa}"
     )
     return True
 

@@ -29,7 +29,9 @@ def compile_model(model: bytes, size: int, threads: int | None, cache: Path | No
 
 
 @signal_stack_kept()
-def obtain_compiled(model: bytes, size: int, options: EngineOptions) -> tuple[Any, str]:
+def obtain_compiled(
+    model: bytes, size: int, options: EngineOptions, model_sha256: str = ""
+) -> tuple[Any, str]:
     """Load a model compiled for one image of a fixed size from the cache, or compile it now.
 
     Args:
@@ -38,6 +40,7 @@ def obtain_compiled(model: bytes, size: int, options: EngineOptions) -> tuple[An
         options: threads, cache folder and streams. A cached file of another version, processor or
             setting has another name; a damaged one is rebuilt. Without a folder the models that
             were compiled at installation are read (`installed_cache`), and nothing is written.
+        model_sha256: of the model, where it is known; else it is computed for the cache.
 
     Returns:
         The model, and why a cached file was not used: empty if it was used, or there was none.
@@ -61,7 +64,8 @@ def obtain_compiled(model: bytes, size: int, options: EngineOptions) -> tuple[An
     folder = installed_cache() if options.cache is None else options.cache
     if folder is None:
         return _compile(core, model, size, config), ""
-    file = folder / f"{_key(model, size, config)[:32]}.openvino"
+    key = _key(model_sha256 or sha256(model), size, config)
+    file = folder / f"{key[:32]}.openvino"
     try:
         cached, refused = load(file)
     except OSError as error:
@@ -111,5 +115,5 @@ def machine_key() -> list[Any]:
     ]
 
 
-def _key(model: bytes, size: int, config: dict[str, Any]) -> str:
-    return sha256(msgspec.json.encode([_LAYOUT, sha256(model), size, config, machine_key()]))
+def _key(model_sha256: str, size: int, config: dict[str, Any]) -> str:
+    return sha256(msgspec.json.encode([_LAYOUT, model_sha256, size, config, machine_key()]))

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from orthoedge.runtime.atomic_files import sha256
 from orthoedge.runtime.engine import (
     MASK,
     Deadline,
@@ -93,6 +94,7 @@ class OpenVinoEngine:
         size: side S of its input, in pixels.
         precision: precision of the file; checked against the compiled kernels.
         options: threads, cache folder and streams.
+        model_sha256: of the model, where it is known; else it is computed.
 
     Raises:
         EngineError: OpenVINO refused the model, or the cache cannot be written.
@@ -101,13 +103,19 @@ class OpenVinoEngine:
     name = "openvino"
 
     def __init__(
-        self, model: bytes, size: int, precision: Precision, options: EngineOptions
+        self,
+        model: bytes,
+        size: int,
+        precision: Precision,
+        options: EngineOptions,
+        model_sha256: str = "",
     ) -> None:
         self.version = openvino_version()
+        self.model_sha256 = model_sha256 or sha256(model)
         self._size = size
         self._process = ProcessGuard()
         try:
-            self.native, refused = obtain_compiled(model, size, options)
+            self.native, refused = obtain_compiled(model, size, options, self.model_sha256)
         except OSError as error:
             raise cache_failed(options.cache, error) from error
         except RuntimeError as error:

@@ -67,7 +67,9 @@ def measure_precision(bundle: Bundle, options: EngineOptions) -> tuple[Precision
 def _time(bundle: Bundle, options: EngineOptions) -> _Milliseconds:
     size, image = bundle.manifest.graph.size, bundle.golden_images()[:1]
     engines = {
-        precision: OpenVinoEngine(bundle.model(precision), size, precision, options)
+        precision: OpenVinoEngine(
+            bundle.model(bundle.manifest.key_for("x86", precision)), size, precision, options
+        )
         for precision in PRECISIONS
     }
     samples: dict[str, list[float]] = {precision: [] for precision in engines}

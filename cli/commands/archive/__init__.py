@@ -186,7 +186,8 @@ def _settings(args: argparse.Namespace) -> tuple[WorkerSettings, RunRecord]:
     precision = args.precision
     if precision == "auto":  # once, so that all workers run the same
         before = store.record()
-        precision = before.precision if before else choose_precision(args.target)[0]
+        measured_on = None if args.target == "x86" else bundle
+        precision = before.precision if before else choose_precision(args.target, measured_on)[0]
     bundle.model(precision)
     manifest = bundle.manifest
     record = RunRecord(

@@ -287,7 +287,7 @@ def test_a_bundle_without_its_models_keeps_everything_else(small_bundle):
 
 
 def test_a_bundle_of_before_states_no_licence(copy):
-    edit_manifest(copy, lambda m: m.pop("licence"))
+    edit_manifest(copy, lambda m: m.pop("licence", None))
     assert read_bundle(copy).manifest.licences == "licence: not stated; training data: none"
 
 
