@@ -55,6 +55,7 @@ a tolerance's `lesion_mask` and the metrics' `dice` are absent without it. A rec
 RECIPE, and --mask-teacher. A finding has `lesions` where its bundle outlines them.
 `clinic` is added, with the actions backup, restore, check, export and account.
 `node selftest` has --count.
+A finding's provenance, and the column of an archive's store, may have `preprocessing`.
 """
 
 import argparse

@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the report; exit 1 if no target can predict."""
+    """Print the report; exit 1 if no target can predict, or a library cannot be used."""
     from orthoedge.runtime.bundles.bundle import bundle_path, read_bundle
     from orthoedge.runtime.errors import BundleError
     from orthoedge.targets.cpu import instruction_sets
@@ -49,6 +49,7 @@ def run(args: argparse.Namespace) -> int:
     print(f"processor: {platform.machine()}, {os.cpu_count()} cores, instruction sets: {known}")
     for name, module, extra in _PACKAGES:
         print(f"  {name:24} {_version(name, module, extra)}")
+    is_native_usable = _print_native()
     try:
         bundle = read_bundle(args.bundle or bundle_path())
     except BundleError as error:
@@ -63,7 +64,24 @@ def run(args: argparse.Namespace) -> int:
         "note: NVIDIA's licence for TensorRT excludes medical use without a separate agreement "
         "on critical applications; the OpenVINO and ONNX Runtime targets have no such term"
     )
-    return 0 if any(usable) else 1
+    return 0 if any(usable) and is_native_usable else 1
+
+
+def _print_native() -> bool:
+    """Print which library prepares radiographs; False if one is installed and cannot be used."""
+    from orthoedge.runtime.errors import EngineError
+    from orthoedge.runtime.preparation.native import PACKAGE, find_native_library
+
+    try:
+        library = find_native_library()
+    except EngineError as error:
+        print(f"  {PACKAGE:24} not usable: {error}")
+        return False
+    if library is None:
+        print(f"  {PACKAGE:24} not installed: pip install 'orthoedge[native]'")
+    else:
+        print(f"  {PACKAGE:24} {library.__version__}, kernels {library.instruction_set()}")
+    return True
 
 
 def _has_target(target: str, bundle: Bundle) -> bool:
