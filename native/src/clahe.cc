@@ -54,11 +54,7 @@ void equalize(View tile, double clip, Table& table) {
   Counts counts = count_levels(tile);
   const int area = tile.rows * tile.cols;
   const int limit = std::max(static_cast<int>(clip * area / kLevels), 1);
-  int excess = 0;
-  for (std::int32_t& count : counts) {
-    excess += std::max(count - limit, 0);
-    count = std::min(count, limit);
-  }
+  const int excess = clip_counts(counts.data(), limit);
   const int rest = excess % kLevels;
   const int step = rest > 0 ? std::max(kLevels / rest, 1) : kLevels;
   for (std::int32_t& count : counts) count += excess / kLevels;

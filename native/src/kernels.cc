@@ -101,6 +101,18 @@ void InterpolateLines(const std::int16_t* HWY_RESTRICT upper,
         (((upper_weight * upper[x]) >> 16) + ((lower_weight * lower[x]) >> 16) + 2) >> 2);
 }
 
+std::int32_t ClipCounts(std::int32_t* counts, std::int32_t limit) {
+  const hn::ScalableTag<std::int32_t> d32;
+  const auto most = hn::Set(d32, limit);
+  auto excess = hn::Zero(d32);
+  for (std::size_t level = 0; level < 256; level += hn::Lanes(d32)) {
+    const auto count = hn::LoadU(d32, counts + level), kept = hn::Min(count, most);
+    excess = hn::Add(excess, hn::Sub(count, kept));
+    hn::StoreU(kept, d32, counts + level);
+  }
+  return hn::GetLane(hn::SumOfLanes(d32, excess));
+}
+
 void ScaleSums(const std::int32_t* HWY_RESTRICT sums, float scale,
                std::uint8_t* HWY_RESTRICT table) {
   const hn::ScalableTag<float> df;
@@ -142,10 +154,12 @@ void InterpolateTables(const std::uint8_t* HWY_RESTRICT pixels,
   const auto real = [&](decltype(byte) value) HWY_ATTR {
     return hn::ConvertTo(df, hn::BitCast(d32, value));
   };
-  HWY_ALIGN std::uint32_t entries[8];
-  const auto store = [&](int x) HWY_ATTR {
-    for (int lane = 0; lane < lanes; ++lane) entries[lane] = table[pixels[x + lane]];
-    const auto four = hn::Load(du32, entries);
+  // All look-ups of some pixels come before the first vector is loaded, which would wait for them.
+  constexpr int kMost = 64;
+  HWY_ALIGN std::uint32_t entries[kMost];
+  const auto store = [&](int first, int x) HWY_ATTR {
+    const auto four = hn::LoadU(du32, entries + x);
+    x += first;
     const auto left = hn::LoadU(df, left_weights + x), right = hn::LoadU(df, right_weights + x);
     const auto above = hn::Add(hn::Mul(real(hn::And(four, byte)), left),
                                hn::Mul(real(hn::And(hn::ShiftRight<8>(four), byte)), right));
@@ -154,13 +168,15 @@ void InterpolateTables(const std::uint8_t* HWY_RESTRICT pixels,
     const auto value = hn::Add(hn::Mul(above, upper), hn::Mul(below, lower));
     hn::StoreU(hn::DemoteTo(d8, hn::NearestInt(value)), d8, result + x);
   };
-  int x = 0;
-  for (; x + lanes <= count; x += lanes) store(x);
-  if (x < count && count >= lanes) {
-    store(count - lanes);
-    return;
+  int first = 0;
+  for (; count - first >= lanes; first += std::min(count - first, kMost)) {
+    const int some = std::min(count - first, kMost);
+    for (int x = 0; x < some; ++x) entries[x] = table[pixels[first + x]];
+    int x = 0;
+    for (; x + lanes <= some; x += lanes) store(first, x);
+    if (x < some) store(first, some - lanes);
   }
-  for (; x < count; ++x) {
+  for (int x = first; x < count; ++x) {
     const std::uint32_t four = table[pixels[x]];
     const float above = static_cast<float>(four & 0xFF) * left_weights[x] +
                         static_cast<float>(four >> 8 & 0xFF) * right_weights[x];
@@ -242,6 +258,7 @@ namespace orthoedge {
 HWY_EXPORT(HalveLines);
 HWY_EXPORT(InterpolateBlocks);
 HWY_EXPORT(InterpolateLines);
+HWY_EXPORT(ClipCounts);
 HWY_EXPORT(ScaleSums);
 HWY_EXPORT(InterleaveTables);
 HWY_EXPORT(InterpolateTables);
@@ -263,6 +280,10 @@ void interpolate_lines(const std::int16_t* upper, const std::int16_t* lower, int
                        int lower_weight, std::uint8_t* result, int count) {
   HWY_DYNAMIC_DISPATCH(InterpolateLines)
   (upper, lower, upper_weight, lower_weight, result, count);
+}
+
+std::int32_t clip_counts(std::int32_t* counts, std::int32_t limit) {
+  return HWY_DYNAMIC_DISPATCH(ClipCounts)(counts, limit);
 }
 
 void scale_sums(const std::int32_t* sums, float scale, std::uint8_t* table) {

@@ -27,6 +27,9 @@ void interpolate_blocks(const std::uint8_t* line, const InterpolatedBlock* block
 void interpolate_lines(const std::int16_t* upper, const std::int16_t* lower, int upper_weight,
                        int lower_weight, std::uint8_t* result, int count);
 
+// Takes from each of 256 counts what exceeds the limit, and returns how much that was.
+std::int32_t clip_counts(std::int32_t* counts, std::int32_t limit);
+
 // Rounds sum × scale to 0…255, halves to even, for 256 sums.
 void scale_sums(const std::int32_t* sums, float scale, std::uint8_t* table);
 

@@ -62,13 +62,26 @@ def fake_package(folder, text):
     return folder
 
 
+@pytest.fixture
+def not_imported(monkeypatch):
+    """Without the library, and without what a test imports in its place."""
+
+    def imported():
+        return [name for name in sys.modules if name.partition(".")[0] == "orthoedge_native"]
+
+    for name in imported():
+        monkeypatch.delitem(sys.modules, name)
+    yield
+    for name in imported():
+        del sys.modules[name]
+
+
 @pytest.mark.parametrize(("text", "reason"), WRONG.items())
+@pytest.mark.usefixtures("not_imported")
 def test_a_library_that_does_not_fit_is_an_error(tmp_path, monkeypatch, text, reason):
     monkeypatch.syspath_prepend(fake_package(tmp_path, text))
-    monkeypatch.delitem(sys.modules, "orthoedge_native", raising=False)
     with pytest.raises(EngineError, match=re.escape(reason)):
         find_native_library.__wrapped__()
-    sys.modules.pop("orthoedge_native", None)
 
 
 def test_predict_says_so_in_one_line_and_predicts_nothing(tmp_path):
