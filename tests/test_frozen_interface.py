@@ -65,6 +65,7 @@ A bundle may have model.int8_cpu.onnx: manifest.json then has schema 5, `int8_cp
 `calibration`, `metrics` and the tolerances; all else stays schema 4. A provenance has
 `model_sha256`, which the recorded findings were given by hand. A compression's report.json has
 `cpu_targets`, `cpu_engine_consistency` and `cpu_gate`, with defaults.
+A finding's provenance, and the column of an archive's store, may have `preprocessing`.
 """
 
 import argparse

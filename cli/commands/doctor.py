@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the report; exit 1 if no target can predict.
+    """Print the report; exit 1 if no target can predict, or a library cannot be used.
 
     Raises:
         ConfigError: --cache or --threads without --warm.
@@ -76,6 +76,7 @@ def run(args: argparse.Namespace) -> int:
     print(f"processor: {platform.machine()}, {os.cpu_count()} cores, instruction sets: {known}")
     for name, module, extra in _PACKAGES:
         print(f"  {name:24} {_version(name, module, extra)}")
+    is_native_usable = _print_native()
     try:
         bundle = read_bundle(args.bundle or bundle_path())
     except BundleError as error:
@@ -94,7 +95,24 @@ def run(args: argparse.Namespace) -> int:
         "note: NVIDIA's licence for TensorRT excludes medical use without a separate agreement "
         "on critical applications; the OpenVINO and ONNX Runtime targets have no such term"
     )
-    return 0 if any(usable) else 1
+    return 0 if any(usable) and is_native_usable else 1
+
+
+def _print_native() -> bool:
+    """Print which library prepares radiographs; False if one is installed and cannot be used."""
+    from orthoedge.runtime.errors import EngineError
+    from orthoedge.runtime.preparation.native import PACKAGE, find_native_library
+
+    try:
+        library = find_native_library()
+    except EngineError as error:
+        print(f"  {PACKAGE:24} not usable: {error}")
+        return False
+    if library is None:
+        print(f"  {PACKAGE:24} not installed: pip install 'orthoedge[native]'")
+    else:
+        print(f"  {PACKAGE:24} {library.__version__}, kernels {library.instruction_set()}")
+    return True
 
 
 def _has_target(target: str, bundle: Bundle) -> bool:
