@@ -79,7 +79,7 @@ def throughput(recipe: Recipe, steps: int, rounds: int) -> Throughput:
     def loop() -> None:
         stepper.model.train()
         totals = torch.zeros(3, device=device)
-        for step, batch in enumerate(batches(data, recipe, 1, on_gpu=device.type != "cpu")):
+        for step, batch in enumerate(batches(data, recipe, 1)):
             totals += stepper(batch, 1, step)
         totals.tolist()
 

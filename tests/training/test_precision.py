@@ -79,6 +79,7 @@ def test_the_measurement_runs_both_and_leaves_the_random_numbers_alone():
     assert torch.equal(torch.get_rng_state(), before)
 
 
+@pytest.mark.slow
 def test_a_run_records_what_it_took_and_goes_on_with_it(has, spot_images, tmp_path, capfd):
     records, out = read_index(spot_images), tmp_path / "run"
     has("avx512_bf16", seconds=(1.0, 0.5))

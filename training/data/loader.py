@@ -22,7 +22,7 @@ from orthoedge.training.recipe import Recipe
 
 Ints = npt.NDArray[np.int64]
 
-_AHEAD = 2  # batches prepared while a GPU works on one
+_AHEAD = 2  # batches prepared while the network works on one
 _MOST_THREADS = 8  # more would wait for the interpreter lock
 HEALTHY = "non-affected"
 """Label of a part that shows no lesion."""
@@ -97,18 +97,12 @@ def stream(seed: int, epoch: int, position: int) -> np.random.Generator:
 
 
 def batches(
-    data: RadiographDataset,
-    recipe: Recipe,
-    epoch: int,
-    process: int = 0,
-    processes: int = 1,
-    on_gpu: bool = False,
+    data: RadiographDataset, recipe: Recipe, epoch: int, process: int = 0, processes: int = 1
 ) -> Iterator[Batch]:
     """Yield the batches of an epoch; the same for the same seed and epoch.
 
-    Threads prepare a batch together: OpenCV releases the interpreter lock. For a network on a GPU
-    they prepare the next ones while it works. On the CPU they would take its cores while its
-    threads wait for each other, so a batch is prepared when it is wanted.
+    Threads prepare the next batches while the network works on this one: OpenCV releases the
+    interpreter lock.
 
     Args:
         data: the training split, of the size of the recipe's `augment.read_size`.
@@ -116,7 +110,6 @@ def batches(
         epoch: from 1; 0 for batches before training.
         process: index of the share of every batch to yield, from 0.
         processes: number of shares; divides the batch.
-        on_gpu: where the network runs.
     """
     rng = np.random.default_rng((recipe.seed, epoch))
     sources = [record.source for record in data.records] if recipe.source_labels else ()
@@ -129,8 +122,7 @@ def batches(
     ]
     side = recipe.augment.crop or recipe.preprocess.size
     cells = data.lesion_side(side)
-    cores = os.cpu_count() or 1
-    threads = max(1, min(_MOST_THREADS, cores // 2 if on_gpu else cores))
+    threads = max(1, min(_MOST_THREADS, (os.cpu_count() or 1) // 2))
 
     def fill(images: Pixels, labels: Ints, lesions: Pixels, positions: range) -> None:
         rows = zip(images, labels, lesions, positions, strict=True)
@@ -153,15 +145,12 @@ def batches(
             return images, labels, lesions, tasks
 
         coming = iter(shares)
-        count = _AHEAD if on_gpu else 0
-        ahead = deque((positions, *start(positions)) for positions in islice(coming, count))
-        while True:
-            ahead.extend((after, *start(after)) for after in islice(coming, 1))
-            if not ahead:
-                return
+        ahead = deque((positions, *start(positions)) for positions in islice(coming, _AHEAD))
+        while ahead:
             positions, images, labels, lesions, tasks = ahead.popleft()
             for task in tasks:
                 task.result()
+            ahead.extend((after, *start(after)) for after in islice(coming, 1))
             allowed = data.allowed[order[positions.start : positions.stop]]
             arrays = images[:, None], labels, allowed, lesions
             yield Batch(*map(torch.from_numpy, arrays))

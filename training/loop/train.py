@@ -187,8 +187,7 @@ def _train_epoch(stepper: Stepper[Network], data: Data, epoch: int, bars: bool) 
     torch.manual_seed(recipe.seed * 1_000_003 + epoch + (fabric.global_rank << 40))
     stepper.model.train()
     totals = torch.zeros(3, device=fabric.device)  # loss × images, score × images, images
-    on_gpu = fabric.device.type != "cpu"
-    own = batches(data, recipe, epoch, fabric.global_rank, fabric.world_size, on_gpu)
+    own = batches(data, recipe, epoch, fabric.global_rank, fabric.world_size)
     with Progress(f"epoch {epoch}/{recipe.epochs}", stepper.steps, bars=bars) as progress:
         for step, batch in enumerate(own):
             totals += stepper(batch, epoch, step)
