@@ -71,8 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     if "" in arguments:  # an unset shell variable; as a path it would mean the working folder
         return _fail("an argument is empty; give it a value or leave it out", 2)
-    # Only the given verb is imported, so that --help is quick; and only it is declared where nothing
-    # stands before it, so that a start is.
+    # Only the given verb is imported, so that --help is quick; and where nothing stands before it
+    # no other one is declared, so that a start is.
     verb = next((argument for argument in arguments if argument in VERBS), None)
     declared = [verb] if verb is not None and arguments[0] == verb else list(VERBS)
     parser = _Parser(prog="orthoedge", description=_DESCRIPTION)
