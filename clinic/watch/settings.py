@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from orthoedge.clinic.file_system import NETWORK_FILE_SYSTEMS, file_system
+from orthoedge.clinic.file_system import check_local
 from orthoedge.clinic.settings import NodeSettings
 from orthoedge.clinic.settings_file import read_settings
 from orthoedge.runtime.atomic_files import write_atomic
@@ -68,12 +68,7 @@ def check_folders(watched: Path, settings_file: Path) -> NodeSettings:
         raise ConfigError(f"{settings_file}: no destinations, so there is no place for results")
     places = {f"destination {n}": Path(d.path) for n, d in settings.destinations.items() if d.path}
     check_outside(watched, {"the spool": settings.folder, **places})
-    kind = file_system(settings.folder)
-    if kind in NETWORK_FILE_SYSTEMS:
-        raise ConfigError(
-            f"the spool, {settings.spool}, lies on {kind}, a network file system; choose a folder "
-            "on a local disk"
-        )
+    check_local("the spool", settings.folder)
     return settings
 
 
