@@ -3,17 +3,19 @@
 # where that is possible, which is on Debian as root. Prints one line if something stays missing.
 set -uo pipefail
 
-packages=(g++ libhwy-dev chromium dcmtk dicom3tools orthanc orthanc-dicomweb poppler-utils fonts-noto-core fonts-noto-cjk)
+packages=(g++ libhwy-dev chromium dcmtk dicom3tools orthanc orthanc-dicomweb poppler-utils sshfs openssh-sftp-server
+    fonts-noto-core fonts-noto-cjk)
 files=(
     /usr/include/hwy/highway.h
     /usr/share/orthanc/plugins/libOrthancDicomWeb.so
+    /usr/lib/openssh/sftp-server
     /usr/share/fonts/truetype/noto/NotoSansArabic-Regular.ttf
     /usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc
 )
 
 missing() {
     for program in g++ chromium storescu storescp echoscu dsrdump dcmpschk dcmp2pgm dciodvfy Orthanc \
-        pdftotext; do
+        pdftotext sshfs; do
         PATH="$PATH:/usr/sbin" command -v "$program" >/dev/null || printf '%s ' "$program"
     done
     for file in "${files[@]}"; do
