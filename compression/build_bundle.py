@@ -102,6 +102,7 @@ def build_bundle(
             mask_height=0 if shape.lesion_mask is None else shape.lesion_mask.shape[2],
             mask_width=0 if shape.lesion_mask is None else shape.lesion_mask.shape[3],
             opset=OPSET,
+            region_size=0 if recipe.region is None else recipe.region.size,
         ),
         files={},
         calibration=results.calibrations,

@@ -74,7 +74,9 @@ def compress(
     check_free(out)
     for student in recipe.compress.students:  # before anything that takes time
         check_prunable(student, recipe.compress.prune)
-        Ensemble((student,), len(recipe.labels), head=recipe.head)
+        Ensemble(
+            (student,), len(recipe.labels), head=recipe.head, output_stride=recipe.output_stride
+        )
     context = prepare_context(run, recipe, target, sources, out.with_name(f"{out.name}.work"))
     splits, settings = context.splits, recipe.compress
     log_progress(
@@ -118,7 +120,7 @@ def compress(
     )
     folder = report_folder(out)
     write = partial(write_report, folder, report)
-    if final.network.decoder is not None:
+    if final.network.has_mask:
         network = EngineOutliner(results.evaluations["int8"].engine)
         what = f"{final.name} in INT8"
         for line in evaluate_masks(network, splits.test, context.recipe, folder, what):

@@ -49,7 +49,7 @@ class Timing:
     """Decoding; 0 for an array."""
     preprocess: float
     inference: float
-    """One pass for logits, map and features."""
+    """One pass for logits, map and features; in `map_results` also its wait for earlier ones."""
     decide: float
 
     @property

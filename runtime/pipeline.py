@@ -6,7 +6,7 @@ import threading
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, repeat
@@ -27,7 +27,7 @@ from orthoedge.runtime.image_io.reader import read_image
 from orthoedge.runtime.image_quality import QualityIssue, check_image_quality
 from orthoedge.runtime.image_statistics import image_statistics
 from orthoedge.runtime.lesions.measure import measure_lesions
-from orthoedge.runtime.lesions.wording import caveat_of
+from orthoedge.runtime.lesions.wording import caveat_of, seen_of
 from orthoedge.runtime.preprocess import LetterboxTransform, Pixels
 from orthoedge.runtime.settings import CallLimits, reads_old_form
 
@@ -205,7 +205,7 @@ class Pipeline:
 
     def map_results(
         self, sources: Iterable[Path | str | bytes | Pixels], workers: int
-    ) -> Iterator[Finding | OrthoEdgeError]:
+    ) -> Generator[Finding | OrthoEdgeError, None, None]:
         """Predict many radiographs: the next ones are read while earlier ones are inferred.
 
         x86 infers in threads of its own, as many at once as its options have `streams`. Other
@@ -375,12 +375,16 @@ class Pipeline:
                 prepared.spacing_mm,
                 prepared.spacing_plane,
             )
+        outline_notes = caveat_of(lesions or ())
+        if manifest.graph.region_size and lesions is not None:
+            assert outputs.lesion_mask is not None
+            outline_notes = (seen_of(outputs.lesion_mask), *outline_notes)
         return Finding(
             verdict=verdict,
             saliency_map=outputs.saliency_map[0, label],
             placement=prepared.placement,
             input_size=manifest.graph.size,
-            notes=(*prepared.notes, *active.engine.notes, *caveat_of(lesions or ())),
+            notes=(*prepared.notes, *active.engine.notes, *outline_notes),
             notice=manifest.intended_use,
             thresholds=active.thresholds,
             provenance=active.provenance,

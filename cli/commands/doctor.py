@@ -7,9 +7,11 @@ import importlib.metadata
 import importlib.util
 import os
 import platform
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orthoedge.cli.options import add_bundle
+from orthoedge.cli.options import add_bundle, positive
 from orthoedge.cli.terminal import printable
 
 if TYPE_CHECKING:
@@ -32,14 +34,39 @@ _PACKAGES = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     add_bundle(parser)
+    parser.add_argument(
+        "--warm",
+        action="store_true",
+        help="compile the model for target x86 and keep it in this installation, or in the folder "
+        "of --cache, so that later starts do not",
+    )
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        metavar="DIR",
+        help="for --warm: the folder that other verbs get as --cache",
+    )
+    parser.add_argument(
+        "--threads",
+        type=positive,
+        metavar="N",
+        help="for --warm: as the starts that follow give it (default: one per core)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the report; exit 1 if no target can predict."""
+    """Print the report; exit 1 if no target can predict.
+
+    Raises:
+        ConfigError: --cache or --threads without --warm.
+        EngineError: with --warm, the compiled model cannot be written, or is not read back.
+    """
     from orthoedge.runtime.bundles.bundle import bundle_path, read_bundle
-    from orthoedge.runtime.errors import BundleError
+    from orthoedge.runtime.errors import BundleError, ConfigError
     from orthoedge.targets.cpu import instruction_sets
 
+    if not args.warm and (args.cache or args.threads):
+        raise ConfigError("--cache and --threads belong to --warm")
     print(
         f"orthoedge {importlib.metadata.version('orthoedge')}, Python {platform.python_version()}"
     )
@@ -58,6 +85,10 @@ def run(args: argparse.Namespace) -> int:
     print(f"bundle: {manifest.name} {manifest.version}, hashes match; {manifest.intended_use}")
     print(f"  {printable(manifest.licences)}")
     usable = [_has_target("x86", bundle), _has_target("portable", bundle), _has_jetson()]
+    if args.warm and usable[0]:
+        _warm(bundle, args.cache, args.threads)
+    elif args.warm:
+        print("compiled: nothing, since only target x86 keeps what it compiles")
     _print_board()
     print(
         "note: NVIDIA's licence for TensorRT excludes medical use without a separate agreement "
@@ -83,6 +114,35 @@ def _has_target(target: str, bundle: Bundle) -> bool:
         f"because {reason}, kernels {engine.isa}"
     )
     return True
+
+
+def _warm(bundle: Bundle, cache: Path | None, threads: int | None) -> None:
+    """Compile the model into the cache, and open it from there, which must give the same answers.
+
+    Raises:
+        EngineError: the cache cannot be written, or what was written is not read back.
+    """
+    from orthoedge.runtime.errors import EngineError
+    from orthoedge.targets import EngineOptions, choose_precision, open_engine
+    from orthoedge.targets.x86.compile import installed_cache
+
+    folder = installed_cache(must_exist=False) if cache is None else cache
+    # Starts without --cache choose by the instruction sets, those with it by measuring once.
+    measured_on = None if cache is None else bundle
+    options = EngineOptions(threads, folder)
+    precision, _ = choose_precision("x86", measured_on, options=options)
+    images, times, logits = bundle.golden_images()[:1], [], []
+    for _ in range(2):
+        start = time.perf_counter()
+        engine = open_engine(bundle, "x86", precision, options=options)
+        times.append((time.perf_counter() - start) * 1e3)
+        logits.append(engine.run(images).logits.tobytes())
+    if logits[0] != logits[1] or engine.notes:
+        raise EngineError(f"compile cache {folder}: what was written there is not read back")
+    print(
+        f"compiled: {precision} for {engine.threads} threads, kept in {folder}; it now opens in "
+        f"{times[1]:.0f} ms"
+    )
 
 
 def _has_jetson() -> bool:

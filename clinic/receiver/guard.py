@@ -1,15 +1,15 @@
 """Limits of what one association may send, and what happens where the disk is full.
 
-pynetdicom writes the fragments of a C-STORE to a file as they come. It reads a PDU of any length
-into memory, collects a command or another data set of any length there, and where the file cannot
-be written its thread ends, so that the sender waits for an answer that never comes. Each
-association gets these two objects in front of pynetdicom's own methods.
+pynetdicom writes the fragments of a C-STORE to a file as they come. It collects a command or
+another data set of any length in memory, and where the file cannot be written its thread ends, so
+that the sender waits for an answer that never comes. Each association gets this object in front of
+pynetdicom's own method.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +20,8 @@ if TYPE_CHECKING:
     from pynetdicom.association import Association
     from pynetdicom.pdu_primitives import P_DATA
 
-__all__ = ["LARGEST_PDU", "Discarded", "MessageGuard", "limit_pdus"]
+__all__ = ["Discarded", "MessageGuard"]
 
-LARGEST_PDU = 2**20
-"""Bytes of a PDU that is read. 128 KiB are offered; an association request can be somewhat larger
-than what is offered for data."""
 _LARGEST_COMMAND = 2**16
 _LARGEST_IN_MEMORY = 2**22  # a report on the commitment of some 30,000 objects
 _COMMAND, _LAST = 1, 2  # bits of the message control header (PS3.8 E.2)
@@ -85,11 +82,34 @@ class MessageGuard:
 
     def __call__(self, primitive: P_DATA) -> None:
         """Receive fragments of messages; an error ends the association and nothing else."""
-        try:
+        with self._ending_on_error():
             for fragment in primitive.presentation_data_value_list:
                 self._take(*fragment)
-                if self._dimse.message is None:  # it is complete
-                    self._command_bytes = self._data_bytes = 0
+
+    @property
+    def stored_context(self) -> int | None:
+        """The presentation context of a C-STORE whose data set is being received; else None."""
+        message = self._dimse.message
+        if message is None or message._data_set_file is None:
+            return None
+        context: int = message.context_id
+        return context
+
+    def store(self, context_id: int, data: memoryview, is_last: bool) -> None:
+        """Receive a fragment of the data set that `stored_context` is about."""
+        with self._ending_on_error():
+            self._count(is_command=False, size=len(data))
+            try:
+                self._file().file.write(data)
+            except OSError as error:
+                self._discard(_OUT_OF_RESOURCES, f"cannot write: {error.strerror or error}")
+            if is_last:
+                self._take(context_id, bytes([_LAST]))
+
+    @contextlib.contextmanager
+    def _ending_on_error(self) -> Iterator[None]:
+        try:
+            yield
         except Exception as error:
             self._log(
                 "association ended: not a message of DICOM",
@@ -115,13 +135,18 @@ class MessageGuard:
             self._discard(_OUT_OF_RESOURCES, f"cannot write: {error.strerror or error}")
             if is_last and not is_command:  # complete the message, so that it is answered
                 self._receive(_fragment(context_id, data[:1]))
+                self._command_bytes = self._data_bytes = 0
             return
+        if self._dimse.message is None:  # it is complete
+            self._command_bytes = self._data_bytes = 0
         if is_command and is_last and self._file() is not None and (reason := self._refusal()):
             self._discard(_OUT_OF_RESOURCES, reason)
 
     def _count(self, is_command: bool, size: int) -> None:
         """Count the bytes of a fragment, and decide before they are kept."""
         if is_command:
+            if self._file() is not None:
+                raise ValueError("a command before the end of a data set")
             self._command_bytes += size
             if self._command_bytes > _LARGEST_COMMAND:
                 raise ValueError(f"a command of more than {plain(_LARGEST_COMMAND)} bytes")
@@ -147,27 +172,6 @@ class MessageGuard:
         message._data_set_path = path or Path("discarded")
         peer = self._association.requestor.address
         self._log("object refused", peer=peer, status=f"0x{status:04X}", reason=reason)
-
-
-def limit_pdus(association: Association) -> None:
-    """Let an association read no PDU beyond `LARGEST_PDU`, and each in few system calls."""
-    wrapper: Any = association.dul.socket
-
-    def receive(count: int) -> bytearray:
-        if count > LARGEST_PDU:
-            raise OSError(f"a PDU of {count} bytes, at most {LARGEST_PDU} are read")
-        content = bytearray(count)
-        done = 0
-        with memoryview(content) as view:
-            while done < count:
-                size = wrapper.socket.recv_into(view[done:])
-                if not size:  # closed by the peer
-                    break
-                done += size
-        del content[done:]
-        return content
-
-    wrapper.recv = receive
 
 
 def _fragment(context_id: int, data: bytes) -> P_DATA:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from orthoedge.clinic.log import Log
 from orthoedge.clinic.receiver.contexts import contexts
 from orthoedge.clinic.receiver.door import Door, end_negotiation
-from orthoedge.clinic.receiver.guard import MessageGuard, limit_pdus
+from orthoedge.clinic.receiver.guard import MessageGuard
 from orthoedge.clinic.receiver.intake import store
+from orthoedge.clinic.receiver.pdus import read_pdus
 from orthoedge.clinic.receiver.tls import server_context
 from orthoedge.clinic.receiver.waiting import wait_for_events
 from orthoedge.clinic.settings import NodeSettings
@@ -69,11 +70,11 @@ def make_server(
     def opened(event: Event) -> None:
         association: Any = event.assoc
         door.attach(association)
-        limit_pdus(association)
-        wait_for_events(association)
         largest = int(limits.max_object_mb * _MIB)
         guard = MessageGuard(association, largest, spool.refusal, log)
         association.dimse.receive_primitive = guard
+        read_pdus(association, guard, lambda: door.hear(association))
+        wait_for_events(association)
 
     def closed(event: Event) -> None:
         guard = event.assoc.dimse.receive_primitive

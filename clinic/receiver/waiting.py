@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pynetdicom.association import Association
 
-__all__ = ["wait_for_events"]
+__all__ = ["is_readable", "wait_for_events"]
 
 _SHORTEST_S, _LONGEST_S = 0.001, 0.05
 _SHARE = 20
@@ -51,11 +51,8 @@ def _wait_on_socket(provider: Any) -> None:
     def look_patiently() -> bool:
         connection = provider.socket.socket
         nothing_to_do = provider.to_provider_queue.empty() and provider.event_queue.empty()
-        if connection is not None and nothing_to_do and not _has_decrypted(connection):
-            try:
-                select.select([connection], [], [], patience.seconds)
-            except (OSError, ValueError):  # closed meanwhile: `look` finds out too
-                return bool(look())
+        if connection is not None and nothing_to_do:
+            is_readable(connection, patience.seconds)
         has_come = bool(look())
         if has_come:
             patience.restart()
@@ -64,9 +61,14 @@ def _wait_on_socket(provider: Any) -> None:
     provider._is_transport_event = look_patiently
 
 
-def _has_decrypted(connection: Any) -> bool:
-    """Whether a TLS connection holds data that its socket no longer shows."""
-    return bool(getattr(connection, "pending", int)())
+def is_readable(connection: Any, seconds: float) -> bool:
+    """Wait for data of a connection; whether there is any, or its end."""
+    if getattr(connection, "pending", int)():  # of TLS, decrypted: its socket no longer shows it
+        return True
+    try:
+        return bool(select.select([connection], [], [], seconds)[0])
+    except (OSError, ValueError):  # closed meanwhile, as whoever reads finds out too
+        return True
 
 
 def _wait_on_queue(messages: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,12 @@ from orthoedge.runtime.bundles import signature
 from orthoedge.runtime.bundles.arrays import read_npy, read_npz
 from orthoedge.runtime.bundles.manifest import Manifest, decode_manifest
 from orthoedge.runtime.bundles.onnx_guard import check_onnx
+from orthoedge.runtime.bundles.paths import EMBEDDED as EMBEDDED
+from orthoedge.runtime.bundles.paths import PHANTOM as PHANTOM
+from orthoedge.runtime.bundles.paths import PHANTOM_SAMPLES as PHANTOM_SAMPLES
+from orthoedge.runtime.bundles.paths import SAMPLES as SAMPLES
+from orthoedge.runtime.bundles.paths import bundle_argument as bundle_argument
+from orthoedge.runtime.bundles.paths import bundle_path as bundle_path
 from orthoedge.runtime.bundles.source import Folder, Zip, open_source
 from orthoedge.runtime.engine import PRECISIONS, Outputs, Precision, calibrated_as, output_names
 from orthoedge.runtime.errors import BundleError, IntegrityError, MissingDependency
@@ -27,49 +33,8 @@ LICENCE = "LICENSE"
 """Terms of the bundle itself, where they need a text."""
 GOLDEN_IMAGES = "golden/images.npy"
 
-_ASSETS = Path(__file__).parents[1] / "assets"
-
-EMBEDDED = _ASSETS / "bundle"
-"""The default bundle inside the package, trained on radiographs; an installation may lack it."""
-
-PHANTOM = _ASSETS / "phantom"
-"""The phantom demonstration inside the package, trained on rendered phantoms."""
-
-SAMPLES = _ASSETS / "samples" / "radiographs"
-"""Radiographs inside the package, which `EMBEDDED` was not trained on."""
-
-PHANTOM_SAMPLES = _ASSETS / "samples" / "phantoms"
-"""Phantoms inside the package, which `PHANTOM` was not trained on."""
-
 _MANIFEST_LIMIT = 4 << 20
 _FILE_LIMIT = 1 << 30
-
-
-def bundle_path(given: Path | str | None = None) -> Path:
-    """Path of a bundle that a user names; the inverse of `bundle_argument`.
-
-    Args:
-        given: None for `EMBEDDED`, the word `phantom` for `PHANTOM`, else a folder or a .zip. A
-            folder of that name is written `./phantom`, or given as a `pathlib.Path`.
-
-    Raises:
-        BundleError: None, and this installation has no default bundle.
-    """
-    if given is None:
-        if not EMBEDDED.exists():
-            raise BundleError(
-                "this installation has no default bundle: pass one, such as --bundle FOLDER or "
-                "--bundle phantom"
-            )
-        return EMBEDDED
-    return PHANTOM if given == "phantom" else Path(given)
-
-
-def bundle_argument(path: Path) -> str:
-    """The argument for which `bundle_path` returns `path`."""
-    if path == PHANTOM:
-        return "phantom"
-    return "./phantom" if path == Path("phantom") else str(path)
 
 
 def model_file(precision: Precision) -> str:
@@ -122,6 +87,12 @@ class Bundle:
         except BundleError as error:
             raise BundleError(f"{self.path}: {name}: {error}") from error
         return self.files[name]
+
+    def without_models(self) -> Bundle:
+        """Return the bundle without its ONNX files, which no open engine needs."""
+        models = {model_file(precision) for precision in self.manifest.golden.tolerance}
+        kept = {name: data for name, data in self.files.items() if name not in models}
+        return replace(self, files=kept)
 
     def golden_images(self) -> Pixels:
         """Return the inputs of the golden test, uint8 (n, 1, S, S).

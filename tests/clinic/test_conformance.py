@@ -12,7 +12,7 @@ from pydicom.charset import python_encoding
 from pydicom.uid import UID
 
 from orthoedge.clinic.destination import RESULT_KINDS
-from orthoedge.clinic.receiver import guard, intake, server
+from orthoedge.clinic.receiver import guard, intake, pdus, server
 from orthoedge.clinic.receiver.contexts import ANSWERED_CLASSES, contexts
 from orthoedge.clinic.results import codes, make_result
 from orthoedge.clinic.sending import commitment, store
@@ -136,7 +136,7 @@ def test_limits_of_associations_are_those_of_the_program():
     said = dict(table("parameter"))
     assert said["maximum PDU length offered as acceptor"] == str(server._PDU)
     assert said["maximum PDU length offered as requestor"] == str(entity.maximum_pdu_size)
-    assert said["largest PDU read"] == str(guard.LARGEST_PDU)
+    assert said["largest PDU read"] == str(pdus.LARGEST_PDU)
     assert said["files sent over one association, at most"] == str(store._FILES)
     own = said["implementation class UID"], said["implementation version name"]
     if pynetdicom.__version__ == "3.0.4":

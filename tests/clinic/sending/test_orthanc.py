@@ -3,6 +3,8 @@
 import io
 import queue
 
+import cv2
+import numpy as np
 import pydicom
 import pytest
 from pynetdicom import AE, evt
@@ -98,6 +100,14 @@ def test_stow_then_qido(tmp_path, archive):
     outcomes = send(service, files, "ORTHOEDGE")
     assert [outcome.state for outcome in outcomes] == ["stored"] * len(files), outcomes
     check_stored(archive, files, "1.2.826.0.7.2")
+
+
+def test_the_archive_s_own_viewer_shows_the_picture_as_it_was_drawn(tmp_path, archive):
+    picture = result_file(tmp_path, "picture", {0x0020000D: ("UI", "1.2.826.0.7.3")})
+    send(destination(archive.dicom, ae_title=TITLE), [picture], "ORTHOEDGE")
+    sent = pydicom.dcmread(picture)
+    shown = cv2.imdecode(np.frombuffer(archive.preview(sent.SOPInstanceUID), np.uint8), -1)
+    assert np.array_equal(cv2.cvtColor(shown, cv2.COLOR_BGR2RGB), sent.pixel_array)
 
 
 def test_an_image_of_a_real_leg_goes_the_whole_way(tmp_path, archive):

@@ -37,11 +37,18 @@ class Orthanc(NamedTuple):
 
     def file(self, sop_instance_uid):
         """The bytes that it has of an object."""
+        return self._of_instance(sop_instance_uid, "file")
+
+    def preview(self, sop_instance_uid):
+        """An image of it as its own page shows it, a PNG."""
+        return self._of_instance(sop_instance_uid, "preview")
+
+    def _of_instance(self, sop_instance_uid, what):
         root = f"http://127.0.0.1:{self.http}"
         lookup = urllib.request.Request(f"{root}/tools/lookup", data=sop_instance_uid.encode())
         with urllib.request.urlopen(lookup, timeout=60) as answer:
             (one,) = json.loads(answer.read())
-        with urllib.request.urlopen(f"{root}/instances/{one['ID']}/file", timeout=60) as answer:
+        with urllib.request.urlopen(f"{root}/instances/{one['ID']}/{what}", timeout=60) as answer:
             return answer.read()
 
 
