@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections import defaultdict
+from functools import partial
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -106,21 +107,21 @@ class Command:
     """`archive run` as a process of its own.
 
     Args:
+        bundle: the folder.
         source: the archive.
         store: where the rows go.
         log: of what it prints.
         more: options.
     """
 
-    def __init__(self, source, store, log, *more):
+    def __init__(self, bundle, source, store, log, *more):
         # A file may take as long as it likes, or a machine that is held up makes other rows.
         usual = ("--target", "portable", "--precision", "fp32", "--deadline-ms", "3600000")
         words = ("archive", "run", str(source), "--out", str(store), *usual, *more)
-        bundle = ("--bundle", str(ROOT / "runtime" / "assets" / "phantom"))
         self._log = log
         with log.open("wb") as file:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "orthoedge", *words, *bundle],
+                [sys.executable, "-m", "orthoedge", *words, "--bundle", str(bundle)],
                 stdout=file,
                 stderr=file,
                 start_new_session=True,
@@ -185,12 +186,13 @@ def archive(tmp_path):
         shutil.rmtree(folder)
 
 
-def test_every_file_of_an_archive_has_one_row(archive, tmp_path, tally):
+def test_every_file_of_an_archive_has_one_row(archive, small_bundle, tmp_path, tally):
     quiet_memory, memory = Memory(), Memory()
     quiet_store = archive.parent / "quiet"
     # Rows do not depend on where a file is decoded.
     options = ("--jobs", "2", "--no-isolate")
-    quiet = Command(archive, quiet_store, tmp_path / "quiet.log", *options)
+    begin = partial(Command, small_bundle.path, archive)
+    quiet = begin(quiet_store, tmp_path / "quiet.log", *options)
     while quiet.is_running():
         done = share_done(quiet_store)
         quiet_memory.look(done, command=quiet.process.pid)
@@ -199,7 +201,8 @@ def test_every_file_of_an_archive_has_one_row(archive, tmp_path, tally):
     assert len(expected) == FILES
     with small_disk(tmp_path / "disk") as disk, cluster(tmp_path) as running:
         store = (disk or tmp_path) / "store"
-        events, reasons, kills = with_faults(running, archive, store, tmp_path, disk, memory)
+        begin = partial(begin, store)
+        events, reasons, kills = with_faults(running, begin, store, tmp_path, disk, memory)
         rows = untimed(rows_of(store))
         is_same = union_bytes(store) == union_bytes(quiet_store)
     equal = sum(mine == theirs for mine, theirs in zip(rows, expected, strict=True))
@@ -217,7 +220,7 @@ def test_every_file_of_an_archive_has_one_row(archive, tmp_path, tally):
         assert not quarters[0] or max(quarters) < quarters[0] + LARGEST_GROWTH_MB, kind
 
 
-def with_faults(running, archive, store, tmp_path, disk, memory):
+def with_faults(running, begin, store, tmp_path, disk, memory):
     """Give the command until it has done everything; return what happened on the way."""
     events = {"scheduler killed": 0, "disk full": 0, "runs": 0}
     reasons = []
@@ -230,7 +233,7 @@ def with_faults(running, archive, store, tmp_path, disk, memory):
         for number in range(MOST_RUNS):
             events["runs"] += 1
             log = tmp_path / f"run{number}.log"
-            command = Command(archive, store, log, "--cluster", running.address)
+            command = begin(log, "--cluster", running.address)
             fault = ""
             while command.is_running():
                 done = share_done(store)
