@@ -42,9 +42,9 @@ class EngineOptions:
     nothing to cache. Cached files carry a SHA-256; a damaged one is rebuilt, and the finding
     says so."""
     streams: int = 1
-    """How many images x86 infers at once, for as many calling threads, which share the CPU threads.
-    The portable engine infers for all calling threads at once and jetson for one after another,
-    whatever this says. Results do not depend on it."""
+    """How many images x86 infers at once, for as many calling threads or for `map_results`, which
+    share the CPU threads. The portable engine infers for all calling threads at once and jetson for
+    one after another, whatever this says. Results do not depend on it."""
 
     def __post_init__(self) -> None:
         for name, count in (("threads", self.threads), ("streams", self.streams)):
