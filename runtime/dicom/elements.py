@@ -107,7 +107,7 @@ class Elements:
         self, dataset: Dataset | Mapping[int, Any], notes: dict[str, None] | None = None
     ) -> None:
         self._dataset = dataset
-        self._elements = {int(tag): element for tag, element in dataset.items()}
+        self._elements: dict[int, Any] = {int(tag): e for tag, e in dataset.items()}
         self._notes: dict[str, None] = {} if notes is None else notes
 
     def __contains__(self, keyword: str) -> bool:
