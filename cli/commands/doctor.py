@@ -142,13 +142,13 @@ def _warm(bundle: Bundle, cache: Path | None, threads: int | None) -> None:
     """
     from orthoedge.runtime.errors import EngineError
     from orthoedge.targets import EngineOptions, choose_precision, open_engine
-    from orthoedge.targets.cpu import available_cores
+    from orthoedge.targets.cpu import threads_beside_a_reader
     from orthoedge.targets.x86.compile import installed_cache
 
     folder = installed_cache(must_exist=False) if cache is None else cache
     several = [EngineOptions(threads, folder)]
     if threads is None:  # `predict` with several files leaves a core to what reads ahead
-        beside = max(1, available_cores() - 1)
+        beside = threads_beside_a_reader()
         several.append(EngineOptions(beside, folder, streams=beside))
     images = bundle.golden_images()[:1]
     for options in several:

@@ -107,7 +107,7 @@ class Elements:
         self, dataset: Dataset | Mapping[int, Any], notes: dict[str, None] | None = None
     ) -> None:
         self._dataset = dataset
-        self._elements = {int(tag): element for tag, element in dataset.items()}
+        self._elements: dict[int, Any] = {int(tag): e for tag, e in dataset.items()}
         self._notes: dict[str, None] = {} if notes is None else notes
 
     def __contains__(self, keyword: str) -> bool:
@@ -240,7 +240,8 @@ class Elements:
         element = self._elements.get(ELEMENTS[keyword].tag)
         if element is None or not element.value:
             return None
-        if not isinstance(element, tuple):  # a sequence, which pydicom has converted
+        is_raw = isinstance(element, tuple)
+        if not is_raw:  # a sequence, which pydicom has converted
             return _Value(element.VR, b"", True)
         vr = element.VR or ""
         if vr not in _BINARY and vr not in _TEXT and vr != "SQ":

@@ -41,7 +41,10 @@ from orthoedge.runtime.image_io.windowing import Counts, Pixels, apply_table, co
 from orthoedge.runtime.settings import plain
 
 # What is below a sequence is read with it.
-_WANTED = (*(keyword for keyword in ELEMENTS if not keyword.startswith("LUT")), *OVERLAY_BITS)
+_WANTED: tuple[str | int, ...] = (
+    *(keyword for keyword in ELEMENTS if not keyword.startswith("LUT")),
+    *OVERLAY_BITS,
+)
 
 _T = TypeVar("_T", np.uint8, np.uint16)
 _COUNTED = 2**20  # samples counted at once

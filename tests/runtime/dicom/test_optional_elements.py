@@ -293,7 +293,8 @@ def test_high_bit_and_sign_both_malformed_are_refused():
 
 def test_no_optional_element_of_any_vr_and_value_costs_the_image():
     rng = random.Random(0)
-    tags = sorted({tag_for_keyword(keyword) for keyword in reader._ELEMENTS} - {*REQUIRED})
+    keywords = (keyword for keyword in reader._WANTED if isinstance(keyword, str))
+    tags = sorted({*map(tag_for_keyword, keywords)} - {*REQUIRED})
     values = [b"", b"\\", b"0 ", b"1 ", b"-1", b"1,5 ", b"NaN ", b"abc ", b"\xff\xfe", b"0.2\\0.3 "]
     values += [b"1\\2\\3\\4\\5\\6 ", b"RECTANGULAR\\CIRCULAR", bytes(4), b"\xff" * 8]
     for _ in range(400):
