@@ -6,7 +6,7 @@ import { t, texts } from "../core/texts.js";
 import { isComparable } from "./extent.js";
 
 const [WIDTH, HEIGHT] = [640, 220];
-const EDGE = { left: 44, right: 16, top: 12, bottom: 28 };
+const EDGE = { left: 64, right: 16, top: 12, bottom: 28 };
 const SHAPES = ["disc", "square", "triangle", "cross", "ring", "diamond"];
 
 const across = (share) => EDGE.left + share * (WIDTH - EDGE.left - EDGE.right);
@@ -80,7 +80,8 @@ function frame(label, content, tick = (share) => texts().share(share)) {
   return svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "chart-drawing", role: "img", "aria-label": label, direction: "ltr" }, ...lines, ...content);
 }
 
-const axisText = (x, text, anchor) => svg("text", { x, y: HEIGHT - 8, class: "axis", "text-anchor": anchor }, text);
+// Isolated, since a date of Arabic would be put out of order by the direction of the chart.
+const axisText = (x, text, anchor) => svg("text", { x, y: HEIGHT - 8, class: "axis", "text-anchor": anchor }, `\u2068${text}\u2069`);
 
 const path = (points) => points.map(([x, y], index) => `${index ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`).join("");
 

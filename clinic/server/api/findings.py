@@ -114,26 +114,24 @@ def show_course(state: ServerState, call: Call) -> Reply:
         one
         for one in state.history.of_patient(stored.patient)
         if (one.body_part, one.laterality) == (study.body_part, study.laterality) and one.label
-    ][-_COURSE:]
-    findings = [found.finding for one in same if (found := state.history.get(one.number))]
-    return json_reply(
-        CourseShown(
-            tuple(
-                CourseEntry(
-                    one.number,
-                    one.time,
-                    one.study_date,
-                    one.label,
-                    one.decision,
-                    one.probability,
-                    msgspec.json.decode(finding, type=_Probabilities).probabilities,
-                    extent,
-                )
-                for one, finding, extent in zip(
-                    same, findings, _extents(state, findings), strict=True
-                )
-            )
-        )
+    ]
+    known = [found for one in same[-_COURSE:] if (found := state.history.get(one.number))]
+    extents = _extents(state, [found.finding for found in known])
+    entries = (_course_entry(*pair) for pair in zip(known, extents, strict=True))
+    return json_reply(CourseShown(tuple(entries)))
+
+
+def _course_entry(stored: StoredFinding, extent: Extent | None) -> CourseEntry:
+    summary = stored.summary
+    return CourseEntry(
+        summary.number,
+        summary.time,
+        summary.study_date,
+        summary.label,
+        summary.decision,
+        summary.probability,
+        msgspec.json.decode(stored.finding, type=_Probabilities).probabilities,
+        extent,
     )
 
 
