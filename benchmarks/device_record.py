@@ -127,9 +127,10 @@ def _open(
 ) -> tuple[Engine, PlanFacts | None]:
     if device is None:
         return open_engine(bundle, target, precision, options=EngineOptions(cache=cache)), None
-    stored = obtain_plan(bundle.model(precision), device, cache, modules)
-    size = bundle.manifest.graph.size
+    model, size = bundle.model(precision), bundle.manifest.graph.size
+    stored = obtain_plan(model, device, cache, modules)
     engine = TensorRtEngine(stored.data, size, precision, device, modules)
+    engine.model_sha256 = sha256(model)
     return engine, PlanFacts(
         sha256=sha256(stored.data),
         bytes=len(stored.data),
@@ -166,7 +167,7 @@ def _run(
         )
     return Ran(
         precision=engine.precision,
-        model_sha256=sha256(bundle.model(engine.precision)),
+        model_sha256=engine.model_sha256,
         engine=engine.name,
         version=engine.version,
         isa=engine.isa,

@@ -32,7 +32,7 @@ def above_zero(text: str) -> float:
 
 def named_bundle(text: str) -> Path:
     """Type of an argument that names a bundle."""
-    from orthoedge.runtime.bundles.bundle import bundle_path
+    from orthoedge.runtime.bundles.paths import bundle_path  # loads no numpy
 
     return bundle_path(text)
 
@@ -84,7 +84,7 @@ def add_target(parser: argparse.ArgumentParser) -> None:
         "--target",
         default="x86",
         metavar="T",
-        help="x86 (OpenVINO), portable (ONNX Runtime) or jetson (TensorRT)",
+        help="x86 (OpenVINO), portable (ONNX Runtime) or jetson (TensorRT) (default: x86)",
     )
     parser.add_argument(
         "--precision",

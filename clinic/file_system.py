@@ -1,13 +1,17 @@
-"""Which kind of file system holds a folder, and whether a database can be kept there."""
+"""A folder that processes share: which file system holds it, and who works on it alone."""
 
 from __future__ import annotations
 
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from orthoedge.runtime.atomic_files import write_atomic
-from orthoedge.runtime.errors import ConfigError
+from orthoedge.runtime.errors import ConfigError, DataError
 
-__all__ = ["check_folder", "check_local", "file_system", "is_network"]
+__all__ = ["check_folder", "check_local", "file_system", "is_network", "only_one"]
 
 _NETWORK = frozenset(
     {
@@ -18,6 +22,7 @@ _NETWORK = frozenset(
 """Of another machine, or shared with one, by their names in /proc/mounts."""
 _LOCAL_FUSE = frozenset({"fuse.gocryptfs", "fuse.mergerfs", "fuse.ntfs-3g"})
 """Others of FUSE, such as `fuse.sshfs`, mostly are the storage of another machine."""
+_LONGEST_NOTE = 1000
 
 
 def is_network(kind: str) -> bool:
@@ -76,3 +81,40 @@ def check_folder(what: str, folder: Path) -> None:
     probe = folder / "check"
     write_atomic(probe, b"")
     probe.unlink(missing_ok=True)  # another process may check at the same time
+
+
+@contextmanager
+def only_one(lock: Path, what: str, remedy: str) -> Iterator[Callable[[str], None]]:
+    """Let one process at a time do something.
+
+    The lock is the system's and not the file itself, so that a killed process leaves none behind.
+
+    Args:
+        lock: file that is locked; made if it is missing, and left there.
+        what: says that another one does it, for the error.
+        remedy: what to do then.
+
+    Yields:
+        Writes down who holds the lock, for the error of the next one: such as an address.
+
+    Raises:
+        DataError: another process does it.
+        OSError: the file cannot be made, or its file system has no locks.
+    """
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+
+    def describe(holder: str) -> None:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"process {os.getpid()}{holder}".encode(), 0)
+
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.pread(descriptor, _LONGEST_NOTE, 0).decode(errors="replace")
+            who = f" ({holder})" if holder.isprintable() and holder else ""
+            raise DataError(f"{what}{who}; {remedy}") from error
+        describe("")
+        yield describe
+    finally:
+        os.close(descriptor)

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orthoedge.clinic.child import UNUSABLE
-from orthoedge.clinic.file_system import check_folder, check_local
+from orthoedge.clinic.file_system import check_folder, check_local, only_one
 from orthoedge.clinic.log import Log
 from orthoedge.clinic.operations.notify import Notifier
 from orthoedge.clinic.settings import NodeSettings
 from orthoedge.clinic.settings_file import read_settings
-from orthoedge.runtime.errors import DataError, EngineError
+from orthoedge.runtime.errors import EngineError
 from orthoedge.runtime.subprocesses import module_command
 
 if TYPE_CHECKING:
@@ -185,17 +185,8 @@ def is_running(folder: Path) -> bool:
 
 @contextmanager
 def _only_node(settings: NodeSettings) -> Iterator[None]:
-    """Hold the lock of the spool, which a node that is killed gives up."""
+    """Hold the lock of the spool."""
     settings.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(settings.folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise DataError(
-                f"{settings.spool}: another node uses this spool; end it, or give this one a "
-                "spool of its own"
-            ) from error
+    what = f"{settings.spool}: another node uses this spool"
+    with only_one(settings.folder / _LOCK, what, "end it, or give this one a spool of its own"):
         yield
-    finally:
-        os.close(descriptor)

@@ -25,9 +25,16 @@ from orthoedge.compression.quantization.fp16 import fp16_outputs, to_fp16
 from orthoedge.compression.quantization.int8 import RECIPE as INT8_RECIPE
 from orthoedge.compression.quantization.onnx_rules import OPSET
 from orthoedge.compression.report.model_card import model_card
-from orthoedge.runtime.bundles.bundle import Bundle
-from orthoedge.runtime.bundles.manifest import SCHEMA, Golden, Graph, Lineage, Manifest, Tolerance
-from orthoedge.runtime.engine import PRECISIONS, Outputs, Precision
+from orthoedge.runtime.bundles.bundle import Bundle, model_file
+from orthoedge.runtime.bundles.manifest import (
+    Golden,
+    Graph,
+    Lineage,
+    Manifest,
+    Tolerance,
+    schema_of,
+)
+from orthoedge.runtime.engine import ModelKey, Outputs
 from orthoedge.runtime.errors import ModelError
 from orthoedge.runtime.preprocess import Pixels, Preprocess
 from orthoedge.runtime.settings import plain
@@ -45,7 +52,12 @@ _GOLDEN_SEED = 8  # of phantoms in place of radiographs
 # engines if that is more. It is taken on one processor: with the same file, the map deviated by 0.6
 # on one with AMX and by 1.4 on one with AVX-512 VNNI.
 _MARGIN = 4
-_MIN_TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "fp16": 0.02, "int8": 0.02}
+_MIN_TOLERANCE: dict[ModelKey, float] = {
+    "fp32": 1e-3,
+    "fp16": 0.02,
+    "int8": 0.02,
+    "int8_cpu": 0.02,
+}
 _MAX_FP16_ERROR = 0.05  # of the logits, in the same unit: rounding alone costs thousandths
 _INTENDED_USE = {
     "phantoms": "Phantom demonstration: trained on rendered phantoms only, so it says nothing "
@@ -62,6 +74,7 @@ def build_bundle(
     context: CompressionContext,
     out: Path,
     recovered: Recovered,
+    int8_cpu: bytes,
     results: TestResults,
     announce: Callable[[], None],
 ) -> Bundle:
@@ -73,13 +86,16 @@ def build_bundle(
         BundleError: `out` exists, or the written bundle does not read back.
     """
     recipe, splits, student = context.recipe, context.splits, recovered.candidate
-    models: dict[Precision, bytes] = {"fp32": student.fp32, "int8": student.int8}
+    models: dict[ModelKey, bytes] = {"fp32": student.fp32, "int8": student.int8}
+    if results.cpu_targets:
+        models["int8_cpu"] = int8_cpu
     images = _golden_images(splits, recipe.preprocess)
-    golden: dict[Precision, Outputs] = {}
-    tolerance: dict[Precision, Tolerance] = {}
-    for p in PRECISIONS:
-        golden[p] = open_model(models[p], context.size, "portable", p).run(images)
-        tolerance[p] = _tolerance(p, results.evaluations[p].engine.run(images), golden[p])
+    golden: dict[ModelKey, Outputs] = {}
+    tolerance: dict[ModelKey, Tolerance] = {}
+    for key, evaluation in results.evaluations.items():
+        precision = evaluation.engine.precision
+        golden[key] = open_model(models[key], context.size, "portable", precision).run(images)
+        tolerance[key] = _tolerance(key, evaluation.engine.run(images), golden[key])
     add_fp16(models, tolerance, images, golden["fp32"])
     macs, parameters = count_macs(student.network, context.size)
     records = splits.train.records
@@ -87,7 +103,7 @@ def build_bundle(
     qat = f", {recipe.compress.qat_epochs} epochs of fine-tuning" if recovered.qat else ""
     shape = golden["fp32"]
     manifest = Manifest(
-        schema=SCHEMA,
+        schema=schema_of(results.cpu_targets),
         name=f"{recipe.name}-{student.student}",
         version=version,
         labels=recipe.labels,
@@ -102,10 +118,12 @@ def build_bundle(
             mask_height=0 if shape.lesion_mask is None else shape.lesion_mask.shape[2],
             mask_width=0 if shape.lesion_mask is None else shape.lesion_mask.shape[3],
             opset=OPSET,
+            region_size=0 if recipe.region is None else recipe.region.size,
         ),
         files={},
+        int8_cpu=results.cpu_targets,
         calibration=results.calibrations,
-        metrics={p: evaluation.metrics for p, evaluation in results.evaluations.items()},
+        metrics={key: evaluation.metrics for key, evaluation in results.evaluations.items()},
         golden=Golden(images=len(images), tolerance=tolerance),
         lineage=Lineage(
             recipe=recipe.name,
@@ -132,8 +150,13 @@ def build_bundle(
         ),
         intended_use=_INTENDED_USE[splits.kind],
     )
-    lines = [[str(line) for line in part] for part in (results.checks, results.consistency)]
-    card = model_card(manifest, *lines)
+    checks = [*results.checks, *(results.cpu_checks if results.cpu_targets else ())]
+    consistency = [
+        line
+        for key, engines in results.consistency.items()
+        for line in (f"{model_file(key)}:", *map(str, engines))
+    ]
+    card = model_card(manifest, [str(check) for check in checks], consistency)
     licence = context.sources.licence
     return write_bundle(out, manifest, models, images, golden, card, announce, licence)
 
@@ -164,8 +187,8 @@ def _golden_images(splits: Splits, preprocess: Preprocess) -> Pixels:
 
 
 def add_fp16(
-    models: dict[Precision, bytes],
-    tolerance: dict[Precision, Tolerance],
+    models: dict[ModelKey, bytes],
+    tolerance: dict[ModelKey, Tolerance],
     images: npt.NDArray[np.uint8],
     expected: Outputs,
 ) -> None:
@@ -192,8 +215,8 @@ def add_fp16(
     models["fp16"], tolerance["fp16"] = model, _tolerance("fp16", outputs, expected)
 
 
-def _tolerance(precision: Precision, other: Outputs, reference: Outputs) -> Tolerance:
-    minimum, expected = _MIN_TOLERANCE[precision], reference.tensors()
+def _tolerance(key: ModelKey, other: Outputs, reference: Outputs) -> Tolerance:
+    minimum, expected = _MIN_TOLERANCE[key], reference.tensors()
     pairs = other.tensors().items()
     deviations = {name: deviation(array, expected[name]) for name, array in pairs}
     return Tolerance(**{name: max(minimum, _MARGIN * value) for name, value in deviations.items()})

@@ -24,16 +24,16 @@ from orthoedge.runtime.bundles.bundle import (
 )
 from orthoedge.runtime.bundles.manifest import FileRecord, Manifest, encode_manifest
 from orthoedge.runtime.bundles.signature import DIGEST, encode_digest
-from orthoedge.runtime.engine import Outputs, Precision
+from orthoedge.runtime.engine import ModelKey, Outputs
 from orthoedge.runtime.errors import BundleError
 
 
 def write_bundle(
     folder: Path,
     manifest: Manifest,
-    models: Mapping[Precision, bytes],
+    models: Mapping[ModelKey, bytes],
     golden_images: npt.NDArray[np.uint8],
-    golden_outputs: Mapping[Precision, Outputs],
+    golden_outputs: Mapping[ModelKey, Outputs],
     card: str,
     announce: Callable[[], None] = lambda: None,
     licence: str = "",
@@ -43,9 +43,9 @@ def write_bundle(
     Args:
         folder: must not exist; it appears complete or not at all.
         manifest: `files` is filled in here.
-        models: ONNX per precision.
+        models: ONNX by key.
         golden_images: uint8 (n, 1, S, S).
-        golden_outputs: expected outputs for them, per calibrated precision.
+        golden_outputs: expected outputs for them, for each of `manifest.calibrated`.
         card: text of MODEL_CARD.md.
         announce: called when the bundle is complete, just before it appears.
         licence: text of LICENSE; "" for a bundle without that file.
@@ -59,13 +59,13 @@ def write_bundle(
     files = {CARD: card.encode(), GOLDEN_IMAGES: buffer.getvalue()}
     if licence:
         files[LICENCE] = licence.encode()
-    for precision, model in models.items():
-        files[model_file(precision)] = model
-    for precision, outputs in golden_outputs.items():
+    for key, model in models.items():
+        files[model_file(key)] = model
+    for key, outputs in golden_outputs.items():
         buffer = io.BytesIO()
         arrays: dict[str, Any] = {"labels": np.array(manifest.labels), **outputs.tensors()}
         np.savez_compressed(buffer, **arrays)
-        files[golden_file(precision)] = buffer.getvalue()
+        files[golden_file(key)] = buffer.getvalue()
     records = {
         name: FileRecord(sha256=sha256(content), bytes=len(content))
         for name, content in sorted(files.items())

@@ -21,10 +21,11 @@ from orthoedge.compression.bundle_writer import check_free
 from orthoedge.compression.candidates import Candidate, measure_candidates, time_engines
 from orthoedge.compression.context import CompressionContext, Sources, prepare_context
 from orthoedge.compression.distillation.ablation import ablate
-from orthoedge.compression.evaluation.evaluator import Evaluator
+from orthoedge.compression.evaluation.evaluator import Evaluator, TestResults
 from orthoedge.compression.evaluation.mask_overlap import EngineOutliner
 from orthoedge.compression.prune import check_prunable
 from orthoedge.compression.quantization.accuracy_recovery import recover_accuracy
+from orthoedge.compression.quantization.cpu_form import for_cpus
 from orthoedge.compression.report import write_report
 from orthoedge.compression.report.refusal import (
     CANDIDATE,
@@ -74,7 +75,9 @@ def compress(
     check_free(out)
     for student in recipe.compress.students:  # before anything that takes time
         check_prunable(student, recipe.compress.prune)
-        Ensemble((student,), len(recipe.labels), head=recipe.head)
+        Ensemble(
+            (student,), len(recipe.labels), head=recipe.head, output_stride=recipe.output_stride
+        )
     context = prepare_context(run, recipe, target, sources, out.with_name(f"{out.name}.work"))
     splits, settings = context.splits, recipe.compress
     log_progress(
@@ -91,9 +94,11 @@ def compress(
     log_progress(f"chosen: {chosen.name}")
     recovered = recover_accuracy(context, evaluator, chosen)
     final = recovered.candidate
-    results = evaluator.test(final.fp32, final.int8)
-    for check in results.checks:
+    int8_cpu = for_cpus(final.int8, final.fp32, context.quantization_images)
+    results = evaluator.test(final.fp32, final.int8, int8_cpu)
+    for check in (*results.checks, *results.cpu_checks):
         log_progress(str(check))
+    log_progress(_taken(results))
 
     whole = next(c for c in candidates if c.student == chosen.student and c.step == 0)
     stages, load = _measure_stages(context, evaluator, (whole, chosen, final), ablation)
@@ -112,13 +117,16 @@ def compress(
         stages=stages,
         background_load=load,
         float_fallback=recovered.float_fallback,
-        engine_consistency=tuple(results.consistency),
+        engine_consistency=tuple(results.consistency["int8"]),
         gate=tuple(results.checks),
+        cpu_targets=results.cpu_targets,
+        cpu_engine_consistency=tuple(results.consistency.get("int8_cpu", ())),
+        cpu_gate=tuple(results.cpu_checks),
         bundle=None if results.failed else str(out),
     )
     folder = report_folder(out)
     write = partial(write_report, folder, report)
-    if final.network.decoder is not None:
+    if final.network.has_mask:
         network = EngineOutliner(results.evaluations["int8"].engine)
         what = f"{final.name} in INT8"
         for line in evaluate_masks(network, splits.test, context.recipe, folder, what):
@@ -135,9 +143,17 @@ def compress(
         )
     discard_candidate(folder)
     # The bundle comes last: a killed call can be repeated only as long as `out` does not exist.
-    bundle = build_bundle(context, out, recovered, results, write)
+    bundle = build_bundle(context, out, recovered, int8_cpu, results, write)
     shutil.rmtree(context.work)
     return bundle
+
+
+def _taken(results: TestResults) -> str:
+    """Say which targets take the INT8 file for CPU engines."""
+    if results.cpu_targets:
+        return f"model.int8_cpu.onnx is for {' and '.join(results.cpu_targets)}"
+    failed = next(check for check in results.cpu_checks if not check.passed)
+    return f"no model.int8_cpu.onnx: {failed}"
 
 
 def _measure_stages(

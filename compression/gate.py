@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from orthoedge.compression.evaluation.flips import Flips
 from orthoedge.compression.evaluation.ranking_losses import Loss
 from orthoedge.runtime.bundles.manifest import Metrics
-from orthoedge.runtime.engine import Precision
+from orthoedge.runtime.engine import ModelKey
 from orthoedge.runtime.settings import plain
 from orthoedge.training.recipe import GateLimits
 
@@ -19,7 +19,7 @@ _ROUNDING = 1e-9  # 0.95 - 0.945 is a drop of 0.005 and a little more
 class Check:
     """One limit of the gate with the measured value."""
 
-    precision: Precision
+    precision: ModelKey
     name: str
     measured: float
     limit: float
@@ -56,11 +56,11 @@ def gate(
     auc: Sequence[Loss],
     alerts: Sequence[Loss],
     dice: Sequence[Loss],
-    precision: Precision,
+    model: ModelKey,
     engine_rmse: float,
     decision_flips: int,
 ) -> list[Check]:
-    """Check one precision of the student against the float32 teacher on the same test images.
+    """Check one model of the student against the float32 teacher on the same test images.
 
     `flips` are the student's against the teacher, `auc` its losses within each source, `alerts`
     those at the operating points of the alert labels, `dice` those of the lesion masks where both
@@ -79,10 +79,10 @@ def gate(
         interval: tuple[float, float] | None = None,
     ) -> Check:
         limit = getattr(limits, key)
-        setting = f"compress.gate.{precision}.{key}"
+        setting = f"compress.gate.{'fp32' if model == 'fp32' else 'int8'}.{key}"
         if label:
             limit, setting = limit[label], f"{setting}.{label}"
-        return Check(precision, name, measured, limit, at_most, setting, interval)
+        return Check(model, name, measured, limit, at_most, setting, interval)
 
     drop = teacher.macro_f1 - student.macro_f1
     checks = [check("macro-F1 drop", drop, "max_macro_f1_drop")]

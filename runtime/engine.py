@@ -8,7 +8,7 @@ import time
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,17 +18,24 @@ from orthoedge.runtime.settings import LONGEST_S, plain
 
 Precision = Literal["fp32", "fp16", "int8"]
 """Numeric precision of a model."""
+ModelKey = Literal["fp32", "fp16", "int8", "int8_cpu"]
+"""An ONNX file of a bundle: `model.KEY.onnx`. `int8_cpu` is INT8 in a form for CPU engines."""
 PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
 """Precisions that are calibrated and measured, and that every CPU engine runs."""
 
+Key = TypeVar("Key", bound=str)
 
-def calibrated_as(precision: Precision) -> Precision:
-    """Return the precision whose calibration, metrics and golden outputs apply to `precision`.
+
+def calibrated_as(key: Key) -> Key | Literal["fp32"]:
+    """Return the model whose calibration, metrics and golden outputs apply to `key`.
 
     fp16 is the fp32 model with rounded numbers, for comparison: it uses the calibration of fp32,
     and the golden outputs of fp32 with its own tolerance.
+
+    Args:
+        key: a `Precision` or a `ModelKey`.
     """
-    return "fp32" if precision == "fp16" else precision
+    return "fp32" if key == "fp16" else key
 
 
 @dataclass(frozen=True)
@@ -84,6 +91,10 @@ class Engine(Protocol):
         """Precision of the compiled model."""
 
     @property
+    def model_sha256(self) -> str:
+        """SHA-256 of the ONNX file that it runs; empty where that is not known."""
+
+    @property
     def isa(self) -> str:
         """Instruction set of its kernels, or `not reported`."""
 
@@ -108,6 +119,35 @@ class Engine(Protocol):
 
         Raises:
             DeadlineExceeded: the run was not done in time and was abandoned. The next call works.
+            EngineError: wrong dtype or shape, or the engine failed.
+        """
+
+
+class Inference(Protocol):
+    """An inference that was begun. One of its two calls ends it and frees its memory."""
+
+    def result(self) -> tuple[Outputs, float]:
+        """Wait for it.
+
+        Returns:
+            The outputs, and the milliseconds from its beginning to its end; not the time that they
+            then waited for this call.
+
+        Raises:
+            EngineError: the engine failed.
+        """
+
+    def abandon(self) -> None:
+        """Cancel it, and wait until it has ended; nothing where it has ended already."""
+
+
+class QueueingEngine(Engine, Protocol):
+    """An engine that has threads of its own, and may offer them for many images."""
+
+    def begin(self, images: npt.NDArray[np.uint8]) -> Inference:
+        """Begin the inference of uint8 (1, 1, S, S), which is copied, and return at once.
+
+        Raises:
             EngineError: wrong dtype or shape, or the engine failed.
         """
 

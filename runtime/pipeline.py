@@ -6,28 +6,30 @@ import threading
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, repeat
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from orthoedge.runtime.bundles.bundle import Bundle
 from orthoedge.runtime.bundles.manifest import Calibration
 from orthoedge.runtime.decision import OodScore, decide
-from orthoedge.runtime.engine import Deadline, Engine, Outputs, ProcessGuard
-from orthoedge.runtime.errors import DeadlineExceeded, EngineError, OrthoEdgeError
+from orthoedge.runtime.engine import Deadline, Engine, Inference, Outputs, ProcessGuard
+from orthoedge.runtime.errors import DeadlineExceeded, EngineError, InputError, OrthoEdgeError
 from orthoedge.runtime.finding import Finding, Provenance, Thresholds, Timing
-from orthoedge.runtime.image_io.radiograph import Radiograph, ReasonId
+from orthoedge.runtime.image_io.radiograph import Plane, Radiograph, ReasonId
 from orthoedge.runtime.image_io.reader import read_image
-from orthoedge.runtime.image_quality import QualityIssue, check_image_quality
-from orthoedge.runtime.image_statistics import image_statistics
+from orthoedge.runtime.image_quality import QualityIssue
 from orthoedge.runtime.lesions.measure import measure_lesions
-from orthoedge.runtime.lesions.wording import caveat_of
-from orthoedge.runtime.preprocess import Pixels
+from orthoedge.runtime.lesions.wording import caveat_of, seen_of
+from orthoedge.runtime.preparation.native import find_native_library, preparation_name
+from orthoedge.runtime.preparation.prepare import prepare_image
+from orthoedge.runtime.preprocess import LetterboxTransform, Pixels
 from orthoedge.runtime.settings import CallLimits, reads_old_form
 
 __all__ = ["ActiveEngine", "Finding", "Pipeline", "Reader"]
@@ -64,7 +66,7 @@ class ActiveEngine:
 
     @classmethod
     def for_bundle(cls, bundle: Bundle, engine: Engine, fallback_reason: str = "") -> ActiveEngine:
-        """Take the calibration that the bundle has for the engine's precision.
+        """Take the calibration that the bundle has for the model that the engine runs.
 
         Args:
             bundle: labels and calibration.
@@ -72,7 +74,7 @@ class ActiveEngine:
             fallback_reason: why this engine replaces the requested one; empty if it does not.
         """
         manifest = bundle.manifest
-        calibration = manifest.calibration_for(engine.precision)
+        calibration = manifest.calibration_for(manifest.key_of(engine))
         return cls(
             engine=engine,
             calibration=calibration,
@@ -94,8 +96,45 @@ class ActiveEngine:
                 isa=engine.isa,
                 threads=engine.threads,
                 fallback=fallback_reason,
+                model_sha256=getattr(engine, "model_sha256", ""),
+                preprocessing=preparation_name(),
             ),
         )
+
+
+class _Prepared(NamedTuple):
+    """What inference and decision need of a radiograph; not its own pixels."""
+
+    model_input: Pixels
+    placement: LetterboxTransform
+    issues: tuple[QualityIssue, ...]
+    statistics: npt.NDArray[np.float32]
+    notes: tuple[str, ...]
+    spacing_mm: tuple[float, float] | None
+    spacing_plane: Plane | None
+    read_ms: float
+    preprocess_ms: float
+
+
+class _Begun(NamedTuple):
+    """A radiograph whose inference was begun, and the engine that runs it."""
+
+    prepared: _Prepared
+    inference: Inference
+    active: ActiveEngine
+
+
+_Result = _Begun | Finding | OrthoEdgeError
+
+
+def _abandon(result: _Result | Future[_Result]) -> None:
+    """End an inference that was begun, so that its memory is free."""
+    if isinstance(result, Future):
+        if result.cancelled() or result.exception() is not None:
+            return
+        result = result.result()
+    if isinstance(result, _Begun):
+        result.inference.abandon()
 
 
 class Pipeline:
@@ -113,6 +152,9 @@ class Pipeline:
         fallback: opens a second engine. If `engine` raises EngineError, the failing call and all
             later calls use it, and every later finding records the reason. None disables fallback.
         fallback_reason: why `engine` replaces the requested one; recorded in every finding.
+
+    Raises:
+        EngineError: orthoedge-native is installed and cannot be used.
     """
 
     @reads_old_form()
@@ -133,6 +175,7 @@ class Pipeline:
         self._open_fallback = fallback
         self._switching = threading.Lock()
         self._process = ProcessGuard()
+        self._library = find_native_library()
         self._active = ActiveEngine.for_bundle(bundle, engine, fallback_reason)
 
     @property
@@ -169,34 +212,40 @@ class Pipeline:
 
     def map_results(
         self, sources: Iterable[Path | str | bytes | Pixels], workers: int
-    ) -> Iterator[Finding | OrthoEdgeError]:
-        """Predict many radiographs in threads: reading, preprocessing and inference overlap.
+    ) -> Generator[Finding | OrthoEdgeError, None, None]:
+        """Predict many radiographs: the next ones are read while earlier ones are inferred.
 
-        Errors are yielded, not raised, so that one bad file does not end the iteration.
+        x86 infers in threads of its own, as many at once as its options have `streams`. Other
+        engines, and calls with a deadline, infer where the radiograph is read. Errors are yielded,
+        not raised, so that one bad file does not end the iteration.
 
         Args:
-            sources: as for `predict`; read one by one, at most 2 × `workers` ahead of what was
-                yielded.
-            workers: how many radiographs are in work at once.
+            sources: as for `predict`; read one by one, at most 2 × (`workers` + 1) ahead of what
+                was yielded. Of each of those the model input is kept, not the picture.
+            workers: threads that read and prepare. With 1 the calling thread does, which is the
+                fastest where the engine has all cores but one; with more it only decides.
 
         Yields:
             For each source, in order, its finding or the OrthoEdgeError that `predict` raises.
         """
         process = ProcessGuard()  # a child that goes on with it has none of the threads
-        pool = ThreadPoolExecutor(workers, "orthoedge")
-        pending: deque[Future[Finding | OrthoEdgeError]] = deque()
+        pool = ThreadPoolExecutor(workers, "orthoedge") if workers != 1 else None
+        pending: deque[_Result | Future[_Result]] = deque()
         try:
             for source in sources:
-                pending.append(pool.submit(self._result, source))
-                if len(pending) == 2 * workers:
-                    process.check()
-                    yield pending.popleft().result()
+                process.check()
+                pending.append(pool.submit(self._begin, source) if pool else self._begin(source))
+                if len(pending) == 2 * (workers + 1):
+                    yield self._end(pending)
             while pending:
                 process.check()
-                yield pending.popleft().result()
+                yield self._end(pending)
         finally:
             if process.is_own:  # a thread of the parent may hold a future's lock for ever
-                pool.shutdown(cancel_futures=True)  # the consumer may have stopped early
+                if pool is not None:
+                    pool.shutdown(cancel_futures=True)  # the consumer may have stopped early
+                for result in pending:
+                    _abandon(result)
 
     def map(
         self, sources: Iterable[Path | str | bytes | Pixels], workers: int
@@ -205,11 +254,53 @@ class Pipeline:
         warnings.warn("Pipeline.map is now map_results", DeprecationWarning, stacklevel=2)
         return self.map_results(sources, workers)
 
-    def _result(self, source: Path | str | bytes | Pixels) -> Finding | OrthoEdgeError:
+    def _begin(self, source: Path | str | bytes | Pixels) -> _Result:
+        """Read a source and begin its inference, or predict it where the engine cannot do that."""
+        active = self._active
+        begin = getattr(active.engine, "begin", None)
         try:
-            return self.predict(source)
+            if begin is None or self._limits.deadline_ms is not None:
+                return self.predict(source)
+            self._process.check()
+            _, prepared = self._prepare(source)
+            try:
+                return _Begun(prepared, begin(prepared.model_input[None, None]), active)
+            except EngineError as error:
+                return self._fall_back(error, active, prepared)
         except OrthoEdgeError as error:
             return error
+        except OSError as error:
+            return InputError.unreadable(error)
+        except MemoryError:
+            return InputError("not enough memory")
+
+    def _end(self, pending: deque[_Result | Future[_Result]]) -> Finding | OrthoEdgeError:
+        """Wait for the first of `pending`, and remove it once its inference has ended."""
+        first = pending[0]
+        begun = first.result() if isinstance(first, Future) else first
+        if not isinstance(begun, _Begun):
+            pending.popleft()
+            return begun
+        prepared, inference, active = begun
+        result: Finding | OrthoEdgeError
+        try:
+            try:
+                outputs, inference_ms = inference.result()
+                self._check(outputs, active.engine)
+            except EngineError as error:
+                result = self._fall_back(error, active, prepared)
+            else:
+                result = self._decide(prepared, outputs, active, inference_ms)
+        except OrthoEdgeError as error:
+            result = error
+        pending.popleft()
+        return result
+
+    def _fall_back(self, error: EngineError, failed: ActiveEngine, prepared: _Prepared) -> Finding:
+        """Predict with the engine that takes over; raise `error` where there is none."""
+        start = time.perf_counter()
+        outputs, active = self._run_fallback(error, failed, prepared.model_input)
+        return self._decide(prepared, outputs, active, (time.perf_counter() - start) * 1e3)
 
     def predict_with_image(self, source: Path | str | bytes | Pixels) -> tuple[Radiograph, Finding]:
         """Predict one radiograph, and return it as it was read, for drawing the map on it.
@@ -218,17 +309,33 @@ class Pipeline:
             OrthoEdgeError: as `predict`.
         """
         self._process.check()
+        limits = self._limits
+        deadline = None
+        if limits.deadline_ms is not None:
+            deadline = Deadline(limits.deadline_ms, time.perf_counter())
+        radiograph, prepared = self._prepare(source, deadline)
         start = time.perf_counter()
-        limits, manifest = self._limits, self.bundle.manifest
-        deadline = None if limits.deadline_ms is None else Deadline(limits.deadline_ms, start)
+        outputs, active = self._infer(prepared.model_input, deadline)
+        inference_ms = (time.perf_counter() - start) * 1e3
+        finding = self._decide(prepared, outputs, active, inference_ms)
+        if deadline is not None:
+            deadline.check("the decision")
+        return radiograph, finding
+
+    def _prepare(
+        self, source: Path | str | bytes | Pixels, deadline: Deadline | None = None
+    ) -> tuple[Radiograph, _Prepared]:
+        """Read and preprocess a source, and check its quality."""
+        start = time.perf_counter()
+        manifest = self.bundle.manifest
         if isinstance(source, np.ndarray):
             radiograph = Radiograph(pixels=source, source_bits=8, spacing_mm=None, notes=())
         else:
-            radiograph = self._reader(source, memory_mb=limits.memory_mb)
+            radiograph = self._reader(source, memory_mb=self._limits.memory_mb)
         read = time.perf_counter()
         if deadline is not None:
             deadline.check("reading")
-        model_input, placement = manifest.preprocess.prepare(radiograph.pixels)
+        image = prepare_image(radiograph.pixels, manifest.preprocess, self._library)
         reason_ids = chain(
             radiograph.refer_reason_ids, repeat(ReasonId())
         )  # a reader may have none
@@ -237,16 +344,30 @@ class Pipeline:
                 QualityIssue(reason, "refer", identifier)
                 for reason, identifier in zip(radiograph.refer_reasons, reason_ids, strict=False)
             ),
-            *check_image_quality(radiograph.pixels, placement, manifest.graph.size),
+            *image.quality_issues,
         )
-        statistics = image_statistics(model_input)  # now, while it is in the processor's cache
-        prepared = time.perf_counter()
-        outputs, active = self._infer(model_input, deadline)
-        inferred = time.perf_counter()
+        return radiograph, _Prepared(
+            image.model_input,
+            image.placement,
+            issues,
+            image.statistics,
+            radiograph.notes,
+            radiograph.spacing_mm,
+            radiograph.spacing_plane,
+            (read - start) * 1e3,
+            (time.perf_counter() - read) * 1e3,
+        )
+
+    def _decide(
+        self, prepared: _Prepared, outputs: Outputs, active: ActiveEngine, inference_ms: float
+    ) -> Finding:
+        """Make the finding from the outputs of the engine that ran."""
+        start = time.perf_counter()
+        manifest = self.bundle.manifest
         verdict = decide(
             outputs.logits[0],
-            active.ood_score(outputs.feature_vector[0], statistics),
-            issues,
+            active.ood_score(outputs.feature_vector[0], prepared.statistics),
+            prepared.issues,
             manifest.labels,
             manifest.alert_labels,
             active.calibration,
@@ -254,31 +375,34 @@ class Pipeline:
         label = manifest.labels.index(verdict.label)
         lesions = None
         if outputs.lesion_mask is not None and verdict.decision != "reject":
-            spacing, size = radiograph.spacing_mm, manifest.graph.size
             lesions = measure_lesions(
-                outputs.lesion_mask[0, 0], placement, size, spacing, radiograph.spacing_plane
+                outputs.lesion_mask[0, 0],
+                prepared.placement,
+                manifest.graph.size,
+                prepared.spacing_mm,
+                prepared.spacing_plane,
             )
-        done = time.perf_counter()
-        if deadline is not None:
-            deadline.check("the decision")
-        finding = Finding(
+        outline_notes = caveat_of(lesions or ())
+        if manifest.graph.region_size and lesions is not None:
+            assert outputs.lesion_mask is not None
+            outline_notes = (seen_of(outputs.lesion_mask), *outline_notes)
+        return Finding(
             verdict=verdict,
             saliency_map=outputs.saliency_map[0, label],
-            placement=placement,
+            placement=prepared.placement,
             input_size=manifest.graph.size,
-            notes=(*radiograph.notes, *active.engine.notes, *caveat_of(lesions or ())),
+            notes=(*prepared.notes, *active.engine.notes, *outline_notes),
             notice=manifest.intended_use,
             thresholds=active.thresholds,
             provenance=active.provenance,
             timing_ms=Timing(
-                read=(read - start) * 1e3,
-                preprocess=(prepared - read) * 1e3,
-                inference=(inferred - prepared) * 1e3,
-                decide=(done - inferred) * 1e3,
+                read=prepared.read_ms,
+                preprocess=prepared.preprocess_ms,
+                inference=inference_ms,
+                decide=(time.perf_counter() - start) * 1e3,
             ),
             lesions=lesions,
         )
-        return radiograph, finding
 
     def _infer(
         self, model_input: Pixels, deadline: Deadline | None
@@ -290,9 +414,19 @@ class Pipeline:
         try:
             return self._run(active.engine, model_input, deadline), active
         except EngineError as error:
-            fallback = self._switch_to_fallback(active, error)
-            if fallback is None:
-                raise
+            return self._run_fallback(error, active, model_input, deadline)
+
+    def _run_fallback(
+        self,
+        error: EngineError,
+        failed: ActiveEngine,
+        model_input: Pixels,
+        deadline: Deadline | None = None,
+    ) -> tuple[Outputs, ActiveEngine]:
+        """Run the engine that takes over from `failed`; raise its `error` where there is none."""
+        fallback = self._switch_to_fallback(failed, error)
+        if fallback is None:
+            raise error
         if deadline is not None:
             deadline.check("opening the fallback engine")
         return self._run(fallback.engine, model_input, deadline), fallback
@@ -313,7 +447,7 @@ class Pipeline:
             return self._active
 
     def _run(self, engine: Engine, model_input: Pixels, deadline: Deadline | None) -> Outputs:
-        """Run one engine and check that its outputs are finite and of the manifest's shapes."""
+        """Run one engine and check its outputs."""
         if deadline is None:
             outputs = engine.run(model_input[None, None])
         else:
@@ -322,6 +456,11 @@ class Pipeline:
             except DeadlineExceeded as error:
                 raise deadline.exceeded("inference") from error
             deadline.check("inference")
+        self._check(outputs, engine)
+        return outputs
+
+    def _check(self, outputs: Outputs, engine: Engine) -> None:
+        """Raise EngineError unless the outputs are finite and of the manifest's shapes."""
         shapes = {name: array.shape for name, array in outputs.tensors().items()}
         if shapes != self._shapes:
             raise EngineError(
@@ -332,4 +471,3 @@ class Pipeline:
             raise EngineError(f"{engine.name}: logits are not finite; run orthoedge verify")
         if outputs.lesion_mask is not None and not np.isfinite(outputs.lesion_mask).all():
             raise EngineError(f"{engine.name}: the mask is not finite; run orthoedge verify")
-        return outputs

@@ -7,7 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from orthoedge.runtime.bundles.bundle import Bundle, bundle_path, read_bundle
+from orthoedge.runtime.atomic_files import sha256
+from orthoedge.runtime.bundles.bundle import Bundle, bundle_path, model_file, read_bundle
 from orthoedge.runtime.engine import PRECISIONS, Engine, Precision, calibrated_as
 from orthoedge.runtime.errors import EngineError, MissingDependency, UnknownTarget
 from orthoedge.runtime.image_io.reader import read_image
@@ -30,9 +31,11 @@ def open_engine(
     Args:
         bundle: a bundle whose hashes were checked.
         target: `x86` (OpenVINO), `portable` (ONNX Runtime) or `jetson` (TensorRT).
-        precision: `int8`, `fp32`, on jetson also `fp16`, or `auto`. `auto` is INT8 on jetson and
-            fp32 on portable. On x86 it follows from the processor's instruction sets; with
-            `options.cache` it is measured once and remembered there.
+        precision: `int8`, `fp32`, on jetson also `fp16`, or `auto`. `auto` is INT8 on jetson. On
+            portable it is INT8 where the bundle has it in a form for ONNX Runtime and the
+            processor has fast instructions for it, else fp32. On x86 it follows from the
+            processor's instruction sets; with `options.cache` it is measured once and remembered
+            there.
         options: CPU threads, cache folder and streams.
 
     Raises:
@@ -45,10 +48,12 @@ def open_engine(
         raise EngineError(f"precision {precision!r} is unknown: choose auto, int8, fp16 or fp32")
     check_target(target)
     if precision == "auto":
-        measured_on = bundle if options.cache is not None else None
+        measured_on = bundle if options.cache is not None or target != "x86" else None
         precision, _ = choose_precision(target, measured_on, options=options)
-    size = bundle.manifest.graph.size
-    return open_model(bundle.model(precision), size, target, precision, options=options)
+    key, size = bundle.manifest.key_for(target, precision), bundle.manifest.graph.size
+    model = bundle.model(key)
+    digest = bundle.manifest.files[model_file(key)].sha256
+    return _open(model, size, target, precision, options, digest)
 
 
 @reads_old_form("threads", "cache", "streams")
@@ -75,20 +80,33 @@ def open_model(
         EngineError: the engine refused the model or the precision, or there is no GPU for it.
     """
     check_target(target)
+    return _open(model, size, target, precision, options, sha256(model))
+
+
+def _open(
+    model: bytes,
+    size: int,
+    target: str,
+    precision: Precision,
+    options: EngineOptions,
+    model_sha256: str,
+) -> Engine:
     if target == "jetson":
-        return _open_on_jetson(model, size, precision, options.cache)
+        return _open_on_jetson(model, size, precision, options.cache, model_sha256)
     if precision not in PRECISIONS:
         raise EngineError(f"target {target} runs {' and '.join(PRECISIONS)}, not {precision}")
     if target == "x86":
         from orthoedge.targets.x86.engine import OpenVinoEngine
 
-        return OpenVinoEngine(model, size, precision, options)
+        return OpenVinoEngine(model, size, precision, options, model_sha256)
     from orthoedge.targets.portable.engine import OnnxRuntimeEngine
 
-    return OnnxRuntimeEngine(model, size, precision, options.threads)
+    return OnnxRuntimeEngine(model, size, precision, options.threads, model_sha256)
 
 
-def _open_on_jetson(model: bytes, size: int, precision: Precision, cache: Path | None) -> Engine:
+def _open_on_jetson(
+    model: bytes, size: int, precision: Precision, cache: Path | None, model_sha256: str
+) -> Engine:
     from orthoedge.targets.jetson.device import probe
     from orthoedge.targets.jetson.engine import TensorRtEngine
     from orthoedge.targets.jetson.plan_cache import obtain_plan
@@ -96,6 +114,7 @@ def _open_on_jetson(model: bytes, size: int, precision: Precision, cache: Path |
     device = probe()
     stored = obtain_plan(model, device, cache)
     engine = TensorRtEngine(stored.data, size, precision, device)
+    engine.model_sha256 = model_sha256
     if stored.refused:
         engine.notes = (f"engine plan made anew: {stored.refused}",)
     return engine
@@ -121,7 +140,10 @@ def check_target(target: str) -> None:
 
 def precisions_of(bundle: Bundle, target: str) -> tuple[Precision, ...]:
     """What a target runs of the bundle's models: a jetson fp16 too, where the bundle has it."""
-    return tuple(bundle.manifest.golden.tolerance) if target == "jetson" else PRECISIONS
+    if target != "jetson":
+        return PRECISIONS
+    half: tuple[Precision, ...] = ("fp16",) if "fp16" in bundle.manifest.golden.tolerance else ()
+    return (*PRECISIONS, *half)
 
 
 @reads_old_form("threads", "cache", "streams")
@@ -133,7 +155,7 @@ def choose_precision(
     Args:
         target: `x86` (OpenVINO), `portable` (ONNX Runtime) or `jetson` (TensorRT).
         bundle: on x86, measure both precisions on this bundle; None decides by the processor's
-            instruction sets.
+            instruction sets. On portable, None decides for a bundle without INT8 for that target.
         options: CPU threads and streams of the measurement, and the folder that remembers it.
     """
     if target == "x86" and bundle is not None:
@@ -146,7 +168,11 @@ def choose_precision(
         return choose()
     if target == "jetson":
         return "int8", "the INT8 model is made for its kernels"
-    return "fp32", "the reference engine runs the reference model"
+    if bundle is None or "portable" not in bundle.manifest.int8_cpu:
+        return "fp32", "the bundle has no INT8 model in a form for ONNX Runtime"
+    from orthoedge.targets.cpu import choose_precision as choose
+
+    return choose()
 
 
 @reads_old_form(
@@ -172,9 +198,7 @@ def open_pipeline(
         bundle: a bundle, its folder or .zip; `phantom`, as a string, for the phantom demonstration
             inside the package; None for the package's default bundle.
         target: `x86` (OpenVINO), `portable` (ONNX Runtime) or `jetson` (TensorRT).
-        precision: `int8`, `fp32`, on jetson also `fp16`, or `auto`. `auto` is INT8 on jetson and
-            fp32 on portable. On x86 it follows from the processor's instruction sets; with
-            `engine.cache` it is measured once and remembered there.
+        precision: `int8`, `fp32`, on jetson also `fp16`, or `auto`, as of `open_engine`.
         engine: CPU threads, cache folder, and images inferred at once.
         limits: deadline of a call, and memory that reading one file may take.
         trust: the key that must have signed the bundle, and the oldest version that is accepted.

@@ -47,11 +47,12 @@ def check_engine(bundle: Bundle, engine: Engine) -> list[ParityCheck]:
     that one limit fits tensors of every scale.
     """
     manifest = bundle.manifest
+    key = manifest.key_of(engine)
     images = bundle.golden_images()
-    expected = bundle.golden_outputs(engine.precision)
+    expected = bundle.golden_outputs(key)
     outputs = engine.run(images)
     where = f"{engine.name} {engine.precision}"
-    limit = manifest.golden.tolerance[engine.precision]
+    limit = manifest.golden.tolerance[key]
     checks = [
         ParityCheck(
             f"{where} golden {name}",
@@ -75,7 +76,7 @@ def check_engine(bundle: Bundle, engine: Engine) -> list[ParityCheck]:
     changed = len(images)
     if not unlike:
         statistics = np.stack([image_statistics(image[0]) for image in images])
-        calibration = manifest.calibration_for(engine.precision)
+        calibration = manifest.calibration_for(key)
         near = tolerated_difference(expected, limit, calibration)
         changed = decision_flips(
             expected, outputs, statistics, manifest.labels, manifest.alert_labels, calibration, near

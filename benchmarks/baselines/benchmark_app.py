@@ -75,7 +75,7 @@ def run_benchmark_app(
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         model = folder / "model.onnx"
-        model.write_bytes(bundle.model(precision))
+        model.write_bytes(bundle.model(bundle.manifest.key_for("x86", precision)))
         minimal = PythonProcess(_MINIMAL, dict(os.environ), model, size, threads, seconds)
         for _ in range(runs):
             application_ms = _run_application(folder, size, threads, seconds)

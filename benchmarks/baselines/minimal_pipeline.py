@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from orthoedge.runtime.bundles.bundle import Bundle
-from orthoedge.runtime.engine import Precision
+from orthoedge.runtime.engine import ModelKey
 from orthoedge.runtime.errors import EngineError, MissingDependency
 from orthoedge.runtime.pipeline import Pipeline
 from orthoedge.runtime.preprocess import Pixels, Preprocess
@@ -85,9 +85,7 @@ class MinimalInference:
 
     def __call__(self) -> None:
         """Infer the content of `image`."""
-        # infer() is slower: it builds a dictionary of the outputs.
-        self._request.start_async({}, None)
-        self._request.wait()
+        self._request.infer({}, True, False)  # True: without a copy of the outputs
 
 
 class MinimalPipeline:
@@ -114,7 +112,7 @@ def native_model(pipeline: Pipeline) -> Any:
     return pipeline.engine.native
 
 
-def logits_only(bundle: Bundle, precision: Precision) -> bytes:
+def logits_only(bundle: Bundle, key: ModelKey) -> bytes:
     """Cut a bundle's model down to its logits, without map and features.
 
     Raises:
@@ -125,7 +123,7 @@ def logits_only(bundle: Bundle, precision: Precision) -> bytes:
         from onnx.utils import Extractor
     except ImportError as error:
         raise MissingDependency("onnx", "compress", "cutting a model down") from error
-    whole = onnx.load_model_from_string(bundle.model(precision))
+    whole = onnx.load_model_from_string(bundle.model(key))
     cut = Extractor(whole).extract_model(["image"], [_LOGITS])
     return bytes(cut.SerializeToString())
 

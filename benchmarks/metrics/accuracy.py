@@ -23,7 +23,7 @@ from orthoedge.benchmarks.metrics.labelled_data import Prepared
 from orthoedge.benchmarks.schema import Accuracy, Confidence, Interval, Verdict
 from orthoedge.runtime.bundles.bundle import Bundle
 from orthoedge.runtime.decision import OodScore, decide
-from orthoedge.runtime.engine import Engine, Outputs, Precision
+from orthoedge.runtime.engine import Engine, ModelKey, Outputs, Precision
 from orthoedge.runtime.errors import DataError
 from orthoedge.targets.engine_utils import run_batched
 
@@ -53,7 +53,7 @@ def evaluate(
     Args:
         bundle: labels, and the calibration that decides.
         target: of the record.
-        precision: of the engine, whose calibration is used.
+        precision: of the engine; the calibration is that of the model it runs.
         outputs: of `predict`, on `prepared`.
         prepared: of `prepare`, with this bundle.
         reference: the float32 ensemble's outputs on the same radiographs, its labels in the
@@ -64,11 +64,12 @@ def evaluate(
     """
     manifest, truth = bundle.manifest, prepared.truth
     labels, alerts = manifest.labels, manifest.alert_labels
-    temperature = manifest.calibration_for(precision).temperature
+    key = manifest.key_for(target, precision)
+    temperature = manifest.calibration_for(key).temperature
     predictions = predictions_of(outputs, truth, prepared.boxes, temperature)
     reference_labels = None if reference is None else _labels_of(reference, len(labels))
     right = (predictions.predicted == truth).astype(np.float64)
-    reported = _reported(bundle, precision, outputs, prepared)
+    reported = _reported(bundle, key, outputs, prepared)
     unknown = np.full(len(truth), np.nan)
     accuracy, pointing, coverage, accuracy_reported, agreement, *recalls = _shares(
         [
@@ -134,11 +135,11 @@ def _labels_of(reference: Outputs, classes: int) -> npt.NDArray[np.int64]:
 
 
 def _reported(
-    bundle: Bundle, precision: Precision, outputs: Outputs, prepared: Prepared
+    bundle: Bundle, key: ModelKey, outputs: Outputs, prepared: Prepared
 ) -> npt.NDArray[np.bool_]:
     """Images (N,) that a finding would report, neither refer nor reject."""
     manifest = bundle.manifest
-    calibration = manifest.calibration_for(precision)
+    calibration = manifest.calibration_for(key)
     distance = OodScore(calibration.out_of_distribution)
     scores = map(distance, outputs.feature_vector, prepared.statistics)
     images = zip(outputs.logits, scores, prepared.quality_issues, strict=True)

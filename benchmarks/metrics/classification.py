@@ -94,25 +94,45 @@ def bins_of(probabilities: Floats) -> npt.NDArray[np.int64]:
     return np.asarray(np.minimum(bins, BINS - 1), np.int64)
 
 
-def points_at(saliency: Floats, boxes: Sequence[Box]) -> bool:
+def points_at(saliency: Floats, boxes: Sequence[Box], reach: float | None = None) -> bool:
     """Pointing game (Zhang et al., IJCV 2018): does the map's highest cell touch a box?
 
     Args:
         saliency: (h, w), one class. A map that is zero everywhere points nowhere.
         boxes: lesion boxes as fractions of the area that the map covers.
+        reach: side of the square around the middle of that cell which must touch a box, as a
+            fraction of the area; None: the cell itself.
 
     The cell (32 px of 224 for a stride-32 backbone) takes the place of the game's usual 15 px of
-    tolerance: a peak can be no more precise than its cell.
+    tolerance: a peak can be no more precise than its cell. Maps of several sizes are compared with
+    one reach, since a finer map would have to point more precisely otherwise.
     """
     if not saliency.max() > 0:
         return False
     height, width = saliency.shape
     row, column = np.unravel_index(int(saliency.argmax()), saliency.shape)
+    across, down = (1.0, 1.0) if reach is None else (reach * width, reach * height)  # in cells
+    left, top = column + (1 - across) / 2, row + (1 - down) / 2
     return any(
-        x0 * width < column + 1
-        and x1 * width > column
-        and y0 * height < row + 1
-        and y1 * height > row
+        x0 * width < left + across
+        and x1 * width > left
+        and y0 * height < top + down
+        and y1 * height > top
+        for x0, y0, x1, y1 in boxes
+    )
+
+
+def near_box(point: Sequence[float], boxes: Sequence[Box], reach: float) -> bool:
+    """Whether a square around a point touches a box.
+
+    Args:
+        point: x and y as fractions of an area.
+        boxes: as fractions of the same area.
+        reach: side of the square, as a fraction of it.
+    """
+    x, y, half = point[0], point[1], reach / 2
+    return any(
+        x0 < x + half and x1 > x - half and y0 < y + half and y1 > y - half
         for x0, y0, x1, y1 in boxes
     )
 

@@ -75,8 +75,12 @@ def engine_memory(setup: ScalingSetup) -> Curves:
     return curves, skipped
 
 
+def _model(setup: ScalingSetup) -> bytes:
+    return setup.bundle.model(setup.bundle.manifest.key_for(setup.target, setup.precision))
+
+
 def _by_batch(setup: ScalingSetup) -> dict[int, _Variant]:
-    model = setup.bundle.model(setup.precision)
+    model = _model(setup)
     return {n: _Variant(model, setup.threads, n) for n in setup.scope.batches}
 
 
@@ -85,7 +89,7 @@ def _by_classes(setup: ScalingSetup) -> dict[int, _Variant]:
         raise EngineError(
             "each number of classes needs a plan of its own, which takes minutes to build"
         )
-    model, classes = setup.bundle.model(setup.precision), setup.bundle.manifest.graph.classes
+    model, classes = _model(setup), setup.bundle.manifest.graph.classes
     return {
         classes * times: _Variant(widen(model, classes, times), setup.threads)
         for times in setup.scope.widths
@@ -100,7 +104,7 @@ def _by_threads(setup: ScalingSetup) -> dict[int, _Variant]:
     counts = sorted({cores, *(2**k for k in range(cores.bit_length()) if 2**k < cores)})
     if len(counts) < 2:
         raise EngineError("there is one core")
-    model = setup.bundle.model(setup.precision)
+    model = _model(setup)
     return {threads: _Variant(model, threads) for threads in counts}
 
 

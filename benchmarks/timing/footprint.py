@@ -71,7 +71,7 @@ def footprint(
     measured = Footprint(
         target=target,
         precision=precision,
-        model_mb=len(bundle.model(precision)) / _MB,
+        model_mb=len(bundle.model(bundle.manifest.key_for(target, precision))) / _MB,
         bundle_mb=_size(bundle.path) / _MB,
         wheel_mb=wheel_bytes() / _MB,
         environment_mb=environment,

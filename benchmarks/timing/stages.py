@@ -66,7 +66,7 @@ def stage_calls(pipeline: Pipeline, sources: Sources, target: str) -> Stages:
         infer = _openvino if target == "x86" else _onnxruntime
         calls[whole] = numbered(infer(pipeline, None), model_inputs)
         try:
-            model = logits_only(pipeline.bundle, pipeline.engine.precision)
+            model = logits_only(pipeline.bundle, pipeline.bundle.manifest.key_of(pipeline.engine))
             calls[cut] = numbered(infer(pipeline, model), model_inputs)
         except MissingDependency as error:
             reasons[cut] = str(error)

@@ -45,7 +45,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="labelled radiographs to measure on (default: the run's test part)",
     )
     parser.add_argument(
-        "--target", default="x86", metavar="T", help="target whose latency is measured and decides"
+        "--target",
+        default="x86",
+        metavar="T",
+        help="target whose latency is measured and decides (default: x86)",
     )
     parser.add_argument(
         "--ablation",

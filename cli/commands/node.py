@@ -106,7 +106,7 @@ def _parts(settings: NodeSettings) -> Iterator[tuple[str, str]]:
     yield port, _problem_of(lambda: _check_receiver(settings))
     if metrics := settings.operations.metrics_port:
         port = f"metrics 127.0.0.1, port {metrics}"
-        yield port, _problem_of(lambda: _check_port("127.0.0.1", metrics, settings.folder))
+        yield port, _problem_of(lambda: _check_metrics(settings))
     if any("pdf" in destination.results for destination in settings.destinations.values()):
         yield f"page in {settings.report.language}", _problem_of(lambda: _check_page(settings))
     for name, destination in settings.destinations.items():
@@ -156,14 +156,20 @@ def _check_receiver(settings: NodeSettings) -> None:
     if receiver.tls is not None:
         server_context(receiver.tls)
     contexts(receiver.other_classes)
-    _check_port(receiver.host, receiver.port, settings.folder)
+    _check_port(receiver.host, receiver.port, settings.folder, "port in [receiver]")
 
 
-def _check_port(host: str, port: int, spool: Path) -> None:
+def _check_metrics(settings: NodeSettings) -> None:
+    port = settings.operations.metrics_port
+    _check_port("127.0.0.1", port, settings.folder, "metrics_port in [operations]")
+
+
+def _check_port(host: str, port: int, spool: Path, setting: str) -> None:
     """Check that a port is free, or held by the node that uses the spool."""
     import socket
 
     from orthoedge.clinic.node import is_running
+    from orthoedge.clinic.operations.ports import why_not_listening
 
     family, kind, *_, address = socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -175,7 +181,7 @@ def _check_port(host: str, port: int, spool: Path) -> None:
         except OSError as error:
             if is_running(spool):  # it holds the port itself
                 return
-            reason = error.strerror or str(error)
+            reason = why_not_listening(error, port, f"change {setting} of the settings")
             raise OSError(error.errno, f"cannot listen there: {reason}") from error
 
 

@@ -136,7 +136,8 @@ def _check_accuracy(pipeline: Pipeline, records: list[ImageRecord]) -> ParityChe
     from orthoedge.runtime.engine import calibrated_as
     from orthoedge.targets.verification import ParityCheck
 
-    stated = pipeline.bundle.manifest.metrics[calibrated_as(pipeline.engine.precision)]
+    manifest = pipeline.bundle.manifest
+    stated = manifest.metrics[calibrated_as(manifest.key_of(pipeline.engine))]
     hits = sum(pipeline(record.path).label == record.label for record in records)
     count = len(records)
     pooled = (hits + stated.accuracy * stated.images) / (count + stated.images)

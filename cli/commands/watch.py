@@ -46,8 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Watch until SIGTERM or Ctrl-C."""
-    from orthoedge.clinic.node import serve
-    from orthoedge.clinic.watch.settings import check_folders, check_outside, write_settings
+    from orthoedge.clinic.watch.settings import check_outside, claim_folders, write_settings
 
     if args.results is None:
         if args.spool or args.bundle or (args.target, args.precision) != ("x86", "auto"):
@@ -55,10 +54,10 @@ def run(args: argparse.Namespace) -> int:
                 "--spool, --bundle, --target and --precision go with --results; with --settings "
                 "they stand in the file"
             )
-        settings_file = args.settings
-    else:
-        spool = args.spool or args.results / _SPOOL
-        check_outside(args.folder, {"--results": args.results, "the spool": spool})
+        return _watch(args.folder, args.settings)
+    spool = args.spool or args.results / _SPOOL
+    check_outside(args.folder, {"--results": args.results, "the spool": spool})
+    with claim_folders(args.folder, {"--results": args.results}):
         settings_file = write_settings(
             args.results,
             spool,
@@ -66,5 +65,13 @@ def run(args: argparse.Namespace) -> int:
             target=args.target,
             precision=args.precision,
         )
-    check_folders(args.folder, settings_file)
-    return serve(settings_file, args.folder.resolve())
+        return _watch(args.folder, settings_file)
+
+
+def _watch(folder: Path, settings_file: Path) -> int:
+    from orthoedge.clinic.node import serve
+    from orthoedge.clinic.watch.settings import check_folders, claim_folders
+
+    settings = check_folders(folder, settings_file)
+    with claim_folders(folder, {"spool": settings.folder}):
+        return serve(settings_file, folder.resolve())

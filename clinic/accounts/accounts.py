@@ -9,11 +9,13 @@ from __future__ import annotations
 import contextlib
 import re
 import threading
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
+from orthoedge.clinic.file_system import only_one
 from orthoedge.runtime.atomic_files import write_atomic
 from orthoedge.runtime.errors import ConfigError, DataError
 
@@ -25,6 +27,7 @@ administrator also deletes, exports, backs up and reads the audit trail."""
 
 FILE = "accounts.json"
 """Name of the file in the history's folder."""
+_LOCK = ".orthoedge-accounts.lock"
 _SHORTEST, _LONGEST = 10, 1024  # characters of a password
 _NAME = re.compile(r"[\w.@-]{1,64}")
 
@@ -73,6 +76,7 @@ class Accounts:
 
         Raises:
             ConfigError: the name or the password cannot be used.
+            DataError: another command changes the accounts at the moment.
             OSError: the file cannot be written.
         """
         from argon2 import PasswordHasher
@@ -84,19 +88,22 @@ class Accounts:
                 f"account {name}: a password has {_SHORTEST} to {_LONGEST} characters"
             )
         account = Account(name, role, PasswordHasher().hash(password))
-        self._write({**self._read(), name: account})
+        with self._alone():
+            self._write({**self._read(), name: account})
 
     def remove(self, name: str) -> None:
         """Remove an account.
 
         Raises:
             ConfigError: there is none of that name.
+            DataError: another command changes the accounts at the moment.
             OSError: the file cannot be written.
         """
-        accounts = dict(self._read())
-        if accounts.pop(name, None) is None:
-            raise ConfigError(f"account {name}: there is none of that name")
-        self._write(accounts)
+        with self._alone():
+            accounts = dict(self._read())
+            if accounts.pop(name, None) is None:
+                raise ConfigError(f"account {name}: there is none of that name")
+            self._write(accounts)
 
     def check(self, name: str, password: str) -> Account | None:
         """The account, if the password is its own; takes as long where there is no account."""
@@ -127,7 +134,13 @@ class Accounts:
             self._read_at = (state.st_mtime_ns, state.st_ino)
         return self._accounts
 
+    def _alone(self) -> AbstractContextManager[object]:
+        """Keep another command from changing the accounts between reading and writing."""
+        folder = self._path.parent
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        what = f"{folder}: another command changes the accounts at the moment"
+        return only_one(folder / _LOCK, what, "try again")
+
     def _write(self, accounts: dict[str, Account]) -> None:
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_atomic(self._path, msgspec.json.format(msgspec.json.encode([*accounts.values()])))
         self._path.chmod(0o600)

@@ -6,6 +6,7 @@ the store has.
 
 from __future__ import annotations
 
+import logging
 import queue
 import time
 from collections import deque
@@ -64,6 +65,8 @@ class ClusterWorkers:
             from distributed import Client
         except ImportError as error:
             raise MissingDependency("distributed", "cluster", "--cluster") from error
+        # It logs a traceback where the scheduler is lost, which `wait` says in a line.
+        logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
         self._settings, self._address = settings, address
         self._topic = f"orthoedge-{settings.token}"
         self.notes: deque[str] = deque()
@@ -84,6 +87,9 @@ class ClusterWorkers:
             self._client.register_plugin(_plugin(settings, self._topic), name=self._topic)
             self.notes.append(f"Dask's page: {self._client.dashboard_link}")
             self._await_workers()
+        except OSError as error:
+            self.close()
+            raise self._lost() from error
         except BaseException:
             self.close()
             raise
@@ -198,10 +204,7 @@ class ClusterWorkers:
         raise EngineError(f"a worker failed: {type(error).__name__}: {error}") from error
 
     def _lost(self) -> EngineError:
-        return EngineError(
-            f"{self._address}: the scheduler is lost; what is done is kept, and the same command "
-            "goes on with the rest"
-        )
+        return EngineError(f"{self._address}: the scheduler is lost")
 
     def close(self) -> None:
         """Leave the scheduler; its workers stay."""

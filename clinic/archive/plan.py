@@ -24,23 +24,18 @@ def temporary_database() -> sqlite3.Connection:
 
 
 class Plan:
-    """The inputs of a source without those that have a row.
+    """The inputs of a source that are to be done.
 
     Args:
         inputs: as listed; one that is listed twice counts once.
-        done: names of the inputs that have a row.
 
     Raises:
         DataError: there is no room for the temporary file.
     """
 
-    def __init__(self, inputs: Iterable[ArchiveInput], done: Iterable[str]) -> None:
+    def __init__(self, inputs: Iterable[ArchiveInput]) -> None:
         self._database = temporary_database()
         with _no_room(), self._transaction():
-            self._database.execute("CREATE TABLE done (name TEXT PRIMARY KEY) WITHOUT ROWID")
-            self._database.executemany(
-                "INSERT OR IGNORE INTO done VALUES (?)", ((name,) for name in done)
-            )
             self._database.execute(
                 "CREATE TABLE inputs (number INTEGER PRIMARY KEY, name TEXT UNIQUE, "
                 "address BLOB, source TEXT, truth TEXT)"
@@ -49,11 +44,20 @@ class Plan:
                 "INSERT OR IGNORE INTO inputs (name, address, source, truth) VALUES (?, ?, ?, ?)",
                 ((each.name, each.address, each.source, each.truth) for each in inputs),
             )
-            self.listed = self._count("SELECT count(*) FROM inputs")
-            """Inputs of the source."""
-            self._database.execute("DELETE FROM inputs WHERE name IN (SELECT name FROM done)")
-            self.left = self._count("SELECT count(*) FROM inputs")
-            """Inputs that have no row."""
+        self.listed = self.left = self._count()
+        """Inputs of the source, and those of them that are to be done."""
+
+    def leave_out(self, names: Iterable[str]) -> None:
+        """Take the inputs of these names out; other names are passed over.
+
+        Raises:
+            DataError: there is no room for the temporary file.
+        """
+        with _no_room(), self._transaction():
+            self._database.executemany(
+                "DELETE FROM inputs WHERE name = ?", ((name,) for name in names)
+            )
+        self.left = self._count()
 
     def shares(self, size: int) -> Iterator[tuple[ArchiveInput, ...]]:
         """Yield what is left in the order of the source, `size` inputs at a time."""
@@ -68,8 +72,8 @@ class Plan:
         """Remove the temporary file."""
         self._database.close()
 
-    def _count(self, query: str) -> int:
-        return int(self._database.execute(query).fetchone()[0])
+    def _count(self) -> int:
+        return int(self._database.execute("SELECT count(*) FROM inputs").fetchone()[0])
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -38,11 +38,14 @@ class Progress:
         while len(self._recent) > 2 and self._recent[1][0] <= now - _WINDOW_S:
             self._recent.popleft()
 
+    def counts(self) -> str:
+        """How many inputs have a row, those of earlier runs included, and how many there are."""
+        return f"{plain(self._listed - self._left + self.done)} of {plain(self._listed)}"
+
     def line(self) -> str:
         """Counts, rate and remaining time."""
         now = time.monotonic()
-        done = self._listed - self._left + self.done
-        counts = f"{plain(done)} of {plain(self._listed)}"
+        counts = self.counts()
         if self.failed:
             counts += f", {plain(self.failed)} without an answer"
         since, before = self._recent[0]

@@ -82,18 +82,21 @@ def run_archive(
         OSError: the store cannot be written.
     """
     store = settings.store
-    with store.opened(record) as token:
-        if retry_errors:
-            store.tidy(drop_errors=True)
-        with closing(Plan(list_inputs(source, settings.authorization), store.done())) as plan:
-            if not plan.listed:
-                raise DataError(f"{source}: no radiographs")
+    store.check(record)
+    # Listed before the store is made, so that a source that cannot be read leaves nothing behind.
+    with closing(Plan(list_inputs(source, settings.authorization))) as plan:
+        if not plan.listed:
+            raise DataError(f"{source}: no radiographs")
+        with store.opened(record) as token:
+            if retry_errors:
+                store.tidy(drop_errors=True)
+            plan.leave_out(store.done())
             progress = Progress(plan.listed, plan.left)
             watcher.progress(progress)
             if plan.left:
                 _work(plan, replace(settings, token=token), start, progress, watcher)
-        store.tidy()
-        unanswered = store.failures()
+            store.tidy()
+            unanswered = store.failures()
     return RunSummary(plan.listed, progress.done, progress.failed, unanswered)
 
 
@@ -114,7 +117,7 @@ def _work(
             while room > 0 and (share := again.take() or next(shares, None)):
                 workers.submit(share)
                 pending, room = pending + 1, room - 1
-            if not pending:
+            if room > 0 and not pending:  # without room all workers are gone, and others may come
                 return
             for outcome in workers.wait():
                 pending -= 1

@@ -62,6 +62,16 @@ class Store:
         except (OSError, msgspec.DecodeError) as error:
             raise DataError(f"{file}: not a record of archive run: {error}") from error
 
+    def check(self, record: RunRecord) -> None:
+        """Raise ConfigError if the rows that are there were made in another way than `record`."""
+        before = self.record()
+        if before is not None and before != record:
+            same = f"--target {before.target} --precision {before.precision}"
+            same += f" --threads {before.threads}"
+            raise ConfigError(
+                f"{self.folder}: its rows were made with {same}; give the same, or another store"
+            )
+
     @contextmanager
     def opened(self, record: RunRecord) -> Iterator[str]:
         """Take the store for one run; yield the token with which its workers may write.
@@ -70,20 +80,14 @@ class Store:
             ConfigError: the rows that are there were made in another way.
             DataError: another run works on it.
         """
-        before = self.record()
-        if before is not None and before != record:
-            same = f"--target {before.target} --precision {before.precision}"
-            same += f" --threads {before.threads}"
-            raise ConfigError(
-                f"{self.folder}: its rows were made with {same}; give the same, or another store"
-            )
         (self.folder / _PARTS).mkdir(parents=True, exist_ok=True)
         with (self.folder / _LOCK).open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise DataError(f"{self.folder}: another archive run works on it") from error
-            if before is None:
+            self.check(record)
+            if self.record() is None:
                 write_atomic(self.folder / _RUN, msgspec.json.format(msgspec.json.encode(record)))
             token = os.urandom(16).hex()
             write_atomic(self.folder / _OWNER, token.encode())

@@ -3,15 +3,18 @@
 A backup is a history itself: a snapshot of the database and the pixels that it names, so that it
 can be checked, and opened by `orthoedge clinic --folder`. The next backup into the same folder
 writes only what is new, and removes what was deleted since. The database is renamed into place
-last, when all pixels that it names are there.
+last, when all pixels that it names are there. Two at once into one folder would each remove the
+other's pixels, so that one of them is refused.
 """
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from orthoedge.clinic.history.history import DATABASE, History
+from orthoedge.clinic.file_system import only_one
+from orthoedge.clinic.history.history import DATABASE, LOCK, History
 from orthoedge.clinic.history.pixels import PixelFiles
 from orthoedge.runtime.atomic_files import staging, sync_folder, sync_path
 from orthoedge.runtime.errors import ConfigError, DataError
@@ -39,10 +42,17 @@ def back_up(history: History, target: Path) -> Copied:
 
     Raises:
         ConfigError: the folder holds something else, or is that of the history, in it or above it.
-        DataError: pixels are missing or damaged; the former backup stays.
+        DataError: pixels are missing or damaged, and the former backup stays; or the folder is in
+            use by a server, or by another backup or restore.
         OSError: the disk is full or fails; likewise.
     """
     _check_target(history, target)
+    with _alone_in(target):
+        return _copy(history, target)
+
+
+def _copy(history: History, target: Path, *, is_new: bool = False) -> Copied:
+    """Copy a history into a folder that no one else uses; a new one may not be there at the end."""
     with staging(target, target) as temporary:
         history.database.copy(temporary / DATABASE)
         sync_path(temporary / DATABASE)
@@ -51,6 +61,8 @@ def back_up(history: History, target: Path) -> Copied:
             copied = _copy_pixels(history, snapshot, target)
         finally:
             snapshot.close()
+        if is_new:  # a node whose settings name the folder makes a history whenever it wants to
+            _check_new(target)
         for name in (f"{DATABASE}-wal", f"{DATABASE}-shm"):  # of a backup that was opened
             (target / name).unlink(missing_ok=True)
         (temporary / DATABASE).replace(target / DATABASE)
@@ -72,18 +84,21 @@ def restore(backup: Path, folder: Path) -> Copied:
 
     Raises:
         ConfigError: the folder is not empty, or is in that of the backup or above it.
-        DataError: there is no backup, or it is damaged; nothing was written.
+        DataError: there is no backup, or it is damaged, and nothing was written; or the folder is
+            in use by a server, or by another backup or restore.
         OSError: the disk is full or fails.
     """
     if not (backup / DATABASE).is_file():
         raise DataError(f"{backup}: no backup: it holds no {DATABASE}")
-    if (folder / DATABASE).exists():
-        raise ConfigError(f"{folder}: holds a history; move it away, or choose another --folder")
+    _check_new(folder)
     source = History(backup)
     try:
         if problems := check_history(source):
             raise DataError(f"{backup}: damaged: {problems[0]}")
-        return back_up(source, folder)
+        _check_target(source, folder)
+        with _alone_in(folder):
+            _check_new(folder)  # once more: another restore may have ended meanwhile
+            return _copy(source, folder, is_new=True)
     finally:
         source.close()
 
@@ -99,6 +114,18 @@ def check_history(history: History) -> tuple[str, ...]:
             if len(problems) >= _MOST_PROBLEMS:
                 break
     return tuple(problems)
+
+
+def _alone_in(target: Path) -> AbstractContextManager[object]:
+    """Keep a server, and any other backup or restore, from the folder."""
+    target.mkdir(mode=0o700, parents=True, exist_ok=True)
+    what = f"{target}: a server, a backup or a restore uses this folder at the moment"
+    return only_one(target / LOCK, what, "try again when it has ended, or choose another folder")
+
+
+def _check_new(folder: Path) -> None:
+    if (folder / DATABASE).exists():
+        raise ConfigError(f"{folder}: holds a history; move it away, or choose another --folder")
 
 
 def _check_target(history: History, target: Path) -> None:

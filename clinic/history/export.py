@@ -5,16 +5,31 @@ from __future__ import annotations
 import csv
 import io
 from datetime import datetime, timezone
+from pathlib import Path
 
 from orthoedge.clinic.history.history import History
 
-__all__ = ["opinions_csv"]
+__all__ = ["is_export", "opinions_csv"]
 
 _COLUMNS = (
     *("finding", "entered", "study_date", "body_part", "laterality", "label", "probability"),
     *("decision", "alert", "opinion_time", "user", "agrees", "physician_label", "note"),
 )
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def is_export(file: Path) -> bool:
+    """Whether a file is a former table, or is not there, so that a table may be written to it.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    head = ",".join(_COLUMNS).encode()
+    try:
+        with file.open("rb") as content:
+            return content.read(len(head)) in (head, b"")
+    except FileNotFoundError:
+        return True
 
 
 def opinions_csv(history: History) -> str:

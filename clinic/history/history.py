@@ -25,12 +25,15 @@ from orthoedge.clinic.history.records import (
 )
 from orthoedge.clinic.history.schema import MIGRATIONS
 from orthoedge.clinic.history.searching import search_condition, searched_text
+from orthoedge.clinic.words.failures import failure_id
 from orthoedge.runtime.errors import DataError
 
-__all__ = ["DATABASE", "History"]
+__all__ = ["DATABASE", "LOCK", "History"]
 
 DATABASE = "history.sqlite"
 """Name of the database in the history's folder."""
+LOCK = ".orthoedge-lock"
+"""File that whoever needs the folder alone holds: a server, a backup into it, a restore."""
 
 _LOOK_S = 900.0  # after which the same user looks once more
 _LAST_OPINION = """(SELECT agrees FROM opinions WHERE finding = findings.number
@@ -297,12 +300,14 @@ class History:
     def _summaries(
         self, rest: str, values: Sequence[Value], source: str = "findings"
     ) -> list[FindingSummary]:
-        names = FindingSummary.__struct_fields__
+        names = FindingSummary.__struct_fields__[:-1]
         summaries = []
         for row in self.database.read(f"{_SUMMARY} FROM {source} {rest}", values):
             fields = dict(zip(names, row, strict=True))
             fields["alert"] = bool(fields["alert"])
             fields["opinion"] = _OPINIONS[fields["opinion"]]  # type: ignore[index]
+            if fields["failure"]:
+                fields["failure_id"] = failure_id(str(fields["failure"]))
             summaries.append(FindingSummary(**fields))  # type: ignore[arg-type]
         return summaries
 

@@ -6,6 +6,8 @@ from typing import Literal
 
 import msgspec
 
+from orthoedge.clinic.words.failures import FailureId
+
 __all__ = [
     "AuditEntry",
     "FindingSummary",
@@ -118,8 +120,11 @@ class FindingSummary(msgspec.Struct, frozen=True, kw_only=True):
     opinion: Literal["agree", "disagree", ""]
     """Of the last opinion."""
     failure: str
+    """Why there is no finding, a technical line in English; empty if there is one."""
     diameter_mm: float | None
     """Longest diameter of the largest region that was outlined; None where none was measured."""
+    failure_id: FailureId | Literal[""] = ""
+    """Of the sentence in the catalogue that says the same as `failure`; empty for a finding."""
 
 
 class StoredOpinion(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 from orthoedge.clinic.operations.metrics import metrics_text
+from orthoedge.clinic.operations.ports import why_not_listening
 from orthoedge.clinic.settings import NodeSettings
 from orthoedge.clinic.spool.spool import Spool
 from orthoedge.runtime.errors import DataError
@@ -48,8 +49,9 @@ def serve_metrics(settings: NodeSettings) -> HTTPServer:
     try:
         server = HTTPServer(("127.0.0.1", port), Handler)
     except OSError as error:
-        error.filename = f"port {port} of the metrics"
-        raise
+        remedy = "change metrics_port in [operations] of the settings"
+        reason = why_not_listening(error, port, remedy)
+        raise OSError(error.errno, reason, f"port {port} of the metrics") from error
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server
 

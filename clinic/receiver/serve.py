@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 from orthoedge.clinic.log import Log
+from orthoedge.clinic.operations.ports import why_not_listening
 from orthoedge.clinic.receiver.server import make_server
 from orthoedge.clinic.settings import NodeSettings
 from orthoedge.clinic.spool.outbox import apply_reports
@@ -84,7 +85,12 @@ def start(settings: NodeSettings, spool: Spool, log: Log) -> Any:
         )
 
     handler: Any = commitment_handler(on_report)
-    server = make_server(settings, spool, log, handler)
+    try:
+        server = make_server(settings, spool, log, handler)
+    except OSError as error:
+        host, port = settings.receiver.host, settings.receiver.port
+        reason = why_not_listening(error, port, "change port in [receiver] of the settings")
+        raise OSError(error.errno, reason, f"{host}, port {port}") from error
     threading.Thread(target=server.serve_forever, args=(_POLL_S,), daemon=True).start()
     return server
 

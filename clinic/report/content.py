@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from orthoedge.clinic.history.records import PatientFacts, StudyFacts
 from orthoedge.clinic.words import ALERT_LABELS
+from orthoedge.clinic.words.facts import Extent
 
 if TYPE_CHECKING:
     from orthoedge.runtime.decision import Decision
@@ -26,8 +27,8 @@ class EarlierFinding:
     probability: float
     """Of the label."""
     decision: Decision
-    diameter_mm: float | None = None
-    """Longest diameter of the largest outlined region, where it was measured."""
+    extent: Extent | None = None
+    """How far the finding reaches; None where there is nothing to measure."""
 
     @classmethod
     def from_finding(cls, finding: bytes, date: str) -> EarlierFinding:
@@ -36,16 +37,16 @@ class EarlierFinding:
         Raises:
             InputError: not the JSON of a finding.
         """
+        from orthoedge.clinic.words.extent import extent_of
         from orthoedge.clinic.words.finding_words import decode_finding
 
         record = decode_finding(finding)
-        region = record.largest_measured
         return cls(
             date,
             record.label,
             record.probabilities[record.label],
             record.decision,
-            region.diameter_mm if region else None,
+            extent_of(record),
         )
 
 

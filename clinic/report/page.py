@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import msgspec
 
 from orthoedge.clinic.report.fonts import printable
 from orthoedge.clinic.words import Catalogue, ImageFacts, finding_words
+from orthoedge.clinic.words.extent import extent_text
 from orthoedge.clinic.words.record import FindingRecord
 from orthoedge.runtime.finding import Provenance
 
@@ -102,8 +104,8 @@ def page_of(content: ReportContent, texts: Catalogue) -> Page:
     is_rejected = record.decision == "reject"
     kept = content.earlier[-_EARLIER:]
     left_out = len(content.earlier) - len(kept)
-    has_size = any(one.diameter_mm for one in kept)
-    heads = ["date", "finding", "probability", "decision", *(["size"] if has_size else [])]
+    has_extent = any(one.extent for one in kept)
+    heads = ["date", "finding", "probability", "decision", *(["size"] if has_extent else [])]
     return Page(
         language=texts.language,
         direction=texts.direction,
@@ -123,11 +125,11 @@ def page_of(content: ReportContent, texts: Catalogue) -> Page:
         bars=() if is_rejected else tuple(_bars(record, texts)),
         earlier_title=texts.text("report.earlier"),
         earlier_head=tuple(texts.text(f"report.{head}") for head in heads),
-        earlier=tuple(_earlier(one, texts, has_size) for one in kept),
+        earlier=tuple(_earlier(one, texts, has_extent) for one in kept),
         earlier_more=texts.text("report.earlier_more", n=left_out) if left_out else "",
         physician=texts.text("report.physician"),
         signature=texts.text("report.signature"),
-        small=tuple(_small(record, content.image_sha256, texts)),
+        small=tuple(_small(record, content.image_sha256, kept, texts)),
         notice=words.notice,
     )
 
@@ -167,7 +169,7 @@ def _bars(record: PageRecord, texts: Catalogue) -> list[Bar]:
     ]
 
 
-def _earlier(earlier: EarlierFinding, texts: Catalogue, has_size: bool) -> tuple[str, ...]:
+def _earlier(earlier: EarlierFinding, texts: Catalogue, has_extent: bool) -> tuple[str, ...]:
     is_rejected = earlier.decision == "reject"
     cells = [
         _date(earlier.date, texts) or "–",
@@ -175,13 +177,14 @@ def _earlier(earlier: EarlierFinding, texts: Catalogue, has_size: bool) -> tuple
         "–" if is_rejected else texts.probability(earlier.probability),
         texts.text(f"decision.{earlier.decision}"),
     ]
-    if has_size:
-        size = texts.millimetres(earlier.diameter_mm) if earlier.diameter_mm else "–"
-        cells.append(texts.isolate(size))
+    if has_extent:
+        cells.append(texts.isolate(extent_text(earlier.extent, texts)))
     return tuple(cells)
 
 
-def _small(record: PageRecord, image_sha256: str, texts: Catalogue) -> list[str]:
+def _small(
+    record: PageRecord, image_sha256: str, earlier: Sequence[EarlierFinding], texts: Catalogue
+) -> list[str]:
     source = record.provenance
     lines = [
         texts.text(
@@ -196,6 +199,11 @@ def _small(record: PageRecord, image_sha256: str, texts: Catalogue) -> list[str]
     ]
     if image_sha256:
         lines.insert(0, f"{texts.text('report.file')}: {texts.isolate(f'SHA-256 {image_sha256}')}")
+    kinds = {one.extent.kind for one in earlier if one.extent}
+    if "map" in kinds:
+        lines.insert(0, texts.text("page.compare.extent_map_note"))
+    if "outline" in kinds:
+        lines.insert(0, texts.text("page.compare.extent_size_note"))
     return lines if texts.is_reviewed else [*lines, texts.text("page.not_reviewed")]
 
 

@@ -117,7 +117,8 @@ def _send_and_follow(
     times.append(_Times(answered, time.monotonic() - started))
     for name, destination in settings.destinations.items():
         of_this = [each for each in objects if each.destination == name]
-        yield _step_of(name, destination, of_this, settings.ae_title)
+        pause = _pause_of(spool, name)
+        yield _step_of(name, destination, of_this, settings.ae_title, pause)
     if not settings.destinations:
         yield Step("there are no destinations, so the answer stays in the spool", True)
 
@@ -180,14 +181,27 @@ def _wait_for_sender(spool: Spool, uid: str, deadline: float) -> list[_Object]:
         time.sleep(_POLL_S)
 
 
-def _step_of(name: str, destination: Destination, objects: list[_Object], ae_title: str) -> Step:
+def _pause_of(spool: Spool, name: str) -> str:
+    """Why a destination waits, and until when the sender does; empty if it does not."""
+    rows = spool.index.read("SELECT next_try, reason FROM destinations WHERE name = ?", name)
+    for next_try, reason in rows:
+        wait_s = float(str(next_try)) - time.time()
+        if wait_s > 0:
+            return f"{reason}; the sender tries this destination again in {math.ceil(wait_s)} s"
+    return ""
+
+
+def _step_of(
+    name: str, destination: Destination, objects: list[_Object], ae_title: str, pause: str
+) -> Step:
     """What became of the objects for one destination."""
     if not objects:
         return Step(f"{name}: its rules leave the image out, nothing was to be sent", True)
     for each in objects:
         if each.state in ("waiting", "dead"):
             word = "not sent in time" if each.state == "waiting" else "refused"
-            return Step(f"{name}: the {each.kind} was {word}: {each.reason or 'it waits'}", False)
+            reason = (each.state == "waiting" and pause) or each.reason or "it waits"
+            return Step(f"{name}: the {each.kind} was {word}: {reason}", False)
     kinds = ", ".join(sorted(each.kind for each in objects))
     try:
         how = ask_destination(destination, [each.uid for each in objects], ae_title)

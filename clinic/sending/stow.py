@@ -110,7 +110,7 @@ def fetch(
     request = urllib.request.Request(f"{_base(destination)}/{address}", headers=headers)
     try:
         with _opener(destination).open(request, timeout=destination.timeout_s) as answer:
-            return answer.read(longest), answer.headers
+            return _whole(answer, longest), answer.headers
     except urllib.error.HTTPError as error:
         error.close()
         line = f"{_base(destination)}: HTTP status {error.code}"
@@ -147,7 +147,7 @@ def _stow(
             },
         )
         with opener.open(request, timeout=destination.timeout_s) as answer:
-            content = answer.read(_LONGEST_ANSWER)
+            content = _whole(answer, _LONGEST_ANSWER)
             return Outcome(file, uid, *_meaning(answer.status, content))
     except urllib.error.HTTPError as error:
         with error:
@@ -164,6 +164,19 @@ def _body(before: bytes, file: Path, after: bytes) -> Iterator[bytes]:
         while chunk := content.read(_CHUNK):
             yield chunk
     yield after
+
+
+def _whole(answer: http.client.HTTPResponse, longest: int) -> bytes:
+    """The answer's first `longest` bytes.
+
+    Raises:
+        http.client.HTTPException: it ends early, about which `read` with a length says nothing
+            (https://github.com/python/cpython/issues/115997).
+    """
+    content = answer.read(longest)
+    if answer.length and len(content) < longest:
+        raise http.client.HTTPException("the answer ends early")
+    return content
 
 
 def _read(error: urllib.error.HTTPError) -> bytes:

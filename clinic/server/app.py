@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import errno
 import hmac
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from http.cookies import CookieError, SimpleCookie
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-__all__ = ["PAGE", "make_app"]
+__all__ = ["PAGE", "end_uploads", "make_app"]
 
 PAGE = Path(__file__).parents[1] / "page"
 """The page's own files."""
@@ -124,7 +124,8 @@ def _endpoint(state: ServerState, route: Route) -> Callable[[Request], Awaitable
             parameters = dict(request.query_params)
             call = Call(caller, request.path_params, parameters, b"")
             if route.handler is None:
-                return _response(await add_finding(state, call, request))
+                with _ended_with_server(state):
+                    return _response(await add_finding(state, call, request))
             if route.method == "POST":
                 content = await read_content(request, _LARGEST, state.settings.upload.stall_s)
                 call = Call(caller, request.path_params, parameters, content)
@@ -138,6 +139,32 @@ def _endpoint(state: ServerState, route: Route) -> Callable[[Request], Awaitable
             return _response(_error_reply(known))
 
     return endpoint
+
+
+@contextlib.contextmanager
+def _ended_with_server(state: ServerState) -> Iterator[None]:
+    """Let `end_uploads` cancel what runs inside.
+
+    Raises:
+        ApiError: it has.
+    """
+    task = asyncio.current_task()
+    assert task is not None
+    state.uploads.add(task)
+    try:
+        yield
+    except asyncio.CancelledError as error:
+        if not state.events.has_ended:
+            raise
+        raise ApiError("error.ending") from error
+    finally:
+        state.uploads.discard(task)
+
+
+def end_uploads(state: ServerState) -> None:
+    """Give up each file that is still on its way, or being answered; its sender is told."""
+    for task in state.uploads:
+        task.cancel()
 
 
 async def _warm_up(state: ServerState) -> None:

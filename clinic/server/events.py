@@ -42,7 +42,8 @@ class Events:
     def __init__(self, history: History) -> None:
         self._history = history
         self._listeners: set[asyncio.Queue[bytes | None]] = set()  # None ends one
-        self._has_ended = False
+        self.has_ended = False
+        """Whether the server ends."""
         self._new = asyncio.Event()
         self._last = 0
         self.done = 0
@@ -76,7 +77,7 @@ class Events:
 
     def end(self) -> None:
         """End every `listen`, for the server ends; a later one ends at once."""
-        self._has_ended = True
+        self.has_ended = True
         for listener in self._listeners:
             listener.put_nowait(None)
 
@@ -87,7 +88,7 @@ class Events:
         try:
             yield b"retry: 2000\n\n"
             self.engine_changed(self.engine_state)
-            while not self._has_ended:
+            while not self.has_ended:
                 try:
                     line = await asyncio.wait_for(queue.get(), _ALIVE_S)
                 except asyncio.TimeoutError:

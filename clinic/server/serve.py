@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import errno
+import asyncio
 import secrets
 import signal
 import socket
@@ -14,9 +14,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from orthoedge.clinic.accounts import Accounts, Guesses, Sessions
+from orthoedge.clinic.file_system import only_one
 from orthoedge.clinic.history import History
+from orthoedge.clinic.history.history import LOCK
 from orthoedge.clinic.log import Log
-from orthoedge.clinic.server.app import make_app
+from orthoedge.clinic.operations.ports import why_not_listening
+from orthoedge.clinic.server.app import end_uploads, make_app
 from orthoedge.clinic.server.engine.bundle_facts import read_bundle_facts
 from orthoedge.clinic.server.engine.client import Engine
 from orthoedge.clinic.server.events import Events
@@ -31,6 +34,9 @@ if TYPE_CHECKING:
 
 __all__ = ["make_server", "make_state", "serve"]
 
+_GRACE_S = 5  # after which uvicorn cuts off what still runs
+_UPLOADS_S = 3.0
+
 
 def serve(settings: ClinicSettings, ready: Callable[[str], None]) -> int:
     """Run the server until SIGTERM or SIGINT; return 0 after a clean end.
@@ -42,23 +48,28 @@ def serve(settings: ClinicSettings, ready: Callable[[str], None]) -> int:
     Raises:
         ConfigError: other machines could reach the server, and there is no account yet; or the
             certificate cannot be used, or the port is taken.
-        DataError: the history is damaged.
+        DataError: the history is damaged, or another server uses it.
         EngineError: the bundle cannot be used.
         OSError: the port may not be used, or the folder cannot.
     """
-    state = make_state(settings)
-    try:
-        server, listening = make_server(state)
-        address = f"{_shown_host(settings)}:{listening.getsockname()[1]}"
-        scheme = "https" if settings.tls else "http"
-        told = threading.Thread(
-            target=_announce, args=(server, lambda: ready(f"{scheme}://{address}/")), daemon=True
-        )
-        told.start()
-        with listening, _ended_by_signal(server):
-            server.run(sockets=[listening])
-    finally:
-        state.history.close()
+    folder = settings.history_folder
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    what = f"{folder}: another server, a backup or a restore uses this folder"
+    with only_one(folder / LOCK, what, "end it, or give this one another --folder") as describe:
+        state = make_state(settings)
+        try:
+            server, listening = make_server(state)
+            scheme = "https" if settings.tls else "http"
+            address = f"{scheme}://{_shown_host(settings)}:{listening.getsockname()[1]}/"
+            describe(f", {address}")
+            told = threading.Thread(
+                target=_announce, args=(server, lambda: ready(address)), daemon=True
+            )
+            told.start()
+            with listening, _ended_by_signal(server):
+                server.run(sockets=[listening])
+        finally:
+            state.history.close()
     return 0
 
 
@@ -83,7 +94,7 @@ def make_server(state: ServerState) -> tuple[uvicorn.Server, socket.socket]:
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        timeout_graceful_shutdown=5,
+        timeout_graceful_shutdown=_GRACE_S,
         limit_concurrency=200,
         ssl_certfile=tls.certificate if tls else None,
         ssl_keyfile=tls.key if tls else None,
@@ -92,6 +103,7 @@ def make_server(state: ServerState) -> tuple[uvicorn.Server, socket.socket]:
     class Server(uvicorn.Server):
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             state.events.end()  # else a page that listens is waited for, and then cut off
+            asyncio.get_running_loop().call_later(_UPLOADS_S, end_uploads, state)
             await super().shutdown(sockets)
 
     return Server(config), _listen(settings)
@@ -158,15 +170,9 @@ def _listen(settings: ClinicSettings) -> socket.socket:
         listening.listen(64)
     except OSError as error:
         listening.close()
-        where = f"{settings.host}, port {settings.port}"
-        if error.errno == errno.EADDRINUSE:
-            scheme = "https" if settings.tls else "http"
-            raise ConfigError(
-                f"{where} is in use: already running? open "
-                f"{scheme}://{_shown_host(settings)}:{settings.port}/ or give another --port"
-            ) from error
-        error.filename = where
-        raise
+        remedy = "give another --port, or `port` in the file of --settings"
+        reason = why_not_listening(error, settings.port, remedy)
+        raise ConfigError(f"{settings.host}, port {settings.port}: {reason}") from error
     return listening
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from typing import Any
 
 from orthoedge.clinic.accounts import Accounts, Guesses, Sessions
 from orthoedge.clinic.history import History
@@ -33,6 +34,9 @@ class ServerState:
     """Token of changing requests where there are no accounts."""
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     """Kept here while they run, since the event loop keeps no task alive."""
+
+    uploads: set[asyncio.Task[Any]] = field(default_factory=set)
+    """Requests whose file is on its way or being answered; the end of the server cancels them."""
 
     @property
     def needs_accounts(self) -> bool:

@@ -19,6 +19,7 @@ from orthoedge.clinic.server.api.errors import ApiError
 from orthoedge.clinic.server.api.findings import added
 from orthoedge.clinic.server.engine.messages import FileAnswer
 from orthoedge.clinic.server.state import ServerState
+from orthoedge.clinic.words.failures import failure_id
 from orthoedge.runtime.errors import EngineError, InputError
 
 if TYPE_CHECKING:
@@ -71,6 +72,8 @@ async def add_finding(state: ServerState, call: Call, request: Request) -> Reply
             spacing_plane=answer.spacing_plane,
             picture=answer.picture,
         )
+        if task := asyncio.current_task():
+            state.uploads.discard(task)  # it is added now, and its sender must not hear otherwise
         return await asyncio.to_thread(_enter, state, call, new)
     finally:
         events.file_done()
@@ -113,7 +116,8 @@ def _enter(state: ServerState, call: Call, new: NewFinding) -> Reply:
     number = state.history.add(new)
     state.history.note(call.caller.user, "added", number)
     if new.failure:
-        return json_reply(ErrorShown(new.failure, "error.not_readable", number), 422)
+        error = ErrorShown(new.failure, "error.not_readable", number, failure_id(new.failure))
+        return json_reply(error, 422)
     return added(state, number)
 
 

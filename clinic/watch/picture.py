@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orthoedge.clinic.destination import Destination
+from orthoedge.runtime.atomic_files import sha256
 from orthoedge.runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -59,20 +62,26 @@ def write_picture_results(
     """Write NAME.json and NAME.png, the picture with its map side by side, into each folder.
 
     Both or none, as in `orthoedge predict --overlay`; NAME is the whole name of the file, so that
-    a.png and a.jpg have results of their own, below the same folders as in the watched one.
+    a.png and a.jpg have results of their own, below the same folders as in the watched one. The
+    picture states that name, so that only results of the same file are replaced: not those of A.PNG
+    on a disk for which both are one name, and nothing that was there before.
 
     Raises:
-        InputError: the file system of a folder has no place for a file of that name.
+        InputError: the file system of a folder has no place for a file of that name, or another
+            file has it.
         OSError: a folder cannot be written.
     """
     from orthoedge.runtime.atomic_files import write_together
     from orthoedge.runtime.overlay.overlay import side_by_side, to_png
+    from orthoedge.runtime.overlay.png_source import with_source
 
+    source = sha256(os.fsencode(name))
     files = [
         (f"{Path(name).name}.json", finding.to_json() + b"\n"),
-        (f"{Path(name).name}.png", to_png(side_by_side(radiograph, finding))),
+        (f"{Path(name).name}.png", with_source(to_png(side_by_side(radiograph, finding)), source)),
     ]
     for folder in folders:
+        _check_replaced(folder, name, source)
         try:
             write_together((folder / name).parent, files)
         except OSError as error:
@@ -81,3 +90,16 @@ def write_picture_results(
             raise InputError(
                 f"its results cannot be written under its name: {error.strerror}; rename the file"
             ) from error
+
+
+def _check_replaced(folder: Path, name: str, source: str) -> None:
+    from orthoedge.runtime.overlay.png_source import source_of
+
+    record, picture = (folder / f"{name}{end}" for end in (".json", ".png"))
+    with contextlib.suppress(OSError):  # writing says why
+        before = source_of(picture)
+        # Results of a version that stated no source lie next to each other.
+        if before not in (None, source) and not (before == "" and record.is_file()):
+            raise InputError(
+                "its results would replace a picture that is not of this file; rename the file"
+            )

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from orthoedge.clinic.file_system import check_local
+from orthoedge.clinic.file_system import check_local, only_one
 from orthoedge.clinic.settings import NodeSettings
 from orthoedge.clinic.settings_file import read_settings
 from orthoedge.runtime.atomic_files import write_atomic
 from orthoedge.runtime.errors import ConfigError, InputError
 
-__all__ = ["check_folders", "check_outside", "write_settings"]
+__all__ = ["check_folders", "check_outside", "claim_folders", "write_settings"]
+
+_LOCK, _OWNER = ".orthoedge-watch.lock", ".orthoedge-watch"
 
 
 def write_settings(
@@ -90,3 +94,38 @@ def check_outside(watched: Path, places: Mapping[str, Path]) -> None:
                 f"{what}, {place}, lies in the watched folder, {watched}, whose files are taken; "
                 "choose a folder outside it"
             )
+
+
+@contextmanager
+def claim_folders(watched: Path, places: Mapping[str, Path]) -> Iterator[None]:
+    """Keep folders for one watched folder, so that no other one replaces its results or its record.
+
+    For as long as it lasts no other `orthoedge watch` may use them, and afterwards only one that
+    watches the same folder.
+
+    Args:
+        watched: the folder.
+        places: folder by the option that names it; made if it is missing.
+
+    Raises:
+        ConfigError: a place belongs to another watched folder.
+        DataError: another process watches into it.
+        OSError: it cannot be written.
+    """
+    name = os.fsencode(watched.resolve())
+    with ExitStack() as held:
+        for option, place in places.items():
+            place.mkdir(mode=0o700, parents=True, exist_ok=True)
+            what = f"{place}: another orthoedge watch uses this folder"
+            held.enter_context(
+                only_one(place / _LOCK, what, f"end it, or give this one another {option}")
+            )
+            owner = place / _OWNER
+            if not owner.exists():
+                write_atomic(owner, name)
+            elif (other := owner.read_bytes()) != name:
+                raise ConfigError(
+                    f"{place}: belongs to the watched folder {os.fsdecode(other)}; choose another "
+                    f"{option}, or delete {owner} if that folder was moved to {watched}"
+                )
+        yield

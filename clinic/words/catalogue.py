@@ -19,7 +19,7 @@ _ISOLATE = "\N{FIRST STRONG ISOLATE}{}\N{POP DIRECTIONAL ISOLATE}"
 _REVIEWER = "x-reviewed-by"
 _SURE = 0.9995  # rounding must not make a probability look certain
 _LARGEST = 10**15
-_OF_A_PAGE = ("decision.", "error.", "label.", "number.", "page.", "region.", "side.")
+_OF_A_PAGE = ("decision.", "error.", "failure.", "label.", "number.", "page.", "region.", "side.")
 
 
 class Catalogue:

@@ -1,10 +1,13 @@
-"""What the header of a radiograph says about it."""
+"""What the header of a radiograph says about it, and how far a finding on it reaches."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
-__all__ = ["ImageFacts", "region_of"]
+import msgspec
+
+__all__ = ["Extent", "ImageFacts", "region_of"]
 
 _REGIONS = {
     "ANKLE": "ankle", "ARM": "humerus", "CALCANEUS": "foot", "CHEST": "chest",
@@ -34,6 +37,20 @@ class ImageFacts:
     """Of the radiograph, in pixels; 0 where it is not known."""
     rows: int = 0
     """Likewise."""
+
+
+class Extent(msgspec.Struct, frozen=True):
+    """How far a finding reaches."""
+
+    kind: Literal["outline", "map"]
+    """`outline`: the regions that the network outlines; `map`: what lies inside the line of the
+    map, which is no size of a lesion."""
+    share: float
+    """Of the exposed picture, 0 to 1; 0 where nothing is outlined."""
+    diameter_mm: float | None
+    """Longest diameter of the largest outlined region; None where it was not measured."""
+    plane: Literal["detector", "patient", ""]
+    """Where the millimetres are true; empty where that is not known."""
 
 
 def region_of(body_part: str) -> str:

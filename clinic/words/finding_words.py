@@ -186,8 +186,18 @@ class _Words:
             sentences.append(self._texts.text(f"where.looked.{place}"))
             if place != "nowhere":
                 sentences.append(self._texts.text("where.no_outline"))
+                sentences.append(self._enclosed())
         sentences.append(self._measured())
         return self._texts.sentences(sentences)
+
+    def _enclosed(self) -> str:
+        """How much the line of the map encloses, where no lesion is outlined."""
+        from orthoedge.clinic.words.extent import extent_of, share_text
+
+        extent = extent_of(self._record)
+        if extent is None or extent.kind != "map":
+            return ""
+        return self._texts.text("where.extent", share=share_text(extent.share, self._texts))
 
     def _measured(self) -> str:
         region = self._record.largest_measured

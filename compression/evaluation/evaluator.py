@@ -21,12 +21,13 @@ from orthoedge.compression.evaluation.metrics import measure
 from orthoedge.compression.evaluation.ranking_losses import alert_losses, auc_losses
 from orthoedge.compression.gate import Check, gate
 from orthoedge.runtime.atomic_files import sha256
-from orthoedge.runtime.bundles.manifest import Calibration, Confidence, Metrics
-from orthoedge.runtime.engine import PRECISIONS, Engine, Outputs, Precision
+from orthoedge.runtime.bundles.manifest import Calibration, Confidence, CpuTarget, Metrics
+from orthoedge.runtime.engine import PRECISIONS, Engine, ModelKey, Outputs, Precision
 from orthoedge.runtime.image_io.windowing import Pixels
 from orthoedge.targets import open_model
 from orthoedge.targets.engine_utils import run_batched
 from orthoedge.targets.isa_limit import ISA_LIMITS
+from orthoedge.targets.portable.engine import OnnxRuntimeEngine
 from orthoedge.training.data.dataset import RadiographDataset
 from orthoedge.training.progress import Progress
 
@@ -47,14 +48,20 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class TestResults:
-    """Results of the final student on the test split, per precision, and the gate's checks."""
+    """Results of the final student on the test split, per model, and the gate's checks."""
 
-    evaluations: dict[Precision, Evaluation]
-    calibrations: dict[Precision, Calibration]
+    evaluations: dict[ModelKey, Evaluation]
+    """Of `int8_cpu` only where a target takes it."""
+    calibrations: dict[ModelKey, Calibration]
+    """The same."""
     teacher: Metrics
-    consistency: Sequence[EngineConsistency]
-    """Of other engines and instruction sets, on the INT8 file."""
+    consistency: dict[ModelKey, list[EngineConsistency]]
+    """Of other engines and instruction sets, on each INT8 file."""
     checks: Sequence[Check]
+    """Of fp32 and int8: where one fails there is no bundle."""
+    cpu_targets: tuple[CpuTarget, ...]
+    """Targets for which `int8_cpu` passes the gate; where there is none it is left out."""
+    cpu_checks: Sequence[Check]
 
     @property
     def failed(self) -> list[Check]:
@@ -79,135 +86,169 @@ class Evaluator:
         logits = self.outputs(context.teacher, "fp32", "calibration").logits
         self.temperature = fit_temperature(logits, splits.calibration.labels)
 
-    def evaluate(self, model: bytes, precision: Precision, split: MeasuredSplit) -> Evaluation:
+    def evaluate(self, model: bytes, key: ModelKey, split: MeasuredSplit) -> Evaluation:
         """Calibrate a network on the calibration split and measure it on `split`."""
-        key = sha256(model), split
-        if key not in self._evaluations:
-            outputs = self.outputs(model, precision, split)
+        place = sha256(model), split
+        if place not in self._evaluations:
+            outputs = self.outputs(model, key, split)
             teacher = self.outputs(self._context.teacher, "fp32", split)
             data: RadiographDataset = getattr(self._context.splits, split)
             labels = self._context.recipe.labels
-            confidence = self._confidence(model, precision)
+            confidence = self._confidence(model, key)
             metrics = measure(outputs, teacher, data, labels, confidence, self.temperature)
             flips = count_flips(outputs, teacher, data, labels)
-            self._evaluations[key] = Evaluation(self._open(model, precision), metrics, flips)
-        return self._evaluations[key]
+            self._evaluations[place] = Evaluation(self._open(model, key), metrics, flips)
+        return self._evaluations[place]
 
     def evaluate_teacher(self, split: MeasuredSplit) -> Metrics:
         """Metrics of the teacher itself."""
         return self.evaluate(self._context.teacher, "fp32", split).metrics
 
     def engine_consistency(
-        self, model: bytes, precision: Precision, split: MeasuredSplit
+        self, model: bytes, key: ModelKey, split: MeasuredSplit
     ) -> list[EngineConsistency]:
         """Compare other engines with the reference on up to 1000 images of `split`.
 
         Instruction sets are compared for INT8 on the test split alone, because each takes a process
         of its own. Float kernels differ by rounding; integer kernels can saturate.
         """
-        key = sha256(model), split
-        if key not in self._consistency:
-            recipe, calibration = self._context.recipe, self.calibration(model, precision)
-            with Progress(f"comparing engines in {precision}"):
-                self._consistency[key] = compare_engines(
+        place = sha256(model), split
+        if place not in self._consistency:
+            recipe, calibration = self._context.recipe, self.calibration(model, key)
+            with Progress(f"comparing engines in {key}"):
+                self._consistency[place] = compare_engines(
                     model,
                     self._context.size,
-                    precision,
+                    _precision(key),
                     getattr(self._context.splits, split).images[:_CONSISTENCY_IMAGES, None],
                     recipe.labels,
                     recipe.compress.alert_labels,
                     calibration,
-                    ISA_LIMITS if precision == "int8" and split == "test" else (),
+                    ISA_LIMITS if key != "fp32" and split == "test" else (),
                 )
-        return self._consistency[key]
+        return self._consistency[place]
 
-    def gate(self, model: bytes, precision: Precision, split: MeasuredSplit) -> list[Check]:
-        """Check a network against the recipe's limits on `split`."""
-        engines = self.engine_consistency(model, precision, split)
-        student, reference = self.evaluate(model, precision, split), self._context.teacher
+    def gate(
+        self, model: bytes, key: ModelKey, split: MeasuredSplit, but_engine: str = ""
+    ) -> list[Check]:
+        """Check a network against the recipe's limits on `split`.
+
+        `but_engine` is the name of an engine that will not run the model.
+        """
+        compared = self.engine_consistency(model, key, split)
+        engines = [engine for engine in compared if engine.engine != but_engine]
+        student, reference = self.evaluate(model, key, split), self._context.teacher
         data: RadiographDataset = getattr(self._context.splits, split)
-        outputs = self.outputs(model, precision, split)
+        outputs = self.outputs(model, key, split)
         before = self.outputs(reference, "fp32", split)
         settings = self._context.recipe.compress
         return gate(
-            getattr(settings.gate, precision),
+            getattr(settings.gate, _precision(key)),
             self.evaluate_teacher(split),
             student.metrics,
             student.flips,
             auc_losses(outputs, before, data),
             alert_losses(
                 outputs,
-                self._confidence(model, precision),
+                self._confidence(model, key),
                 before,
                 self._confidence(reference, "fp32"),
                 data,
                 settings.alert_labels,
             ),
             dice_losses(outputs, before, data),
-            precision,
-            max(engine.logit_rmse for engine in engines),
+            key,
+            max((engine.logit_rmse for engine in engines), default=0.0),
             sum(engine.decision_flips for engine in engines),
         )
 
-    def test(self, fp32: bytes, int8: bytes) -> TestResults:
+    def test(self, fp32: bytes, int8: bytes, int8_cpu: bytes) -> TestResults:
         """Evaluate, calibrate and gate the final student on the test split."""
-        models: dict[Precision, bytes] = {"fp32": fp32, "int8": int8}
+        models: dict[ModelKey, bytes] = {"fp32": fp32, "int8": int8}
+        targets, cpu_checks = self.test_for_cpus(int8_cpu)
+        if targets:
+            models["int8_cpu"] = int8_cpu
         return TestResults(
-            evaluations={p: self.evaluate(models[p], p, "test") for p in PRECISIONS},
-            calibrations={p: self.calibration(models[p], p) for p in PRECISIONS},
+            evaluations={key: self.evaluate(model, key, "test") for key, model in models.items()},
+            calibrations={key: self.calibration(model, key) for key, model in models.items()},
             teacher=self.evaluate_teacher("test"),
-            consistency=self.engine_consistency(int8, "int8", "test"),
+            consistency={
+                key: self.engine_consistency(model, key, "test")
+                for key, model in models.items()
+                if key != "fp32"
+            },
             checks=[check for p in PRECISIONS for check in self.gate(models[p], p, "test")],
+            cpu_targets=targets,
+            cpu_checks=cpu_checks,
         )
 
-    def calibration(self, model: bytes, precision: Precision) -> Calibration:
+    def test_for_cpus(self, int8_cpu: bytes) -> tuple[tuple[CpuTarget, ...], list[Check]]:
+        """The CPU targets for which an INT8 file passes the gate on the test split, and its checks.
+
+        ONNX Runtime's target is left out where the limits are kept without that engine alone.
+        """
+        checks = self.gate(int8_cpu, "int8_cpu", "test")
+        if all(check.passed for check in checks):
+            return ("x86", "portable"), checks
+        without = self.gate(int8_cpu, "int8_cpu", "test", but_engine=OnnxRuntimeEngine.name)
+        if all(check.passed for check in without):
+            return ("x86",), without
+        return (), checks
+
+    def calibration(self, model: bytes, key: ModelKey) -> Calibration:
         """Everything that turns a network's logits into a decision.
 
         Thousands of images go through the network for the out-of-distribution score.
         """
-        key = sha256(model)
-        if key not in self._calibrations:
+        place = sha256(model)
+        if place not in self._calibrations:
             splits = self._context.splits
-            features = self.outputs(model, precision, "calibration").feature_vector
-            with Progress(f"fitting the out-of-distribution score in {precision}"):
+            features = self.outputs(model, key, "calibration").feature_vector
+            with Progress(f"fitting the out-of-distribution score in {key}"):
                 score = fit_outlier_score(
-                    self._open(model, precision),
+                    self._open(model, key),
                     splits.train.images[self._context.ood_indices],
                     self._outliers,
                     splits.calibration.images,
                     features,
                 )
-            confidence = msgspec.structs.asdict(self._confidence(model, precision))
-            self._calibrations[key] = Calibration(**confidence, out_of_distribution=score)
-        return self._calibrations[key]
+            confidence = msgspec.structs.asdict(self._confidence(model, key))
+            self._calibrations[place] = Calibration(**confidence, out_of_distribution=score)
+        return self._calibrations[place]
 
     def outputs(
-        self, model: bytes, precision: Precision, split: MeasuredSplit | Literal["calibration"]
+        self, model: bytes, key: ModelKey, split: MeasuredSplit | Literal["calibration"]
     ) -> Outputs:
         """Outputs of a network on all images of `split`."""
-        key = sha256(model), split
-        if key not in self._outputs:
+        place = sha256(model), split
+        if place not in self._outputs:
             images = getattr(self._context.splits, split).images[:, None]
-            with Progress(f"running {precision} on {len(images)} images ({split})"):
-                self._outputs[key] = run_batched(self._open(model, precision), images)
-        return self._outputs[key]
+            with Progress(f"running {key} on {len(images)} images ({split})"):
+                self._outputs[place] = run_batched(self._open(model, key), images)
+        return self._outputs[place]
 
-    def _confidence(self, model: bytes, precision: Precision) -> Confidence:
+    def _confidence(self, model: bytes, key: ModelKey) -> Confidence:
         recipe = self._context.recipe
         return calibrate(
-            self.outputs(model, precision, "calibration"),
+            self.outputs(model, key, "calibration"),
             self._context.splits.calibration.labels,
             recipe.labels,
             recipe.compress.coverage,
             recipe.compress.sensitivity,
         )
 
-    def _open(self, model: bytes, precision: Precision) -> Engine:
-        key = sha256(model)
-        if key not in self._engines:
-            context = self._context
-            self._engines[key] = open_model(model, context.size, context.target, precision)
-        return self._engines[key]
+    def _open(self, model: bytes, key: ModelKey) -> Engine:
+        place = sha256(model)
+        if place not in self._engines:
+            size, target = self._context.size, self._context.target
+            if key == "int8_cpu" and target == "jetson":  # which never runs it
+                target = "x86"
+            self._engines[place] = open_model(model, size, target, _precision(key))
+        return self._engines[place]
+
+
+def _precision(key: ModelKey) -> Precision:
+    return "int8" if key == "int8_cpu" else key
 
 
 def _outliers(context: CompressionContext) -> Pixels:

@@ -1,5 +1,7 @@
 """Rules for a model file that OpenVINO, TensorRT and ONNX Runtime all run alike.
 
+`int8_cpu` is not for TensorRT and need not keep its rules.
+
 Each rule has a reason in one of the engines: TensorRT's are in `targets/jetson/onnx_rules.py`;
 processors without VNNI saturate beyond 7 bits of weight; and head and map stay in float32, so that
 decision and explanation agree in every precision.
@@ -14,7 +16,7 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import TensorProto, numpy_helper
 
-from orthoedge.runtime.engine import MASK, Precision, output_names
+from orthoedge.runtime.engine import MASK, ModelKey, output_names
 from orthoedge.runtime.errors import ModelError
 from orthoedge.targets.jetson import onnx_rules as jetson
 from orthoedge.targets.onnx_graph import OnnxGraphIndex
@@ -36,7 +38,7 @@ def explain_nodes(model: onnx.ModelProto) -> list[str]:
     return [node.name for node in model.graph.node if node.name.startswith(EXPLAIN)]
 
 
-def check(model: bytes, precision: Precision) -> None:
+def check(model: bytes, key: ModelKey) -> None:
     """Refuse an ONNX file that an engine would refuse or compute differently.
 
     Raises:
@@ -45,31 +47,32 @@ def check(model: bytes, precision: Precision) -> None:
     try:
         proto = onnx.load_from_string(model)
     except DecodeError as error:
-        raise ModelError(f"{precision} model: {error}") from error
-    if broken := lint(proto, precision):
+        raise ModelError(f"{key} model: {error}") from error
+    if broken := lint(proto, key):
         more = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
-        raise ModelError(f"{precision} model: {broken[0]}{more}")
+        raise ModelError(f"{key} model: {broken[0]}{more}")
     try:
         onnx.checker.check_model(proto, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise ModelError(f"{precision} model: {str(error).splitlines()[0]}") from error
+        raise ModelError(f"{key} model: {str(error).splitlines()[0]}") from error
 
 
-def lint(model: onnx.ModelProto, precision: Precision) -> list[str]:
+def lint(model: onnx.ModelProto, key: ModelKey) -> list[str]:
     """List the rules that a result of `export` breaks, one line each; INT8 adds Q/DQ pairs."""
     if broken := list(_file(model)):
         return broken  # the rules below read the constants
     index = OnnxGraphIndex(model.graph)
     pairs = [node for node in model.graph.node if node.op_type in jetson.QDQ]
-    if precision == "int8" and not pairs:
+    if key in ("int8", "int8_cpu") and not pairs:
         broken.append("the file holds no Q/DQ pair")
-    if precision != "int8" and pairs:
+    if key in ("fp32", "fp16") and pairs:
         broken.append(f"{pairs[0].name}: quantized values in a float model")
-    broken += _floats(model, precision)
+    broken += _floats(model, key)
     broken += _interface(model.graph)
     broken += _order(model.graph)
     broken += _explanation(model, index)
-    broken += jetson.lint(model)
+    if key != "int8_cpu":
+        broken += jetson.lint(model)
     for node in model.graph.node:
         broken += _seven_bits(node, index)
     return broken
@@ -89,7 +92,7 @@ def _file(model: onnx.ModelProto) -> Iterator[str]:
             yield f"{tensor.name}: stored in another file"
 
 
-def _floats(model: onnx.ModelProto, precision: Precision) -> Iterator[str]:
+def _floats(model: onnx.ModelProto, key: ModelKey) -> Iterator[str]:
     """Floats are finite and have the type of the precision; in the head always float32."""
     names = set(explain_nodes(model))
     head = [node for node in model.graph.node if node.name in names]
@@ -101,14 +104,14 @@ def _floats(model: onnx.ModelProto, precision: Precision) -> Iterator[str]:
             continue
         if not np.isfinite(numpy_helper.to_array(tensor)).all():
             yield f"{tensor.name}: values that are not finite"
-        half = precision == "fp16" and tensor.name not in read
+        half = key == "fp16" and tensor.name not in read
         expected = TensorProto.FLOAT16 if half else TensorProto.FLOAT
         if tensor.data_type != expected:
             name = TensorProto.DataType.Name(expected)
-            yield f"{tensor.name}: not {name} in the {precision} model"
+            yield f"{tensor.name}: not {name} in the {key} model"
     for value in onnx.shape_inference.infer_shapes(model).graph.value_info:
         half = value.type.tensor_type.elem_type == TensorProto.FLOAT16
-        if half and (precision != "fp16" or value.name in written):
+        if half and (key != "fp16" or value.name in written):
             yield f"{value.name}: half precision where float32 is required"
 
 

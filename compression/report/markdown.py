@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from orthoedge.benchmarks.machine import BUSY_CORES
+from orthoedge.compression.gate import Check
 from orthoedge.compression.report.model_card_tables import score
 from orthoedge.compression.report.refusal import CANDIDATE, remedies
 from orthoedge.compression.report.schema import CandidateRecord, CompressionReport, Stage
@@ -24,6 +27,7 @@ def markdown(report: CompressionReport) -> str:
         (report.candidates, _candidates),
         (report.trace, _trace),
         (report.engine_consistency, _engines),
+        (report.cpu_gate, _cpu_file),
     )
     blocks = [f"# Compression of {report.recipe}", _headline(report), _setup(report)]
     for reached, section in sections:
@@ -71,6 +75,21 @@ def _setup(report: CompressionReport) -> str:
 
 
 def _gate(report: CompressionReport) -> list[str]:
+    explained = (
+        "A drop is the teacher's value minus the student's. Net flips are the images that turn "
+        "from right to wrong minus those from wrong to right, as a share; they fail if they exceed "
+        "the limit and their 95 % interval, in brackets, lies above 0."
+    )
+    blocks = ["## Gate", explained, _checks(report.gate)]
+    if any(check.setting and not check.passed for check in report.gate):
+        lines = remedies(report.gate)
+        kept = f"The refused networks are in `{CANDIDATE}/`; they are no bundle."
+        intro = "What would have to change for these figures to pass, and what that would accept:"
+        blocks += [f"### Exceeded limits\n\n{intro}", "\n".join(f"- {x}" for x in lines), kept]
+    return blocks
+
+
+def _checks(checks: Sequence[Check]) -> str:
     rows = [
         (
             check.name,
@@ -80,21 +99,9 @@ def _gate(report: CompressionReport) -> list[str]:
             f"{'≤' if check.at_most else '≥'} {plain(check.limit)}",
             "pass" if check.passed else "**FAIL**",
         )
-        for check in report.gate
+        for check in checks
     ]
-    header = ("check", "precision", "measured", "limit", "verdict")
-    explained = (
-        "A drop is the teacher's value minus the student's. Net flips are the images that turn "
-        "from right to wrong minus those from wrong to right, as a share; they fail if they exceed "
-        "the limit and their 95 % interval, in brackets, lies above 0."
-    )
-    blocks = ["## Gate", explained, table(header, rows)]
-    if any(check.setting and not check.passed for check in report.gate):
-        lines = remedies(report.gate)
-        kept = f"The refused networks are in `{CANDIDATE}/`; they are no bundle."
-        intro = "What would have to change for these figures to pass, and what that would accept:"
-        blocks += [f"### Exceeded limits\n\n{intro}", "\n".join(f"- {x}" for x in lines), kept]
-    return blocks
+    return table(("check", "precision", "measured", "limit", "verdict"), rows)
 
 
 def _stages(report: CompressionReport) -> list[str]:
@@ -216,6 +223,19 @@ def _trace(report: CompressionReport) -> list[str]:
         table(header, rows),
         f"![MACs, p50 and accuracy of each cut]({TRACE})",
     ]
+
+
+def _cpu_file(report: CompressionReport) -> list[str]:
+    taken = " and ".join(report.cpu_targets)
+    verdict = (
+        f"The bundle has `model.int8_cpu.onnx`, which {taken} run in the place of "
+        "`model.int8.onnx`."
+        if taken
+        else "The bundle has no `model.int8_cpu.onnx`: it exceeds a limit, so that every target "
+        "runs `model.int8.onnx`."
+    )
+    engines = (str(engine) for engine in report.cpu_engine_consistency)
+    return ["## INT8 for CPU engines", verdict, _checks(report.cpu_gate), *engines]
 
 
 def _engines(report: CompressionReport) -> list[str]:

@@ -122,6 +122,7 @@ def _decisions(manifest: Manifest) -> tuple[str, ...]:
         "`model.fp32.onnx` runs in float32. In `model.int8.onnx` the backbone's layers run in "
         "8-bit integers; the linear head and the saliency map stay in float32, so that prediction "
         "and map agree.",
+        *_cpu_file(manifest),
         "`model.fp16.onnx` is the float32 network in half precision, with head and map in float32. "
         "It is meant for comparison on a GPU and uses the calibration of float32."
         if "fp16" in manifest.golden.tolerance
@@ -129,6 +130,17 @@ def _decisions(manifest: Manifest) -> tuple[str, ...]:
         f"These layers run in float32, because INT8 failed the gate with them: {layers}."
         if layers
         else "No other layer runs in float32.",
+    )
+
+
+def _cpu_file(manifest: Manifest) -> tuple[str, ...]:
+    if not manifest.int8_cpu:
+        return ()
+    return (
+        f"`model.int8_cpu.onnx` ({' and '.join(manifest.int8_cpu)}) is INT8 in the form in which "
+        "processors are fastest, with unsigned codes, and with biases and sums in integers too; "
+        "TensorRT cannot read it, so jetson runs `model.int8.onnx`. It has calibration, figures "
+        "and golden outputs of its own, `int8_cpu` in the tables.",
     )
 
 

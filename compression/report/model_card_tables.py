@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from orthoedge.runtime.bundles.manifest import Manifest, Metrics
-from orthoedge.runtime.engine import PRECISIONS
 
 _NO_BOXES = "not measured: no image has a lesion box"
 _NO_MASK = "outlines nothing"
@@ -14,7 +13,7 @@ _NO_MASK = "outlines nothing"
 def scores_table(manifest: Manifest) -> str:
     """Scores of teacher and student on the test split, with intervals."""
     columns = {"teacher fp32": manifest.lineage.teacher_metrics}
-    columns |= {f"student {p}": manifest.metrics[p] for p in PRECISIONS}
+    columns |= {f"student {key}": manifest.metrics[key] for key in manifest.calibrated}
     metrics = columns.values()
     target = manifest.calibration["int8"].conformal_coverage
     coverage = f"conformal set contains the true label; target {target:.0%}"
@@ -31,15 +30,15 @@ def changes_table(manifest: Manifest) -> str:
     """The student's scores minus the teacher's, in points."""
     teacher, student = manifest.lineage.teacher_metrics, manifest.metrics
     rows = [
-        (name, *(_change(student[p], teacher, key) for p in PRECISIONS))
+        (name, *(_change(student[model], teacher, key) for model in manifest.calibrated))
         for key, name in _scores(manifest)
     ]
-    return table(("", *PRECISIONS), rows)
+    return table(("", *manifest.calibrated), rows)
 
 
 def agreement_table(manifest: Manifest) -> str:
     """Agreement of the student's labels, logits and maps with the teacher's on the same images."""
-    student = [manifest.metrics[p] for p in PRECISIONS]
+    student = [manifest.metrics[key] for key in manifest.calibrated]
     divergence = (f"{m.teacher_divergence:.3f}" for m in student)
     rows = [
         ("images with the teacher's label", *(f"{m.teacher_agreement:.1%}" for m in student)),
@@ -47,12 +46,12 @@ def agreement_table(manifest: Manifest) -> str:
         ("divergence of the probabilities, in nats", *divergence),
         ("cosine of the saliency maps", *(f"{m.saliency_cosine:.3f}" for m in student)),
     ]
-    return table(("", *PRECISIONS), rows)
+    return table(("", *manifest.calibrated), rows)
 
 
 def thresholds_table(manifest: Manifest) -> str:
     """The numbers that turn logits into a decision."""
-    calibrations = [manifest.calibration[p] for p in PRECISIONS]
+    calibrations = [manifest.calibration[key] for key in manifest.calibrated]
     conformal = "conformal threshold, 1 - quantile"
     rows = [
         ("temperature", *(f"{c.temperature:.4f}" for c in calibrations)),
@@ -63,7 +62,7 @@ def thresholds_table(manifest: Manifest) -> str:
         rows.append((f"operating point, {label}", *points))
     scores = (f"{c.out_of_distribution.threshold:.4f}" for c in calibrations)
     rows.append(("out-of-distribution threshold", *scores))
-    return table(("", *PRECISIONS), rows)
+    return table(("", *manifest.calibrated), rows)
 
 
 def score(metrics: Metrics, key: str, missing: str = _NO_BOXES) -> str:

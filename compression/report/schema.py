@@ -9,7 +9,7 @@ import msgspec
 from orthoedge.compression.evaluation.engine_agreement import EngineConsistency
 from orthoedge.compression.evaluation.flips import Flips
 from orthoedge.compression.gate import Check
-from orthoedge.runtime.bundles.manifest import Metrics
+from orthoedge.runtime.bundles.manifest import CpuTarget, Metrics
 from orthoedge.runtime.engine import Precision
 
 SCHEMA = 2
@@ -147,3 +147,9 @@ class CompressionReport(_Record, frozen=True):
     gate: tuple[Check, ...]
     bundle: str | None
     """Folder of the bundle; None: none was written."""
+    cpu_targets: tuple[CpuTarget, ...] = ()
+    """Targets that take the INT8 file for CPU engines; empty: the bundle has none."""
+    cpu_engine_consistency: tuple[EngineConsistency, ...] = ()
+    """`engine_consistency` on that file."""
+    cpu_gate: tuple[Check, ...] = ()
+    """Of that file: it decides whether the bundle has it."""

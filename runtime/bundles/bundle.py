@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,14 @@ from orthoedge.runtime.bundles import signature
 from orthoedge.runtime.bundles.arrays import read_npy, read_npz
 from orthoedge.runtime.bundles.manifest import Manifest, decode_manifest
 from orthoedge.runtime.bundles.onnx_guard import check_onnx
+from orthoedge.runtime.bundles.paths import EMBEDDED as EMBEDDED
+from orthoedge.runtime.bundles.paths import PHANTOM as PHANTOM
+from orthoedge.runtime.bundles.paths import PHANTOM_SAMPLES as PHANTOM_SAMPLES
+from orthoedge.runtime.bundles.paths import SAMPLES as SAMPLES
+from orthoedge.runtime.bundles.paths import bundle_argument as bundle_argument
+from orthoedge.runtime.bundles.paths import bundle_path as bundle_path
 from orthoedge.runtime.bundles.source import Folder, Zip, open_source
-from orthoedge.runtime.engine import PRECISIONS, Outputs, Precision, calibrated_as, output_names
+from orthoedge.runtime.engine import PRECISIONS, ModelKey, Outputs, calibrated_as, output_names
 from orthoedge.runtime.errors import BundleError, IntegrityError, MissingDependency
 from orthoedge.runtime.preprocess import Pixels
 from orthoedge.runtime.settings import BundleTrust, reads_old_form
@@ -27,59 +33,18 @@ LICENCE = "LICENSE"
 """Terms of the bundle itself, where they need a text."""
 GOLDEN_IMAGES = "golden/images.npy"
 
-_ASSETS = Path(__file__).parents[1] / "assets"
-
-EMBEDDED = _ASSETS / "bundle"
-"""The default bundle inside the package, trained on radiographs; an installation may lack it."""
-
-PHANTOM = _ASSETS / "phantom"
-"""The phantom demonstration inside the package, trained on rendered phantoms."""
-
-SAMPLES = _ASSETS / "samples" / "radiographs"
-"""Radiographs inside the package, which `EMBEDDED` was not trained on."""
-
-PHANTOM_SAMPLES = _ASSETS / "samples" / "phantoms"
-"""Phantoms inside the package, which `PHANTOM` was not trained on."""
-
 _MANIFEST_LIMIT = 4 << 20
 _FILE_LIMIT = 1 << 30
 
 
-def bundle_path(given: Path | str | None = None) -> Path:
-    """Path of a bundle that a user names; the inverse of `bundle_argument`.
-
-    Args:
-        given: None for `EMBEDDED`, the word `phantom` for `PHANTOM`, else a folder or a .zip. A
-            folder of that name is written `./phantom`, or given as a `pathlib.Path`.
-
-    Raises:
-        BundleError: None, and this installation has no default bundle.
-    """
-    if given is None:
-        if not EMBEDDED.exists():
-            raise BundleError(
-                "this installation has no default bundle: pass one, such as --bundle FOLDER or "
-                "--bundle phantom"
-            )
-        return EMBEDDED
-    return PHANTOM if given == "phantom" else Path(given)
+def model_file(key: ModelKey) -> str:
+    """Name of a model's ONNX file inside a bundle."""
+    return f"model.{key}.onnx"
 
 
-def bundle_argument(path: Path) -> str:
-    """The argument for which `bundle_path` returns `path`."""
-    if path == PHANTOM:
-        return "phantom"
-    return "./phantom" if path == Path("phantom") else str(path)
-
-
-def model_file(precision: Precision) -> str:
-    """Name of a precision's ONNX file inside a bundle."""
-    return f"model.{precision}.onnx"
-
-
-def golden_file(precision: Precision) -> str:
-    """Name of the expected outputs of a precision inside a bundle; fp16 uses those of fp32."""
-    return f"golden/{calibrated_as(precision)}.npz"
+def golden_file(key: ModelKey) -> str:
+    """Name of the expected outputs of a model inside a bundle; fp16 uses those of fp32."""
+    return f"golden/{calibrated_as(key)}.npz"
 
 
 @dataclass(frozen=True)
@@ -107,14 +72,14 @@ class Bundle:
         except BundleError as error:
             raise type(error)(f"{self.path}: {error}") from error
 
-    def model(self, precision: Precision) -> bytes:
-        """Return the ONNX file of a precision.
+    def model(self, key: ModelKey) -> bytes:
+        """Return an ONNX file; `manifest.key_for` says which one a target runs.
 
         Raises:
             BundleError: missing (fp16 is left out where half precision overflows, and older bundles
                 never have it), or refused by `check_onnx`.
         """
-        name = model_file(precision)
+        name = model_file(key)
         if name not in self.files:
             raise BundleError(f"{self.path}: holds no {name}: choose {' or '.join(PRECISIONS)}")
         try:
@@ -122,6 +87,12 @@ class Bundle:
         except BundleError as error:
             raise BundleError(f"{self.path}: {name}: {error}") from error
         return self.files[name]
+
+    def without_models(self) -> Bundle:
+        """Return the bundle without its ONNX files, which no open engine needs."""
+        models = {model_file(precision) for precision in self.manifest.golden.tolerance}
+        kept = {name: data for name, data in self.files.items() if name not in models}
+        return replace(self, files=kept)
 
     def golden_images(self) -> Pixels:
         """Return the inputs of the golden test, uint8 (n, 1, S, S).
@@ -141,13 +112,13 @@ class Bundle:
             )
         return images
 
-    def golden_outputs(self, precision: Precision) -> Outputs:
+    def golden_outputs(self, key: ModelKey) -> Outputs:
         """Return the expected outputs for the golden inputs.
 
         Raises:
             BundleError: the file is malformed.
         """
-        arrays = self._golden(golden_file(precision))
+        arrays = self._golden(golden_file(key))
         return Outputs(*(arrays[name] for name in output_names(self.manifest.graph.has_mask)))
 
     def check_labels(self) -> None:
@@ -156,8 +127,8 @@ class Bundle:
         Raises:
             BundleError: they differ, so predictions would carry wrong names.
         """
-        for precision in self.manifest.calibration:
-            name = golden_file(precision)
+        for key in self.manifest.calibration:
+            name = golden_file(key)
             recorded = tuple(str(label) for label in self._golden(name)["labels"].ravel())
             if recorded != self.manifest.labels:
                 raise BundleError(
@@ -217,8 +188,8 @@ def _read(source: Folder | Zip, path: Path, trust: BundleTrust) -> Bundle:
     manifest = decode_manifest(data)
     signature.check_version(manifest.version, trust.min_version)
     required = {CARD, GOLDEN_IMAGES}
-    for precision in manifest.golden.tolerance:
-        required |= {model_file(precision), golden_file(precision)}
+    for key in manifest.golden.tolerance:
+        required |= {model_file(key), golden_file(key)}
     listed, present = set(manifest.files), names - {MANIFEST, signature.DIGEST, signature.SIGNATURE}
     _compare_names(required, listed - {LICENCE}, "the bundle needs", "manifest.json lists")
     _compare_names(listed, present, "manifest.json lists", "found")

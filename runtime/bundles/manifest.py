@@ -1,7 +1,10 @@
 """The manifest of a bundle: its fields and their checks.
 
-Fields with a default are those that bundles of earlier versions lack: `licence`, and what is about
-the lesion mask, an output that a network need not have.
+Fields with a default are those that bundles of earlier versions lack: `licence`, what is about the
+lesion mask, an output that a network need not have, and `int8_cpu`.
+
+A bundle with an INT8 file of its own for CPU engines has schema 5, so that earlier versions, which
+know no such file, refuse it by its number. Without that file it has schema 4, which they read.
 """
 
 from __future__ import annotations
@@ -11,12 +14,15 @@ from typing import Literal
 import msgspec
 
 from orthoedge.runtime.bundles.schema_3 import upgrade_schema_3
-from orthoedge.runtime.engine import PRECISIONS, Precision, calibrated_as
+from orthoedge.runtime.engine import PRECISIONS, Engine, ModelKey, Precision, calibrated_as
 from orthoedge.runtime.errors import BundleError
 from orthoedge.runtime.image_statistics import STATISTICS_SIZE, STATISTICS_TERMS
 from orthoedge.runtime.preprocess import Preprocess
 
 SCHEMA = 4
+SCHEMA_INT8_CPU = 5
+"""Of a bundle with `model.int8_cpu.onnx`."""
+CpuTarget = Literal["x86", "portable"]
 # Far above any network here; larger values would only cause large allocations.
 _MOST_CLASSES, _MOST_FEATURES = 1_000, 2**16
 
@@ -56,6 +62,8 @@ class Graph(_Record, frozen=True, omit_defaults=True):
     """h' of the lesion mask; 0: no such output."""
     mask_width: int = 0
     """w' of the lesion mask; 0: no such output."""
+    region_size: int = 0
+    """Side in pixels of the outlined region as the classifier sees it; 0: it sees the image."""
 
     def check(self) -> None:
         """Raise BundleError unless every size is in its range."""
@@ -72,6 +80,8 @@ class Graph(_Record, frozen=True, omit_defaults=True):
             _require(0 <= count <= self.size, f"graph.{name} is {count}, expected 0 to {self.size}")
         both = (self.mask_height > 0) == (self.mask_width > 0)
         _require(both, "graph.mask_height and mask_width: one is 0, the other is not")
+        fits = self.region_size >= 0 and (self.has_mask or not self.region_size)
+        _require(fits, f"graph.region_size is {self.region_size}, expected 0 without a mask")
 
     @property
     def has_mask(self) -> bool:
@@ -123,7 +133,7 @@ class OutOfDistribution(_Record, frozen=True):
 
 
 class Confidence(_Record, frozen=True):
-    """Calibration of the probabilities of one precision."""
+    """Calibration of the probabilities of one model."""
 
     temperature: float
     """Logits are divided by this (Guo et al., ICML 2017)."""
@@ -136,7 +146,7 @@ class Confidence(_Record, frozen=True):
 
 
 class Calibration(Confidence, frozen=True):
-    """Calibration of the decisions of one precision."""
+    """Calibration of the decisions of one model."""
 
     out_of_distribution: OutOfDistribution
 
@@ -200,7 +210,7 @@ class Golden(_Record, frozen=True):
     """Golden test that `orthoedge verify` repeats."""
 
     images: int
-    tolerance: dict[Precision, Tolerance]
+    tolerance: dict[ModelKey, Tolerance]
     """fp16, where the bundle has it, is compared with the outputs of fp32."""
 
 
@@ -236,7 +246,7 @@ class Lineage(_Record, frozen=True):
     package_version: str
 
 
-class Manifest(_Record, frozen=True, kw_only=True):
+class Manifest(_Record, frozen=True, kw_only=True, omit_defaults=True):
     """The content of manifest.json."""
 
     schema: int
@@ -248,8 +258,10 @@ class Manifest(_Record, frozen=True, kw_only=True):
     preprocess: Preprocess
     graph: Graph
     files: dict[str, FileRecord]
-    calibration: dict[Precision, Calibration]
-    metrics: dict[Precision, Metrics]
+    int8_cpu: tuple[CpuTarget, ...] = ()
+    """Targets whose INT8 engine runs `model.int8_cpu.onnx`; others run `model.int8.onnx`."""
+    calibration: dict[ModelKey, Calibration]
+    metrics: dict[ModelKey, Metrics]
     golden: Golden
     lineage: Lineage
     data: Literal["phantoms", "radiographs"]
@@ -265,13 +277,33 @@ class Manifest(_Record, frozen=True, kw_only=True):
         """Licences of bundle and training data, in one line."""
         return f"licence: {self.licence or 'not stated'}; training data: {self.data_licence}"
 
-    def calibration_for(self, precision: Precision) -> Calibration:
-        """Return the calibration for an engine of that precision; fp16 uses that of fp32."""
-        return self.calibration[calibrated_as(precision)]
+    @property
+    def calibrated(self) -> tuple[ModelKey, ...]:
+        """The models that have calibration, metrics and golden outputs of their own."""
+        return (*PRECISIONS, "int8_cpu") if self.int8_cpu else PRECISIONS
+
+    def key_for(self, target: str, precision: Precision) -> ModelKey:
+        """Return the model that a target runs in that precision."""
+        return "int8_cpu" if precision == "int8" and target in self.int8_cpu else precision
+
+    def key_of(self, engine: Engine) -> ModelKey:
+        """Return the model that an engine runs: by its hash, or by its precision without one."""
+        if engine.precision == "int8" and self.int8_cpu:
+            record = self.files["model.int8_cpu.onnx"]
+            return "int8_cpu" if getattr(engine, "model_sha256", "") == record.sha256 else "int8"
+        return engine.precision
+
+    def calibration_for(self, key: ModelKey) -> Calibration:
+        """Return the calibration of a model; fp16 uses that of fp32."""
+        return self.calibration[calibrated_as(key)]
 
     def check(self) -> None:
         """Raise BundleError for the first field that contradicts another or is out of range."""
         labels, size = self.labels, self.graph.size
+        expected = schema_of(self.int8_cpu)
+        _require(
+            self.schema == expected, f"schema {self.schema}, expected {expected} for its int8_cpu"
+        )
         _require(
             len(set(labels)) == len(labels) >= 2,
             f"labels must be two or more distinct names, got {labels}",
@@ -296,19 +328,26 @@ class Manifest(_Record, frozen=True, kw_only=True):
             "metrics": set(self.metrics),
             "golden.tolerance": set(self.golden.tolerance),
         }
-        for name in ("calibration", "metrics"):
-            extra = ", ".join(sorted(tables[name] - set(PRECISIONS)))
-            _require(not extra, f"{name} has {extra}, which uses the calibration of fp32")
-        for precision in PRECISIONS:
-            for name, precisions in tables.items():
-                _require(precision in precisions, f"{name} has no {precision}")
-            where = f"calibration.{precision}"
-            self.calibration[precision].check(where, labels, self.graph.features)
-        for precision, tolerance in self.golden.tolerance.items():
+        for name, keys in tables.items():
+            extra = ", ".join(sorted(keys - {*self.calibrated, "fp16"}))
+            _require(not extra, f"{name} has {extra}, which no target runs")
+            half = "fp16" in keys and name != "golden.tolerance"
+            _require(not half, f"{name} has fp16, which uses the calibration of fp32")
+        for key in self.calibrated:
+            for name, keys in tables.items():
+                _require(key in keys, f"{name} has no {key}")
+            where = f"calibration.{key}"
+            self.calibration[key].check(where, labels, self.graph.features)
+        for key, tolerance in self.golden.tolerance.items():
             _require(
                 (tolerance.lesion_mask is not None) == self.graph.has_mask,
-                f"golden.tolerance.{precision}.lesion_mask does not fit graph.mask_height",
+                f"golden.tolerance.{key}.lesion_mask does not fit graph.mask_height",
             )
+
+
+def schema_of(int8_cpu: tuple[CpuTarget, ...]) -> int:
+    """Return the schema of a manifest with such an `int8_cpu`."""
+    return SCHEMA_INT8_CPU if int8_cpu else SCHEMA
 
 
 class _Schema(msgspec.Struct, frozen=True):
@@ -316,10 +355,10 @@ class _Schema(msgspec.Struct, frozen=True):
 
 
 def decode_manifest(data: bytes) -> Manifest:
-    """Read and check manifest.json of schema 3 or 4.
+    """Read and check manifest.json of schema 3, 4 or 5.
 
     Returns:
-        The manifest in schema 4.
+        The manifest; one of schema 3 in schema 4.
 
     Raises:
         BundleError: malformed, a field missing or unknown, or fields that contradict each other.
@@ -327,8 +366,8 @@ def decode_manifest(data: bytes) -> Manifest:
     try:
         schema = msgspec.json.decode(data, type=_Schema).schema
         _require(
-            schema in (3, SCHEMA),
-            f"schema {schema}, this version of orthoedge reads 3 and {SCHEMA}",
+            3 <= schema <= SCHEMA_INT8_CPU,
+            f"schema {schema}, this version of orthoedge reads 3 to {SCHEMA_INT8_CPU}",
         )
         if schema == 3:
             manifest = msgspec.convert(upgrade_schema_3(msgspec.json.decode(data)), Manifest)

@@ -10,18 +10,17 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from orthoedge.runtime.dicom.codestream import STARTS, Codestream, read_codestream, read_rle
+from orthoedge.runtime.dicom.elements import Elements
 from orthoedge.runtime.dicom.encoding import CODECS, JPEG, RLE, unread_syntax
+from orthoedge.runtime.dicom.header import SampleLayout
 from orthoedge.runtime.errors import InputError, MissingDependency
 from orthoedge.runtime.image_io.decoder_messages import decode_checked
-
-if TYPE_CHECKING:
-    from pydicom.dataset import Dataset
 
 # For each codec a syntax that pydicom knows the decoders of.
 _SYNTAXES = {
@@ -41,12 +40,14 @@ _MORE = "damaged DICOM: its RLE image holds more than rows × columns"
 _OVERSHOOT = 0.25  # of the range; a lossy codec exceeds it at sharp edges, by less
 
 
-def check_frame(frame: bytes, dataset: Dataset, syntax: str) -> tuple[Codestream, tuple[str, ...]]:
+def check_frame(
+    frame: bytes, layout: SampleLayout, syntax: str
+) -> tuple[Codestream, tuple[str, ...]]:
     """Check that a frame holds one complete grey image of the size of the data set.
 
     Args:
         frame: content of all fragments.
-        dataset: the elements of the file.
+        layout: as the data set states it.
         syntax: transfer syntax UID announced.
 
     Returns:
@@ -56,14 +57,14 @@ def check_frame(frame: bytes, dataset: Dataset, syntax: str) -> tuple[Codestream
         InputError: truncated, damaged, of another size, or in a transfer syntax that is not read.
     """
     announced = CODECS.get(syntax)
-    size = int(dataset.BitsAllocated) // 8, int(dataset.Columns), int(dataset.Rows)
+    size = layout.allocated // 8, layout.columns, layout.rows
     stream = read_codestream(frame) if frame.startswith(STARTS) else read_rle(frame, *size)
     if (stream.width, stream.height) != size[1:]:
         raise InputError("damaged DICOM: the compressed image differs in size from its header")
-    if stream.channels != 1 or not 2 <= stream.bits <= int(dataset.BitsAllocated):
+    if stream.channels != 1 or not 2 <= stream.bits <= layout.allocated:
         raise InputError(
             f"damaged DICOM: the compressed image has {stream.channels} × {stream.bits} bits a "
-            f"pixel and differs in samples from its header, which has {dataset.BitsAllocated}"
+            f"pixel and differs in samples from its header, which has {layout.allocated}"
         )
     if stream.codec == announced:
         return stream, ()
@@ -72,13 +73,14 @@ def check_frame(frame: bytes, dataset: Dataset, syntax: str) -> tuple[Codestream
 
 
 def decode(
-    stream: Codestream, dataset: Dataset, syntax: str
+    stream: Codestream, layout: SampleLayout, elements: Elements, syntax: str
 ) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
     """Decode the stored values of a single-frame grey image.
 
     Args:
         stream: from `check_frame`.
-        dataset: the elements of the file.
+        layout: of the samples once decoded.
+        elements: of the file.
         syntax: transfer syntax UID announced.
 
     Returns:
@@ -113,7 +115,7 @@ def decode(
             cause = error
             continue
         notes = [f"decoded by {package}, after {' and '.join(failed)} failed"] if failed else []
-        stored, note = _conform(stored, stream, dataset, syntax in _LOSSLESS)
+        stored, note = _conform(stored, stream, layout, elements, syntax in _LOSSLESS)
         return stored, (*notes, *note)
     if syntax in _PART_2:  # its extensions, or damaged
         raise unread_syntax(syntax) from cause
@@ -251,7 +253,11 @@ _DECODERS: dict[str, tuple[tuple[str, str, _Decoder], ...]] = {
 
 
 def _conform(
-    stored: npt.NDArray[Any], stream: Codestream, dataset: Dataset, lossless: bool
+    stored: npt.NDArray[Any],
+    stream: Codestream,
+    layout: SampleLayout,
+    elements: Elements,
+    lossless: bool,
 ) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
     """Convert decoded samples to the type of the data set.
 
@@ -259,8 +265,8 @@ def _conform(
     in the codestream, which changes no sample. A sample that the stored bits cannot hold is
     refused, or clipped if it is the overshoot of a lossy codec; masked, white would become black.
     """
-    bits, signed = int(dataset.BitsStored), bool(dataset.PixelRepresentation)
-    dtype = np.dtype(f"{'i' if signed else 'u'}{int(dataset.BitsAllocated) // 8}")
+    bits, signed = layout.bits + layout.shift, layout.signed
+    dtype = layout.dtype.newbyteorder("=")
     notes: tuple[str, ...] = ()
     if stream.codec == "RLE":
         return stored.view(dtype), ()
@@ -275,7 +281,7 @@ def _conform(
     if patterns and stream.bits < bits and stream.codec != "JPEG lossless":
         stored = _extend(stored, stream.bits)
     if stream.bits > bits:
-        stored, note = _fit(stored, bits, signed, stream, dataset, lossless)
+        stored, note = _fit(stored, bits, signed, stream, elements, lossless)
         notes += note
     return np.ascontiguousarray(stored, dtype), notes
 
@@ -291,7 +297,7 @@ def _fit(
     bits: int,
     signed: bool,
     stream: Codestream,
-    dataset: Dataset,
+    elements: Elements,
     lossless: bool,
 ) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
     """Return samples that `bits` can hold, and a note if any had to be clipped."""
@@ -304,9 +310,7 @@ def _fit(
         least, most = int(stored.min()), int(stored.max())
     if low <= least and most <= high:
         return stored, ()
-    if any(
-        int(dataset.get(tag).value or 0) >= bits for tag in OVERLAY_BITS if dataset.get(tag)
-    ):  # PS3.5 8.1.1: a retired overlay plane in an unused bit
+    if elements.has_bit_from(OVERLAY_BITS, bits):  # PS3.5 8.1.1: a retired overlay plane
         return stored, ()
     reach = 2**bits * _OVERSHOOT
     if lossless or stream.lossless or least < low - reach or most > high + reach:

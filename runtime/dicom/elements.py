@@ -13,9 +13,8 @@ from __future__ import annotations
 import math
 import re
 import struct
-from collections.abc import Callable, Sequence
-from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -42,28 +41,56 @@ def _is_any(value: float) -> bool:
     return True
 
 
-@cache
-def _tag(keyword: str) -> int:
-    from pydicom.datadict import tag_for_keyword
-
-    tag = tag_for_keyword(keyword)
-    assert tag is not None
-    return tag
-
-
-@cache
-def _vr(keyword: str) -> str:
-    """Return the VR of the standard: of two that are possible the first, which is unsigned."""
-    from pydicom.datadict import dictionary_VR
-
-    return dictionary_VR(_tag(keyword))[:2]
+class _Entry(NamedTuple):
+    tag: int
+    vr: str
+    """Of two that are possible the first, which is unsigned."""
+    is_multiple: bool = True
+    """Whether the standard allows several values."""
 
 
-def _is_multiple(keyword: str) -> bool:
-    """Return whether the standard allows several values."""
-    from pydicom.datadict import dictionary_VM
-
-    return dictionary_VM(_tag(keyword)) != "1"
+ELEMENTS = {
+    "SOPClassUID": _Entry(0x00080016, "UI", False),
+    "Modality": _Entry(0x00080060, "CS", False),
+    "PresentationIntentType": _Entry(0x00080068, "CS", False),
+    "EstimatedRadiographicMagnificationFactor": _Entry(0x00181114, "DS", False),
+    "ImagerPixelSpacing": _Entry(0x00181164, "DS"),
+    "ShutterShape": _Entry(0x00181600, "CS"),
+    "ShutterLeftVerticalEdge": _Entry(0x00181602, "IS", False),
+    "ShutterRightVerticalEdge": _Entry(0x00181604, "IS", False),
+    "ShutterUpperHorizontalEdge": _Entry(0x00181606, "IS", False),
+    "ShutterLowerHorizontalEdge": _Entry(0x00181608, "IS", False),
+    "CenterOfCircularShutter": _Entry(0x00181610, "IS"),
+    "RadiusOfCircularShutter": _Entry(0x00181612, "IS", False),
+    "VerticesOfThePolygonalShutter": _Entry(0x00181620, "IS"),
+    "NominalScannedPixelSpacing": _Entry(0x00182010, "DS"),
+    "SamplesPerPixel": _Entry(0x00280002, "US", False),
+    "PhotometricInterpretation": _Entry(0x00280004, "CS", False),
+    "NumberOfFrames": _Entry(0x00280008, "IS", False),
+    "Rows": _Entry(0x00280010, "US", False),
+    "Columns": _Entry(0x00280011, "US", False),
+    "PixelSpacing": _Entry(0x00280030, "DS"),
+    "PixelAspectRatio": _Entry(0x00280034, "IS"),
+    "BitsAllocated": _Entry(0x00280100, "US", False),
+    "BitsStored": _Entry(0x00280101, "US", False),
+    "HighBit": _Entry(0x00280102, "US", False),
+    "PixelRepresentation": _Entry(0x00280103, "US", False),
+    "PixelPaddingValue": _Entry(0x00280120, "US", False),
+    "PixelPaddingRangeLimit": _Entry(0x00280121, "US", False),
+    "BurnedInAnnotation": _Entry(0x00280301, "CS", False),
+    "PixelSpacingCalibrationType": _Entry(0x00280A02, "CS", False),
+    "WindowCenter": _Entry(0x00281050, "DS"),
+    "WindowWidth": _Entry(0x00281051, "DS"),
+    "RescaleIntercept": _Entry(0x00281052, "DS", False),
+    "RescaleSlope": _Entry(0x00281053, "DS", False),
+    "VOILUTFunction": _Entry(0x00281056, "CS", False),
+    "ModalityLUTSequence": _Entry(0x00283000, "SQ", False),
+    "LUTDescriptor": _Entry(0x00283002, "US"),
+    "LUTData": _Entry(0x00283006, "US"),
+    "VOILUTSequence": _Entry(0x00283010, "SQ", False),
+    "PresentationLUTShape": _Entry(0x20500020, "CS", False),
+}
+"""Every element that is read, by its keyword (PS3.6 6)."""
 
 
 class Elements:
@@ -72,14 +99,20 @@ class Elements:
     An element that is absent or empty is None or "". So is a malformed one, with a note.
 
     Args:
-        dataset: as pydicom read it, its elements not yet converted.
+        dataset: elements by tag, not yet converted; of pydicom where one may be a sequence.
         notes: of the data set that an item is part of.
     """
 
-    def __init__(self, dataset: Dataset, notes: dict[str, None] | None = None) -> None:
+    def __init__(
+        self, dataset: Dataset | Mapping[int, Any], notes: dict[str, None] | None = None
+    ) -> None:
         self._dataset = dataset
         self._elements = {int(tag): element for tag, element in dataset.items()}
         self._notes: dict[str, None] = {} if notes is None else notes
+
+    def __contains__(self, keyword: str) -> bool:
+        """Return whether the file has the element, malformed or not."""
+        return ELEMENTS[keyword].tag in self._elements
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -122,7 +155,7 @@ class Elements:
         checked = self._check(keyword, value, numbers[:1], valid)
         if checked is None:
             return None
-        if len(numbers) > 1 and not _is_multiple(keyword):
+        if len(numbers) > 1 and not ELEMENTS[keyword].is_multiple:
             self.note(f"{keyword} has several values: the first was used")
         return checked[0]
 
@@ -173,10 +206,10 @@ class Elements:
 
     def item(self, keyword: str) -> Elements | None:
         """Return the first item of a sequence."""
-        if _tag(keyword) not in self._elements:
+        if keyword not in self:
             return None
         try:
-            return Elements(self._dataset[keyword].value[0], self._notes)
+            return Elements(self._dataset[ELEMENTS[keyword].tag].value[0], self._notes)
         except Exception:  # an item is parsed only now
             self.leave_out(keyword, "without an item that can be read")
             return None
@@ -186,17 +219,32 @@ class Elements:
         value = self._value(keyword)
         return "" if value is None else value.vr
 
-    def _value(self, keyword: str) -> _Value | None:
-        from pydicom.dataelem import DataElement
+    def has_bit_from(self, tags: Sequence[int], lowest: int) -> bool:
+        """Return whether one of the elements, each a position of a bit, is `lowest` or above.
 
-        element = self._elements.get(_tag(keyword))
+        Raises:
+            InputError: one of them is no number.
+        """
+        for element in filter(None, map(self._elements.get, tags)):
+            if not element.value:
+                continue
+            vr = element.VR if element.VR in _BINARY or element.VR in _TEXT else "US"
+            numbers = _decode(_Value(vr, element.value, element.is_little_endian))
+            if len(numbers) != 1 or numbers[0] is None:
+                raise InputError("damaged DICOM: it cannot be decoded")
+            if int(numbers[0]) >= lowest:
+                return True
+        return False
+
+    def _value(self, keyword: str) -> _Value | None:
+        element = self._elements.get(ELEMENTS[keyword].tag)
         if element is None or not element.value:
             return None
-        if isinstance(element, DataElement):  # a sequence, which pydicom has converted
+        if not isinstance(element, tuple):  # a sequence, which pydicom has converted
             return _Value(element.VR, b"", True)
         vr = element.VR or ""
         if vr not in _BINARY and vr not in _TEXT and vr != "SQ":
-            vr = _vr(keyword)
+            vr = ELEMENTS[keyword].vr
         if vr in _TEXT and not element.value.strip(b" \0"):
             return None
         return _Value(vr, element.value, element.is_little_endian)

@@ -13,9 +13,9 @@ import os
 import re
 import struct
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from orthoedge.runtime.errors import InputError
 
@@ -58,10 +58,14 @@ _LONG = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())  # lengths 
 VRS = _LONG | frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
 """Every value representation of PS3.5 6.2."""
 _LAST_META = 0x0102  # PS3.10 7.1
-_PIXEL_DATA, _CHARACTER_SET = 0x7FE00010, 0x00080005
+_PIXEL_DATA, _CHARACTER_SET, _TRANSFER_SYNTAX = 0x7FE00010, 0x00080005, 0x00020010
+_SEQUENCES = frozenset((0x00283000, 0x00283010))  # modality and VOI LUT
 _UNDEFINED = 2**32 - 1
 _LONGEST = 2**16  # bytes of a sequence of undefined length after a broken element
 _MOST_BROKEN, _SOME_ELEMENTS, _MOST_BEFORE = 16, 3, 100_000
+_PLAIN = 2**16  # bytes from the start of a file; a longer header is read by pydicom
+_EXPLICIT_HEAD, _IMPLICIT_HEAD = struct.Struct("<HH2sH"), struct.Struct("<HHI")
+_UID, _CODES = rb"[0-9.]+", rb"[A-Z0-9_ \\]*"
 _MOST_STARTS, _MOST_ELEMENTS, _MOST_ENDS = 10_000, 1_000, 100
 _NEAR = 2**20  # bytes after a broken element in which the next one is looked for
 # What can be left out where it cannot be parsed: spacings and sequences. The wrong length of any
@@ -70,8 +74,8 @@ _SPARED = frozenset(
     (0x00181114, 0x00181164, 0x00182010, 0x00280030, 0x00280A02, 0x00283000, 0x00283010)
 )
 # Where an element may begin: any VR; in implicit VR a low group and length, or the last two wanted.
-_EXPLICIT_START = re.compile(b"(?s)(?=....(?:" + b"|".join(sorted(VRS)) + b"))")
-_IMPLICIT_START = re.compile(rb"(?s)(?=[\x08-\xff]\0....\0\0|\x50\x20\x20\0|\xe0\x7f\x10\0)")
+_EXPLICIT_START = b"(?s)(?=....(?:" + b"|".join(sorted(VRS)) + b"))"
+_IMPLICIT_START = rb"(?s)(?=[\x08-\xff]\0....\0\0|\x50\x20\x20\0|\xe0\x7f\x10\0)"
 
 
 def find_elements(head: bytes) -> int | None:
@@ -134,11 +138,31 @@ def _are_elements(head: bytes, order: str, explicit: bool) -> bool:
     return count > 1 or (explicit and count == 1 and vr in _LONG)
 
 
+class Raw(NamedTuple):
+    """An element as it stands in the file, in the fields of pydicom's `RawDataElement`."""
+
+    VR: str | None
+    """None in implicit VR."""
+    value: bytes
+    is_little_endian: bool
+
+
+class Header(NamedTuple):
+    """Elements of a data set before PixelData, and their encoding."""
+
+    elements: Mapping[int, Raw] | Dataset
+    """By tag, not yet converted; of pydicom where the header is not a plain one."""
+    is_implicit: bool
+    is_little_endian: bool
+
+
 def read_elements(
     file: BinaryIO, wanted: tuple[str | int, ...]
-) -> tuple[str, Dataset, tuple[str, ...]]:
+) -> tuple[str, Header, tuple[str, ...]]:
     """Read elements up to PixelData, at whose first byte the file stands afterwards.
 
+    A plain header is one of little-endian elements in order, each of a defined length, without any
+    of the sequences that are wanted. Any other one is read by pydicom, which is imported only then.
     Where the header announces another byte order or VR than the data set has, the data set is read
     as found: the first elements tell, and pydicom tells implicit from explicit VR.
 
@@ -153,11 +177,17 @@ def read_elements(
     Raises:
         InputError: a transfer syntax that is not read, or none that can be recognized.
     """
+    file.seek(0)
+    head = file.read(_PLAIN)
+    start = find_elements(head[:HEAD])
+    notes: tuple[str, ...] = () if start == 132 else ("DICOM without its preamble and DICM",)
+    plain = _read_plain(head, start or 0, _numbers(wanted))
+    if plain is not None:
+        syntax, header, at = plain
+        file.seek(at)
+        return syntax, header, notes
     from pydicom.filereader import read_dataset
 
-    file.seek(0)
-    start = find_elements(file.read(HEAD))
-    notes: tuple[str, ...] = () if start == 132 else ("DICOM without its preamble and DICM",)
     file.seek(start or 0)
     # Before anything is inflated; the length of the group, which may be wrong, is not needed.
     meta = read_dataset(
@@ -190,7 +220,73 @@ def read_elements(
         notes += (
             f"elements in {NATIVE[encoding]}, announced as {NATIVE[announced]}: read as found",
         )
-    return syntax, dataset, notes
+    return syntax, Header(dataset, implicit, little), notes
+
+
+def _read_plain(head: bytes, start: int, wanted: frozenset[int]) -> tuple[str, Header, int] | None:
+    """Read a plain header, with its transfer syntax and the offset of PixelData; None for others.
+
+    Args:
+        head: of the file.
+        start: offset of its first element.
+        wanted: tags.
+    """
+    try:
+        meta, at, _ = _walk(head, start, True, frozenset((_TRANSFER_SYNTAX,)), 0x00030000)
+        value = meta[_TRANSFER_SYNTAX].value.rstrip(b"\0 ")
+        syntax = value.decode("ascii") if re.fullmatch(_UID, value) else ""
+        encoding = find_encoding(head[at : at + HEAD])
+        announced = syntax if syntax in NATIVE else EXPLICIT
+        if syntax not in READ_SYNTAXES or encoding != announced or encoding == BIG_ENDIAN:
+            return None
+        elements, at, tag = _walk(head, at, encoding == EXPLICIT, wanted, _PIXEL_DATA)
+    except (struct.error, KeyError, ValueError):
+        return None
+    return (
+        (syntax, Header(elements, encoding == IMPLICIT, True), at) if tag == _PIXEL_DATA else None
+    )
+
+
+def _walk(
+    head: bytes, at: int, explicit: bool, wanted: frozenset[int], limit: int
+) -> tuple[dict[int, Raw], int, int]:
+    """Read elements up to the first tag of `limit` or above, whose offset and tag are returned too.
+
+    Raises:
+        ValueError: not in order, of no VR, of undefined length, beyond `head`, or a sequence that
+            is wanted.
+        struct.error: `head` ends before the limit.
+    """
+    elements: dict[int, Raw] = {}
+    last = 0
+    while True:
+        if explicit:
+            group, number, vr, length = _EXPLICIT_HEAD.unpack_from(head, at)
+        else:
+            group, number, length = _IMPLICIT_HEAD.unpack_from(head, at)
+        tag = group << 16 | number
+        if tag >= limit:
+            return elements, at, tag
+        if explicit and vr not in VRS:
+            raise ValueError
+        value = at + 8
+        if explicit and vr in _LONG:
+            if length:  # reserved
+                raise ValueError
+            (length,) = struct.unpack_from("<I", head, value)
+            value += 4
+        at = value + length
+        if tag <= last or at > len(head):
+            raise ValueError
+        if tag in wanted:
+            if tag in _SEQUENCES or (explicit and vr == b"SQ"):
+                raise ValueError
+            elements[tag] = Raw(vr.decode() if explicit else None, head[value:at], True)
+        elif tag == _CHARACTER_SET and not (
+            re.fullmatch(_CODES, head[value:at]) and (not explicit or vr == b"CS")
+        ):
+            raise ValueError
+        last = tag
 
 
 class _Trail:
@@ -280,7 +376,7 @@ def _find_next(near: bytes, last: int, order: str, explicit: bool, enough: int) 
     """Return where elements above `last` begin that lead to PixelData, or that are `enough`."""
     pattern = _EXPLICIT_START if explicit else _IMPLICIT_START
     passed: set[int] = set()
-    for match in itertools.islice(pattern.finditer(near), _MOST_STARTS):
+    for match in itertools.islice(re.finditer(pattern, near), _MOST_STARTS):
         if _leads_to_pixels(near, match.start(), last, order, explicit, passed, enough):
             return match.start()
     return None
@@ -335,6 +431,13 @@ def _name(tag: int) -> str:
     from pydicom.datadict import keyword_for_tag
 
     return keyword_for_tag(tag) or "an element"
+
+
+@cache
+def _numbers(wanted: tuple[str | int, ...]) -> frozenset[int]:
+    from orthoedge.runtime.dicom.elements import ELEMENTS  # not for pictures, which import this
+
+    return frozenset(tag if isinstance(tag, int) else ELEMENTS[tag].tag for tag in wanted)
 
 
 @cache

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
+
+import numpy as np
 
 from orthoedge.runtime.dicom.elements import Elements
 from orthoedge.runtime.errors import InputError
 from orthoedge.runtime.image_io.radiograph import ReasonId
-
-if TYPE_CHECKING:
-    from pydicom.dataset import Dataset
 
 # DR is not in the standard, which has DX; some units write it.
 _RADIOGRAPHY = ("CR", "DX", "DR", "RG", "RF")
@@ -40,22 +39,23 @@ class SampleLayout:
     """Bits of the stored value; those above and below are ignored."""
     shift: int
     """Bits below the stored value."""
+    is_little_endian: bool
 
-    def write_to(self, dataset: Dataset) -> None:
-        """Set the elements that decoders read, so that none of them meets a malformed one."""
-        dataset.add_new("PhotometricInterpretation", "CS", self.photometric)
-        if "NumberOfFrames" in dataset:
-            dataset.add_new("NumberOfFrames", "IS", 1)
-        numbers = {
-            "SamplesPerPixel": 1,
-            "Rows": self.rows,
-            "Columns": self.columns,
-            "BitsAllocated": self.allocated,
-            "BitsStored": self.bits,
-            "PixelRepresentation": int(self.signed),
-        }
-        for keyword, number in numbers.items():
-            dataset.add_new(keyword, "US", number)
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of a sample in the file."""
+        order, kind = "<" if self.is_little_endian else ">", "i" if self.signed else "u"
+        return np.dtype(f"{order}{kind}{self.allocated // 8}")
+
+    @property
+    def line(self) -> int:
+        """Bytes of a row in the file."""
+        return self.columns * self.allocated // 8
+
+    @property
+    def size(self) -> int:
+        """Bytes of all samples in the file."""
+        return self.rows * self.line
 
 
 def check_kind(elements: Elements, has_pixels: bool) -> tuple[tuple[str, ReasonId], ...]:
@@ -91,8 +91,12 @@ def check_kind(elements: Elements, has_pixels: bool) -> tuple[tuple[str, ReasonI
     return ()
 
 
-def read_layout(elements: Elements) -> SampleLayout:
+def read_layout(elements: Elements, is_little_endian: bool) -> SampleLayout:
     """Read how the samples are stored; what is missing and has only one meaning is completed.
+
+    Args:
+        elements: of the file.
+        is_little_endian: order of their bytes, and of those of the samples.
 
     Raises:
         InputError: not a grey image of 8 or 16 bits, or without an element that it needs.
@@ -127,7 +131,9 @@ def read_layout(elements: Elements) -> SampleLayout:
     if signed is None:
         signed = _complete(elements, "PixelRepresentation", 0)
     shift = high + 1 - bits
-    return SampleLayout(rows, columns, photometric, bool(signed), allocated, bits, shift)
+    return SampleLayout(
+        rows, columns, photometric, bool(signed), allocated, bits, shift, is_little_endian
+    )
 
 
 def _required(elements: Elements, keyword: str) -> int:

@@ -6,27 +6,32 @@ whole is never in memory. The file is not memory-mapped: truncating it would the
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
 from orthoedge.runtime.dicom.codestream import STARTS, is_rle
 from orthoedge.runtime.dicom.encoding import NATIVE, RLE, VRS
+from orthoedge.runtime.dicom.header import SampleLayout
 from orthoedge.runtime.errors import InputError
-
-if TYPE_CHECKING:
-    from pydicom.dataset import Dataset
 
 _ITEM = b"\xfe\xff\x00\xe0"
 _MOST_FRAGMENTS = 100_000
+# Samples of a block: they stay in a core's cache, and OpenCV looks more up in several threads.
+_BLOCK = 2**18 - 1
+_MOST_THREADS, _LEAST_BLOCKS = 4, 2  # of an image, and for each thread
 
 Fetch = Callable[[int, int], npt.NDArray[Any]]
-"""Returns the rows from `start` up to, not including, `stop`; the next call may overwrite them."""
+"""Returns the rows from `start` up to, not including, `stop`; the next call of the same thread may
+overwrite them."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +47,12 @@ class PixelElement:
     """Words of 16 bits in big-endian order, each of which may hold two samples."""
 
 
-def find_pixel_data(file: BinaryIO, dataset: Dataset) -> PixelElement | None:
+def find_pixel_data(file: BinaryIO, is_little_endian: bool) -> PixelElement | None:
     """Return the PixelData at which the file stands, or None.
 
     The VR is taken as found: one element can be encoded differently from the others.
     """
-    order = "<" if dataset.original_encoding[1] else ">"
+    order = "<" if is_little_endian else ">"
     at = file.tell()
     head = file.read(12)
     if len(head) < 8 or head[:4] != struct.pack(order + "HH", 0x7FE0, 0x0010):
@@ -66,7 +71,7 @@ def find_pixel_data(file: BinaryIO, dataset: Dataset) -> PixelElement | None:
 
 
 def read_frame(
-    file: BinaryIO, element: PixelElement, dataset: Dataset, syntax: str
+    file: BinaryIO, element: PixelElement, layout: SampleLayout, syntax: str
 ) -> tuple[bytes | None, tuple[str, ...]]:
     """Read the frame; None for uncompressed samples that need not be read at once.
 
@@ -76,16 +81,16 @@ def read_frame(
     Args:
         file: the file.
         element: the value of PixelData.
-        dataset: rows, columns and type of the samples.
+        layout: of the samples.
         syntax: transfer syntax UID announced.
 
     Raises:
         InputError: neither, or the file ends inside the fragments.
     """
-    native, expected = syntax in NATIVE, _sample_bytes(dataset)
+    native, expected = syntax in NATIVE, layout.size
     file.seek(element.at)
     if element.is_defined and native and element.length >= expected:
-        if not element.has_words or int(dataset.BitsAllocated) != 8:
+        if not element.has_words or layout.allocated != 8:
             return None, ()
         words = np.frombuffer(file.read(element.length // 2 * 2), np.uint16)
         return words.byteswap().tobytes(), ()
@@ -129,45 +134,42 @@ def _read_fragments(file: BinaryIO, element: PixelElement) -> bytes:
     return fragments[0] if len(fragments) == 1 else b"".join(fragments)
 
 
-def is_native(frame: bytes, dataset: Dataset, syntax: str) -> bool:
+def is_native(frame: bytes, layout: SampleLayout, syntax: str) -> bool:
     """Return whether a frame holds uncompressed samples, at most padded to an even length."""
-    expected = _sample_bytes(dataset)
     compressed = frame.startswith(STARTS) or (syntax == RLE and is_rle(frame))
-    return not compressed and len(frame) in (expected, expected + 1)
+    return not compressed and len(frame) in (layout.size, layout.size + 1)
 
 
-def check_excess(file: BinaryIO, element: PixelElement, dataset: Dataset) -> tuple[str, ...]:
+def check_excess(file: BinaryIO, element: PixelElement, layout: SampleLayout) -> tuple[str, ...]:
     """Check the bytes after the last sample of an uncompressed image, and return a note on them.
 
     Raises:
         InputError: a row or more that is not padding: rows, columns or bits are not as stated.
     """
-    rows, columns, dtype = _layout(dataset)
-    line = columns * dtype.itemsize
-    excess = element.length - rows * line
-    if excess <= rows * line % 2:
+    excess = element.length - layout.size
+    if excess <= layout.size % 2:
         return ()
-    if excess >= line:
-        file.seek(element.at + rows * line)
+    if excess >= layout.line:
+        file.seek(element.at + layout.size)
         if file.read(excess).strip(b"\0"):
             raise InputError(
-                f"damaged DICOM: {element.length} bytes of pixels, expected {rows * line}: "
+                f"damaged DICOM: {element.length} bytes of pixels, expected {layout.size}: "
                 "rows, columns or bits are not as its header says"
             )
     return (f"{excess} bytes after the last pixel were ignored",)
 
 
-def native_samples(data: bytes, at: int, length: int, dataset: Dataset) -> npt.NDArray[Any]:
+def native_samples(data: bytes, at: int, length: int, layout: SampleLayout) -> npt.NDArray[Any]:
     """View the uncompressed samples in `data`; unused bits are not cleared.
 
     Raises:
         InputError: fewer than rows × columns samples.
     """
-    rows, columns, dtype = _layout(dataset)
-    _check_length(min(length, len(data) - at), rows * columns * dtype.itemsize)
-    samples = np.frombuffer(data, dtype, rows * columns, at)
+    _check_length(min(length, len(data) - at), layout.size)
+    samples = np.frombuffer(data, layout.dtype, layout.rows * layout.columns, at)
     # Samples of 16 bits at an odd offset are copied.
-    return np.require(samples, dtype.newbyteorder("="), "A").reshape(rows, columns)
+    native = np.require(samples, layout.dtype.newbyteorder("="), "A")
+    return native.reshape(layout.rows, layout.columns)
 
 
 def fetch_array(samples: npt.NDArray[Any]) -> Fetch:
@@ -175,48 +177,76 @@ def fetch_array(samples: npt.NDArray[Any]) -> Fetch:
     return lambda start, stop: samples[start:stop]
 
 
-def fetch_file(file: BinaryIO, at: int, length: int, dataset: Dataset, most: int) -> Fetch:
+def fetch_file(file: BinaryIO, at: int, length: int, layout: SampleLayout) -> Fetch:
     """Fetch rows from a file in the layout of `native_samples`.
 
     Args:
         file: stays in use while rows are fetched.
         at: offset of the samples.
         length: stated length of the element in bytes.
-        dataset: rows, columns and type of the samples.
-        most: largest number of rows fetched at once.
+        layout: of the samples.
 
     Raises:
         InputError: the file is too short or cannot be read; also raised while rows are fetched.
     """
-    rows, columns, dtype = _layout(dataset)
-    line = columns * dtype.itemsize
-    _check_length(min(length, file.seek(0, os.SEEK_END) - at), rows * line)
-    buffer = np.empty((min(most, rows), columns), dtype)
+    dtype = layout.dtype
+    _check_length(min(length, file.seek(0, os.SEEK_END) - at), layout.size)
+    buffers, reading = _Buffers(np.empty((0, layout.columns), dtype)), threading.Lock()
 
     def fetch(start: int, stop: int) -> npt.NDArray[Any]:
-        block = buffer[: stop - start]
+        if len(buffers.rows) < stop - start:
+            buffers.rows = np.empty((stop - start, layout.columns), dtype)
+        block = buffers.rows[: stop - start]
         try:
-            file.seek(at + start * line)
-            count = file.readinto(block)  # type: ignore[attr-defined]
+            with reading:
+                file.seek(at + start * layout.line)
+                count = file.readinto(block)  # type: ignore[attr-defined]
         except OSError as error:
             raise InputError.unreadable(error) from error
         if count < block.nbytes:
-            _check_length(start * line + count, rows * line)
+            _check_length(start * layout.line + count, layout.size)
         return block.astype(dtype.newbyteorder("="), copy=False)
 
     return fetch
 
 
-def _layout(dataset: Dataset) -> tuple[int, int, np.dtype[Any]]:
-    kind = "i" if int(dataset.PixelRepresentation) else "u"
-    order = "<" if dataset.original_encoding[1] else ">"
-    dtype = np.dtype(f"{order}{kind}{int(dataset.BitsAllocated) // 8}")
-    return int(dataset.Rows), int(dataset.Columns), dtype
+class _Buffers(threading.local):
+    def __init__(self, rows: npt.NDArray[Any]) -> None:
+        self.rows = rows
 
 
-def _sample_bytes(dataset: Dataset) -> int:
-    rows, columns, dtype = _layout(dataset)
-    return rows * columns * dtype.itemsize
+def each_block(convert: Callable[[slice], None], layout: SampleLayout) -> None:
+    """Call `convert` for every block of rows, in as many threads as OpenCV may use.
+
+    While one thread waits for the file, another one looks its samples up.
+
+    Raises:
+        Exception: the first that `convert` raised.
+    """
+    step = max(1, _BLOCK // layout.columns)
+    starts = range(0, layout.rows, step)
+    blocks = iter([slice(start, min(start + step, layout.rows)) for start in starts])
+    failures: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            for block in blocks:
+                convert(block)
+        except BaseException as error:  # also an interrupt, which the main thread gets
+            failures.append(error)
+
+    count = min(cv2.getNumThreads(), _MOST_THREADS, len(starts) // _LEAST_BLOCKS) - 1
+    helpers: list[threading.Thread] = []
+    with contextlib.suppress(RuntimeError):  # no more threads are allowed here
+        while len(helpers) < count:
+            helper = threading.Thread(target=work, name="orthoedge-dicom", daemon=True)
+            helper.start()
+            helpers.append(helper)
+    work()
+    for helper in helpers:
+        helper.join()
+    if failures:
+        raise failures[0]
 
 
 def _check_length(length: int, expected: int) -> None:

@@ -1,7 +1,7 @@
 """Reading a DICOM file into a radiograph for display.
 
-Only the elements listed below are parsed, so a patient's name, number or date is never in memory as
-a value and cannot reach a note or a message.
+Only the elements listed in `elements.py` are parsed, so a patient's name, number or date is never
+in memory as a value and cannot reach a note or a message.
 
 The greyscale pipeline is a function of the stored value alone, which has at most 16 bits. It is
 evaluated once for each possible value, in double precision; the image is then a single look-up.
@@ -9,19 +9,20 @@ evaluated once for each possible value, in double precision; the image is then a
 
 from __future__ import annotations
 
+import importlib.util
 import io
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+from functools import cache, partial
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from orthoedge.runtime.dicom import geometry, pixel_data, shutter
-from orthoedge.runtime.dicom.codestream import Codestream
 from orthoedge.runtime.dicom.decoders import OVERLAY_BITS, check_frame, decode
-from orthoedge.runtime.dicom.elements import Elements
+from orthoedge.runtime.dicom.elements import ELEMENTS, Elements
 from orthoedge.runtime.dicom.encoding import read_elements
 from orthoedge.runtime.dicom.header import SampleLayout, check_kind, read_layout
 from orthoedge.runtime.dicom.lut import grey_levels, oriented_values
@@ -39,22 +40,11 @@ from orthoedge.runtime.image_io.radiograph import (
 from orthoedge.runtime.image_io.windowing import Counts, Pixels, apply_table, count_blocks
 from orthoedge.runtime.settings import plain
 
-if TYPE_CHECKING:
-    from pydicom.dataset import Dataset
-
-_ELEMENTS = (
-    *("SOPClassUID", "Modality", "PresentationIntentType", "BurnedInAnnotation"),
-    *("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation"),
-    *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
-    *("PixelPaddingValue", "PixelPaddingRangeLimit", "PixelSpacing", "PixelSpacingCalibrationType"),
-    *("ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio"),
-    *("EstimatedRadiographicMagnificationFactor", *shutter.ELEMENTS),
-    *("ModalityLUTSequence", "RescaleSlope", "RescaleIntercept", "VOILUTSequence"),
-    *("WindowCenter", "WindowWidth", "VOILUTFunction", "PresentationLUTShape"),
-)
+# What is below a sequence is read with it.
+_WANTED = (*(keyword for keyword in ELEMENTS if not keyword.startswith("LUT")), *OVERLAY_BITS)
 
 _T = TypeVar("_T", np.uint8, np.uint16)
-_BLOCK = 2**21  # bytes of samples per block; OpenCV looks up smaller ones in a single thread
+_COUNTED = 2**20  # samples counted at once
 
 
 def read_dicom(
@@ -90,10 +80,9 @@ def read_dicom(
             read, such as a deflated one.
         MissingDependency: pydicom or the decoder of the transfer syntax is not installed.
     """
-    try:
-        import pydicom  # noqa: F401
-    except ImportError as error:
-        raise MissingDependency("pydicom", "dicom", "reading DICOM files") from error
+    # Imported only where it is needed; None stands for a module that must not be.
+    if sys.modules.get("pydicom", True) is None or not _has_pydicom():
+        raise MissingDependency("pydicom", "dicom", "reading DICOM files")
     try:
         with quiet_pydicom():
             return _read(source, prefer_photometric, max_pixels, memory_mb, keep_stored)
@@ -105,6 +94,11 @@ def read_dicom(
         raise InputError("damaged DICOM: it cannot be decoded") from error
 
 
+@cache
+def _has_pydicom() -> bool:
+    return importlib.util.find_spec("pydicom") is not None
+
+
 def _read(
     source: bytes | BinaryIO,
     prefer_photometric: bool,
@@ -114,44 +108,44 @@ def _read(
 ) -> Radiograph:
     content = source if isinstance(source, bytes) else b""
     file = io.BytesIO(source) if isinstance(source, bytes) else source
-    syntax, dataset, header_notes = read_elements(file, (*_ELEMENTS, *OVERLAY_BITS))
-    element = pixel_data.find_pixel_data(file, dataset)
-    elements = Elements(dataset)
+    syntax, header, header_notes = read_elements(file, _WANTED)
+    element = pixel_data.find_pixel_data(file, header.is_little_endian)
+    elements = Elements(header.elements)
     refer_reasons = check_kind(elements, bool(element and element.length))
     assert element is not None
-    layout = read_layout(elements)
+    layout = read_layout(elements, header.is_little_endian)
     rows, columns = layout.rows, layout.columns
     check_size(columns, rows, max_pixels)
-    layout.write_to(dataset)
     spacing = geometry.read_spacing(elements)
     aspect = geometry.pixel_aspect(elements, spacing)
     shape = geometry.square_shape(rows, columns, aspect, max_pixels)
-    frame, pixel_notes = pixel_data.read_frame(file, element, dataset, syntax)
+    frame, pixel_notes = pixel_data.read_frame(file, element, layout, syntax)
     stream = None
-    if frame is not None and not pixel_data.is_native(frame, dataset, syntax):
-        stream, stream_notes = check_frame(frame, dataset, syntax)
+    if frame is not None and not pixel_data.is_native(frame, layout, syntax):
+        stream, stream_notes = check_frame(frame, layout, syntax)
         pixel_notes += stream_notes
     if memory_mb is not None:
         held = max(len(content), len(frame or b""))
         codec = stream.codec if stream else None
         needed = dicom_bytes(rows * columns, layout.allocated, held, codec)
         needed += shape[0] * shape[1] if aspect != 1 else 0
-        needed += 2 * rows * columns if "ShutterShape" in dataset else 0
+        needed += 2 * rows * columns if "ShutterShape" in elements else 0
         needed += 2 * rows * columns if keep_stored else 0
         check_memory(needed, memory_mb)
     visible = shutter.read_shutter(elements, rows, columns, aspect)
-    step = max(1, _BLOCK // (columns * layout.allocated // 8))
     if stream is not None:
-        layout = _layout_of_decoded(dataset, layout, stream)
-        samples, decoder_notes = decode(stream, dataset, syntax)
+        if stream.bits <= layout.bits:
+            # A codestream of more bits was made of whole samples, with those below the value.
+            layout = replace(layout, shift=0)
+        samples, decoder_notes = decode(stream, layout, elements, syntax)
         pixel_notes += decoder_notes
         fetch = pixel_data.fetch_array(samples)
     else:
-        fetch, excess_notes = _fetch_native(file, content, frame, element, dataset, step)
+        fetch, excess_notes = _fetch_native(file, content, frame, element, layout)
         pixel_notes += excess_notes
     for note in (*header_notes, *pixel_notes):
         elements.note(note)
-    show = partial(_show, fetch, step, layout, elements=elements, keep_stored=keep_stored)
+    show = partial(_show, fetch, layout, elements=elements, keep_stored=keep_stored)
     pixels, stored, notes = show(visible, prefer_photometric)
     if visible is not None and pixels.any():
         notes += ("display shutter of the file: what it covers is black",)
@@ -182,35 +176,21 @@ def _fetch_native(
     content: bytes,
     frame: bytes | None,
     element: PixelElement,
-    dataset: Dataset,
-    step: int,
+    layout: SampleLayout,
 ) -> tuple[Fetch, tuple[str, ...]]:
     """Fetch uncompressed samples: of a frame in memory, of the content, or of the file."""
     if frame is not None:
-        return pixel_data.fetch_array(pixel_data.native_samples(frame, 0, len(frame), dataset)), ()
+        return pixel_data.fetch_array(pixel_data.native_samples(frame, 0, len(frame), layout)), ()
     at, length = element.at, element.length
-    notes = pixel_data.check_excess(file, element, dataset)
-    if content and dataset.original_encoding[1]:
-        samples = pixel_data.native_samples(content, at, length, dataset)
+    notes = pixel_data.check_excess(file, element, layout)
+    if content and layout.is_little_endian:
+        samples = pixel_data.native_samples(content, at, length, layout)
         return pixel_data.fetch_array(samples), notes
-    return pixel_data.fetch_file(file, at, length, dataset, step), notes
-
-
-def _layout_of_decoded(dataset: Dataset, layout: SampleLayout, stream: Codestream) -> SampleLayout:
-    """Return the layout of samples once decoded, and prepare the data set for the decoder.
-
-    A codestream of as many bits as the stored value holds that value alone. One of more bits was
-    made of whole samples, with the bits below the value.
-    """
-    if layout.shift and stream.bits <= layout.bits:
-        return replace(layout, shift=0)
-    dataset.BitsStored = layout.bits + layout.shift  # that the decoded samples may use
-    return layout
+    return pixel_data.fetch_file(file, at, length, layout), notes
 
 
 def _show(
     fetch: Fetch,
-    step: int,
     layout: SampleLayout,
     visible: npt.NDArray[np.bool_] | None,
     prefer_photometric: bool,
@@ -218,7 +198,7 @@ def _show(
     elements: Elements,
     keep_stored: bool,
 ) -> tuple[Pixels, StoredValues | None, tuple[str, ...]]:
-    """Convert stored samples to grey levels, `step` rows at a time, with notes.
+    """Convert stored samples to grey levels, some rows at a time, with notes.
 
     What is not `visible` does not count for the grey levels, and is black.
     """
@@ -231,21 +211,18 @@ def _show(
     entries = patterns.view(kind).astype(np.int64) >> unused
     above, below = 2 ** (unused - layout.shift), 2**layout.shift
 
-    def blocks() -> Iterator[tuple[slice, npt.NDArray[Any]]]:
-        for start in range(0, rows, step):
-            block = slice(start, min(start + step, rows))
-            yield block, fetch(block.start, block.stop).view(unsigned)
-
-    def seen(samples: npt.NDArray[Any], block: slice) -> npt.NDArray[Any]:
-        return samples if visible is None else samples[visible[block]][None]
+    def seen(step: int, start: int = 0, end: int = rows) -> Iterator[npt.NDArray[Any]]:
+        for first in range(start, end, step):
+            block = slice(first, min(first + step, end))
+            samples = fetch(block.start, block.stop).view(unsigned)
+            yield samples if visible is None else samples[visible[block]][None]
 
     def count(sample: bool) -> Counts:
         if sample:
-            middle = slice(rows // 2, rows // 2 + 1)
-            samples = fetch(middle.start, middle.stop).view(unsigned)
-            counts = np.bincount(seen(samples, middle)[0], minlength=2**depth)
+            (samples,) = seen(1, rows // 2, rows // 2 + 1)
+            counts = np.bincount(samples[0], minlength=2**depth)
         else:
-            counts = count_blocks((seen(samples, block) for block, samples in blocks()), 2**depth)
+            counts = count_blocks(seen(max(1, _COUNTED // layout.columns)), 2**depth)
         counts = counts.reshape(above, -1).sum(axis=0)
         return np.asarray(counts.reshape(-1, below).sum(axis=1) if below > 1 else counts, np.int64)
 
@@ -262,7 +239,9 @@ def _show(
         oriented = for_samples(oriented)
         stored = StoredValues(np.empty(pixels.shape, np.uint16), bits, window)
     table = for_samples(table)
-    for block, samples in blocks():
+
+    def convert(block: slice) -> None:
+        samples = fetch(block.start, block.stop).view(unsigned)
         apply_table(samples, table, pixels[block])
         if visible is not None:
             pixels[block][~visible[block]] = 0
@@ -270,4 +249,6 @@ def _show(
             np.take(oriented, samples, mode="clip", out=stored.samples[block])
             if visible is not None:
                 stored.samples[block][~visible[block]] = 0
+
+    pixel_data.each_block(convert, layout)
     return pixels, stored, notes

@@ -18,12 +18,6 @@ _EDGES = (
     *("ShutterLeftVerticalEdge", "ShutterRightVerticalEdge"),
 )
 
-ELEMENTS = (
-    *("ShutterShape", *_EDGES, "CenterOfCircularShutter", "RadiusOfCircularShutter"),
-    "VerticesOfThePolygonalShutter",
-)
-"""Keywords that are read here."""
-
 
 def read_shutter(
     elements: Elements, rows: int, columns: int, aspect: float

@@ -54,6 +54,8 @@ class TensorRtEngine:
     name = "tensorrt"
     threads = 1
     notes: tuple[str, ...] = ()
+    model_sha256 = ""
+    """Of the ONNX file that the plan was built from, where its opener states it."""
 
     def __init__(
         self,

@@ -12,6 +12,7 @@ from types import ModuleType
 import numpy as np
 import numpy.typing as npt
 
+from orthoedge.runtime.atomic_files import sha256
 from orthoedge.runtime.engine import (
     MASK,
     Deadline,
@@ -38,6 +39,7 @@ class OnnxRuntimeEngine:
         size: side S of its input, in pixels.
         precision: precision of the file.
         threads: inference threads; None for one per core.
+        model_sha256: of the model, where it is known; else it is computed.
 
     Raises:
         EngineError: ONNX Runtime refused the model.
@@ -48,11 +50,17 @@ class OnnxRuntimeEngine:
     notes: tuple[str, ...] = ()
 
     def __init__(
-        self, model: bytes, size: int, precision: Precision, threads: int | None = None
+        self,
+        model: bytes,
+        size: int,
+        precision: Precision,
+        threads: int | None = None,
+        model_sha256: str = "",
     ) -> None:
         ort = load_onnxruntime()
         self.version: str = ort.__version__
         self.precision = precision
+        self.model_sha256 = model_sha256 or sha256(model)
         self._size = size
         self._process = ProcessGuard()
         options = ort.SessionOptions()

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import math
 import re
 import threading
 import time
+from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from orthoedge.runtime.atomic_files import sha256
 from orthoedge.runtime.engine import (
     MASK,
     Deadline,
@@ -26,7 +28,7 @@ from orthoedge.runtime.engine import (
 from orthoedge.runtime.errors import EngineError
 from orthoedge.runtime.settings import EngineOptions
 from orthoedge.targets.x86.compile import cache_failed, obtain_compiled
-from orthoedge.targets.x86.openvino_module import load_openvino
+from orthoedge.targets.x86.openvino_module import load_openvino, openvino_version
 
 _STAGE = "inference"
 # Widest first, in OpenVINO's spelling: avx2 includes AVX2 with VNNI, and sse42 means SSE4.1.
@@ -43,6 +45,43 @@ class _Slot:
     outputs: tuple[npt.NDArray[np.float32], ...]
     """Views that the next inference overwrites."""
 
+    def copied(self) -> Outputs:
+        """The outputs of the inference that has ended."""
+        return Outputs(*(output.copy() for output in self.outputs))
+
+
+class _Inference:
+    """An inference in a slot, which returns to the idle ones once that has ended."""
+
+    def __init__(self, slot: _Slot, idle: deque[_Slot]) -> None:
+        self._slot: _Slot | None = slot
+        self._idle = idle
+        slot.request.start_async({}, None)
+
+    def result(self) -> tuple[Outputs, float]:
+        """Wait for the outputs; see `Inference`."""
+        assert self._slot is not None
+        try:
+            self._slot.request.wait()
+        except RuntimeError as error:
+            raise EngineError(f"openvino failed: {_last(error)}") from error
+        outputs = self._slot.copied(), float(self._slot.request.latency)
+        self._free()
+        return outputs
+
+    def abandon(self) -> None:
+        """Cancel it; see `Inference`."""
+        if self._slot is not None:
+            self._slot.request.cancel()
+            with suppress(RuntimeError):  # so the extension module reports a cancelled one
+                self._slot.request.wait()
+            self._free()
+
+    def _free(self) -> None:
+        if self._slot is not None:
+            self._idle.append(self._slot)
+            self._slot = None
+
 
 class OpenVinoEngine:
     """One model compiled for the CPU, for one image at a time; safe to share between threads.
@@ -55,6 +94,7 @@ class OpenVinoEngine:
         size: side S of its input, in pixels.
         precision: precision of the file; checked against the compiled kernels.
         options: threads, cache folder and streams.
+        model_sha256: of the model, where it is known; else it is computed.
 
     Raises:
         EngineError: OpenVINO refused the model, or the cache cannot be written.
@@ -63,13 +103,19 @@ class OpenVinoEngine:
     name = "openvino"
 
     def __init__(
-        self, model: bytes, size: int, precision: Precision, options: EngineOptions
+        self,
+        model: bytes,
+        size: int,
+        precision: Precision,
+        options: EngineOptions,
+        model_sha256: str = "",
     ) -> None:
-        self.version = importlib.metadata.version("openvino")
+        self.version = openvino_version()
+        self.model_sha256 = model_sha256 or sha256(model)
         self._size = size
         self._process = ProcessGuard()
         try:
-            self.native, refused = obtain_compiled(model, size, options)
+            self.native, refused = obtain_compiled(model, size, options, self.model_sha256)
         except OSError as error:
             raise cache_failed(options.cache, error) from error
         except RuntimeError as error:
@@ -87,6 +133,7 @@ class OpenVinoEngine:
         self.notes = (f"compile cache: {refused}",) if refused else ()
         self.threads: int = self.native.get_property("INFERENCE_NUM_THREADS")
         self._local = threading.local()
+        self._idle: deque[_Slot] = deque()  # of `begin`
 
     def run(self, images: npt.NDArray[np.uint8], timeout_s: float | None = None) -> Outputs:
         """Run uint8 (N, 1, S, S), one after another; one inference request per calling thread."""
@@ -101,22 +148,39 @@ class OpenVinoEngine:
             slot.image[0] = image
             try:
                 if deadline is None:
-                    slot.request.start_async({}, None)  # infer() would copy the outputs
-                    slot.request.wait()
+                    slot.request.infer({}, True, False)  # True: without a copy of the outputs
                 else:
                     self._infer_in_time(slot, deadline)
             except RuntimeError as error:
                 raise EngineError(f"openvino failed: {_last(error)}") from error
-            except KeyboardInterrupt:  # between the two calls; the memory is still in use
-                slot.request.wait()
-                raise
-            results.append(Outputs(*(output.copy() for output in slot.outputs)))
+            results.append(slot.copied())
         return join_outputs(results)
+
+    def begin(self, images: npt.NDArray[np.uint8]) -> _Inference:
+        """Begin the inference of uint8 (1, 1, S, S) in OpenVINO's threads; see `QueueingEngine`."""
+        self._process.check()
+        check_images(images, self._size)
+        if len(images) > 1:
+            raise EngineError(f"expected one image, got {len(images)}")
+        try:
+            try:
+                slot = self._idle.pop()
+            except IndexError:  # all are in use
+                slot = self._open_slot()
+            slot.image[:] = images
+            return _Inference(slot, self._idle)
+        except RuntimeError as error:
+            raise EngineError(f"openvino failed: {_last(error)}") from error
 
     def _infer_in_time(self, slot: _Slot, deadline: Deadline) -> None:
         deadline.check(_STAGE)
-        slot.request.start_async({}, None)
-        if not slot.request.wait_for(_milliseconds(deadline)):
+        try:
+            slot.request.start_async({}, None)
+            done = slot.request.wait_for(_milliseconds(deadline))
+        except KeyboardInterrupt:  # between the two calls; the memory is still in use
+            slot.request.wait()
+            raise
+        if not done:
             slot.request.cancel()
             self._local.cancelled, self._local.slot = slot, None
             raise deadline.exceeded(_STAGE)

@@ -6,7 +6,6 @@ than a start may take, so it is done once and only where the result can be store
 
 from __future__ import annotations
 
-import json
 import time
 
 import msgspec
@@ -48,7 +47,7 @@ def measure_precision(bundle: Bundle, options: EngineOptions) -> tuple[Precision
     if possible == "fp32":
         return possible, reason
     facts = [bundle.sha256, options.threads, options.streams, machine_key()]
-    key = sha256(json.dumps(facts).encode())
+    key = sha256(msgspec.json.encode(facts))
     file = None if options.cache is None else options.cache / f"{key[:32]}.precision"
     try:
         cached, refused = (None, "") if file is None else load(file)
@@ -68,7 +67,9 @@ def measure_precision(bundle: Bundle, options: EngineOptions) -> tuple[Precision
 def _time(bundle: Bundle, options: EngineOptions) -> _Milliseconds:
     size, image = bundle.manifest.graph.size, bundle.golden_images()[:1]
     engines = {
-        precision: OpenVinoEngine(bundle.model(precision), size, precision, options)
+        precision: OpenVinoEngine(
+            bundle.model(bundle.manifest.key_for("x86", precision)), size, precision, options
+        )
         for precision in PRECISIONS
     }
     samples: dict[str, list[float]] = {precision: [] for precision in engines}

@@ -53,6 +53,40 @@ def test_a_later_call_does_not_change_an_answer(engine):
     np.testing.assert_array_equal(first.feature_vector, kept[2])
 
 
+def test_inferences_that_were_begun_have_their_own_images_and_outputs(small_bundle):
+    engine = open_engine(small_bundle, "x86", "int8")
+    expected = [engine.run(IMAGES[i : i + 1]) for i in range(3)]
+    shared = IMAGES[:1].copy()
+    begun = []
+    for image in IMAGES:
+        shared[:] = image  # copied as it begins
+        begun.append(engine.begin(shared))
+    shared[:] = 0
+    first = begun[0].result()[0]
+    begun.append(engine.begin(IMAGES[2:]))  # in the memory of the first
+    results = [first, *(inference.result()[0] for inference in begun[1:])]
+    for outputs, alone in zip(results, [*expected, expected[2]], strict=True):
+        for name, array in outputs.tensors().items():
+            np.testing.assert_array_equal(array, alone.tensors()[name])
+    assert len(engine._idle) == 3
+
+
+def test_an_inference_that_is_abandoned_leaves_its_memory_to_the_next(small_bundle):
+    engine = open_engine(small_bundle, "x86", "fp32")
+    expected = engine.run(IMAGES[:1]).logits
+    for _ in range(20):
+        begun = [engine.begin(IMAGES[1:2]) for _ in range(3)]
+        for inference in begun:
+            inference.abandon()
+            inference.abandon()
+        assert len(engine._idle) == 3
+        outputs, milliseconds = engine.begin(IMAGES[:1]).result()
+        np.testing.assert_array_equal(outputs.logits, expected)
+        assert milliseconds > 0
+    with pytest.raises(EngineError, match="expected one image, got 3"):
+        engine.begin(IMAGES)
+
+
 def test_ctrl_c_leaves_no_inference_behind(small_bundle, monkeypatch):
     """It may come after an inference began and before it is waited for."""
     engine = open_engine(small_bundle, "x86", "fp32")
@@ -71,9 +105,41 @@ def test_ctrl_c_leaves_no_inference_behind(small_bundle, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(engine._local, "slot", replace(slot, request=Pressed()))
         with pytest.raises(KeyboardInterrupt):
-            engine.run(IMAGES[1:2])
+            engine.run(IMAGES[1:2], 60.0)
     assert done == ["waited"]
     np.testing.assert_array_equal(engine.run(IMAGES[:1]).logits, expected)
+
+
+def test_ctrl_c_during_an_inference_is_raised_after_it_and_harms_no_later_one():
+    """Inference runs in the calling thread, the main one; in a process of its own."""
+    code = """
+import os, signal, sys, threading
+import numpy as np
+from orthoedge.targets import EngineOptions, open_pipeline
+pipeline = open_pipeline(target="x86", engine=EngineOptions(threads=1))
+images = np.repeat(pipeline.bundle.golden_images()[:1], 1000, 0)
+expected = pipeline.engine.run(images[:1])
+signal.signal(signal.SIGINT, signal.default_int_handler)
+for delay in (0.003, 0.01, 0.05):
+    threading.Timer(delay, os.kill, (os.getpid(), signal.SIGINT)).start()
+    try:
+        pipeline.engine.run(images)
+    except KeyboardInterrupt:
+        print("caught")
+    for name, array in pipeline.engine.run(images[:1]).tensors().items():
+        assert np.array_equal(array, expected.tensors()[name])
+"""
+    done = run_code(code)
+    assert (done.returncode, done.stdout) == (0, "caught\n" * 3), done.stderr
+
+
+def run_code(code, *arguments):
+    root = Path(__file__).parents[2]
+    environment = os.environ | {"PYTHONPATH": str(root / ".typing")}
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=root, env=environment
+    )
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="sigaltstack as Linux has it")
@@ -96,12 +162,7 @@ try:
 except KeyboardInterrupt:
     print("caught")
 """
-    root = Path(__file__).parents[2]
-    command = [sys.executable, "-c", code, str(small_bundle.path)]
-    environment = os.environ | {"PYTHONPATH": str(root / ".typing")}
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, cwd=root, env=environment
-    )
+    done = run_code(code, str(small_bundle.path))
     assert (done.returncode, done.stdout) == (0, "caught\n"), done.stderr
 
 
@@ -147,7 +208,9 @@ def test_streams_and_threads_do_not_change_a_bit_of_an_answer(precision):
             precision=precision,
             engine=EngineOptions(threads=threads, streams=streams),
         )
-        findings = list(pipeline.map_results(sources, 4))
+        findings = [
+            finding for workers in (1, 4) for finding in pipeline.map_results(sources, workers)
+        ]
         records = [json.loads(finding.to_json()) for finding in findings]
         for record, finding in zip(records, findings, strict=True):
             del record["timing_ms"]

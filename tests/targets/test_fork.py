@@ -133,6 +133,18 @@ def go_on():
 in_child(go_on)
 assert len(list(results)) == 19
 """,
+    "an iteration that the parent began and reads itself": """
+pipeline = open_pipeline(target=target)
+results = pipeline.map_results([png] * 20, 1)
+next(results)
+def go_on():
+    global results
+    done = refused(next, results)
+    del results
+    return done and all(isinstance(it, EngineError) for it in pipeline.map_results([png] * 3, 1))
+in_child(go_on)
+assert len(list(results)) == 19
+""",
     "a fallback engine is not opened for it": """
 from orthoedge.runtime import Pipeline
 pipeline = open_pipeline(target=target)

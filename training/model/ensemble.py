@@ -15,12 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from orthoedge.runtime.errors import ConfigError
-from orthoedge.training.model.mask_decoder import MaskDecoder, pick_stages
+from orthoedge.training.model.mask_decoder import COARSEST, MaskDecoder, pick_stages
+from orthoedge.training.model.pixels import normalise
 from orthoedge.training.model.plain_cnn import is_plain_cnn, plain_cnn
+from orthoedge.training.model.region import Place, Region
 from orthoedge.training.recipe import Recipe
-
-_SCALE = 1 / 127.5
-"""Pixels enter the network as x / 127.5 - 1 (mean and deviation 0.5), inside the exported graph."""
 
 _PROBE = 192  # pixels: a multiple of 64, and not the 224 that a transformer may be fixed to
 _BEHIND_POOLING = {
@@ -52,10 +51,17 @@ class ModelOutput(NamedTuple):
 class Branch(nn.Module):
     """A backbone, global average pooling, dropout and a linear head."""
 
-    def __init__(self, name: str, classes: int, dropout: float = 0.0) -> None:
+    def __init__(
+        self, name: str, classes: int, dropout: float = 0.0, output_stride: int = COARSEST
+    ) -> None:
         super().__init__()
         self.name = name
-        backbone = plain_cnn(name) if is_plain_cnn(name) else _timm_backbone(name)
+        if is_plain_cnn(name):
+            if output_stride != COARSEST:
+                raise _no_dilation(name, output_stride)
+            backbone = plain_cnn(name)
+        else:
+            backbone = _timm_backbone(name, output_stride)
         self.backbone: nn.Module = backbone
         self._check_map()
         self.dropout = nn.Dropout(dropout)
@@ -94,19 +100,25 @@ class Branch(nn.Module):
         return self.head(self.dropout(features.mean((2, 3))))  # type: ignore[no-any-return]
 
 
-def _timm_backbone(name: str) -> nn.Module:
+def _timm_backbone(name: str, output_stride: int) -> nn.Module:
     """Build a timm network up to its last feature map; layers after pooling break GAP-linearity.
 
     Raises:
-        ConfigError: timm has no such network.
+        ConfigError: timm has no such network, or it has no dilated form.
     """
     settings: dict[str, Any] = {"in_chans": 1, "num_classes": 0, "global_pool": ""}
+    if output_stride != COARSEST:
+        settings["output_stride"] = output_stride
     if name.startswith("vgg"):  # 120 million weights after the map are not used, so not even drawn
         settings["mlp_ratio"] = 1 / 4096
     try:
         backbone: Any = timm.create_model(name, **settings)
     except (RuntimeError, ValueError, OSError) as error:
         raise ConfigError(f"backbone: timm has no model named {name}") from error
+    except (AssertionError, TypeError) as error:
+        if output_stride == COARSEST:
+            raise
+        raise _no_dilation(name, output_stride) from error
     kind = type(backbone).__name__
     if kind == "ConvNeXt" and isinstance(backbone.norm_pre, nn.Identity):
         # ConvNeXt normalizes the pooled vector. Normalizing each cell before pooling instead keeps
@@ -119,6 +131,12 @@ def _timm_backbone(name: str) -> nn.Module:
     return backbone  # type: ignore[no-any-return]
 
 
+def _no_dilation(name: str, output_stride: int) -> ConfigError:
+    return ConfigError(
+        f"output_stride: {name} has no dilated form, so {COARSEST} is needed, got {output_stride}"
+    )
+
+
 class Ensemble(nn.Module):
     """Branches fused by weights that start at `fusion`, stay positive and sum to one.
 
@@ -129,10 +147,11 @@ class Ensemble(nn.Module):
         dropout: before each linear head, in training only.
         head: `sigmoid` learns one logit z for two classes and gives -z/2 and z/2 as theirs: their
             softmax is sigmoid(z) for the second class, and the map exists for both.
+        output_stride: pixels of the input per cell of the map, as in the recipe.
 
     Raises:
-        ConfigError: an unknown backbone, weights that do not fit the backbones, or a
-            sigmoid head for other than two classes.
+        ConfigError: an unknown backbone, one without a dilated form at this stride, weights that do
+            not fit the backbones, or a sigmoid head for other than two classes.
     """
 
     def __init__(
@@ -142,19 +161,25 @@ class Ensemble(nn.Module):
         fusion: Sequence[float] | None = None,
         dropout: float = 0.0,
         head: Literal["softmax", "sigmoid"] = "softmax",
+        output_stride: int = COARSEST,
     ) -> None:
         super().__init__()
         if head == "sigmoid" and classes != 2:
             raise ConfigError(f"head: sigmoid needs exactly two labels, got {classes}")
         self.sigmoid = head == "sigmoid"
+        self.output_stride = output_stride
         fusion = fusion or [1.0 / len(backbones)] * len(backbones)
         if len(fusion) != len(backbones) or min(fusion) <= 0:
             raise ConfigError(f"fusion: expected {len(backbones)} positive weights, got {fusion}")
         width = 1 if self.sigmoid else classes
-        self.branches = nn.ModuleList(Branch(name, width, dropout) for name in backbones)
+        self.branches = nn.ModuleList(
+            Branch(name, width, dropout, output_stride) for name in backbones
+        )
         self.fusion_logits = nn.Parameter(torch.tensor(fusion).log())
         self.decoder: MaskDecoder | None = None
         """Outlines lesions; see `add_decoder`."""
+        self.region: Region | None = None
+        """Shows the branches a part of the image; None: all of it."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -201,8 +226,13 @@ class Ensemble(nn.Module):
 
     def all_logits(self, images: Tensor) -> Tensor:
         """uint8 (B, 1, S, S) -> (1 + branches, B, C): the fused logits, then each branch's."""
-        x = normalise(images)
+        x, _ = self._look(images)
         return self._fuse([branch(x) for branch in self._branches()])
+
+    def _look(self, images: Tensor) -> tuple[Tensor, Place | None]:
+        """uint8 (B, 1, S, S) -> what the branches see, -1 to 1, and where that lies."""
+        x = normalise(images)
+        return (x, None) if self.region is None else self.region(x)
 
     def logits_and_map(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """As `all_logits`, with the map of one label of each image, in one pass.
@@ -215,11 +245,14 @@ class Ensemble(nn.Module):
             float (1 + branches, B, C), and float32 (B, h, w), the fused Grad-CAM++ map without
             dropout.
         """
-        x = normalise(images)
+        x, place = self._look(images)
         features = [branch.features(x) for branch in self._branches()]
         pairs = zip(self._branches(), features, strict=True)
         logits = self._fuse([branch.classify(own) for branch, own in pairs])
         maps = explain(torch.cat(features, 1), *self.head()).saliency_map
+        if place is not None:
+            assert self.region is not None
+            maps = self.region.over_input(maps, place)
         return logits, maps[torch.arange(len(labels), device=maps.device), labels]
 
     def _fuse(self, logits: list[Tensor]) -> Tensor:
@@ -248,12 +281,14 @@ class Ensemble(nn.Module):
         _, maps = branch.eval().stages(probe)
         self.train(was_training)
         sides = {index: features.shape[2] for index, features in enumerate(maps)}
-        self._stages = pick_stages(branch.name, sides, _PROBE, stride)
+        self._stages = pick_stages(branch.name, sides, _PROBE, self.output_stride, stride)
         widths = [maps[index].shape[1] for index in self._stages]
         self.decoder = MaskDecoder(widths, channels).to(probe.device)
 
     def mask_logits(self, images: Tensor) -> Tensor:
-        """uint8 (B, 1, S, S) -> float32 (B, 1, h', w'); the network must have a decoder."""
+        """uint8 (B, 1, S, S) -> float32 (B, 1, h', w'); the network must have a mask."""
+        if self.region is not None:
+            return self.region.mask_logits(normalise(images))
         return self._decode(self._branches()[0].stages(normalise(images))[1])
 
     def _decode(self, maps: list[Tensor]) -> Tensor:
@@ -266,6 +301,8 @@ class Ensemble(nn.Module):
         Raises:
             ConfigError: a backbone has fewer stages, or its stages are not known.
         """
+        if self.region is not None:
+            self.region.requires_grad_(False)
         if not stages:
             return
         for branch in self._branches():
@@ -284,20 +321,22 @@ class Ensemble(nn.Module):
 
     def explain(self, images: Tensor) -> ModelOutput:
         """uint8 (B, 1, S, S) -> logits, saliency map and feature vector in one pass."""
+        x, place = self._look(images)
+        if place is not None:
+            assert self.region is not None
+            seen = explain(self.features(x), *self.head())
+            maps = self.region.over_input(seen.saliency_map, place)
+            return seen._replace(saliency_map=maps, lesion_mask=place.mask)
         if self.decoder is None:
-            return self.explain_normalised(normalise(images))
-        features, maps = self._branches()[0].stages(normalise(images))
-        mask = self._decode(maps).sigmoid()
+            return explain(self.features(x), *self.head())
+        features, stages = self._branches()[0].stages(x)
+        mask = self._decode(stages).sigmoid()
         return explain(features, *self.head())._replace(lesion_mask=mask)
-
-    def explain_normalised(self, x: Tensor) -> ModelOutput:
-        """As `explain` without a mask, for float32 (B, 1, S, S) from -1 to 1."""
-        return explain(self.features(x), *self.head())
 
     @property
     def has_mask(self) -> bool:
         """Whether `explain` gives a lesion mask."""
-        return self.decoder is not None
+        return self.decoder is not None or self.region is not None
 
     def _branches(self) -> list[Branch]:
         return list(self.branches)  # type: ignore[arg-type]
@@ -307,18 +346,25 @@ def build(recipe: Recipe) -> Ensemble:
     """Build the network of a recipe, with random weights.
 
     Raises:
-        ConfigError: an unknown backbone.
+        ConfigError: an unknown backbone or encoder.
     """
     classes = len(recipe.labels)
-    network = Ensemble(recipe.backbones, classes, recipe.fusion, recipe.dropout, recipe.head)
+    network = Ensemble(
+        recipe.backbones,
+        classes,
+        recipe.fusion,
+        recipe.dropout,
+        recipe.head,
+        recipe.output_stride,
+    )
     if recipe.mask.stride:
         network.add_decoder(recipe.mask.stride, recipe.mask.channels)
+    if recipe.region is not None:
+        from orthoedge.training.model.unet import UNet  # takes long to import
+
+        unet = UNet(recipe.region.encoder, recipe.region.decoder)
+        network.region = Region(unet, recipe.region.size)
     return network
-
-
-def normalise(images: Tensor) -> Tensor:
-    """Scale uint8 (B, 1, S, S) to float32, -1 to 1."""
-    return images.float() * _SCALE - 1
 
 
 def explain(features: Tensor, weight: Tensor, bias: Tensor) -> ModelOutput:

@@ -16,12 +16,12 @@ from torch.nn import functional as F
 from orthoedge.runtime.errors import ConfigError
 
 COARSEST = 32
-"""Pixels of the input per cell of the coarsest features."""
+"""Pixels of the input per cell of a backbone's last stage, unless it is dilated."""
 _PRIOR = 0.01  # of a lesion's cells; from 0.5, the first steps only learn that most are none
 
 
 class MaskDecoder(nn.Module):
-    """Decodes features at 1/32 of the input's side up to 1/stride.
+    """Decodes a backbone's coarsest features up to 1/stride of the input's side.
 
     Args:
         widths: channels of the features from coarse to fine, the last at `stride`.
@@ -51,22 +51,26 @@ class MaskDecoder(nn.Module):
         return self.head(x)  # type: ignore[no-any-return]
 
 
-def pick_stages(name: str, sides: Mapping[int, int], side: int, stride: int) -> list[int]:
+def pick_stages(
+    name: str, sides: Mapping[int, int], side: int, coarsest: int, stride: int
+) -> list[int]:
     """Choose the stages of a backbone that a decoder reads.
 
     Args:
         name: of the backbone, for the message.
         sides: side of the map of each stage, by its index.
         side: of the input, in pixels.
+        coarsest: pixels of the input per cell of the backbone's last stage.
         stride: of the decoder.
 
     Returns:
-        Indices of stages, from 1/32 of the side to 1/stride; of several of one size, the last.
+        Indices of stages, from 1/coarsest of the side to 1/stride; of several of one size, the
+        last.
 
     Raises:
         ConfigError: the backbone has no features at one of these sizes.
     """
-    wanted = [COARSEST]
+    wanted = [coarsest]
     while wanted[-1] > stride:
         wanted.append(wanted[-1] // 2)
     chosen = []

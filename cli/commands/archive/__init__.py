@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import shlex
+import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -150,12 +154,10 @@ def _run(args: argparse.Namespace) -> int:
 
         return LocalWorkers(filled, args.jobs or available_cores())
 
-    try:
+    with _ended_by_sigterm(), screen.ended(settings.store.folder):
         summary = run_archive(
             args.source, settings, record, start, screen, retry_errors=args.retry_errors
         )
-    finally:
-        screen.end()
     print(
         f"{plain(summary.listed)} radiographs; {plain(summary.done)} done now, "
         f"{plain(summary.failed)} of these without an answer; rows in {settings.store.folder}"
@@ -184,7 +186,8 @@ def _settings(args: argparse.Namespace) -> tuple[WorkerSettings, RunRecord]:
     precision = args.precision
     if precision == "auto":  # once, so that all workers run the same
         before = store.record()
-        precision = before.precision if before else choose_precision(args.target)[0]
+        measured_on = None if args.target == "x86" else bundle
+        precision = before.precision if before else choose_precision(args.target, measured_on)[0]
     bundle.model(precision)
     manifest = bundle.manifest
     record = RunRecord(
@@ -224,9 +227,28 @@ class _Screen:
         self._is_terminal = terminal.is_terminal(sys.stderr)
         self._due_at = 0.0
         self._width = 0
+        self._progress: Progress | None = None
+
+    @contextmanager
+    def ended(self, folder: Path) -> Iterator[None]:
+        """End the line that changes; where the run ends early, say what is kept and goes on."""
+        try:
+            yield
+        except BaseException:
+            if self._progress is not None:
+                # Errors that were to be done again have no row any more.
+                words = (word for word in sys.argv[1:] if word != "--retry-errors")
+                self.note(
+                    f"at least {self._progress.counts()} radiographs have a row in {folder}, which "
+                    f"stays; go on with: {shlex.join(('orthoedge', *words))}"
+                )
+            raise
+        finally:
+            self.end()
 
     def progress(self, progress: Progress) -> None:
         """Show how far it is."""
+        self._progress = progress
         now = time.monotonic()
         if now < self._due_at:
             return
@@ -248,6 +270,20 @@ class _Screen:
         if self._width:
             terminal.write_error("\n")
             self._width = 0
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM end the run as Ctrl-C does, with the exit code that the system would give."""
+
+    def end(*_: object) -> None:
+        raise SystemExit(128 + signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _report(args: argparse.Namespace) -> int:

@@ -153,9 +153,11 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _export(args: argparse.Namespace) -> int:
-    from orthoedge.clinic.history.export import opinions_csv
+    from orthoedge.clinic.history.export import is_export, opinions_csv
     from orthoedge.runtime.atomic_files import write_atomic
 
+    if not is_export(args.path):
+        raise ConfigError(f"{args.path}: holds something else; choose a new file, or a former one")
     with _history(args) as history:
         history.note("", "exported", detail="opinions")
         write_atomic(args.path, opinions_csv(history).encode())

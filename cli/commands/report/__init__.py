@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -95,7 +94,7 @@ def _write_reports(files: Sequence[tuple[Path, str]], args: argparse.Namespace) 
         except (InputError, MissingDependency, DeadlineExceeded, OSError, MemoryError) as error:
             failed += 1
             reason = " ".join(str(error).split()) or "not enough memory"
-            line = terminal.printable(f"{path}: {reason}")
+            line = terminal.printable(f"{path}: {_in_words(reason, args.language)}")
             terminal.write_error(f"orthoedge: {line}\n")
             continue
         write_atomic(target, report)
@@ -105,12 +104,15 @@ def _write_reports(files: Sequence[tuple[Path, str]], args: argparse.Namespace) 
     return 1 if failed else 0
 
 
-def _hash(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()
+def _in_words(reason: str, language: str) -> str:
+    """The reason in the language of the report, with the technical line after it."""
+    from orthoedge.clinic.words import catalogue
+    from orthoedge.clinic.words.failures import failure_id
+
+    name = failure_id(reason)
+    if language == "en" or name == "failure.other":
+        return reason
+    return f"{catalogue(language).text(name)} ({reason})"
 
 
 def _check_replaced(target: Path, image_sha256: str) -> None:
@@ -124,6 +126,7 @@ def _check_replaced(target: Path, image_sha256: str) -> None:
 
 
 def _content(pipeline: Pipeline, path: Path, args: argparse.Namespace) -> ReportContent:
+    from orthoedge.cli.inputs import file_sha256
     from orthoedge.clinic.history.header import read_facts
     from orthoedge.clinic.report import ReportContent
 
@@ -136,6 +139,6 @@ def _content(pipeline: Pipeline, path: Path, args: argparse.Namespace) -> Report
         study=study,
         patient=patient if args.patient else None,
         file_name=path.name,
-        image_sha256=_hash(path),
+        image_sha256=file_sha256(path),
         alert_labels=pipeline.bundle.manifest.alert_labels,
     )

@@ -54,6 +54,7 @@ export const api = {
   texts: (language) => json("GET", `texts/${language}`),
   findings: (query) => json("GET", address("findings", query)),
   finding: (number, language) => json("GET", address(`findings/${number}`, { language })),
+  course: (number) => json("GET", `findings/${number}/course`),
   remove: (number) => json("DELETE", `findings/${number}`),
   addOpinion: (number, opinion) => json("POST", `findings/${number}/opinion`, opinion),
   agreement: () => json("GET", "agreement"),

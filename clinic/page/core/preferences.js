@@ -21,10 +21,5 @@ export function setPreference(name, value) {
   } catch {
     // It then holds until the page is left.
   }
-  if (name === "theme") applyTheme(value);
-}
-
-function applyTheme(theme) {
-  if (theme === "system") delete document.documentElement.dataset.theme;
-  else document.documentElement.dataset.theme = theme;
+  if (name === "theme") window.applyTheme(value); // of theme.js
 }

@@ -63,7 +63,7 @@ class Uploads extends EventTarget {
       this.#row(this.last);
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
-      if (error.status === 0 || error.status === 401) {
+      if (error.status === 0 || error.status === 401 || error.id === "error.ending") {
         this.left += 1;
         this.stop();
         this.problem = error;
@@ -92,7 +92,7 @@ class Uploads extends EventTarget {
 
 function failure(name, error) {
   const number = error.body?.number || undefined;
-  return { number, time: Date.now() / 1000, file_name: name, origin: "page", failure: error.message, patient_name: "" };
+  return { number, time: Date.now() / 1000, file_name: name, origin: "page", failure: error.message, failure_id: error.body?.failure_id, patient_name: "" };
 }
 
 export const uploads = new Uploads();

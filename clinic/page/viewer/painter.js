@@ -1,6 +1,7 @@
 /** Draws a view of a radiograph into a canvas, at the resolution of the canvas. */
 
 import { colours } from "./heat.js";
+import { drawOutlines } from "./outlines.js";
 import { fillGrey } from "./picture.js";
 
 const LINE = "#3cbeff"; // sky blue; amber and this differ for every kind of eye
@@ -126,6 +127,7 @@ export class Painter {
       stroke(context, cross, unit, "#fff");
     }
     if (this.line && view.hasLine) stroke(context, this.line, unit, LINE);
+    if (this.facts.outlines && view.hasOutline) drawOutlines(context, this.facts.outlines, unit);
     if (view.ruler) drawRuler(context, view.ruler, unit);
     if (view.cursor) drawCursor(context, view.cursor, unit);
   }

@@ -16,7 +16,8 @@ export class Viewer extends EventTarget {
    * @param {Picture} picture
    * @param {{center: number, width: number}} window as the file asks for
    * @param {Heat|null} heat
-   * @param {{spacing: [number, number]|null, isRejected: boolean}} facts spacing in mm by row and column
+   * @param {{spacing: [number, number]|null, isRejected: boolean, outlines: Path2D|null}} facts spacing in
+   *   mm by row and column; outlines of lesions in pixels of the radiograph
    */
   constructor(canvas, picture, window, heat, facts) {
     super();
@@ -29,6 +30,7 @@ export class Viewer extends EventTarget {
     this.tool = "window";
     this.opacity = 1;
     this.hasLine = true;
+    this.hasOutline = true;
     this.cursor = null; // of the ruler by keyboard, in pixels of the radiograph
     this.reset();
     this.pointers = new Pointers(this);

@@ -1,16 +1,16 @@
-/** Two radiographs next to each other, and the course of the probabilities. */
+/** Two radiographs next to each other, and the course of label, probability and extent. */
 
 import { api } from "../core/api.js";
 import { h, icon, select } from "../core/dom.js";
 import { session } from "../core/session.js";
 import { t, texts } from "../core/texts.js";
-import { courseChart } from "./chart.js";
+import { courseChart, extentChart } from "./chart.js";
+import { extentText, isComparable } from "./extent.js";
 import { decisionMark, labelMark, patientName } from "./marks.js";
 import { loadPicture, stage } from "./stage.js";
 import { table } from "./table.js";
 
 const DAY = 86400; // seconds
-const LONGEST = 24; // radiographs of a course
 
 export async function compare({ parts, navigate }) {
   const pair = await Promise.all(parts.map(Number).map(load));
@@ -19,7 +19,7 @@ export async function compare({ parts, navigate }) {
   const [first, second] = pair.map(({ details }) => details);
   const scenes = pair.map(({ details, loading }) => stage(details, loading, { isSmall: true }));
   const others = answeredOf(first);
-  const course = await courseOf(others, second);
+  const course = isSamePatient(first, second) ? await courseOf(second) : [];
   const title = t("page.compare.title");
   const sides = pair.map(({ details }, index) => side(details, scenes[index], index, others, numbers, navigate));
   const element = h(
@@ -28,7 +28,8 @@ export async function compare({ parts, navigate }) {
     h("header", { class: "view-head" }, h("h1", {}, title), h("p", {}, patientName(second)), h("p", { class: "counts" }, interval(first, second))),
     ...cautions(first, second),
     h("div", { class: "pair" }, ...sides),
-    isSamePatient(first, second) && course.length > 1 && courseSection(course, numbers),
+    changeSection(first, second),
+    course.length > 1 && courseSection(course, numbers),
   );
   return {
     element,
@@ -57,14 +58,10 @@ function answeredOf({ earlier }) {
   return answered.map((entry) => ({ ...entry, taken: taken(entry) })).sort((one, other) => one.taken - other.taken);
 }
 
-/** Those of the same body part and side, with their probabilities. */
-async function courseOf(others, { study }) {
-  const same = others.filter((entry) => entry.body_part === study.body_part && entry.laterality === study.laterality);
-  const full = same.slice(-LONGEST).map(async (entry) => {
-    const { finding } = await api.finding(entry.number, texts().language);
-    return { ...entry, probabilities: finding.probabilities };
-  });
-  return Promise.all(full);
+/** The answers on the same body part and side, oldest first. */
+async function courseOf({ number }) {
+  const { entries } = await api.course(number);
+  return entries.map((entry) => ({ ...entry, taken: taken(entry) })).sort((one, other) => one.taken - other.taken);
 }
 
 const isSamePatient = (first, second) => Boolean(first.patient.id) && first.patient.id === second.patient.id;
@@ -79,6 +76,30 @@ function cautions(first, second) {
   else if (!isSamePatient(first, second)) ids.push("page.compare.other_patient");
   if (first.study.body_part !== second.study.body_part || first.study.laterality !== second.study.laterality) ids.push("page.compare.other_part");
   return ids.map((id) => h("p", { class: "caution" }, icon("warning"), h("span", {}, t(id))));
+}
+
+/** What differs between the two answers, in words; nothing where one of them has none. */
+function changeSection(first, second) {
+  if (!first.label || !second.label) return null;
+  const [before, after] = [first, second].map(({ label }) => texts().label(label));
+  const answer = before === after ? t("page.compare.answer_same", { label: before }) : t("page.compare.answer_changed", { before, after });
+  const pair = (text, read) => t(text, { before: read(first), after: read(second) });
+  const sentences = [answer, pair("page.compare.probability_change", ({ probability }) => texts().percent(probability))];
+  if (first.extent && second.extent) {
+    sentences.push(pair("page.compare.extent_change", ({ extent }) => extentText(extent)));
+    if (!isComparable(first.extent, second.extent)) sentences.push(t("page.compare.extent_unlike"));
+    sentences.push(...extentNotes([first, second]));
+  }
+  return h("section", { class: "card change", "aria-label": t("page.compare.title") }, ...sentences.map((sentence) => h("p", {}, sentence)));
+}
+
+/** What the kinds of extent mean that occur. */
+function extentNotes(entries) {
+  const extents = entries.map(({ extent }) => extent).filter(Boolean);
+  return [
+    extents.some(({ kind }) => kind === "map") && t("page.compare.extent_map_note"),
+    extents.some(({ diameter_mm: size }) => size !== null) && t("page.compare.extent_size_note"),
+  ].filter(Boolean);
 }
 
 function side(details, scene, index, others, numbers, navigate) {
@@ -108,13 +129,13 @@ function chooser(details, index, others, numbers, navigate) {
 
 function courseSection(course, numbers) {
   const { labels } = session();
-  const columns = [t("page.compare.date"), t("page.history.body_part"), t("page.list.decision"), ...labels.map((label) => texts().label(label))];
+  const columns = [t("page.compare.date"), t("page.list.decision"), t("page.compare.extent"), ...labels.map((label) => texts().label(label))];
   const rows = course.map((entry) => ({
     class: numbers.includes(entry.number) ? "is-shown" : null,
     cells: [
       h("a", { href: `#/radiograph/${entry.number}` }, texts().date(entry.study_date || entry.time)),
-      texts().part(entry.body_part ?? "", entry.laterality ?? ""),
       decisionMark(entry.decision),
+      h("span", {}, extentText(entry.extent)),
       ...labels.map((label) => h(label === entry.label ? "strong" : "span", {}, texts().percent(entry.probabilities[label] ?? 0))),
     ],
   }));
@@ -123,7 +144,9 @@ function courseSection(course, numbers) {
     { class: "card course" },
     h("h2", {}, t("page.compare.course")),
     courseChart(course, labels),
+    extentChart(course),
     table(t("page.compare.table"), columns, rows),
+    ...extentNotes(course).map((note) => h("p", { class: "quiet" }, note)),
     h("p", { class: "quiet" }, t("page.compare.caution")),
   );
 }

@@ -10,7 +10,7 @@ import { Painter } from "../viewer/painter.js";
 import { bars, urgency } from "./marks.js";
 import { sentences } from "./radiograph.js";
 
-const LONG_SIDE = 1400; // pixels of a printed picture, which is at most 66 mm high: 500 to the inch
+const LONG_SIDE = 1400; // pixels of a printed picture, which is at most 56 mm high: 600 to the inch
 const LINE_ZOOM = 4; // lines are drawn as much wider than on the screen, on which pixels are larger
 
 /** Ask for language and paper, then print or open the PDF. */
@@ -140,8 +140,8 @@ function marks(details, translate) {
 function pictures(viewer, isRejected, translate) {
   if (!viewer) return [];
   const plain = h("figure", {}, drawn(viewer, false), h("figcaption", {}, translate("page.print.plain")));
-  if (isRejected || viewer.heat?.isEmpty !== false) return [plain];
-  const caption = h("figcaption", {}, h("strong", {}, translate("page.print.with_map")), " ", translate("page.viewer.map_meaning"));
+  if (isRejected || (viewer.heat.isEmpty && !viewer.facts.outlines)) return [plain];
+  const caption = h("figcaption", {}, h("strong", {}, translate("page.print.with_map")), " ", translate("page.viewer.map_meaning"), viewer.facts.outlines ? ` ${translate("page.viewer.outline_meaning")}` : "");
   return [plain, h("figure", {}, drawn(viewer, true), caption)];
 }
 
@@ -157,7 +157,7 @@ function drawn(viewer, withMap) {
     .rotate(viewer.rotation * 90)
     .scale(scale)
     .translate(-picture.width / 2, -picture.height / 2);
-  const view = { window: viewer.window, isInverted: viewer.isInverted, opacity: withMap ? 1 : 0, hasLine: withMap, scale, lineZoom: LINE_ZOOM, transform };
+  const view = { window: viewer.window, isInverted: viewer.isInverted, opacity: withMap ? 1 : 0, hasLine: withMap, hasOutline: withMap, scale, lineZoom: LINE_ZOOM, transform };
   new Painter(picture, withMap ? viewer.heat : null, viewer.facts).paint(canvas, view);
   return canvas;
 }

@@ -11,6 +11,7 @@ import { opinion } from "./opinion.js";
 import { openPrint, watchPrint } from "./print.js";
 import { loadPicture, stage } from "./stage.js";
 import { facts } from "./facts.js";
+import { failureWords } from "./rows.js";
 
 export async function radiograph({ parts, navigate, refresh }) {
   const number = Number(parts[0]);
@@ -154,7 +155,7 @@ function failed(details) {
     "div",
     { class: "view" },
     h("header", { class: "view-head" }, backLink(), h("h1", {}, own(details.file_name))),
-    h("p", { class: "problem" }, icon("unread"), h("span", {}, own(details.failure))),
+    h("div", { class: "problem" }, icon("unread"), h("p", {}, ...failureWords(details))),
   );
   return { element, title: t("page.list.failure") };
 }

@@ -45,6 +45,12 @@ function origin(name) {
   return h("span", { class: "origin", title: text }, icon("node"), h("span", { class: "visually-hidden" }, text));
 }
 
+/** Why a file could not be read, in the language of the page, and the technical line in English. */
+export function failureWords({ failure, failure_id: id }) {
+  const line = h("span", { class: "technical", lang: "en", title: t("page.list.technical") }, own(failure));
+  return id ? [h("span", {}, t(id)), " ", line] : [line];
+}
+
 function failureLine(summary, withDate) {
   return h(
     "div",
@@ -56,6 +62,6 @@ function failureLine(summary, withDate) {
       h("strong", {}, own(summary.file_name)),
       when({ ...summary, file_name: "" }, withDate, t("page.list.failure")),
     ),
-    h("span", { class: "row-reason" }, own(summary.failure)),
+    h("span", { class: "row-reason" }, ...failureWords(summary)),
   );
 }

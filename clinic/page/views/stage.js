@@ -5,6 +5,7 @@ import { h, icon, toast } from "../core/dom.js";
 import { problem } from "../core/problems.js";
 import { t, texts } from "../core/texts.js";
 import { Heat } from "../viewer/heat.js";
+import { outlinesOf } from "../viewer/outlines.js";
 import { Picture } from "../viewer/picture.js";
 import { Viewer } from "../viewer/viewer.js";
 
@@ -52,9 +53,9 @@ export function stage(details, loading, { isSmall = false } = {}) {
       return null;
     }
     if (isClosed) return null;
-    viewer = new Viewer(canvas, picture, details.window, heat, { spacing: details.spacing_mm, isRejected });
+    viewer = new Viewer(canvas, picture, details.window, heat, { spacing: details.spacing_mm, isRejected, outlines: isRejected ? null : outlinesOf(finding) });
     element.prepend(toolbar(viewer, details, isSmall));
-    if (!isSmall) element.append(mapBar(viewer, heat));
+    if (!isSmall) element.append(mapBar(viewer, heat, finding));
     viewer.addEventListener("change", () => showState(viewer, state));
     viewer.addEventListener("change", () => showLength(viewer, length, details, false));
     viewer.addEventListener("measure", () => showLength(viewer, length, details, true));
@@ -127,9 +128,19 @@ function toolbar(viewer, details, isSmall) {
   return h("div", { class: "tools", role: "toolbar", "aria-label": t("page.viewer.tools") }, ...all, hint);
 }
 
-function mapBar(viewer, heat) {
+function mapBar(viewer, heat, { lesions }) {
   if (!heat) return h("div", { class: "map-bar" }, h("p", { class: "map-meaning" }, t("page.viewer.no_map")));
-  if (heat.isEmpty) return h("div", { class: "map-bar" }, h("p", { class: "map-meaning" }, t("page.viewer.map_empty")));
+  const controls = heat.isEmpty ? [] : mapControls(viewer, heat);
+  const sentences = heat.isEmpty ? [t("page.viewer.map_empty")] : [t("page.viewer.map_meaning"), t(heat.hasLine ? "page.viewer.contour_meaning" : "page.viewer.contour_outside")];
+  if (lesions) sentences.push(t(lesions.length ? "page.viewer.outline_meaning" : "page.viewer.outline_none"));
+  if (lesions?.length) controls.push(shownTool("outline", viewer, "hasOutline"));
+  if (!coversAll(heat, viewer.picture)) sentences.push(t("page.viewer.margin_meaning"));
+  const meaning = h("p", { class: "map-meaning" }, ...sentences.map((sentence) => h("span", {}, sentence, " ")));
+  const scale = h("span", { class: "scale", "aria-hidden": "true" }, h("span", {}, t("page.viewer.map_none")), h("span", { class: "scale-bar" }), h("span", {}, t("page.viewer.map_peak")));
+  return h("div", { class: "map-bar" }, ...controls, h("div", { class: "map-words" }, heat.isEmpty ? null : scale, meaning));
+}
+
+function mapControls(viewer, heat) {
   const slider = h("input", {
     type: "range", min: 0, max: 100, step: 5, value: viewer.opacity * 100, "aria-label": t("page.viewer.map_opacity"),
     on: {
@@ -145,16 +156,17 @@ function mapBar(viewer, heat) {
     slider.value = viewer.opacity > 0 ? 0 : 100;
     slider.dispatchEvent(new Event("input"));
   }, { "aria-pressed": "true" });
-  const line = tool("contour", t("page.viewer.contour"), () => {
-    viewer.hasLine = !viewer.hasLine;
-    line.setAttribute("aria-pressed", String(viewer.hasLine));
+  return [map, slider, shownTool("contour", viewer, "hasLine", !heat.hasLine)];
+}
+
+/** A button that shows or hides lines of the viewer. */
+function shownTool(name, viewer, property, disabled = false) {
+  const element = tool(name, t(`page.viewer.${name}`), () => {
+    viewer[property] = !viewer[property];
+    element.setAttribute("aria-pressed", String(viewer[property]));
     viewer.draw();
-  }, { "aria-pressed": "true", disabled: !heat.hasLine });
-  const sentences = [t("page.viewer.map_meaning"), t(heat.hasLine ? "page.viewer.contour_meaning" : "page.viewer.contour_outside")];
-  if (!coversAll(heat, viewer.picture)) sentences.push(t("page.viewer.margin_meaning"));
-  const meaning = h("p", { class: "map-meaning" }, ...sentences.map((sentence) => h("span", {}, sentence, " ")));
-  const scale = h("span", { class: "scale", "aria-hidden": "true" }, h("span", {}, t("page.viewer.map_none")), h("span", { class: "scale-bar" }), h("span", {}, t("page.viewer.map_peak")));
-  return h("div", { class: "map-bar" }, map, slider, line, h("div", { class: "map-words" }, scale, meaning));
+  }, { "aria-pressed": "true", disabled });
+  return element;
 }
 
 function coversAll(heat, { width, height }) {

@@ -14,12 +14,16 @@ from orthoedge.clinic.history.records import (
     StoredOpinion,
     StudyFacts,
 )
+from orthoedge.clinic.words.facts import Extent
+from orthoedge.clinic.words.failures import FailureId
 
 __all__ = [
     "AuditPage",
     "AuditQuery",
     "BackupDone",
     "BundleShown",
+    "CourseEntry",
+    "CourseShown",
     "Done",
     "ErrorShown",
     "FindingAdded",
@@ -46,6 +50,8 @@ class ErrorShown(msgspec.Struct, frozen=True):
     """Of the sentence in the catalogue of texts."""
     number: int = 0
     """Of the finding that was entered for a file that cannot be read; 0 if none was."""
+    failure_id: FailureId | Literal[""] = ""
+    """Of the sentence that says why it cannot be read; empty for any other error."""
 
 
 class LanguageShown(msgspec.Struct, frozen=True):
@@ -184,7 +190,31 @@ class FindingPage(FindingSummary, frozen=True, kw_only=True):
     window: WindowShown | None
     earlier: list[FindingSummary]
     """All findings of the same patient, this one too, the first one first."""
+    extent: Extent | None
+    """How far it reaches; null where there is nothing to measure, or the engine cannot run."""
     opinions: tuple[StoredOpinion, ...]
+
+
+class CourseEntry(msgspec.Struct, frozen=True):
+    """One radiograph of a course."""
+
+    number: int
+    time: float
+    """Seconds since 1970, UTC, when it was entered."""
+    study_date: str
+    label: str
+    decision: str
+    probability: float
+    """Of the label."""
+    probabilities: dict[str, float]
+    extent: Extent | None
+    """As of `FindingPage`."""
+
+
+class CourseShown(msgspec.Struct, frozen=True):
+    """A patient's answers on one body part and side, the last 24, the first one first."""
+
+    entries: tuple[CourseEntry, ...]
 
 
 class AuditQuery(msgspec.Struct, frozen=True):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import datetime
 import time
+from collections.abc import Sequence
 
 import msgspec
 
 from orthoedge.clinic.history import FindingSummary, Opinion, SearchQuery, StoredFinding
 from orthoedge.clinic.history.header import plain_text
 from orthoedge.clinic.server.api.answers import (
+    CourseEntry,
+    CourseShown,
     Done,
     FindingAdded,
     FindingList,
@@ -21,10 +24,11 @@ from orthoedge.clinic.server.api.answers import (
 )
 from orthoedge.clinic.server.api.calls import Call, Reply, json_reply
 from orthoedge.clinic.server.api.errors import ApiError
-from orthoedge.clinic.server.engine.messages import PutInWords
+from orthoedge.clinic.server.engine.messages import MeasureExtents, PutInWords
 from orthoedge.clinic.server.engine.report_process import ReportOrder, order_report
 from orthoedge.clinic.server.state import ServerState
 from orthoedge.clinic.words import LANGUAGES
+from orthoedge.clinic.words.facts import Extent
 from orthoedge.runtime.errors import EngineError, MissingDependency
 
 __all__ = [
@@ -32,6 +36,7 @@ __all__ = [
     "delete_finding",
     "enter_opinion",
     "list_findings",
+    "show_course",
     "show_finding",
     "show_report",
     "stored_finding",
@@ -39,6 +44,13 @@ __all__ = [
 
 _MOST = 500
 _LONGEST_NOTE = 4000
+_COURSE = 24  # radiographs
+
+
+class _Probabilities(msgspec.Struct):
+    """Of the JSON of a finding."""
+
+    probabilities: dict[str, float]
 
 
 def list_findings(state: ServerState, call: Call) -> Reply:
@@ -81,7 +93,46 @@ def show_finding(state: ServerState, call: Call) -> Reply:
             bits=picture.bits if picture else 0,
             window=WindowShown(picture.window_center, picture.window_width) if picture else None,
             earlier=state.history.of_patient(stored.patient),
+            extent=_extents(state, [stored.finding])[0] if stored.finding else None,
             opinions=stored.opinions,
+        )
+    )
+
+
+def show_course(state: ServerState, call: Call) -> Reply:
+    """Label, probabilities and extent of a patient's radiographs of the same body part and side.
+
+    The audit trail keeps that the user looked at the finding by which they were asked for.
+
+    Raises:
+        ApiError: no such finding.
+    """
+    stored = stored_finding(state, call)
+    state.history.note_look(call.caller.user, stored.summary.number)
+    study = stored.study
+    same = [
+        one
+        for one in state.history.of_patient(stored.patient)
+        if (one.body_part, one.laterality) == (study.body_part, study.laterality) and one.label
+    ][-_COURSE:]
+    findings = [found.finding for one in same if (found := state.history.get(one.number))]
+    return json_reply(
+        CourseShown(
+            tuple(
+                CourseEntry(
+                    one.number,
+                    one.time,
+                    one.study_date,
+                    one.label,
+                    one.decision,
+                    one.probability,
+                    msgspec.json.decode(finding, type=_Probabilities).probabilities,
+                    extent,
+                )
+                for one, finding, extent in zip(
+                    same, findings, _extents(state, findings), strict=True
+                )
+            )
         )
     )
 
@@ -209,6 +260,16 @@ def _words(state: ServerState, stored: StoredFinding, language: str) -> msgspec.
     except EngineError as error:  # the finding itself can be shown
         state.log("no words", reason=str(error))
         return None
+
+
+def _extents(state: ServerState, findings: Sequence[bytes]) -> list[Extent | None]:
+    """How far each finding reaches; None for all where the engine cannot run."""
+    try:
+        measured = state.engine.make(MeasureExtents(tuple(findings)))
+    except EngineError as error:  # the rest can be shown
+        state.log("no extents", reason=str(error))
+        return [None] * len(findings)
+    return msgspec.json.decode(measured, type=list[Extent | None])
 
 
 def _check_language(language: str) -> None:

@@ -82,6 +82,16 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         "GET",
+        "/findings/{number}/course",
+        "showCourse",
+        "Label, probabilities and extent of a patient's radiographs of the same body part and "
+        "side, the first one first.",
+        _ALL,
+        answers.CourseShown,
+        findings.show_course,
+    ),
+    Route(
+        "GET",
         "/findings/{number}/pixels",
         "showPixels",
         "The pixels, uint16 little-endian row by row, bone bright. X-Width, X-Height: of the "

@@ -18,6 +18,7 @@ from orthoedge.clinic.server.engine.messages import (
     FileAnswer,
     HalvePixels,
     Made,
+    MeasureExtents,
     OpenEngine,
     PutInWords,
     Request,
@@ -99,7 +100,7 @@ class Engine:
         self._is_open = True
         self._changed("ready")
 
-    def make(self, request: PutInWords | HalvePixels) -> bytes:
+    def make(self, request: PutInWords | HalvePixels | MeasureExtents) -> bytes:
         """Make something; called from a thread other than that of the server's event loop.
 
         Raises:

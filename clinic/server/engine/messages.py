@@ -18,6 +18,7 @@ __all__ = [
     "FileAnswer",
     "HalvePixels",
     "Made",
+    "MeasureExtents",
     "OpenEngine",
     "PutInWords",
     "Request",
@@ -67,7 +68,13 @@ class HalvePixels(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="
     """How often both sides are halved."""
 
 
-Request = OpenEngine | AnswerFile | PutInWords | HalvePixels
+class MeasureExtents(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="extents"):
+    """Measure how far findings reach."""
+
+    findings: tuple[bytes, ...]
+
+
+Request = OpenEngine | AnswerFile | PutInWords | HalvePixels | MeasureExtents
 
 
 class FileAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -32,6 +32,7 @@ from orthoedge.clinic.server.engine.messages import (
     FileAnswer,
     HalvePixels,
     Made,
+    MeasureExtents,
     OpenEngine,
     PutInWords,
     Request,
@@ -40,6 +41,7 @@ from orthoedge.clinic.server.engine.messages import (
 )
 from orthoedge.clinic.settings import EngineSettings
 from orthoedge.clinic.words import ImageFacts, finding_words
+from orthoedge.clinic.words.extent import extent_of
 from orthoedge.runtime.errors import EngineError, OrthoEdgeError
 
 if TYPE_CHECKING:
@@ -84,6 +86,7 @@ class EngineProcess:
             limits=CallLimits(memory_mb=engine.decode_mb),
             reader=partial(read_image, keep_stored=True),
         )
+        pipeline.bundle = pipeline.bundle.without_models()
         _limit_memory(engine.decode_mb)
         return pipeline
 
@@ -97,6 +100,8 @@ class EngineProcess:
                 return Made()
             if isinstance(request, HalvePixels):
                 return Made(self._halved(request))
+            if isinstance(request, MeasureExtents):
+                return Made(msgspec.json.encode([*map(extent_of, request.findings)]))
             return Made(_words(request))
         except (OrthoEdgeError, OSError, MemoryError) as error:
             return Made(error=str(error) or "there is not enough memory")

@@ -11,7 +11,7 @@
 namespace orthoedge {
 namespace {
 
-constexpr int kOldestSchema = 3, kSchema = 4;
+constexpr int kOldestSchema = 3, kSchema = 5;
 
 void require(bool holds, const std::string& why) {
   if (!holds) throw std::runtime_error(why);
@@ -109,7 +109,7 @@ void decode_manifest(Bundle& bundle, const Field& json) {
   const int schema = json.at("schema").integer();
   require(schema >= kOldestSchema && schema <= kSchema,
           "schema " + std::to_string(schema) + ", this program reads " +
-              std::to_string(kOldestSchema) + " and " + std::to_string(kSchema));
+              std::to_string(kOldestSchema) + " to " + std::to_string(kSchema));
   bundle.name = json.at("name").text();
   bundle.version = json.at("version").text();
   bundle.intended_use = json.at("intended_use").text();
@@ -130,16 +130,21 @@ void decode_manifest(Bundle& bundle, const Field& json) {
   check_labels(bundle);
   require(bundle.preprocess.size == bundle.graph.size, "preprocess.size and graph.size differ");
   require(bundle.graph.features >= 1, "graph.features is not 1 or more");
-  // The precision that does not run is validated too.
-  for (const std::string precision : {"fp32", "int8"}) {
-    const Calibration calibration =
-        decode_calibration(json.at("calibration").at(precision), bundle);
-    json.at("metrics").at(precision).members();
-    const Field limit = json.at("golden").at("tolerance").at(precision);
+  const std::vector<std::string> targets =
+      json.has("int8_cpu") ? json.at("int8_cpu").texts() : std::vector<std::string>{};
+  const bool has_cpu_file = std::count(targets.begin(), targets.end(), "x86") > 0;
+  bundle.model = bundle.precision == "int8" && has_cpu_file ? "int8_cpu" : bundle.precision;
+  std::vector<std::string> models{"fp32", "int8"};
+  if (!targets.empty()) models.push_back("int8_cpu");
+  // The models that do not run are validated too.
+  for (const std::string& model : models) {
+    const Calibration calibration = decode_calibration(json.at("calibration").at(model), bundle);
+    json.at("metrics").at(model).members();
+    const Field limit = json.at("golden").at("tolerance").at(model);
     const Tolerance tolerance{limit.at("logits").number(), limit.at("saliency_map").number(),
                               limit.at("feature_vector").number(),
                               bundle.graph.mask_height > 0 ? limit.at("lesion_mask").number() : 0};
-    if (precision != bundle.precision) continue;
+    if (model != bundle.model) continue;
     bundle.calibration = calibration;
     bundle.tolerance = tolerance;
   }
@@ -154,7 +159,7 @@ void read_files(Bundle& bundle, const std::string& folder, const Field& json) {
     bundle.files.emplace(name, std::move(content));
   }
   for (const std::string& name :
-       {"model." + bundle.precision + ".onnx", "golden/" + bundle.precision + ".npz",
+       {"model." + bundle.model + ".onnx", "golden/" + bundle.model + ".npz",
         std::string("golden/images.npy")})
     require(bundle.files.count(name) == 1, folder + ": manifest.json does not list " + name);
 }

@@ -35,6 +35,7 @@ struct Tolerance {
 
 struct Bundle {
   std::string name, version, precision, intended_use;
+  std::string model;  // int8_cpu where the bundle has INT8 for CPU engines, else the precision
   std::string sha256;  // of manifest.json, which holds the hash of every other file
   std::vector<std::string> labels, alert_labels;
   Preprocess preprocess;

@@ -45,7 +45,7 @@ void append(std::vector<float>& all, const std::vector<float>& part) {
 }  // namespace
 
 Classifier::Classifier(const Bundle& bundle, int threads) : bundle_(bundle) {
-  const Bytes& model = bundle.files.at("model." + bundle.precision + ".onnx");
+  const Bytes& model = bundle.files.at("model." + bundle.model + ".onnx");
   try {
     ov::Core core;
     // Without this hint OpenVINO runs "fp32" in bf16 on processors that have it.
@@ -115,13 +115,13 @@ void Classifier::check_kernels() {
   if (integer != (bundle_.precision == "int8"))
     throw std::runtime_error("openvino compiled the " + bundle_.precision + " model with" +
                              (integer ? "" : "out") + " integer kernels: model." +
-                             bundle_.precision + ".onnx contains " + (integer ? "" : "no ") +
+                             bundle_.model + ".onnx contains " + (integer ? "" : "no ") +
                              "quantized layers");
 }
 
 void Classifier::check_golden() {
   const Array images = parse_npy(bundle_.files.at("golden/images.npy"));
-  const auto expected = parse_npz(bundle_.files.at("golden/" + bundle_.precision + ".npz"));
+  const auto expected = parse_npz(bundle_.files.at("golden/" + bundle_.model + ".npz"));
   const auto side = static_cast<std::size_t>(bundle_.graph.size);
   if (images.type != "|u1" || images.shape.size() != 4 || images.shape[0] < 1 ||
       images.shape[1] != 1 || images.shape[2] != side || images.shape[3] != side)

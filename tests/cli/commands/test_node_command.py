@@ -1,6 +1,7 @@
 """What `orthoedge node check` and `status` say."""
 
 import json
+import os
 import socket
 import sys
 
@@ -81,7 +82,11 @@ def test_check_names_a_port_that_is_taken(written, capsys):
         file.write_text(file.read_text().replace(str(settings.receiver.port), str(port)))
         code, lines = check(file, capsys)
     assert code == 1
-    assert f"FAIL  receiver 127.0.0.1, port {port}: cannot listen there: " in "\n".join(lines)
+    (line,) = (
+        each for each in lines if each.startswith(f"FAIL  receiver 127.0.0.1, port {port}: ")
+    )
+    assert f"cannot listen there: in use by process {os.getpid()}: " in line
+    assert line.endswith("; change port in [receiver] of the settings")
 
 
 def test_check_tries_the_port_of_the_metrics_too(written, capsys):

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from orthoedge.clinic.archive.outcome import Outcome
 from orthoedge.clinic.archive.rows import ArchiveRow
 from orthoedge.clinic.archive.store import Store
-from orthoedge.clinic.archive.worker import failed_row
+from orthoedge.clinic.archive.worker import Worker, failed_row
 from orthoedge.runtime.atomic_files import sha256
 from orthoedge.runtime.errors import ConfigError, DataError, EngineError
 from orthoedge.runtime.image_io.reader import read_image
@@ -116,6 +117,15 @@ def test_a_poisonous_file_is_a_row_with_the_reason(poisoned, small_bundle, tmp_p
         assert rows[name]["finished_at"] is not None
 
 
+def test_rows_do_not_depend_on_where_a_file_is_decoded(poisoned, small_bundle, tmp_path):
+    rows = []
+    for isolate in (False, True):
+        store = tmp_path / f"store{isolate}"
+        run_here(poisoned, small_bundle, store, start=Here, isolate=isolate)
+        rows.append(untimed(rows_of(store)))
+    assert rows[0] == rows[1]
+
+
 def test_errors_are_done_again_only_when_asked(poisoned, small_bundle, tmp_path):
     store = tmp_path / "store"
     run_here(poisoned, small_bundle, store, start=Here)
@@ -140,6 +150,30 @@ def test_an_input_that_kills_its_worker_each_time_is_a_row(pictures, small_bundl
     (row,) = [row for row in rows_of(tmp_path) if row["error"]]
     assert row["input"] == killer
     assert "worker died" in row["error"]
+
+
+class Leaving(Here):
+    """Workers that all die over their first shares; others come some time later."""
+
+    away = None
+
+    def room(self):
+        return 0 if self.away else super().room()
+
+    def wait(self):
+        if self.away is None:
+            self.away = 3
+            died, self._waiting = self._waiting, []
+            return [Outcome(share, None) for share in died]
+        if self.away:
+            self.away -= 1
+            return []
+        return super().wait()
+
+
+def test_a_run_whose_workers_are_all_gone_waits_for_others(pictures, small_bundle, tmp_path):
+    summary = run_here(pictures, small_bundle, tmp_path, start=Leaving)
+    assert summary.done == len(rows_of(tmp_path)) == 24
 
 
 def test_workers_that_only_die_end_the_run_and_leave_no_row(pictures, small_bundle, tmp_path):
@@ -224,10 +258,54 @@ def test_a_damaged_part_is_named(pictures, small_bundle, tmp_path):
         run_here(pictures, small_bundle, tmp_path, start=Here)
 
 
-def test_a_source_without_radiographs_is_an_error(small_bundle, tmp_path):
-    (tmp_path / "in").mkdir()
-    with pytest.raises(DataError, match="no radiographs"):
-        run_here(tmp_path / "in", small_bundle, tmp_path / "store", start=Here)
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("in/notes.txt", "no picture", "no radiographs"),
+        ("in", "", "no radiographs"),
+        ("in.csv", "path,label\n", "no radiographs"),
+        ("in.csv", "path,label\na.png,fracture\n,fracture\n", "line 3, column path: no path"),
+        ("in", "a.png\na\0b.png\n", "line 2: not a path"),
+        ("", "", "No such file"),
+    ],
+)
+def test_a_source_that_cannot_be_listed_leaves_no_store(
+    small_bundle, tmp_path, name, content, message
+):
+    file = tmp_path / (name or "elsewhere")
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(content)
+    source = tmp_path / "in" if "/" in name else tmp_path / (name or "absent")
+    with pytest.raises(DataError, match=message):
+        run_here(source, small_bundle, tmp_path / "stores" / "store", start=Here)
+    assert not (tmp_path / "stores").exists()
+
+
+def test_an_engine_that_fails_once_is_opened_again(pictures, small_bundle, tmp_path, monkeypatch):
+    original, failed = Worker.answer, []
+
+    def answer(self, content):
+        if not failed:
+            failed.append(self)
+            raise EngineError("the sandbox process does not start")
+        assert self is not failed[0]
+        return original(self, content)
+
+    monkeypatch.setattr(Worker, "answer", answer)
+    assert run_here(pictures, small_bundle, tmp_path, start=Here).failed == 0
+    assert len(failed) == 1
+
+
+def test_an_engine_that_always_fails_ends_the_run_and_leaves_no_row(
+    pictures, small_bundle, tmp_path, monkeypatch
+):
+    def answer(self, content):
+        raise EngineError("the sandbox process does not start")
+
+    monkeypatch.setattr(Worker, "answer", answer)
+    with pytest.raises(EngineError, match="does not start"):
+        run_here(pictures, small_bundle, tmp_path, start=Here)
+    assert rows_of(tmp_path) == []
 
 
 def test_a_failed_row_keeps_what_the_index_says():

@@ -70,7 +70,8 @@ def test_a_source_that_is_not_there_is_an_error(tmp_path, name):
 
 def test_a_plan_is_the_source_once_without_what_is_done():
     inputs = [ArchiveInput(name, "") for name in (b"/c", b"/a", b"/b", b"/a", b"/d")]
-    plan = Plan(iter(inputs), iter(["/b", "/elsewhere", "/b"]))
+    plan = Plan(iter(inputs))
+    plan.leave_out(iter(["/b", "/elsewhere", "/b"]))
     assert (plan.listed, plan.left) == (4, 3)
     assert [names(share) for share in plan.shares(2)] == [["/c", "/a"], ["/d"]]
     plan.close()
@@ -82,7 +83,7 @@ from orthoedge.clinic.archive.plan import Plan
 from orthoedge.clinic.archive.inputs.sources import ArchiveInput
 
 inputs = (ArchiveInput(f"/archive/{i:09}.dcm".encode(), "") for i in range(int(sys.argv[1])))
-plan = Plan(inputs, iter(()))
+plan = Plan(inputs)
 assert sum(map(len, plan.shares(256))) == int(sys.argv[1])
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """

@@ -140,6 +140,7 @@ def test_a_destination_that_is_down_is_named_with_its_reason(tmp_path, parts):
     assert not steps[-1].passed
     assert "pacs: the " in steps[-1].text
     assert "was not sent in time" in steps[-1].text
+    assert "the sender tries this destination again in " in steps[-1].text
 
 
 def test_several_images_end_with_their_times(tmp_path, parts):

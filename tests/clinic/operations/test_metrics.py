@@ -1,5 +1,6 @@
 """The metrics tell of queue, ages, times, decisions and scores, and of no patient."""
 
+import os
 import re
 import urllib.error
 import urllib.request
@@ -108,7 +109,8 @@ def test_they_are_served_on_the_loopback_address_alone(tmp_path):
             assert b"orthoedge_images" in answer.read()
         with pytest.raises(urllib.error.HTTPError, match="404"):
             urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=30)
-        with pytest.raises(OSError, match="in use") as taken:
+        holder = f"in use by process {os.getpid()}: .*; change metrics_port in .operations. "
+        with pytest.raises(OSError, match=holder) as taken:
             serve_metrics(settings)
         assert taken.value.filename == f"port {port} of the metrics"
     finally:

@@ -29,6 +29,19 @@ def test_a_theme_that_is_chosen_stays(clinic, visit):
     assert visitor.page.evaluate("getComputedStyle(document.body).backgroundColor") == dark
 
 
+def test_the_theme_of_the_device_is_followed_until_another_is_chosen(clinic, visit):
+    page = visit(clinic, theme="system", color_scheme="dark").page
+    root = page.locator("html")
+    expect(root).to_have_attribute("data-theme", "dark")
+    page.emulate_media(color_scheme="light")
+    expect(root).to_have_attribute("data-theme", "light")
+    page.evaluate("import('/core/preferences.js').then(it => it.setPreference('theme', 'dark'))")
+    expect(root).to_have_attribute("data-theme", "dark")
+    page.emulate_media(color_scheme="dark")
+    page.emulate_media(color_scheme="light")
+    expect(root).to_have_attribute("data-theme", "dark")
+
+
 def log_in(page, name, password):
     page.get_by_label("Name").fill(name)
     page.get_by_label("Password").fill(password)

@@ -57,6 +57,18 @@ def test_two_ticked_radiographs_are_compared_with_their_course(page):
     expect(page.get_by_role("img", name="Probabilities over time.")).to_be_visible()
 
 
+def test_the_course_says_how_label_probability_and_extent_changed(page):
+    page.goto(page.url.split("#")[0] + "#/compare/1/2")
+    words = page.locator(".change")
+    expect(words).to_contain_text("Probability of the answer: first")
+    expect(words).to_contain_text("Extent: first")
+    expect(words).to_contain_text("is no size of a lesion")
+    course = page.get_by_role("table", name="Findings of this patient by date")
+    expect(course.get_by_role("columnheader", name="Extent")).to_be_visible()
+    expect(course.locator("tbody tr").first).to_contain_text("(map)")
+    expect(page.get_by_role("img", name="Extent over time.")).to_be_visible()
+
+
 def test_the_earlier_radiograph_is_the_first_one(page):
     page.goto(page.url.split("#")[0] + "#/compare/2/1")
     expect(page.locator(".side select").first).to_contain_text("Sep")

@@ -62,7 +62,21 @@ def test_a_single_bad_file_stays_a_line_with_its_reason(clinic, visit):
     visitor.drop({"letter.txt": b"Dear colleague"})
     line = visitor.page.locator(".row-unread", has_text="letter.txt")
     expect(line).to_contain_text("not an image")
+    expect(line).to_contain_text("This is no picture that can be read")
     assert visitor.page.url.endswith("#/today")
+
+
+@pytest.mark.slow
+def test_the_reason_of_a_bad_file_is_in_the_language_of_the_page(clinic, visit):
+    visitor = visit(clinic, language="fr")
+    visitor.drop({"vide.png": b""})
+    line = visitor.page.locator(".row-unread", has_text="vide.png")
+    expect(line).to_contain_text("Le fichier est vide.")
+    expect(line.locator(".technical[lang='en']")).to_have_text("empty file")
+    number = line.get_attribute("data-number")
+    visitor.go(f"radiograph/{number}")
+    expect(visitor.page.locator(".problem")).to_contain_text("Le fichier est vide.")
+    expect(visitor.page.locator(".problem .technical")).to_have_text("empty file")
 
 
 def test_all_files_of_a_chosen_folder_are_added(clinic, visit, tmp_path):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect
 
+from orthoedge.clinic.history import History, NewFinding
 from orthoedge.runtime.overlay import colormap
 from orthoedge.runtime.preprocess import LetterboxTransform
 from orthoedge.targets import open_pipeline
@@ -69,6 +70,42 @@ def test_the_map_fades_with_its_slider_and_the_line_goes_with_its_button(opened)
     assert is_coloured(pixels(opened)) == 0
     opened.get_by_role("button", name="Line").click()
     assert is_coloured(pixels(opened)) > 0
+
+
+def test_outlines_of_lesions_are_white_dashes_with_a_button_and_words(filled_clinic, visit):
+    """A bundle that outlines lesions is not in the package, so a finding is given some."""
+    history = History(filled_clinic.folder)
+    stored = history.get(1)
+    contour = [[60.0, 60.0], [240.0, 60.0], [240.0, 240.0], [60.0, 240.0]]
+    region = {
+        "contour": contour, "probability": 0.9, "diameter_px": 254.6, "area_px": 32400.0,
+        "diameter_ends": [contour[0], contour[2]], "diameter_mm": 63.6, "area_mm2": 2025.0,
+        "plane": "detector",
+    }  # fmt: skip
+    finding = json.dumps(json.loads(stored.finding) | {"lesions": [region]}).encode()
+    new = NewFinding(
+        origin="api", file_name="outlined.dcm", image_sha256="0" * 64, finding=finding,
+        picture=stored.picture,
+    )  # fmt: skip
+    number = history.add(new)
+    history.close()
+    visitor = visit(filled_clinic)
+    visitor.go(f"radiograph/{number}")
+    page = visitor.page
+    expect(page.locator(".map-meaning")).to_contain_text("White dashes")
+    page.get_by_role("button", name="Line", exact=True).click()
+    page.get_by_role("button", name="Map", exact=True).click()
+    with_dashes = pixels(page)
+    page.get_by_role("button", name="Outline").click()
+    without = pixels(page)
+    changed = np.abs(with_dashes - without).max(axis=-1) > 0
+    assert (with_dashes[changed].min(axis=-1) > 250).any()  # white
+    assert (with_dashes[changed].max(axis=-1) < 5).any()  # with a dark rim
+    rows = np.flatnonzero(changed.any(axis=1))
+    top = changed[rows[0] : rows[0] + 4].any(axis=0)
+    left, right = np.flatnonzero(top)[[0, -1]]
+    assert 0.4 < top[left:right].mean() < 0.9  # dashes with gaps
+    expect(page.locator(".words")).to_contain_text("64 mm across at the detector")
 
 
 def test_invert_turns_the_grey_around(opened):

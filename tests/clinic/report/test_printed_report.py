@@ -16,6 +16,7 @@ from orthoedge.clinic.report import EarlierFinding, ReportContent, make_report
 from orthoedge.clinic.report.make import compile_report
 from orthoedge.clinic.report.pictures import draw_pictures
 from orthoedge.clinic.words import LANGUAGES, catalogue
+from orthoedge.clinic.words.facts import Extent
 from orthoedge.clinic.words.record import FindingRecord
 from orthoedge.runtime.errors import ConfigError, InputError
 from orthoedge.runtime.image_io.radiograph import ReasonId
@@ -27,6 +28,7 @@ from tests.helpers.clinic.report_fonts import require_fonts
 
 pytest.importorskip("typst")
 
+EXTENTS = (Extent("map", 0.062, None, ""), Extent("outline", 0.2, 120.5, "detector"))
 MADE = datetime(2026, 12, 1, 14, 5, tzinfo=timezone.utc)
 every_language = pytest.mark.parametrize("language", LANGUAGES)
 
@@ -65,7 +67,7 @@ def full():
         ),
         file_name=f"{'a' * 240}.dcm",
         earlier=tuple(
-            EarlierFinding(f"2026-01-{day:02}", "tumor-malignant", 0.9, "refer", 120.5)
+            EarlierFinding(f"2026-01-{day:02}", "tumor-malignant", 0.9, "refer", EXTENTS[day % 2])
             for day in range(1, 32)
         ),
     )
@@ -130,19 +132,22 @@ def test_a_patient_is_named_only_if_that_is_wanted(tmp_path):
 def test_earlier_radiographs_are_listed_and_the_rest_is_counted(tmp_path):
     text = " ".join(text_of(make_report(full()), tmp_path).split())
     assert "31 January 2026 malignant tumor 90.0% To be read by a physician" in text
-    assert "Longest diameter" in text
+    assert "Extent" in text
     assert "To be read by a physician 120 mm" in text
+    assert "To be read by a physician 6.2% (map)" in text
+    assert "is no size of a lesion" in text
     assert "21 January" not in text
     assert "21 earlier radiographs are not listed." in text
 
 
 def test_a_line_of_an_earlier_radiograph_is_made_from_its_finding():
     line = EarlierFinding.from_finding(finding("report"), "2026-01-02")
-    assert line == EarlierFinding("2026-01-02", "fracture", 0.62, "report")
+    assert line.extent.kind == "map"
+    assert line == EarlierFinding("2026-01-02", "fracture", 0.62, "report", line.extent)
     region = {"area_px": 9.0, "diameter_mm": 12.5, "plane": None}
     outlined = json.loads(finding()) | {"lesions": [region]}
     line = EarlierFinding.from_finding(json.dumps(outlined).encode(), "")
-    assert line.diameter_mm == 12.5
+    assert line.extent.diameter_mm == 12.5
 
 
 @pytest.mark.parametrize(

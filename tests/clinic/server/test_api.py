@@ -16,6 +16,7 @@ from orthoedge.clinic.server.api.routes import ROUTES
 from orthoedge.clinic.words import LANGUAGES, catalogue
 from orthoedge.runtime import read_image
 from tests.helpers.clinic.images import image_file, limb
+from tests.helpers.clinic.page.radiographs import dicom
 from tests.helpers.clinic.pages import ROOT, SAMPLES, clinic_server, clinic_settings
 from tests.helpers.hostile.dicom_bytes import pixel_elements
 
@@ -62,6 +63,7 @@ def every_answer(clinic):
     yield "showTexts", clinic.get("/texts/sw")
     yield "listFindings", clinic.get("/findings?limit=1&text=jpg&decision=refer")
     yield "showFinding", clinic.get(f"/findings/{number}?language=fr")
+    yield "showCourse", clinic.get(f"/findings/{number}/course")
     yield "showPixels", clinic.get(f"/findings/{number}/pixels?side=100")
     if importlib.util.find_spec("typst"):
         yield "showReport", clinic.get(f"/findings/{number}/report.pdf?language=fr&paper=letter")
@@ -135,6 +137,28 @@ def test_what_is_not_there_is_404(clinic, path):
 )
 def test_json_of_another_kind_is_refused(clinic, body):
     assert clinic.post("/findings/1/opinion", body).status == 400
+
+
+def test_a_course_holds_label_probability_and_extent_of_the_same_part_oldest_first(clinic):
+    dates = ("20260901", "20261020", "20260710")
+    for number, date in enumerate(dates):
+        part = "LEG" if number == 2 else "FOREARM"
+        file = dicom("0-forearm", date=date, part=part, instance=f"1.2.3.{number}")
+        assert clinic.post(f"/findings?name={date}.dcm", file).status == 201
+    newest = clinic.get("/findings?text=20261020").json["findings"][0]["number"]
+    entries = clinic.get(f"/findings/{newest}/course").json["entries"]
+    assert [entry["study_date"] for entry in entries] == ["2026-09-01", "2026-10-20"]
+    page = clinic.get(f"/findings/{newest}").json
+    assert entries[1]["probabilities"] == page["finding"]["probabilities"]
+    assert (entries[1]["label"], entries[1]["extent"]) == (page["label"], page["extent"])
+    assert page["extent"]["kind"] == "map"
+
+
+def test_a_file_that_cannot_be_read_has_the_id_of_its_reason(clinic):
+    reply = clinic.post("/findings?name=empty.png", b"")
+    assert (reply.json["error"], reply.json["failure_id"]) == ("empty file", "failure.empty")
+    shown = clinic.get(f"/findings/{reply.json['number']}").json
+    assert (shown["failure"], shown["failure_id"]) == ("empty file", "failure.empty")
 
 
 def test_the_answer_is_that_of_predict(clinic, capsys):

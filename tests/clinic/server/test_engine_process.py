@@ -9,8 +9,16 @@ import time
 import msgspec
 import pytest
 
+from orthoedge.clinic.server import serve
 from orthoedge.clinic.settings import EngineSettings
-from tests.helpers.clinic.pages import ENGINE, PATIENCE_S, SAMPLES, clinic_server, clinic_settings
+from tests.helpers.clinic.pages import (
+    ENGINE,
+    PATIENCE_S,
+    SAMPLES,
+    Answer,
+    clinic_server,
+    clinic_settings,
+)
 
 SAMPLE = SAMPLES[0].read_bytes()
 
@@ -58,6 +66,31 @@ def test_a_page_that_is_opened_starts_the_engine(client):
     while client.state.events.engine_state != "ready" and time.monotonic() < end:
         time.sleep(0.02)
     assert client.state.events.engine_state == "ready"
+
+
+@pytest.mark.parametrize("is_answering", [False, True])
+def test_the_end_of_the_server_gives_up_files_and_tells_their_senders(
+    tmp_path, monkeypatch, capfd, is_answering
+):
+    """An upload that takes longer, or a file whose answer does."""
+    monkeypatch.setattr(serve, "_UPLOADS_S", 0.2)
+    with clinic_server(settings(tmp_path / "history")) as client, contextlib.ExitStack() as stack:
+        if is_answering:
+            _, replies = stack.enter_context(asked(client))
+        else:
+            replies = []
+            connection = stack.enter_context(contextlib.closing(client.connect()))
+            connection.putrequest("POST", "/api/v1/findings")
+            connection.putheader("Content-Length", "1000000")
+            connection.endheaders(b"x" * 1000)
+            while not client.state.uploads:
+                time.sleep(0.01)
+        client.stop()
+        if not is_answering:
+            replies.append(Answer.of(connection.getresponse()))
+    assert (replies[0].status, replies[0].json["id"]) == (503, "error.ending")
+    assert "Traceback" not in capfd.readouterr().err
+    assert list((tmp_path / "history" / "incoming").iterdir()) == []
 
 
 def test_a_crash_is_the_files_failure_and_the_next_file_is_answered(client):

@@ -174,8 +174,9 @@ def test_options_that_stand_in_the_file_are_refused_next_to_it(tmp_path):
 def test_a_port_that_is_taken_is_named(tmp_path):
     with clinic_server(clinic_settings(tmp_path / "a")) as client:
         code, _, said = command("--folder", tmp_path / "b", "--port", client.port, "--no-browser")
-    assert (code, f"127.0.0.1, port {client.port}" in said) == (2, True)
-    assert f"open http://127.0.0.1:{client.port}/ or give another --port" in said
+    assert (code, said.count("\n")) == (2, 1)
+    assert f"127.0.0.1, port {client.port}: in use by process {os.getpid()}: " in said
+    assert "give another --port, or `port` in the file of --settings" in said
 
 
 @pytest.mark.parametrize("action", [(), ("check",)])
@@ -207,7 +208,20 @@ def test_the_server_loads_no_library_of_images():
         "import sys, orthoedge.clinic.server.serve, orthoedge.clinic.server.api.routes\n"
         "from orthoedge.clinic.words import LANGUAGES, catalogue\n"
         "for one in LANGUAGES: catalogue(one)\n"
+        "from orthoedge.cli.options import named_bundle\n"
+        "named_bundle('phantom')\n"
         "print(*sorted({'numpy', 'cv2', 'pydicom', 'openvino', 'onnxruntime'} & set(sys.modules)))"
     )
     done = subprocess.run(code_command(code), capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def test_an_export_replaces_a_former_one_alone(tmp_path):
+    History(tmp_path / "history").close()
+    place = ("--folder", tmp_path / "history")
+    (tmp_path / "hand.png").write_bytes(b"a radiograph")
+    code, _, said = command("export", tmp_path / "hand.png", *place)
+    assert (code, "holds something else" in said) == (2, True)
+    assert (tmp_path / "hand.png").read_bytes() == b"a radiograph"
+    for _ in range(2):
+        assert command("export", tmp_path / "opinions.csv", *place)[0] == 0

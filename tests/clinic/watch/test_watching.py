@@ -11,6 +11,8 @@ from orthoedge.clinic.spool.spool import Spool
 from orthoedge.clinic.watch.changes import Changes, observe
 from orthoedge.clinic.watch.journal import Journal
 from orthoedge.clinic.watch.watcher import Watcher
+from orthoedge.runtime.atomic_files import sha256
+from orthoedge.runtime.overlay.png_source import source_of
 from orthoedge.targets import open_pipeline
 from tests.helpers.clinic.images import image_file
 from tests.helpers.clinic.nodes import UID, Lines, eventually, node_settings, states
@@ -221,6 +223,28 @@ def test_a_picture_needs_a_folder_among_the_destinations(tmp_path, pipeline, mak
     folder.wait()
     folder.answer_all(pipeline)
     assert "kind = 'folder'" in folder.log.lines[-1]["reason"]
+
+
+def test_results_of_another_file_are_never_replaced(folder, pipeline, png):
+    """On a disk where A.png and a.png are one name, and where something else was there before."""
+    folder.put("a.png", png)
+    folder.wait()
+    folder.answer_all(pipeline)
+    mine = folder.results / "a.png.png"
+    before = mine.read_bytes()
+    assert source_of(mine) == sha256(b"a.png")
+    mine.rename(folder.results / "b.png.png")
+    (folder.results / "c.png.png").write_bytes(b"of the user")
+    folder.put("b.png", png)
+    folder.put("c.png", png)
+    folder.wait()
+    folder.answer_all(pipeline)
+    assert (folder.results / "b.png.png").read_bytes() == before
+    assert (folder.results / "c.png.png").read_bytes() == b"of the user"
+    assert not (folder.results / "b.png.json").exists()
+    assert not (folder.results / "c.png.json").exists()
+    (reason,) = {file.read_text().splitlines()[0] for file in folder.spool.dead.glob("*.txt")}
+    assert reason == "its results would replace a picture that is not of this file; rename the file"
 
 
 @pytest.mark.parametrize("name", ["x" * 249 + ".png", "a.png"])

@@ -121,7 +121,8 @@ def test_the_words_follow_from_the_json_of_a_real_finding():
         sure="The program is not sure: probability 62.0%. On radiographs like those it was tested "
         "on, only about 62 of 100 such answers are right.",
         where="The file names the body part and the side: hand, right side. The program looked "
-        "most at the middle of the picture. This is where it looked, not the outline of a disease.",
+        "most at the middle of the picture. This is where it looked, not the outline of a disease. "
+        "The line of the map encloses 13% of the exposed picture; this is no size of a lesion.",
         next="Have a physician read this radiograph before anything is decided.",
         reasons=("cannot rule out tumor-benign",),
         cannot_rule_out="Cannot be ruled out: benign tumor.",

@@ -23,10 +23,11 @@ needs_rtx = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(scope="module")
-def network():
+@pytest.fixture(scope="module", params=[32, pytest.param(16, marks=pytest.mark.slow)])
+def network(request):
+    """With maps at 1/32 of the side, and at 1/16 from dilated convolutions."""
     torch.manual_seed(0)
-    network = Ensemble(("test_efficientnet",), len(LABELS)).eval()
+    network = Ensemble(("test_efficientnet",), len(LABELS), output_stride=request.param).eval()
     network.add_decoder(8, 16)
     torch.nn.init.normal_(network.decoder.head.weight, std=20)  # else every probability is 0.01
     return network
@@ -46,21 +47,26 @@ def images():
 @pytest.mark.parametrize("target", ["x86", "portable"])
 def test_engines_give_the_networks_own_mask(network, models, images, target):
     with torch.no_grad():
-        expected = network.explain(torch.from_numpy(images)).lesion_mask.numpy()
+        expected = network.explain(torch.from_numpy(images))
     outputs = open_model(models["fp32"], 64, target, "fp32").run(images)
     assert outputs.lesion_mask.shape == (8, 1, 8, 8)
     assert outputs.lesion_mask.dtype == np.float32
-    assert expected.std() > 1e-3
-    # float32 sums in another order
-    np.testing.assert_allclose(outputs.lesion_mask, expected, atol=1e-4)
+    assert expected.lesion_mask.std() > 1e-3
+    assert outputs.saliency_map.shape[2] == 64 // network.output_stride
+    for name, array in outputs.tensors().items():
+        want = getattr(expected, name).numpy()
+        # float32 sums in another order
+        np.testing.assert_allclose(array, want, atol=1e-4 * max(1, np.abs(want).max()))
 
 
 @pytest.mark.parametrize("target", ["x86", "portable"])
 def test_int8_stays_near_the_float_mask(models, images, target):
-    exact = open_model(models["fp32"], 64, target, "fp32").run(images).lesion_mask
-    rounded = open_model(models["int8"], 64, target, "int8").run(images).lesion_mask
+    exact = open_model(models["fp32"], 64, target, "fp32").run(images)
+    rounded = open_model(models["int8"], 64, target, "int8").run(images)
     # Random weights on noise; a wrong scale or a missing layer changes it by whole deviations.
-    assert np.abs(rounded - exact).mean() < 0.3 * exact.std()
+    for name in ("lesion_mask", "saliency_map"):
+        off = getattr(rounded, name) - getattr(exact, name)
+        assert np.abs(off).mean() < 0.3 * getattr(exact, name).std()
 
 
 def test_a_later_call_does_not_change_a_mask(models, images):

@@ -4,11 +4,12 @@ import dataclasses
 
 import cv2
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from orthoedge.clinic.archive.local import LocalWorkers
 from orthoedge.clinic.archive.outcome import Outcome
-from orthoedge.clinic.archive.rows import RunRecord
+from orthoedge.clinic.archive.rows import RunRecord, arrow_schema
 from orthoedge.clinic.archive.run import run_archive
 from orthoedge.clinic.archive.store import Store
 from orthoedge.clinic.archive.worker import WorkerSettings, run_share
@@ -127,3 +128,13 @@ def rows_of(root, bundle=None):
 def untimed(rows):
     """The rows without the columns that hold times."""
     return [{k: v for k, v in row.items() if k not in VARYING} for row in rows]
+
+
+def union_bytes(root):
+    """All rows sorted by input, without times, as one Arrow stream."""
+    fields = [field for field in arrow_schema() if field.name not in VARYING]
+    table = pa.Table.from_pylist(untimed(rows_of(root)), pa.schema(fields))
+    stream = pa.BufferOutputStream()
+    with pa.ipc.new_stream(stream, table.schema) as writer:
+        writer.write_table(table)
+    return stream.getvalue().to_pybytes()

@@ -25,6 +25,10 @@ class Answer:
     headers: http.client.HTTPMessage
     content: bytes
 
+    @classmethod
+    def of(cls, reply):
+        return cls(reply.status, reply.headers, reply.read())
+
     @property
     def json(self):
         return json.loads(self.content)
@@ -58,7 +62,7 @@ class Client:
         with contextlib.closing(self.connect()) as connection:
             connection.request(method, path, body, given)
             reply = connection.getresponse()
-            return Answer(reply.status, reply.headers, reply.read())
+            return Answer.of(reply)
 
     def get(self, path, headers=None):
         return self.ask("GET", ROOT + path, headers=headers)
@@ -107,10 +111,11 @@ def clinic_server(settings, authority=None):
         time.sleep(0.01)
     client = Client(listening.getsockname()[1], authority)
     client.state = state
+    client.stop = lambda: setattr(server, "should_exit", True)
     try:
         yield client
     finally:
-        server.should_exit = True
+        client.stop()
         thread.join(PATIENCE_S)
         listening.close()
         state.history.close()

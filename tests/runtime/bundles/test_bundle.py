@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from orthoedge.runtime.atomic_files import sha256
-from orthoedge.runtime.bundles import bundle as bundles
+from orthoedge.runtime.bundles import paths
 from orthoedge.runtime.bundles.bundle import (
     EMBEDDED,
     PHANTOM,
@@ -271,14 +271,23 @@ def test_the_word_phantom_names_the_bundle_in_the_package_and_a_path_never_does(
 
 
 def test_an_installation_without_a_default_bundle_says_what_to_pass(tmp_path, monkeypatch):
-    monkeypatch.setattr(bundles, "EMBEDDED", tmp_path / "left out")
+    monkeypatch.setattr(paths, "EMBEDDED", tmp_path / "left out")
     with pytest.raises(BundleError, match="no default bundle: pass one, such as --bundle FOLDER"):
         bundle_path()
     assert bundle_path("phantom") == PHANTOM
 
 
+def test_a_bundle_without_its_models_keeps_everything_else(small_bundle):
+    light = small_bundle.without_models()
+    left_out = set(small_bundle.files) - set(light.files)
+    assert left_out == {f"model.{name}.onnx" for name in small_bundle.manifest.golden.tolerance}
+    assert np.array_equal(light.golden_images(), small_bundle.golden_images())
+    with pytest.raises(BundleError, match=r"holds no model\.fp32"):
+        light.model("fp32")
+
+
 def test_a_bundle_of_before_states_no_licence(copy):
-    edit_manifest(copy, lambda m: m.pop("licence"))
+    edit_manifest(copy, lambda m: m.pop("licence", None))
     assert read_bundle(copy).manifest.licences == "licence: not stated; training data: none"
 
 

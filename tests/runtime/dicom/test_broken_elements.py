@@ -1,13 +1,19 @@
 """An element whose header or items are broken costs neither the image nor the elements after it."""
 
 import io
+import random
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 pydicom = pytest.importorskip("pydicom")
 
+from pydicom.datadict import dictionary_VM, dictionary_VR, tag_for_keyword  # noqa: E402
+
+from orthoedge.runtime.dicom import encoding, reader  # noqa: E402
+from orthoedge.runtime.dicom.elements import ELEMENTS  # noqa: E402
 from orthoedge.runtime.dicom.reader import read_dicom  # noqa: E402
 from orthoedge.runtime.errors import InputError  # noqa: E402
 from orthoedge.runtime.image_io.reader import read_image  # noqa: E402
@@ -197,3 +203,69 @@ def test_a_length_that_is_too_short_costs_that_element_alone(tag, rest):
     radiograph = read(with_element(tag, tag_bytes(tag) + rest))
     assert np.array_equal(radiograph.pixels, PLAIN)
     assert all(note.endswith("left out: it cannot be parsed") for note in radiograph.notes)
+
+
+def test_the_table_of_elements_is_that_of_the_standard():
+    for keyword, entry in ELEMENTS.items():
+        assert entry.tag == tag_for_keyword(keyword)
+        assert entry.vr == dictionary_VR(entry.tag)[:2]
+        assert entry.is_multiple == (dictionary_VM(entry.tag) != "1")
+
+
+def by_both(data, monkeypatch):
+    """What is read, or why not, with plain headers read here and with all of them by pydicom."""
+    results = []
+    for plain in (True, False):
+        with monkeypatch.context() as patch:
+            if not plain:
+                patch.setattr(encoding, "_read_plain", lambda *arguments: None)
+            try:
+                radiograph = read_dicom(io.BytesIO(data))
+                pixels = radiograph.pixels.tobytes()
+                results.append((repr(replace(radiograph, pixels=np.zeros((1, 1)))), pixels))
+            except InputError as error:
+                results.append((str(error), b""))
+    return results
+
+
+def is_plain(data):
+    wanted = encoding._numbers(reader._WANTED)
+    return encoding._read_plain(data[: encoding._PLAIN], 132, wanted) is not None
+
+
+def test_a_plain_header_is_read_as_pydicom_reads_it(monkeypatch):
+    """600 headers of drawn elements, two thirds of them damaged at one place."""
+    draw = random.Random(20)
+    values = {
+        "US": lambda: draw.randbytes(2 * draw.randrange(3)),
+        "DS": lambda: draw.choice(["", "1", "0.2\\0.2", "-3", "2000", " 12 "]),
+        "IS": lambda: draw.choice(["", "1", "3\\3", "10"]),
+        "CS": lambda: draw.choice(["", "YES", "IDENTITY", "INVERSE", "RECTANGULAR"]),
+        "UI": lambda: draw.choice(["", "1.2.840.10008.5.1.4.1.1.1.1.1"]),
+    }
+    others = [
+        (0x00080005, "CS", "ISO_IR 100"),
+        (0x00080005, "LO", "ISO_IR 100"),
+        (0x00100010, "PN", "Geheim"),
+        (0x00081140, "SQ", Sequence([LUT])),
+        (VOI, "SQ", Sequence([LUT])),
+        (0x00290010, "LO", "PRIVATE"),
+        (0x00291010, "UN", bytes(300)),
+        (0x00291010, "OB", bytes(70_000)),
+    ]
+    optional = [k for k, entry in ELEMENTS.items() if entry.vr in values and entry.tag >> 16 != 2]
+    kinds = {True: 0, False: 0}
+    for number in range(600):
+        changes = {}
+        for keyword in draw.sample(optional, draw.randrange(4)):
+            changes[ELEMENTS[keyword].tag] = (ELEMENTS[keyword].vr, values[ELEMENTS[keyword].vr]())
+        for tag, vr, value in draw.sample(others, draw.randrange(4)):
+            changes[tag] = (vr, value)
+        syntax = draw.choice((EXPLICIT, IMPLICIT, BIG))
+        data = bytearray(drawn([(tag, *rest) for tag, rest in changes.items()], syntax=syntax))
+        if number % 3:
+            data[draw.randrange(132, data.index(STORED[:1].tobytes()[:8]))] = draw.randrange(256)
+        here, by_pydicom = by_both(bytes(data), monkeypatch)
+        assert here == by_pydicom, number
+        kinds[is_plain(bytes(data))] += 1
+    assert min(kinds.values()) > 100, kinds

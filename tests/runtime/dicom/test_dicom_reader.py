@@ -2,10 +2,14 @@ from __future__ import annotations
 
 import io
 import itertools
+import os
+import subprocess
 import sys
+import threading
 import tracemalloc
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -23,7 +27,7 @@ from pydicom.uid import (  # noqa: E402
     RLELossless,
 )
 
-from orthoedge.runtime.dicom import reader  # noqa: E402
+from orthoedge.runtime.dicom import pixel_data, reader  # noqa: E402
 from orthoedge.runtime.errors import InputError, MissingDependency  # noqa: E402
 from orthoedge.runtime.image_io.reader import read_image  # noqa: E402
 from orthoedge.runtime.preprocess import STANDARD  # noqa: E402
@@ -312,7 +316,8 @@ def test_a_file_is_fetched_a_few_rows_at_a_time(monkeypatch, rows, elements):
 
     content = to_bytes(dataset(**elements))
     line = STORED[0].nbytes
-    monkeypatch.setattr(reader, "_BLOCK", rows * line)
+    monkeypatch.setattr(pixel_data, "_BLOCK", rows * STORED.shape[1])
+    monkeypatch.setattr(reader, "_COUNTED", rows * STORED.shape[1])
     fetched = reader.read_dicom(Watched(content))
     assert np.array_equal(fetched.pixels, read_image(content).pixels)
     assert Watched.most == rows * line
@@ -340,9 +345,61 @@ def test_a_file_that_ends_or_fails_while_it_is_fetched_is_refused(monkeypatch, f
                 raise error
             return super().readinto(memoryview(buffer).cast("B")[:-1])
 
-    monkeypatch.setattr(reader, "_BLOCK", 10 * STORED[0].nbytes)
+    monkeypatch.setattr(pixel_data, "_BLOCK", 10 * STORED.shape[1])
     with pytest.raises(InputError, match=message):
         reader.read_dicom(Failing(to_bytes(dataset(WindowCenter=2000, WindowWidth=3000))))
+
+
+@pytest.fixture
+def large():
+    """2,400 rows that no block and no thread of the look-up reads alone, at most 12 bits."""
+    stored = np.random.default_rng(5).integers(0, 4096, (2400, 700), dtype=np.uint16)
+    return to_bytes(dataset(stored, WindowCenter=2000, WindowWidth=3000))
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 8])
+def test_the_pixels_do_not_depend_on_the_threads_that_look_them_up(threads, large, tmp_path):
+    path, before = tmp_path / "large.dcm", cv2.getNumThreads()
+    path.write_bytes(large)
+    expected = read_image(large).pixels
+    cv2.setNumThreads(threads)
+    try:
+        for _ in range(3):
+            assert np.array_equal(read_image(path).pixels, expected)
+    finally:
+        cv2.setNumThreads(before)
+    assert threading.active_count() == 1 or not any(
+        thread.name == "orthoedge-dicom" for thread in threading.enumerate()
+    )
+
+
+def test_where_no_thread_may_be_started_one_looks_all_samples_up(large, monkeypatch):
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    expected = read_image(large).pixels
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert np.array_equal(reader.read_dicom(io.BytesIO(large)).pixels, expected)
+
+
+def test_a_file_that_is_cut_while_it_is_read_is_refused_and_the_process_goes_on(large, tmp_path):
+    """At 20 places between its header and its last row, by another process's `truncate`."""
+    path = tmp_path / "large.dcm"
+    for number in range(20):
+        path.write_bytes(large)
+
+        class Cut(io.FileIO):
+            reads = 0
+
+            def readinto(self, buffer, least=number % 6):
+                Cut.reads += 1
+                if Cut.reads == 2 + least:
+                    os.truncate(path, 5000 + 3000 * least)
+                return super().readinto(buffer)
+
+        match = pytest.raises(InputError, match=r"^truncated DICOM")
+        with io.BufferedReader(Cut(path)) as file, match:
+            reader.read_dicom(file)
 
 
 def test_a_codestream_of_another_size_than_the_header_is_refused():
@@ -401,3 +458,18 @@ def test_without_pydicom_the_pip_line_is_given(monkeypatch):
     monkeypatch.setitem(sys.modules, "pydicom", None)
     with pytest.raises(MissingDependency, match=r"pip install 'orthoedge\[dicom\]'"):
         read_image(data)
+
+
+def test_a_plain_file_is_read_without_importing_pydicom(tmp_path):
+    """In a process of its own. It takes 180 ms and 70 MB to import."""
+    path = tmp_path / "plain.dcm"
+    path.write_bytes(to_bytes(dataset(WindowCenter=2000, WindowWidth=3000)))
+    code = (
+        "import sys\n"
+        "from orthoedge.runtime import read_image\n"
+        "print(read_image(sys.argv[1]).pixels.shape, 'pydicom' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.split("\n")[0] == f"{STORED.shape} False", done.stderr

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 
@@ -226,8 +227,12 @@ def test_the_fallback_keeps_the_deadline(small_bundle):
 @pytest.fixture
 def with_half(small_bundle):
     """A bundle that has a model for fp16; that of fp32, which these engines cannot tell."""
-    half = {model_file("fp16"): small_bundle.model("fp32")}
-    return replace(small_bundle, files={**small_bundle.files, **half})
+    name, model = model_file("fp16"), small_bundle.model("fp32")
+    record = small_bundle.manifest.files[model_file("fp32")]
+    manifest = msgspec.structs.replace(
+        small_bundle.manifest, files={**small_bundle.manifest.files, name: record}
+    )
+    return replace(small_bundle, manifest=manifest, files={**small_bundle.files, name: model})
 
 
 def test_fp16_is_for_jetson(with_half):

@@ -14,6 +14,7 @@ from onnx import TensorProto, helper
 
 from orthoedge.runtime.bundles.bundle import EMBEDDED, read_bundle
 from orthoedge.runtime.errors import EngineError, MissingDependency
+from orthoedge.targets import precisions_of
 from orthoedge.targets.jetson.plan_builder import NOT_REPORTED, Layer, build_plan, layers
 from tests.helpers.tensorrt_standin import tensorrt_api as standin_tensorrt
 
@@ -34,10 +35,10 @@ def test_tensorrt_builds_every_model_of_a_bundle_without_a_warning(source, reque
         bundle = read_bundle(EMBEDDED)
     else:
         bundle = request.getfixturevalue("small_bundle")
-    models = [name for name in bundle.manifest.files if name.endswith(".onnx")]
+    models = {bundle.manifest.key_for("jetson", p) for p in precisions_of(bundle, "jetson")}
     assert len(models) >= 2
     for name in models:
-        plan = build_plan(bundle.model(name.split(".")[1]), RTX)
+        plan = build_plan(bundle.model(name), RTX)
         assert len(plan.data) > 10_000, name
         assert plan.warnings == (), name
         assert plan.timing_cache == b"", "tensorrt-rtx times nothing, so nothing may be kept of it"

@@ -27,8 +27,8 @@ from orthoedge.training.model.ensemble import (
     denominator,
     explain,
     grad_cam_weights,
-    normalise,
 )
+from orthoedge.training.model.pixels import normalise
 
 CLASSES = 4
 NAMES = ("mobilenetv4_conv_small", "efficientnet_b0", "rexnet_100")
@@ -122,6 +122,35 @@ def test_one_sigmoid_is_a_softmax_over_two_opposite_logits():
 def test_a_plain_network_without_a_sensible_width_is_refused(name):
     with pytest.raises(ConfigError, match="plain_cnn_W with W from 1 to"):
         Branch(name, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "first"),
+    [
+        ("test_resnet", 0),
+        ("test_convnext2", 0),
+        # TensorFlow's padding shifts a strided convolution by one pixel.
+        pytest.param("tf_efficientnet_lite0", 1, marks=pytest.mark.slow),
+    ],
+)
+def test_a_map_at_half_the_stride_has_the_coarser_map_in_every_second_cell(name, first):
+    torch.manual_seed(0)
+    coarse = Ensemble((name,), CLASSES).eval()
+    fine = Ensemble((name,), CLASSES, output_stride=16).eval()
+    fine.load_state_dict(coarse.state_dict())
+    x = torch.randn(1, 1, 128, 128)
+    with torch.no_grad():
+        expected, features = coarse.features(x), fine.features(x)
+    assert features.shape[2:] == (8, 8)
+    second = features[:, :, first::2, first::2]
+    # float32 sums in another order
+    torch.testing.assert_close(second, expected, atol=1e-5 * float(expected.abs().max()), rtol=0)
+
+
+@pytest.mark.parametrize("name", ["plain_cnn_8", "vgg11_bn", "mobilenetv4_conv_small"])
+def test_a_network_without_a_dilated_form_is_refused(name):
+    with pytest.raises(ConfigError, match=f"output_stride: {name} has no dilated form"):
+        Ensemble((name,), CLASSES, output_stride=16)
 
 
 def test_layers_behind_the_pooling_are_not_carried_along():

@@ -2,9 +2,11 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 
 from orthoedge.cli.main import main
 
@@ -65,6 +67,49 @@ def test_a_picture_that_cannot_be_written_costs_neither_its_finding_nor_the_rest
     assert [record["overlay"] for record in records] == [None, str(pictures / "later.png")]
     assert [record["side_by_side"] is None for record in records] == [True, False]
     assert "good.png: picture not written: " in captured.err.splitlines()[0]
+
+
+def test_x_png_and_x_jpg_keep_a_picture_each(bundle, radiograph, tmp_path):
+    pixels = cv2.imread(str(radiograph), cv2.IMREAD_GRAYSCALE)
+    cv2.imwrite(str(tmp_path / "x.png"), pixels)
+    cv2.imwrite(str(tmp_path / "x.jpg"), pixels)
+    sources = [str(tmp_path / name) for name in ("x.png", "x.jpg")]
+    assert main(["predict", *sources, "--overlay", str(tmp_path / "out"), *bundle]) == 0
+    names = {"x.png", "x.side.png", "x_2.png", "x_2.side.png"}
+    assert {file.name for file in (tmp_path / "out").iterdir()} == names
+
+
+@pytest.mark.parametrize(
+    "how", [(), ("--no-names",), pytest.param(("--jobs", "2"), marks=pytest.mark.slow)]
+)
+def test_a_picture_of_an_earlier_run_is_replaced_by_the_same_radiograph_alone(
+    bundle, radiograph, tmp_path, capsys, how
+):
+    first, second = (tmp_path / folder / "x.png" for folder in ("a", "b"))
+    pixels = cv2.imread(str(radiograph), cv2.IMREAD_GRAYSCALE)
+    for file, picture in ((first, pixels), (second, pixels[:, ::-1])):
+        file.parent.mkdir()
+        cv2.imwrite(str(file), picture)
+    to = ["--overlay", str(tmp_path / "out"), "--json", *how, *bundle]
+    assert main(["predict", str(first), *to]) == 0
+    shown = json.loads(capsys.readouterr().out)["overlay"]
+    before = Path(shown).read_bytes()
+    assert main(["predict", str(second), *to]) == 1
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["overlay"] is None
+    assert "is there, and not of this radiograph; choose another --overlay" in captured.err
+    assert Path(shown).read_bytes() == before
+    assert main(["predict", str(first), *to]) == 0
+    assert Path(shown).read_bytes() == before
+
+
+def test_a_file_that_is_no_picture_of_ours_stays(bundle, radiograph, tmp_path, capsys):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "good.side.png").write_bytes(b"of the user")
+    arguments = ["predict", str(radiograph), "--overlay", str(tmp_path / "out"), *bundle]
+    assert main(arguments) == 1
+    assert "good.side.png is there" in capsys.readouterr().err
+    assert [file.read_bytes() for file in (tmp_path / "out").iterdir()] == [b"of the user"]
 
 
 def test_an_overlay_folder_that_is_a_file_is_said_before_anything_runs(

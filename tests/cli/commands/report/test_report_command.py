@@ -31,7 +31,8 @@ def test_each_radiograph_gets_a_page_and_a_bad_file_a_line(tmp_path, capsys):
     assert main([*COMMAND, str(tmp_path / "in"), "--out", str(out), "--language", "fr"]) == 1
     printed = capsys.readouterr()
     assert printed.out == f"{out / SAMPLE.stem}.pdf\n"
-    assert "bad.png: not an image" in printed.err
+    assert "bad.png: Ce n’est pas une image lisible : " in printed.err
+    assert "(not an image: unknown content; " in printed.err
     assert printed.err.endswith("orthoedge: 1 of 2 files failed\n")
     (report,) = out.iterdir()
     assert re.search(rb"/Type/Pages/Count 1\b", report.read_bytes())
