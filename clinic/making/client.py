@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -31,7 +32,9 @@ from orthoedge.runtime.subprocesses import module_command
 
 __all__ = ["ResultMaker"]
 
-_LONGEST_S = 60.0  # of one request, on a slow processor
+_WORK_S = 60.0  # of the processor for one request; a slow one has to be enough
+_LONGEST_S = 240.0  # less than the worker may be silent (`engine.silent_s`)
+_LOOK_S = 1.0
 _NOTHING = np.empty((0, 0), np.uint8)
 
 
@@ -113,9 +116,7 @@ class ResultMaker:
         assert process is not None
         assert process.stdin is not None
         assert process.stdout is not None
-        timer = threading.Timer(_LONGEST_S, process.kill)
-        timer.daemon = True
-        timer.start()
+        limit = _TimeLimit(process)
         try:
             process.stdin.write(encode(request))
             process.stdin.write(pixels.data)
@@ -127,9 +128,9 @@ class ResultMaker:
             response = msgspec.msgpack.decode(data, type=Response)
         except (BrokenPipeError, msgspec.DecodeError) as error:
             self.close()
-            raise OrthoEdgeError(_ended(process.returncode, not timer.is_alive())) from error
+            raise OrthoEdgeError(limit.exceeded or _ended(process.returncode)) from error
         finally:
-            timer.cancel()
+            limit.end()
         if response.failure is not None:
             raise _error(response.failure)
         return response
@@ -147,9 +148,48 @@ class ResultMaker:
         process.wait()
 
 
-def _ended(status: int, is_late: bool) -> str:
-    if is_late:
-        return f"reading its header or making its results took over {_LONGEST_S:.0f} s"
+class _TimeLimit:
+    """Kills a process that takes too long for a request.
+
+    Its time on the processor counts. On a machine that is busy with other things a request takes
+    many times as long as it should, and an image must not become a dead letter for that.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+        self._end = threading.Event()
+        self.exceeded = ""
+        """Which limit the process was killed for; empty if it was not."""
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def end(self) -> None:
+        """The request has been answered, or the process has ended."""
+        self._end.set()
+
+    def _watch(self) -> None:
+        began, worked = time.monotonic(), _processor_s(self._process.pid)
+        while not self._end.wait(_LOOK_S):
+            if _processor_s(self._process.pid) - worked > _WORK_S:
+                limit = f"{_WORK_S:.0f} s of the processor"
+            elif time.monotonic() - began > _LONGEST_S:
+                limit = f"{_LONGEST_S:.0f} s"
+            else:
+                continue
+            self.exceeded = f"reading its header or making its results took over {limit}"
+            self._process.kill()
+            return
+
+
+def _processor_s(pid: int) -> float:
+    """Seconds that a process has had the processor; 0 where the system does not tell."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text("latin-1").rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _ended(status: int) -> str:
     how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
     return f"the process that reads its header and makes its results ended by {how}"
 

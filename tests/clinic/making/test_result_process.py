@@ -12,7 +12,7 @@ from orthoedge.clinic.making.client import ResultMaker
 from orthoedge.clinic.results import encode_result, make_result
 from orthoedge.clinic.spool.spool import Spool
 from orthoedge.runtime.errors import InputError, OrthoEdgeError
-from tests.helpers.clinic.answers import answer
+from tests.helpers.clinic.answers import answer, ramp
 from tests.helpers.clinic.images import INSTANCE, source
 from tests.helpers.clinic.nodes import image as image_of
 from tests.helpers.clinic.nodes import new_image
@@ -58,21 +58,58 @@ def test_an_error_about_the_image_has_its_own_words(received, maker):
         maker.read_header(*received({0x00080018: ("UI", "9.9")}))
 
 
-@pytest.mark.parametrize(("limit_s", "why"), [(60.0, "ended by SIGKILL"), (0.3, "took over")])
-def test_a_process_that_ends_or_hangs_is_replaced(received, monkeypatch, limit_s, why):
-    monkeypatch.setattr(client, "_LONGEST_S", limit_s)
+@pytest.fixture
+def impatient(monkeypatch):
+    """Call it with seconds of the processor and of the clock that a request may take."""
+
+    def limit(work_s, longest_s):
+        monkeypatch.setattr(client, "_LOOK_S", 0.05)
+        monkeypatch.setattr(client, "_WORK_S", work_s)
+        monkeypatch.setattr(client, "_LONGEST_S", longest_s)
+
+    return limit
+
+
+@pytest.mark.parametrize(("longest_s", "why"), [(60.0, "ended by SIGKILL"), (0.3, "took over 0 s")])
+def test_a_process_that_ends_or_hangs_is_replaced(received, impatient, longest_s, why):
+    impatient(60.0, longest_s)
     folder, image = received()
     maker = ResultMaker(512)
     try:
         maker.start()
         process = maker._process
         os.kill(process.pid, signal.SIGSTOP)
-        if limit_s > 1:
+        if longest_s > 1:
             threading.Timer(0.2, process.kill).start()
         with pytest.raises(OrthoEdgeError, match=why):
             maker.read_header(folder, image)
-        monkeypatch.setattr(client, "_LONGEST_S", 60.0)
+        impatient(60.0, 60.0)
         assert maker.read_header(folder, image).modality == "CR"
+    finally:
+        maker.close()
+
+
+def test_a_request_that_waits_for_the_processor_is_waited_for(received, impatient):
+    folder, image = received()
+    maker = ResultMaker(512)
+    try:
+        maker.read_header(folder, image)
+        impatient(0.5, 60.0)
+        os.kill(maker._process.pid, signal.SIGSTOP)  # as if others had the processor
+        threading.Timer(1.0, os.kill, (maker._process.pid, signal.SIGCONT)).start()
+        assert maker.read_header(folder, image).modality == "CR"
+    finally:
+        maker.close()
+
+
+def test_a_request_that_works_for_too_long_is_ended(received, impatient):
+    folder, image = received()
+    maker = ResultMaker(512)
+    try:
+        maker.read_header(folder, image)
+        impatient(0.01, 60.0)
+        with pytest.raises(OrthoEdgeError, match="took over 0 s of the processor"):
+            maker.make(folder, image, RESULT_KINDS, answer(pixels=ramp(1200)))
     finally:
         maker.close()
 

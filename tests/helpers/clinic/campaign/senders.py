@@ -13,9 +13,12 @@ _NUMBER = "99999999"
 _ROOT = "1.2.826.0.1.3680043.8.498."
 
 
-def write_images(folder, first, count):
-    """Write images that differ in their UID into one folder for each sender; their UIDs."""
-    template = image_file({UID: ("UI", _ROOT + _NUMBER)})
+def write_images(folder, first, count, size=0):
+    """Write images that differ in their UID into one folder for each sender; their UIDs.
+
+    An element of `size` bytes makes them as large as those of a unit.
+    """
+    template = image_file({UID: ("UI", _ROOT + _NUMBER), 0x00091001: ("OB", bytes(size))})
     uids = []
     for number in range(first, first + count):
         digits = str(10_000_000 + number)
