@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 import timm
 import torch
+from timm.layers.conv2d_same import Conv2dSame
 from torch import Tensor, nn
 
 from orthoedge.runtime.errors import ConfigError
@@ -175,6 +176,13 @@ class Ensemble(nn.Module):
         self.branches = nn.ModuleList(
             Branch(name, width, dropout, output_stride) for name in backbones
         )
+        behind = {pads_behind(branch) for branch in self._branches()}
+        if output_stride != COARSEST and len(behind) > 1:
+            raise ConfigError(
+                f"output_stride: {', '.join(backbones)} pad at different sides, so their finer "
+                f"maps do not lie on each other; {COARSEST} is needed"
+            )
+        self._pads_behind = True in behind
         self.fusion_logits = nn.Parameter(torch.tensor(fusion).log())
         self.decoder: MaskDecoder | None = None
         """Outlines lesions; see `add_decoder`."""
@@ -249,7 +257,7 @@ class Ensemble(nn.Module):
         features = [branch.features(x) for branch in self._branches()]
         pairs = zip(self._branches(), features, strict=True)
         logits = self._fuse([branch.classify(own) for branch, own in pairs])
-        maps = explain(torch.cat(features, 1), *self.head()).saliency_map
+        maps = self._explain(torch.cat(features, 1)).saliency_map
         if place is not None:
             assert self.region is not None
             maps = self.region.over_input(maps, place)
@@ -324,14 +332,21 @@ class Ensemble(nn.Module):
         x, place = self._look(images)
         if place is not None:
             assert self.region is not None
-            seen = explain(self.features(x), *self.head())
+            seen = self._explain(self.features(x))
             maps = self.region.over_input(seen.saliency_map, place)
             return seen._replace(saliency_map=maps, lesion_mask=place.mask)
         if self.decoder is None:
-            return explain(self.features(x), *self.head())
+            return self._explain(self.features(x))
         features, stages = self._branches()[0].stages(x)
         mask = self._decode(stages).sigmoid()
-        return explain(features, *self.head())._replace(lesion_mask=mask)
+        return self._explain(features)._replace(lesion_mask=mask)
+
+    def _explain(self, features: Tensor) -> ModelOutput:
+        """Explain features (N, K, h, w), with the map's cells where a reader looks for them."""
+        output = explain(features, *self.head())
+        if self.output_stride == COARSEST:
+            return output
+        return output._replace(saliency_map=align(output.saliency_map, self._pads_behind))
 
     @property
     def has_mask(self) -> bool:
@@ -385,6 +400,30 @@ def explain(features: Tensor, weight: Tensor, bias: Tensor) -> ModelOutput:
     height, width = features.shape[2:]
     maps = torch.relu(channel @ features.flatten(2))  # (N, C, K) @ (N, K, hw) -> (N, C, hw)
     return ModelOutput(logits, maps.reshape(*maps.shape[:2], height, width), pooled)
+
+
+def pads_behind(network: nn.Module) -> bool:
+    """Whether strided convolutions are padded as in TensorFlow: one pixel more behind the image."""
+    return any(isinstance(module, Conv2dSame) for module in network.modules())
+
+
+def align(maps: Tensor, pads_behind: bool) -> Tensor:
+    """Move a map of dilated convolutions to where the coarser map of the same weights lies.
+
+    That map has the finer one's first cell of each pair, or with TensorFlow's padding its second,
+    and stands for both: half a finer cell away from where it is. The mean of two neighbours lies
+    there.
+
+    Args:
+        maps: (N, C, h, w).
+        pads_behind: as of the network that made it.
+    """
+    for axis in (2, 3):
+        count = maps.shape[axis]
+        edge = maps.narrow(axis, count - 1 if pads_behind else 0, 1)
+        longer = torch.cat((maps, edge) if pads_behind else (edge, maps), axis)
+        maps = (longer.narrow(axis, 0, count) + longer.narrow(axis, 1, count)) / 2
+    return maps
 
 
 def grad_cam_weights(features: Tensor, weight: Tensor) -> Tensor:

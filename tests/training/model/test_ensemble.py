@@ -24,9 +24,11 @@ from orthoedge.training.model.batch_norm import (
 from orthoedge.training.model.ensemble import (
     Branch,
     Ensemble,
+    align,
     denominator,
     explain,
     grad_cam_weights,
+    pads_behind,
 )
 from orthoedge.training.model.pixels import normalise
 
@@ -145,6 +147,27 @@ def test_a_map_at_half_the_stride_has_the_coarser_map_in_every_second_cell(name,
     second = features[:, :, first::2, first::2]
     # float32 sums in another order
     torch.testing.assert_close(second, expected, atol=1e-5 * float(expected.abs().max()), rtol=0)
+
+
+@pytest.mark.parametrize(("name", "first"), [("test_resnet", 0), ("tf_efficientnet_lite0", 1)])
+def test_a_finer_map_lies_where_the_coarser_one_does(name, first):
+    """Cell j of the finer map stands for the middle of coarse cell i where j = 2i + first."""
+    behind = pads_behind(Ensemble((name,), CLASSES))
+    assert behind is bool(first)
+    fine = (torch.arange(8.0) - first) * 16 + 15.5  # pixels, if coarse cell i is at 32i + 15.5
+    maps = (fine[:, None] + 1000 * fine)[None, None]
+    aligned = align(maps, behind)[0, 0]
+    centres = torch.arange(8.0) * 16 + 7.5
+    wanted = centres[:, None] + 1000 * centres
+    inner = slice(1, 7)  # at the edges the outermost cell is repeated
+    torch.testing.assert_close(aligned[inner, inner], wanted[inner, inner])
+
+
+def test_finer_maps_of_two_kinds_of_padding_are_not_fused():
+    names = ("test_resnet", "tf_efficientnet_lite0")
+    with pytest.raises(ConfigError, match="pad at different sides"):
+        Ensemble(names, CLASSES, output_stride=16)
+    Ensemble(names, CLASSES)
 
 
 @pytest.mark.parametrize("name", ["plain_cnn_8", "vgg11_bn", "mobilenetv4_conv_small"])
