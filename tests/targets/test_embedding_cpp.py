@@ -116,7 +116,10 @@ def radiographs(tmp_path_factory):
     return images, write(tmp_path_factory.mktemp("radiographs") / "images", images)
 
 
-@pytest.mark.parametrize(("precision", "schema"), [("int8", 3), ("fp32", 3), ("int8", 4), ("int8", 5)])
+RUNS = [("int8", 3), ("fp32", 3), ("int8", 4), ("int8", 5)]
+
+
+@pytest.mark.parametrize(("precision", "schema"), RUNS)
 def test_results_are_those_of_the_pipeline(built, tmp_path, radiographs, precision, schema):
     images, paths = radiographs
     changes = {4: upgrade, 5: add_cpu_file}
