@@ -20,13 +20,17 @@ BENCH_STAGES = $(VENV)/bin/python -m pytest benchmarks/bench_runtime.py -o addop
 	--benchmark-warmup-iterations=20 --benchmark-storage=$(BENCH_STORE) \
 	--benchmark-columns=min,median,iqr,rounds --benchmark-group-by=func
 
+NATIVE := .native
+NATIVE_SOURCES := $(shell find native -type f -not -path '*/__pycache__/*' -not -path 'native/build/*')
+NATIVE_PROOF = $(VENV)/bin/python -m pytest -m slow tests/robustness/native $(PYTEST_ARGS)
+
 RUNTIME_EXTRAS := x86 portable dicom clinic report cluster jetson trust
 LOCK_ARGS ?=
 KIT_ARGS ?=
 SBOM_VENV := .venv-sbom
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow lowest robustness coverage-jetson aarch64 lint format bench bench-baseline bench-compare \
+.PHONY: help demo test test-slow lowest robustness coverage-jetson aarch64 native native-proof native-sanitize native-aarch64 lint format bench bench-baseline bench-compare \
 	bench-claims bench-ratios bench-training licences lock sbom offline-kit clean
 
 help:  ## list the targets
@@ -39,6 +43,8 @@ demo: $(DEMO_VENV)/.installed  ## install the lean runtime alone and predict fou
 	@ls $(DEMO_OUT)
 
 test: $(VENV)/.installed  ## all tests but the slow ones, in two processes
+	@$(MAKE) --silent native >/dev/null 2>&1 || \
+		echo "orthoedge-native cannot be built here (make native says why): its tests are skipped"
 	$(VENV)/bin/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 test-slow: $(VENV)/.installed  ## the slow tests, without those of robustness
@@ -90,6 +96,19 @@ bench-training: $(VENV)/.installed  ## throughput of the training loop and of th
 aarch64: $(VENV)/.installed  ## the portable target on an emulated aarch64 processor: for function alone
 	.ci/aarch64.sh
 
+native: $(NATIVE)/.installed  ## build orthoedge-native from native/ into .native, for the tests and benchmarks
+
+native-proof: $(NATIVE)/.installed  ## compare it with Python on hundreds of thousands of radiographs; prints the counts
+	$(NATIVE_PROOF)
+
+native-sanitize: $(NATIVE)/.installed  ## the same under the address and undefined-behaviour sanitizers
+	.ci/native-program.sh sanitized
+	ORTHOEDGE_NATIVE_PROGRAM=$(NATIVE)/sanitized/orthoedge-corpus $(NATIVE_PROOF) -k program
+
+native-aarch64: $(NATIVE)/.installed  ## the same on an emulated aarch64 processor
+	.ci/native-program.sh aarch64
+	ORTHOEDGE_NATIVE_PROGRAM="qemu-aarch64-static $(NATIVE)/aarch64/orthoedge-corpus" $(NATIVE_PROOF) -k program
+
 licences: $(VENV)/.installed  ## every installed package's licence; fails at one that is not allowed or unknown
 	$(VENV)/bin/python .ci/licences.py
 
@@ -116,7 +135,7 @@ offline-kit: $(VENV)/.installed  ## a folder that installs all without a network
 	$(VENV)/bin/python .ci/offline-kit/build.py $(KIT_ARGS)
 
 clean:  ## remove everything that make or the tests wrote
-	rm -rf $(VENV) $(DEMO_VENV) $(SBOM_VENV) .aarch64 $(DEMO_OUT) $(BENCH_OUT) offline-kit build dist sbom.cdx.json *.egg-info
+	rm -rf $(VENV) $(DEMO_VENV) $(SBOM_VENV) $(NATIVE) native/build .aarch64 $(DEMO_OUT) $(BENCH_OUT) offline-kit build dist sbom.cdx.json *.egg-info
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis $(BENCH_STORE) .coverage*
 	find cli clinic training compression runtime benchmarks targets tests -name __pycache__ \
 		-prune -exec rm -rf {} +
@@ -128,6 +147,12 @@ $(DEMO_VENV)/.installed: pyproject.toml $(SOURCES)
 	rm -rf build
 	$(DEMO_VENV)/bin/python $(PIP_INSTALL) '.[x86]'
 	rm -rf build
+	@touch $@
+
+$(NATIVE)/.installed: $(NATIVE_SOURCES) | $(VENV)/.installed
+	rm -rf $(NATIVE) native/build
+	$(VENV)/bin/python $(PIP_INSTALL) --no-deps --target $(NATIVE) ./native
+	rm -rf native/build
 	@touch $@
 
 $(VENV)/.installed: pyproject.toml

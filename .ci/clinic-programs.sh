@@ -1,18 +1,21 @@
 #!/usr/bin/env bash
-# Succeeds if every program that the tests of clinic/ judge by is there; installs what is missing
+# Succeeds if every program that the tests of clinic/ judge by, and what builds native/, is there; installs what is missing
 # where that is possible, which is on Debian as root. Prints one line if something stays missing.
 set -uo pipefail
 
-packages=(chromium dcmtk dicom3tools orthanc orthanc-dicomweb poppler-utils fonts-noto-core fonts-noto-cjk)
+packages=(g++ libhwy-dev chromium dcmtk dicom3tools orthanc orthanc-dicomweb poppler-utils sshfs openssh-sftp-server
+    fonts-noto-core fonts-noto-cjk)
 files=(
+    /usr/include/hwy/highway.h
     /usr/share/orthanc/plugins/libOrthancDicomWeb.so
+    /usr/lib/openssh/sftp-server
     /usr/share/fonts/truetype/noto/NotoSansArabic-Regular.ttf
     /usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc
 )
 
 missing() {
-    for program in chromium storescu storescp echoscu dsrdump dcmpschk dcmp2pgm dciodvfy Orthanc \
-        pdftotext; do
+    for program in g++ chromium storescu storescp echoscu dsrdump dcmpschk dcmp2pgm dciodvfy Orthanc \
+        pdftotext sshfs; do
         PATH="$PATH:/usr/sbin" command -v "$program" >/dev/null || printf '%s ' "$program"
     done
     for file in "${files[@]}"; do

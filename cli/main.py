@@ -71,12 +71,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     if "" in arguments:  # an unset shell variable; as a path it would mean the working folder
         return _fail("an argument is empty; give it a value or leave it out", 2)
-    # Only the given verb is imported, so that --help is quick.
+    # Only the given verb is imported, and only it is declared where nothing stands before it,
+    # so that --help and a start are quick.
     verb = next((argument for argument in arguments if argument in VERBS), None)
+    declared = [verb] if verb is not None and arguments[0] == verb else list(VERBS)
     parser = _Parser(prog="orthoedge", description=_DESCRIPTION)
     parser.add_argument("--version", action="store_true", help="print the version and exit")
     subparsers = parser.add_subparsers(metavar="VERB", dest="verb")
-    for name, help_text in VERBS.items():
+    for name in declared:
+        help_text = VERBS[name]
         subparser = subparsers.add_parser(name, help=help_text, description=help_text)
         if name == verb:
             module = importlib.import_module(f"orthoedge.cli.commands.{name}")

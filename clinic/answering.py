@@ -12,7 +12,7 @@ from orthoedge.clinic.destination import RESULT_KINDS, Destination
 from orthoedge.clinic.history.node import NodeHistory
 from orthoedge.clinic.log import Log, kind_and_place
 from orthoedge.clinic.making.client import ResultMaker
-from orthoedge.clinic.making.messages import ImageFacts, MadeObject
+from orthoedge.clinic.making.messages import HeaderFacts, MadeObject
 from orthoedge.clinic.operations.counters import CounterFile
 from orthoedge.clinic.results import Answer
 from orthoedge.clinic.settings import NodeSettings
@@ -150,7 +150,7 @@ class Worker:
         return self._opened_journal
 
     def _make_objects(
-        self, image: SpooledImage, source: ImageFacts, answer: Answer
+        self, image: SpooledImage, source: HeaderFacts, answer: Answer
     ) -> list[NewObject]:
         """Make each kind once, for all destinations that get it."""
         decision = answer.finding.decision
@@ -180,7 +180,7 @@ class Worker:
         return []
 
     def _originals(
-        self, image: SpooledImage, source: ImageFacts, decision: Decision | str
+        self, image: SpooledImage, source: HeaderFacts, decision: Decision | str
     ) -> list[NewObject]:
         original = partial(
             NewObject, kind="original", uid=image.uid, sop_class=source.sop_class, file=image.file
@@ -192,7 +192,7 @@ class Worker:
         ]
 
     def _goes_to(
-        self, destination: Destination, image: SpooledImage, source: ImageFacts, decision: str
+        self, destination: Destination, image: SpooledImage, source: HeaderFacts, decision: str
     ) -> bool:
         return destination.rules.match(
             modality=source.modality,
@@ -237,7 +237,7 @@ class Worker:
         self._log("answer failed", uid=image.uid, attempt=image.attempts, reason=reason)
 
 
-def _is_answered(source: ImageFacts) -> bool:
+def _is_answered(source: HeaderFacts) -> bool:
     from orthoedge.clinic.receiver.contexts import ANSWERED_CLASSES
 
     return source.sop_class in ANSWERED_CLASSES

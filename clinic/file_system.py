@@ -11,18 +11,34 @@ from pathlib import Path
 from orthoedge.runtime.atomic_files import write_atomic
 from orthoedge.runtime.errors import ConfigError, DataError
 
-__all__ = ["NETWORK_FILE_SYSTEMS", "check_folder", "file_system", "only_one"]
+__all__ = ["check_folder", "check_local", "file_system", "is_network", "only_one"]
 
-NETWORK_FILE_SYSTEMS = frozenset(
-    {"9p", "afs", "ceph", "cifs", "fuse.sshfs", "nfs", "nfs4", "smb3", "smbfs"}
+_NETWORK = frozenset(
+    {
+        *("9p", "afs", "beegfs", "ceph", "cifs", "coda", "davfs", "gfs2", "gpfs", "lustre"),
+        *("ncpfs", "nfs", "nfs4", "ocfs2", "orangefs", "prl_fs", "smb3", "smbfs", "vboxsf"),
+    }
 )
+"""Of another machine, or shared with one, by their names in /proc/mounts."""
+_LOCAL_FUSE = frozenset({"fuse.gocryptfs", "fuse.mergerfs", "fuse.ntfs-3g"})
+"""Others of FUSE, such as `fuse.sshfs`, mostly are the storage of another machine."""
 _LONGEST_NOTE = 1000
 
 
-def file_system(folder: Path) -> str:
-    """Name of the file system that holds a folder, as Linux calls it; empty where unknown."""
+def is_network(kind: str) -> bool:
+    """Return whether a kind of file system, as `file_system` names it, may be of other machines."""
+    return kind in _NETWORK or (kind.startswith("fuse.") and kind not in _LOCAL_FUSE)
+
+
+def file_system(folder: Path, table: Path = Path("/proc/mounts")) -> str:
+    """Name of the file system that holds a folder, as Linux calls it; empty where unknown.
+
+    Args:
+        folder: may be missing yet.
+        table: of what is mounted.
+    """
     try:
-        mounts = Path("/proc/mounts").read_text(errors="replace").splitlines()
+        mounts = table.read_text(errors="replace").splitlines()
     except OSError:
         return ""
     real = folder.resolve()
@@ -35,18 +51,32 @@ def file_system(folder: Path) -> str:
     return max(holding)[2] if holding else ""
 
 
-def check_folder(folder: Path) -> None:
+def check_local(what: str, folder: Path) -> None:
+    """Check that a folder is on a local disk: SQLite's write-ahead log does not work elsewhere.
+
+    Args:
+        what: the error calls it.
+        folder: may be missing yet.
+
+    Raises:
+        ConfigError: it is on a network file system.
+    """
+    kind = file_system(folder)
+    if is_network(kind):
+        raise ConfigError(
+            f"{what}, {folder}, lies on {kind}, a network file system, where its database can lose "
+            "what it has written; choose a folder on a local disk"
+        )
+
+
+def check_folder(what: str, folder: Path) -> None:
     """Check that a folder is on a local disk and can be written; make it if it is missing.
 
     Raises:
         ConfigError: it is on a network file system.
         OSError: it cannot be made or written.
     """
-    kind = file_system(folder)
-    if kind in NETWORK_FILE_SYSTEMS:
-        raise ConfigError(
-            f"{folder} lies on {kind}, a network file system; choose a folder on a local disk"
-        )
+    check_local(what, folder)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     probe = folder / "check"
     write_atomic(probe, b"")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orthoedge.clinic.child import UNUSABLE
-from orthoedge.clinic.file_system import check_folder, only_one
+from orthoedge.clinic.file_system import check_folder, check_local, only_one
 from orthoedge.clinic.log import Log
 from orthoedge.clinic.operations.notify import Notifier
 from orthoedge.clinic.settings import NodeSettings
@@ -114,15 +114,16 @@ def serve(settings_file: Path, watched: Path | None = None) -> int:
         watched: a folder whose files are answered, in place of what comes by DICOM.
 
     Raises:
-        ConfigError: the settings cannot be used.
+        ConfigError: the settings cannot be used, or the spool is on a network file system.
         DataError: another node uses the spool.
         EngineError: a process cannot run with these settings; its reason is on stderr.
         OSError: the spool cannot be made, the folder of the history cannot be written, or the port
             of the metrics is taken.
     """
     settings = read_settings(settings_file)
+    check_local("the spool", settings.folder)
     if settings.history.folder:
-        check_folder(Path(settings.history.folder))
+        check_folder("the history", Path(settings.history.folder))
     log = Log("node")
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -118,6 +118,7 @@ def build_bundle(
             mask_height=0 if shape.lesion_mask is None else shape.lesion_mask.shape[2],
             mask_width=0 if shape.lesion_mask is None else shape.lesion_mask.shape[3],
             opset=OPSET,
+            region_size=0 if recipe.region is None else recipe.region.size,
         ),
         files={},
         int8_cpu=results.cpu_targets,

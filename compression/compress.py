@@ -126,7 +126,7 @@ def compress(
     )
     folder = report_folder(out)
     write = partial(write_report, folder, report)
-    if final.network.decoder is not None:
+    if final.network.has_mask:
         network = EngineOutliner(results.evaluations["int8"].engine)
         what = f"{final.name} in INT8"
         for line in evaluate_masks(network, splits.test, context.recipe, folder, what):

@@ -17,11 +17,10 @@ from orthoedge.compression.quantization.onnx_rules import EXPLAIN, INPUT, OPSET,
 from orthoedge.runtime.engine import MASK, output_names
 from orthoedge.runtime.preprocess import Preprocess
 from orthoedge.training.model.ensemble import Ensemble
-from orthoedge.training.model.region import RegionNetwork
 
 
 class _Explained(nn.Module):
-    def __init__(self, model: Ensemble | RegionNetwork) -> None:
+    def __init__(self, model: Ensemble) -> None:
         super().__init__()
         self.model = model
         self.eval()
@@ -30,9 +29,7 @@ class _Explained(nn.Module):
         return self.model.explain(image).tensors()
 
 
-def export(
-    model: Ensemble | RegionNetwork, labels: tuple[str, ...], preprocess: Preprocess
-) -> bytes:
+def export(model: Ensemble, labels: tuple[str, ...], preprocess: Preprocess) -> bytes:
     """Export a network as float32 ONNX with the common interface.
 
     Labels and preprocessing go into the metadata, so a model file documents itself.
@@ -90,9 +87,15 @@ def _tidy(model: onnx.ModelProto) -> None:
         if downstream & set(node.input):
             downstream |= set(node.output)
             node.name = f"{EXPLAIN}{node.op_type}_{node.output[0]}"
-    # The last layer of the decoder of masks and its sigmoid stay in float32 like the head.
+    # The last layer of a mask and its sigmoid stay in float32 like the head, and so does the place
+    # of a region, which follows from the mask.
     made = {name: node for node in graph.node for name in node.output}
     last = made.get(MASK)
     while last is not None:
         last.name = f"{EXPLAIN}{last.op_type}_{last.output[0]}"
         last = None if last.op_type == "Conv" else made.get(last.input[0])
+    downstream = {MASK}
+    for node in graph.node:
+        if downstream & set(node.input):
+            node.name = f"{EXPLAIN}{node.op_type}_{node.output[0]}"
+            downstream |= set() if node.op_type == "GridSample" else set(node.output)

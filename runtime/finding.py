@@ -30,6 +30,9 @@ class Provenance:
     """Why this engine or precision replaced the requested one; empty if it did not."""
     model_sha256: str = ""
     """SHA-256 of the bundle's ONNX file that ran; empty where the engine does not state it."""
+    preprocessing: str | None = None
+    """Library and version that prepared the radiograph, such as `native 0.1.0`; None for OpenCV,
+    which gives the same bytes."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class Timing:
     """Decoding; 0 for an array."""
     preprocess: float
     inference: float
-    """One pass for logits, map and features."""
+    """One pass for logits, map and features; in `map_results` also its wait for earlier ones."""
     decide: float
 
     @property
@@ -100,11 +103,18 @@ class Finding:
     def to_json(self) -> bytes:
         """Encode as one line of JSON, with the map rounded to four decimals.
 
-        The key `lesions` is absent where it is None.
+        The keys `lesions` and `provenance.preprocessing` are absent where they are None.
         """
         saliency_map = np.round(self.saliency_map.astype(float), 4).tolist()
         timing = {**msgspec.to_builtins(self.timing_ms), "total": self.timing_ms.total}
-        fields = vars(self) | {"saliency_map": saliency_map, "timing_ms": timing}
+        provenance = vars(self.provenance).copy()
+        if provenance["preprocessing"] is None:
+            del provenance["preprocessing"]
+        fields = vars(self) | {
+            "saliency_map": saliency_map,
+            "timing_ms": timing,
+            "provenance": provenance,
+        }
         if self.lesions is None:
             del fields["lesions"]
         return msgspec.json.encode(msgspec.to_builtins(fields.pop("verdict")) | fields)

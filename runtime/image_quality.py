@@ -7,7 +7,7 @@ range of phantoms and of real radiographs; `docs/use/rejects.md` gives the margi
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -43,6 +43,21 @@ class QualityIssue:
     """Identifies the reason, for other languages."""
 
 
+class QualityMeasures(NamedTuple):
+    """What is measured on the pixels of the collimated field."""
+
+    mean: float
+    """Mean grey level, 0 to 255."""
+    black_share: float
+    """Share of pixels of level 5 or less."""
+    white_share: float
+    """Share of pixels of level 250 or more."""
+    levels: int
+    """Grey levels from percentile 2 to 98."""
+    negative: float
+    """Mean + rim - middle, in grey levels: high if bone is dark on bright."""
+
+
 def check_image_quality(
     pixels: Pixels, transform: LetterboxTransform, input_size: int
 ) -> tuple[QualityIssue, ...]:
@@ -59,9 +74,36 @@ def check_image_quality(
         The issues, the most severe kind first; empty if there are none.
     """
     x0, y0, x1, y1 = transform.field
-    field = pixels[y0:y1, x0:x1]
-    height, width = field.shape
-    long, short = max(field.shape), min(field.shape)
+    measures = measure_image_quality(pixels[y0:y1, x0:x1])
+    return quality_issues(measures, pixels.shape, transform, input_size)
+
+
+def measure_image_quality(field: Pixels) -> QualityMeasures:
+    """Measure the collimated field, uint8 (H, W)."""
+    step = -(-max(field.shape) // _SAMPLES)
+    sample: Pixels = np.ascontiguousarray(field[::step, ::step])
+    below = np.bincount(sample.ravel(), minlength=256).cumsum()
+    count = sample.size  # at least 1
+    low, high = below.searchsorted((0.02 * count, 0.98 * count))
+    return QualityMeasures(
+        mean=256 - float(below.sum()) / count,
+        black_share=float(below[_BLACK]) / count,
+        white_share=1 - float(below[_WHITE - 1]) / count,
+        levels=int(high - low),
+        negative=_negative(sample),
+    )
+
+
+def quality_issues(
+    measures: QualityMeasures,
+    shape: tuple[int, ...],
+    transform: LetterboxTransform,
+    input_size: int,
+) -> tuple[QualityIssue, ...]:
+    """Return the quality issues of a radiograph of (H, W) pixels, as `check_image_quality`."""
+    x0, y0, x1, y1 = transform.field
+    height, width = y1 - y0, x1 - x0
+    long, short = max(height, width), min(height, width)
     size: dict[str, str | float] = {"width": width, "height": height}
     issues = []
     if long * _ENLARGED < input_size:
@@ -83,23 +125,17 @@ def check_image_quality(
                 ReasonId("strip", size | {"times": _ASPECT}),
             )
         )
-    step = -(-long // _SAMPLES)
-    sample: Pixels = np.ascontiguousarray(field[::step, ::step])
-    issues += _exposure(sample)
-    share = field.size / pixels.size
+    issues += _exposure(measures)
+    share = height * width / (shape[0] * shape[1])
     if share < _COLLIMATED:
         reason = f"collimated to {share:.0%} of the picture; check that all of the bone is in it"
         issues.append(QualityIssue(reason, "refer", ReasonId("collimated", {"share": share})))
-    return (*issues, *_polarity(sample))
+    return (*issues, *_polarity(measures.negative))
 
 
-def _exposure(sample: Pixels) -> list[QualityIssue]:
+def _exposure(measures: QualityMeasures) -> list[QualityIssue]:
     """Return what is wrong with the grey levels."""
-    below = np.bincount(sample.ravel(), minlength=256).cumsum()
-    count = sample.size  # at least 1
-    mean = 256 - float(below.sum()) / count
-    black, white = float(below[_BLACK]) / count, 1 - float(below[_WHITE - 1]) / count
-    low, high = below.searchsorted((0.02 * count, 0.98 * count))
+    mean, black, white, levels, _ = measures
     reasons = []
     if black + white > _EMPTY:
         reason = (
@@ -116,7 +152,6 @@ def _exposure(sample: Pixels) -> list[QualityIssue]:
     elif mean > _BRIGHT:
         reason = f"too bright: mean grey level {mean:.0f} of 255; check exposure and window"
         reasons.append((reason, ReasonId("too_bright", {"mean": mean})))
-    levels = int(high - low)
     if levels < _CONTRAST:
         reason = (
             f"too little contrast: {levels} of 255 grey levels between the darkest and the "
@@ -126,17 +161,20 @@ def _exposure(sample: Pixels) -> list[QualityIssue]:
     return [QualityIssue(reason, "reject", identifier) for reason, identifier in reasons]
 
 
-def _polarity(sample: Pixels) -> list[QualityIssue]:
-    """Return an issue if bone seems to be dark on bright."""
+def _negative(sample: Pixels) -> float:
     cells = cv2.resize(sample, (_RIM, _RIM), interpolation=cv2.INTER_AREA).tolist()
     rim = [*cells[0], *cells[-1], *(row[end] for row in cells[1:-1] for end in (0, -1))]
     inner = slice(_RIM // 4, -_RIM // 4)
     middle = [value for row in cells[inner] for value in row[inner]]
-    measure = cv2.mean(sample)[0] + _median(rim) - _median(middle)
-    if measure <= _NEGATIVE_SUSPECTED:
+    return cv2.mean(sample)[0] + _median(rim) - _median(middle)
+
+
+def _polarity(negative: float) -> list[QualityIssue]:
+    """Return an issue if bone seems to be dark on bright."""
+    if negative <= _NEGATIVE_SUSPECTED:
         return []
     reason = "bone dark on bright (inverted); invert it so that bone is bright"
-    if measure > _NEGATIVE:
+    if negative > _NEGATIVE:
         return [QualityIssue(f"looks like {reason}", "reject", ReasonId("inverted"))]
     return [QualityIssue(f"perhaps {reason}", "refer", ReasonId("perhaps_inverted"))]
 

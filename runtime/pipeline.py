@@ -6,7 +6,7 @@ import threading
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, repeat
@@ -24,10 +24,11 @@ from orthoedge.runtime.errors import DeadlineExceeded, EngineError, InputError, 
 from orthoedge.runtime.finding import Finding, Provenance, Thresholds, Timing
 from orthoedge.runtime.image_io.radiograph import Plane, Radiograph, ReasonId
 from orthoedge.runtime.image_io.reader import read_image
-from orthoedge.runtime.image_quality import QualityIssue, check_image_quality
-from orthoedge.runtime.image_statistics import image_statistics
+from orthoedge.runtime.image_quality import QualityIssue
 from orthoedge.runtime.lesions.measure import measure_lesions
-from orthoedge.runtime.lesions.wording import caveat_of
+from orthoedge.runtime.lesions.wording import caveat_of, seen_of
+from orthoedge.runtime.preparation.native import find_native_library, preparation_name
+from orthoedge.runtime.preparation.prepare import prepare_image
 from orthoedge.runtime.preprocess import LetterboxTransform, Pixels
 from orthoedge.runtime.settings import CallLimits, reads_old_form
 
@@ -96,6 +97,7 @@ class ActiveEngine:
                 threads=engine.threads,
                 fallback=fallback_reason,
                 model_sha256=getattr(engine, "model_sha256", ""),
+                preprocessing=preparation_name(),
             ),
         )
 
@@ -150,6 +152,9 @@ class Pipeline:
         fallback: opens a second engine. If `engine` raises EngineError, the failing call and all
             later calls use it, and every later finding records the reason. None disables fallback.
         fallback_reason: why `engine` replaces the requested one; recorded in every finding.
+
+    Raises:
+        EngineError: orthoedge-native is installed and cannot be used.
     """
 
     @reads_old_form()
@@ -170,6 +175,7 @@ class Pipeline:
         self._open_fallback = fallback
         self._switching = threading.Lock()
         self._process = ProcessGuard()
+        self._library = find_native_library()
         self._active = ActiveEngine.for_bundle(bundle, engine, fallback_reason)
 
     @property
@@ -206,7 +212,7 @@ class Pipeline:
 
     def map_results(
         self, sources: Iterable[Path | str | bytes | Pixels], workers: int
-    ) -> Iterator[Finding | OrthoEdgeError]:
+    ) -> Generator[Finding | OrthoEdgeError, None, None]:
         """Predict many radiographs: the next ones are read while earlier ones are inferred.
 
         x86 infers in threads of its own, as many at once as its options have `streams`. Other
@@ -329,7 +335,7 @@ class Pipeline:
         read = time.perf_counter()
         if deadline is not None:
             deadline.check("reading")
-        model_input, placement = manifest.preprocess.prepare(radiograph.pixels)
+        image = prepare_image(radiograph.pixels, manifest.preprocess, self._library)
         reason_ids = chain(
             radiograph.refer_reason_ids, repeat(ReasonId())
         )  # a reader may have none
@@ -338,13 +344,13 @@ class Pipeline:
                 QualityIssue(reason, "refer", identifier)
                 for reason, identifier in zip(radiograph.refer_reasons, reason_ids, strict=False)
             ),
-            *check_image_quality(radiograph.pixels, placement, manifest.graph.size),
+            *image.quality_issues,
         )
         return radiograph, _Prepared(
-            model_input,
-            placement,
+            image.model_input,
+            image.placement,
             issues,
-            image_statistics(model_input),  # now, while it is in the processor's cache
+            image.statistics,
             radiograph.notes,
             radiograph.spacing_mm,
             radiograph.spacing_plane,
@@ -376,12 +382,16 @@ class Pipeline:
                 prepared.spacing_mm,
                 prepared.spacing_plane,
             )
+        outline_notes = caveat_of(lesions or ())
+        if manifest.graph.region_size and lesions is not None:
+            assert outputs.lesion_mask is not None
+            outline_notes = (seen_of(outputs.lesion_mask), *outline_notes)
         return Finding(
             verdict=verdict,
             saliency_map=outputs.saliency_map[0, label],
             placement=prepared.placement,
             input_size=manifest.graph.size,
-            notes=(*prepared.notes, *active.engine.notes, *caveat_of(lesions or ())),
+            notes=(*prepared.notes, *active.engine.notes, *outline_notes),
             notice=manifest.intended_use,
             thresholds=active.thresholds,
             provenance=active.provenance,

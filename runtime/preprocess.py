@@ -94,16 +94,8 @@ class Preprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         Raises:
             InputError: not a non-empty uint8 (H, W) array, or over 2³¹ - 1 pixels or 2²⁶ a side.
         """
-        if pixels.ndim != 2 or pixels.dtype != np.uint8 or pixels.size == 0:
-            raise InputError(
-                f"expected a radiograph as uint8 (H, W), got {pixels.dtype} {pixels.shape}"
-            )
+        check_pixels(pixels)
         height, width = pixels.shape
-        if pixels.size > _MOST_PIXELS or max(height, width) > _LONGEST_SIDE:
-            raise InputError(
-                f"image too large: {width}×{height} pixels, limit {_MOST_PIXELS:,} in all and "
-                f"{_LONGEST_SIDE:,} a side"
-            )
         field, levels = (0, 0, width, height), [pixels]
         if self.collimated_field == "crop":
             levels = _halvings(pixels, _COARSE)
@@ -127,6 +119,24 @@ class Preprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
             tiles = (self.clahe_tiles, self.clahe_tiles)
             clahe = _CACHE.clahe[key] = cv2.createCLAHE(self.clahe_clip, tiles)
         return clahe.apply(np.ascontiguousarray(pixels))  # type: ignore[return-value]
+
+
+def check_pixels(pixels: Pixels) -> None:
+    """Check that this is a radiograph that can be prepared.
+
+    Raises:
+        InputError: not a non-empty uint8 (H, W) array, or over 2³¹ - 1 pixels or 2²⁶ a side.
+    """
+    if pixels.ndim != 2 or pixels.dtype != np.uint8 or pixels.size == 0:
+        raise InputError(
+            f"expected a radiograph as uint8 (H, W), got {pixels.dtype} {pixels.shape}"
+        )
+    height, width = pixels.shape
+    if pixels.size > _MOST_PIXELS or max(height, width) > _LONGEST_SIDE:
+        raise InputError(
+            f"image too large: {width}×{height} pixels, limit {_MOST_PIXELS:,} in all and "
+            f"{_LONGEST_SIDE:,} a side"
+        )
 
 
 STANDARD = Preprocess(

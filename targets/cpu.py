@@ -34,6 +34,11 @@ def choose_precision() -> tuple[Precision, str]:
     return "fp32", "the processor has no 256-bit integer instructions"
 
 
+def threads_beside_a_reader() -> int:
+    """Threads, each with a stream of its own, of an x86 engine whose caller reads ahead."""
+    return max(1, available_cores() - 1)
+
+
 def available_cores() -> int:
     """Logical cores this process may use; a container or taskset can allow fewer than exist."""
     if hasattr(os, "sched_getaffinity"):

@@ -55,11 +55,17 @@ a tolerance's `lesion_mask` and the metrics' `dice` are absent without it. A rec
 RECIPE, and --mask-teacher. A finding has `lesions` where its bundle outlines them.
 `clinic` is added, with the actions backup, restore, check, export and account.
 `node selftest` has --count.
+`doctor` has --warm, --cache and --threads.
+
+A recipe has `output_stride` and a table `region`, both in ADDED_KEYS, and `train` has --outlines.
+In manifest.json `graph.region_size` is absent where it is 0. evaluation.json has `mask_pointing`
+within each collection, with a default.
 
 A bundle may have model.int8_cpu.onnx: manifest.json then has schema 5, `int8_cpu`, and that key in
 `calibration`, `metrics` and the tolerances; all else stays schema 4. A provenance has
 `model_sha256`, which the recorded findings were given by hand. A compression's report.json has
 `cpu_targets`, `cpu_engine_consistency` and `cpu_gate`, with defaults.
+A finding's provenance, and the column of an archive's store, may have `preprocessing`.
 """
 
 import argparse

@@ -66,7 +66,7 @@ def fit(
 
     Raises:
         DataError: as `train`.
-        ConfigError: as `train`; or several networks to compare, or a decoder of masks.
+        ConfigError: as `train`; or several networks to compare, a decoder of masks, or a region.
     """
     if recipe.combine == "compare" and len(recipe.backbones) > 1:
         raise ConfigError("combine: `fit` trains one network; use `compare` for several")
@@ -75,6 +75,8 @@ def fit(
             f"mask.stride: {recipe.mask.stride}, but a decoder learns on a finished classifier: "
             f"train with 0 first, then `orthoedge train RUN --set mask.stride={recipe.mask.stride}`"
         )
+    if recipe.region is not None:
+        raise ConfigError("region: comes from a finished U-Net: `orthoedge train --outlines RUN`")
     task = ClassifierTask(recipe)
     return train(task, records, out, weights, resume, progress, data, cache, fold)
 
@@ -88,7 +90,8 @@ class ClassifierTask(Task[Ensemble, RadiographDataset, Epoch, TrainingMetrics]):
     def build(self) -> Ensemble:
         """Build the network; see `Task`."""
         network = build(self.recipe)
-        network.check_maps(self.recipe.augment.crop or self.recipe.preprocess.size)
+        seen = self.recipe.preprocess.size if network.region is None else network.region.size
+        network.check_maps(self.recipe.augment.crop or seen)
         return network
 
     def weights(self, given: Sequence[Path]) -> tuple[WeightsFile, ...]:

@@ -26,6 +26,7 @@ RENAMED_KEYS = {
 ADDED_KEYS: dict[str, Any] = {
     "source_labels": {},
     "segmentation": None,
+    "region": None,
     "output_stride": 32,
     "mask": {
         "stride": 0,
@@ -313,6 +314,23 @@ class Segmentation(_Table, frozen=True):
         require(fits, "segmentation.miss_weight", "between 0 and 1", self.miss_weight)
 
 
+class RegionSettings(_Table, frozen=True):
+    """The U-Net in front of a classifier, whose outlined region is what the classifier sees.
+
+    `train --outlines RUN` fills it in from a finished run of the segmentation stage.
+    """
+
+    size: int
+    """Side of the region as the classifier sees it, in pixels."""
+    encoder: str
+    """As of the segmentation stage."""
+    decoder: tuple[int, ...]
+    """As of the segmentation stage."""
+
+    def __post_init__(self) -> None:
+        require(32 <= self.size <= 1024, "region.size", "32 to 1024", self.size)
+
+
 class MaskSettings(_Table, frozen=True):
     """The decoder of lesion masks on a trained classifier's own features, see `training/masks`.
 
@@ -447,12 +465,15 @@ class Recipe(_Table, frozen=True):
     precision: Literal["auto", "32-true", "bf16-mixed"]
     """Of the training steps; auto uses bfloat16 where the hardware has it.
 
-    On CPUs, float32 can be faster for small images.
+    On CPUs that have it float32 can be faster: a step of both is timed as a run begins, and the run
+    keeps the faster.
     """
     mask: MaskSettings
     """The decoder of lesion masks; a file without the table means none."""
     segmentation: Segmentation | None
     """Settings of the segmentation stage; None, as where a file has no such table: no stage."""
+    region: RegionSettings | None
+    """The U-Net in front of the classifier; None: the classifier sees the whole image."""
     compress: Compress
     """Settings of the compression stage."""
 
@@ -509,6 +530,8 @@ class Recipe(_Table, frozen=True):
                 fits, "mask.stride", "0 unless one network is trained, without folds", "several"
             )
             require(not self.augment.crop, "mask.stride", "0 with augment.crop", self.mask.stride)
+        if self.region is not None:
+            self._check_region()
         if self.mixup:  # two images of a pair would need one set of labels, and one lesion
             alone = not self.source_labels and not self.map_weight
             require(alone, "mixup", "0, with source_labels or map_weight", self.mixup)
@@ -523,6 +546,22 @@ class Recipe(_Table, frozen=True):
             key = f"compress.gate.{precision}.max_recall_drop"
             expected = f"some of {list(self.labels)} (`--set {key}={{}}` removes all limits)"
             require(not missing, key, expected, missing)
+
+    def _check_region(self) -> None:
+        side, compress = self.preprocess.size, self.compress
+        require(side % 32 == 0, "preprocess.size", "a multiple of 32 with a region", side)
+        plain = self.combine == "fuse" and not self.split.folds
+        require(plain, "region", "one network without folds", "several runs")
+        require(self.segmentation is None, "region", "no table segmentation", "both")
+        require(not self.mask.stride, "mask.stride", "0 with a region", self.mask.stride)
+        fixed = self.batch_norm == "fixed"  # would fold the U-Net's too, with other statistics
+        require(not fixed, "batch_norm", "batch with a region", self.batch_norm)
+        crops = self.augment.crop or compress.crop_epochs or compress.prune_crop_epochs
+        require(not crops, "augment.crop, compress.crop_epochs", "0 with a region", crops)
+        # Both would take the U-Net for a part of the student.
+        require(not compress.prune, "compress.prune", "empty with a region", list(compress.prune))
+        epochs = compress.qat_epochs
+        require(not epochs, "compress.qat_epochs", "0 with a region", epochs)
 
 
 def upgrade_recipe(tree: dict[str, Any]) -> dict[str, Any]:

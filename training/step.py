@@ -97,12 +97,13 @@ def lesion_loss(maps: Tensor, lesion: Tensor) -> Tensor:
 
     Args:
         maps: float32 (B, h, w), not negative: Grad-CAM++ of the true labels.
-        lesion: uint8 (B, 64, 64), 1 in the lesion. Images without one do not count.
+        lesion: uint8 (B, s, s), above 0 in the lesion. Images without one do not count.
 
     Returns:
         A scalar; 0 where no image has a lesion.
     """
-    inside = F.adaptive_max_pool2d(lesion.float(), maps.shape[1:])  # every cell that it touches
+    # Every cell that it touches; a drawn mask has values up to 255.
+    inside = F.adaptive_max_pool2d((lesion > 0).float(), maps.shape[1:])
     energy = maps.float() ** 2
     marked = inside.flatten(1).any(1)
     share = (energy * inside).sum((1, 2)) / (energy.sum((1, 2)) + _TINY)

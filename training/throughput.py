@@ -17,6 +17,7 @@ from orthoedge.runtime.errors import ConfigError
 from orthoedge.training.data.dataset import RadiographDataset
 from orthoedge.training.data.loader import batches, steps_per_epoch
 from orthoedge.training.loop.distributed import open_fabric
+from orthoedge.training.loop.precision import starting_precision
 from orthoedge.training.model.ensemble import build
 from orthoedge.training.recipe import Recipe
 from orthoedge.training.step import ClassifierStepper
@@ -28,6 +29,8 @@ class Throughput:
 
     images: int
     """Per timed stretch of steps."""
+    precision: str
+    """Of the steps."""
     loop: Timings
     """Stretches of the loop: batches, augmentation, loss, clipping, optimizer, moving average."""
     bare: Timings
@@ -36,11 +39,11 @@ class Throughput:
     """Images per second of the loop over those of the bare steps."""
 
     def line(self) -> str:
-        """Return both rates and their ratio with its 95 % interval."""
+        """Return precision, both rates and their ratio with its 95 % interval."""
         loop, bare = (self.images / timings.p50 * 1000 for timings in (self.loop, self.bare))
         return (
-            f"loop {loop:.1f} images/s, bare step {bare:.1f} images/s, ratio {self.share.p50:.3f} "
-            f"(95 % {self.share.low:.3f} to {self.share.high:.3f})"
+            f"{self.precision}, loop {loop:.1f} images/s, bare step {bare:.1f} images/s, ratio "
+            f"{self.share.p50:.3f} (95 % {self.share.low:.3f} to {self.share.high:.3f})"
         )
 
 
@@ -59,7 +62,8 @@ def throughput(recipe: Recipe, steps: int, rounds: int) -> Throughput:
     """
     if recipe.combine == "compare" and len(recipe.backbones) > 1:
         raise ConfigError("combine: networks are timed individually; give --set backbones=NAME")
-    fabric = open_fabric(recipe)
+    precision, _ = starting_precision(recipe, lambda: build(recipe))
+    fabric = open_fabric(recipe, precision)
     data = _noise(recipe, steps * recipe.batch)
     device = fabric.device
 
@@ -91,7 +95,7 @@ def throughput(recipe: Recipe, steps: int, rounds: int) -> Throughput:
 
     times = interleaved({"loop": loop, "bare": bare}, rounds=rounds, warmup=1, warmup_calls=0)
     share = ratio(times["bare"], times["loop"])
-    return Throughput(steps * recipe.batch, times["loop"], times["bare"], share)
+    return Throughput(steps * recipe.batch, precision, times["loop"], times["bare"], share)
 
 
 def _noise(recipe: Recipe, count: int) -> RadiographDataset:

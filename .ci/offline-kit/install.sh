@@ -93,7 +93,7 @@ if [ ! -e "$place/.complete" ]; then
     pip="$place/bin/python $1/pip --isolated --disable-pip-version-check"
     $pip install -q --no-index --find-links "$kit/wheels" --require-hashes --no-deps -r "$pins"
     $pip install -q --no-index --no-deps "$wheel"
-    "$place/bin/orthoedge" doctor >"$place/doctor.txt" || fail "the new version does not run: see $place/doctor.txt"
+    "$place/bin/orthoedge" doctor --warm >"$place/doctor.txt" || fail "the new version does not run: see $place/doctor.txt"
     cp -r "$kit/docs" "$kit/systemd" "$place/"
     cp "$kit/install.sh" "$place/install.sh"
     sync

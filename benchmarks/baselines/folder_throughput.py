@@ -1,4 +1,4 @@
-"""Throughput of folders of small radiographs: the pipeline, the engine alone, the command."""
+"""Throughput of folders of small radiographs: the pipeline, its bound, the command."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from orthoedge.benchmarks.baselines.minimal_pipeline import native_model
+from orthoedge.benchmarks.baselines.minimal_pipeline import MinimalInference, native_model
 from orthoedge.runtime.atomic_files import write_atomic
 from orthoedge.runtime.bundles.bundle import PHANTOM_SAMPLES
 from orthoedge.runtime.errors import DataError, EngineError
 from orthoedge.runtime.image_io.reader import read_image
+from orthoedge.runtime.image_quality import check_image_quality
+from orthoedge.runtime.image_statistics import image_statistics
 from orthoedge.runtime.overlay.overlay import to_png
 from orthoedge.runtime.pipeline import Pipeline
 from orthoedge.runtime.preprocess import Pixels
 from orthoedge.runtime.subprocesses import module_command
-from orthoedge.targets.x86.openvino_module import load_openvino
 
 
 def samples() -> list[Path]:
@@ -67,32 +68,54 @@ def write_pngs(folder: Path, count: int, side: int) -> list[Path]:
 
 
 def folder_passes(
-    pipeline: Pipeline, paths: Sequence[Path], workers: int
-) -> tuple[Callable[[], None], Callable[[], None]]:
-    """A pass of `Pipeline.map` over files, and one of OpenVINO's queue over prepared inputs.
+    pipeline: Pipeline, paths: Sequence[Path], cores: int
+) -> tuple[Callable[[], None], Callable[[], float]]:
+    """A pass of `Pipeline.map_results` over files, and the shortest time that it could take.
 
-    The queue infers inputs that are in memory already, and nothing reads its outputs. It runs the
-    compiled model of the pipeline, which is one on x86 and chooses the number of requests.
+    That bound is the time of one core for decoding, for preprocessing with its checks, and for
+    inference, divided by `cores`. Each part is run over all files by itself, on one thread, so that
+    its code and data stay in the processor's caches; nothing is decided and no finding is made.
+
+    Args:
+        pipeline: on x86, with one thread per stream.
+        paths: the files.
+        cores: that share the work evenly.
+
+    Returns:
+        The pass; and a function that measures the bound and returns it in milliseconds.
 
     Raises:
-        EngineError: when the first is called, a file has no finding: the pass would be too short.
+        EngineError: when the pass is called, a file has no finding: it would be too short.
     """
-    openvino, prepare = load_openvino(), pipeline.bundle.manifest.preprocess
-    inputs = [prepare(read_image(path).pixels)[None, None] for path in paths]
-    tensors = [openvino.Tensor(model_input, shared_memory=True) for model_input in inputs]
-    queue = openvino.AsyncInferQueue(native_model(pipeline), 0)
+    manifest = pipeline.bundle.manifest
+    infer = MinimalInference(native_model(pipeline), manifest.graph.size)
 
     def map_files() -> None:
-        for path, finding in zip(paths, pipeline.map_results(paths, workers), strict=True):
+        for path, finding in zip(paths, pipeline.map_results(paths, workers=1), strict=True):
             if isinstance(finding, Exception):
                 raise EngineError(f"{path.name}: {finding}")
 
-    def run_queue() -> None:
-        for tensor in tensors:
-            queue.start_async({0: tensor}, None)
-        queue.wait_all()
+    def prepare(pixels: Pixels) -> Pixels:
+        model_input, placement = manifest.preprocess.prepare(pixels)
+        check_image_quality(pixels, placement, manifest.graph.size)
+        image_statistics(model_input)
+        return model_input
 
-    return map_files, run_queue
+    def bound() -> float:
+        threads = cv2.getNumThreads()
+        cv2.setNumThreads(1)
+        try:
+            start = time.perf_counter()
+            images = [read_image(path).pixels for path in paths]
+            model_inputs = [prepare(pixels) for pixels in images]
+            for model_input in model_inputs:
+                infer.image[0, 0] = model_input
+                infer()
+            return (time.perf_counter() - start) * 1e3 / cores
+        finally:
+            cv2.setNumThreads(threads)
+
+    return map_files, bound
 
 
 def predict_folder(bundle: Path, folder: Path, jobs: int) -> float:

@@ -122,6 +122,21 @@ def points_at(saliency: Floats, boxes: Sequence[Box], reach: float | None = None
     )
 
 
+def near_box(point: Sequence[float], boxes: Sequence[Box], reach: float) -> bool:
+    """Whether a square around a point touches a box.
+
+    Args:
+        point: x and y as fractions of an area.
+        boxes: as fractions of the same area.
+        reach: side of the square, as a fraction of it.
+    """
+    x, y, half = point[0], point[1], reach / 2
+    return any(
+        x0 < x + half and x1 > x - half and y0 < y + half and y1 > y - half
+        for x0, y0, x1, y1 in boxes
+    )
+
+
 def boxes_in_input(
     boxes: Sequence[Box], shape: Sequence[int], placement: LetterboxTransform, size: int
 ) -> tuple[Box, ...]:

@@ -41,7 +41,8 @@ def by_files(setup: ScalingSetup, jobs: int = 1) -> Curves:
             write_pngs(folder, count, _SIDE)
     options: list[object] = ["--json", "--bundle", setup.bundle.path, "--target", setup.target]
     options += ["--precision", setup.precision, "--jobs", jobs]
-    options += ["--threads", max(1, setup.threads // jobs)]
+    if jobs > 1:
+        options += ["--threads", max(1, setup.threads // jobs)]
     taken: dict[int, list[tuple[float, float]]] = {count: [] for count in folders}
     for _ in range(setup.scope.commands):
         for count, folder in folders.items():

@@ -36,6 +36,7 @@ from orthoedge.runtime.errors import EngineError, MissingDependency, UnknownTarg
 from orthoedge.runtime.pipeline import Pipeline
 from orthoedge.runtime.preprocess import Pixels
 from orthoedge.targets import EngineOptions, open_engine, open_model, precisions_of
+from orthoedge.targets.cpu import available_cores, threads_beside_a_reader
 
 MINIMAL_PIPELINE, MINIMAL_INFERENCE = "minimal pipeline", "minimal inference"
 LOGITS_ONLY = "logits only"
@@ -43,7 +44,7 @@ DICOM, DICOM_BY_HAND = "dicom", "dicom by hand"
 ONNXRUNTIME_BY_HAND = "onnxruntime by hand"
 EXTERNAL = "external "
 """Before an external program's name, so that it cannot be the name of a candidate of ours."""
-FOLDER_MAP, FOLDER_QUEUE = "Pipeline.map", "asynchronous queue"
+FOLDER_MAP, FOLDER_BOUND = "Pipeline.map_results", "core-time bound"
 
 Scope = Literal["pipeline", "model", "comparison"]
 Kind = Literal[
@@ -305,15 +306,20 @@ class CandidateLoader:
         yield LoadedCandidate(info, SelfTimed(lambda _: program.predict()))
 
     def _load_folder(self, spec: CandidateSpec) -> Iterator[LoadedCandidate]:
-        """A pass over the PNG files of the folder, and the engine's queue on prepared inputs."""
+        """A pass over the PNG files of the folder, and the least time that it could take."""
         paths = sorted(self._folder.glob("*.png"))
-        options = EngineOptions(threads=self._threads, streams=self._threads)
+        threads, cores = threads_beside_a_reader(), available_cores()
+        options = EngineOptions(threads=threads, streams=threads)
         engine = open_engine(self._bundle, spec.target, spec.precision, options=options)
-        passes = folder_passes(Pipeline(self._bundle, engine), paths, self._threads)
-        descriptions = (f"{len(paths)} PNG files", f"{len(paths)} prepared inputs in memory")
-        names = zip((FOLDER_MAP, FOLDER_QUEUE), descriptions, passes, strict=True)
-        for name, description, one_pass in names:
-            yield LoadedCandidate(_info(spec, name, description, engine), unnumbered(one_pass))
+        map_files, bound = folder_passes(Pipeline(self._bundle, engine), paths, cores)
+        info = _info(spec, FOLDER_MAP, f"{len(paths)} PNG files", engine)
+        yield LoadedCandidate(info, unnumbered(map_files))
+        description = (
+            "time of one core for decoding, preparing and inferring them, each by itself, divided "
+            f"by {cores} cores"
+        )
+        info = _info(spec, FOLDER_BOUND, description, engine)
+        yield LoadedCandidate(info, SelfTimed(lambda _: bound()))
 
     def _model(self, spec: CandidateSpec, name: str, engine: Engine) -> LoadedCandidate:
         """An engine alone, on prepared inputs."""

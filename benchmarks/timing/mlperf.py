@@ -125,7 +125,7 @@ def predictors(
 ) -> dict[Name, Callable[[Sequence[Pixels]], object]]:
     """Functions that process the queries of each scenario with a pipeline.
 
-    One call after another in SingleStream, `Pipeline.map` with `workers` threads in the others.
+    One call after another in SingleStream, `Pipeline.map_results` with `workers` in the others.
 
     Raises:
         OrthoEdgeError: when called, a radiograph has no finding.

@@ -81,13 +81,16 @@ def folder_comparisons(
     """Throughput of folders; times are per pass.
 
     Args:
-        workers: passes of `Pipeline.map` and of the engine's queue.
+        workers: passes of `Pipeline.map_results` and their bounds.
         jobs_ms: times of `orthoedge predict FOLDER` with one and with two processes.
         images: files of the latter.
     """
-    description = "images per second of Pipeline.map over those of the engine's own queue"
-    queue = _ratio(
-        workers, "folder_queue", description, candidates.FOLDER_QUEUE, candidates.FOLDER_MAP
+    description = (
+        "images per second of Pipeline.map_results over those that the cores allow: their number "
+        "over the time of one core for decoding, preparing and inferring an image"
+    )
+    bound = _ratio(
+        workers, "folder_bound", description, candidates.FOLDER_BOUND, candidates.FOLDER_MAP
     )
     description = (
         f"images per second of two processes over those of one, {images} PNG files, whole commands"
@@ -95,7 +98,7 @@ def folder_comparisons(
     names = ("predict FOLDER --jobs 1", "predict FOLDER --jobs 2")
     single, double = ([np.array([[pair[i]]]) for pair in jobs_ms] for i in (0, 1))
     jobs = _comparison("folder_jobs", description, names, single, double)
-    return tuple(comparison for comparison in (queue, jobs) if comparison is not None)
+    return tuple(comparison for comparison in (bound, jobs) if comparison is not None)
 
 
 def benchmark_app_candidate(

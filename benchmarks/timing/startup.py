@@ -12,6 +12,7 @@ from pathlib import Path
 
 from orthoedge.runtime.errors import EngineError
 from orthoedge.runtime.subprocesses import code_command
+from orthoedge.targets.x86.compile import installed_cache
 
 _FIRST_FINDING = """
 import sys
@@ -90,7 +91,12 @@ def first_finding_processes(
 
     One compiles its model. The other, on a target with a compile cache, reads it from a cache that
     its first start fills. Each prints its peak resident memory last, in KiB as Linux counts it.
+
+    Raises:
+        EngineError: no start would compile, since this installation keeps the compiled model.
     """
+    if target == "x86" and (kept := installed_cache()) is not None:
+        raise EngineError(f"no start would compile its model: {kept} keeps it; remove that folder")
     with installed() as environment, tempfile.TemporaryDirectory() as cache:
         arguments = (bundle, radiograph, threads, target, precision)
         children = {"compiled": PythonProcess(_FIRST_FINDING, environment, *arguments, "")}

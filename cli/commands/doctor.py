@@ -7,9 +7,11 @@ import importlib.metadata
 import importlib.util
 import os
 import platform
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orthoedge.cli.options import add_bundle
+from orthoedge.cli.options import add_bundle, positive
 from orthoedge.cli.terminal import printable
 
 if TYPE_CHECKING:
@@ -32,14 +34,39 @@ _PACKAGES = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     add_bundle(parser)
+    parser.add_argument(
+        "--warm",
+        action="store_true",
+        help="compile the model for target x86 and keep it in this installation, or in the folder "
+        "of --cache, so that later starts do not",
+    )
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        metavar="DIR",
+        help="for --warm: the folder that other verbs get as --cache",
+    )
+    parser.add_argument(
+        "--threads",
+        type=positive,
+        metavar="N",
+        help="for --warm: as the starts that follow give it (default: one per core)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the report; exit 1 if no target can predict."""
+    """Print the report; exit 1 if no target can predict, or a library cannot be used.
+
+    Raises:
+        ConfigError: --cache or --threads without --warm.
+        EngineError: with --warm, the compiled model cannot be written, or is not read back.
+    """
     from orthoedge.runtime.bundles.bundle import bundle_path, read_bundle
-    from orthoedge.runtime.errors import BundleError
+    from orthoedge.runtime.errors import BundleError, ConfigError
     from orthoedge.targets.cpu import instruction_sets
 
+    if not args.warm and (args.cache or args.threads):
+        raise ConfigError("--cache and --threads belong to --warm")
     print(
         f"orthoedge {importlib.metadata.version('orthoedge')}, Python {platform.python_version()}"
     )
@@ -49,6 +76,7 @@ def run(args: argparse.Namespace) -> int:
     print(f"processor: {platform.machine()}, {os.cpu_count()} cores, instruction sets: {known}")
     for name, module, extra in _PACKAGES:
         print(f"  {name:24} {_version(name, module, extra)}")
+    is_native_usable = _print_native()
     try:
         bundle = read_bundle(args.bundle or bundle_path())
     except BundleError as error:
@@ -58,12 +86,33 @@ def run(args: argparse.Namespace) -> int:
     print(f"bundle: {manifest.name} {manifest.version}, hashes match; {manifest.intended_use}")
     print(f"  {printable(manifest.licences)}")
     usable = [_has_target("x86", bundle), _has_target("portable", bundle), _has_jetson()]
+    if args.warm and usable[0]:
+        _warm(bundle, args.cache, args.threads)
+    elif args.warm:
+        print("compiled: nothing, since only target x86 keeps what it compiles")
     _print_board()
     print(
         "note: NVIDIA's licence for TensorRT excludes medical use without a separate agreement "
         "on critical applications; the OpenVINO and ONNX Runtime targets have no such term"
     )
-    return 0 if any(usable) else 1
+    return 0 if any(usable) and is_native_usable else 1
+
+
+def _print_native() -> bool:
+    """Print which library prepares radiographs; False if one is installed and cannot be used."""
+    from orthoedge.runtime.errors import EngineError
+    from orthoedge.runtime.preparation.native import PACKAGE, find_native_library
+
+    try:
+        library = find_native_library()
+    except EngineError as error:
+        print(f"  {PACKAGE:24} not usable: {error}")
+        return False
+    if library is None:
+        print(f"  {PACKAGE:24} not installed: pip install 'orthoedge[native]'")
+    else:
+        print(f"  {PACKAGE:24} {library.__version__}, kernels {library.instruction_set()}")
+    return True
 
 
 def _has_target(target: str, bundle: Bundle) -> bool:
@@ -83,6 +132,42 @@ def _has_target(target: str, bundle: Bundle) -> bool:
         f"{bundle.manifest.key_of(engine)} because {reason}, kernels {engine.isa}"
     )
     return True
+
+
+def _warm(bundle: Bundle, cache: Path | None, threads: int | None) -> None:
+    """Compile the model into the cache, and open it from there, which must give the same answers.
+
+    Raises:
+        EngineError: the cache cannot be written, or what was written is not read back.
+    """
+    from orthoedge.runtime.errors import EngineError
+    from orthoedge.targets import EngineOptions, choose_precision, open_engine
+    from orthoedge.targets.cpu import available_cores
+    from orthoedge.targets.x86.compile import installed_cache
+
+    folder = installed_cache(must_exist=False) if cache is None else cache
+    several = [EngineOptions(threads, folder)]
+    if threads is None:  # `predict` with several files leaves a core to what reads ahead
+        beside = max(1, available_cores() - 1)
+        several.append(EngineOptions(beside, folder, streams=beside))
+    images = bundle.golden_images()[:1]
+    for options in several:
+        # Starts without --cache choose by the instruction sets, those with it by measuring once.
+        measured_on = None if cache is None else bundle
+        precision, _ = choose_precision("x86", measured_on, options=options)
+        times, logits = [], []
+        for _ in range(2):
+            start = time.perf_counter()
+            engine = open_engine(bundle, "x86", precision, options=options)
+            times.append((time.perf_counter() - start) * 1e3)
+            logits.append(engine.run(images).logits.tobytes())
+        if logits[0] != logits[1] or engine.notes:
+            raise EngineError(f"compile cache {folder}: what was written there is not read back")
+        threads_of = f"{engine.threads} {'thread' if engine.threads == 1 else 'threads'}"
+        print(
+            f"compiled: {precision} for {threads_of} and {options.streams} at once, kept in "
+            f"{folder}; it now opens in {times[1]:.0f} ms"
+        )
 
 
 def _has_jetson() -> bool:

@@ -98,9 +98,9 @@ def _parts(settings: NodeSettings) -> Iterator[tuple[str, str]]:
     from orthoedge.clinic.file_system import check_folder
     from orthoedge.clinic.sending import echo
 
-    yield f"spool {settings.spool}", _problem_of(lambda: check_folder(settings.folder))
+    yield f"spool {settings.spool}", _problem_of(lambda: check_folder("the spool", settings.folder))
     if history := settings.history.folder:
-        yield f"history {history}", _problem_of(lambda: check_folder(Path(history)))
+        yield f"history {history}", _problem_of(lambda: check_folder("the history", Path(history)))
     yield "bundle and its key", _problem_of(lambda: _check_bundle(settings))
     port = f"receiver {settings.receiver.host}, port {settings.receiver.port}"
     yield port, _problem_of(lambda: _check_receiver(settings))

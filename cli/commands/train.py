@@ -59,6 +59,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="finished run of unet-region, whose outlines a decoder of lesion masks learns too",
     )
+    parser.add_argument(
+        "--outlines",
+        metavar="RUN",
+        type=Path,
+        help="finished run of unet-region: train the classifier of the region that it outlines",
+    )
     parser.add_argument("--resume", action="store_true", help="continue a stopped run in RUN")
 
 
@@ -94,8 +100,9 @@ def _train_masks(args: argparse.Namespace) -> None:
     from orthoedge.training.run_folder import load_run
     from orthoedge.training.segmentation.fit import load_segmentation
 
-    if args.weights or args.leave_out:
-        raise ConfigError("--weights, --leave-out: not with a finished run in the place of RECIPE")
+    if args.weights or args.leave_out or args.outlines:
+        text = "not with a finished run in the place of RECIPE"
+        raise ConfigError(f"--weights, --leave-out, --outlines: {text}")
     for setting in args.set:
         if not setting.startswith("mask."):
             raise ConfigError(f"--set {setting}: only keys of mask can change after training")
@@ -126,6 +133,15 @@ def _train(args: argparse.Namespace, recipe: Recipe) -> Path | None:
         log_progress(chosen.line())
     out, records, cache = args.out, chosen.records, args.cache or cache_folder()
     with Progress("train"):
+        if args.outlines is not None:
+            from orthoedge.training.region_fit import fit_region
+            from orthoedge.training.segmentation.fit import load_segmentation
+
+            if args.leave_out:
+                raise ConfigError("--leave-out: not with --outlines, whose U-Net has one split")
+            unet = load_segmentation(args.outlines, root)
+            fit_region(unet, recipe, out, args.weights, args.resume, data=root, cache=cache)
+            return None
         if recipe.segmentation is not None:
             from orthoedge.training.segmentation.fit import fit_segmentation
 

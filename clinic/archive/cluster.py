@@ -6,6 +6,7 @@ the store has.
 
 from __future__ import annotations
 
+import logging
 import queue
 import time
 from collections import deque
@@ -64,6 +65,8 @@ class ClusterWorkers:
             from distributed import Client
         except ImportError as error:
             raise MissingDependency("distributed", "cluster", "--cluster") from error
+        # It logs a traceback where the scheduler is lost, which `wait` says in a line.
+        logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
         self._settings, self._address = settings, address
         self._topic = f"orthoedge-{settings.token}"
         self.notes: deque[str] = deque()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import socket
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -21,6 +23,7 @@ from orthoedge.runtime.atomic_files import sha256
 from orthoedge.runtime.errors import DeadlineExceeded, EngineError, InputError
 
 if TYPE_CHECKING:
+    from orthoedge.runtime import SandboxedReader
     from orthoedge.runtime.finding import Finding
     from orthoedge.runtime.image_io.radiograph import Radiograph
     from orthoedge.runtime.pipeline import Pipeline
@@ -79,6 +82,30 @@ class ShareResult:
     """Of those done, inputs without an answer."""
 
 
+class _EarlyReader:
+    """Has the sandbox decode a file before the pipeline asks for it, while another is inferred.
+
+    Otherwise this process and the sandbox would wait for each other, twice for each file.
+    """
+
+    def __init__(self, reader: SandboxedReader) -> None:
+        self._reader = reader
+        self._thread = ThreadPoolExecutor(1, "orthoedge-sandbox")
+        self._begun: deque[tuple[bytes, Future[Radiograph]]] = deque()
+
+    def begin(self, data: bytes) -> None:
+        """Begin to read a file."""
+        self._begun.append((data, self._thread.submit(self._reader, data)))
+
+    def __call__(self, source: Path | str | bytes, *, memory_mb: float | None = None) -> Radiograph:
+        """Read one file; see `SandboxedReader`."""
+        while self._begun:  # those before it were of a share that was given up
+            data, future = self._begun.popleft()
+            if data is source:
+                return future.result()
+        return self._reader(source, memory_mb=memory_mb)
+
+
 class Worker:
     """One engine on the bundle of the run.
 
@@ -94,6 +121,7 @@ class Worker:
         self._settings = settings
         self._host = socket.gethostname()
         limits = SandboxLimits(settings.time_s, settings.memory_mb)
+        self._early = _EarlyReader(SandboxedReader(limits)) if settings.isolate else None
         pipeline = open_pipeline(
             settings.bundle,
             target=settings.target,
@@ -101,7 +129,7 @@ class Worker:
             engine=EngineOptions(settings.threads, settings.cache),
             limits=CallLimits(memory_mb=settings.memory_mb),
             trust=settings.trust,
-            reader=SandboxedReader(limits) if settings.isolate else read_image,
+            reader=self._early or read_image,
         )
         found = pipeline.bundle.sha256
         if found != settings.bundle_sha256:
@@ -122,6 +150,11 @@ class Worker:
         """Machine, engine, precision and instruction set in one line."""
         engine = self._pipeline.engine
         return f"{self._host}: {engine.name} {engine.version} {engine.precision} ({engine.isa})"
+
+    def begin(self, content: Content) -> None:
+        """Begin to decode an input that is answered soon, where that is done in the sandbox."""
+        if self._early is not None and content.error is None:
+            self._early.begin(content.data)
 
     def answer(self, content: Content) -> ArchiveRow:
         """Answer one input.
@@ -200,8 +233,19 @@ def run_share(settings: WorkerSettings, share: Share) -> ShareResult:
     open_worker(settings)
     contents = read_ahead(share, settings.read_ahead_bytes, settings.authorization)
     with closing(contents):  # type: ignore[type-var]
-        rows = [_answer(settings, content) for content in contents]
+        rows = [_answer(settings, content) for content in _begun(settings, contents)]
     return write_rows(settings, rows)
+
+
+def _begun(settings: WorkerSettings, contents: Iterable[Content]) -> Iterator[Content]:
+    """Yield each content once the one after it is begun."""
+    waiting: deque[Content] = deque()
+    for content in contents:
+        open_worker(settings).begin(content)
+        waiting.append(content)
+        if len(waiting) > 1:
+            yield waiting.popleft()
+    yield from waiting
 
 
 def _answer(settings: WorkerSettings, content: Content) -> ArchiveRow:

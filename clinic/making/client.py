@@ -18,7 +18,7 @@ from orthoedge.clinic.destination import ResultKind
 from orthoedge.clinic.making.messages import (
     LENGTH,
     Failure,
-    ImageFacts,
+    HeaderFacts,
     MadeObject,
     Request,
     Response,
@@ -65,7 +65,7 @@ class ResultMaker:
             env={"MALLOC_MMAP_THRESHOLD_": "1048576", **os.environ},
         )
 
-    def read_header(self, folder: Path, image: SpooledImage) -> ImageFacts:
+    def read_header(self, folder: Path, image: SpooledImage) -> HeaderFacts:
         """Read the header of an image in the spool `folder`.
 
         Raises:

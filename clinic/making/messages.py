@@ -18,7 +18,7 @@ from orthoedge.runtime.image_io.radiograph import Radiograph
 __all__ = [
     "LENGTH",
     "Failure",
-    "ImageFacts",
+    "HeaderFacts",
     "MadeObject",
     "Request",
     "Response",
@@ -30,7 +30,7 @@ LENGTH = struct.Struct(">Q")
 """Bytes of the message that follows."""
 
 
-class ImageFacts(msgspec.Struct, frozen=True):
+class HeaderFacts(msgspec.Struct, frozen=True):
     """What the worker has to know of a header."""
 
     sop_class: str
@@ -82,7 +82,7 @@ class Failure(msgspec.Struct, frozen=True):
 class Response(msgspec.Struct, frozen=True):
     """The facts, and the objects that were asked for and have something to show."""
 
-    facts: ImageFacts | None = None
+    facts: HeaderFacts | None = None
     objects: tuple[MadeObject, ...] = ()
     failure: Failure | None = None
 

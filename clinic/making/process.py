@@ -19,7 +19,7 @@ from orthoedge.clinic.making.header import read_image_header
 from orthoedge.clinic.making.messages import (
     LENGTH,
     Failure,
-    ImageFacts,
+    HeaderFacts,
     MadeObject,
     Request,
     Response,
@@ -97,7 +97,7 @@ def _respond(request: Request, pixels: Pixels) -> Response:
 def _serve_one(request: Request, pixels: Pixels) -> Response:
     folder, image = Path(request.folder), request.image
     source = read_image_header(folder / image.file, image)
-    facts = ImageFacts(
+    facts = HeaderFacts(
         str(source.dataset.get("SOPClassUID", image.sop_class)),
         source.modality,
         source.body_part,

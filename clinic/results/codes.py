@@ -46,18 +46,25 @@ class LabelCode:
 
 
 ACQUISITION_EQUIPMENT = Code("109101", "DCM", "Acquisition Equipment")  # CID 7005
+AREA = Code("42798000", "SCT", "Area")
 ARTIFICIAL_INTELLIGENCE = Code("123110", "DCM", "Artificial Intelligence")  # CID 7162
 COMMENT = Code("121106", "DCM", "Comment")
 ENGLISH = Code("en", "RFC5646", "English")
 GRAD_CAM = Code("130403", "DCM", "Gradient-weighted class activation")  # CID 217
 IMAGING_MEASUREMENT_REPORT = Code("126000", "DCM", "Imaging Measurement Report")
+LESION = Code("52988006", "SCT", "Lesion")
+LONG_AXIS = Code("103339001", "SCT", "Long axis")  # CID 7470
+MILLIMETRE = Code("mm", "UCUM", "mm")
+MORPHOLOGICALLY_ABNORMAL = Code("49755003", "SCT", "Morphologically Abnormal Structure")
 PERCENT = Code("%", "UCUM", "Percent")
+PIXELS = Code("{pixels}", "UCUM", "Pixels")
 PLAIN_RADIOGRAPHY = Code("168537006", "SCT", "Plain radiography")
 PROBABILITY = Code("122157", "DCM", "Probability")
 PROCESSING_ALGORITHM = Code("Newcode1", "99IHE", "Processing Algorithm")  # IHE AIR 6.5.3.1
 SOURCE = Code("260753009", "SCT", "Source")
 SOURCE_IMAGE = Code("121324", "DCM", "Source image")
 SPATIAL_CONCEPT = Code("309825002", "SCT", "Spatial and Relational Concept")  # CID 7150
+SQUARE_MILLIMETRE = Code("mm2", "UCUM", "mm2")
 VISUAL_EXPLANATION = Code("130401", "DCM", "Visual explanation")
 
 MODALITIES = {  # CID 29
@@ -75,6 +82,12 @@ DECISIONS = {
 }
 LABEL_SET = Code("in-label-set", PRIVATE_SCHEME, "Cannot be ruled out")
 MOST_PROBABLE = Code("most-probable", PRIVATE_SCHEME, "Most probable")
+PLANE = Code("plane", PRIVATE_SCHEME, "Where the millimetres are true")
+PLANES = {
+    "detector": Code("plane-detector", PRIVATE_SCHEME, "At the detector, which magnifies the bone"),
+    "patient": Code("plane-patient", PRIVATE_SCHEME, "At one depth of the patient, calibrated"),
+    None: Code("plane-unknown", PRIVATE_SCHEME, "Not stated by the image"),
+}
 RANK = Code("rank", PRIVATE_SCHEME, "Place among the findings")
 RULED_OUT = Code("ruled-out", PRIVATE_SCHEME, "Less than the calibrated set holds")
 BEHAVIOUR = Code("behaviour", PRIVATE_SCHEME, "Behaviour of neoplasm")

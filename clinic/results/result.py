@@ -89,7 +89,7 @@ def make_result(kind: ResultKind, source: Dataset, answer: Answer) -> Dataset | 
 
             return make_picture(header, answer)
         if kind == "report":
-            from orthoedge.clinic.results.report import make_report
+            from orthoedge.clinic.results.sr.report import make_report
 
             return make_report(header, answer)
         if kind == "contour":

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orthoedge.clinic.file_system import NETWORK_FILE_SYSTEMS, file_system
+from orthoedge.clinic.file_system import file_system, is_network
 from orthoedge.clinic.log import Log
 from orthoedge.clinic.watch.journal import FileState
 from orthoedge.runtime.errors import MissingDependency
@@ -86,7 +86,7 @@ def observe(folder: Path, log: Log) -> Iterator[Changes]:
     except ImportError as error:
         raise MissingDependency("watchdog", "clinic", "watching a folder") from error
     kind = file_system(folder)
-    if kind in NETWORK_FILE_SYSTEMS:  # it tells nothing of what other machines write
+    if is_network(kind):  # it tells nothing of what other machines write
         log("looks at the folder again and again", reason=f"{kind} is a network file system")
         yield Changes(folder, _POLL_S)
         return

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from orthoedge.clinic.file_system import NETWORK_FILE_SYSTEMS, file_system, only_one
+from orthoedge.clinic.file_system import check_local, only_one
 from orthoedge.clinic.settings import NodeSettings
 from orthoedge.clinic.settings_file import read_settings
 from orthoedge.runtime.atomic_files import write_atomic
@@ -72,12 +72,7 @@ def check_folders(watched: Path, settings_file: Path) -> NodeSettings:
         raise ConfigError(f"{settings_file}: no destinations, so there is no place for results")
     places = {f"destination {n}": Path(d.path) for n, d in settings.destinations.items() if d.path}
     check_outside(watched, {"the spool": settings.folder, **places})
-    kind = file_system(settings.folder)
-    if kind in NETWORK_FILE_SYSTEMS:
-        raise ConfigError(
-            f"the spool, {settings.spool}, lies on {kind}, a network file system; choose a folder "
-            "on a local disk"
-        )
+    check_local("the spool", settings.folder)
     return settings
 
 

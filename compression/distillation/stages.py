@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 
 from orthoedge.compression.context import CompressionContext
@@ -26,6 +28,7 @@ def initial_student(context: CompressionContext, student: str) -> tuple[Ensemble
     )
     if recipe.mask.stride and run.model.names == (student,):
         network.add_decoder(recipe.mask.stride, recipe.mask.channels)
+    network.region = copy.deepcopy(run.model.region)
     weights = context.sources.weights
     if weights is not None and weights.is_dir():
         weights = weights / f"{student}.safetensors"

@@ -30,7 +30,7 @@ from orthoedge.runtime.errors import DataError
 from orthoedge.training.data.dataset import RadiographDataset
 from orthoedge.training.data.index import list_sha256
 from orthoedge.training.evaluation.by_source import source_auc
-from orthoedge.training.loop.distributed import training_precision
+from orthoedge.training.loop.precision import training_precision
 from orthoedge.training.model.batch_norm import (
     fix_batch_norms,
     release_batch_norms,

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from orthoedge.training.model.ensemble import Ensemble, normalise
+from orthoedge.training.model.ensemble import Ensemble
+from orthoedge.training.model.pixels import normalise
 
 _RANGE = "input_range"
 _PROBE_SIZE = 192  # pixels; a multiple of 64, so that the last map has more than one cell

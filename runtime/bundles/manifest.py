@@ -62,6 +62,8 @@ class Graph(_Record, frozen=True, omit_defaults=True):
     """h' of the lesion mask; 0: no such output."""
     mask_width: int = 0
     """w' of the lesion mask; 0: no such output."""
+    region_size: int = 0
+    """Side in pixels of the outlined region as the classifier sees it; 0: it sees the image."""
 
     def check(self) -> None:
         """Raise BundleError unless every size is in its range."""
@@ -78,6 +80,8 @@ class Graph(_Record, frozen=True, omit_defaults=True):
             _require(0 <= count <= self.size, f"graph.{name} is {count}, expected 0 to {self.size}")
         both = (self.mask_height > 0) == (self.mask_width > 0)
         _require(both, "graph.mask_height and mask_width: one is 0, the other is not")
+        fits = self.region_size >= 0 and (self.has_mask or not self.region_size)
+        _require(fits, f"graph.region_size is {self.region_size}, expected 0 without a mask")
 
     @property
     def has_mask(self) -> bool:

@@ -75,13 +75,19 @@ def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
     """Iterate over (number, value) of each field: an integer for a varint, else the bytes."""
     at, size = 0, len(message)
     while at < size:
-        key, at = _varint(message, at)
+        key = message[at]
+        at += 1
+        if key >= 0x80:
+            key, at = _varint(message, at - 1)
         if key & 7 == 0:
             value, at = _varint(message, at)
             yield key >> 3, value
             continue
         if key & 7 == 2:
-            length, at = _varint(message, at)
+            length = message[at]
+            at += 1
+            if length >= 0x80:
+                length, at = _varint(message, at - 1)
         else:
             length = {1: 8, 5: 4}.get(key & 7, -1)
         if not 0 <= length <= size - at:

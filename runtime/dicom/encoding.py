@@ -17,7 +17,6 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
-from orthoedge.runtime.dicom.elements import ELEMENTS
 from orthoedge.runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -66,7 +65,7 @@ _LONGEST = 2**16  # bytes of a sequence of undefined length after a broken eleme
 _MOST_BROKEN, _SOME_ELEMENTS, _MOST_BEFORE = 16, 3, 100_000
 _PLAIN = 2**16  # bytes from the start of a file; a longer header is read by pydicom
 _EXPLICIT_HEAD, _IMPLICIT_HEAD = struct.Struct("<HH2sH"), struct.Struct("<HHI")
-_UID, _CODES = re.compile(rb"[0-9.]+"), re.compile(rb"[A-Z0-9_ \\]*")
+_UID, _CODES = rb"[0-9.]+", rb"[A-Z0-9_ \\]*"
 _MOST_STARTS, _MOST_ELEMENTS, _MOST_ENDS = 10_000, 1_000, 100
 _NEAR = 2**20  # bytes after a broken element in which the next one is looked for
 # What can be left out where it cannot be parsed: spacings and sequences. The wrong length of any
@@ -75,8 +74,8 @@ _SPARED = frozenset(
     (0x00181114, 0x00181164, 0x00182010, 0x00280030, 0x00280A02, 0x00283000, 0x00283010)
 )
 # Where an element may begin: any VR; in implicit VR a low group and length, or the last two wanted.
-_EXPLICIT_START = re.compile(b"(?s)(?=....(?:" + b"|".join(sorted(VRS)) + b"))")
-_IMPLICIT_START = re.compile(rb"(?s)(?=[\x08-\xff]\0....\0\0|\x50\x20\x20\0|\xe0\x7f\x10\0)")
+_EXPLICIT_START = b"(?s)(?=....(?:" + b"|".join(sorted(VRS)) + b"))"
+_IMPLICIT_START = rb"(?s)(?=[\x08-\xff]\0....\0\0|\x50\x20\x20\0|\xe0\x7f\x10\0)"
 
 
 def find_elements(head: bytes) -> int | None:
@@ -235,7 +234,7 @@ def _read_plain(head: bytes, start: int, wanted: frozenset[int]) -> tuple[str, H
     try:
         meta, at, _ = _walk(head, start, True, frozenset((_TRANSFER_SYNTAX,)), 0x00030000)
         value = meta[_TRANSFER_SYNTAX].value.rstrip(b"\0 ")
-        syntax = value.decode("ascii") if _UID.fullmatch(value) else ""
+        syntax = value.decode("ascii") if re.fullmatch(_UID, value) else ""
         encoding = find_encoding(head[at : at + HEAD])
         announced = syntax if syntax in NATIVE else EXPLICIT
         if syntax not in READ_SYNTAXES or encoding != announced or encoding == BIG_ENDIAN:
@@ -284,7 +283,7 @@ def _walk(
                 raise ValueError
             elements[tag] = Raw(vr.decode() if explicit else None, head[value:at], True)
         elif tag == _CHARACTER_SET and not (
-            _CODES.fullmatch(head[value:at]) and (not explicit or vr == b"CS")
+            re.fullmatch(_CODES, head[value:at]) and (not explicit or vr == b"CS")
         ):
             raise ValueError
         last = tag
@@ -377,7 +376,7 @@ def _find_next(near: bytes, last: int, order: str, explicit: bool, enough: int) 
     """Return where elements above `last` begin that lead to PixelData, or that are `enough`."""
     pattern = _EXPLICIT_START if explicit else _IMPLICIT_START
     passed: set[int] = set()
-    for match in itertools.islice(pattern.finditer(near), _MOST_STARTS):
+    for match in itertools.islice(re.finditer(pattern, near), _MOST_STARTS):
         if _leads_to_pixels(near, match.start(), last, order, explicit, passed, enough):
             return match.start()
     return None
@@ -436,6 +435,8 @@ def _name(tag: int) -> str:
 
 @cache
 def _numbers(wanted: tuple[str | int, ...]) -> frozenset[int]:
+    from orthoedge.runtime.dicom.elements import ELEMENTS  # not for pictures, which import this
+
     return frozenset(tag if isinstance(tag, int) else ELEMENTS[tag].tag for tag in wanted)
 
 

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
@@ -79,7 +80,8 @@ def read_dicom(
             read, such as a deflated one.
         MissingDependency: pydicom or the decoder of the transfer syntax is not installed.
     """
-    if importlib.util.find_spec("pydicom") is None:  # imported only where it is needed
+    # Imported only where it is needed; None stands for a module that must not be.
+    if sys.modules.get("pydicom", True) is None or not _has_pydicom():
         raise MissingDependency("pydicom", "dicom", "reading DICOM files")
     try:
         with quiet_pydicom():
@@ -90,6 +92,11 @@ def read_dicom(
         # Parsers and decoders raise any exception for a damaged file. Its message may quote the
         # file, so it stays in the chained exception.
         raise InputError("damaged DICOM: it cannot be decoded") from error
+
+
+@cache
+def _has_pydicom() -> bool:
+    return importlib.util.find_spec("pydicom") is not None
 
 
 def _read(

@@ -36,7 +36,7 @@ T = TypeVar("T")
 # Lines that say nothing of the pixels: the log of OpenCV, which depends on its settings and repeats
 # what it returns; a version of JFIF; parameters that a sequential decoder ignores; a colour
 # profile. Any other line refuses the file.
-_HARMLESS = re.compile(
+_HARMLESS = (
     r"\[ ?(?:FATAL|ERROR|WARN|INFO|DEBUG|VERB):"
     r"|Warning: unknown JFIF revision number"
     r"|Invalid SOS parameters for sequential JPEG"
@@ -62,7 +62,7 @@ def decode_checked(kind: str, decode: Callable[[], T]) -> T:
     if not text:
         return result
     lines = [line.strip() for line in text.decode("utf-8", "replace").splitlines()]
-    complaints = [line for line in lines if line and not _HARMLESS.match(line)]
+    complaints = [line for line in lines if line and not re.match(_HARMLESS, line)]
     if complaints:
         first = "".join(c if c.isprintable() else "?" for c in complaints[0])[:120]
         raise InputError(f"damaged {kind}: its decoder reports '{first}'")

@@ -14,7 +14,6 @@ from orthoedge.runtime.dicom.encoding import find_elements
 from orthoedge.runtime.errors import InputError
 from orthoedge.runtime.image_io.jpeg import check_jpeg, jpeg_header
 from orthoedge.runtime.image_io.radiograph import Header
-from orthoedge.runtime.image_io.tiff.header import check_tiff, tiff_header
 
 _MOST_CHUNKS = 100_000  # of a PNG; 512 MB in the usual chunks of 8 KB are 65,536
 _MAGIC = (
@@ -60,7 +59,7 @@ def read_header(data: bytes) -> Header:
     Raises:
         InputError: a different kind of file, or a header that is damaged or impossible.
     """
-    readers = {"PNG": _png_header, "JPEG": jpeg_header, "TIFF": tiff_header, "BMP": _bmp_header}
+    readers = {"PNG": _png_header, "JPEG": jpeg_header, "TIFF": _tiff_header, "BMP": _bmp_header}
     reader = next((readers[kind] for magic, kind in _MAGIC if data.startswith(magic)), None)
     if reader is None:
         kinds = (name for magic, name in _UNSUPPORTED if data.startswith(magic))
@@ -88,9 +87,21 @@ def check_complete(data: bytes, kind: str) -> None:
         InputError: the file is truncated or damaged.
     """
     try:
-        {"PNG": _check_png, "JPEG": check_jpeg, "TIFF": check_tiff, "BMP": _check_bmp}[kind](data)
+        {"PNG": _check_png, "JPEG": check_jpeg, "TIFF": _check_tiff, "BMP": _check_bmp}[kind](data)
     except (struct.error, IndexError) as error:
         raise InputError(f"truncated {kind}: the file ends too early") from error
+
+
+def _tiff_header(data: bytes) -> Header:
+    from orthoedge.runtime.image_io.tiff.header import tiff_header
+
+    return tiff_header(data)
+
+
+def _check_tiff(data: bytes) -> None:
+    from orthoedge.runtime.image_io.tiff.header import check_tiff
+
+    check_tiff(data)
 
 
 def _png_header(data: bytes) -> Header:

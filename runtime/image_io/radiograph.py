@@ -17,6 +17,7 @@ from orthoedge.runtime.settings import plain
 MAX_PIXELS = 64_000_000
 """Default limit of rows × columns; the largest flat-panel detectors stay under 20 million."""
 _SMALLEST_SIDE = 32
+_COARSE = 128  # of the first sample, which tells most images from a blank one
 
 Plane = Literal["detector", "patient"]
 """Where a spacing was measured: at the detector or film, or inside the patient."""
@@ -125,7 +126,7 @@ def check_size(width: int, height: int, max_pixels: int) -> None:
 
 def check_contrast(pixels: Pixels) -> None:
     """Raise InputError if all pixels, uint8 (H, W), have one value."""
-    for sample in (pixels[::SPARSE, ::SPARSE], pixels):
+    for sample in (pixels[::_COARSE, ::_COARSE], pixels[::SPARSE, ::SPARSE], pixels):
         if sample.min() != sample.max():
             return
     raise InputError(f"no contrast: every pixel has the value {int(pixels.flat[0])}")

@@ -20,7 +20,6 @@ from orthoedge.runtime.dicom.encoding import HEAD
 from orthoedge.runtime.errors import InputError
 from orthoedge.runtime.image_io import windowing
 from orthoedge.runtime.image_io.decoder_messages import decode_checked
-from orthoedge.runtime.image_io.folder import find_images  # noqa: F401 - its former place
 from orthoedge.runtime.image_io.headers import (
     check_complete,
     critical_chunks,
@@ -37,7 +36,6 @@ from orthoedge.runtime.image_io.radiograph import (
     check_size,
     path_of,
 )
-from orthoedge.runtime.image_io.tiff.pixels import decode_tiff
 from orthoedge.runtime.image_io.windowing import Pixels
 from orthoedge.runtime.settings import plain
 
@@ -51,6 +49,14 @@ _COLOURED_SHARE = 0.01  # a coloured side marker is small, a photograph is colou
 # marker can be detected only by this: its last block is exactly this grey.
 _JPEG_FILL = bytes((128,)) * 64
 _ALPHA = ("alpha channel dropped",)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "find_images":  # its former place
+        from orthoedge.runtime.image_io.folder import find_images
+
+        return find_images
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def read_image(
@@ -146,6 +152,8 @@ def _read_image(
 def _decode(data: bytes, header: Header) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
     """Decode to uint8 or uint16, (H, W) or (H, W, 3 or 4) in the order of OpenCV, with notes."""
     if header.kind == "TIFF":
+        from orthoedge.runtime.image_io.tiff.pixels import decode_tiff
+
         samples, has_alpha = decode_tiff(data)
         return samples, _ALPHA * has_alpha
     has_alpha = False

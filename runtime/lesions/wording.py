@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from orthoedge.runtime.lesions.measure import Lesion
+import numpy as np
+import numpy.typing as npt
+
+from orthoedge.runtime.lesions.measure import THRESHOLD, Lesion
 from orthoedge.runtime.settings import plain
 
 _DIGITS = 2  # of a size; the network's cells allow no more
@@ -46,3 +49,14 @@ def caveat_of(lesions: Sequence[Lesion]) -> tuple[str, ...]:
     """The note on millimetres; none where nothing is measured in them."""
     measured = [lesion for lesion in lesions if lesion.diameter_mm is not None]
     return (_PLANES[measured[0].plane],) if measured else ()
+
+
+def seen_of(mask: npt.NDArray[np.float32]) -> str:
+    """What a classifier of regions was shown, in one line.
+
+    Args:
+        mask: float32, 0 to 1, of one radiograph.
+    """
+    if (mask >= THRESHOLD).any():
+        return "the label is that of the outlined region, not of the whole image"
+    return "nothing is outlined, so the whole image was classified"

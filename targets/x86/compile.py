@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import io
-import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from orthoedge.runtime.atomic_files import sha256
 from orthoedge.runtime.errors import EngineError
@@ -37,7 +38,8 @@ def obtain_compiled(
         model: an ONNX file with the interface of a bundle's models, its hash already checked.
         size: side S of its input, in pixels.
         options: threads, cache folder and streams. A cached file of another version, processor or
-            setting has another name; a damaged one is rebuilt.
+            setting has another name; a damaged one is rebuilt. Without a folder the models that
+            were compiled at installation are read (`installed_cache`), and nothing is written.
         model_sha256: of the model, where it is known; else it is computed for the cache.
 
     Returns:
@@ -59,18 +61,38 @@ def obtain_compiled(
         # then compete for the same cores.
         config["ENABLE_CPU_PINNING"] = False
     core = load_openvino().Core()
-    if options.cache is None:
+    folder = installed_cache() if options.cache is None else options.cache
+    if folder is None:
         return _compile(core, model, size, config), ""
     key = _key(model_sha256 or sha256(model), size, config)
-    file = options.cache / f"{key[:32]}.openvino"
-    cached, refused = load(file)
+    file = folder / f"{key[:32]}.openvino"
+    try:
+        cached, refused = load(file)
+    except OSError as error:
+        if options.cache is not None:
+            raise
+        cached, refused = None, f"{file.name} cannot be read: {error.strerror}"
     if cached is not None:
         return core.import_model(cached, "CPU", config), ""
     compiled = _compile(core, model, size, config)
+    if options.cache is None:
+        return compiled, refused
     exported = compiled.export_model()
     content = exported.getvalue() if isinstance(exported, io.BytesIO) else bytes(exported)
     store(file, content)
     return compiled, refused
+
+
+def installed_cache(must_exist: bool = True) -> Path | None:
+    """Folder of this installation for models that `orthoedge doctor --warm` compiled.
+
+    It lies in the Python environment, which is trusted as the code in it is.
+
+    Args:
+        must_exist: return None where there is no such folder.
+    """
+    folder = Path(sys.prefix) / "share" / "orthoedge" / "compiled"
+    return folder if folder.is_dir() or not must_exist else None
 
 
 def _compile(core: Any, model: bytes, size: int, config: dict[str, Any]) -> Any:
@@ -86,9 +108,12 @@ def cache_failed(cache: Path | None, error: OSError) -> EngineError:
 
 def machine_key() -> list[Any]:
     """What a compiled model depends on apart from the model: OpenVINO and the processor."""
-    version = importlib.metadata.version("openvino")
-    return [version, sorted(instruction_sets()), os.environ.get("ONEDNN_MAX_CPU_ISA", "")]
+    return [
+        load_openvino().get_version(),
+        sorted(instruction_sets()),
+        os.environ.get("ONEDNN_MAX_CPU_ISA", ""),
+    ]
 
 
 def _key(model_sha256: str, size: int, config: dict[str, Any]) -> str:
-    return sha256(json.dumps([_LAYOUT, model_sha256, size, config, machine_key()]).encode())
+    return sha256(msgspec.json.encode([_LAYOUT, model_sha256, size, config, machine_key()]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import math
 import re
 import threading
@@ -29,7 +28,7 @@ from orthoedge.runtime.engine import (
 from orthoedge.runtime.errors import EngineError
 from orthoedge.runtime.settings import EngineOptions
 from orthoedge.targets.x86.compile import cache_failed, obtain_compiled
-from orthoedge.targets.x86.openvino_module import load_openvino
+from orthoedge.targets.x86.openvino_module import load_openvino, openvino_version
 
 _STAGE = "inference"
 # Widest first, in OpenVINO's spelling: avx2 includes AVX2 with VNNI, and sse42 means SSE4.1.
@@ -111,7 +110,7 @@ class OpenVinoEngine:
         options: EngineOptions,
         model_sha256: str = "",
     ) -> None:
-        self.version = importlib.metadata.version("openvino")
+        self.version = openvino_version()
         self.model_sha256 = model_sha256 or sha256(model)
         self._size = size
         self._process = ProcessGuard()

@@ -40,3 +40,9 @@ def load_openvino() -> Any:
     import openvino  # another layout: import the whole package  # noqa: F401
 
     return sys.modules[_NAME]
+
+
+def openvino_version() -> str:
+    """Version of OpenVINO, such as `2026.4.1`, without the build that follows it."""
+    version: str = load_openvino().get_version()
+    return version.partition("-")[0]

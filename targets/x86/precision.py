@@ -6,7 +6,6 @@ than a start may take, so it is done once and only where the result can be store
 
 from __future__ import annotations
 
-import json
 import time
 
 import msgspec
@@ -48,7 +47,7 @@ def measure_precision(bundle: Bundle, options: EngineOptions) -> tuple[Precision
     if possible == "fp32":
         return possible, reason
     facts = [bundle.sha256, options.threads, options.streams, machine_key()]
-    key = sha256(json.dumps(facts).encode())
+    key = sha256(msgspec.json.encode(facts))
     file = None if options.cache is None else options.cache / f"{key[:32]}.precision"
     try:
         cached, refused = (None, "") if file is None else load(file)

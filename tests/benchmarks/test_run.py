@@ -172,7 +172,7 @@ def test_the_claims_parts_are_measured_on_x86(small_bundle, setting, monkeypatch
     assert set(figures) == {
         *("minimal_pipeline", "saliency_map", "dicom", "onnxruntime_by_hand"),
         *("external theirs", "external theirs-bare", "external theirs overhead"),
-        *("folder_queue", "folder_jobs"),
+        *("folder_bound", "folder_jobs"),
     }
     assert figures["external theirs"].numerator_ms == 2000
     assert figures["external theirs overhead"].denominator_ms == 500

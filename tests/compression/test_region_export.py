@@ -9,16 +9,18 @@ import pytest
 import torch
 
 from orthoedge.compression.export import export
+from orthoedge.compression.quantization.float_fallback import layers
+from orthoedge.compression.quantization.int8 import quantize
 from orthoedge.compression.quantization.onnx_rules import lint
 from orthoedge.targets import open_model
 from orthoedge.targets.jetson.plan_builder import build_plan
 from orthoedge.training.model.ensemble import Ensemble
-from orthoedge.training.model.region import RegionNetwork, cut, put_back, region_of
-from orthoedge.training.segmentation.network import UNet
+from orthoedge.training.model.region import Region, cut, put_back, region_of
+from orthoedge.training.model.unet import UNet
 from tests.compression.test_export import LABELS, SMALL
 from tests.helpers.conv_model import parser_warnings
 
-pytestmark = pytest.mark.slow  # no recipe trains such a network yet
+pytestmark = pytest.mark.slow  # recipes that train it are slow too
 
 needs_rtx = pytest.mark.skipif(
     (platform.machine(), sys.platform) != ("x86_64", "linux"), reason="no tensorrt-rtx here"
@@ -31,12 +33,15 @@ def network():
     unet = UNet("test_resnet", (16, 16, 16, 16, 8)).eval()
     torch.nn.init.normal_(unet.unet.get_parameter("segmentation_head.0.weight"), std=3)
     torch.nn.init.constant_(unet.unet.get_parameter("segmentation_head.0.bias"), 0)
-    return RegionNetwork(unet, Ensemble(("test_efficientnet",), len(LABELS)).eval(), 96).eval()
+    network = Ensemble(("test_efficientnet",), len(LABELS)).eval()
+    network.region = Region(unet, 96)
+    return network
 
 
 @pytest.fixture(scope="module")
-def model(network):
-    return export(network, LABELS, SMALL)
+def models(network, images):
+    fp32 = export(network, LABELS, SMALL)
+    return {"fp32": fp32, "int8": quantize(fp32, images)}
 
 
 @pytest.fixture(scope="module")
@@ -45,10 +50,10 @@ def images():
 
 
 @pytest.mark.parametrize("target", ["x86", "portable"])
-def test_engines_give_the_networks_own_outputs(network, model, images, target):
+def test_engines_give_the_networks_own_outputs(network, models, images, target):
     with torch.inference_mode():
         expected = network.explain(torch.from_numpy(images))
-    outputs = open_model(model, 64, target, "fp32").run(images)
+    outputs = open_model(models["fp32"], 64, target, "fp32").run(images)
     assert outputs.lesion_mask.shape == (4, 1, 16, 16)
     for name, array in outputs.tensors().items():
         want = getattr(expected, name).numpy()
@@ -56,15 +61,40 @@ def test_engines_give_the_networks_own_outputs(network, model, images, target):
         np.testing.assert_allclose(array, want, atol=1e-3 * np.abs(want).max(), err_msg=name)
 
 
-def test_no_rule_is_broken(model):
-    assert lint(onnx.load_from_string(model), "fp32") == []
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_no_rule_is_broken(models, precision):
+    assert lint(onnx.load_from_string(models[precision]), precision) == []
+
+
+def test_unet_and_classifier_are_in_integers_and_the_place_of_the_region_in_float(models):
+    proto = onnx.load_from_string(models["int8"])
+    made = {name: node for node in proto.graph.node for name in node.output}
+    kernels = {
+        node.name: next(a.ints for a in node.attribute if a.name == "kernel_shape")
+        for node in proto.graph.node
+        if node.op_type == "Conv" and not node.name.startswith("explain/")
+    }
+    wide = {name for name, kernel in kernels.items() if list(kernel) != [1, 1]}
+    assert len(wide) > 20
+    assert wide <= set(layers(models["int8"]))
+    (first, _) = [node for node in proto.graph.node if node.op_type == "GridSample"]
+    before, waiting = set(), [first.input[1]]
+    while waiting:
+        node = made.get(waiting.pop())
+        if node is None or node.name in before or node.op_type == "Conv":
+            continue
+        before.add(node.name)
+        waiting += node.input
+        assert node.op_type not in ("QuantizeLinear", "DequantizeLinear")
+    assert len(before) > 10
 
 
 @needs_rtx
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_tensorrt_parses_and_builds_it_without_a_warning(model):
-    assert parser_warnings(model) == []
-    assert build_plan(model, "tensorrt_rtx").warnings == ()
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_tensorrt_parses_and_builds_it_without_a_warning(models, precision):
+    assert parser_warnings(models[precision]) == []
+    assert build_plan(models[precision], "tensorrt_rtx").warnings == ()
 
 
 def disc(x, y, radius, side=64):

@@ -7,12 +7,20 @@ import sys
 import numpy as np
 import pytest
 
+from orthoedge.benchmarks.timing.startup import first_finding_processes
+from orthoedge.cli.main import main
 from orthoedge.runtime.errors import EngineError
 from orthoedge.targets import EngineOptions, choose_precision, open_engine, open_pipeline
 from orthoedge.targets.x86 import compile as x86_compile
 from orthoedge.targets.x86 import precision as x86_precision
 from orthoedge.targets.x86.compile_cache import load
 
+UNNEEDED = (
+    *("argparse", "asyncio", "email", "importlib.metadata", "json"),
+    *("numpy.fft", "numpy.ma", "numpy.polynomial", "numpy.random", "numpy.testing"),
+    *("openvino", "pydicom", "orthoedge.runtime.dicom.reader", "orthoedge.runtime.image_io.folder"),
+    *("orthoedge.runtime.image_io.tiff", "orthoedge.targets.verification"),
+)
 IMAGES = np.random.default_rng(3).integers(0, 256, (2, 1, 32, 32), dtype=np.uint8)
 
 
@@ -114,6 +122,105 @@ def test_a_cache_that_cannot_be_written_is_told(small_bundle, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(EngineError, match="compile cache"):
         open_engine(small_bundle, "x86", "int8", options=EngineOptions(cache=tmp_path / "file"))
+
+
+@pytest.fixture
+def installation(tmp_path, monkeypatch):
+    """An empty Python environment in place of this one, as far as it keeps compiled models."""
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    return tmp_path / "share/orthoedge/compiled"
+
+
+@pytest.fixture
+def warmed(installation, small_bundle, capsys):
+    assert main(["doctor", "--bundle", str(small_bundle.path), "--warm"]) == 0
+    assert f"kept in {installation}" in capsys.readouterr().out
+    return installation
+
+
+def test_in_a_warmed_installation_no_start_compiles_or_writes(warmed, small_bundle, no_compiling):
+    before = {file.name: file.read_bytes() for file in warmed.iterdir()}
+    assert len(before) == 2  # for one file, and for several
+    with_cache = warmed.parent / "elsewhere"
+    expected = open_engine(small_bundle, "x86", "int8", options=EngineOptions(cache=with_cache))
+    no_compiling()
+    engine = open_engine(small_bundle, "x86")
+    assert engine.notes == ()
+    assert outputs(engine) == outputs(expected)
+    assert {file.name: file.read_bytes() for file in warmed.iterdir()} == before
+    with pytest.raises(AssertionError, match="compiled again"):  # other threads, another file
+        open_engine(small_bundle, "x86", options=EngineOptions(threads=7))
+
+
+def test_warming_serves_the_threads_that_are_given(installation, small_bundle, no_compiling):
+    threads = ["--threads", "1"]
+    assert main(["doctor", "--bundle", str(small_bundle.path), "--warm", *threads]) == 0
+    no_compiling()
+    assert open_engine(small_bundle, "x86", options=EngineOptions(threads=1)).threads == 1
+
+
+def test_warming_a_cache_serves_starts_with_that_cache(
+    installation, small_bundle, tmp_path, no_compiling
+):
+    bundle, cache = str(small_bundle.path), tmp_path / "cache"
+    assert main(["doctor", "--bundle", bundle, "--warm", "--cache", str(cache)]) == 0
+    assert not installation.exists()
+    no_compiling()
+    engine = open_engine(small_bundle, "x86", options=EngineOptions(cache=cache))
+    assert engine.notes == ()
+
+
+@pytest.mark.parametrize("damage", ["cut", "unreadable"])
+def test_a_damaged_model_of_the_installation_is_noted_and_left(damage, installation, small_bundle):
+    """Starts do not write there; `doctor --warm` mends it."""
+    warm = ["doctor", "--bundle", str(small_bundle.path), "--warm", "--threads", "2"]
+    assert main(warm) == 0
+    (file,) = installation.iterdir()
+    whole = file.read_bytes()
+    file.unlink()
+    if damage == "cut":
+        file.write_bytes(whole[:-1])
+    else:
+        file.mkdir()
+    (note,) = open_engine(small_bundle, "x86", options=EngineOptions(threads=2)).notes
+    assert note.startswith(f"compile cache: {file.name} ")
+    if damage == "cut":
+        assert file.read_bytes() == whole[:-1]
+        assert main(warm) == 0
+        assert open_engine(small_bundle, "x86", options=EngineOptions(threads=2)).notes == ()
+
+
+def test_an_installation_that_cannot_be_written_is_told(installation, small_bundle, capsys):
+    installation.parent.parent.write_text("")
+    assert main(["doctor", "--bundle", str(small_bundle.path), "--warm"]) == 2
+    assert capsys.readouterr().err.startswith(f"orthoedge: compile cache {installation}: ")
+
+
+@pytest.mark.parametrize("option", [["--cache", "somewhere"], ["--threads", "2"]])
+def test_options_of_warming_alone_are_refused(option, capsys):
+    assert main(["doctor", *option]) == 2
+    assert "belong to --warm" in capsys.readouterr().err
+
+
+def test_no_start_is_measured_as_compiled_in_a_warmed_installation(warmed, small_bundle):
+    with (
+        pytest.raises(EngineError, match="no start would compile"),
+        first_finding_processes(small_bundle.path, warmed, 1),
+    ):
+        pass
+
+
+def test_a_start_imports_nothing_that_its_first_finding_does_not_need():
+    """In a process of its own: nothing of the list is there after the first finding."""
+    code = f"""
+import sys
+from orthoedge.runtime.bundles.bundle import PHANTOM, PHANTOM_SAMPLES
+from orthoedge.targets import open_pipeline
+open_pipeline(PHANTOM)(sorted(PHANTOM_SAMPLES.glob("*.png"))[0])
+print(sorted(set({UNNEEDED!r}) & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
 
 
 def test_openvino_package_and_telemetry_stay_out_and_can_still_be_imported():

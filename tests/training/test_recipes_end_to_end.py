@@ -20,6 +20,7 @@ from orthoedge.training.model.ensemble import Ensemble
 from orthoedge.training.recipe_file import load_recipe
 from orthoedge.training.recipes import recipe_names
 from orthoedge.training.run_folder import load_run
+from orthoedge.training.segmentation.fit import load_segmentation
 
 # One short epoch each, at 64 pixels, and a gate that lets everything through.
 QUICK = (
@@ -62,7 +63,7 @@ def _settings(values: tuple[str, ...]) -> list[str]:
 
 
 def test_every_packaged_classifier_but_the_tests_own_goes_the_whole_way_here():
-    """`unet-region` outlines lesions and has no bundle; tests/training/segmentation trains it."""
+    """`unet-region` has two stages, and a test of its own below."""
     assert set(OWN) == set(recipe_names()) - {"tiny", "unet-region"}
 
 
@@ -107,6 +108,51 @@ def test_a_recipe_goes_from_four_class_phantoms_to_a_map(name, phantoms, tmp_pat
     if name == "tumor-compare":
         cells = 2
     assert (manifest.graph.map_height, manifest.graph.map_width) == (cells, cells)
+
+
+OUTLINES = (
+    "segmentation.encoder=test_resnet", "segmentation.decoder=16,16,16,16,8",
+    "segmentation.size=64", "segmentation.batch=16", "segmentation.epochs=1", "threads=1",
+    "warmup_epochs=0", "augment.read_size=0",
+)  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_classifier_behind_a_unet_goes_from_phantoms_to_a_finding(phantoms, tmp_path, capfd):
+    unet, out, bundle = (tmp_path / name for name in ("unet", "run", "bundle"))
+    given = ["train", "unet-region", "--data", str(phantoms)]
+    assert main([*given, "--out", str(unet), *_settings(OUTLINES)]) == 0
+    free = (f"compress.gate.{precision}.max_dice_drop=1" for precision in ("fp32", "int8"))
+    own = ("backbones=test_efficientnet", "preprocess.size=96", "augment.read_size=0", *free)
+    settings = _settings((*QUICK, *own))
+    assert main([*given, "--out", str(out), "--outlines", str(unet), *settings]) == 0
+    run = load_run(out)
+    assert (run.recipe.preprocess.size, run.recipe.region.size) == (64, 96)
+    assert run.splits == load_segmentation(unet).splits  # the U-Net has not seen the test images
+    assert_unet_is(run.model, unet)
+
+    assert main(["compress", str(out), "--out", str(bundle)]) == 0
+    graph = read_bundle(bundle).manifest.graph
+    assert (graph.size, graph.region_size, graph.mask_height, graph.map_height) == (64, 96, 16, 4)
+    assert main(["verify", str(bundle), "--target", "x86"]) == 0
+    assert main(["evaluate", str(out), "--data", str(phantoms), "--allow-seen", "--out",
+                 str(tmp_path / "report")]) == 0  # fmt: skip
+    assert (tmp_path / "report" / "outlines" / "evaluation.md").is_file()
+    assert "of the mask, with the same reach" in (tmp_path / "report/evaluation.md").read_text()
+
+    image = run.splits.test[0].path
+    capfd.readouterr()
+    assert main(["predict", str(image), "--bundle", str(bundle), "--json"]) == 0
+    finding = json.loads(capfd.readouterr().out)
+    if finding["decision"] != "reject":
+        said = "the whole image was classified" if not finding["lesions"] else "outlined region"
+        assert any(said in note for note in finding["notes"])
+
+
+def assert_unet_is(network, run):
+    """The U-Net in front of a classifier is that of its own run, to the bit."""
+    for name, tensor in load_segmentation(run).model.state_dict().items():
+        assert torch.equal(network.region.unet.state_dict()[name], tensor), name
 
 
 @pytest.mark.parametrize(

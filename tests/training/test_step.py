@@ -12,7 +12,8 @@ from torch.nn import functional as F
 from orthoedge.runtime.errors import ConfigError
 from orthoedge.training.data.crops import GRID
 from orthoedge.training.data.loader import Batch
-from orthoedge.training.loop.distributed import open_fabric, training_precision
+from orthoedge.training.loop.distributed import open_fabric
+from orthoedge.training.loop.precision import training_precision
 from orthoedge.training.model.ensemble import build
 from orthoedge.training.recipe import Recipe
 from orthoedge.training.recipe_file import load_recipe

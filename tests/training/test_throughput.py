@@ -20,7 +20,7 @@ def test_it_prints_both_rates_and_their_ratio(monkeypatch, capsys):
     printed = capsys.readouterr().out
     rate, bound = r"[\d.]+ images/s", r"[\d.]+"
     assert re.fullmatch(
-        rf"tiny, batch 4 at 32 px: loop {rate}, bare step {rate}, ratio {bound} "
+        rf"tiny, batch 4 at 32 px: 32-true, loop {rate}, bare step {rate}, ratio {bound} "
         rf"\(95 % {bound} to {bound}\)\n",
         printed,
     )

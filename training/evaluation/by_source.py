@@ -104,7 +104,11 @@ def source_auc(logits: Floats, data: RadiographDataset) -> float:
 
 
 def score_sources(
-    logits: Floats, pointed: Array, data: RadiographDataset, seed: int
+    logits: Floats,
+    pointed: Array,
+    data: RadiographDataset,
+    seed: int,
+    mask_pointed: Array | None = None,
 ) -> tuple[tuple[SourceScores, ...], tuple[Answer, ...]]:
     """Score a network within every source, and within its subgroups.
 
@@ -113,6 +117,7 @@ def score_sources(
         pointed: (N,) 1 where the map peaks in a lesion's box, 0 where not, NaN without a box.
         data: the images.
         seed: of the bootstrap over groups.
+        mask_pointed: as `pointed`, of the lesion mask; None of a network without one.
 
     Returns:
         Calibration and maps of each source; and the answers to the questions, those of whole
@@ -123,7 +128,8 @@ def score_sources(
     records = data.records
     for source in _sources(data):
         own = np.array([record.source == source for record in records])
-        sources.append(_score_source(source, logits, pointed, data, own, seed))
+        pair = pointed, np.full(len(pointed), np.nan) if mask_pointed is None else mask_pointed
+        sources.append(_score_source(source, logits, pair, data, own, seed))
         parts = {"": np.ones(len(records), bool)}
         for kind, value_of in _SUBGROUPS.items():
             values = [value_of(record) for record in records]
@@ -217,7 +223,7 @@ def _operating_points(asked: Asked, weights: Array) -> tuple[Array, Array]:
 def _score_source(
     source: str,
     logits: Floats,
-    pointed: Array,
+    pointed: tuple[Array, Array],
     data: RadiographDataset,
     own: npt.NDArray[np.bool_],
     seed: int,
@@ -234,13 +240,19 @@ def _score_source(
     )
     calibration = interval(float(error[0]), np.concatenate(drawn))
     assert calibration is not None
-    pointing = {}
-    for number, label in enumerate(data.label_names):
-        values = np.where(data.labels[images] == number, pointed[images], np.nan)
-        (share,) = mean_intervals(values[None], groups, truth, seed)
-        if share is not None:
-            count = int((~np.isnan(values)).sum())
-            pointing[label] = Pointing(images=count, share=share)
+    of_map: dict[str, Pointing] = {}
+    of_mask: dict[str, Pointing] = {}
+    for scores, all_values in zip((of_map, of_mask), pointed, strict=True):
+        for number, label in enumerate(data.label_names):
+            values = np.where(truth == number, all_values[images], np.nan)
+            (share,) = mean_intervals(values[None], groups, truth, seed)
+            if share is not None:
+                count = int((~np.isnan(values)).sum())
+                scores[label] = Pointing(images=count, share=share)
     return SourceScores(
-        source=source, images=len(images), calibration_error=calibration, pointing=pointing
+        source=source,
+        images=len(images),
+        calibration_error=calibration,
+        pointing=of_map,
+        mask_pointing=of_mask,
     )

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from orthoedge.benchmarks.schema import Interval
 from orthoedge.training.evaluation.fusion_rules import conclusion
 from orthoedge.training.evaluation.network_audit import audit_lines
-from orthoedge.training.evaluation.schema import Answer, EvaluationReport, MapScore
+from orthoedge.training.evaluation.schema import Answer, EvaluationReport, MapScore, Pointing
 
 _NONE = "–"
 _ENOUGH = 20  # images of either side of the worst part
@@ -122,16 +122,17 @@ def _shortcuts(report: EvaluationReport) -> list[str]:
 def _within_sources(report: EvaluationReport) -> list[str]:
     if not report.answers:
         return []
+    has_mask = any(scores.mask_pointing for scores in report.source_scores)
+    heads = ["collection", "images", "calibration error", "pointing game"]
+    if has_mask:
+        heads[-1:] = ["pointing game of the map", "of the mask, with the same reach"]
     sources = [
         (
             scores.source or "no source named",
             scores.images,
             plain(scores.calibration_error),
-            "; ".join(
-                f"{label} {percent(pointing.share)} of {pointing.images}"
-                for label, pointing in scores.pointing.items()
-            )
-            or _NONE,
+            _pointing(scores.pointing),
+            *([_pointing(scores.mask_pointing)] if has_mask else []),
         )
         for scores in report.source_scores
     ]
@@ -151,9 +152,14 @@ def _within_sources(report: EvaluationReport) -> list[str]:
         "non-affected bones, malignant against benign tumours. Thresholds are those of the same "
         "images. A site, body part, age or sex needs ten images of either side." + lowest,
         answers_table(report.answers),
-        table(("collection", "images", "calibration error", "pointing game"), sources),
+        table(heads, sources),
         "![Net benefit](net-benefit.png)",
     ]
+
+
+def _pointing(scores: Mapping[str, Pointing]) -> str:
+    shown = (f"{label} {percent(own.share)} of {own.images}" for label, own in scores.items())
+    return "; ".join(shown) or _NONE
 
 
 def answers_table(answers: Sequence[Answer]) -> str:

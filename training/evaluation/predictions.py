@@ -42,6 +42,8 @@ class Evaluation:
     accuracy: float
     confusion: npt.NDArray[np.int64]
     """(C, C)."""
+    mask_peaks: npt.NDArray[np.float32] | None = None
+    """(N, 2), x and y of the mask's highest cell as fractions of the input; None: no mask."""
 
 
 def evaluate(network: Ensemble, data: RadiographDataset) -> Evaluation:
@@ -52,7 +54,7 @@ def evaluate(network: Ensemble, data: RadiographDataset) -> Evaluation:
     device = next(network.parameters()).device
     batch = images_at_once(data.images[0].size, device)
     network.eval()
-    parts = []
+    parts, peaks = [], []
     with torch.inference_mode():
         for start in range(0, len(data), batch):
             chosen = slice(start, start + batch)
@@ -62,6 +64,8 @@ def evaluate(network: Ensemble, data: RadiographDataset) -> Evaluation:
             maps, fused = output.saliency_map.cpu(), output.logits.cpu()
             branches = _branch_logits(network, output.feature_vector).cpu()
             own = output.feature_vector.cpu()
+            if output.lesion_mask is not None:
+                peaks.append(_peaks(output.lesion_mask).cpu())
             parts.append((fused, branches, maps[rows, truth], maps[rows, fused.argmax(1)], own))
     logits, branch_logits, true_maps, predicted_maps, features = zip(*parts, strict=True)
     fused = torch.cat(logits)
@@ -73,10 +77,19 @@ def evaluate(network: Ensemble, data: RadiographDataset) -> Evaluation:
         saliency_map=torch.cat(true_maps).numpy(),
         predicted_map=torch.cat(predicted_maps).numpy(),
         features=torch.cat(features).numpy(),
+        mask_peaks=torch.cat(peaks).numpy() if peaks else None,
         loss=float(F.cross_entropy(fused.masked_fill(excluded, NEVER), truth)),
         accuracy=float((predicted == truth).double().mean()),
         confusion=measure.confusion(data.labels, predicted.numpy(), fused.shape[1]),
     )
+
+
+def _peaks(mask: Tensor) -> Tensor:
+    """(B, 1, h, w) -> (B, 2), x and y of the highest cell's middle, 0 to 1."""
+    height, width = mask.shape[2:]
+    highest = mask.flatten(1).argmax(1)
+    rows, columns = highest // width, highest % width
+    return torch.stack(((columns + 0.5) / width, (rows + 0.5) / height), 1)
 
 
 def images_at_once(pixels: int, device: torch.device) -> int:

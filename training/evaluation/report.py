@@ -86,7 +86,11 @@ def write_evaluation(
         return MapScore(images=images, share=share, by_chance=chances[name])
 
     source_scores, answers = score_sources(
-        evaluation.logits, predictions.pointed, data, recipe.seed
+        evaluation.logits,
+        predictions.pointed,
+        data,
+        recipe.seed,
+        _mask_pointed(evaluation, data),
     )
     sides = data.images.shape[1], recipe.preprocess.size
     report = EvaluationReport(
@@ -151,6 +155,17 @@ def write_evaluation(
     if audit is None:
         (folder / "shortcuts.png").unlink(missing_ok=True)
     return report
+
+
+def _mask_pointed(evaluation: Evaluation, data: RadiographDataset) -> Array:
+    """(N,) pointing game of the lesion mask, within the reach of a cell of the map; else NaN."""
+    pointed = np.full(len(data), np.nan)
+    if evaluation.mask_peaks is not None:
+        reach = 1 / evaluation.saliency_map.shape[2]
+        for index, boxes in enumerate(data.boxes):
+            if boxes:
+                pointed[index] = measure.near_box(evaluation.mask_peaks[index], boxes, reach)
+    return pointed
 
 
 def _predictions(

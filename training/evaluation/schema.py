@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from orthoedge.benchmarks.metrics.bootstrap_scores import ReliabilityBin
 from orthoedge.benchmarks.schema import Interval
 from orthoedge.training.data_quality.shortcut_audit import ShortcutAudit
@@ -84,6 +86,9 @@ class SourceScores(Record, frozen=True):
     """Expected calibration error over all labels, without a temperature."""
     pointing: dict[str, Pointing]
     """Per label that has lesion boxes."""
+    mask_pointing: dict[str, Pointing] = msgspec.field(default_factory=dict)
+    """The same of the highest place of the lesion mask, with the reach of a cell of the map; empty
+    without a mask."""
 
 
 class EvaluationReport(Record, frozen=True):

@@ -1,30 +1,33 @@
-"""Device, precision, threads and processes of a training run."""
+"""Device, threads and processes of a training run."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 
 from orthoedge.runtime.errors import ConfigError
+from orthoedge.training.loop.precision import is_launched, training_precision
 from orthoedge.training.recipe import Recipe
 
 # Other processes wait while the first one validates or reads; torchrun ends all if it fails.
 _PATIENCE = timedelta(days=1)
 
 
-def open_fabric(recipe: Recipe) -> Fabric:
+def open_fabric(recipe: Recipe, precision: str = "") -> Fabric:
     """Set up this process, alone or as one of those that `torchrun` started.
+
+    Args:
+        recipe: threads, batch and seed.
+        precision: of the training steps, see `starting_precision`; empty: unmeasured.
 
     Raises:
         ConfigError: the batch cannot be divided evenly among the processes.
     """
-    launched = torch.distributed.is_available() and torch.distributed.is_torchelastic_launched()
+    launched = is_launched()
     processes = int(os.environ["WORLD_SIZE"]) if launched else 1
     here = int(os.environ["LOCAL_WORLD_SIZE"]) if launched else 1
     if recipe.batch % processes:
@@ -38,20 +41,8 @@ def open_fabric(recipe: Recipe) -> Fabric:
         devices=here,
         num_nodes=processes // here,
         strategy=shared if processes > 1 else "auto",
-        precision=training_precision(recipe),  # type: ignore[arg-type]
+        precision=precision or training_precision(recipe),  # type: ignore[arg-type]
     )
     fabric.launch()
     fabric.seed_everything(recipe.seed, verbose=False)
     return fabric
-
-
-def training_precision(recipe: Recipe) -> str:
-    """Resolve `auto` to bf16-mixed where bfloat16 is faster, else to 32-true."""
-    if recipe.precision != "auto":
-        return recipe.precision
-    if torch.cuda.is_available():
-        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
-    # With AVX-512's bfloat16 but without AMX, float32 was as fast or faster at these sizes.
-    # Older torch does not report AMX, so it trains in float32.
-    probe: Callable[[], dict[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)
-    return "bf16-mixed" if probe().get("amx_bf16") else "32-true"

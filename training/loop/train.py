@@ -35,7 +35,8 @@ from orthoedge.training.loop.checkpoint import (
     record_start,
     save_state,
 )
-from orthoedge.training.loop.distributed import open_fabric, training_precision
+from orthoedge.training.loop.distributed import open_fabric
+from orthoedge.training.loop.precision import starting_precision
 from orthoedge.training.loop.step import Network, Stepper, learning_rate
 from orthoedge.training.loop.task import Data, Finished, Result, Row, Task, TrainedEpoch
 from orthoedge.training.model.batch_norm import fix_batch_norms, start_running_statistics
@@ -85,7 +86,8 @@ def train(
     recipe = task.recipe
     if not recipe.epochs and not weights:
         raise ConfigError("epochs: 0 evaluates the weights of --weights, and there are none")
-    fabric = open_fabric(recipe)
+    precision, measured = starting_precision(recipe, task.build, out if resume else None)
+    fabric = open_fabric(recipe, precision)
     first = fabric.is_global_zero
     bars = first and (sys.stderr.isatty() if progress is None else progress)
     resumed: bool = fabric.broadcast(first and open_folder(out, task.recorded, resume))
@@ -112,13 +114,15 @@ def train(
             training_list_sha256=training.list_sha256,
             validation_list_sha256=val.list_sha256,
             test_list_sha256=test.list_sha256,
-            precision=training_precision(recipe),
+            precision=precision,
             device=str(fabric.device),
             weights=loaded,
         )
         val, test = (data.cropped(recipe.augment.crop, recipe.seed) for data in (val, test))
         record_start(out, task.recorded, splits, info, resumed, resume)
         log_start(recipe, splits, info, fabric.world_size)
+        if measured:
+            log_progress(f"{precision}: {measured}")
         task.audit(out, records, resumed)
 
     network.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]

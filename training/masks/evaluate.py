@@ -19,7 +19,8 @@ OUTLINES = "outlines"
 
 def dataset_of(recipe: Recipe) -> type[RadiographDataset]:
     """What the images of a run with this recipe were read into, so that their lists agree."""
-    return MaskedDataset if recipe.mask.stride else RadiographDataset
+    has_mask = recipe.mask.stride or recipe.region is not None
+    return MaskedDataset if has_mask else RadiographDataset
 
 
 def evaluate_masks(
@@ -34,7 +35,7 @@ def evaluate_masks(
 
     Args:
         network: gives logits of pixels, see `Outliner`; left in eval mode. None: of a classifier
-            without a decoder, for which nothing is written, and the headline is empty.
+            without a mask, for which nothing is written, and the headline is empty.
         data: images; those of which it is not known where the lesion is are left out, and without
             any other nothing is written either.
         recipe: of the run.

@@ -12,12 +12,12 @@ _LEAST = 1e-6  # probability whose logit is still exact in float32
 
 
 class Outliner(nn.Module):
-    """Gives logits per pixel, as U-Net does, from the cells of a classifier's decoder.
+    """Gives logits per pixel, as U-Net does, from the cells of a classifier's mask.
 
     Between cells the probability is interpolated, as the runtime does before it draws a contour.
 
     Args:
-        classifier: with a decoder; not copied.
+        classifier: with a decoder or a U-Net in front; not copied.
     """
 
     def __init__(self, classifier: Ensemble) -> None:
@@ -30,8 +30,8 @@ class Outliner(nn.Module):
 
 
 def outliner(classifier: Ensemble) -> Outliner | None:
-    """The outlines of a classifier; None where it has no decoder."""
-    return None if classifier.decoder is None else Outliner(classifier)
+    """The outlines of a classifier; None where it has no mask."""
+    return Outliner(classifier) if classifier.has_mask else None
 
 
 def in_pixels(cells: Tensor, size: int) -> Tensor:

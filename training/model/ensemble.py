@@ -16,11 +16,10 @@ from torch import Tensor, nn
 
 from orthoedge.runtime.errors import ConfigError
 from orthoedge.training.model.mask_decoder import COARSEST, MaskDecoder, pick_stages
+from orthoedge.training.model.pixels import normalise
 from orthoedge.training.model.plain_cnn import is_plain_cnn, plain_cnn
+from orthoedge.training.model.region import Place, Region
 from orthoedge.training.recipe import Recipe
-
-_SCALE = 1 / 127.5
-"""Pixels enter the network as x / 127.5 - 1 (mean and deviation 0.5), inside the exported graph."""
 
 _PROBE = 192  # pixels: a multiple of 64, and not the 224 that a transformer may be fixed to
 _BEHIND_POOLING = {
@@ -179,6 +178,8 @@ class Ensemble(nn.Module):
         self.fusion_logits = nn.Parameter(torch.tensor(fusion).log())
         self.decoder: MaskDecoder | None = None
         """Outlines lesions; see `add_decoder`."""
+        self.region: Region | None = None
+        """Shows the branches a part of the image; None: all of it."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -225,8 +226,13 @@ class Ensemble(nn.Module):
 
     def all_logits(self, images: Tensor) -> Tensor:
         """uint8 (B, 1, S, S) -> (1 + branches, B, C): the fused logits, then each branch's."""
-        x = normalise(images)
+        x, _ = self._look(images)
         return self._fuse([branch(x) for branch in self._branches()])
+
+    def _look(self, images: Tensor) -> tuple[Tensor, Place | None]:
+        """uint8 (B, 1, S, S) -> what the branches see, -1 to 1, and where that lies."""
+        x = normalise(images)
+        return (x, None) if self.region is None else self.region(x)
 
     def logits_and_map(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """As `all_logits`, with the map of one label of each image, in one pass.
@@ -239,11 +245,14 @@ class Ensemble(nn.Module):
             float (1 + branches, B, C), and float32 (B, h, w), the fused Grad-CAM++ map without
             dropout.
         """
-        x = normalise(images)
+        x, place = self._look(images)
         features = [branch.features(x) for branch in self._branches()]
         pairs = zip(self._branches(), features, strict=True)
         logits = self._fuse([branch.classify(own) for branch, own in pairs])
         maps = explain(torch.cat(features, 1), *self.head()).saliency_map
+        if place is not None:
+            assert self.region is not None
+            maps = self.region.over_input(maps, place)
         return logits, maps[torch.arange(len(labels), device=maps.device), labels]
 
     def _fuse(self, logits: list[Tensor]) -> Tensor:
@@ -277,7 +286,9 @@ class Ensemble(nn.Module):
         self.decoder = MaskDecoder(widths, channels).to(probe.device)
 
     def mask_logits(self, images: Tensor) -> Tensor:
-        """uint8 (B, 1, S, S) -> float32 (B, 1, h', w'); the network must have a decoder."""
+        """uint8 (B, 1, S, S) -> float32 (B, 1, h', w'); the network must have a mask."""
+        if self.region is not None:
+            return self.region.mask_logits(normalise(images))
         return self._decode(self._branches()[0].stages(normalise(images))[1])
 
     def _decode(self, maps: list[Tensor]) -> Tensor:
@@ -290,6 +301,8 @@ class Ensemble(nn.Module):
         Raises:
             ConfigError: a backbone has fewer stages, or its stages are not known.
         """
+        if self.region is not None:
+            self.region.requires_grad_(False)
         if not stages:
             return
         for branch in self._branches():
@@ -308,20 +321,22 @@ class Ensemble(nn.Module):
 
     def explain(self, images: Tensor) -> ModelOutput:
         """uint8 (B, 1, S, S) -> logits, saliency map and feature vector in one pass."""
+        x, place = self._look(images)
+        if place is not None:
+            assert self.region is not None
+            seen = explain(self.features(x), *self.head())
+            maps = self.region.over_input(seen.saliency_map, place)
+            return seen._replace(saliency_map=maps, lesion_mask=place.mask)
         if self.decoder is None:
-            return self.explain_normalised(normalise(images))
-        features, maps = self._branches()[0].stages(normalise(images))
-        mask = self._decode(maps).sigmoid()
+            return explain(self.features(x), *self.head())
+        features, stages = self._branches()[0].stages(x)
+        mask = self._decode(stages).sigmoid()
         return explain(features, *self.head())._replace(lesion_mask=mask)
-
-    def explain_normalised(self, x: Tensor) -> ModelOutput:
-        """As `explain` without a mask, for float32 (B, 1, S, S) from -1 to 1."""
-        return explain(self.features(x), *self.head())
 
     @property
     def has_mask(self) -> bool:
         """Whether `explain` gives a lesion mask."""
-        return self.decoder is not None
+        return self.decoder is not None or self.region is not None
 
     def _branches(self) -> list[Branch]:
         return list(self.branches)  # type: ignore[arg-type]
@@ -331,7 +346,7 @@ def build(recipe: Recipe) -> Ensemble:
     """Build the network of a recipe, with random weights.
 
     Raises:
-        ConfigError: an unknown backbone.
+        ConfigError: an unknown backbone or encoder.
     """
     classes = len(recipe.labels)
     network = Ensemble(
@@ -344,12 +359,12 @@ def build(recipe: Recipe) -> Ensemble:
     )
     if recipe.mask.stride:
         network.add_decoder(recipe.mask.stride, recipe.mask.channels)
+    if recipe.region is not None:
+        from orthoedge.training.model.unet import UNet  # takes long to import
+
+        unet = UNet(recipe.region.encoder, recipe.region.decoder)
+        network.region = Region(unet, recipe.region.size)
     return network
-
-
-def normalise(images: Tensor) -> Tensor:
-    """Scale uint8 (B, 1, S, S) to float32, -1 to 1."""
-    return images.float() * _SCALE - 1
 
 
 def explain(features: Tensor, weight: Tensor, bias: Tensor) -> ModelOutput:

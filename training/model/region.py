@@ -6,11 +6,14 @@ the whole system is a network with the common interface and a lesion mask.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from orthoedge.training.model.ensemble import Ensemble, ModelOutput, normalise
+if TYPE_CHECKING:
+    from orthoedge.training.model.unet import UNet
 
 _POOLED = 4  # pixels a side of a cell of the lesion mask
 _REACH = 2.0  # deviations of the mask from its centre; an even disc reaches exactly as far
@@ -20,38 +23,55 @@ _TINY = 1e-6
 _BLACK = -1.0  # of normalised pixels, as in the padding
 
 
-class RegionNetwork(nn.Module):
-    """A U-Net, the square around its mask, and a classifier of what is in it.
+class Place(NamedTuple):
+    """Where the regions of N images lie, and why."""
 
-    Where the mask is empty, that is nowhere one half or more, the classifier sees the whole image.
+    mask: Tensor
+    """float32 (N, 1, h, w), 0 to 1."""
+    centre: Tensor
+    """(N, 2), as of `region_of`."""
+    half: Tensor
+    """(N, 1)."""
+
+
+class Region(nn.Module):
+    """A finished U-Net, and the square around its mask as a classifier is shown it.
+
+    Where the mask is empty, that is nowhere one half or more, the whole image is shown. The U-Net
+    does not learn, and keeps the statistics of its batch normalizations.
 
     Args:
-        unet: gives logits (B, 1, S, S) for uint8 (B, 1, S, S).
-        classifier: of the region.
+        unet: of an input whose side is a multiple of 32.
         size: side of the region as the classifier sees it, in pixels.
     """
 
-    has_mask = True
-    """Whether `explain` gives a lesion mask."""
-
-    def __init__(self, unet: nn.Module, classifier: Ensemble, size: int) -> None:
+    def __init__(self, unet: UNet, size: int) -> None:
         super().__init__()
         self.unet = unet
-        self.classifier = classifier
+        self.size = size
         self._steps: Tensor
         steps = torch.arange(size)
         self.register_buffer("_steps", (2 * steps + 1) / size - 1, persistent=False)  # of a side
+        self.train(False)
+        self.requires_grad_(False)
 
-    def explain(self, images: Tensor) -> ModelOutput:
-        """uint8 (N, 1, S, S) -> common outputs; the map lies over the whole input."""
-        logits = F.avg_pool2d(self.unet(images).float(), _POOLED)
-        mask = logits.sigmoid()
-        centre, half = region_of(mask)
-        found = self.classifier.explain_normalised(
-            cut(normalise(images), centre, half, self._steps)
-        )
-        maps = put_back(found.saliency_map, centre, half, mask.shape[2] // _POOLED)
-        return found._replace(saliency_map=maps, lesion_mask=mask)
+    def train(self, mode: bool = True) -> Region:
+        """Stay in evaluation mode, whatever the classifier does."""
+        return super().train(False)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Place]:
+        """float32 (N, 1, S, S), -1 to 1 -> the regions (N, 1, size, size), and their places."""
+        mask = self.mask_logits(x).sigmoid()
+        place = Place(mask, *region_of(mask))
+        return cut(x, place.centre, place.half, self._steps), place
+
+    def mask_logits(self, x: Tensor) -> Tensor:
+        """float32 (N, 1, S, S), -1 to 1 -> logits of the cells of the mask, (N, 1, S/4, S/4)."""
+        return F.avg_pool2d(self.unet.outline(x).float(), _POOLED)
+
+    def over_input(self, maps: Tensor, place: Place) -> Tensor:
+        """Lay maps (N, C, h, w) of the regions over the whole input, (N, C, S/16, S/16)."""
+        return put_back(maps, place.centre, place.half, place.mask.shape[2] // _POOLED)
 
 
 def region_of(mask: Tensor) -> tuple[Tensor, Tensor]:

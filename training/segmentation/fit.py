@@ -18,13 +18,14 @@ from orthoedge.training.evaluation.plots import write_curves
 from orthoedge.training.loop.task import Finished, Task, TrainedEpoch
 from orthoedge.training.loop.train import train
 from orthoedge.training.model.hub import WeightsFile, weights_files
+from orthoedge.training.model.unet import UNet
 from orthoedge.training.model.weights import WeightsReport
 from orthoedge.training.progress import log_progress
 from orthoedge.training.recipe import Recipe, Segmentation
 from orthoedge.training.segmentation.data import OutlinedDataset, outlined
 from orthoedge.training.segmentation.froc import RATES
 from orthoedge.training.segmentation.markdown import report_lines
-from orthoedge.training.segmentation.network import UNet, build_unet, load_unet_weights
+from orthoedge.training.segmentation.network import build_unet, load_unet_weights
 from orthoedge.training.segmentation.predictions import Outlines, Scores, outline, score
 from orthoedge.training.segmentation.report import write_report
 from orthoedge.training.segmentation.schema import (
@@ -221,6 +222,7 @@ def _metrics(
 class SegmentationRun:
     """A finished run of the segmentation stage, read back."""
 
+    folder: Path
     recipe: Recipe
     """Of the stage, see `stage_recipe`."""
     model: UNet
@@ -249,4 +251,4 @@ def load_segmentation(run: Path, data: Path | None = None) -> SegmentationRun:
     info = folder.read_record(run / folder.REPORT, folder.RunInfo)
     splits = folder.read_splits(run / folder.SPLIT, data or Path(info.data))
     metrics = folder.read_record(run / folder.METRICS, SegmentationMetrics)
-    return SegmentationRun(recipe, model.eval(), splits, info, metrics)
+    return SegmentationRun(run, recipe, model.eval(), splits, info, metrics)

@@ -9,8 +9,8 @@ from torch.nn import functional as F
 
 from orthoedge.training.data.loader import Batch
 from orthoedge.training.loop.step import Stepper
+from orthoedge.training.model.unet import ENCODER, UNet
 from orthoedge.training.recipe import Recipe
-from orthoedge.training.segmentation.network import ENCODER, UNet
 
 _PIXELS = 20.0  # weight of the cross-entropy: missing a median benign tumour, 0.4 % of the image,
 # then costs about a third of what its Tversky index costs

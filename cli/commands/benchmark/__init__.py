@@ -18,7 +18,7 @@ _OLD_CLAIMS = {
     "map": "saliency_map",
     "start": "start,cached_start",
     "memory": "memory,cached_memory",
-    "folder": "folder_queue,folder_jobs",
+    "folder": "folder_bound,folder_jobs",
     "peers": "onnxruntime_by_hand,external",
 }
 _WITH_VALUE = ("--out", "--threads", "--rounds", "--external")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -110,13 +111,17 @@ def open_reference(path: Path, bundle: Bundle) -> ReferenceModel:
 def random_ensemble(bundle: Bundle) -> ReferenceModel | Skipped:
     """The ensemble that the bundle came from, with random weights: its time is the same."""
     manifest = bundle.manifest
-    teacher = manifest.lineage.teacher
+    teacher, graph = manifest.lineage.teacher, manifest.graph
+    if graph.region_size:
+        reason = "its U-Net is not in the manifest; give the run by --reference"
+        return Skipped(name=ENSEMBLE, reason=reason)
+    stride = 16 if graph.map_height == math.ceil(graph.size / 16) else 32
     try:
         from orthoedge.compression.export import export
         from orthoedge.training.model import ensemble
 
         fusion = manifest.lineage.teacher_fusion
-        model = ensemble.Ensemble(teacher, len(manifest.labels), fusion)
+        model = ensemble.Ensemble(teacher, len(manifest.labels), fusion, output_stride=stride)
         exported = export(model, manifest.labels, manifest.preprocess)
     except ModuleNotFoundError as error:
         lacking = MissingDependency(error.name or "onnx", "compress", "the float32 ensemble")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -49,7 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--threads",
         type=options.positive,
         metavar="N",
-        help="CPU threads of each engine (default: the cores, divided among the jobs)",
+        help="CPU threads of each engine (default: the cores, divided among the jobs; for several "
+        "files on x86 without --overlay and --deadline-ms one core less, which reads ahead)",
     )
     parser.add_argument(
         "--cache",
@@ -82,14 +84,18 @@ def run(args: argparse.Namespace) -> int:
     """Predict every file; exit 1 if any failed."""
     from orthoedge.runtime.bundles.bundle import bundle_path, read_bundle
     from orthoedge.targets import check_target
+    from orthoedge.targets.cpu import threads_beside_a_reader
 
     trust = options.bundle_trust(args)
+    ahead = _reads_ahead(args)
+    threads = args.threads or (threads_beside_a_reader() if ahead else None)
     settings = Settings(
         bundle=args.bundle,
         trust=trust,
         target=args.target,
         precision=args.precision,
-        threads=args.threads,
+        threads=threads,
+        streams=threads if ahead and threads else 1,
         cache=args.cache,
         deadline_ms=args.deadline_ms,
         memory_mb=args.memory_mb,
@@ -111,9 +117,18 @@ def run(args: argparse.Namespace) -> int:
     tasks = list(_plan(files, args.overlay, args.names))
     if pipeline is None:
         outputs = workers.predict_in_processes(settings, tasks, args.jobs)
+    elif ahead:
+        outputs = workers.predict_ahead(pipeline, tasks, args.json)
     else:
         outputs = (workers.predict_file(pipeline, task, args.json) for task in tasks)
     return _print_all(outputs, len(tasks), args.json)
+
+
+def _reads_ahead(args: argparse.Namespace) -> bool:
+    """Whether files are read while others are inferred, which x86 does in threads of its own."""
+    several = len(args.paths) > 1 or os.path.isdir(args.paths[0])  # noqa: PTH112 - see list_files
+    limited = args.overlay or args.deadline_ms is not None
+    return bool(args.jobs == 1 and args.target == "x86" and several and not limited)
 
 
 def _print_all(outputs: Iterator[FileOutput], total: int, as_json: bool) -> int:

@@ -35,7 +35,12 @@ def failure_output(name: str, error: Exception, as_json: bool) -> FileOutput:
     return FileOutput(record, f"orthoedge: {printable(name)}: {reason}\n")
 
 
-def finding_output(
+def finding_output(name: str, finding: Finding, as_json: bool) -> FileOutput:
+    """Lines for a finding without pictures."""
+    return FileOutput((_record if as_json else _lines)(name, finding, ()), "")
+
+
+def drawn_output(
     name: str,
     file: Path,
     radiograph: Radiograph,
@@ -50,29 +55,28 @@ def finding_output(
         file: the file itself; only pictures of the same content are replaced.
         radiograph: as read.
         finding: the finding for it.
-        pictures: where the overlay and the side-by-side go; empty for no pictures.
+        pictures: where the overlay and the side-by-side go.
         as_json: one JSON object in place of text.
     """
-    failure = ""
-    if pictures:
-        from orthoedge.runtime.atomic_files import write_together
-        from orthoedge.runtime.overlay.overlay import overlay, side_by_side, to_png
-        from orthoedge.runtime.overlay.png_source import with_source
+    from orthoedge.runtime.atomic_files import write_together
+    from orthoedge.runtime.overlay.overlay import overlay, side_by_side, to_png
+    from orthoedge.runtime.overlay.png_source import with_source
 
-        drawn = zip(pictures, (overlay, side_by_side), strict=True)
-        try:  # both or none, because a map alone hides what it points at
-            source = file_sha256(file)
-            _check_replaced(pictures, source)
-            write_together(
-                pictures[0].parent,
-                (
-                    (picture.name, with_source(to_png(draw(radiograph, finding)), source))
-                    for picture, draw in drawn
-                ),
-            )
-        except (OSError, InputError, MemoryError) as error:  # the finding itself is valid
-            pictures = ()
-            failure = f"orthoedge: {printable(name)}: picture not written: {_reason(error)}\n"
+    drawn = zip(pictures, (overlay, side_by_side), strict=True)
+    failure = ""
+    try:  # both or none, because a map alone hides what it points at
+        source = file_sha256(file)
+        _check_replaced(pictures, source)
+        write_together(
+            pictures[0].parent,
+            (
+                (picture.name, with_source(to_png(draw(radiograph, finding)), source))
+                for picture, draw in drawn
+            ),
+        )
+    except (OSError, InputError, MemoryError) as error:  # the finding itself is valid
+        pictures = ()
+        failure = f"orthoedge: {printable(name)}: picture not written: {_reason(error)}\n"
     lines = _record if as_json else _lines
     return FileOutput(lines(name, finding, pictures), failure)
 

@@ -4,15 +4,27 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from orthoedge.cli.commands.predict.output import FileOutput, failure_output, finding_output
+from orthoedge.cli.commands.predict.output import (
+    FileOutput,
+    drawn_output,
+    failure_output,
+    finding_output,
+)
 from orthoedge.cli.terminal import printable
-from orthoedge.runtime.errors import DeadlineExceeded, EngineError, InputError, MissingDependency
+from orthoedge.runtime.errors import (
+    DeadlineExceeded,
+    EngineError,
+    InputError,
+    MissingDependency,
+    OrthoEdgeError,
+)
 from orthoedge.runtime.settings import LONGEST_S, plain
 
 if TYPE_CHECKING:
@@ -36,6 +48,7 @@ class Settings:
     target: str
     precision: Literal["auto", "int8", "fp32", "fp16"]
     threads: int | None
+    streams: int
     cache: Path | None
     deadline_ms: float | None
     memory_mb: float | None
@@ -54,7 +67,7 @@ class Settings:
             self.bundle,
             target=self.target,
             precision=self.precision,
-            engine=EngineOptions(self.threads, self.cache),
+            engine=EngineOptions(self.threads, self.cache, self.streams),
             limits=CallLimits(self.deadline_ms, self.memory_mb),
             trust=self.trust,
             reader=SandboxedReader(sandbox) if self.isolate else read_image,
@@ -81,13 +94,39 @@ def predict_file(pipeline: Pipeline, task: Task, as_json: bool) -> FileOutput:
         EngineError: the engine failed, so that no other file can be predicted either.
     """
     if task.unreadable:
-        error = InputError(f"cannot read it: {task.unreadable}")
-        return failure_output(task.name, error, as_json)
+        return _unreadable_output(task, as_json)
     try:
         radiograph, finding = pipeline.predict_with_image(task.path)
     except (InputError, MissingDependency, DeadlineExceeded, OSError, MemoryError) as error:
         return failure_output(task.name, error, as_json)
-    return finding_output(task.name, task.path, radiograph, finding, task.pictures, as_json)
+    if not task.pictures:
+        return finding_output(task.name, finding, as_json)
+    return drawn_output(task.name, task.path, radiograph, finding, task.pictures, as_json)
+
+
+def predict_ahead(pipeline: Pipeline, tasks: Sequence[Task], as_json: bool) -> Iterator[FileOutput]:
+    """Outputs in the order of the tasks, which want no pictures; see `Pipeline.map_results`.
+
+    Raises:
+        EngineError: as `predict_file`.
+    """
+    paths = (task.path for task in tasks if not task.unreadable)
+    with closing(pipeline.map_results(paths, workers=1)) as results:
+        for task in tasks:
+            result = None if task.unreadable else next(results)
+            if result is None:
+                yield _unreadable_output(task, as_json)
+            elif isinstance(result, EngineError):
+                raise result
+            elif isinstance(result, OrthoEdgeError):
+                yield failure_output(task.name, result, as_json)
+            else:
+                yield finding_output(task.name, result, as_json)
+
+
+def _unreadable_output(task: Task, as_json: bool) -> FileOutput:
+    error = InputError(f"cannot read it: {task.unreadable}")
+    return failure_output(task.name, error, as_json)
 
 
 def predict_in_processes(

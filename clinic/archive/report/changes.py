@@ -69,14 +69,16 @@ def changes(
     ]
     changed = tally.all(
         "SELECT a.input, a.source, a.label, a.probability, a.decision, a.error, b.label, "
-        f"b.probability, b.decision, b.error, coalesce(b.pixels, a.pixels) {_JOIN} "
-        f"AND NOT {_SAME} ORDER BY a.label IS b.label, a.decision IS b.decision, a.input "
+        f"b.probability, b.decision, b.error, coalesce(b.pixels, a.pixels) AS shown, a.truth "
+        f"{_JOIN} AND NOT {_SAME} "
+        # The hash of the pixels is an order that no folder or name decides.
+        "ORDER BY a.label IS b.label, a.decision IS b.decision, shown, a.input "
         f"LIMIT {_PICTURES}",
         *pair,
     )
     if changed:
         shown = f"{plain(len(changed))} of {plain(count - same)} that changed"
-        parts.append(f"<h3>{shown}, those with another label first</h3>")
+        parts.append(f"<h3>{shown}, drawn at random from those with another label first</h3>")
         parts.append(f'<div class="pictures">{_figures(changed, authorization)}</div>')
     return "\n".join(parts)
 
@@ -86,16 +88,17 @@ def _figures(changed: Sequence[tuple[Any, ...]], authorization: Path | None) -> 
 
     figures = []
     with SandboxedReader() as reader:
-        for name, source, *answers, pixels in changed:
+        for name, source, *answers, pixels, truth in changed:
             item = ArchiveInput(os.fsencode(name), source)
             try:
                 picture = _picture(reader, item, pixels, authorization)
             except (OrthoEdgeError, OSError) as error:
                 picture = f'<p class="note">no picture: {escape(str(error))}</p>'
             old, new = _answer(*answers[:4]), _answer(*answers[4:])
+            known = f"<br>labelled {escape(truth)}" if truth else ""
             figures.append(
                 f"<figure>{picture}<figcaption>{escape(PurePath(name).name)}<br>"
-                f"{escape(old)} → {escape(new)}</figcaption></figure>"
+                f"{escape(old)} → {escape(new)}{known}</figcaption></figure>"
             )
     return "".join(figures)
 

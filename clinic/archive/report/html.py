@@ -27,11 +27,12 @@ main {{ max-width: 1100px; margin: 0 auto; padding: 2rem 1.25rem 4rem; }}
 h1 {{ font-size: 1.5rem; }} h2 {{ font-size: 1.25rem; margin: 2.5rem 0 .5rem; }}
 h3 {{ font-size: 1rem; margin: 1.5rem 0 .4rem; }}
 p {{ max-width: 46rem; margin: .5rem 0; }} .note {{ color: var(--muted); font-size: .9rem; }}
-h1, p, td, figcaption {{ overflow-wrap: anywhere; }}
+h1, p, td:first-child, figcaption {{ overflow-wrap: anywhere; }}
 .scroll {{ overflow-x: auto; }}
 table {{ border-collapse: collapse; font-size: .92rem; }}
 th, td {{ text-align: right; padding: .35rem 1.2rem .35rem 0; vertical-align: top;
   border-bottom: 1px solid var(--rule); }}
+td + td {{ white-space: nowrap; }}
 th {{ color: var(--muted); font-weight: 500; }}
 th:first-child, td:first-child {{ text-align: left; min-width: 9rem; }}
 svg {{ display: block; width: 100%; height: auto; max-width: 760px; }}
@@ -44,6 +45,10 @@ figure {{ margin: 0; padding: .7rem; background: var(--card); border: 1px solid 
 figure img {{ display: block; max-width: 100%; height: 200px; margin: 0 auto;
   object-fit: contain; }}
 figcaption {{ font-size: .85rem; margin-top: .5rem; }}
+@media print {{ main {{ padding: 0; max-width: none; }} body {{ font-size: 11pt; }}
+  h2, h3 {{ break-after: avoid; }} figure, svg, tr {{ break-inside: avoid; }}
+  .scroll {{ overflow: visible; }} figure img {{ height: 150px; }}
+  th, td {{ padding-right: .6rem; }} th:first-child, td:first-child {{ min-width: 7rem; }} }}
 </style></head><body><main>
 {body}
 </main></body></html>

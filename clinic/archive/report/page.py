@@ -18,6 +18,7 @@ __all__ = ["write_report"]
 
 _DECISIONS = ("report", "refer", "reject")
 _BARS = 60
+_SECONDS_UP_TO = 3600  # of a chart whose times show seconds
 _MOST_LINES = 20  # of a table that could be as long as the archive
 
 
@@ -64,11 +65,12 @@ def _overview(tally: Tally) -> str:
         times = (_time(first), _time(last)) if rows else ("–", "–")
         lines.append((_name(record), record.bundle_sha256[:16], rows, failed, *times))
     head = ("bundle", "SHA-256 begins", "radiographs", "without an answer", "first", "last")
-    return table(head, lines) + '<p class="note">Times are UTC.</p>'
+    written = _time(datetime.now(timezone.utc).timestamp())
+    return table(head, lines) + f'<p class="note">Written {written}. Times are UTC.</p>'
 
 
-def _time(second: float) -> str:
-    return datetime.fromtimestamp(second, timezone.utc).strftime("%Y-%m-%d %H:%M")
+def _time(second: float, form: str = "%Y-%m-%d %H:%M") -> str:
+    return datetime.fromtimestamp(second, timezone.utc).strftime(form)
 
 
 def _decisions(tally: Tally, bundle: int) -> str:
@@ -103,7 +105,7 @@ def _accuracy(tally: Tally, bundle: int) -> str:
     if not count:
         return ""
     lines: list[tuple[object, ...]] = [("all", count, share_with_interval(correct, count))]
-    for what, column in (("label", "truth"), ("source", "source")):
+    for what, column in (("label", "truth"), ("decision", "decision"), ("source", "source")):
         for name, right, of in tally.all(
             f"SELECT {column}, sum(label = truth), count(*) FROM rows WHERE {known} "
             f"GROUP BY {column} ORDER BY count(*) DESC LIMIT {_MOST_LINES}",
@@ -176,7 +178,8 @@ def _throughput(tally: Tally, bundle: int) -> str:
     ):
         heights[place] = rows / length
     unit = f"radiographs a second; each bar is {plain(length, 2)} s"
-    return "<h3>Throughput</h3>" + bars(heights, unit, _time(first), _time(last))
+    form = "%Y-%m-%d %H:%M" if last - first > _SECONDS_UP_TO else "%Y-%m-%d %H:%M:%S"
+    return "<h3>Throughput</h3>" + bars(heights, unit, _time(first, form), _time(last, form))
 
 
 def _machines(tally: Tally, bundle: int) -> str:

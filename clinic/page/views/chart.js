@@ -31,14 +31,22 @@ export function extentChart(course) {
   const known = course.filter(({ extent }) => extent);
   if (known.length < 2 || !known.every(({ extent }) => isComparable(extent, known[0].extent))) return null;
   const isLength = known[0].extent.diameter_mm !== null;
-  const value = ({ extent }) => (isLength ? extent.diameter_mm : extent.share);
-  const top = Math.max(...known.map(value));
-  if (!top) return null;
+  const value = ({ extent }) => (isLength ? extent.diameter_mm : extent.share * 100);
+  const largest = Math.max(...known.map(value));
+  if (!largest) return null;
+  const top = roundAbove(largest);
+  const digits = Number.isInteger(top / 4) ? 0 : 1;
   const place = placesOf(course);
   const points = known.map((entry) => [across(place(entry)), down(value(entry) / top)]);
   const line = svg("g", { class: "line line-0" }, svg("path", { d: path(points), class: "line-path" }), ...points.map(([x, y]) => marker("square", x, y)));
-  const tick = (share) => (isLength ? t("page.viewer.length", { length: texts().number(share * top, top < 10 ? 1 : 0) }) : texts().share(share * top, top < 0.1 ? 1 : 0));
+  const tick = (share) => (isLength ? t("page.viewer.length", { length: texts().number(share * top, digits) }) : texts().share((share * top) / 100, digits));
   return h("div", { class: "chart" }, h("h3", {}, t("page.compare.extent")), frame(t("page.compare.extent_chart"), [line, ...datesOf(course)], tick));
+}
+
+/** The end of an axis in four equal steps, above a value. */
+function roundAbove(value) {
+  const power = 10 ** Math.floor(Math.log10(value));
+  return [1.2, 2, 4, 6, 8, 12].find((step) => step * power >= value) * power;
 }
 
 /** Where an entry of a course stands between its first and its last date, 0 to 1. */

@@ -10,7 +10,7 @@ import { Painter } from "../viewer/painter.js";
 import { bars, urgency } from "./marks.js";
 import { sentences } from "./radiograph.js";
 
-const LONG_SIDE = 1400; // pixels of a printed picture, which is at most 66 mm high: 500 to the inch
+const LONG_SIDE = 1400; // pixels of a printed picture, which is at most 56 mm high: 600 to the inch
 const LINE_ZOOM = 4; // lines are drawn as much wider than on the screen, on which pixels are larger
 
 /** Ask for language and paper, then print or open the PDF. */

@@ -73,9 +73,11 @@ def test_a_file_without_a_finding_ends_a_pass_over_a_folder(small_bundle, tmp_pa
         small_bundle, target="x86", precision="int8", engine=EngineOptions(threads=1)
     )
     paths = write_pngs(tmp_path, 3, 48)
-    map_files, run_queue = folder_passes(pipeline, paths, workers=2)
+    map_files, bound = folder_passes(pipeline, paths, cores=2)
     map_files()
-    run_queue()
+    threads = cv2.getNumThreads()
+    assert bound() > 0
+    assert cv2.getNumThreads() == threads
     paths[1].write_bytes(b"no picture")
     with pytest.raises(EngineError, match=paths[1].name):
         map_files()

@@ -6,6 +6,7 @@ from orthoedge.benchmarks.metrics.classification import (
     cosine,
     expected_calibration_error,
     macro_f1,
+    near_box,
     points_at,
     recalls,
     softmax,
@@ -93,6 +94,21 @@ def test_a_finer_map_points_like_a_coarse_one_within_the_same_reach(reach):
     assert points_at(fine, [box], reach) is (reach is not None)
     assert not points_at(fine, [box], 0.0)
     assert points_at(fine, [(7.4 / 14, 6.4 / 14, 7.6 / 14, 6.6 / 14)], 0.0)
+
+
+@pytest.mark.parametrize(
+    ("point", "reach", "near"),
+    [
+        ((0.5, 0.5), 0.0, True),
+        ((0.39, 0.5), 0.0, False),
+        ((0.39, 0.5), 0.04, True),
+        ((0.5, 0.35), 0.08, False),  # x and y are not mixed up
+        ((0.5, 0.35), 0.12, True),
+    ],
+)
+def test_a_point_is_near_a_box_within_half_the_reach(point, reach, near):
+    assert near_box(point, [(0.4, 0.4, 0.6, 0.6)], reach) is near
+    assert not near_box(point, [], reach)
 
 
 def test_pointing_game_takes_any_of_several_boxes_and_none_is_a_miss():

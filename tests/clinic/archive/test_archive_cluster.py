@@ -67,20 +67,40 @@ def test_the_rows_are_those_of_one_machine_and_a_bad_worker_is_refused(
     with cluster(tmp_path) as running:
         running.start_worker("good")
         running.start_worker("bad", PYTHONPATH=f"{tmp_path / 'old'}:{os.environ['PYTHONPATH']}")
-        started = []
-
-        def start(settings):
-            started.append(ClusterWorkers(settings, running.address))
-            deadline = time.monotonic() + 60
-            while len(started[0].notes) < 3 and time.monotonic() < deadline:
-                time.sleep(0.05)
-            started.extend(started[0].notes)
-            return started[0]
-
+        start, notes = of_two_workers(running.address)
         run_here(many, small_bundle, tmp_path / "store", start=start)
     assert untimed(rows_of(tmp_path / "store")) == expected
-    assert any("onnxruntime" in note and "fp32" in note for note in started[1:])
-    assert any("refused: it has orthoedge 0.0" in note for note in started[1:])
+    assert any("onnxruntime" in note and "fp32" in note for note in notes)
+    assert any("refused: it has orthoedge 0.0" in note for note in notes)
+
+
+def of_two_workers(address):
+    """Starts the workers once two were heard of, and what is said of them."""
+    notes = []
+
+    def start(settings):
+        workers = ClusterWorkers(settings, address)
+        deadline = time.monotonic() + 240
+        while sum("Dask" not in note for note in workers.notes) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+            workers.wait()
+        notes.extend(workers.notes)
+        return workers
+
+    return start, notes
+
+
+def test_a_worker_with_another_instruction_set_says_which_it_has(many, small_bundle, tmp_path):
+    with cluster(tmp_path) as running:
+        running.start_worker("usual")
+        running.start_worker("old", ONEDNN_MAX_CPU_ISA="SSE41")
+        start, notes = of_two_workers(running.address)
+        run_here(many, small_bundle, tmp_path / "store", start=start, target="x86")
+    said = {note.rpartition("(")[2].rstrip(")") for note in notes if "openvino" in note}
+    assert len(said) == 2
+    assert any("sse" in isa for isa in said)
+    assert {row["provenance"]["isa"] for row in rows_of(tmp_path / "store")} == said
 
 
 def test_without_a_worker_that_can_be_used_the_reason_is_said(

@@ -6,6 +6,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
+import numpy as np
 import pytest
 
 from orthoedge.clinic.archive.inputs import dicomweb
@@ -16,9 +17,10 @@ from orthoedge.clinic.sending import DestinationError, send
 from orthoedge.runtime.atomic_files import sha256
 from orthoedge.runtime.errors import ConfigError, DataError, InputError
 from tests.helpers.archives.rows import Here, rows_of, run_here
-from tests.helpers.clinic.images import image_file
+from tests.helpers.clinic.images import image_file, limb
 from tests.helpers.clinic.orthanc import orthanc
 from tests.helpers.clinic.peers import free_port
+from tests.helpers.hostile.dicom_bytes import pixel_elements
 
 
 class Service:
@@ -199,6 +201,71 @@ def test_a_service_that_is_away_ends_the_run(small_bundle, tmp_path, monkeypatch
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     with pytest.raises(DestinationError, match="Connection refused"):
         run_here(f"http://127.0.0.1:{free_port()}/dicom-web", small_bundle, tmp_path, start=Here)
+
+
+def radiographs(folder, count):
+    """Files of DICOM, no two alike: 8 of a series, 2 series of a study."""
+    files = []
+    for number in range(count):
+        series = number // 8
+        pixels = limb() + np.uint16(number)
+        changes = {
+            0x0020000D: ("UI", f"1.2.826.0.9.{series // 2}"),
+            0x0020000E: ("UI", f"1.2.826.0.9.{series // 2}.{series}"),
+            0x00080018: ("UI", f"1.2.826.0.9.{series // 2}.{series}.{number}"),
+            **pixel_elements(pixels),
+        }
+        files.append(folder / f"{number:03}.dcm")
+        files[-1].write_bytes(image_file(changes))
+    return files
+
+
+@pytest.mark.slow  # the archive takes seconds to start
+def test_a_real_archive_that_dies_midway_is_read_to_its_end_when_it_is_back(small_bundle, tmp_path):
+    files = radiographs(tmp_path, 200)
+    listed = tmp_path / "list"
+    listed.write_text("\n".join(map(str, files)))
+    run_here(listed, small_bundle, tmp_path / "local", start=Here)
+    expected = answers(rows_of(tmp_path / "local"))
+    store, reports_to = tmp_path / "store", free_port()
+    with orthanc(tmp_path, reports_to=reports_to) as archive:
+        to = Destination(kind="dicomweb", url=archive.web)
+        assert {outcome.state for outcome in send(to, files, "ORTHOEDGE")} == {"stored"}
+
+        def killing(settings):
+            return Killing(settings, archive.process)
+
+        with pytest.raises(DestinationError, match="Connection refused"):
+            run_here(archive.web, small_bundle, store, start=killing)
+    with pytest.raises(DestinationError, match="Connection refused"):  # while it lists
+        run_here(archive.web, small_bundle, store, start=Here)
+    before = rows_of(store)
+    assert 0 < len(before) < 200
+    with orthanc(tmp_path, reports_to=reports_to, ports=archive[:2]) as archive:
+        summary = run_here(archive.web, small_bundle, store, jobs=2)
+    assert (summary.listed, summary.done, summary.failed) == (200, 200 - len(before), 0)
+    rows = rows_of(store)
+    assert answers(rows) == expected
+    assert [row for row in rows if row in before] == before
+
+
+class Killing(Here):
+    """Kills a service over the second share."""
+
+    def __init__(self, settings, process):
+        super().__init__(settings)
+        self._process = process
+
+    def wait(self):
+        if len(self.shares) == 1:
+            threading.Timer(0.05, self._process.kill).start()
+        return super().wait()
+
+
+def answers(rows):
+    """What the rows say, whatever the radiographs are called and however they came."""
+    kept = ("pixels_sha256", "label", "probabilities", "decision", "reasons", "error")
+    return sorted(repr([row[key] for key in kept]) for row in rows)
 
 
 @pytest.mark.slow  # the archive takes seconds to start

@@ -11,8 +11,10 @@ from orthoedge.clinic.archive.report import write_report
 from orthoedge.clinic.archive.report.html import share_with_interval
 from orthoedge.clinic.archive.rows import ArchiveRow
 from orthoedge.clinic.archive.store import Store
+from orthoedge.runtime.atomic_files import sha256
 from orthoedge.runtime.errors import DataError
 from orthoedge.runtime.finding import Provenance
+from orthoedge.runtime.image_io.reader import read_image
 from tests.helpers.archives.bundles import bundle_like
 from tests.helpers.archives.rows import Here, record_of, run_here
 
@@ -86,7 +88,7 @@ def test_accuracy_leaves_rejected_images_and_failures_out(page):
     text = page(
         a1=[
             *(row(f"right {i}", truth="fracture") for i in range(8)),
-            *(row(f"wrong {i}", truth="non-affected") for i in range(2)),
+            *(row(f"wrong {i}", truth="non-affected", decision="refer") for i in range(2)),
             row("rejected", truth="fracture", decision="reject"),
             failed("failed", "why"),
             row("unknown"),
@@ -94,6 +96,7 @@ def test_accuracy_leaves_rejected_images_and_failures_out(page):
     )
     assert cells(text, "label fracture") == ["8", share_with_interval(8, 8)]
     assert cells(text, "label non-affected") == ["2", share_with_interval(0, 2)]
+    assert cells(text, "decision refer") == ["2", share_with_interval(0, 2)]
     assert "<td>10</td><td>80.0% (49.0% to 94.3%)</td>" in text
 
 
@@ -125,12 +128,15 @@ def test_two_bundles_are_compared_on_the_inputs_of_both(page):
     assert text.count("no picture: no such file") == 2
 
 
-def test_at_most_twenty_pictures_are_shown(page):
+def test_at_most_twenty_pictures_are_shown_of_any_folder_and_with_their_label(page):
     names = [f"{i:02}" for i in range(30)]
+    hashes = dict(zip(names, (sha256(name.encode()) for name in names), strict=True))
     text = page(
-        a1=[row(name) for name in names], b2=[row(name, decision="refer") for name in names]
+        a1=[row(name, truth="fracture") for name in names],
+        b2=[row(name, decision="refer", pixels_sha256=hashes[name]) for name in names],
     )
-    assert text.count("<figure>") == 20
+    shown = re.findall(r"<figcaption>(\d+)<br>.*?<br>labelled fracture</figcaption>", text)
+    assert shown == sorted(names, key=hashes.get)[:20]
     assert "20 of 30 that changed" in text
 
 
@@ -155,7 +161,8 @@ def test_a_picture_is_shown_only_of_the_pixels_that_were_answered(
     store = tmp_path / "store"
     for bundle in (small_bundle, other):
         run_here(folder, bundle, store, start=Here)
-    first, second = sorted(folder.rglob("*.png"))[:2]
+    files = {sha256(read_image(file).pixels.tobytes()): file for file in folder.rglob("*.png")}
+    first, second = (files[key] for key in sorted(files)[:2])  # of the twenty that are shown
     shutil.copy(second, first)
     monkeypatch.setattr("orthoedge.clinic.archive.report.changes._SAME", "0")  # all changed
     write_report(store, tmp_path / "page.html")

@@ -117,6 +117,15 @@ def test_a_poisonous_file_is_a_row_with_the_reason(poisoned, small_bundle, tmp_p
         assert rows[name]["finished_at"] is not None
 
 
+def test_rows_do_not_depend_on_where_a_file_is_decoded(poisoned, small_bundle, tmp_path):
+    rows = []
+    for isolate in (False, True):
+        store = tmp_path / f"store{isolate}"
+        run_here(poisoned, small_bundle, store, start=Here, isolate=isolate)
+        rows.append(untimed(rows_of(store)))
+    assert rows[0] == rows[1]
+
+
 def test_errors_are_done_again_only_when_asked(poisoned, small_bundle, tmp_path):
     store = tmp_path / "store"
     run_here(poisoned, small_bundle, store, start=Here)

@@ -93,8 +93,8 @@ def test_outlines_of_lesions_are_white_dashes_with_a_button_and_words(filled_cli
     visitor.go(f"radiograph/{number}")
     page = visitor.page
     expect(page.locator(".map-meaning")).to_contain_text("White dashes")
-    page.get_by_role("button", name="Line").click()
-    page.get_by_role("button", name="Map").click()
+    page.get_by_role("button", name="Line", exact=True).click()
+    page.get_by_role("button", name="Map", exact=True).click()
     with_dashes = pixels(page)
     page.get_by_role("button", name="Outline").click()
     without = pixels(page)

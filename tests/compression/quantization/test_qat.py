@@ -9,7 +9,8 @@ from orthoedge.compression.quantization.int8 import quantize
 from orthoedge.compression.quantization.qat import fake_quantized
 from orthoedge.runtime.preprocess import Preprocess
 from orthoedge.training.model.batch_norm import start_running_statistics
-from orthoedge.training.model.ensemble import Ensemble, normalise
+from orthoedge.training.model.ensemble import Ensemble
+from orthoedge.training.model.pixels import normalise
 from tests.helpers.conv_model import constant, conv_model, logits_of, pictures, weight_codes
 
 LABELS = ("a", "b", "c")

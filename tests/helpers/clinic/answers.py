@@ -9,6 +9,7 @@ from orthoedge.clinic.results import Answer
 from orthoedge.runtime.decision import Verdict
 from orthoedge.runtime.finding import Finding, Provenance, Thresholds, Timing
 from orthoedge.runtime.image_io.radiograph import Radiograph
+from orthoedge.runtime.lesions.measure import Lesion
 from orthoedge.runtime.preprocess import STANDARD
 from tests.helpers.clinic.images import COLUMNS, ROWS
 
@@ -35,8 +36,29 @@ def ramp(rows=ROWS):
     return np.tile(np.linspace(20, 170, COLUMNS).astype(np.uint8), (rows, 1))
 
 
+def outlined(plane="detector", **changes):
+    """A region of 20 by 10 pixels, measured in millimetres unless `changes` take them away."""
+    region = Lesion(
+        contour=((10.0, 20.0), (30.0, 20.0), (30.0, 30.0), (10.0, 30.0)),
+        probability=0.875,
+        diameter_px=23.4,
+        diameter_ends=((10.0, 20.0), (30.0, 30.0)),
+        area_px=231.0,
+        diameter_mm=4.68,
+        area_mm2=9.24,
+        plane=plane,
+    )
+    return dataclasses.replace(region, **changes)
+
+
 def answer(
-    decision="refer", probabilities=None, saliency=None, pixels=None, reasons=None, **provenance
+    decision="refer",
+    probabilities=None,
+    saliency=None,
+    pixels=None,
+    reasons=None,
+    lesions=None,
+    **provenance,
 ):
     """An answer about the image of `images`, or about `pixels`."""
     probabilities = PROBABILITIES if probabilities is None else probabilities
@@ -59,5 +81,6 @@ def answer(
             **provenance,
         ),
         timing_ms=Timing(1.0, 1.0, 1.0, 1.0),
+        lesions=lesions,
     )
     return Answer(finding, Radiograph(pixels, 12, None, ()), RECEIVED)

@@ -19,6 +19,7 @@ class Orthanc(NamedTuple):
 
     dicom: int
     http: int
+    process: subprocess.Popen
 
     @property
     def web(self):
@@ -52,10 +53,13 @@ class Orthanc(NamedTuple):
 
 
 @contextlib.contextmanager
-def orthanc(folder, *, reports_to):
-    """Run Orthanc, which reports commitments to the port of AE `ORTHOEDGE`."""
+def orthanc(folder, *, reports_to, ports=None):
+    """Run Orthanc, which reports commitments to the port of AE `ORTHOEDGE`.
+
+    `ports`, of DICOM and HTTP, and the same folder are those of one that was killed.
+    """
     program = require("Orthanc")
-    dicom, http = free_port(), free_port()
+    dicom, http = ports or (free_port(), free_port())
     settings = {
         "Name": "test",
         "StorageDirectory": str(folder / "storage"),
@@ -76,7 +80,7 @@ def orthanc(folder, *, reports_to):
         try:
             wait_for_port(http)
             wait_for_port(dicom)
-            yield Orthanc(dicom, http)
+            yield Orthanc(dicom, http, process)
         finally:
             process.terminate()
             process.wait(60)

@@ -11,6 +11,8 @@ _PACKAGES = {
     "dciodvfy": "dicom3tools",
     "pdftotext": "poppler-utils",
     "Orthanc": "orthanc orthanc-dicomweb",
+    "fusermount3": "fuse3",
+    "sshfs": "sshfs",
     "systemd-analyze": "systemd",
 }  # others: dcmtk
 

@@ -55,7 +55,10 @@ def test_no_kill_loses_or_doubles_an_image(tmp_path, small_bundle, tally):
                 process = running["worker" if role == _RESULTS else role]
                 await_a_moment(process, rng)
                 if role == _RESULTS:  # the worker starts another one
-                    eventually(lambda: process.kill_child("making.process"))  # noqa: B023
+                    eventually(
+                        lambda: process.kill_child("making.process"),  # noqa: B023
+                        patience=PATIENCE_S,
+                    )
                 else:
                     process.kill_and_restart()
                 killed[role] += 1

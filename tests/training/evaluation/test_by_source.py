@@ -65,6 +65,19 @@ def test_the_score_is_the_mean_auc_of_what_each_source_can_answer():
     assert questions(("x", "y")) == ()
 
 
+def test_the_pointing_game_of_a_mask_stands_beside_that_of_the_map():
+    data = images_of([("a", "fracture"), ("a", "non-affected")] * 10)
+    has_box = data.labels == data.labels[0]
+    logits = np.random.default_rng(0).normal(size=(20, 4))
+    of_map, of_mask = np.where(has_box, 1.0, np.nan), np.where(has_box, 0.0, np.nan)
+    ((scores,), _) = score_sources(logits, of_map, data, 0, of_mask)
+    assert scores.pointing["fracture"].share.value == 1
+    assert scores.mask_pointing["fracture"].share.value == 0
+    assert scores.mask_pointing["fracture"].images == 10
+    ((alone,), _) = score_sources(logits, of_map, data, 0)
+    assert alone.mask_pointing == {}
+
+
 def test_subgroups_are_sites_body_parts_ages_and_sexes_where_known():
     rng = np.random.default_rng(0)
     data = images_of([("a", "fracture"), ("a", "non-affected")] * 60)

@@ -27,8 +27,8 @@ from orthoedge.training.model.ensemble import (
     denominator,
     explain,
     grad_cam_weights,
-    normalise,
 )
+from orthoedge.training.model.pixels import normalise
 
 CLASSES = 4
 NAMES = ("mobilenetv4_conv_small", "efficientnet_b0", "rexnet_100")

@@ -12,8 +12,9 @@ from huggingface_hub import constants
 from safetensors.torch import save_file
 
 from orthoedge.runtime.errors import DataError
-from orthoedge.training.model.ensemble import Branch, Ensemble, normalise
+from orthoedge.training.model.ensemble import Branch, Ensemble
 from orthoedge.training.model.hub import IMAGENET, WeightsFile, weights_files
+from orthoedge.training.model.pixels import normalise
 from orthoedge.training.model.weights import load_weights
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"

@@ -6,9 +6,11 @@ import torch
 from safetensors.torch import save_file
 
 from orthoedge.runtime.errors import ConfigError, DataError
-from orthoedge.training.model.ensemble import Ensemble, normalise
+from orthoedge.training.model.ensemble import Ensemble
 from orthoedge.training.model.hub import WeightsFile
-from orthoedge.training.segmentation.network import UNet, load_unet_weights
+from orthoedge.training.model.pixels import normalise
+from orthoedge.training.model.unet import UNet
+from orthoedge.training.segmentation.network import load_unet_weights
 
 DECODER = (16, 16, 16, 16, 8)
 

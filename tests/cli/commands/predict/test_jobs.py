@@ -22,6 +22,7 @@ from orthoedge.cli.commands.predict.workers import Settings, Task
 from orthoedge.cli.main import main
 from orthoedge.runtime import errors
 from orthoedge.runtime.errors import EngineError
+from orthoedge.targets.cpu import available_cores
 from tests.helpers.spawned_workers import workers_of
 
 ROOT = Path(__file__).parents[4]
@@ -76,6 +77,41 @@ def test_two_processes_say_and_draw_what_one_does(bundle, folder, tmp_path, capf
     assert len(drawn[0]) == 6
 
 
+def test_files_that_are_read_ahead_say_what_each_alone_says(bundle, folder, capfd):
+    (folder / "b" / "gone.png").symlink_to("nowhere")
+    options = [*bundle, "--json", "--threads", "1"]
+    assert main(["predict", str(folder), *options]) == 1
+    captured = capfd.readouterr()
+    ahead = records(captured.out)
+    assert main(["predict", str(folder), *options, "--jobs", "2"]) == 1
+    in_processes = capfd.readouterr()
+    assert (records(in_processes.out), in_processes.err) == (ahead, captured.err)
+    assert [bool(record["error"]) for record in ahead] == [False, True, False, True, False]
+    for record in ahead:
+        main(["predict", record["path"], *options])
+        (alone,) = records(capfd.readouterr().out)
+        if record["error"] is None:
+            assert alone == record
+        else:
+            assert alone["error"]
+
+
+def test_the_engine_has_all_cores_but_the_one_that_reads_ahead(bundle, folder, tmp_path, capfd):
+    def threads(*options):
+        main(["predict", *options, *bundle, "--json"])
+        return {
+            record["provenance"]["threads"]
+            for record in records(capfd.readouterr().out)
+            if record["error"] is None
+        }
+
+    cores = available_cores()
+    file, pictures = str(folder / "odd.png"), str(tmp_path / "pictures")
+    assert threads(str(folder)) == threads(file, file) == {max(1, cores - 1)}
+    assert threads(file) == threads(str(folder), "--overlay", pictures) == {cores}
+    assert threads(str(folder), "--deadline-ms", "60000") == {cores}
+
+
 def test_an_engine_that_cannot_open_is_one_line_and_exit_2(bundle, folder, only_line):
     arguments = ["predict", str(folder), *bundle, "--jobs", "2"]
     assert main([*arguments, "--cache", str(folder / "bad.png")]) == 2
@@ -83,14 +119,14 @@ def test_an_engine_that_cannot_open_is_one_line_and_exit_2(bundle, folder, only_
 
 
 @contextlib.contextmanager
-def running(bundle, radiograph, tmp_path):
+def running(bundle, radiograph, tmp_path, *options):
     """A command at work on more files than it can print into a pipe that nobody reads."""
     for number in range(900):
         os.link(radiograph, tmp_path / f"{number}.png")
     code = "import sys; from orthoedge.cli.main import main; sys.exit(main())"
     command = [sys.executable, "-c", code, "predict", str(tmp_path), *bundle, "--json"]
     process = subprocess.Popen(
-        [*command, "--jobs", "2"],
+        [*command, *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -116,7 +152,7 @@ def assert_gone(pids):
 
 
 def test_a_worker_that_is_killed_ends_it_with_one_line(bundle, radiograph, tmp_path):
-    with running(bundle, radiograph, tmp_path) as process:
+    with running(bundle, radiograph, tmp_path, "--jobs", "2") as process:
         workers = workers_of(process)
         os.kill(workers[0], signal.SIGKILL)
         _, error = process.communicate(timeout=WAIT)
@@ -144,10 +180,11 @@ def test_a_worker_that_hangs_is_not_waited_for_for_ever(monkeypatch):
     assert set(multiprocessing.active_children()) == others
 
 
-def test_ctrl_c_ends_all_at_once(bundle, radiograph, tmp_path):
-    with running(bundle, radiograph, tmp_path) as process:
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_ctrl_c_ends_all_at_once(bundle, radiograph, tmp_path, jobs):
+    with running(bundle, radiograph, tmp_path, "--jobs", jobs) as process:
         workers = workers_of(process)
-        assert workers
+        assert len(workers) == (0 if jobs == "1" else 2)
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does
         _, error = process.communicate(timeout=WAIT)
         assert process.returncode == 130
@@ -156,7 +193,7 @@ def test_ctrl_c_ends_all_at_once(bundle, radiograph, tmp_path):
 
 
 def test_workers_end_with_a_parent_that_is_killed(bundle, radiograph, tmp_path):
-    with running(bundle, radiograph, tmp_path) as process:
+    with running(bundle, radiograph, tmp_path, "--jobs", "2") as process:
         workers = workers_of(process)
         assert workers
         process.kill()

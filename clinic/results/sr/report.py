@@ -1,7 +1,7 @@
 """The report: a Comprehensive 3D SR of template TID 1500, after the profile IHE AIR.
 
-Each label of the bundle is one group of template TID 1501, the decision is the first. A rejected
-image has the group of the decision alone.
+Each label of the bundle is one group of template TID 1501, the decision is the first; each outlined
+region is one of TID 1410. A rejected image has the group of the decision alone.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from orthoedge.clinic.results.equipment import (
     finish,
     identifiers,
     model_name,
-    model_version,
 )
-from orthoedge.clinic.results.image_library import image_library
-from orthoedge.clinic.results.source import clean_text, derived_uid
+from orthoedge.clinic.results.source import clean_text
+from orthoedge.clinic.results.sr.image_library import image_library
+from orthoedge.clinic.results.sr.items import algorithm, comment, evaluation, tracking
+from orthoedge.clinic.results.sr.lesions import lesion_groups
 from orthoedge.runtime.settings import plain
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 
     from orthoedge.clinic.results.answer import Answer
     from orthoedge.runtime.finding import Finding
-
-_LONGEST_TEXT = 1024
 
 
 def make_report(header: Dataset, answer: Answer) -> Dataset:
@@ -49,6 +48,7 @@ def make_report(header: Dataset, answer: Answer) -> Dataset:
                 finding.probabilities, key=lambda each: -finding.probabilities[each]
             )
         ]
+        groups += lesion_groups(header, arguments["sop_instance_uid"], answer)
     report = sr.MeasurementReport(
         observation_context=_observation_context(finding),
         procedure_reported=codes.PLAIN_RADIOGRAPHY.concept(),
@@ -80,16 +80,16 @@ def _decision_group(header: Dataset, report_uid: str, finding: Finding) -> Any:
     from highdicom import sr
 
     group = sr.MeasurementsAndQualitativeEvaluations(
-        tracking_identifier=_tracking(report_uid, "decision"),
-        algorithm_id=_algorithm(finding, _parameters(finding)),
+        tracking_identifier=tracking(report_uid, "decision"),
+        algorithm_id=algorithm(finding, _parameters(finding)),
         qualitative_evaluations=[
-            _evaluation(codes.DECISION, codes.DECISIONS[finding.decision]),
+            evaluation(codes.DECISION, codes.DECISIONS[finding.decision]),
         ],
         source_images=[_source_image(header)],
     )
     content = group[0].ContentSequence
-    content.extend(_comment(reason) for reason in finding.verdict.reasons)
-    content.append(_comment(f"Intended use: {finding.notice}"))
+    content.extend(comment(reason) for reason in finding.verdict.reasons)
+    content.append(comment(f"Intended use: {finding.notice}"))
     return group
 
 
@@ -103,15 +103,15 @@ def _label_group(header: Dataset, report_uid: str, finding: Finding, label: str)
     else:
         is_in_set = label in finding.verdict.label_set
         place = codes.LABEL_SET if is_in_set else codes.RULED_OUT
-    evaluations = [_evaluation(codes.RANK, place)]
+    evaluations = [evaluation(codes.RANK, place)]
     if coded.behaviour is not None:
-        evaluations.append(_evaluation(codes.BEHAVIOUR, coded.behaviour))
+        evaluations.append(evaluation(codes.BEHAVIOUR, coded.behaviour))
     if label == finding.label and finding.saliency_map.any():  # the map is that of this label
-        evaluations.append(_evaluation(codes.VISUAL_EXPLANATION, codes.GRAD_CAM))
+        evaluations.append(evaluation(codes.VISUAL_EXPLANATION, codes.GRAD_CAM))
     return sr.MeasurementsAndQualitativeEvaluations(
-        tracking_identifier=_tracking(report_uid, clean_text(label, 48)),
+        tracking_identifier=tracking(report_uid, clean_text(label, 48)),
         finding_type=coded.finding.concept(),
-        algorithm_id=_algorithm(finding, _parameters(finding)[:1]),
+        algorithm_id=algorithm(finding, _parameters(finding)[:1]),
         measurements=[
             sr.Measurement(
                 name=codes.PROBABILITY.concept(),
@@ -121,19 +121,6 @@ def _label_group(header: Dataset, report_uid: str, finding: Finding, label: str)
         ],
         qualitative_evaluations=evaluations,
         source_images=[_source_image(header)],
-    )
-
-
-def _algorithm(finding: Finding, parameters: list[str]) -> Any:
-    """Return the identification of the algorithm (TID 4019)."""
-    from highdicom import sr
-
-    return sr.AlgorithmIdentification(
-        name=model_name(finding.provenance),
-        version=model_version(finding.provenance),
-        parameters=[clean_text(text, _LONGEST_TEXT) for text in parameters],
-        family=codes.ARTIFICIAL_INTELLIGENCE.concept(),
-        manufacturer=MANUFACTURER,
     )
 
 
@@ -176,32 +163,10 @@ def _observation_context(finding: Finding) -> Any:
     )
 
 
-def _tracking(report_uid: str, name: str) -> Any:
-    from highdicom import sr
-
-    return sr.TrackingIdentifier(uid=derived_uid(report_uid, name), identifier=f"orthoedge {name}")
-
-
-def _evaluation(name: codes.Code, value: codes.Code) -> Any:
-    from highdicom import sr
-
-    return sr.QualitativeEvaluation(name=name.concept(), value=value.concept())
-
-
 def _source_image(header: Dataset) -> Any:
     from highdicom import sr
 
     return sr.SourceImageForMeasurementGroup(header.SOPClassUID, header.SOPInstanceUID)
-
-
-def _comment(text: str) -> Any:
-    from highdicom import sr
-
-    return sr.TextContentItem(
-        name=codes.COMMENT.concept(),
-        value=clean_text(text, _LONGEST_TEXT) or "none",
-        relationship_type="CONTAINS",
-    )
 
 
 def _private_scheme() -> Any:

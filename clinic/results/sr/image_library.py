@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from orthoedge.clinic.results.codes import MODALITIES, SOURCE
+from orthoedge.clinic.results.codes import MODALITIES, PIXELS, SOURCE
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -42,7 +42,7 @@ def _descriptors(header: Dataset) -> list[Any]:
     from pydicom.sr.codedict import codes
 
     relation = "HAS ACQ CONTEXT"
-    pixels = sr.CodedConcept("{pixels}", "UCUM", "Pixels")
+    pixels = PIXELS.concept()
     items: list[Any] = []
     modality = MODALITIES.get(header.get("Modality", ""))
     if modality is not None:

@@ -1,0 +1,1 @@
+"""The structured report, and the templates that it is made of."""
