@@ -169,7 +169,7 @@ def _ranges(
 
 def _share_step(graph: onnx.GraphProto, ranges: dict[str, tuple[float, float]]) -> None:
     """Round the tensors of a chain of sums with one step, in place; their sums read the codes."""
-    step = np.float32(max(high - low for low, high in ranges.values()) / _CODES)
+    step = np.float32(max(high - low for low, high in ranges.values()) / _CODES or 1)
     index, inserted = OnnxGraphIndex(graph), dict[str, list[onnx.NodeProto]]()
     for name, (low, _) in ranges.items():
         zero = int(np.clip(np.rint(-low / step), 0, _CODES))

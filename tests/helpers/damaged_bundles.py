@@ -3,11 +3,14 @@
 import hashlib
 import json
 import shutil
+from copy import deepcopy
 
 import numpy as np
 
+from orthoedge.compression.quantization.cpu_form import for_cpus
 from orthoedge.runtime.bundles.bundle import PHANTOM
 from orthoedge.runtime.bundles.manifest import decode_manifest, encode_manifest
+from orthoedge.targets import open_model
 
 
 def changed_bundle(tmp_path, change):
@@ -56,7 +59,7 @@ def no_temperature(copy, manifest):
 
 
 def other_schema(copy, manifest):
-    manifest["schema"] = 5
+    manifest["schema"] = 6
 
 
 def put(place, value):
@@ -88,6 +91,23 @@ def upgrade(copy, manifest):
     manifest.update(json.loads(current))
 
 
+def add_cpu_file(copy, manifest):
+    """Add an INT8 file for CPU engines, with a temperature of its own."""
+    upgrade(copy, manifest)
+    fp32, int8 = ((copy / f"model.{name}.onnx").read_bytes() for name in ("fp32", "int8"))
+    images, labels = np.load(copy / "golden" / "images.npy"), np.array(manifest["labels"])
+    model = for_cpus(int8, fp32, images)
+    (copy / "model.int8_cpu.onnx").write_bytes(model)
+    outputs = open_model(model, manifest["graph"]["size"], "portable", "int8").run(images)
+    np.savez(copy / "golden" / "int8_cpu.npz", labels=labels, **outputs.tensors())
+    for name in ("model.int8_cpu.onnx", "golden/int8_cpu.npz"):
+        record(copy, manifest, name)
+    manifest |= {"schema": 5, "int8_cpu": ["x86", "portable"]}
+    for table in (manifest["calibration"], manifest["metrics"], manifest["golden"]["tolerance"]):
+        table["int8_cpu"] = deepcopy(table["int8"])
+    manifest["calibration"]["int8_cpu"]["temperature"] *= 1.1
+
+
 INT8 = ("calibration", "int8")
 SCORE = (*INT8, "out_of_distribution")
 
@@ -103,7 +123,7 @@ DAMAGES = [
     (move_golden, "golden outputs are not reproduced: logits off by"),
     (swap_labels, "the manifest's labels are not those of the golden outputs"),
     (no_temperature, "manifest.json: calibration.int8.temperature is missing"),
-    (other_schema, "schema 5, this program reads 3 and 4"),
+    (other_schema, "schema 6, this program reads 3 to 5"),
     (garbage, "openvino refused the model"),
     (put(("labels",), ["a", "a", "b", "c"]), "labels are not two or more distinct names"),
     (put(("labels",), ["a", "b", "c"]), "labels and graph.classes differ"),

@@ -16,7 +16,7 @@ from orthoedge.runtime.bundles.bundle import PHANTOM, PHANTOM_SAMPLES
 from orthoedge.runtime.preprocess import STANDARD, Preprocess
 from orthoedge.targets import EngineOptions, open_pipeline
 from orthoedge.targets.verification import deviation
-from tests.helpers.damaged_bundles import DAMAGES, changed_bundle, upgrade
+from tests.helpers.damaged_bundles import DAMAGES, add_cpu_file, changed_bundle, upgrade
 
 pytestmark = pytest.mark.slow
 
@@ -116,10 +116,14 @@ def radiographs(tmp_path_factory):
     return images, write(tmp_path_factory.mktemp("radiographs") / "images", images)
 
 
-@pytest.mark.parametrize(("precision", "schema"), [("int8", 3), ("fp32", 3), ("int8", 4)])
+RUNS = [("int8", 3), ("fp32", 3), ("int8", 4), ("int8", 5)]
+
+
+@pytest.mark.parametrize(("precision", "schema"), RUNS)
 def test_results_are_those_of_the_pipeline(built, tmp_path, radiographs, precision, schema):
     images, paths = radiographs
-    bundle = PHANTOM if schema == 3 else changed_bundle(tmp_path, upgrade)
+    changes = {4: upgrade, 5: add_cpu_file}
+    bundle = changed_bundle(tmp_path, changes[schema]) if schema in changes else PHANTOM
     assert f'"schema": {schema}' in (bundle / "manifest.json").read_text()
     pipeline = open_pipeline(bundle, precision=precision, engine=EngineOptions(threads=1))
     manifest = pipeline.bundle.manifest
