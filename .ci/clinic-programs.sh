@@ -3,7 +3,7 @@
 # where that is possible, which is on Debian as root. Prints one line if something stays missing.
 set -uo pipefail
 
-packages=(g++ libhwy-dev chromium dcmtk dicom3tools orthanc orthanc-dicomweb poppler-utils sshfs openssh-sftp-server
+packages=(g++ libhwy-dev chromium dcmtk dicom3tools orthanc orthanc-dicomweb poppler-utils sshfs openssh-sftp-server systemd
     fonts-noto-core fonts-noto-cjk)
 files=(
     /usr/include/hwy/highway.h
@@ -15,7 +15,7 @@ files=(
 
 missing() {
     for program in g++ chromium storescu storescp echoscu dsrdump dcmpschk dcmp2pgm dciodvfy Orthanc \
-        pdftotext sshfs; do
+        pdftotext sshfs systemd-analyze; do
         PATH="$PATH:/usr/sbin" command -v "$program" >/dev/null || printf '%s ' "$program"
     done
     for file in "${files[@]}"; do
