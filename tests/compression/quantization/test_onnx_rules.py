@@ -60,6 +60,10 @@ def test_the_models_of_the_package_keep_every_rule(folder, precision):
     check((folder / f"model.{precision}.onnx").read_bytes(), precision)
 
 
+def test_the_file_for_processors_keeps_the_rules_that_concern_it():
+    check((EMBEDDED / "model.int8_cpu.onnx").read_bytes(), "int8_cpu")
+
+
 def test_a_broken_file_is_refused_with_its_first_fault(int8):
     for output in int8.graph.output[:2]:
         output.type.tensor_type.elem_type = TensorProto.FLOAT16
