@@ -39,6 +39,18 @@ def threads_beside_a_reader() -> int:
     return max(1, available_cores() - 1)
 
 
+def choose_onnxruntime_precision() -> tuple[Precision, str]:
+    """INT8 where the processor multiplies 8-bit integers (VNNI), else fp32; and the reason.
+
+    With AVX2 alone ONNX Runtime was as fast in fp32 (docs/how/benchmarks.md).
+    """
+    flags = instruction_sets()
+    for flag in _FAST_INT8:
+        if flag in flags and flag.endswith("vnni"):
+            return "int8", f"the processor has {flag}"
+    return "fp32", "ONNX Runtime is no faster in INT8 on a processor without VNNI"
+
+
 def available_cores() -> int:
     """Logical cores this process may use; a container or taskset can allow fewer than exist."""
     if hasattr(os, "sched_getaffinity"):

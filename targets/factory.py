@@ -33,9 +33,8 @@ def open_engine(
         target: `x86` (OpenVINO), `portable` (ONNX Runtime) or `jetson` (TensorRT).
         precision: `int8`, `fp32`, on jetson also `fp16`, or `auto`. `auto` is INT8 on jetson. On
             portable it is INT8 where the bundle has it in a form for ONNX Runtime and the
-            processor has fast instructions for it, else fp32. On x86 it follows from the
-            processor's instruction sets; with `options.cache` it is measured once and remembered
-            there.
+            processor has VNNI, else fp32. On x86 it follows from the processor's instruction sets;
+            with `options.cache` it is measured once and remembered there.
         options: CPU threads, cache folder and streams.
 
     Raises:
@@ -170,9 +169,9 @@ def choose_precision(
         return "int8", "the INT8 model is made for its kernels"
     if bundle is None or "portable" not in bundle.manifest.int8_cpu:
         return "fp32", "the bundle has no INT8 model in a form for ONNX Runtime"
-    from orthoedge.targets.cpu import choose_precision as choose
+    from orthoedge.targets.cpu import choose_onnxruntime_precision
 
-    return choose()
+    return choose_onnxruntime_precision()
 
 
 @reads_old_form(

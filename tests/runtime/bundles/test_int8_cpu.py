@@ -104,7 +104,12 @@ def test_a_file_for_one_target_is_not_run_on_the_other(small_bundle, tmp_path):
 
 
 def test_auto_is_int8_on_portable_where_the_bundle_has_it(cpu_bundle, small_bundle, monkeypatch):
-    for flags, expected in (({"avx2"}, "int8"), ({"sse4_1"}, "fp32"), (set(), "fp32")):
+    for flags, expected in (
+        ({"avx2", "avx_vnni"}, "int8"),
+        ({"avx2", "avx512_vnni"}, "int8"),
+        ({"avx2"}, "fp32"),
+        (set(), "fp32"),
+    ):
         monkeypatch.setattr("orthoedge.targets.cpu.instruction_sets", lambda flags=flags: flags)
         assert choose_precision("portable", cpu_bundle)[0] == expected
         assert open_engine(cpu_bundle, "portable").precision == expected
