@@ -57,12 +57,10 @@ class Branch(nn.Module):
     ) -> None:
         super().__init__()
         self.name = name
-        if is_plain_cnn(name):
-            if output_stride != COARSEST:
-                raise _no_dilation(name, output_stride)
-            backbone = plain_cnn(name)
-        else:
-            backbone = _timm_backbone(name, output_stride)
+        if is_plain_cnn(name) and output_stride != COARSEST:
+            raise _no_dilation(name, output_stride)
+        plain = is_plain_cnn(name)
+        backbone = plain_cnn(name) if plain else _timm_backbone(name, output_stride)
         self.backbone: nn.Module = backbone
         self._check_map()
         self.dropout = nn.Dropout(dropout)
