@@ -57,14 +57,15 @@ class Branch(nn.Module):
     ) -> None:
         super().__init__()
         self.name = name
-        if is_plain_cnn(name) and output_stride != COARSEST:
-            raise _no_dilation(name, output_stride)
-        plain = is_plain_cnn(name)
-        backbone = plain_cnn(name) if plain else _timm_backbone(name, output_stride)
-        self.backbone: nn.Module = backbone
+        if is_plain_cnn(name):
+            if output_stride != COARSEST:
+                raise _no_dilation(name, output_stride)
+            self.backbone: nn.Module = plain_cnn(name)
+        else:
+            self.backbone = _timm_backbone(name, output_stride)
         self._check_map()
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(int(backbone.num_features), classes)  # type: ignore[arg-type]
+        self.head = nn.Linear(int(self.backbone.num_features), classes)  # type: ignore[arg-type]
 
     @torch.no_grad()
     def _check_map(self) -> None:
