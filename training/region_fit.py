@@ -96,7 +96,7 @@ class RegionTask(ClassifierTask):
 
     def __init__(self, recipe: Recipe, run: SegmentationRun) -> None:
         super().__init__(recipe)
-        self._unet = WeightsFile(run.folder / folder.MODEL)
+        self._unet = WeightsFile(run.path / folder.MODEL)
 
     def weights(self, given: Sequence[Path]) -> tuple[WeightsFile, ...]:
         """Return the classifier's files and, last, the U-Net's; see `Task`."""

@@ -222,7 +222,8 @@ def _metrics(
 class SegmentationRun:
     """A finished run of the segmentation stage, read back."""
 
-    folder: Path
+    path: Path
+    """The run folder."""
     recipe: Recipe
     """Of the stage, see `stage_recipe`."""
     model: UNet
