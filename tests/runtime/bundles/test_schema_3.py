@@ -55,7 +55,7 @@ def test_the_two_schemas_differ_in_four_names():
     ):
         table["propertyNames"]["enum"].remove("int8_cpu")
     graph, golden = (current["properties"][name]["properties"] for name in ("graph", "golden"))
-    del graph["mask_height"], graph["mask_width"]
+    del graph["mask_height"], graph["mask_width"], graph["region_size"]
     del golden["tolerance"]["additionalProperties"]["properties"]["lesion_mask"]
     of_teacher = current["properties"]["lineage"]["properties"]["teacher_metrics"]
     for metrics in (current["properties"]["metrics"]["additionalProperties"], of_teacher):
