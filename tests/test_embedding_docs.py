@@ -130,7 +130,7 @@ def commands():
 
 
 def test_the_page_and_the_unit_have_commands():
-    assert len(list(commands())) == 8
+    assert len(list(commands())) == 10
 
 
 @pytest.mark.parametrize("words", list(commands()))
