@@ -46,7 +46,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Watch until SIGTERM or Ctrl-C."""
-    from orthoedge.clinic.watch.settings import check_outside, claim_folders, write_settings
+    from orthoedge.clinic.file_system import check_local
+    from orthoedge.clinic.node import serve
+    from orthoedge.clinic.watch.settings import (
+        check_folders,
+        check_outside,
+        claim_folders,
+        settings_places,
+        write_settings,
+    )
 
     if args.results is None:
         if args.spool or args.bundle or (args.target, args.precision) != ("x86", "auto"):
@@ -54,10 +62,14 @@ def run(args: argparse.Namespace) -> int:
                 "--spool, --bundle, --target and --precision go with --results; with --settings "
                 "they stand in the file"
             )
-        return _watch(args.folder, args.settings)
+        settings = check_folders(args.folder, args.settings)
+        with claim_folders(args.folder, settings_places(settings)):
+            return serve(args.settings, args.folder.resolve())
     spool = args.spool or args.results / _SPOOL
     check_outside(args.folder, {"--results": args.results, "the spool": spool})
-    with claim_folders(args.folder, {"--results": args.results}):
+    check_local("the spool", spool)
+    # Before the settings are written into the spool: another watch may read them there.
+    with claim_folders(args.folder, {"--results": args.results, "--spool": spool}):
         settings_file = write_settings(
             args.results,
             spool,
@@ -65,13 +77,5 @@ def run(args: argparse.Namespace) -> int:
             target=args.target,
             precision=args.precision,
         )
-        return _watch(args.folder, settings_file)
-
-
-def _watch(folder: Path, settings_file: Path) -> int:
-    from orthoedge.clinic.node import serve
-    from orthoedge.clinic.watch.settings import check_folders, claim_folders
-
-    settings = check_folders(folder, settings_file)
-    with claim_folders(folder, {"spool": settings.folder}):
-        return serve(settings_file, folder.resolve())
+        check_folders(args.folder, settings_file)
+        return serve(settings_file, args.folder.resolve())

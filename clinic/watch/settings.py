@@ -14,7 +14,7 @@ from orthoedge.clinic.settings_file import read_settings
 from orthoedge.runtime.atomic_files import write_atomic
 from orthoedge.runtime.errors import ConfigError, InputError
 
-__all__ = ["check_folders", "check_outside", "claim_folders", "write_settings"]
+__all__ = ["check_folders", "check_outside", "claim_folders", "settings_places", "write_settings"]
 
 _LOCK, _OWNER = ".orthoedge-watch.lock", ".orthoedge-watch"
 
@@ -76,6 +76,19 @@ def check_folders(watched: Path, settings_file: Path) -> NodeSettings:
     return settings
 
 
+def settings_places(settings: NodeSettings) -> dict[str, Path]:
+    """Folders to claim for a watched one, by what names each: no folder comes twice."""
+    named = {
+        settings.folder.resolve(): "spool",
+        **{
+            Path(destination.path).resolve(): f"path in [destinations.{name}]"
+            for name, destination in settings.destinations.items()
+            if destination.path
+        },
+    }
+    return {what: place for place, what in named.items()}
+
+
 def check_outside(watched: Path, places: Mapping[str, Path]) -> None:
     """Check that there is a folder to be watched, and that none of `places` lies in it.
 
@@ -113,6 +126,7 @@ def claim_folders(watched: Path, places: Mapping[str, Path]) -> Iterator[None]:
         OSError: it cannot be written.
     """
     name = os.fsencode(watched.resolve())
+    owners = [place / _OWNER for place in places.values()]
     with ExitStack() as held:
         for option, place in places.items():
             place.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -120,12 +134,15 @@ def claim_folders(watched: Path, places: Mapping[str, Path]) -> Iterator[None]:
             held.enter_context(
                 only_one(place / _LOCK, what, f"end it, or give this one another {option}")
             )
-            owner = place / _OWNER
+        taken = [file for file in owners if file.exists() and file.read_bytes() != name]
+        for option, place in places.items():
+            if place / _OWNER in taken:
+                other = os.fsdecode((place / _OWNER).read_bytes())
+                raise ConfigError(
+                    f"{place}: belongs to the watched folder {other}; choose another {option}, or "
+                    f"delete {' and '.join(map(str, taken))} if that folder was moved to {watched}"
+                )
+        for owner in owners:
             if not owner.exists():
                 write_atomic(owner, name)
-            elif (other := owner.read_bytes()) != name:
-                raise ConfigError(
-                    f"{place}: belongs to the watched folder {os.fsdecode(other)}; choose another "
-                    f"{option}, or delete {owner} if that folder was moved to {watched}"
-                )
         yield

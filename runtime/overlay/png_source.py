@@ -6,6 +6,7 @@ edition, 11.3.3.2). Viewers pass over it.
 
 from __future__ import annotations
 
+import stat
 import struct
 import zlib
 from pathlib import Path
@@ -30,12 +31,14 @@ def with_source(png: bytes, source: str) -> bytes:
 
 
 def source_of(file: Path) -> str | None:
-    """The source of a picture; empty for a file that states none, None where there is no file.
+    """The source of a picture; empty for what states none, None where there is nothing.
 
     Raises:
         OSError: it cannot be read.
     """
     try:
+        if not stat.S_ISREG(file.stat().st_mode):  # opening a pipe would wait for its writer
+            return ""
         with file.open("rb") as content:
             head = content.read(_HEADER + 4 + len(_KEY) + _LONGEST)
     except FileNotFoundError:

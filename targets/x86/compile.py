@@ -72,6 +72,10 @@ def obtain_compiled(
         if options.cache is not None:
             raise
         cached, refused = None, f"{file.name} cannot be read: {error.strerror}"
+    else:
+        if refused:
+            remedy = "; orthoedge doctor --warm makes it anew"
+            refused += remedy if options.cache is None else ", and was made anew"
     if cached is not None:
         return core.import_model(cached, "CPU", config), ""
     compiled = _compile(core, model, size, config)

@@ -38,7 +38,7 @@ def load(file: Path) -> tuple[bytes | None, str]:
         return None, ""
     content = data[_SIZE:]
     if not content or _digest(file, content) != data[:_SIZE]:
-        return None, f"{file.name} was damaged or another file's, and was made anew"
+        return None, f"{file.name} was damaged or another file's"
     return content, ""
 
 

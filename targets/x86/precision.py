@@ -55,7 +55,7 @@ def measure_precision(bundle: Bundle, options: EngineOptions) -> tuple[Precision
             times, when = msgspec.json.decode(cached, type=_Milliseconds), "remembered"
         else:
             times = _time(bundle, options)
-            when = f"measured now; {refused}" if refused else "measured now"
+            when = f"measured now; {refused}, and was made anew" if refused else "measured now"
             if file is not None:
                 store(file, msgspec.json.encode(times))
     except OSError as error:

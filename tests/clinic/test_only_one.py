@@ -43,6 +43,12 @@ def holder(lock):
             process.kill()
 
 
+@pytest.fixture
+def not_served(monkeypatch):
+    """A watch that is not refused ends at once."""
+    monkeypatch.setattr("orthoedge.clinic.node.serve", lambda *_: 99)
+
+
 def run(*arguments):
     err = io.StringIO()
     with contextlib.redirect_stderr(err), contextlib.redirect_stdout(io.StringIO()):
@@ -151,6 +157,55 @@ def test_a_folder_of_results_or_a_spool_stays_with_its_watched_folder(tmp_path, 
     code, said = run("watch", second, *arguments, "--target", "portable")
     assert (code, said.count("\n")) == (2, 1)
     assert f"{out}: belongs to the watched folder {first}" in said
+
+
+def test_a_refused_watch_leaves_the_settings_of_the_one_that_runs(tmp_path, not_served):
+    first, second, spool = (tmp_path / name for name in ("a", "b", "spool"))
+    for folder in (first, second, spool):
+        folder.mkdir()
+    (spool / "settings.toml").write_text("of the first")
+    options = ["--results", tmp_path / "out", "--spool", spool, "--target", "portable"]
+    with claim_folders(first, {"--spool": spool}):
+        code, said = run("watch", second, *options)
+    assert code == 2
+    assert "another --spool" in said
+    assert (spool / "settings.toml").read_text() == "of the first"
+    assert not (tmp_path / "out" / ".orthoedge-watch").exists()  # nor is it claimed
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_destination_of_settings_belongs_to_one_watched_folder(tmp_path, not_served, at_once):
+    first, second, out = (tmp_path / name for name in ("a", "b", "out"))
+    first.mkdir()
+    second.mkdir()
+    settings = tmp_path / "node.toml"
+    settings.write_text(
+        f'spool = "{tmp_path / "spool"}"\n[destinations.x]\nkind = "folder"\npath = "{out}"\n'
+        f'[destinations.y]\nkind = "folder"\npath = "{out}/"\n'
+    )
+    with contextlib.ExitStack() as held:
+        running = held.enter_context(contextlib.ExitStack())
+        running.enter_context(claim_folders(first, {"--results": out}))
+        if not at_once:
+            running.close()
+        code, said = run("watch", second, "--settings", settings)
+    assert (code, said.count("\n")) == (2, 1)
+    refusal = (
+        "another orthoedge watch uses" if at_once else f"belongs to the watched folder {first}"
+    )
+    assert f"{out}: {refusal}" in said
+    assert "path in [destinations." in said
+
+
+def test_a_refusal_names_all_that_keeps_a_folder(tmp_path, not_served):
+    first, second, out = (tmp_path / name for name in ("a", "b", "out"))
+    first.mkdir()
+    second.mkdir()
+    with claim_folders(first, {"--results": out, "--spool": out / ".orthoedge"}):
+        pass
+    said = run("watch", second, "--results", out, "--target", "portable")[1]
+    owners = [out / ".orthoedge-watch", out / ".orthoedge" / ".orthoedge-watch"]
+    assert f"delete {owners[0]} and {owners[1]} if" in said
 
 
 def test_accounts_are_changed_by_one_command_at_a_time(tmp_path):

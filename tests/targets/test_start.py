@@ -73,6 +73,7 @@ def test_a_damaged_cache_is_made_anew(damage, small_bundle, tmp_path):
     assert outputs(second) == outputs(first)
     assert (first.notes, len(second.notes)) == ((), 1)
     assert second.notes[0].startswith(f"compile cache: {file.name} was damaged")
+    assert second.notes[0].endswith(", and was made anew")
     assert load(file)[0] is not None
 
 
@@ -185,6 +186,7 @@ def test_a_damaged_model_of_the_installation_is_noted_and_left(damage, installat
     (note,) = open_engine(small_bundle, "x86", options=EngineOptions(threads=2)).notes
     assert note.startswith(f"compile cache: {file.name} ")
     if damage == "cut":
+        assert note.endswith("; orthoedge doctor --warm makes it anew")
         assert file.read_bytes() == whole[:-1]
         assert main(warm) == 0
         assert open_engine(small_bundle, "x86", options=EngineOptions(threads=2)).notes == ()

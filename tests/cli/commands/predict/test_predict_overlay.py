@@ -1,6 +1,7 @@
 """`predict --overlay`: two pictures for each radiograph, and nothing else touched."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -110,6 +111,17 @@ def test_a_file_that_is_no_picture_of_ours_stays(bundle, radiograph, tmp_path, c
     assert main(arguments) == 1
     assert "good.side.png is there" in capsys.readouterr().err
     assert [file.read_bytes() for file in (tmp_path / "out").iterdir()] == [b"of the user"]
+
+
+@pytest.mark.parametrize("kind", [os.mkfifo, os.mkdir])
+def test_a_pipe_or_a_folder_in_the_place_of_a_picture_stays(
+    bundle, radiograph, tmp_path, capsys, kind
+):
+    (tmp_path / "out").mkdir()
+    kind(tmp_path / "out" / "good.png")
+    arguments = ["predict", str(radiograph), "--overlay", str(tmp_path / "out"), *bundle]
+    assert main(arguments) == 1
+    assert "good.png is there, and not of this radiograph" in capsys.readouterr().err
 
 
 def test_an_overlay_folder_that_is_a_file_is_said_before_anything_runs(
