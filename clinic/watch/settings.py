@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from orthoedge.clinic.file_system import check_local, only_one
+from orthoedge.clinic.file_system import check_folder, check_local, only_one
 from orthoedge.clinic.settings import NodeSettings
 from orthoedge.clinic.settings_file import read_settings
 from orthoedge.runtime.atomic_files import write_atomic
@@ -73,6 +73,8 @@ def check_folders(watched: Path, settings_file: Path) -> NodeSettings:
     places = {f"destination {n}": Path(d.path) for n, d in settings.destinations.items() if d.path}
     check_outside(watched, {"the spool": settings.folder, **places})
     check_local("the spool", settings.folder)
+    if settings.history.folder:
+        check_folder("the history", Path(settings.history.folder))
     return settings
 
 

@@ -89,8 +89,10 @@ def read_dicom(
     try:
         with quiet_pydicom():
             return _read(source, prefer_photometric, max_pixels, memory_mb, keep_stored)
-    except (OrthoEdgeError, ImportError, MemoryError):
+    except (OrthoEdgeError, MemoryError):
         raise
+    except ImportError as error:  # it is there, and cannot be imported
+        raise MissingDependency("pydicom", "dicom", "reading DICOM files") from error
     except Exception as error:
         # Parsers and decoders raise any exception for a damaged file. Its message may quote the
         # file, so it stays in the chained exception.

@@ -35,6 +35,7 @@ def test_the_bundle_says_where_it_comes_from(tiny_bundle, tiny_run):
     assert not tiny_bundle.with_name("tiny.work").exists()
 
 
+@pytest.mark.slow
 def test_terms_of_its_own_go_into_the_bundle(tiny_run, tmp_path):
     text = "Research only (CC BY 4.0) \r\n\nNo warranty.\n"
     (tmp_path / "terms.txt").write_bytes(text.encode())
@@ -94,6 +95,7 @@ def test_verify_passes_on_both_targets(tiny_bundle, capsys):
     assert "FAIL" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_failed_gate_writes_a_report_and_no_bundle(tiny_run, tmp_path, capsys):
     out = tmp_path / "bundle"
     arguments = ["compress", str(tiny_run), "--out", str(out)]
@@ -156,6 +158,7 @@ def test_a_killed_call_goes_on_where_it_was(tiny_run, tmp_path):
     assert read_bundle(out).manifest.lineage.pruned_channels == 0
 
 
+@pytest.mark.slow
 def test_a_student_starts_from_the_weights_it_is_given(phantoms, tmp_path, capsys):
     """At a vanishing learning rate its head is still that of the weights it was given."""
     run, out = tmp_path / "run", tmp_path / "bundle"

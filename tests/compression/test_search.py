@@ -25,6 +25,8 @@ from orthoedge.compression.selection import pareto_front
 from orthoedge.training.model.batch_norm import fix_batch_norms, release_batch_norms
 from orthoedge.training.run_folder import load_run
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def searched(tiny_run, tmp_path_factory):
@@ -109,7 +111,6 @@ def test_students_start_alike_whatever_was_tried_before(searched):
         assert tensor.equal(again.state_dict()[name]), name
 
 
-@pytest.mark.slow
 def test_a_search_that_is_killed_ends_in_the_same_front(tiny_run, tmp_path):
     """Killed by SIGKILL at three places; what was measured before is what the report says."""
     out = tmp_path / "bundle"

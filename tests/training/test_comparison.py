@@ -46,6 +46,7 @@ def finished(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_a_comparison_has_one_row_per_network_and_tests_every_study_once(finished, phantoms):
     comparison = json.loads((finished / "comparison.json").read_text())
     assert [row["network"] for row in comparison["rows"]] == ["plain_cnn_2", "plain_cnn_3"]
@@ -63,6 +64,7 @@ def test_a_comparison_has_one_row_per_network_and_tests_every_study_once(finishe
     assert cv2.imread(str(finished / "comparison.png")).std() > 1
 
 
+@pytest.mark.slow
 def test_a_stopped_comparison_goes_on_without_repeating_a_finished_run(finished, phantoms, capfd):
     recipe, records = load_recipe("tiny", SMALL), read_index(phantoms)
     with pytest.raises(DataError, match="already holds a comparison; give --resume"):
@@ -85,6 +87,7 @@ def test_a_stopped_comparison_goes_on_without_repeating_a_finished_run(finished,
     assert (last / "model.safetensors").read_bytes() == weights
 
 
+@pytest.mark.slow
 def test_the_best_run_by_validation_is_named_to_who_compresses_or_evaluates_them_all(
     finished, capsys
 ):
@@ -98,6 +101,7 @@ def test_the_best_run_by_validation_is_named_to_who_compresses_or_evaluates_them
     assert f"{best} is best by validation" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_networks_on_one_split_are_told_with_the_interval_of_their_one_run(phantoms, tmp_path):
     once = load_recipe("tiny", (*SMALL, "split.folds=0"))
     compare(once, read_index(phantoms), tmp_path / "out", progress=False, data=phantoms)
@@ -112,6 +116,7 @@ def test_networks_on_one_split_are_told_with_the_interval_of_their_one_run(phant
     assert spread["low"] < spread["high"]
 
 
+@pytest.mark.slow
 def test_a_comparison_goes_on_from_the_weights_it_was_started_with(finished, phantoms):
     recipe, records = load_recipe("tiny", SMALL), read_index(phantoms)
     weights = finished.parent / "weights"

@@ -66,6 +66,7 @@ def uneven(spot_images, tmp_path):
     return index
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_loss_curve_of_one(uneven, tmp_path):
     settings = [text for setting in SETTINGS for text in ("--set", setting)]
     two = tmp_path / "two"

@@ -159,11 +159,11 @@ def assert_unet_is(network, run):
     ("backbone", "head"),
     [
         ("resnet18", "softmax"),
-        ("resnet50", "softmax"),
+        pytest.param("resnet50", "softmax", marks=pytest.mark.slow),
         pytest.param("tf_efficientnetv2_s", "softmax", marks=pytest.mark.slow),
-        ("mobilenetv3_small_100", "softmax"),
-        ("convnextv2_femto", "softmax"),
-        ("vgg19_bn", "softmax"),
+        pytest.param("mobilenetv3_small_100", "softmax", marks=pytest.mark.slow),
+        pytest.param("convnextv2_femto", "softmax", marks=pytest.mark.slow),
+        pytest.param("vgg19_bn", "softmax", marks=pytest.mark.slow),
         ("plain_cnn_32", "sigmoid"),
     ],
 )

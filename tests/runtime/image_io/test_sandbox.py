@@ -157,7 +157,7 @@ def test_a_missing_package_is_named_as_in_this_process(tmp_path, monkeypatch):
         SandboxedReader() as reader,
         pytest.raises(MissingDependency, match=r"pip install 'orthoedge\[dicom\]'"),
     ):
-        reader(scans()["native.dcm"])
+        reader(scans()["JPEG.dcm"])
 
 
 @pytest.mark.usefixtures("importable")

@@ -25,6 +25,7 @@ def at_sites(phantoms):
     return records
 
 
+@pytest.mark.slow
 def test_one_command_trains_for_every_site_and_resumes(phantoms, tmp_path, capsys):
     records = at_sites(phantoms)
     write_index(tmp_path / "index.csv", records)

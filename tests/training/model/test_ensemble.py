@@ -60,7 +60,10 @@ def images() -> torch.Tensor:
     return torch.from_numpy(np.stack(scenes)[:, None])
 
 
-@pytest.fixture(scope="module", params=NAMES)
+@pytest.fixture(
+    scope="module",
+    params=[NAMES[0], *(pytest.param(name, marks=pytest.mark.slow) for name in NAMES[1:])],
+)
 def branch(request: pytest.FixtureRequest, images: torch.Tensor) -> Branch:
     """A branch whose batch normalization has seen the images, so its features are not near zero."""
     torch.manual_seed(0)

@@ -141,6 +141,7 @@ def test_noise_and_look_alikes_of_a_healthy_twin_match_outside_the_lesion(
             assert np.corrcoef(a.image[corner], b.image[corner])[0, 1] > 0.8
 
 
+@pytest.mark.slow
 def test_what_is_not_anatomy_does_not_give_the_class_away(tmp_path: Path) -> None:
     write_phantoms(tmp_path, 2000, seed=21, size=96, jobs=2)
     report = audit(read_index(tmp_path), LABELS, seed=0)

@@ -130,6 +130,7 @@ def whole(spots, small, tmp_path_factory):
 @pytest.mark.parametrize(
     "where", ["in an epoch", pytest.param("before the metrics", marks=pytest.mark.slow)]
 )
+@pytest.mark.slow
 def test_a_killed_run_ends_as_a_whole_one_to_the_bit(where, spots, small, whole, tmp_path):
     out = tmp_path / "killed"
     command = [sys.executable, "-c", KILLED, where, str(spots), str(out)]
