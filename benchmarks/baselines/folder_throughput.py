@@ -16,10 +16,10 @@ from orthoedge.runtime.atomic_files import write_atomic
 from orthoedge.runtime.bundles.bundle import PHANTOM_SAMPLES
 from orthoedge.runtime.errors import DataError, EngineError
 from orthoedge.runtime.image_io.reader import read_image
-from orthoedge.runtime.image_quality import check_image_quality
-from orthoedge.runtime.image_statistics import image_statistics
 from orthoedge.runtime.overlay.overlay import to_png
 from orthoedge.runtime.pipeline import Pipeline
+from orthoedge.runtime.preparation.native import find_native_library
+from orthoedge.runtime.preparation.prepare import prepare_image
 from orthoedge.runtime.preprocess import Pixels
 from orthoedge.runtime.subprocesses import module_command
 
@@ -88,6 +88,7 @@ def folder_passes(
         EngineError: when the pass is called, a file has no finding: it would be too short.
     """
     manifest = pipeline.bundle.manifest
+    library = find_native_library()
     infer = MinimalInference(native_model(pipeline), manifest.graph.size)
 
     def map_files() -> None:
@@ -95,21 +96,15 @@ def folder_passes(
             if isinstance(finding, Exception):
                 raise EngineError(f"{path.name}: {finding}")
 
-    def prepare(pixels: Pixels) -> Pixels:
-        model_input, placement = manifest.preprocess.prepare(pixels)
-        check_image_quality(pixels, placement, manifest.graph.size)
-        image_statistics(model_input)
-        return model_input
-
     def bound() -> float:
         threads = cv2.getNumThreads()
         cv2.setNumThreads(1)
         try:
             start = time.perf_counter()
             images = [read_image(path).pixels for path in paths]
-            model_inputs = [prepare(pixels) for pixels in images]
-            for model_input in model_inputs:
-                infer.image[0, 0] = model_input
+            prepared = [prepare_image(pixels, manifest.preprocess, library) for pixels in images]
+            for image in prepared:
+                infer.image[0, 0] = image.model_input
                 infer()
             return (time.perf_counter() - start) * 1e3 / cores
         finally:
