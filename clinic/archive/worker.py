@@ -88,14 +88,18 @@ class _EarlyReader:
     Otherwise this process and the sandbox would wait for each other, twice for each file.
     """
 
-    def __init__(self, reader: SandboxedReader) -> None:
+    def __init__(self, reader: SandboxedReader, memory_mb: float) -> None:
         self._reader = reader
+        self._memory_mb = memory_mb
         self._thread = ThreadPoolExecutor(1, "orthoedge-sandbox")
         self._begun: deque[tuple[bytes, Future[Radiograph]]] = deque()
 
     def begin(self, data: bytes) -> None:
         """Begin to read a file."""
-        self._begun.append((data, self._thread.submit(self._reader, data)))
+        self._begun.append((data, self._thread.submit(self._read, data)))
+
+    def _read(self, data: bytes) -> Radiograph:
+        return self._reader(data, memory_mb=self._memory_mb)
 
     def __call__(self, source: Path | str | bytes, *, memory_mb: float | None = None) -> Radiograph:
         """Read one file; see `SandboxedReader`."""
@@ -121,7 +125,9 @@ class Worker:
         self._settings = settings
         self._host = socket.gethostname()
         limits = SandboxLimits(settings.time_s, settings.memory_mb)
-        self._early = _EarlyReader(SandboxedReader(limits)) if settings.isolate else None
+        self._early = (
+            _EarlyReader(SandboxedReader(limits), settings.memory_mb) if settings.isolate else None
+        )
         pipeline = open_pipeline(
             settings.bundle,
             target=settings.target,
