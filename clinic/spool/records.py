@@ -66,6 +66,8 @@ class NewObject:
     """Relative to the spool's folder."""
     commitment: bool
     """Whether the destination is asked to commit itself to storage."""
+    failure: str = ""
+    """Why there is no such file; empty if there is one."""
 
 
 @dataclass(frozen=True)
