@@ -53,6 +53,7 @@ export const api = {
   signOut: () => json("DELETE", "session"),
   texts: (language) => json("GET", `texts/${language}`),
   findings: (query) => json("GET", address("findings", query)),
+  counts: (since) => json("GET", address("counts", { since })),
   finding: (number, language) => json("GET", address(`findings/${number}`, { language })),
   course: (number) => json("GET", `findings/${number}/course`),
   remove: (number) => json("DELETE", `findings/${number}`),
@@ -61,7 +62,7 @@ export const api = {
   backup: () => json("POST", "backup"),
   audit: (before, limit) => json("GET", address("audit", { before, limit })),
   events: () => new EventSource(`${ROOT}events`),
-  reportAddress: (number, language, paper) => ROOT + address(`findings/${number}/report.pdf`, { language, paper }),
+  reportAddress: (number, language, paper, patient) => ROOT + address(`findings/${number}/report.pdf`, { language, paper, patient }),
   opinionsAddress: () => `${ROOT}opinions.csv`,
 
   /** Send one file; the answer is its row. A bad file is an ApiError with status 422. */
