@@ -4,7 +4,7 @@ import { api } from "./api.js";
 
 const KINDS = ["finding", "progress", "engine"];
 const RETRY = 3000; // milliseconds until a server is asked again that refused to tell
-const PAGE = 100; // findings that are asked for at once
+const PAGE = 20; // findings that are asked for at once
 
 /**
  * Sends each of these on as an event with the same name and the message in `detail`.
@@ -15,10 +15,12 @@ export class News extends EventTarget {
   open() {
     if (this.source) return;
     this.sent ??= new Set(); // numbers of findings
+    this.last ??= null; // of them, once it is known
     this.source = api.events();
     for (const kind of KINDS) {
       this.source.addEventListener(kind, ({ data }) => this.#send(kind, JSON.parse(data)));
     }
+    this.#catchUp(); // what comes before the stream is open is missed too
     this.source.addEventListener("open", () => this.#catchUp());
     this.source.addEventListener("error", () => {
       // The browser connects again by itself, but not after an answer that is no stream.
@@ -58,13 +60,13 @@ export class News extends EventTarget {
     this.open();
   }
 
-  /** Send the findings that came since the last connection; the first one only notes which is the last. */
+  /** Send the findings that came since the last time; the first time only notes which is the last. */
   async #catchUp() {
     const last = this.last ?? Infinity;
     const missed = [];
     try {
       for (let before = ""; before !== null; ) {
-        const { findings, more } = await api.findings({ limit: PAGE, before });
+        const { findings, more } = await api.findings({ limit: this.last === null ? 1 : PAGE, before });
         missed.push(...findings.filter(({ number }) => number > last));
         before = more && findings.at(-1).number > last ? findings.at(-1).number : null;
         this.last = Math.max(this.last ?? 0, findings[0]?.number ?? 0);

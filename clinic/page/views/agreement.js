@@ -11,8 +11,8 @@ const FEW = 30; // opinions; with fewer an interval is wider than a third
 export async function agreement() {
   const figures = await api.agreement();
   const title = t("page.agreement.title");
-  const head = h("header", { class: "view-head" }, h("h1", {}, title), hasOpinions && exportLink());
   const hasOpinions = figures.agreement.of > 0;
+  const head = h("header", { class: "view-head" }, h("h1", {}, title), hasOpinions && exportLink());
   const body = hasOpinions ? content(figures) : [h("p", { class: "empty" }, t("page.agreement.none"))];
   if (figures.weeks.length) body.push(byWeek(figures.weeks, hasOpinions));
   return { element: h("div", { class: "view agreement" }, head, h("p", { class: "quiet" }, t("page.agreement.explain")), ...body), title };

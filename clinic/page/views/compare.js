@@ -6,7 +6,7 @@ import { session } from "../core/session.js";
 import { t, texts } from "../core/texts.js";
 import { courseChart, extentChart } from "./chart.js";
 import { extentText, isComparable } from "./extent.js";
-import { decisionMark, labelMarks, patientName } from "./marks.js";
+import { alertMarks, decisionMark, labelMarks, patientName } from "./marks.js";
 import { loadPicture, stage } from "./stage.js";
 import { table } from "./table.js";
 
@@ -140,7 +140,7 @@ function courseSection(course, numbers) {
     class: numbers.includes(entry.number) ? "is-shown" : null,
     cells: [
       h("a", { href: `#/radiograph/${entry.number}` }, texts().date(entry.study_date || entry.time)),
-      h("span", { class: "course-answer" }, decisionMark(entry.decision), ...labelMarks(entry)),
+      h("span", { class: "course-answer" }, decisionMark(entry.decision), ...alertMarks(entry)),
       h("span", {}, extentText(entry.extent)),
       ...labels.map((label) => h(label === entry.label ? "strong" : "span", {}, texts().percent(entry.probabilities[label] ?? 0))),
     ],

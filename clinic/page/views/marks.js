@@ -36,6 +36,11 @@ export function labelMarks(summary) {
   return [labelMark(summary), isLeftOpen(summary) && possibleMark()].filter(Boolean);
 }
 
+/** Of these what says that a malignant tumor is suspected, or cannot be ruled out. */
+export function alertMarks(summary) {
+  return labelMarks(summary).slice(urgency(summary) === "malignant" ? 0 : 1);
+}
+
 /** What a list calls a finding first: a label, or what cannot be ruled out, and the decision. */
 export function findingText(summary) {
   if (summary.decision === "reject") return t("decision.reject");

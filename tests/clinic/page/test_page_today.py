@@ -134,7 +134,7 @@ def test_the_head_counts_the_whole_day_and_not_the_loaded_lines_alone(clinic, vi
 
     def numbers():
         text = counts.inner_text()
-        return [int(re.search(rf"(\d+) {word}", text)[1]) for word in ("radiographs", "to be read")]
+        return [int(re.search(rf"(\d+) {word}", text)[1]) for word in ("radiograph", "to be read")]
 
     add_many(clinic, 1)
     expect(page.locator(".row", has_text="P50")).to_have_count(1)

@@ -10,6 +10,7 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -74,6 +75,7 @@ def main(folder):
         history = base / "history"
         _, address = stack.enter_context(served(history, "--port", "8498"))
         views = _fill(address, history)
+        time.sleep(4)  # until no page hears of them as new
         closed = base / "closed"
         account = ("clinic", "account", "add", "ada", "--role", "administrator")
         command = [*module_command("orthoedge.cli"), *account, "--folder", str(closed)]
