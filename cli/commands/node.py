@@ -107,8 +107,9 @@ def _parts(settings: NodeSettings) -> Iterator[tuple[str, str]]:
     if metrics := settings.operations.metrics_port:
         port = f"metrics 127.0.0.1, port {metrics}"
         yield port, _problem_of(lambda: _check_metrics(settings))
-    if any("pdf" in destination.results for destination in settings.destinations.values()):
-        yield f"page in {settings.report.language}", _problem_of(lambda: _check_page(settings))
+    results = {kind for each in settings.destinations.values() for kind in each.results}
+    if results & {"picture", "pdf"}:
+        yield f"words in {settings.report.language}", _problem_of(lambda: _check_words(settings))
     for name, destination in settings.destinations.items():
         problem = _problem_of(lambda: echo(destination, settings.ae_title))  # noqa: B023
         yield f"destination {name} answers", problem
@@ -138,7 +139,7 @@ def _check_bundle(settings: NodeSettings) -> None:
     read_bundle(bundle_path(engine.bundle or None), trust=BundleTrust(key))
 
 
-def _check_page(settings: NodeSettings) -> None:
+def _check_words(settings: NodeSettings) -> None:
     """Check that typst is installed, and fonts for the language."""
     from orthoedge.clinic.report.fonts import choose_families, open_fonts
     from orthoedge.clinic.words import catalogue

@@ -24,11 +24,11 @@ from orthoedge.clinic.history.records import (
     StoredOpinion,
     StudyFacts,
 )
-from orthoedge.clinic.history.schema import MIGRATIONS
+from orthoedge.clinic.history.schema import MIGRATIONS, REVERSALS
 from orthoedge.clinic.history.searching import is_of_region, search_condition, searched_text
 from orthoedge.clinic.words.facts import region_of
 from orthoedge.clinic.words.failures import failure_id
-from orthoedge.runtime.errors import DataError
+from orthoedge.runtime.errors import ConfigError, DataError
 
 __all__ = ["DATABASE", "LOCK", "History"]
 
@@ -309,6 +309,22 @@ class History:
             raise DataError(
                 f"{self.database.path}: damaged: {problems[0]}; restore it from a backup"
             )
+
+    def downgrade(self, version: int, user: str) -> None:
+        """Bring the history back to the version that an older program reads, and close it.
+
+        The audit trail keeps by whom.
+
+        Raises:
+            ConfigError: no such version.
+            OSError, DataError: the database cannot be used; nothing was changed.
+        """
+        newest = len(MIGRATIONS)
+        if not 1 <= version <= newest:
+            raise ConfigError(f"version {version}: expected 1 to {newest}, that of this program")
+        self.note(user, "downgraded", detail=f"to version {version}")
+        self.database.downgrade(REVERSALS, version)
+        self.close()
 
     def close(self) -> None:
         """Close the database."""

@@ -23,6 +23,6 @@ class Answer:
     making them again gives the same bytes. None takes the date and time in the image, and those of
     now where it states none."""
     language: str = "en"
-    """Of the page, one of `LANGUAGES`; DICOM's other objects are in English."""
+    """Of picture and page, one of `LANGUAGES`; the other objects are in English."""
     paper: Paper = "a4"
     """Of the page."""

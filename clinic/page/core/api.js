@@ -58,6 +58,7 @@ export const api = {
   course: (number) => json("GET", `findings/${number}/course`),
   remove: (number) => json("DELETE", `findings/${number}`),
   addOpinion: (number, opinion) => json("POST", `findings/${number}/opinion`, opinion),
+  notePrint: (number) => json("POST", `findings/${number}/printed`),
   agreement: () => json("GET", "agreement"),
   backup: () => json("POST", "backup"),
   audit: (before, limit) => json("GET", address("audit", { before, limit })),

@@ -1,7 +1,7 @@
 /** The printed page, in any language of the catalogue, and the way to the PDF. */
 
 import { api } from "../core/api.js";
-import { button, field, h, icon, own, select } from "../core/dom.js";
+import { button, field, h, icon, own, select, toast } from "../core/dom.js";
 import { preference, setPreference } from "../core/preferences.js";
 import { problem } from "../core/problems.js";
 import { session } from "../core/session.js";
@@ -38,6 +38,7 @@ export function openPrint(details, viewer) {
     try {
       const parts = [readTexts(language), api.finding(details.number, language), viewer?.picture.whole()];
       const [chosen, translated] = await Promise.all(parts);
+      await api.notePrint(details.number);
       fillSheet(translated, viewer, chosen, { withPatient: patient.checked, withWords: words.checked });
     } catch (error) {
       wrong.textContent = problem(error);
@@ -72,7 +73,11 @@ export function openPrint(details, viewer) {
  */
 export function watchPrint(details, viewer) {
   const sheet = document.getElementById("sheet");
-  const before = () => sheet.children.length || fillSheet(details, viewer, texts(), { withPatient: true, withWords: false });
+  const before = () => {
+    if (sheet.children.length) return;
+    fillSheet(details, viewer, texts(), { withPatient: true, withWords: false });
+    api.notePrint(details.number).catch((error) => toast(problem(error), "bad"));
+  };
   const after = () => sheet.replaceChildren();
   window.addEventListener("beforeprint", before);
   window.addEventListener("afterprint", after);

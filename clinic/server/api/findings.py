@@ -38,6 +38,7 @@ __all__ = [
     "delete_finding",
     "enter_opinion",
     "list_findings",
+    "note_print",
     "show_course",
     "show_finding",
     "show_report",
@@ -176,6 +177,17 @@ def show_report(state: ServerState, call: Call) -> Reply:
     name = f"finding-{stored.summary.number}.pdf"
     headers = {"Content-Disposition": f'inline; filename="{name}"'}
     return Reply(content, "application/pdf", headers=headers)
+
+
+def note_print(state: ServerState, call: Call) -> Reply:
+    """Enter into the audit trail that the browser printed a finding.
+
+    Raises:
+        ApiError: no such finding.
+    """
+    number = stored_finding(state, call).summary.number
+    state.history.note(call.caller.user, "printed", number)
+    return json_reply(Done(), 201)
 
 
 def enter_opinion(state: ServerState, call: Call) -> Reply:

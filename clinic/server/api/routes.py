@@ -123,6 +123,16 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         "POST",
+        "/findings/{number}/printed",
+        "notePrint",
+        "Enter that the browser printed a finding.",
+        _ALL,
+        answers.Done,
+        findings.note_print,
+        status=201,
+    ),
+    Route(
+        "POST",
         "/findings/{number}/opinion",
         "enterOpinion",
         "Enter a physician's opinion.",

@@ -39,6 +39,14 @@ def test_a_print_is_one_page_with_both_pictures(visitor):
     for text in ("Diallo", "P1", "Words of the physician"):
         assert text in sheet["text"]
     assert page.locator("#sheet > *").count() == 0  # gone after the print
+    assert last_entry(visitor)["action"] == "printed"
+
+
+def last_entry(visitor):
+    """Of the audit trail."""
+    with visitor.page.expect_response("**/audit?*") as reply:
+        visitor.page.evaluate("fetch('/api/v1/audit?limit=1')")
+    return reply.value.json()["entries"][0]
 
 
 def open_sheet(page, *, untick=(), tick=()):
@@ -86,6 +94,9 @@ def test_a_print_can_leave_the_patient_out(visitor):
     for word in ("Diallo", "P1", "2026-09-01", "Earlier"):
         assert word not in text
     assert "Forearm" in text
+    assert last_entry(visitor) | {"time": 0, "number": 0, "user": ""} == {
+        "time": 0, "number": 0, "user": "", "action": "printed", "finding": 1, "detail": "",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
