@@ -12,6 +12,7 @@ from orthoedge.clinic.history.database import Database, Value
 from orthoedge.clinic.history.pixels import PixelFiles
 from orthoedge.clinic.history.records import (
     AuditEntry,
+    EntryCounts,
     FindingSummary,
     NewFinding,
     Opinion,
@@ -23,10 +24,11 @@ from orthoedge.clinic.history.records import (
     StoredOpinion,
     StudyFacts,
 )
-from orthoedge.clinic.history.schema import MIGRATIONS
-from orthoedge.clinic.history.searching import search_condition, searched_text
+from orthoedge.clinic.history.schema import MIGRATIONS, REVERSALS
+from orthoedge.clinic.history.searching import is_of_region, search_condition, searched_text
+from orthoedge.clinic.words.facts import region_of
 from orthoedge.clinic.words.failures import failure_id
-from orthoedge.runtime.errors import DataError
+from orthoedge.runtime.errors import ConfigError, DataError
 
 __all__ = ["DATABASE", "LOCK", "History"]
 
@@ -77,7 +79,7 @@ class History:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.folder = folder
         self.pixels = PixelFiles(folder / "pixels")
-        functions = {"searched_text": searched_text}
+        functions = {"searched_text": searched_text, "is_of_region": is_of_region}
         self.database = Database(folder / DATABASE, MIGRATIONS, "the history", functions)
 
     def add(self, new: NewFinding, pixels: bytes = b"") -> int:
@@ -155,6 +157,21 @@ class History:
             [*([words] if words else []), *values, query.limit],
             source=join,
         )
+
+    def count_since(self, seconds: float) -> EntryCounts:
+        """Count the findings that were entered since a time, in seconds since 1970.
+
+        Raises:
+            OSError, DataError: the database cannot be read.
+        """
+        ((findings, urgent),) = self.database.read(
+            # Read from the end: the last finding before the time is soon there.
+            "SELECT count(*), total(decision = 'refer' OR decision = 'report' AND alert) "
+            "FROM findings WHERE failure = '' AND number > ifnull((SELECT number FROM findings "
+            "WHERE time < ? ORDER BY number DESC LIMIT 1), 0)",
+            [seconds],
+        )
+        return EntryCounts(int(str(findings)), int(float(str(urgent))))
 
     def of_patient(self, patient: PatientFacts) -> list[FindingSummary]:
         """Findings of one patient, the first one first; none for a patient without an id.
@@ -293,6 +310,22 @@ class History:
                 f"{self.database.path}: damaged: {problems[0]}; restore it from a backup"
             )
 
+    def downgrade(self, version: int, user: str) -> None:
+        """Bring the history back to the version that an older program reads, and close it.
+
+        The audit trail keeps by whom.
+
+        Raises:
+            ConfigError: no such version.
+            OSError, DataError: the database cannot be used; nothing was changed.
+        """
+        newest = len(MIGRATIONS)
+        if not 1 <= version <= newest:
+            raise ConfigError(f"version {version}: expected 1 to {newest}, that of this program")
+        self.note(user, "downgraded", detail=f"to version {version}")
+        self.database.downgrade(REVERSALS, version)
+        self.close()
+
     def close(self) -> None:
         """Close the database."""
         self.database.close()
@@ -300,12 +333,13 @@ class History:
     def _summaries(
         self, rest: str, values: Sequence[Value], source: str = "findings"
     ) -> list[FindingSummary]:
-        names = FindingSummary.__struct_fields__[:-1]
+        names = FindingSummary.__struct_fields__[:-2]
         summaries = []
         for row in self.database.read(f"{_SUMMARY} FROM {source} {rest}", values):
             fields = dict(zip(names, row, strict=True))
             fields["alert"] = bool(fields["alert"])
             fields["opinion"] = _OPINIONS[fields["opinion"]]  # type: ignore[index]
+            fields["region"] = region_of(str(fields["body_part"]))
             if fields["failure"]:
                 fields["failure_id"] = failure_id(str(fields["failure"]))
             summaries.append(FindingSummary(**fields))  # type: ignore[arg-type]

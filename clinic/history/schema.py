@@ -8,7 +8,7 @@ searched stay small.
 
 from __future__ import annotations
 
-__all__ = ["MIGRATIONS"]
+__all__ = ["MIGRATIONS", "REVERSALS"]
 
 _FIRST = """
 CREATE TABLE findings (
@@ -103,9 +103,23 @@ CREATE TRIGGER findings_are_forgotten AFTER DELETE ON findings BEGIN
 END;
 """
 
+_NO_SEARCH = """
+DROP TRIGGER findings_are_searched;
+DROP TRIGGER findings_are_forgotten;
+DROP TABLE searched;
+DROP INDEX findings_with_alert;
+"""
+
 _PLANE = """
 ALTER TABLE findings ADD COLUMN spacing_plane TEXT NOT NULL DEFAULT '';
 """
 
+_NO_PLANE = """
+ALTER TABLE findings DROP COLUMN spacing_plane;
+"""
+
 MIGRATIONS = (_FIRST, _SEARCH, _PLANE)
 """Version 1, and what leads from each version to the next."""
+
+REVERSALS = (_NO_SEARCH, _NO_PLANE)
+"""What leads from version 2 to 1, from 3 to 2, and so on, with every finding, opinion and entry."""

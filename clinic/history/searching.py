@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 
 from orthoedge.clinic.history.database import Value
 from orthoedge.clinic.history.records import SearchQuery
+from orthoedge.clinic.words.facts import region_of
 
-__all__ = ["folded", "search_condition", "searched_text"]
+__all__ = ["folded", "is_of_region", "search_condition", "searched_text"]
 
 _INDEXED = 3  # characters of which the index is made
 _MOST_WORDS = 8
@@ -32,6 +34,13 @@ def searched_text(*values: Value) -> str:
     return "".join(f"{_space(1)}{word}" for word in _words(words))
 
 
+@lru_cache(4096)
+def is_of_region(body_part: str, region: str) -> bool:
+    """Whether a body part of a header belongs to a region; the parts of the spine to `spine`."""
+    found = region_of(body_part)
+    return found == region or found.endswith(f"_{region}")
+
+
 def search_condition(query: SearchQuery) -> tuple[str, str, list[Value]]:
     """What is searched in the text, empty for nothing; the condition for the rest, and its values.
 
@@ -45,6 +54,9 @@ def search_condition(query: SearchQuery) -> tuple[str, str, list[Value]]:
         if day:
             conditions.append(condition)
             values.append(day)
+    if query.region:
+        conditions.append("is_of_region(body_part, ?)")
+        values.append(query.region)
     if query.decision == "alert":
         conditions.append("alert")
     elif query.decision:

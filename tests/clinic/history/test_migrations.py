@@ -6,12 +6,13 @@ import threading
 
 import pytest
 
-from orthoedge.clinic.history import History, SearchQuery
+from orthoedge.clinic.history import History, Opinion, SearchQuery
+from orthoedge.clinic.history.backup import check_history
 from orthoedge.clinic.history.database import Database
 from orthoedge.clinic.history.schema import MIGRATIONS
 from orthoedge.clinic.history.searching import searched_text
-from orthoedge.runtime.errors import DataError
-from tests.helpers.history.findings import new_finding
+from orthoedge.runtime.errors import ConfigError, DataError
+from tests.helpers.history.findings import PIXELS, new_finding
 
 FUNCTIONS = {"searched_text": searched_text}
 
@@ -105,6 +106,46 @@ def test_every_column_of_a_new_history_is_in_one_that_was_brought_to_its_version
         assert all(history.get(summary.number) for summary in history.search(SearchQuery()))
         history.close()
     assert shapes[0] == shapes[1]
+
+
+@pytest.mark.parametrize("version", range(1, len(MIGRATIONS) + 1))
+def test_an_older_program_reads_a_history_that_was_brought_back_with_all_that_is_in_it(
+    tmp_path, version
+):
+    history = History(tmp_path)
+    query = "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY type, name"
+    shapes = [history.database.read(query)]
+    number = history.add(new_finding("Müller, Anna"), PIXELS)
+    history.verdict(number, Opinion(agrees=False, label="tumor-benign", note="no"), "ada")
+    before = history.get(number)
+    history.downgrade(version, "ada")
+
+    file = tmp_path / "history.sqlite"
+    older = Database(file, MIGRATIONS[:version], "the history", FUNCTIONS)
+    assert older.read("SELECT patient_name FROM findings") == [("Müller, Anna",)]
+    assert older.check() == ()
+    older.close()
+
+    history = History(tmp_path)
+    shapes.append(history.database.read(query))
+    assert shapes[0] == shapes[1]
+    assert history.get(number) == before
+    assert [one.number for one in history.search(SearchQuery(text="muller"))] == [number]
+    assert [(one.user, one.action) for one in history.audit()] == [
+        ("ada", "downgraded"),
+        ("ada", "opinion"),
+    ]
+    assert check_history(history) == ()
+    history.close()
+
+
+@pytest.mark.parametrize("version", [0, -1, len(MIGRATIONS) + 1])
+def test_a_version_that_there_never_was_changes_nothing(tmp_path, version):
+    history = History(tmp_path)
+    with pytest.raises(ConfigError, match=r"expected 1 to 3, that of this program"):
+        history.downgrade(version, "ada")
+    assert (history.database.version, history.audit()) == (len(MIGRATIONS), [])
+    history.close()
 
 
 def test_the_script_of_a_version_stays_as_it_is():

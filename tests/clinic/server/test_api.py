@@ -21,6 +21,7 @@ from tests.helpers.clinic.pages import ROOT, SAMPLES, clinic_server, clinic_sett
 from tests.helpers.hostile.dicom_bytes import pixel_elements
 
 DOCUMENT = json.loads(openapi(ROUTES))
+STATUS = {"addFinding": 422, "notePrint": 201, "enterOpinion": 201, "logIn": 403}
 
 
 @pytest.fixture(scope="module")
@@ -62,11 +63,13 @@ def every_answer(clinic):
     yield "showSession", clinic.get("/session")
     yield "showTexts", clinic.get("/texts/sw")
     yield "listFindings", clinic.get("/findings?limit=1&text=jpg&decision=refer")
+    yield "countFindings", clinic.get("/counts?since=1e9")
     yield "showFinding", clinic.get(f"/findings/{number}?language=fr")
     yield "showCourse", clinic.get(f"/findings/{number}/course")
     yield "showPixels", clinic.get(f"/findings/{number}/pixels?side=100")
     if importlib.util.find_spec("typst"):
         yield "showReport", clinic.get(f"/findings/{number}/report.pdf?language=fr&paper=letter")
+    yield "notePrint", clinic.post(f"/findings/{number}/printed")
     yield "enterOpinion", clinic.post(f"/findings/{number}/opinion", {"agrees": True})
     yield "showAgreement", clinic.get("/agreement")
     yield "exportOpinions", clinic.get("/opinions.csv")
@@ -81,7 +84,7 @@ def every_answer(clinic):
 def test_every_route_answers_as_the_document_says(clinic):
     seen = {"listen", "addFinding", "showReport"}  # of events there is a test of its own
     for name, reply in every_answer(clinic):
-        check(name, reply, {"addFinding": 422, "enterOpinion": 201, "logIn": 403}.get(name, 200))
+        check(name, reply, STATUS.get(name, 200))
         seen.add(name)
     assert seen == {route.name for route in ROUTES}
 
@@ -250,6 +253,13 @@ def test_who_looked_stands_in_the_audit_trail(clinic):
     clinic.get("/findings/2")
     entry = clinic.get("/audit?limit=1").json["entries"][0]
     assert (entry["action"], entry["finding"]) == ("looked", 2)
+
+
+def test_a_print_of_the_browser_stands_in_the_audit_trail(clinic):
+    assert clinic.post("/findings/2/printed").status == 201
+    entry = clinic.get("/audit?limit=1").json["entries"][0]
+    assert (entry["action"], entry["finding"]) == ("printed", 2)
+    assert clinic.post("/findings/999999/printed").status == 404
 
 
 def test_pixels_are_a_look_that_is_entered_once(clinic):
