@@ -107,5 +107,11 @@ _PLANE = """
 ALTER TABLE findings ADD COLUMN spacing_plane TEXT NOT NULL DEFAULT '';
 """
 
-MIGRATIONS = (_FIRST, _SEARCH, _PLANE)
+# All that a search asks for beside words, in order, so that it looks up no finding for it.
+_FILTERS = """
+CREATE INDEX findings_by_decision_and_day ON findings (decision, day, number);
+CREATE INDEX findings_with_alert_by_day ON findings (day, number, alert) WHERE alert;
+"""
+
+MIGRATIONS = (_FIRST, _SEARCH, _PLANE, _FILTERS)
 """Version 1, and what leads from each version to the next."""
