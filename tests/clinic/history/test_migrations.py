@@ -10,26 +10,8 @@ from orthoedge.clinic.history import History, Opinion, SearchQuery
 from orthoedge.clinic.history.backup import check_history
 from orthoedge.clinic.history.database import Database
 from orthoedge.clinic.history.schema import MIGRATIONS
-from orthoedge.clinic.history.searching import searched_text
 from orthoedge.runtime.errors import ConfigError, DataError
-from tests.helpers.history.findings import PIXELS, new_finding
-
-FUNCTIONS = {"searched_text": searched_text}
-
-
-def history_of_version(folder, version, names=()):
-    folder.mkdir(exist_ok=True)
-    database = Database(folder / "history.sqlite", MIGRATIONS[:version], "the history", FUNCTIONS)
-    with database.transaction() as connection:
-        columns = connection.execute("PRAGMA table_info(findings)").fetchall()
-        texts = [name for _, name, kind, needed, *_ in columns if kind == "TEXT" and needed]
-        for name in names:
-            row = dict.fromkeys(texts, "") | {"patient_name": name, "day": "2026-01-01"}
-            row |= {"origin": "page", "time": 0, "probability": 0, "alert": 0}
-            marks = ", ".join("?" * len(row))
-            query = f"INSERT INTO findings ({', '.join(row)}) VALUES ({marks})"
-            connection.execute(query, list(row.values()))
-    database.close()
+from tests.helpers.history.findings import FUNCTIONS, PIXELS, history_of_version, new_finding
 
 
 def test_a_new_history_is_of_the_newest_version(tmp_path):
