@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -79,7 +79,10 @@ class History:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.folder = folder
         self.pixels = PixelFiles(folder / "pixels")
-        functions = {"searched_text": searched_text, "is_of_region": is_of_region}
+        functions: dict[str, Callable[..., Value]] = {
+            "searched_text": searched_text,
+            "is_of_region": is_of_region,
+        }
         self.database = Database(folder / DATABASE, MIGRATIONS, "the history", functions)
 
     def add(self, new: NewFinding, pixels: bytes = b"") -> int:
@@ -204,7 +207,7 @@ class History:
         if not patient.id:
             return ()
         entered = entered or time.time()
-        moment = [_day(study, entered), study.time, entered]
+        moment: list[Value] = [_day(study, entered), study.time, entered]
         rows = self.database.read(
             "SELECT finding, study_date, study_time, body_part, laterality FROM findings "
             "JOIN answers USING (number) "

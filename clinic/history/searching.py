@@ -55,7 +55,7 @@ def search_condition(query: SearchQuery) -> tuple[str, str, list[Value]]:
             filters.append(condition)
             values.append(day)
     if query.region:
-        conditions.append("is_of_region(body_part, ?)")
+        filters.append("is_of_region(body_part, ?)")
         values.append(query.region)
     if query.decision == "alert":
         filters.append("alert")
