@@ -11,7 +11,7 @@ from orthoedge.clinic.making import client
 from orthoedge.clinic.making.client import ResultMaker
 from orthoedge.clinic.results import encode_result, make_result
 from orthoedge.clinic.spool.spool import Spool
-from orthoedge.runtime.errors import InputError, OrthoEdgeError
+from orthoedge.runtime.errors import InputError, MissingDependency, OrthoEdgeError
 from tests.helpers.clinic.answers import answer, ramp
 from tests.helpers.clinic.images import INSTANCE, source
 from tests.helpers.clinic.nodes import image as image_of
@@ -56,6 +56,38 @@ def test_the_facts_of_a_header(received, maker):
 def test_an_error_about_the_image_has_its_own_words(received, maker):
     with pytest.raises(InputError, match="of another SOP instance"):
         maker.read_header(*received({0x00080018: ("UI", "9.9")}))
+
+
+@pytest.mark.parametrize(
+    ("module", "named"),
+    [
+        ("gdcm", "python-gdcm is not installed and is needed for reading JPEG images"),
+        ("openjpeg", "pylibjpeg-openjpeg is not installed and is needed for reading HTJ2K images"),
+        ("highdicom", "highdicom is not installed"),
+        ("typst", "typst is not installed"),
+        ("pydicom", "pydicom is not installed"),
+    ],
+)
+def test_what_is_not_installed_is_found_before_an_image_comes(tmp_path, monkeypatch, module, named):
+    (tmp_path / f"{module}.py").write_text("raise ImportError")
+    monkeypatch.syspath_prepend(tmp_path)  # of the process too
+    maker = ResultMaker(512)
+    try:
+        with pytest.raises(MissingDependency, match=named):
+            maker.check(["picture", "pdf"], "en")
+    finally:
+        maker.close()
+
+
+def test_only_what_is_needed_has_to_be_installed(tmp_path, monkeypatch, maker):
+    maker.check(RESULT_KINDS, "en")
+    (tmp_path / "typst.py").write_text("raise ImportError")
+    monkeypatch.syspath_prepend(tmp_path)
+    other = ResultMaker(512)
+    try:
+        other.check(["contour"], "en")
+    finally:
+        other.close()
 
 
 @pytest.fixture
