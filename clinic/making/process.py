@@ -51,6 +51,7 @@ def serve(memory_mb: str) -> None:
     with contextlib.suppress(MissingDependency):  # reported by the check
         prepare_results()
     _give_memory_back()
+    gc.freeze()  # the tables of highdicom stay, and would be looked through at each collection
     _limit(float(memory_mb))
     while length := sys.stdin.buffer.read(LENGTH.size):
         request = decode_request(sys.stdin.buffer.read(*LENGTH.unpack(length)))
