@@ -140,7 +140,7 @@ class Worker:
             "image answered",
             uid=image.uid,
             decision=finding.decision,
-            objects=len(objects),
+            objects=sum(not each.failure for each in objects),
             seconds=round(seconds, 3),
         )
 
@@ -167,17 +167,18 @@ class Worker:
         wanted = {kind for each in receiving.values() for kind in each.results}
         kinds = [kind for kind in RESULT_KINDS if kind in wanted]
         is_last = image.attempts >= self._settings.engine.attempts
+        batches = [[kind] for kind in kinds] if is_last else [kinds] if kinds else []
         made: dict[ResultKind, MadeObject] = {}
         failed: dict[ResultKind, NewObject] = {}
-        for together in [[kind] for kind in kinds] if is_last else [kinds]:
+        for batch in batches:
             try:
-                results = self._maker.make(self._spool.folder, image, together, answer)
+                results = self._maker.make(self._spool.folder, image, batch, answer)
             except InputError:
                 raise
             except OrthoEdgeError as error:
                 if not is_last:
                     raise
-                (kind,) = together
+                (kind,) = batch
                 failed[kind] = self._not_made(image, kind, str(error))
             else:
                 made |= {each.kind: each for each in results}

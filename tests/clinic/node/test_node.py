@@ -14,7 +14,7 @@ import pytest
 from orthoedge.cli.main import main
 from orthoedge.clinic.spool.spool import Spool
 from orthoedge.runtime.subprocesses import code_command
-from tests.helpers.clinic.nodes import eventually, image, new_image, node_settings, store
+from tests.helpers.clinic.nodes import Lines, eventually, image, new_image, node_settings, store
 from tests.helpers.clinic.peers import TITLE, free_port, server, storescp, wait_for_port
 from tests.helpers.clinic.programs import run
 
@@ -253,3 +253,25 @@ def test_nothing_of_libraries_and_threads_passes_the_log_of_a_process():
     (line,) = ended.stderr.splitlines()
     assert json.loads(line)["event"] == "thread failed unexpectedly"
     assert b"Doe" not in ended.stdout + ended.stderr
+
+
+def test_a_process_that_the_system_cannot_start_is_started_later(monkeypatch):
+    from orthoedge.clinic import node as node_module
+
+    def fails(*_, **__):
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    lines = Lines()
+    process = node_module._Process("worker", [], lines)
+    with monkeypatch.context() as patch:
+        patch.setattr(subprocess, "Popen", fails)
+        for _ in range(3):
+            process._start_at = 0.0
+            process.step()
+    waits = [line["in_s"] for line in lines.lines]
+    assert (waits, lines.lines[0]["reason"]) == ([0, 1, 3], "Resource temporarily unavailable")
+    process._command, process._start_at = code_command("sys.exit(2)"), 0.0
+    process.step()
+    process._process.wait(60)
+    process.step()  # no start of the node any more: it does not end it
+    assert lines.lines[-1]["reason"] == "exit status 2"
