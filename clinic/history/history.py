@@ -187,6 +187,40 @@ class History:
             [patient.id, patient.birth_date, patient.birth_date],
         )
 
+    def earlier(
+        self, patient: PatientFacts, study: StudyFacts, image_sha256: str, entered: float = 0.0
+    ) -> tuple[tuple[bytes, StudyFacts], ...]:
+        """Findings on earlier radiographs of a patient, the first one first; see `of_patient`.
+
+        Args:
+            patient: of the radiograph.
+            study: likewise.
+            image_sha256: of its file, which is not listed itself.
+            entered: when its finding was entered, in seconds since 1970; 0 if it is not yet.
+
+        Returns:
+            JSON of each finding, with the study.
+        """
+        if not patient.id:
+            return ()
+        entered = entered or time.time()
+        moment = [_day(study, entered), study.time, entered]
+        rows = self.database.read(
+            "SELECT finding, study_date, study_time, body_part, laterality FROM findings "
+            "JOIN answers USING (number) "
+            "WHERE patient_id = ? AND (birth_date = ? OR birth_date = '' OR ? = '') "
+            "AND image_sha256 <> ? AND (day, study_time, time) < (?, ?, ?) "
+            "ORDER BY day, study_time, number",
+            [patient.id, patient.birth_date, patient.birth_date, image_sha256, *moment],
+        )
+        return tuple(
+            (
+                bytes(finding) if isinstance(finding, bytes) else b"",
+                StudyFacts(str(day), str(at), body_part=str(part), laterality=str(side)),
+            )
+            for finding, day, at, part, side in rows
+        )
+
     def verdict(self, number: int, opinion: Opinion, user: str) -> None:
         """Enter a physician's opinion; earlier ones stay.
 
@@ -371,11 +405,16 @@ def _enter(execute: object, user: str, action: str, finding: int, detail: str) -
     )
 
 
+def _day(study: StudyFacts, entered: float) -> str:
+    """Day of the study, or of the entry where the header has no date."""
+    return study.date or time.strftime("%Y-%m-%d", time.localtime(entered))
+
+
 def _columns(new: NewFinding, digest: str | None, now: float) -> dict[str, Value]:
     """The row of a finding, by column."""
     row: dict[str, Value] = {
         "time": now,
-        "day": new.study.date or time.strftime("%Y-%m-%d", time.localtime(now)),
+        "day": _day(new.study, now),
         "origin": new.origin,
         "file_name": new.file_name,
         "failure": new.failure,

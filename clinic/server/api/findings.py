@@ -156,6 +156,9 @@ def show_report(state: ServerState, call: Call) -> Reply:
     stored = stored_finding(state, call)
     if stored.picture is None:
         raise ApiError("error.not_found")
+    earlier = state.history.earlier(
+        stored.patient, stored.study, stored.image_sha256, stored.summary.time
+    )
     order = ReportOrder(
         finding=stored.finding,
         picture=stored.picture,
@@ -164,7 +167,8 @@ def show_report(state: ServerState, call: Call) -> Reply:
         study=stored.study,
         patient=stored.patient if query.patient else None,
         file_name=stored.summary.file_name,
-        earlier=_earlier(state, stored) if query.patient else (),
+        image_sha256=stored.image_sha256,
+        earlier=earlier if query.patient else (),
         alert_labels=state.bundle.alert_labels,
         language=query.language,
         paper=query.paper,
@@ -248,18 +252,6 @@ def _record(stored: StoredFinding) -> msgspec.Raw:
     return msgspec.Raw(
         msgspec.json.encode({**head, **fields, "overlay": None, "side_by_side": None})
     )
-
-
-def _earlier(state: ServerState, stored: StoredFinding) -> tuple[tuple[bytes, str], ...]:
-    """Findings on the same patient before this one, with their days."""
-    earlier = []
-    for summary in state.history.of_patient(stored.patient):
-        if summary.number == stored.summary.number:
-            break
-        finding = state.history.get(summary.number)
-        if finding is not None and finding.finding:
-            earlier.append((finding.finding, summary.study_date))
-    return tuple(earlier)
 
 
 def _words(state: ServerState, stored: StoredFinding, language: str) -> msgspec.Raw | None:

@@ -13,7 +13,7 @@ from orthoedge.clinic.settings import HistorySettings
 from orthoedge.clinic.watch.journal import Journal
 from orthoedge.runtime.bundles.bundle import PHANTOM
 from orthoedge.targets import open_pipeline
-from tests.clinic.node.test_answering import received, worker_of
+from tests.clinic.node.test_answering import folder, received, worker_of
 from tests.helpers.clinic.images import image_file, limb
 from tests.helpers.clinic.nodes import Lines, node_settings, states
 
@@ -117,3 +117,16 @@ def test_a_damaged_history_keeps_no_image_from_its_answer(worker_of, tmp_path, p
     entering_worker(worker, tmp_path / "bad").answer(received(spool, tmp_path))
     assert states(spool)[0] == {"1.2.3": "answered"}
     assert "not entered into the history" in worker._log.events()
+
+
+def test_the_worker_hands_alert_labels_and_history_to_the_page(
+    worker_of, tmp_path, pipeline, monkeypatch
+):
+    worker, spool = worker_of(pipeline, pacs=folder(results=("picture",)))
+    history = HistorySettings(folder=str(tmp_path / "history"))
+    worker._settings = msgspec.structs.replace(worker._settings, history=history)
+    given = []
+    monkeypatch.setattr(worker._maker, "make", lambda *rest: given.append(rest[-1]) or ())
+    worker.answer(received(spool, tmp_path))
+    assert [one.history for one in given] == [history.folder]
+    assert [one.alert_labels for one in given] == [pipeline.bundle.manifest.alert_labels]

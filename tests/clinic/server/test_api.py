@@ -1,8 +1,10 @@
 """The API does what its OpenAPI file says, and a file's answer is that of `predict --json`."""
 
+import hashlib
 import importlib.util
 import json
 import re
+import subprocess
 import sys
 
 import jsonschema
@@ -18,6 +20,7 @@ from orthoedge.runtime import read_image
 from tests.helpers.clinic.images import image_file, limb
 from tests.helpers.clinic.page.radiographs import dicom
 from tests.helpers.clinic.pages import ROOT, SAMPLES, clinic_server, clinic_settings
+from tests.helpers.clinic.programs import require
 from tests.helpers.hostile.dicom_bytes import pixel_elements
 
 DOCUMENT = json.loads(openapi(ROUTES))
@@ -292,6 +295,27 @@ def test_without_a_folder_in_the_settings_the_backup_lies_next_to_the_history(tm
         assert alone.post("/backup").json["file"] == str(tmp_path / "history.backup")
     assert main(["clinic", "check", "--folder", str(tmp_path / "history.backup")]) == 0
     assert capsys.readouterr().out.startswith("pass")
+
+
+def test_a_report_names_the_file_and_where_each_earlier_radiograph_was(clinic, tmp_path):
+    pytest.importorskip("typst")
+    knee = dicom(
+        "2-leg", date="20260301", part="KNEE", instance="1.2.4.1", patient=("W-7", "Roe^Amina")
+    )
+    wrist = dicom(
+        "0-forearm", date="20260401", part="WRIST", instance="1.2.4.2", patient=("W-7", "Roe^Amina")
+    )
+    for name, file in (("knee.dcm", knee), ("wrist.dcm", wrist)):
+        added = clinic.post(f"/findings?name={name}", file)
+        assert added.status == 201
+    number = added.json["number"]
+    pdf = clinic.get(f"/findings/{number}/report.pdf").content
+    assert f"SHA-256 {hashlib.sha256(wrist).hexdigest()}".encode() in pdf
+    file = tmp_path / "report.pdf"
+    file.write_bytes(pdf)
+    command = [require("pdftotext"), "-layout", file, "-"]
+    text = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout.decode()
+    assert re.search(r"1 March 2026 +knee", text)
 
 
 def test_the_session_says_whether_a_report_can_be_made(clinic, monkeypatch):
