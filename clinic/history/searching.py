@@ -54,9 +54,6 @@ def search_condition(query: SearchQuery) -> tuple[str, str, list[Value]]:
         if day:
             filters.append(condition)
             values.append(day)
-    if query.region:
-        filters.append("is_of_region(body_part, ?)")
-        values.append(query.region)
     if query.decision == "alert":
         filters.append("alert")
     elif query.decision:
@@ -68,6 +65,9 @@ def search_condition(query: SearchQuery) -> tuple[str, str, list[Value]]:
     if filters and (quoted or query.first_day or query.last_day):
         plus = "+" if quoted else ""  # the index of words is walked, not asked once for each number
         filters = [f"{plus}{number} IN (SELECT number FROM findings WHERE {' AND '.join(filters)})"]
+    if query.region:  # of no index: the database looks up what passes the rest
+        filters.append("is_of_region(body_part, ?)")
+        values.append(query.region)
     for condition, bound in (("<", query.before), (">", query.after)):
         if bound:
             filters.append(f"{number} {condition} ?")

@@ -124,9 +124,8 @@ function fillSheet(details, viewer, language, { withPatient, withWords }) {
       "div",
       { class: "sheet-columns" },
       h("section", {}, ...sentences({ ...details.words.operator, notice: "" }, translate)),
-      h("section", {}, isRejected ? null : h("h2", {}, translate("page.finding.probabilities")), isRejected ? null : bars(finding.probabilities, finding.label_set, language)),
+      h("section", {}, isRejected ? null : h("h2", {}, translate("page.finding.probabilities")), isRejected ? null : bars(finding.probabilities, finding.label_set, language), withPatient && earlierSection(details, language, translate)),
     ),
-    withPatient ? earlierSection(details, language, translate) : "",
     withWords ? h("section", { class: "sheet-patient" }, h("h2", {}, translate("page.print.for_patient")), ...sentences({ ...details.words.patient, notice: "" }, translate)) : "",
     h("section", { class: "sheet-physician" }, h("h2", {}, translate("page.print.physician")), h("div", { class: "lines" }), h("p", {}, translate("page.print.signature"))),
     h(
@@ -143,7 +142,7 @@ function fillSheet(details, viewer, language, { withPatient, withWords }) {
 function earlierSection({ earlier, number }, language, translate) {
   const place = earlier.findIndex((entry) => entry.number === number);
   const before = earlier.slice(0, place).filter(({ failure }) => !failure);
-  if (!before.length) return "";
+  if (!before.length) return null;
   const lines = before.slice(-EARLIER).map((entry) => {
     const isRejected = entry.decision === "reject";
     const answer = isRejected ? "" : `${language.label(entry.label)} ${language.percent(entry.probability)}`;
@@ -151,7 +150,7 @@ function earlierSection({ earlier, number }, language, translate) {
     return h("li", {}, own([when, language.part(entry), answer].filter(Boolean).join(" · ")), " ", ...marks(entry, translate));
   });
   const more = before.length - lines.length;
-  return h("section", { class: "sheet-earlier" }, h("h2", {}, translate("report.earlier")), h("ul", {}, ...lines), more ? h("p", {}, translate("report.earlier_more", { n: more })) : "");
+  return h("div", { class: "sheet-earlier" }, h("h2", {}, translate("report.earlier")), h("ul", {}, ...lines), more ? h("p", {}, translate("report.earlier_more", { n: more })) : "");
 }
 
 /** Decision, and the alarm where there is one, by shape and word. */

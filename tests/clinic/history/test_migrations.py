@@ -9,7 +9,7 @@ import pytest
 from orthoedge.clinic.history import History, Opinion, SearchQuery
 from orthoedge.clinic.history.backup import check_history
 from orthoedge.clinic.history.database import Database
-from orthoedge.clinic.history.schema import MIGRATIONS
+from orthoedge.clinic.history.schema import MIGRATIONS, REVERSALS
 from orthoedge.runtime.errors import ConfigError, DataError
 from tests.helpers.history.findings import FUNCTIONS, PIXELS, history_of_version, new_finding
 
@@ -124,10 +124,14 @@ def test_an_older_program_reads_a_history_that_was_brought_back_with_all_that_is
 @pytest.mark.parametrize("version", [0, -1, len(MIGRATIONS) + 1])
 def test_a_version_that_there_never_was_changes_nothing(tmp_path, version):
     history = History(tmp_path)
-    with pytest.raises(ConfigError, match=f"expected 1 to {len(MIGRATIONS)}, that of this program"):
+    with pytest.raises(ConfigError, match=f"expected 1 to {len(MIGRATIONS)}, that of this"):
         history.downgrade(version, "ada")
     assert (history.database.version, history.audit()) == (len(MIGRATIONS), [])
     history.close()
+
+
+def test_every_migration_has_its_reversal():
+    assert len(REVERSALS) == len(MIGRATIONS) - 1
 
 
 def test_the_script_of_a_version_stays_as_it_is():

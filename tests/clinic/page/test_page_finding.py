@@ -85,7 +85,7 @@ def test_a_radiograph_is_deleted_after_a_question(filled_clinic, visit):
     assert len(asked) == 2
     assert page.url.endswith("#/today")
     assert page.locator(f".row[data-number='{number}']").count() == 0
-    visitor.go(f"radiograph/{number}")
+    page.goto(f"{filled_clinic.address}#/radiograph/{number}")
     expect(page.locator(".problem")).to_be_visible()
 
 

@@ -21,7 +21,7 @@ from orthoedge.clinic.history.schema import MIGRATIONS
 from orthoedge.runtime.subprocesses import module_command
 from tests.helpers.history.findings import history_of_version, new_finding
 
-LONGEST_S = 0.4
+LONGEST_S, MOST = 0.05, 20  # seconds and confirmed things before a kill
 _PIXELS = 20_000
 
 
@@ -60,14 +60,15 @@ def migrate(folder, start):
     time.sleep(60)
 
 
-def killed(folder, mode, start, after_s):
-    """Run a writer and kill it so long after it has begun; what it had confirmed."""
+def killed(folder, mode, start, after_s, least=0):
+    """Run a writer and kill it so long after it has confirmed `least` things; what it confirmed."""
     command = [*module_command("tests.helpers.history.writer"), str(folder), mode]
     with subprocess.Popen([*command, str(start)], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "begun\n"
+        lines = [process.stdout.readline() for _ in range(least)]
         time.sleep(after_s)
         process.kill()
-        lines = process.stdout.read().splitlines()
+        lines += process.stdout.read().splitlines()
     return [(kind, int(number), int(turn)) for kind, number, turn in map(str.split, lines)]
 
 
@@ -75,7 +76,7 @@ def kill_writers(folder, kills, seed=22):
     """Kill writers one after another; how many confirmed things there were, all of them there."""
     chance, confirmed, turn = random.Random(seed), [], 0
     for _ in range(kills):
-        new = killed(folder, "write", turn, chance.uniform(0, LONGEST_S))
+        new = killed(folder, "write", turn, chance.uniform(0, LONGEST_S), chance.randrange(MOST))
         turn += 100_000
         confirmed += new
         check_confirmed(folder, new)

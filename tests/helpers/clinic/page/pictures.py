@@ -168,7 +168,8 @@ def _drop(page):
         }""",
         list(picture("2-leg")),
     )
-    page.wait_for_function("document.querySelector('progress').value >= 3")
+    while page.evaluate("document.querySelector('progress').value") < 3:
+        page.wait_for_timeout(100)
 
 
 def _dicom(index, patient, sample, day, part, turn, grey=1.0):
