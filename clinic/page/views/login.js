@@ -1,6 +1,6 @@
 /** The way in, where the clinic has accounts. */
 
-import { button, field, h, icon } from "../core/dom.js";
+import { button, field, h, icon, own } from "../core/dom.js";
 import { problem } from "../core/problems.js";
 import { session, signIn } from "../core/session.js";
 import { t } from "../core/texts.js";
@@ -35,6 +35,6 @@ export async function login({ refresh }) {
     button(t("page.login.submit"), null, null, { type: "submit", class: "button primary" }),
     languageField(t("page.login.language"), refresh),
   );
-  const notice = h("p", { class: "notice" }, icon("warning"), h("span", {}, session().notice));
+  const notice = h("p", { class: "notice" }, icon("warning"), own(session().notice));
   return { element: h("div", { class: "view login" }, form, notice), title, opened: () => user.focus() };
 }

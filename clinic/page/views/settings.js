@@ -91,7 +91,7 @@ function about() {
     h("h2", {}, t("page.settings.about")),
     user && h("p", {}, t("page.settings.signed_in", { user, role: t(`page.role.${role}`) })),
     h("dl", { class: "facts" }, ...lines),
-    h("p", { class: "notice" }, icon("warning"), h("span", {}, notice)),
+    h("p", { class: "notice" }, icon("warning"), own(notice)),
   );
 }
 
