@@ -2,10 +2,13 @@
 
 import dataclasses
 import os
+import re
 import signal
 import subprocess
 import threading
+from pathlib import Path
 
+import numpy as np
 import pydicom
 import pytest
 
@@ -23,6 +26,7 @@ from tests.helpers.clinic.images import INSTANCE, source
 from tests.helpers.clinic.nodes import image as image_of
 from tests.helpers.clinic.nodes import new_image
 from tests.helpers.clinic.programs import require
+from tests.helpers.clinic.report_fonts import require_fonts
 from tests.helpers.history.findings import new_finding
 
 
@@ -194,3 +198,22 @@ def test_it_ends_with_the_process_that_started_it(received):
     process.wait(60)
     assert process.returncode == 0
     maker.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_memory_that_operations_states_is_enough(received, maker, language, capsys):
+    """Prints peak and rest, in MiB, of the process after six images of 7.5 million pixels."""
+    require_fonts(language)
+    pixels = (np.add.outer(np.arange(3000), np.arange(2500)) % 200).astype(np.uint8)
+    given = dataclasses.replace(answer(pixels=pixels), language=language)
+    folder, image = received()
+    for _ in range(6):
+        maker.make(folder, image, ("picture", "report", "contour", "segmentation"), given)
+    status = Path(f"/proc/{maker._process.pid}/status").read_text()
+    peak, rest = (
+        int(re.search(rf"{name}:\s+(\d+)", status)[1]) // 1024 for name in ("VmHWM", "VmRSS")
+    )
+    with capsys.disabled():
+        print(f"\n{language}: peak {peak} MiB, at rest {rest} MiB")
+    assert rest <= peak < 300

@@ -33,6 +33,31 @@ _CUT = """() => [...document.querySelectorAll("body *")].filter(element => {
 }).map(element => `${element.tagName}.${element.className}: ${element.textContent.slice(0, 40)}`)"""
 
 
+# English sentences, such as the notice of a bundle, whose full stop an Arabic page would put first.
+_REORDERED = """() => {
+    const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), found = [];
+    while (texts.nextNode()) {
+        const { data, parentElement } = texts.currentNode;
+        const isSentence = /^[A-Za-z][^\\u0600-\\u06ff\\u2066-\\u2069]*[.!?)]$/.test(data.trim());
+        if (isSentence && getComputedStyle(parentElement).direction === "rtl") found.push(data);
+    }
+    return found;
+}"""
+
+
+@pytest.mark.slow
+def test_an_english_sentence_on_an_arabic_page_ends_where_it_should(
+    filled_clinic, closed_clinic, visit
+):
+    for clinic, views in ((filled_clinic, VIEWS), (closed_clinic, ("",))):
+        visitor = visit(clinic, language="ar")
+        for view in views:
+            visitor.go(view)
+            assert visitor.page.evaluate(_REORDERED) == [], view
+    visitor.page.evaluate("document.body.prepend('A sentence.')")
+    assert visitor.page.evaluate(_REORDERED) == ["A sentence."]
+
+
 def check(page, width, *where):
     assert page.evaluate("document.documentElement.scrollWidth") <= width, where
     assert page.evaluate(_CUT) == [], where
