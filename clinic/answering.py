@@ -99,7 +99,15 @@ class Worker:
             radiograph, finding = self._pipeline.predict_with_image(self._spool.folder / image.file)
             received = datetime.fromtimestamp(image.received_at, timezone.utc)
             page = self._settings.report
-            answer = Answer(finding, radiograph, received, page.language, page.paper)
+            answer = Answer(
+                finding,
+                radiograph,
+                received,
+                page.language,
+                page.paper,
+                self._pipeline.bundle.manifest.alert_labels,
+                history=self._settings.history.folder,
+            )
             objects = (
                 self._write_results(picture or "", answer)
                 if source is None

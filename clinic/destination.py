@@ -18,7 +18,7 @@ Decision = Literal["report", "refer", "reject"]
 """As `orthoedge.runtime.decision` has it, whose imports are too large for a receiver."""
 
 RESULT_KINDS: tuple[ResultKind, ...] = get_args(ResultKind)
-KINDS_WITH_WORDS: frozenset[ResultKind] = frozenset({"pdf"})
+KINDS_WITH_WORDS: frozenset[ResultKind] = frozenset({"picture", "pdf"})
 """Those whose words are in the language of the settings."""
 
 _LONGEST_TIMEOUT_S = 3600.0

@@ -233,10 +233,11 @@ class SendingSettings(Table, frozen=True):
 
 
 class ReportSettings(Table, frozen=True):
-    """The page of destinations that get `pdf`."""
+    """The words of destinations that get `picture` or `pdf`."""
 
     language: Literal["en", "fr", "es", "pt", "sw", "hi", "ar", "ur", "bn", "zh"] = "en"
     paper: Paper = "a4"
+    """Of the page."""
 
 
 class OperationsSettings(Table, frozen=True):

@@ -117,6 +117,8 @@ class ResultMaker:
             answer.received,
             answer.language,
             answer.paper,
+            answer.alert_labels,
+            answer.history,
         )
         return self._ask(request, pixels).objects
 

@@ -66,6 +66,8 @@ class Request(msgspec.Struct, frozen=True):
     received: datetime | None = None
     language: str = "en"
     paper: Paper = "a4"
+    alert_labels: tuple[str, ...] = ()
+    history: str = ""
 
 
 class MadeObject(msgspec.Struct, frozen=True):

@@ -30,7 +30,7 @@ from orthoedge.clinic.making.messages import (
 )
 from orthoedge.clinic.results import Answer, encode_result, make_result, prepare_results
 from orthoedge.clinic.spool.spool import check_uid
-from orthoedge.runtime.atomic_files import write_atomic
+from orthoedge.runtime.atomic_files import file_sha256, write_atomic
 from orthoedge.runtime.errors import ConfigError, InputError, MissingDependency, OrthoEdgeError
 from orthoedge.runtime.preprocess import Pixels
 
@@ -113,7 +113,16 @@ def _serve_one(request: Request, pixels: Pixels) -> Response:
     if request.finding is None or request.radiograph is None:
         return Response(facts)
     radiograph = dataclasses.replace(request.radiograph, pixels=pixels)
-    answer = Answer(request.finding, radiograph, request.received, request.language, request.paper)
+    answer = Answer(
+        request.finding,
+        radiograph,
+        request.received,
+        request.language,
+        request.paper,
+        request.alert_labels,
+        file_sha256(folder / image.file) if "pdf" in request.kinds else "",
+        request.history,
+    )
     objects = []
     for kind in request.kinds:
         result = make_result(kind, source.dataset, answer)

@@ -76,8 +76,8 @@ def make_result(kind: ResultKind, source: Dataset, answer: Answer) -> Dataset | 
 
     Raises:
         InputError: the source has no SOP class of a radiograph, no SOP instance UID, or no size.
-        MissingDependency: highdicom is not installed, or typst for a page.
-        ConfigError: no font for the language of a page.
+        MissingDependency: highdicom is not installed, or typst for a picture or a page.
+        ConfigError: no font for the language of a picture or a page.
     """
     prepare_results()
     from orthoedge.clinic.results.source import usable_header

@@ -41,6 +41,7 @@ def check(file, capsys):
 
 
 def test_check_passes_where_every_destination_answers(written, capsys):
+    pytest.importorskip("typst")
     with server() as port:
         file, settings = written(pacs(port))
         assert check(file, capsys) == (
@@ -101,10 +102,11 @@ def test_check_tries_the_port_of_the_metrics_too(written, capsys):
     assert lines[4].startswith(f"FAIL  metrics 127.0.0.1, port {port}: cannot listen there: ")
 
 
-def test_check_tries_whether_a_page_can_be_set(written, tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize("result", ["picture", "pdf"])
+def test_check_tries_whether_words_can_be_set(written, tmp_path, capsys, monkeypatch, result):
     pytest.importorskip("typst")
-    out = f'[destinations.out]\nkind = "folder"\npath = "{tmp_path}/out"\nresults = ["pdf"]\n'
-    file, _ = written(out)
+    out = f'[destinations.out]\nkind = "folder"\npath = "{tmp_path}/out"\n'
+    file, _ = written(f'{out}results = ["{result}"]\n')
     assert "pass  decoders and results" in check(file, capsys)[1]
     monkeypatch.setitem(sys.modules, "typst", None)
     open_fonts.cache_clear()

@@ -20,7 +20,7 @@ from orthoedge.runtime.atomic_files import sha256
 from orthoedge.runtime.bundles.bundle import PHANTOM
 from orthoedge.runtime.errors import InputError, OrthoEdgeError
 from orthoedge.targets import open_pipeline
-from tests.clinic.node.test_answering import received, worker_of
+from tests.clinic.node.test_answering import folder, received, worker_of
 from tests.helpers.clinic.images import CR, image_file, limb, source
 from tests.helpers.clinic.nodes import Lines, node_settings, states
 
@@ -183,3 +183,16 @@ def test_no_file_is_read_into_the_memory_of_the_worker(history, tmp_path, monkey
     monkeypatch.undo()
     stored = history.get(summaries(history)[0].number)
     assert stored.image_sha256 == sha256(file.read_bytes())
+
+
+def test_the_worker_hands_alert_labels_and_history_to_the_page(
+    worker_of, tmp_path, pipeline, monkeypatch
+):
+    worker, spool = worker_of(pipeline, pacs=folder(results=("picture",)))
+    history = HistorySettings(folder=str(tmp_path / "history"))
+    worker._settings = msgspec.structs.replace(worker._settings, history=history)
+    given = []
+    monkeypatch.setattr(worker._maker, "make", lambda *rest: given.append(rest[-1]) or ())
+    worker.answer(received(spool, tmp_path))
+    assert [one.history for one in given] == [history.folder]
+    assert [one.alert_labels for one in given] == [pipeline.bundle.manifest.alert_labels]
