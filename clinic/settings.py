@@ -27,7 +27,7 @@ from typing import Literal
 
 import msgspec
 
-from orthoedge.clinic.destination import Destination, check_ae_title
+from orthoedge.clinic.destination import Destination, ResultKind, check_ae_title
 from orthoedge.runtime.errors import ConfigError
 from orthoedge.runtime.settings import plain
 
@@ -291,6 +291,11 @@ class NodeSettings(Table, frozen=True):
     def folder(self) -> Path:
         """Folder of the spool."""
         return Path(self.spool)
+
+    @property
+    def kinds(self) -> frozenset[ResultKind]:
+        """Results that are made for any destination."""
+        return frozenset(kind for each in self.destinations.values() for kind in each.results)
 
     @property
     def worker_alive(self) -> Path:

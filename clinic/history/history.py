@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -12,6 +12,7 @@ from orthoedge.clinic.history.database import Database, Value
 from orthoedge.clinic.history.pixels import PixelFiles
 from orthoedge.clinic.history.records import (
     AuditEntry,
+    EntryCounts,
     FindingSummary,
     NewFinding,
     Opinion,
@@ -24,7 +25,8 @@ from orthoedge.clinic.history.records import (
     StudyFacts,
 )
 from orthoedge.clinic.history.schema import MIGRATIONS, REVERSALS
-from orthoedge.clinic.history.searching import search_condition, searched_text
+from orthoedge.clinic.history.searching import is_of_region, search_condition, searched_text
+from orthoedge.clinic.words.facts import region_of
 from orthoedge.clinic.words.failures import failure_id
 from orthoedge.runtime.errors import ConfigError, DataError
 
@@ -77,7 +79,10 @@ class History:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.folder = folder
         self.pixels = PixelFiles(folder / "pixels")
-        functions = {"searched_text": searched_text}
+        functions: dict[str, Callable[..., Value]] = {
+            "searched_text": searched_text,
+            "is_of_region": is_of_region,
+        }
         self.database = Database(folder / DATABASE, MIGRATIONS, "the history", functions)
 
     def add(self, new: NewFinding, pixels: bytes = b"") -> int:
@@ -156,6 +161,21 @@ class History:
             source=join,
         )
 
+    def count_since(self, seconds: float) -> EntryCounts:
+        """Count the findings that were entered since a time, in seconds since 1970.
+
+        Raises:
+            OSError, DataError: the database cannot be read.
+        """
+        ((findings, urgent),) = self.database.read(
+            # Read from the end: the last finding before the time is soon there.
+            "SELECT count(*), total(decision = 'refer' OR decision = 'report' AND alert) "
+            "FROM findings WHERE failure = '' AND number > ifnull((SELECT number FROM findings "
+            "WHERE time < ? ORDER BY number DESC LIMIT 1), 0)",
+            [seconds],
+        )
+        return EntryCounts(int(str(findings)), int(float(str(urgent))))
+
     def of_patient(self, patient: PatientFacts) -> list[FindingSummary]:
         """Findings of one patient, the first one first; none for a patient without an id.
 
@@ -187,7 +207,7 @@ class History:
         if not patient.id:
             return ()
         entered = entered or time.time()
-        moment = [_day(study, entered), study.time, entered]
+        moment: list[Value] = [_day(study, entered), study.time, entered]
         rows = self.database.read(
             "SELECT finding, study_date, study_time, body_part, laterality FROM findings "
             "JOIN answers USING (number) "
@@ -350,12 +370,13 @@ class History:
     def _summaries(
         self, rest: str, values: Sequence[Value], source: str = "findings"
     ) -> list[FindingSummary]:
-        names = FindingSummary.__struct_fields__[:-1]
+        names = FindingSummary.__struct_fields__[:-2]
         summaries = []
         for row in self.database.read(f"{_SUMMARY} FROM {source} {rest}", values):
             fields = dict(zip(names, row, strict=True))
             fields["alert"] = bool(fields["alert"])
             fields["opinion"] = _OPINIONS[fields["opinion"]]  # type: ignore[index]
+            fields["region"] = region_of(str(fields["body_part"]))
             if fields["failure"]:
                 fields["failure_id"] = failure_id(str(fields["failure"]))
             summaries.append(FindingSummary(**fields))  # type: ignore[arg-type]

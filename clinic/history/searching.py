@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 
 from orthoedge.clinic.history.database import Value
 from orthoedge.clinic.history.records import SearchQuery
+from orthoedge.clinic.words.facts import region_of
 
-__all__ = ["folded", "search_condition", "searched_text"]
+__all__ = ["folded", "is_of_region", "search_condition", "searched_text"]
 
 _INDEXED = 3  # characters of which the index is made
 _MOST_WORDS = 8
@@ -30,6 +32,13 @@ def searched_text(*values: Value) -> str:
     """
     words = " ".join(folded(str(value)) for value in values if value)
     return "".join(f"{_space(1)}{word}" for word in _words(words))
+
+
+@lru_cache(4096)
+def is_of_region(body_part: str, region: str) -> bool:
+    """Whether a body part of a header belongs to a region; the parts of the spine to `spine`."""
+    found = region_of(body_part)
+    return found == region or found.endswith(f"_{region}")
 
 
 def search_condition(query: SearchQuery) -> tuple[str, str, list[Value]]:
@@ -56,6 +65,9 @@ def search_condition(query: SearchQuery) -> tuple[str, str, list[Value]]:
     if filters and (quoted or query.first_day or query.last_day):
         plus = "+" if quoted else ""  # the index of words is walked, not asked once for each number
         filters = [f"{plus}{number} IN (SELECT number FROM findings WHERE {' AND '.join(filters)})"]
+    if query.region:  # of no index: the database looks up what passes the rest
+        filters.append("is_of_region(body_part, ?)")
+        values.append(query.region)
     for condition, bound in (("<", query.before), (">", query.after)):
         if bound:
             filters.append(f"{number} {condition} ?")

@@ -125,7 +125,7 @@ def _ruler(radiograph: Radiograph, texts: Catalogue, longest: float) -> list[Cap
         return []
     across = radiograph.spacing_mm[1]
     length = round_length(longest * across)
-    shown = texts.isolate(texts.text("page.viewer.length", length=length))
+    shown = texts.text("page.viewer.length", length=length)
     plane = texts.text(f"page.viewer.plane_{radiograph.spacing_plane or 'unknown'}")
     return [
         CaptionEntry(kind="ruler", text=shown, length=length / across),

@@ -62,8 +62,8 @@ def prepare_results() -> None:
 def make_result(kind: ResultKind, source: Dataset, answer: Answer) -> Dataset | None:
     """Make one DICOM object of an answer, in the study of the image and a series of its own.
 
-    The same source, bundle and kind give the same UIDs, and with the same finding and
-    `answer.received` the same bytes.
+    The same source and kind with a finding of the same provenance give the same UIDs, and with the
+    same finding and `answer.received` the same bytes.
 
     Args:
         kind: which object.

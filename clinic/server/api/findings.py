@@ -11,6 +11,7 @@ import msgspec
 from orthoedge.clinic.history import FindingSummary, Opinion, SearchQuery, StoredFinding
 from orthoedge.clinic.history.header import plain_text
 from orthoedge.clinic.server.api.answers import (
+    CountQuery,
     CourseEntry,
     CourseShown,
     Done,
@@ -33,6 +34,7 @@ from orthoedge.runtime.errors import EngineError, MissingDependency
 
 __all__ = [
     "added",
+    "count_findings",
     "delete_finding",
     "enter_opinion",
     "list_findings",
@@ -65,12 +67,18 @@ def list_findings(state: ServerState, call: Call) -> Reply:
             text=query.text,
             first_day=query.first_day,
             last_day=query.last_day,
+            region=query.region,
             decision=query.decision,
             before=max(query.before, 0),
             limit=limit + 1,
         )
     )
     return json_reply(FindingList(found[:limit], more=len(found) > limit))
+
+
+def count_findings(state: ServerState, call: Call) -> Reply:
+    """How many findings were entered since a time, and how many of them are urgent."""
+    return json_reply(state.history.count_since(call.query(CountQuery).since))
 
 
 def show_finding(state: ServerState, call: Call) -> Reply:
@@ -130,6 +138,7 @@ def _course_entry(stored: StoredFinding, extent: Extent | None) -> CourseEntry:
         summary.study_date,
         summary.label,
         summary.decision,
+        summary.alert,
         summary.probability,
         msgspec.json.decode(stored.finding, type=_Probabilities).probabilities,
         extent,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from orthoedge.clinic.accounts.accounts import Role
 from orthoedge.clinic.history.agreement import Agreement
-from orthoedge.clinic.history.records import Opinion
+from orthoedge.clinic.history.records import EntryCounts, Opinion
 from orthoedge.clinic.server.api import answers, findings, keeping, pixels, session
 from orthoedge.clinic.server.api.calls import JSON, Reply, Route
 from orthoedge.clinic.server.api.openapi import openapi
@@ -69,6 +69,16 @@ ROUTES: tuple[Route, ...] = (
         answers.FindingList,
         findings.list_findings,
         query=answers.ListQuery,
+    ),
+    Route(
+        "GET",
+        "/counts",
+        "countFindings",
+        "How many findings were entered since a time, and how many of them are urgent.",
+        _ALL,
+        EntryCounts,
+        findings.count_findings,
+        query=answers.CountQuery,
     ),
     Route(
         "GET",

@@ -132,7 +132,7 @@ def test_a_ruler_is_never_longer_than_its_caption():
 
 def test_numbers_keep_their_order_in_arabic():
     shown = {entry.kind: entry.text for entry in entries(*full(), "ar")}
-    assert shown["ruler"] == "\N{FIRST STRONG ISOLATE}2 mm\N{POP DIRECTIONAL ISOLATE}"
+    assert shown["ruler"] == "\N{LEFT-TO-RIGHT ISOLATE}2 mm\N{POP DIRECTIONAL ISOLATE}"
 
 
 def test_a_translation_that_no_clinician_has_read_says_so():

@@ -66,6 +66,7 @@ def every_answer(clinic):
     yield "showSession", clinic.get("/session")
     yield "showTexts", clinic.get("/texts/sw")
     yield "listFindings", clinic.get("/findings?limit=1&text=jpg&decision=refer")
+    yield "countFindings", clinic.get("/counts?since=1e9")
     yield "showFinding", clinic.get(f"/findings/{number}?language=fr")
     yield "showCourse", clinic.get(f"/findings/{number}/course")
     yield "showPixels", clinic.get(f"/findings/{number}/pixels?side=100")
