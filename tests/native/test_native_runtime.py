@@ -149,6 +149,8 @@ def test_threads_prepare_at_the_same_time(library):
 def test_the_versions_agree(library):
     project = (ROOT / "native" / "pyproject.toml").read_text()
     assert f'version = "{library.__version__}"' in project
+    cmake = (ROOT / "native" / "CMakeLists.txt").read_text()
+    assert f"project(orthoedge_native VERSION {library.__version__} " in cmake
     bounds = re.search(
         r'"orthoedge-native>=([\d.]+),<([\d.]+)"', (ROOT / "pyproject.toml").read_text()
     )

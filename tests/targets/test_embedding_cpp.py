@@ -13,14 +13,17 @@ import numpy as np
 import pytest
 
 from orthoedge.runtime.bundles.bundle import PHANTOM, PHANTOM_SAMPLES
+from orthoedge.runtime.image_quality import measure_image_quality
 from orthoedge.runtime.preprocess import STANDARD, Preprocess
 from orthoedge.targets import EngineOptions, open_pipeline
 from orthoedge.targets.verification import deviation
+from tests.conftest import ROOT
 from tests.helpers.damaged_bundles import DAMAGES, add_cpu_file, changed_bundle, upgrade
 
 pytestmark = pytest.mark.slow
 
-EXAMPLE = Path(__file__).parents[2] / "docs" / "embed" / "cpp"
+EXAMPLE = ROOT / "docs" / "embed" / "cpp"
+NATIVE = ROOT / "native"
 
 
 def run(*command):
@@ -45,6 +48,8 @@ def built(tmp_path_factory):
         done = run(*command)
         if done.returncode != 0 and "nlohmann_jsonConfig.cmake" in done.stderr:
             pytest.skip("nlohmann/json is missing: apt install nlohmann-json3-dev")
+        if done.returncode != 0 and "Highway is missing" in done.stderr:
+            pytest.skip("Highway is missing: apt install libhwy-dev")
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return folder
 
@@ -144,6 +149,9 @@ def test_results_are_those_of_the_pipeline(built, tmp_path, radiographs, precisi
         ood_score = finding.verdict.out_of_distribution
         assert result["out_of_distribution"] == pytest.approx(ood_score, rel=1e-9, abs=1e-9)
         assert tuple(result["label_set"]) == finding.verdict.label_set
+        x0, y0, x1, y1 = finding.placement.field
+        measures = measure_image_quality(pixels[y0:y1, x0:x1])
+        assert result["quality"] == measures._asdict()
         assert tuple(result["field"]) == finding.placement.field
         assert tuple(result["content"]) == finding.placement.content
 
@@ -184,9 +192,45 @@ def test_the_lines_of_the_page_compile(built, tmp_path):
         "void page(const std::uint8_t* pixels, int rows, int columns, std::ptrdiff_t stride) {\n"
         f"{lines}(void)inputs;\n}}\n"
     )
-    include = Path(openvino.__file__).parent / "include"
-    done = run("g++", "-std=c++17", "-fsyntax-only", f"-I{EXAMPLE}", f"-I{include}", source)
+    folders = [EXAMPLE, NATIVE / "include", Path(openvino.__file__).parent / "include"]
+    done = run("g++", "-std=c++17", "-fsyntax-only", *(f"-I{folder}" for folder in folders), source)
     assert done.returncode == 0, done.stderr
+
+
+OUTSIDE = """\
+#include <cstdio>
+#include <vector>
+#include "orthoedge/preparation.h"
+int main() {
+  std::vector<std::uint8_t> pixels(300 * 200, 90), model_input(224 * 224);
+  const auto stage = orthoedge::Preprocess::Stage::kAfter;
+  const auto placed = orthoedge::prepare({224, true, stage, 2.0, 8}, {pixels.data(), 300, 200, 200},
+                                         model_input.data());
+  for (const int edge : placed.content) std::printf("%d ", edge);
+}
+"""
+"""A program that knows the library only as CMake finds it installed."""
+
+
+def test_a_program_outside_finds_the_installed_library(built, tmp_path):
+    page = (NATIVE / "README.md").read_text()
+    lines = re.search(r"^```cmake\n(.*?)^```$", page, re.DOTALL | re.MULTILINE).group(1)
+    (tmp_path / "yours.cpp").write_text(OUTSIDE)
+    (tmp_path / "CMakeLists.txt").write_text(
+        "cmake_minimum_required(VERSION 3.18)\nproject(yours LANGUAGES CXX)\n"
+        f"add_executable(yours yours.cpp)\n{lines}"
+    )
+    for command in (
+        ("cmake", "--install", built, "--prefix", tmp_path / "prefix"),
+        ("cmake", "-S", tmp_path, "-B", tmp_path / "build", "-DCMAKE_CXX_COMPILER=g++",
+         f"-DCMAKE_PREFIX_PATH={tmp_path / 'prefix'}"),
+        ("cmake", "--build", tmp_path / "build"),
+    ):  # fmt: skip
+        done = run(*command)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    _, placement = STANDARD.prepare(np.full((300, 200), 90, np.uint8))
+    done = run(tmp_path / "build" / "yours")
+    assert tuple(map(int, done.stdout.split())) == placement.content
 
 
 def test_a_cut_image_does_not_stop_the_others(built, tmp_path, radiographs):

@@ -5,13 +5,13 @@
 #include <stdexcept>
 
 #include "files.h"
-#include "image_statistics.h"
 #include "json_fields.h"
 
 namespace orthoedge {
 namespace {
 
 constexpr int kOldestSchema = 3, kSchema = 5;
+constexpr std::size_t kTerms = kStatisticsSize * (kStatisticsSize + 3) / 2;
 
 void require(bool holds, const std::string& why) {
   if (!holds) throw std::runtime_error(why);
@@ -66,7 +66,7 @@ OutOfDistribution decode_score(const Field& json, std::size_t features) {
   hold(score.features, "features", features);
   hold(score.statistics_mean, "statistics_mean", kStatisticsSize);
   hold(score.statistics_std, "statistics_std", kStatisticsSize);
-  hold(score.statistics_weights, "statistics_weights", kStatisticsTerms);
+  hold(score.statistics_weights, "statistics_weights", kTerms);
   require(*std::min_element(score.statistics_std.begin(), score.statistics_std.end()) > 0,
           "calibration: out_of_distribution.statistics_std is not above 0");
   require(score.threshold > 0, "calibration: out_of_distribution.threshold is not above 0");

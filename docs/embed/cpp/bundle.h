@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "preprocess.h"
+#include "image.h"
 
 namespace orthoedge {
 

@@ -44,7 +44,8 @@ void append(std::vector<float>& all, const std::vector<float>& part) {
 
 }  // namespace
 
-Classifier::Classifier(const Bundle& bundle, int threads) : bundle_(bundle) {
+Classifier::Classifier(const Bundle& bundle, int threads)
+    : bundle_(bundle), model_input_(bundle.graph.size, bundle.graph.size) {
   const Bytes& model = bundle.files.at("model." + bundle.model + ".onnx");
   try {
     ov::Core core;
@@ -64,22 +65,26 @@ Classifier::Classifier(const Bundle& bundle, int threads) : bundle_(bundle) {
 }
 
 Prediction Classifier::operator()(View radiograph) {
-  Prediction prediction{prepare(bundle_.preprocess, radiograph), {}};
-  prediction.outputs = run(prediction.prepared.model_input.pixels.data());
+  std::uint8_t* const pixels = model_input_.pixels.data();
+  Prediction prediction{};
+  prediction.placement = prepare(bundle_.preprocess, radiograph, pixels);
+  const auto [x0, y0, x1, y1] = prediction.placement.field;
+  prediction.quality = measure_quality(radiograph.crop(x0, y0, x1, y1));
+  prediction.statistics = image_statistics(model_input_.view());
+  prediction.outputs = run(pixels);
   for (const float logit : prediction.outputs.logits)
     if (!std::isfinite(logit)) throw std::runtime_error("openvino: logits are not finite");
   return prediction;
 }
 
-Outputs Classifier::run(const std::uint8_t* model_input) {
+Outputs Classifier::run(const std::uint8_t* image) {
   const Graph& graph = bundle_.graph;
   const auto side = static_cast<std::size_t>(graph.size);
   const auto classes = static_cast<std::size_t>(graph.classes);
   // OpenVINO only reads from an input, but its C++ API takes no pointer to const.
-  const ov::Tensor image(ov::element::u8, {1, 1, side, side},
-                         const_cast<std::uint8_t*>(model_input));
+  const ov::Tensor input(ov::element::u8, {1, 1, side, side}, const_cast<std::uint8_t*>(image));
   try {
-    request_.set_tensor("image", image);
+    request_.set_tensor("image", input);
     request_.infer();
   } catch (const ov::Exception& error) {
     throw std::runtime_error("openvino failed: " + last_line(error.what()));

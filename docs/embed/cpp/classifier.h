@@ -18,7 +18,9 @@ struct Outputs {
 };
 
 struct Prediction {
-  Prepared prepared;
+  Placement placement;    // position of the model input on the radiograph
+  Quality quality;        // measures that runtime/image_quality.py compares with its limits
+  Statistics statistics;  // of the model input
   Outputs outputs;
 };
 
@@ -38,13 +40,14 @@ class Classifier {
   static std::string engine_version();
 
  private:
-  Outputs run(const std::uint8_t* model_input);
+  Outputs run(const std::uint8_t* image);
   void check_kernels();
   void check_golden();
 
   const Bundle& bundle_;
   ov::CompiledModel compiled_;
   ov::InferRequest request_;
+  Grey model_input_;  // size × size
   Tolerance golden_{};
   std::string instruction_set_ = "not reported";
 };

@@ -49,13 +49,20 @@ Json start_line(const Bundle& bundle, const Classifier& classifier) {
 
 Json result_line(const std::string& path, const Bundle& bundle, const Prediction& prediction) {
   const DecisionInputs inputs = decision_inputs(bundle, prediction);
+  const Quality& quality = prediction.quality;
   return {{"path", path},
           {"logits", by_label(bundle, prediction.outputs.logits)},
           {"probabilities", by_label(bundle, inputs.probabilities)},
           {"label_set", inputs.label_set},
           {"out_of_distribution", inputs.out_of_distribution},
-          {"field", prediction.prepared.field},
-          {"content", prediction.prepared.content}};
+          {"quality",
+           {{"mean", quality.mean},
+            {"black_share", quality.black_share},
+            {"white_share", quality.white_share},
+            {"levels", quality.levels},
+            {"negative", quality.negative}}},
+          {"field", prediction.placement.field},
+          {"content", prediction.placement.content}};
 }
 
 int run(const std::vector<std::string>& arguments) {

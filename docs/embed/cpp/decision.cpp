@@ -4,10 +4,10 @@
 #include <cmath>
 #include <numeric>
 
-#include "image_statistics.h"
-
 namespace orthoedge {
 namespace {
+
+constexpr double kFar = 4;  // standard deviations; beyond it, squares would dominate the score
 
 // Guo et al., ICML 2017.
 std::vector<double> softmax(const std::vector<float>& logits, double temperature) {
@@ -19,12 +19,21 @@ std::vector<double> softmax(const std::vector<float>& logits, double temperature
   return values;
 }
 
+// The statistics standardized by mean and standard deviation, and all products of two.
+std::vector<double> terms_of(const Statistics& statistics, const OutOfDistribution& score) {
+  std::vector<double> terms;
+  for (std::size_t i = 0; i < kStatisticsSize; ++i)
+    terms.push_back(std::clamp((statistics[i] - score.statistics_mean[i]) / score.statistics_std[i],
+                               -kFar, kFar));
+  for (std::size_t i = 0; i < kStatisticsSize; ++i)
+    for (std::size_t j = i; j < kStatisticsSize; ++j) terms.push_back(terms[i] * terms[j]);
+  return terms;
+}
+
 // Out-of-distribution score: linear in the features, quadratic in the image statistics.
 double ood_score(const Prediction& prediction, const OutOfDistribution& score) {
   const std::vector<float>& features = prediction.outputs.feature_vector;
-  const std::vector<double> terms =
-      statistics_terms(image_statistics(prediction.prepared.model_input.view()),
-                       score.statistics_mean, score.statistics_std);
+  const std::vector<double> terms = terms_of(prediction.statistics, score);
   const double of_features =
       std::inner_product(features.begin(), features.end(), score.features.begin(), 0.0);
   const double of_statistics =

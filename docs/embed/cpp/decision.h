@@ -1,5 +1,5 @@
 // The numbers that runtime/decision.py compares with its thresholds. The decision itself, and the
-// image quality checks before it, are left to your program.
+// limits of the image quality before it, are left to your program.
 #pragma once
 
 #include <string>

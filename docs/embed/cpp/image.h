@@ -1,4 +1,4 @@
-// 8-bit grey images: a view of memory owned elsewhere, and an image that owns its pixels.
+// An 8-bit grey image that owns its pixels. `View` of orthoedge-native is one that does not.
 #pragma once
 
 #include <cstddef>
@@ -6,20 +6,11 @@
 #include <string>
 #include <vector>
 
+#include "orthoedge/preparation.h"
+
 namespace orthoedge {
 
 using Bytes = std::vector<std::uint8_t>;
-
-struct View {
-  const std::uint8_t* data;
-  int rows, cols;
-  std::ptrdiff_t stride;  // bytes from one row to the next
-
-  const std::uint8_t* row(int y) const { return data + y * stride; }
-  View crop(int x0, int y0, int x1, int y1) const {
-    return {data + y0 * stride + x0, y1 - y0, x1 - x0, stride};
-  }
-};
 
 struct Grey {
   int rows = 0, cols = 0;
@@ -27,7 +18,6 @@ struct Grey {
 
   Grey(int rows, int cols)
       : rows(rows), cols(cols), pixels(static_cast<std::size_t>(rows) * cols, 0) {}
-  std::uint8_t* row(int y) { return pixels.data() + static_cast<std::ptrdiff_t>(y) * cols; }
   View view() const { return {pixels.data(), rows, cols, cols}; }
 };
 

@@ -14,10 +14,12 @@ int main(int count, char** values) {
     const Preprocess settings = read_preprocess(std::string(values[1]) + "/manifest.json");
     std::filesystem::create_directories(values[2]);
     for (int i = 3; i < count; ++i) {
-      const Prepared prepared = prepare(settings, read_pgm(values[i]).view());
+      const Grey radiograph = read_pgm(values[i]);
+      Grey model_input(settings.size, settings.size);
+      const Placement placed = prepare(settings, radiograph.view(), model_input.pixels.data());
       const std::filesystem::path path = values[i];
-      write_pgm(std::filesystem::path(values[2]) / path.filename(), prepared.model_input);
-      for (const Box& box : {prepared.field, prepared.content})
+      write_pgm(std::filesystem::path(values[2]) / path.filename(), model_input);
+      for (const Box& box : {placed.field, placed.content})
         for (const int edge : box) std::cout << edge << ' ';
       std::cout << path.string() << '\n';
     }

@@ -1,5 +1,6 @@
 """0 bytes differ between orthoedge-native and Python, at full count: `make native-proof`.
 
+ORTHOEDGE_NATIVE_CASES is the number of drawn radiographs, and ORTHOEDGE_NATIVE_SEED draws others.
 ORTHOEDGE_NATIVE_PROGRAM names an `orthoedge-corpus` to compare too: one with sanitizers, or an
 emulator and one of another processor.
 """
@@ -20,7 +21,7 @@ from tests.helpers.native.compare import from_module, from_program, from_python
 pytestmark = pytest.mark.slow
 
 DRAWN = int(os.environ.get("ORTHOEDGE_NATIVE_CASES", "300000"))
-SEED = 20
+SEED = int(os.environ.get("ORTHOEDGE_NATIVE_SEED", "20"))
 
 
 def equal(library, cases):
@@ -34,7 +35,7 @@ def equal(library, cases):
 
 def test_drawn_radiographs(library, tally):
     cases = (drawn_case(SEED, number) for number in range(DRAWN))
-    tally("native: drawn radiographs, same bytes", *equal(library, cases))
+    tally("native: drawn radiographs, same bytes", *equal(library, cases), f"seed {SEED}")
 
 
 def test_every_size_from_32_to_4000(library, tally):
