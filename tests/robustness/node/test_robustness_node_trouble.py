@@ -110,7 +110,8 @@ def test_an_archive_in_trouble_gets_every_object(tmp_path, small_bundle, tally):
         unit = Unit(settings, sent, most_waiting=3)
         with node(file, settings):
             unit.start()
-            eventually(lambda: line.is_clean, patience=PATIENCE_S)
+            # Half of the faults last until a time limit of three seconds.
+            eventually(lambda: line.is_clean, patience=PATIENCE_S + 10 * FAULTS)
             unit.finish()
             done, expected, note = count(archive, unit, settings)
     faults = ", ".join(f"{fault} {number}" for fault, number in line.met.items())
