@@ -28,7 +28,7 @@ from tests.helpers.clinic.peers import server, wait_for_port
 pytestmark = pytest.mark.slow
 
 FILLS = int(os.environ.get("ORTHOEDGE_NODE_FILLS", "100"))
-FAULTS = int(os.environ.get("ORTHOEDGE_NODE_FAULTS", "300"))
+FAULTS = int(os.environ.get("ORTHOEDGE_NODE_FAULTS", "100"))
 PATIENCE_S = 1200
 _NODE = "from orthoedge.cli.main import main\nsys.exit(main(sys.argv[1:]))"
 
