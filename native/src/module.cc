@@ -13,7 +13,9 @@ namespace nb = nanobind;
 namespace {
 
 using Pixels = nb::ndarray<const std::uint8_t, nb::ndim<2>, nb::device::cpu>;
-using Square = nb::ndarray<std::uint8_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Result = nb::ndarray<std::uint8_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Samples = nb::ndarray<const std::uint16_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Table = nb::ndarray<const std::uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Numbers = nb::ndarray<float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Stage = orthoedge::Preprocess::Stage;
 
@@ -38,7 +40,7 @@ Stage stage_of(std::string_view name) {
 }
 
 nb::tuple prepare(const Pixels& radiograph, bool crop_field, const char* clahe_stage,
-                  double clahe_clip, int clahe_tiles, const Square& model_input,
+                  double clahe_clip, int clahe_tiles, const Result& model_input,
                   const Numbers& statistics) {
   const orthoedge::View pixels = view_of(radiograph);
   const auto size = model_input.shape(0);
@@ -67,11 +69,22 @@ nb::tuple prepare(const Pixels& radiograph, bool crop_field, const char* clahe_s
                                        quality.levels, quality.negative));
 }
 
+void look_up(const Samples& samples, const Table& table, const Result& pixels) {
+  if (table.shape(0) != orthoedge::kTableSize)
+    throw std::invalid_argument("table: expected 65536 grey levels");
+  if (samples.shape(0) != pixels.shape(0) || samples.shape(1) != pixels.shape(1))
+    throw std::invalid_argument("pixels: expected the shape of the samples");
+  const nb::gil_scoped_release released;
+  orthoedge::look_up(samples.data(), samples.size(), table.data(), pixels.data());
+}
+
 }  // namespace
 
 NB_MODULE(_library, module) {
   module.def("prepare", &prepare, nb::arg("radiograph").noconvert(), nb::arg("crop_field"),
              nb::arg("clahe_stage"), nb::arg("clahe_clip"), nb::arg("clahe_tiles"),
              nb::arg("model_input").noconvert(), nb::arg("statistics").noconvert());
+  module.def("look_up", &look_up, nb::arg("samples").noconvert(), nb::arg("table").noconvert(),
+             nb::arg("pixels").noconvert());
   module.def("instruction_set", &orthoedge::instruction_set);
 }

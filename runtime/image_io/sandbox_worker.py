@@ -19,6 +19,7 @@ from orthoedge.runtime.image_io.decoder_messages import decode_quietly
 from orthoedge.runtime.image_io.memory import MIB
 from orthoedge.runtime.image_io.reader import read_image
 from orthoedge.runtime.image_io.sandbox_client import FRAME, Request, Response
+from orthoedge.runtime.preparation.native import find_native_library
 
 _DICOM_MODULES = (
     *("pydicom.pixels.decoders", "pydicom.pixels.utils", "pylibjpeg", "openjpeg", "rle"),
@@ -34,6 +35,7 @@ def serve() -> None:
     for name in _DICOM_MODULES:  # before the limits apply; the reader reports missing ones
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
+    find_native_library()
     decode_quietly(lambda: bytes(2**16))  # starts the decoders' thread, with its own heap
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would contain the picture
     idle = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()

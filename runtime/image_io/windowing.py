@@ -14,6 +14,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from orthoedge.runtime.preparation.native import find_native_library
+
 Pixels = npt.NDArray[np.uint8]
 Values = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
@@ -64,8 +66,16 @@ def count_blocks(blocks: Iterable[npt.NDArray[Any]], levels: int) -> Counts:
 
 
 def apply_table(samples: npt.NDArray[Any], table: Pixels, out: Pixels | None = None) -> Pixels:
-    """Look up each sample, uint8 or uint16 (H, W), in `table`, uint8 (256,) or (65536,)."""
+    """Look up each sample, uint8 or uint16 (H, W), in `table`, uint8 (256,) or (65536,).
+
+    Raises:
+        EngineError: as `find_native_library`.
+    """
     pixels: Pixels = np.empty(samples.shape, np.uint8) if out is None else out
+    library = find_native_library() if samples.dtype == np.uint16 else None
+    if library is not None:
+        library.look_up(np.require(samples, requirements="CA"), table, pixels)
+        return pixels
     try:
         cv2.LUT(samples, table[None], pixels)
     except cv2.error:  # older versions have no 16-bit tables (opencv#26899)

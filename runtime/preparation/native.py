@@ -17,7 +17,7 @@ __all__ = ["PACKAGE", "NativeLibrary", "find_native_library", "preparation_name"
 
 PACKAGE = "orthoedge-native"
 _MODULE = "orthoedge_native"
-_INTERFACE = 1  # of the package's `prepare`
+_INTERFACE = 2  # of the package's functions
 
 
 class NativeLibrary(Protocol):
@@ -54,6 +54,24 @@ class NativeLibrary(Protocol):
         Raises:
             ValueError: an argument is out of range.
             TypeError: an array has another dtype or number of axes.
+        """
+
+    def look_up(
+        self,
+        samples: npt.NDArray[np.uint16],
+        table: npt.NDArray[np.uint8],
+        pixels: npt.NDArray[np.uint8],
+    ) -> None:
+        """Look up each sample without holding the GIL.
+
+        Args:
+            samples: uint16 (H, W), C-contiguous.
+            table: uint8 (65536,), C-contiguous.
+            pixels: uint8 (H, W), is written.
+
+        Raises:
+            ValueError: `table` or `pixels` has another size.
+            TypeError: an array has another dtype, number of axes or layout.
         """
 
     def instruction_set(self) -> str:

@@ -49,6 +49,12 @@ struct Quality {
 constexpr int kStatisticsSize = 22;
 using Statistics = std::array<float, kStatisticsSize>;
 
+constexpr std::size_t kTableSize = 65536;
+
+// Takes the grey level of each sample of 16 bits from a table of kTableSize levels.
+void look_up(const std::uint16_t* samples, std::size_t count, const std::uint8_t* table,
+             std::uint8_t* pixels);
+
 // Writes the model input, size × size bytes without padding, bone bright on dark as `radiograph`.
 // Throws std::invalid_argument for a setting out of range, or an empty radiograph.
 Placement prepare(const Preprocess& settings, View radiograph, std::uint8_t* model_input);
