@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 from orthoedge.cli import terminal
 from orthoedge.runtime.errors import InputError
 
-__all__ = ["UniqueNames", "file_sha256", "list_files", "output_name", "prepare_output"]
+__all__ = ["UniqueNames", "list_files", "output_name", "prepare_output"]
 
 _LONGEST_NAME = 240  # bytes of a name before `_2.side.png`; file systems take 255
 
@@ -78,19 +77,6 @@ def output_name(path: Path) -> str:
     while len(name.encode(errors="surrogatepass")) > _LONGEST_NAME:
         name = name[:-1]
     return name
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, in hex; what is written for it states it.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def prepare_output(

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import time
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from orthoedge.clinic.destination import RESULT_KINDS, Destination
+from orthoedge.clinic.destination import RESULT_KINDS, Destination, ResultKind
 from orthoedge.clinic.history.node import NodeHistory
 from orthoedge.clinic.log import Log, kind_and_place
 from orthoedge.clinic.making.client import ResultMaker
 from orthoedge.clinic.making.messages import HeaderFacts, MadeObject
 from orthoedge.clinic.operations.counters import CounterFile
 from orthoedge.clinic.results import Answer
+from orthoedge.clinic.results.source import derived_uid
 from orthoedge.clinic.settings import NodeSettings
 from orthoedge.clinic.spool.records import NewObject, SpooledImage
 from orthoedge.clinic.spool.spool import Spool
@@ -22,13 +25,7 @@ from orthoedge.clinic.watch.journal import Journal, printable_name
 from orthoedge.clinic.watch.picture import picture_folders, write_picture_results
 from orthoedge.runtime.atomic_files import write_atomic
 from orthoedge.runtime.decision import Decision
-from orthoedge.runtime.errors import (
-    DataError,
-    EngineError,
-    InputError,
-    MissingDependency,
-    OrthoEdgeError,
-)
+from orthoedge.runtime.errors import EngineError, InputError, OrthoEdgeError
 
 if TYPE_CHECKING:
     from orthoedge.runtime.pipeline import Pipeline
@@ -70,13 +67,13 @@ class Worker:
         Raises:
             EngineError: the engine fails on the bundle's golden image too, so that the failure is
                 not the image's; its attempt is taken back.
-            MissingDependency: a package of the extras is missing; likewise.
+            DataError: the index of the spool is damaged.
             OSError: the spool's disk is full or fails.
         """
         if image.attempts > self._settings.engine.attempts:
             reason = f"the worker failed {image.attempts - 1} times while it answered this image"
             why = image.failure or "its process ended without a word"
-            self._bury(image, f"{reason}, the last time: {why}")
+            self._bury(image, f"{reason}, the last time: {why}", self._facts(image), forward=False)
             return
         started = time.monotonic()
         source = None
@@ -88,8 +85,6 @@ class Worker:
             except InputError as error:
                 self._bury(image, str(error))
                 return
-            except MissingDependency:
-                raise
             except OrthoEdgeError as error:
                 self._fail(image, str(error))
                 return
@@ -104,19 +99,27 @@ class Worker:
             radiograph, finding = self._pipeline.predict_with_image(self._spool.folder / image.file)
             received = datetime.fromtimestamp(image.received_at, timezone.utc)
             page = self._settings.report
-            answer = Answer(finding, radiograph, received, page.language, page.paper)
+            answer = Answer(
+                finding,
+                radiograph,
+                received,
+                page.language,
+                page.paper,
+                self._pipeline.bundle.manifest.alert_labels,
+                history=self._settings.history.folder,
+            )
             objects = (
                 self._write_results(picture or "", answer)
                 if source is None
                 else self._make_objects(image, source, answer)
             )
         except InputError as error:
-            self._bury(image, str(error), self._originals(image, source, "") if source else [])
+            self._bury(image, str(error), source)
             return
         except EngineError as error:
             self._check_engine(image, error)
             return
-        except (DataError, MissingDependency, OSError):
+        except OSError:
             raise
         except Exception as error:  # its text may hold a value of the image
             known = isinstance(error, OrthoEdgeError)
@@ -124,7 +127,13 @@ class Worker:
             return
         alert_labels = self._pipeline.bundle.manifest.alert_labels
         self._history.answered(
-            image.uid, self._file(image), self._name(image), radiograph, finding, alert_labels
+            image.uid,
+            self._file(image),
+            self._name(image),
+            source,
+            radiograph,
+            finding,
+            alert_labels,
         )
         self._spool.answer(image, finding.decision, objects)
         seconds = time.monotonic() - started
@@ -139,7 +148,7 @@ class Worker:
             "image answered",
             uid=image.uid,
             decision=finding.decision,
-            objects=len(objects),
+            objects=sum(not each.failure for each in objects),
             seconds=round(seconds, 3),
         )
 
@@ -152,7 +161,10 @@ class Worker:
     def _make_objects(
         self, image: SpooledImage, source: HeaderFacts, answer: Answer
     ) -> list[NewObject]:
-        """Make each kind once, for all destinations that get it."""
+        """Make each kind once, for all destinations that get it.
+
+        With the last attempt each is made on its own, so that one which fails costs no other.
+        """
         decision = answer.finding.decision
         objects = self._originals(image, source, decision)
         receiving = {
@@ -162,15 +174,35 @@ class Worker:
         }
         wanted = {kind for each in receiving.values() for kind in each.results}
         kinds = [kind for kind in RESULT_KINDS if kind in wanted]
-        objects_made = self._maker.make(self._spool.folder, image, kinds, answer) if kinds else ()
-        made = {each.kind: each for each in objects_made}
+        is_last = image.attempts >= self._settings.engine.attempts
+        batches = [[kind] for kind in kinds] if is_last else [kinds] if kinds else []
+        made: dict[ResultKind, MadeObject] = {}
+        failed: dict[ResultKind, NewObject] = {}
+        for batch in batches:
+            try:
+                results = self._maker.make(self._spool.folder, image, batch, answer)
+            except InputError:
+                raise
+            except OrthoEdgeError as error:
+                if not is_last:
+                    raise
+                (kind,) = batch
+                failed[kind] = self._not_made(image, kind, str(error))
+            else:
+                made |= {each.kind: each for each in results}
         for name, destination in receiving.items():
-            objects += [
-                _sent_to(made[kind], name, destination)
-                for kind in destination.results
-                if kind in made
-            ]
+            for kind in destination.results:
+                if kind in made:
+                    objects.append(_sent_to(made[kind], name, destination))
+                elif kind in failed:
+                    objects.append(dataclasses.replace(failed[kind], destination=name))
         return objects
+
+    def _not_made(self, image: SpooledImage, kind: ResultKind, reason: str) -> NewObject:
+        self._log("result not made", uid=image.uid, kind=kind, reason=reason)
+        uid = derived_uid(image.uid, kind, "not made")
+        reason = f"the {kind} cannot be made: {reason}"
+        return NewObject("", kind, uid, "", f"objects/{uid}.dcm", False, failure=reason)
 
     def _write_results(self, name: str, answer: Answer) -> list[NewObject]:
         """Write those of a picture without a header; there is no object to be sent."""
@@ -201,11 +233,23 @@ class Worker:
             calling_ae=image.calling_ae,
         )
 
+    def _facts(self, image: SpooledImage) -> HeaderFacts | None:
+        """What the history keeps of a header; None without a history or a header to be read."""
+        if self._settings.history.folder:
+            with contextlib.suppress(OrthoEdgeError, OSError):
+                return self._maker.read_header(self._spool.folder, image)
+        return None
+
     def _bury(
-        self, image: SpooledImage, reason: str, objects: list[NewObject] | None = None
+        self,
+        image: SpooledImage,
+        reason: str,
+        source: HeaderFacts | None = None,
+        forward: bool = True,
     ) -> None:
-        self._history.failed(image.uid, self._file(image), self._name(image), reason)
-        self._spool.bury(image, reason, objects or [])
+        self._history.failed(image.uid, self._file(image), self._name(image), source, reason)
+        forwarded = self._originals(image, source, "") if source and forward else []
+        self._spool.bury(image, reason, forwarded)
         journal = self._journal()
         name = journal.name(image.uid) if journal else None
         if name is not None:  # in the record, not in the log: names may identify patients

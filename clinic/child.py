@@ -3,12 +3,13 @@
 In `orthoedge watch` the receiver's place is taken by `watcher SETTINGS FOLDER`.
 
 It ends on SIGTERM, and when the supervisor that started it has died: its standard input, a pipe
-from there, is then at its end. Exit status 2: it cannot run with these settings, so that starting
-it again is of no use.
+from there, is then at its end. Exit status 2: it cannot start with these settings, so that trying
+again is of no use.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -17,27 +18,21 @@ import warnings
 from pathlib import Path
 
 from orthoedge.clinic.log import Log, kind_and_place
+from orthoedge.clinic.operations.start import START_ERRORS
 from orthoedge.clinic.settings_file import read_settings
-from orthoedge.runtime.errors import (
-    BundleError,
-    ConfigError,
-    DataError,
-    MissingDependency,
-    OrthoEdgeError,
-)
+from orthoedge.runtime.errors import OrthoEdgeError
 
 __all__ = ["UNUSABLE", "main"]
 
 UNUSABLE = 2
-"""Exit status of a process that cannot run with these settings."""
+"""Exit status of a process that cannot start with these settings."""
 _DECODERS = ("PIL", "gdcm", "jpeg_ls", "numpy", "openjpeg", "pylibjpeg", "rle")
-_SETTLED = (BundleError, ConfigError, DataError, MissingDependency)
 
 
 def main(role: str, settings_file: str, watched: str = "") -> int:
     """Run one role until SIGTERM; return the exit status."""
     log = Log(role)
-    warnings.simplefilter("ignore")  # pydicom's would stand in the log, with values of an image
+    _keep_to_the_log(log)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -61,7 +56,7 @@ def main(role: str, settings_file: str, watched: str = "") -> int:
             from orthoedge.clinic.sender import send_objects
 
             send_objects(settings, log, stop)
-    except _SETTLED as error:
+    except START_ERRORS as error:
         log("cannot run", reason=str(error))
         return UNUSABLE
     except (OrthoEdgeError, OSError) as error:
@@ -71,6 +66,16 @@ def main(role: str, settings_file: str, watched: str = "") -> int:
         log("failed unexpectedly", reason=kind_and_place(error))
         return 1
     return 0
+
+
+def _keep_to_the_log(log: Log) -> None:
+    """Let nothing of libraries and threads reach stderr but through `log`: it may hold values."""
+    warnings.simplefilter("ignore")
+    logging.getLogger().addHandler(logging.NullHandler())
+    threading.excepthook = lambda failed: log(
+        "thread failed unexpectedly",
+        reason=kind_and_place(failed.exc_value) if failed.exc_value else "unknown",
+    )
 
 
 def _leave_out_decoders() -> None:

@@ -18,6 +18,8 @@ Decision = Literal["report", "refer", "reject"]
 """As `orthoedge.runtime.decision` has it, whose imports are too large for a receiver."""
 
 RESULT_KINDS: tuple[ResultKind, ...] = get_args(ResultKind)
+KINDS_WITH_WORDS: frozenset[ResultKind] = frozenset({"picture", "pdf"})
+"""Those whose words are in the language of the settings."""
 
 _LONGEST_TIMEOUT_S = 3600.0
 # PS3.5 6.2, AE: printable ASCII without backslash; spaces at the ends do not count.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import pwd
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,15 @@ from pathlib import Path
 from orthoedge.runtime.atomic_files import write_atomic
 from orthoedge.runtime.errors import ConfigError, DataError
 
-__all__ = ["check_folder", "check_local", "file_system", "is_network", "only_one"]
+__all__ = [
+    "check_folder",
+    "check_local",
+    "check_owner",
+    "file_system",
+    "is_network",
+    "only_one",
+    "user_name",
+]
 
 _NETWORK = frozenset(
     {
@@ -81,6 +90,32 @@ def check_folder(what: str, folder: Path) -> None:
     probe = folder / "check"
     write_atomic(probe, b"")
     probe.unlink(missing_ok=True)  # another process may check at the same time
+
+
+def user_name(number: int) -> str:
+    """Name of a user of the system, or `#` and the number of one that it does not know."""
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"#{number}"
+
+
+def check_owner(folder: Path) -> None:
+    """Check that root does not write into the folder of another user, who could not read it.
+
+    Args:
+        folder: may be missing yet.
+
+    Raises:
+        ConfigError: it is of another user, and this process is root's.
+    """
+    if os.geteuid() != 0 or not folder.exists() or not (owner := folder.stat().st_uid):
+        return
+    name = user_name(owner)
+    raise ConfigError(
+        f"{folder}: belongs to user {name}, who could not read what root writes there; run the "
+        f"command as that user: sudo -u '{name}' ..."
+    )
 
 
 @contextmanager

@@ -18,7 +18,7 @@ import msgspec
 __all__ = ["Log", "kind_and_place"]
 
 
-def kind_and_place(error: Exception) -> str:
+def kind_and_place(error: BaseException) -> str:
     """Describe a defect without its text, which may hold a value of an image."""
     frames = traceback.extract_tb(error.__traceback__)[-4:]
     places = (f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames)

@@ -58,7 +58,10 @@ class _Process:
         if self._process is None:
             if now >= self._start_at:
                 self._started_at = now
-                self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE)
+                try:
+                    self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE)
+                except OSError as error:  # no memory for it at the moment
+                    self._start_later(error.strerror or type(error).__name__)
             return
         status = self._process.poll()
         if status is None:
@@ -66,22 +69,25 @@ class _Process:
         self._forget()
         if status == UNUSABLE and not self._failures:  # later, the others go on without it
             raise EngineError(f"the {self.role} cannot run; its own line above says why")
+        self._start_later(signal.Signals(-status).name if status < 0 else f"exit status {status}")
+
+    def _start_later(self, reason: str) -> None:
+        now = time.monotonic()
         self._failures = 1 if now - self._started_at > _STEADY_S else self._failures + 1
-        delay = min(2.0 ** (self._failures - 1) - 1, _LONGEST_S)  # 0, 1, 3, 7 … seconds
+        delay = min(2.0 ** min(self._failures - 1, 9) - 1, _LONGEST_S)  # 0, 1, 3, 7 … seconds
         self._start_at = now + delay
-        how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
-        self._log("process ended, will be started again", role=self.role, reason=how, in_s=delay)
+        self._log("process ended, will be started again", role=self.role, reason=reason, in_s=delay)
 
     def kill_if_silent(self, alive: Path, limit_s: float) -> None:
         """Kill the process if it has given no sign of life for `limit_s` seconds."""
         if self._process is None or time.monotonic() - self._started_at < limit_s:
             return
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):  # no such file yet, or a disk that fails
             silent = time.time() - alive.stat().st_mtime
             if silent > limit_s:
                 self._log("process is silent, killed", role=self.role, seconds=round(silent))
-                alive.touch()
                 self._process.kill()
+                alive.touch()
 
     def terminate(self) -> None:
         """Ask the process to end."""

@@ -195,8 +195,14 @@ class DestinationSender:
                 self._destination, references, self._ae_title, transaction_uid=transaction
             )
         except DestinationError as error:
-            self._outbox.ask_later(items)
-            self._log("commitment not requested", destination=self._name, reason=str(error))
+            delay = self._outbox.ask_later(items, str(error))
+            self._log(
+                "commitment not requested, will be tried again",
+                destination=self._name,
+                in_s=round(delay, 1),
+                reason=str(error),
+            )
             return False
+        self._outbox.asked()
         self._log("commitment requested", destination=self._name, count=len(items))
         return True

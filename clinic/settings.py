@@ -27,7 +27,7 @@ from typing import Literal
 
 import msgspec
 
-from orthoedge.clinic.destination import Destination, check_ae_title
+from orthoedge.clinic.destination import Destination, ResultKind, check_ae_title
 from orthoedge.runtime.errors import ConfigError
 from orthoedge.runtime.settings import plain
 
@@ -233,10 +233,11 @@ class SendingSettings(Table, frozen=True):
 
 
 class ReportSettings(Table, frozen=True):
-    """The page of destinations that get `pdf`."""
+    """The words of destinations that get `picture` or `pdf`."""
 
     language: Literal["en", "fr", "es", "pt", "sw", "hi", "ar", "ur", "bn", "zh"] = "en"
     paper: Paper = "a4"
+    """Of the page."""
 
 
 class OperationsSettings(Table, frozen=True):
@@ -290,6 +291,11 @@ class NodeSettings(Table, frozen=True):
     def folder(self) -> Path:
         """Folder of the spool."""
         return Path(self.spool)
+
+    @property
+    def kinds(self) -> frozenset[ResultKind]:
+        """Results that are made for any destination."""
+        return frozenset(kind for each in self.destinations.values() for kind in each.results)
 
     @property
     def worker_alive(self) -> Path:

@@ -9,6 +9,7 @@ begins, so that an image which ends a process each time is put into the dead-let
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,10 +17,10 @@ from orthoedge.clinic.answering import Worker
 from orthoedge.clinic.log import Log
 from orthoedge.clinic.making.client import ResultMaker
 from orthoedge.clinic.operations.golden import GoldenCheck
+from orthoedge.clinic.operations.start import started
 from orthoedge.clinic.settings import EngineSettings, NodeSettings
 from orthoedge.clinic.spool.records import SpooledImage
 from orthoedge.clinic.spool.spool import Spool
-from orthoedge.runtime.errors import MissingDependency
 
 if TYPE_CHECKING:
     from orthoedge.runtime.pipeline import Pipeline
@@ -28,13 +29,16 @@ __all__ = ["answer_images", "open_worker_pipeline"]
 
 _POLL_S = 0.2
 _DISK_S = 10.0  # after a full disk
+_TIDY_S = 600.0
 
 
 def answer_images(settings: NodeSettings, log: Log, stop: threading.Event) -> None:
     """Answer images, the oldest first, until `stop` is set.
 
     Raises:
-        BundleError, ConfigError, MissingDependency: the engine's settings cannot be used.
+        BundleError, ConfigError, MissingDependency: at the start: the settings of engine or results
+            cannot be used, or something that they need is not installed.
+        DataError: at the start: the index is damaged, or of another version.
         EngineError: the engine fails on the bundle's own golden image too, or gives it another
             answer than it should.
         OSError: the spool cannot be used.
@@ -44,19 +48,28 @@ def answer_images(settings: NodeSettings, log: Log, stop: threading.Event) -> No
     maker = ResultMaker(settings.engine.decode_mb)
     maker.start()
     try:
-        _answer_until(settings, spool, maker, log, stop)
+        pipeline = open_worker_pipeline(settings.engine)
+        maker.check(settings.kinds, settings.report.language)
+        worker = Worker(settings, spool, pipeline, maker, log)
+        golden = GoldenCheck(pipeline, settings.operations.golden_s)
+        log("engine opened", engine=pipeline.engine.name, precision=pipeline.engine.precision)
+        spool.remove_unnamed_results()
+        with started():
+            _answer_until(settings, spool, worker, golden, log, stop)
     finally:
         maker.close()
     log("ended")
 
 
 def _answer_until(
-    settings: NodeSettings, spool: Spool, maker: ResultMaker, log: Log, stop: threading.Event
+    settings: NodeSettings,
+    spool: Spool,
+    worker: Worker,
+    golden: GoldenCheck,
+    log: Log,
+    stop: threading.Event,
 ) -> None:
-    pipeline = open_worker_pipeline(settings.engine)
-    worker = Worker(settings, spool, pipeline, maker, log)
-    golden = GoldenCheck(pipeline, settings.operations.golden_s)
-    log("engine opened", engine=pipeline.engine.name, precision=pipeline.engine.precision)
+    tidied_at = time.monotonic()
     while not stop.is_set():
         settings.worker_alive.touch()
         if golden.is_due():
@@ -69,13 +82,13 @@ def _answer_until(
             stop.wait(_DISK_S)
             continue
         if image is None:
+            if time.monotonic() - tidied_at > _TIDY_S:  # of failures, and of a maker that was late
+                spool.remove_unnamed_results()
+                tidied_at = time.monotonic()
             stop.wait(_POLL_S)
             continue
         try:
             worker.answer(image)
-        except MissingDependency:
-            spool.give_back(image)
-            raise
         except OSError as error:  # of the spool's disk; the reader's are InputErrors
             log("cannot write an answer", uid=image.uid, reason=_reason(error, settings))
             _give_back_once_possible(spool, image, stop)

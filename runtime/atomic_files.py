@@ -167,6 +167,19 @@ def sha256(data: bytes | memoryview) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, in hex, which is not held in memory.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
 def _create(parent: Path, is_folder: bool) -> tuple[Path, int]:
     """Create a temporary file or folder and lock it; return its path and descriptor."""
     while True:

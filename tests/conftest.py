@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import fcntl
 import os
 import resource
 from pathlib import Path
@@ -62,33 +63,50 @@ def small_files():
 
 
 @pytest.fixture(scope="session")
-def phantoms(tmp_path_factory):
-    """Folder of a small phantom set."""
-    from orthoedge.training.phantoms.render import write_phantoms
+def made_once(tmp_path_factory):
+    """Function that has a folder written by one of the processes of a test run, for all of them."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
 
-    folder = tmp_path_factory.mktemp("data") / "phantoms"
-    write_phantoms(folder, 160, seed=1, size=96)
+    def folder(name, write):
+        place, done = shared / name, shared / f"{name}.done"
+        with (shared / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not done.exists():
+                write(place)
+                done.touch()
+        return place
+
     return folder
 
 
 @pytest.fixture(scope="session")
-def tiny_run(phantoms, tmp_path_factory):
-    """Folder of a run of the recipe `tiny`."""
-    from orthoedge.cli.main import main
+def phantoms(made_once):
+    """Folder of a small phantom set."""
+    from orthoedge.training.phantoms.render import write_phantoms
 
-    run = tmp_path_factory.mktemp("runs") / "tiny"
-    assert main(["train", "tiny", "--data", str(phantoms), "--out", str(run)]) == 0
-    return run
+    return made_once("phantoms", lambda folder: write_phantoms(folder, 160, seed=1, size=96))
 
 
 @pytest.fixture(scope="session")
-def tiny_bundle(tiny_run, tmp_path_factory):
+def tiny_run(phantoms, made_once):
+    """Folder of a run of the recipe `tiny`."""
+    return made_once(
+        "tiny-run", lambda run: _call("train", "tiny", "--data", phantoms, "--out", run)
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tiny_run, made_once):
     """Folder of the bundle that `compress` makes of it. Copy it before changing a file."""
+    return made_once("tiny-bundle", lambda out: _call("compress", tiny_run, "--out", out))
+
+
+def _call(*words):
     from orthoedge.cli.main import main
 
-    out = tmp_path_factory.mktemp("bundles") / "tiny"
-    assert main(["compress", str(tiny_run), "--out", str(out)]) == 0
-    return out
+    assert main([str(word) for word in words]) == 0
 
 
 @pytest.fixture

@@ -7,8 +7,10 @@
 #
 # PREFIX/releases/NAME holds one version each, PREFIX/current links to the one that runs, and
 # PREFIX/bin to its programs. A version is complete before the link moves; what a killed run left is
-# made again. Findings lie in STATE and are not touched; an update copies them to STATE.backup first.
+# made again. Findings lie in STATE; an update copies them to STATE.backup first, and --back brings
+# them to the form that the version before reads, with all that has come since.
 set -eu
+umask 022 # the services run as a user of their own
 
 prefix=/opt/orthoedge state=/var/lib/orthoedge-clinic service=yes action=install
 fail() { echo "install.sh: $*" >&2; exit 2; }
@@ -36,18 +38,48 @@ point() { # point NAME RELEASE: the link is replaced in one step
     mv -T "$prefix/.$1.new" "$prefix/$1"
 }
 running() {
-    [ "$service" = yes ] && command -v systemctl >/dev/null || return 0
+    has_systemd || return 0
     for unit in $units; do
         if systemctl is-active --quiet "$unit" 2>/dev/null; then echo "$unit"; fi
     done
+}
+has_systemd() { [ "$service" = yes ] && command -v systemctl >/dev/null; }
+install_units() { # install_units RELEASE: its units, and the user that they run as
+    has_systemd || return 0
+    id orthoedge >/dev/null 2>&1 ||
+        useradd --system --user-group --home-dir /nonexistent --shell /usr/sbin/nologin orthoedge
+    cp "$prefix/releases/$1"/systemd/*.service "${UNITS:-/etc/systemd/system}/"
+    systemctl daemon-reload
+}
+as_owner() { # as_owner COMMAND...: what it writes belongs to the user of the findings
+    owner=$(stat -Lc %U "$state")
+    case $owner in
+        "$(id -un)" | UNKNOWN) "$@" ;; # unknown: of a service that is older than this user
+        *) runuser -u "$owner" -- "$@" ;;
+    esac
+}
+form_of() { # form_of RELEASE: version of the findings that it reads
+    "$prefix/releases/$1/bin/python" -c \
+        'from orthoedge.clinic.history.schema import MIGRATIONS; print(len(MIGRATIONS))'
+}
+make_readable() { # make_readable RELEASE: bring the findings to the form that it reads
+    [ -e "$state/history.sqlite" ] || return 0
+    form=$(form_of "$1") && newest=$(form_of "$before") || return 1
+    [ "$form" -ge "$newest" ] ||
+        as_owner "$prefix/current/bin/orthoedge" clinic downgrade --folder "$state" "$form"
 }
 switch() { # switch RELEASE: stop what runs, move the links, start it again
     before=$(release_of current)
     active=$(running)
     for unit in $active; do systemctl stop "$unit"; done
+    if [ "$action" = back ] && ! make_readable "$1"; then
+        for unit in $active; do systemctl start "$unit"; done
+        fail "$1 could not read the findings in $state; $before goes on"
+    fi
     if [ -n "$before" ] && [ "$before" != "$1" ]; then point previous "$before"; fi
     point current "$1"
     ln -sfn current/bin "$prefix/bin"
+    install_units "$1"
     for unit in $active; do
         systemctl start "$unit" || fail "$unit does not start with $1; \`$0 --back\` takes the version before"
     done
@@ -69,7 +101,7 @@ case $action in
         [ -n "$previous" ] && [ -e "$prefix/releases/$previous/.complete" ] ||
             fail "$prefix holds no version before this one"
         switch "$previous"
-        echo "orthoedge $previous runs again; findings are as they were"
+        echo "orthoedge $previous runs again, with every finding"
         exit ;;
 esac
 
@@ -101,14 +133,12 @@ if [ ! -e "$place/.complete" ]; then
 fi
 current=$(release_of current)
 if [ -n "$current" ] && [ "$current" != "$release" ] && [ -e "$state/history.sqlite" ]; then
-    "$prefix/bin/orthoedge" clinic backup --folder "$state" "$state.backup" ||
+    mkdir -p "$state.backup"
+    [ "$(id -u)" != 0 ] || chown -Rh --reference="$state/." "$state.backup"
+    as_owner "$prefix/bin/orthoedge" clinic backup --folder "$state" "$state.backup" ||
         fail "the findings in $state could not be copied; $current goes on"
 fi
-if [ "$current" != "$release" ]; then switch "$release"; fi
-if [ "$service" = yes ] && command -v systemctl >/dev/null; then
-    cp "$place"/systemd/*.service /etc/systemd/system/
-    systemctl daemon-reload
-fi
+if [ "$current" != "$release" ]; then switch "$release"; else install_units "$release"; fi
 for old in "$prefix"/releases/*; do
     name=$(basename "$old")
     case $name in "$(release_of current)" | "$(release_of previous)") ;; *) rm -rf "$old" ;; esac

@@ -107,8 +107,7 @@ def _parts(settings: NodeSettings) -> Iterator[tuple[str, str]]:
     if metrics := settings.operations.metrics_port:
         port = f"metrics 127.0.0.1, port {metrics}"
         yield port, _problem_of(lambda: _check_metrics(settings))
-    if any("pdf" in destination.results for destination in settings.destinations.values()):
-        yield f"page in {settings.report.language}", _problem_of(lambda: _check_page(settings))
+    yield "decoders and results", _problem_of(lambda: _check_installation(settings))
     for name, destination in settings.destinations.items():
         problem = _problem_of(lambda: echo(destination, settings.ae_title))  # noqa: B023
         yield f"destination {name} answers", problem
@@ -138,13 +137,11 @@ def _check_bundle(settings: NodeSettings) -> None:
     read_bundle(bundle_path(engine.bundle or None), trust=BundleTrust(key))
 
 
-def _check_page(settings: NodeSettings) -> None:
-    """Check that typst is installed, and fonts for the language."""
-    from orthoedge.clinic.report.fonts import choose_families, open_fonts
-    from orthoedge.clinic.words import catalogue
+def _check_installation(settings: NodeSettings) -> None:
+    """Check what the worker checks when it starts: decoders, highdicom, typst and fonts."""
+    from orthoedge.clinic.making.check import check_installation
 
-    texts = catalogue(settings.report.language).page_texts()
-    choose_families([str(texts)], open_fonts())
+    check_installation(settings.kinds, settings.report.language)
 
 
 def _check_receiver(settings: NodeSettings) -> None:

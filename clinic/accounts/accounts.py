@@ -22,8 +22,8 @@ from orthoedge.runtime.errors import ConfigError, DataError
 __all__ = ["FILE", "Account", "Accounts", "Role"]
 
 Role = Literal["operator", "physician", "administrator"]
-"""An operator adds radiographs and reads findings; a physician also enters opinions; an
-administrator also deletes, exports, backs up and reads the audit trail."""
+"""An operator adds radiographs and reads findings; a physician also enters opinions and exports
+them; an administrator also deletes, backs up and reads the audit trail."""
 
 FILE = "accounts.json"
 """Name of the file in the history's folder."""

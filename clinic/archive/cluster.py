@@ -85,7 +85,8 @@ class ClusterWorkers:
         try:
             self._client.subscribe_topic(self._topic, lambda event: self._heard.put(event[1]))
             self._client.register_plugin(_plugin(settings, self._topic), name=self._topic)
-            self.notes.append(f"Dask's page: {self._client.dashboard_link}")
+            page = self._client.dashboard_link
+            self.notes.append(f"Dask's page, where its scheduler has bokeh: {page}")
             self._await_workers()
         except OSError as error:
             self.close()

@@ -12,8 +12,8 @@ wrote while this one began.
 
 from __future__ import annotations
 
-import fcntl
 import os
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +24,7 @@ import msgspec
 
 from orthoedge.clinic.archive.plan import temporary_database
 from orthoedge.clinic.archive.rows import ArchiveRow, RunRecord, arrow_schema, field_names
+from orthoedge.clinic.file_system import only_one
 from orthoedge.runtime.atomic_files import sha256, write_atomic
 from orthoedge.runtime.errors import ConfigError, DataError, EngineError
 
@@ -81,11 +82,9 @@ class Store:
             DataError: another run works on it.
         """
         (self.folder / _PARTS).mkdir(parents=True, exist_ok=True)
-        with (self.folder / _LOCK).open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise DataError(f"{self.folder}: another archive run works on it") from error
+        busy = f"{self.folder}: another archive run works on it"
+        with only_one(self.folder / _LOCK, busy, "wait for it or stop it") as describe:
+            describe(f" on {socket.gethostname()}")
             self.check(record)
             if self.record() is None:
                 write_atomic(self.folder / _RUN, msgspec.json.format(msgspec.json.encode(record)))

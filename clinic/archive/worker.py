@@ -23,7 +23,7 @@ from orthoedge.runtime.atomic_files import sha256
 from orthoedge.runtime.errors import DeadlineExceeded, EngineError, InputError
 
 if TYPE_CHECKING:
-    from orthoedge.runtime import SandboxedReader
+    from orthoedge.runtime import SandboxLimits
     from orthoedge.runtime.finding import Finding
     from orthoedge.runtime.image_io.radiograph import Radiograph
     from orthoedge.runtime.pipeline import Pipeline
@@ -85,21 +85,24 @@ class ShareResult:
 class _EarlyReader:
     """Has the sandbox decode a file before the pipeline asks for it, while another is inferred.
 
-    Otherwise this process and the sandbox would wait for each other, twice for each file.
+    Otherwise this process and the sandbox would wait for each other, twice for each file. The
+    sandbox starts while the engine is opened.
     """
 
-    def __init__(self, reader: SandboxedReader, memory_mb: float) -> None:
-        self._reader = reader
-        self._memory_mb = memory_mb
+    def __init__(self, limits: SandboxLimits) -> None:
+        from orthoedge.runtime import SandboxedReader
+
         self._thread = ThreadPoolExecutor(1, "orthoedge-sandbox")
+        self._sandbox = self._thread.submit(SandboxedReader, limits)
         self._begun: deque[tuple[bytes, Future[Radiograph]]] = deque()
+
+    def await_start(self) -> None:
+        """Wait until the sandbox can read; EngineError if it does not start."""
+        self._sandbox.result()
 
     def begin(self, data: bytes) -> None:
         """Begin to read a file."""
-        self._begun.append((data, self._thread.submit(self._read, data)))
-
-    def _read(self, data: bytes) -> Radiograph:
-        return self._reader(data, memory_mb=self._memory_mb)
+        self._begun.append((data, self._thread.submit(self._sandbox.result(), data)))
 
     def __call__(self, source: Path | str | bytes, *, memory_mb: float | None = None) -> Radiograph:
         """Read one file; see `SandboxedReader`."""
@@ -107,7 +110,7 @@ class _EarlyReader:
             data, future = self._begun.popleft()
             if data is source:
                 return future.result()
-        return self._reader(source, memory_mb=memory_mb)
+        return self._sandbox.result()(source, memory_mb=memory_mb)
 
 
 class Worker:
@@ -119,15 +122,13 @@ class Worker:
     """
 
     def __init__(self, settings: WorkerSettings) -> None:
-        from orthoedge.runtime import SandboxedReader, SandboxLimits, read_image
+        from orthoedge.runtime import SandboxLimits, read_image
         from orthoedge.targets import CallLimits, EngineOptions, check_engine, open_pipeline
 
         self._settings = settings
         self._host = socket.gethostname()
         limits = SandboxLimits(settings.time_s, settings.memory_mb)
-        self._early = (
-            _EarlyReader(SandboxedReader(limits), settings.memory_mb) if settings.isolate else None
-        )
+        self._early = _EarlyReader(limits) if settings.isolate else None
         pipeline = open_pipeline(
             settings.bundle,
             target=settings.target,
@@ -148,6 +149,8 @@ class Worker:
             if not check.passed:
                 raise self._refuse(f"its answers to the golden images differ: {check}")
         self._pipeline: Pipeline = pipeline
+        if self._early is not None:
+            self._early.await_start()
 
     def _refuse(self, reason: str) -> EngineError:
         return EngineError(f"worker on {self._host} refused: {reason}")

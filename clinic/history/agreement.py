@@ -122,7 +122,7 @@ def agreement(history: History, labels: Sequence[str], alert_labels: Sequence[st
     alerts = set(alert_labels)
     return Agreement(
         wilson(sum(case.agrees for case in cases), len(cases)),
-        sum(not case.truth for case in cases),
+        sum(not case.agrees and not case.truth for case in cases),
         tuple(
             _against(label, [(case.label == label, case.truth == label) for case in known])
             for label in labels

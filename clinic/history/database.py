@@ -74,6 +74,22 @@ class Database:
                 f"{len(migrations)}; install the version of the program that wrote it"
             )
 
+    def downgrade(self, reversals: Sequence[str], version: int) -> None:
+        """Bring the database back to a version that an older program reads, in one transaction.
+
+        Args:
+            reversals: scripts of SQL; the first leads from version 2 to 1.
+            version: 1 to that of the database.
+
+        Raises:
+            OSError, DataError: as `transaction`; nothing was changed.
+        """
+        with self.transaction() as connection:
+            for step in range(self.version - 1, version - 1, -1):
+                for statement in _statements(reversals[step - 1]):
+                    connection.execute(statement)
+            connection.execute(f"PRAGMA user_version={version}")
+
     @property
     def version(self) -> int:
         """Version of the schema; 0 for a new database."""

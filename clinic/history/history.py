@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -12,6 +12,7 @@ from orthoedge.clinic.history.database import Database, Value
 from orthoedge.clinic.history.pixels import PixelFiles
 from orthoedge.clinic.history.records import (
     AuditEntry,
+    EntryCounts,
     FindingSummary,
     NewFinding,
     Opinion,
@@ -23,10 +24,11 @@ from orthoedge.clinic.history.records import (
     StoredOpinion,
     StudyFacts,
 )
-from orthoedge.clinic.history.schema import MIGRATIONS
-from orthoedge.clinic.history.searching import search_condition, searched_text
+from orthoedge.clinic.history.schema import MIGRATIONS, REVERSALS
+from orthoedge.clinic.history.searching import is_of_region, search_condition, searched_text
+from orthoedge.clinic.words.facts import region_of
 from orthoedge.clinic.words.failures import failure_id
-from orthoedge.runtime.errors import DataError
+from orthoedge.runtime.errors import ConfigError, DataError
 
 __all__ = ["DATABASE", "LOCK", "History"]
 
@@ -77,7 +79,10 @@ class History:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.folder = folder
         self.pixels = PixelFiles(folder / "pixels")
-        functions = {"searched_text": searched_text}
+        functions: dict[str, Callable[..., Value]] = {
+            "searched_text": searched_text,
+            "is_of_region": is_of_region,
+        }
         self.database = Database(folder / DATABASE, MIGRATIONS, "the history", functions)
 
     def add(self, new: NewFinding, pixels: bytes = b"") -> int:
@@ -156,6 +161,21 @@ class History:
             source=join,
         )
 
+    def count_since(self, seconds: float) -> EntryCounts:
+        """Count the findings that were entered since a time, in seconds since 1970.
+
+        Raises:
+            OSError, DataError: the database cannot be read.
+        """
+        ((findings, urgent),) = self.database.read(
+            # Read from the end: the last finding before the time is soon there.
+            "SELECT count(*), total(decision = 'refer' OR decision = 'report' AND alert) "
+            "FROM findings WHERE failure = '' AND number > ifnull((SELECT number FROM findings "
+            "WHERE time < ? ORDER BY number DESC LIMIT 1), 0)",
+            [seconds],
+        )
+        return EntryCounts(int(str(findings)), int(float(str(urgent))))
+
     def of_patient(self, patient: PatientFacts) -> list[FindingSummary]:
         """Findings of one patient, the first one first; none for a patient without an id.
 
@@ -168,6 +188,40 @@ class History:
             "WHERE patient_id = ? AND (birth_date = ? OR birth_date = '' OR ? = '') "
             "ORDER BY day, study_time, number",
             [patient.id, patient.birth_date, patient.birth_date],
+        )
+
+    def earlier(
+        self, patient: PatientFacts, study: StudyFacts, image_sha256: str, entered: float = 0.0
+    ) -> tuple[tuple[bytes, StudyFacts], ...]:
+        """Findings on earlier radiographs of a patient, the first one first; see `of_patient`.
+
+        Args:
+            patient: of the radiograph.
+            study: likewise.
+            image_sha256: of its file, which is not listed itself.
+            entered: when its finding was entered, in seconds since 1970; 0 if it is not yet.
+
+        Returns:
+            JSON of each finding, with the study.
+        """
+        if not patient.id:
+            return ()
+        entered = entered or time.time()
+        moment: list[Value] = [_day(study, entered), study.time, entered]
+        rows = self.database.read(
+            "SELECT finding, study_date, study_time, body_part, laterality FROM findings "
+            "JOIN answers USING (number) "
+            "WHERE patient_id = ? AND (birth_date = ? OR birth_date = '' OR ? = '') "
+            "AND image_sha256 <> ? AND (day, study_time, time) < (?, ?, ?) "
+            "ORDER BY day, study_time, number",
+            [patient.id, patient.birth_date, patient.birth_date, image_sha256, *moment],
+        )
+        return tuple(
+            (
+                bytes(finding) if isinstance(finding, bytes) else b"",
+                StudyFacts(str(day), str(at), body_part=str(part), laterality=str(side)),
+            )
+            for finding, day, at, part, side in rows
         )
 
     def verdict(self, number: int, opinion: Opinion, user: str) -> None:
@@ -293,6 +347,22 @@ class History:
                 f"{self.database.path}: damaged: {problems[0]}; restore it from a backup"
             )
 
+    def downgrade(self, version: int, user: str) -> None:
+        """Bring the history back to the version that an older program reads, and close it.
+
+        The audit trail keeps by whom.
+
+        Raises:
+            ConfigError: no such version.
+            OSError, DataError: the database cannot be used; nothing was changed.
+        """
+        newest = len(MIGRATIONS)
+        if not 1 <= version <= newest:
+            raise ConfigError(f"version {version}: expected 1 to {newest}, that of this program")
+        self.note(user, "downgraded", detail=f"to version {version}")
+        self.database.downgrade(REVERSALS, version)
+        self.close()
+
     def close(self) -> None:
         """Close the database."""
         self.database.close()
@@ -300,12 +370,13 @@ class History:
     def _summaries(
         self, rest: str, values: Sequence[Value], source: str = "findings"
     ) -> list[FindingSummary]:
-        names = FindingSummary.__struct_fields__[:-1]
+        names = FindingSummary.__struct_fields__[:-2]
         summaries = []
         for row in self.database.read(f"{_SUMMARY} FROM {source} {rest}", values):
             fields = dict(zip(names, row, strict=True))
             fields["alert"] = bool(fields["alert"])
             fields["opinion"] = _OPINIONS[fields["opinion"]]  # type: ignore[index]
+            fields["region"] = region_of(str(fields["body_part"]))
             if fields["failure"]:
                 fields["failure_id"] = failure_id(str(fields["failure"]))
             summaries.append(FindingSummary(**fields))  # type: ignore[arg-type]
@@ -337,11 +408,16 @@ def _enter(execute: object, user: str, action: str, finding: int, detail: str) -
     )
 
 
+def _day(study: StudyFacts, entered: float) -> str:
+    """Day of the study, or of the entry where the header has no date."""
+    return study.date or time.strftime("%Y-%m-%d", time.localtime(entered))
+
+
 def _columns(new: NewFinding, digest: str | None, now: float) -> dict[str, Value]:
     """The row of a finding, by column."""
     row: dict[str, Value] = {
         "time": now,
-        "day": new.study.date or time.strftime("%Y-%m-%d", time.localtime(now)),
+        "day": _day(new.study, now),
         "origin": new.origin,
         "file_name": new.file_name,
         "failure": new.failure,

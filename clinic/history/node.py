@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,20 +11,22 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from orthoedge.clinic.history.header import plain_text, read_facts
+from orthoedge.clinic.history.header import plain_text
 from orthoedge.clinic.history.history import History
 from orthoedge.clinic.history.records import NewFinding, Origin, Picture
 from orthoedge.clinic.log import Log
 from orthoedge.clinic.settings import NodeSettings
 from orthoedge.clinic.watch.journal import Journal
-from orthoedge.runtime.atomic_files import sha256
 from orthoedge.runtime.errors import DataError
 
 if TYPE_CHECKING:
+    from orthoedge.clinic.making.messages import HeaderFacts
     from orthoedge.runtime.finding import Finding
     from orthoedge.runtime.image_io.radiograph import Radiograph
 
 __all__ = ["NodeHistory", "picture_of"]
+
+_CHUNK = 2**20
 
 
 class NodeHistory:
@@ -58,6 +62,7 @@ class NodeHistory:
         uid: str,
         file: Path,
         name: str,
+        source: HeaderFacts | None,
         radiograph: Radiograph,
         finding: Finding,
         alert_labels: tuple[str, ...],
@@ -68,6 +73,7 @@ class NodeHistory:
             uid: of the image.
             file: in the spool.
             name: by which the image came, or empty.
+            source: its header; None for an image without one, or whose header was not read.
             radiograph: as it was read.
             finding: on it.
             alert_labels: of the bundle.
@@ -81,36 +87,37 @@ class NodeHistory:
         new = NewFinding(
             origin=self._origin,
             file_name=plain_text(name) or uid,
-            image_sha256=sha256(file.read_bytes()),
+            image_sha256=_sha256_of(file),
             finding=finding.to_json(),
             alert_labels=alert_labels,
             spacing_mm=radiograph.spacing_mm,
             spacing_plane=radiograph.spacing_plane or "",
             picture=picture,
         )
-        self._add(uid, file, new, pixels)
+        self._add(uid, source, new, pixels)
 
-    def failed(self, uid: str, file: Path, name: str, reason: str) -> None:
+    def failed(
+        self, uid: str, file: Path, name: str, source: HeaderFacts | None, reason: str
+    ) -> None:
         """Enter an image that has no answer; arguments and errors as of `answered`."""
         if not self._folder:
             return
-        digest = sha256(file.read_bytes()) if file.is_file() else ""
+        digest = ""
+        with contextlib.suppress(OSError):  # it is missing, or cannot be read
+            digest = _sha256_of(file)
         new = NewFinding(
             origin=self._origin,
             file_name=plain_text(name) or uid,
             image_sha256=digest,
             failure=reason,
         )
-        self._add(uid, file, new, b"")
+        self._add(uid, source, new, b"")
 
-    def _add(self, uid: str, file: Path, new: NewFinding, pixels: bytes) -> None:
-        from orthoedge.clinic.selftest.image import PATIENT_ID
-
-        if file.is_file():
-            patient, study = read_facts(file)
-            new = msgspec.structs.replace(new, patient=patient, study=study)
-        if new.patient.id == PATIENT_ID:
-            return
+    def _add(self, uid: str, source: HeaderFacts | None, new: NewFinding, pixels: bytes) -> None:
+        if source is not None:
+            if source.is_selftest:
+                return
+            new = msgspec.structs.replace(new, patient=source.patient, study=source.study)
         try:
             self._history.add(msgspec.structs.replace(new, key=f"{self._origin}:{uid}"), pixels)
         except DataError as error:
@@ -118,6 +125,14 @@ class NodeHistory:
             return
         if pixels:
             self._history.pixels.compress_next()
+
+
+def _sha256_of(file: Path) -> str:
+    digest = hashlib.sha256()
+    with file.open("rb") as opened:
+        while chunk := opened.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def picture_of(radiograph: Radiograph) -> tuple[Picture, bytes]:

@@ -10,6 +10,7 @@ from orthoedge.clinic.words.failures import FailureId
 
 __all__ = [
     "AuditEntry",
+    "EntryCounts",
     "FindingSummary",
     "NewFinding",
     "Opinion",
@@ -125,6 +126,17 @@ class FindingSummary(msgspec.Struct, frozen=True, kw_only=True):
     """Longest diameter of the largest region that was outlined; None where none was measured."""
     failure_id: FailureId | Literal[""] = ""
     """Of the sentence in the catalogue that says the same as `failure`; empty for a finding."""
+    region: str = ""
+    """End of the message id `region.…` of the body part; empty where it is not known."""
+
+
+class EntryCounts(msgspec.Struct, frozen=True):
+    """How many findings were entered since a time."""
+
+    findings: int
+    """Without files that could not be read."""
+    urgent: int
+    """Those that a physician must read: `refer`, and an alert label that is not ruled out."""
 
 
 class StoredOpinion(msgspec.Struct, frozen=True, kw_only=True):
@@ -170,6 +182,8 @@ class SearchQuery(msgspec.Struct, frozen=True, kw_only=True):
     first_day: str = ""
     """`YYYY-MM-DD`; of the study, or of the entry where the header has no date."""
     last_day: str = ""
+    region: str = ""
+    """End of the message id `region.…` of the body part; `spine` is all of the spine."""
     decision: str = ""
     """`report`, `refer`, `reject`, `failure`; or `alert` for those with an alert label."""
     before: int = 0

@@ -8,7 +8,7 @@ searched stay small.
 
 from __future__ import annotations
 
-__all__ = ["MIGRATIONS"]
+__all__ = ["MIGRATIONS", "REVERSALS"]
 
 _FIRST = """
 CREATE TABLE findings (
@@ -103,9 +103,34 @@ CREATE TRIGGER findings_are_forgotten AFTER DELETE ON findings BEGIN
 END;
 """
 
+_NO_SEARCH = """
+DROP TRIGGER findings_are_searched;
+DROP TRIGGER findings_are_forgotten;
+DROP TABLE searched;
+DROP INDEX findings_with_alert;
+"""
+
 _PLANE = """
 ALTER TABLE findings ADD COLUMN spacing_plane TEXT NOT NULL DEFAULT '';
 """
 
-MIGRATIONS = (_FIRST, _SEARCH, _PLANE)
+_NO_PLANE = """
+ALTER TABLE findings DROP COLUMN spacing_plane;
+"""
+
+# All that a search asks for beside words, in order, so that it looks up no finding for it.
+_FILTERS = """
+CREATE INDEX findings_by_decision_and_day ON findings (decision, day, number);
+CREATE INDEX findings_with_alert_by_day ON findings (day, number, alert) WHERE alert;
+"""
+
+_NO_FILTERS = """
+DROP INDEX findings_by_decision_and_day;
+DROP INDEX findings_with_alert_by_day;
+"""
+
+MIGRATIONS = (_FIRST, _SEARCH, _PLANE, _FILTERS)
 """Version 1, and what leads from each version to the next."""
+
+REVERSALS = (_NO_SEARCH, _NO_PLANE, _NO_FILTERS)
+"""What leads from version 2 to 1, from 3 to 2, and so on, with every finding, opinion and entry."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 
 from orthoedge.clinic.history.database import Value
 from orthoedge.clinic.history.records import SearchQuery
+from orthoedge.clinic.words.facts import region_of
 
-__all__ = ["folded", "search_condition", "searched_text"]
+__all__ = ["folded", "is_of_region", "search_condition", "searched_text"]
 
 _INDEXED = 3  # characters of which the index is made
 _MOST_WORDS = 8
@@ -32,6 +34,13 @@ def searched_text(*values: Value) -> str:
     return "".join(f"{_space(1)}{word}" for word in _words(words))
 
 
+@lru_cache(4096)
+def is_of_region(body_part: str, region: str) -> bool:
+    """Whether a body part of a header belongs to a region; the parts of the spine to `spine`."""
+    found = region_of(body_part)
+    return found == region or found.endswith(f"_{region}")
+
+
 def search_condition(query: SearchQuery) -> tuple[str, str, list[Value]]:
     """What is searched in the text, empty for nothing; the condition for the rest, and its values.
 
@@ -40,23 +49,30 @@ def search_condition(query: SearchQuery) -> tuple[str, str, list[Value]]:
     """
     words = [f"{_space(len(word))}{word}" for word in _words(folded(query.text))[:_MOST_WORDS]]
     quoted = " AND ".join('"' + word.replace('"', '""') + '"' for word in words)
-    conditions, values = ["1"], list[Value]()
+    filters, values = list[str](), list[Value]()
     for condition, day in (("day >= ?", query.first_day), ("day <= ?", query.last_day)):
         if day:
-            conditions.append(condition)
+            filters.append(condition)
             values.append(day)
     if query.decision == "alert":
-        conditions.append("alert")
+        filters.append("alert")
     elif query.decision:
-        conditions.append("decision = ?")
+        filters.append("decision = ?")
         values.append("" if query.decision == "failure" else query.decision)
-    if query.before:
-        conditions.append("number < ?")
-        values.append(query.before)
-    if query.after:
-        conditions.append("number > ?")
-        values.append(query.after)
-    return quoted, " AND ".join(conditions), values
+    # Indexes hold all that the filters ask for. Looking up each finding with the words, or each of
+    # a day, to see whether it passes takes several times as long where there are many.
+    number = "searched.rowid" if quoted else "number"
+    if filters and (quoted or query.first_day or query.last_day):
+        plus = "+" if quoted else ""  # the index of words is walked, not asked once for each number
+        filters = [f"{plus}{number} IN (SELECT number FROM findings WHERE {' AND '.join(filters)})"]
+    if query.region:  # of no index: the database looks up what passes the rest
+        filters.append("is_of_region(body_part, ?)")
+        values.append(query.region)
+    for condition, bound in (("<", query.before), (">", query.after)):
+        if bound:
+            filters.append(f"{number} {condition} ?")
+            values.append(bound)
+    return quoted, " AND ".join(filters or ["1"]), values
 
 
 def _words(text: str) -> list[str]:

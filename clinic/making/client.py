@@ -27,7 +27,7 @@ from orthoedge.clinic.making.messages import (
 )
 from orthoedge.clinic.results.answer import Answer
 from orthoedge.clinic.spool.records import SpooledImage
-from orthoedge.runtime.errors import InputError, MissingDependency, OrthoEdgeError
+from orthoedge.runtime.errors import ConfigError, InputError, MissingDependency, OrthoEdgeError
 from orthoedge.runtime.subprocesses import module_command
 
 __all__ = ["ResultMaker"]
@@ -68,6 +68,16 @@ class ResultMaker:
             env={"MALLOC_MMAP_THRESHOLD_": "1048576", **os.environ},
         )
 
+    def check(self, kinds: Iterable[ResultKind], language: str) -> None:
+        """Check that all is installed that images and these kinds of results take.
+
+        Raises:
+            ConfigError: no font for the language.
+            MissingDependency: a decoder, highdicom or typst is not installed.
+            OrthoEdgeError: the process ended, or needed more time or memory than it may.
+        """
+        self._ask(Request(kinds=tuple(kinds), language=language), _NOTHING)
+
     def read_header(self, folder: Path, image: SpooledImage) -> HeaderFacts:
         """Read the header of an image in the spool `folder`.
 
@@ -107,6 +117,8 @@ class ResultMaker:
             answer.received,
             answer.language,
             answer.paper,
+            answer.alert_labels,
+            answer.history,
         )
         return self._ask(request, pixels).objects
 
@@ -197,6 +209,8 @@ def _ended(status: int) -> str:
 def _error(failure: Failure) -> Exception:
     if failure.kind == "input":
         return InputError(*failure.text)
+    if failure.kind == "config":
+        return ConfigError(*failure.text)
     if failure.kind == "missing":
         return MissingDependency(*failure.text)
     if failure.kind == "disk":

@@ -10,6 +10,8 @@ import msgspec
 import numpy as np
 
 from orthoedge.clinic.destination import ResultKind
+from orthoedge.clinic.history.records import PatientFacts, StudyFacts
+from orthoedge.clinic.selftest.image import PATIENT_ID
 from orthoedge.clinic.settings import Paper
 from orthoedge.clinic.spool.records import SpooledImage
 from orthoedge.runtime.finding import Finding
@@ -38,16 +40,24 @@ class HeaderFacts(msgspec.Struct, frozen=True):
     """In upper case; empty if it is not stated."""
     body_part: str
     """Likewise."""
-    is_selftest: bool
-    """Whether it is the phantom of a self-test."""
+    patient: PatientFacts
+    study: StudyFacts
+
+    @property
+    def is_selftest(self) -> bool:
+        """Whether it is the phantom of a self-test."""
+        return self.patient.id == PATIENT_ID
 
 
 class Request(msgspec.Struct, frozen=True):
-    """Read the header of an image, and make results where there is a finding."""
+    """Read the header of an image, and make results where there is a finding.
 
-    folder: str
+    Without an image: check that what the kinds take is installed.
+    """
+
+    folder: str = ""
     """The spool."""
-    image: SpooledImage
+    image: SpooledImage | None = None
     kinds: tuple[ResultKind, ...] = ()
     finding: Finding | None = None
     radiograph: Radiograph | None = None
@@ -56,6 +66,8 @@ class Request(msgspec.Struct, frozen=True):
     received: datetime | None = None
     language: str = "en"
     paper: Paper = "a4"
+    alert_labels: tuple[str, ...] = ()
+    history: str = ""
 
 
 class MadeObject(msgspec.Struct, frozen=True):
@@ -71,8 +83,8 @@ class MadeObject(msgspec.Struct, frozen=True):
 class Failure(msgspec.Struct, frozen=True):
     """An exception of the process; none holds a value of the image."""
 
-    kind: Literal["input", "missing", "disk", "defect"]
-    """`InputError`, `MissingDependency`, `OSError`, or anything else."""
+    kind: Literal["input", "config", "missing", "disk", "defect"]
+    """`InputError`, `ConfigError`, `MissingDependency`, `OSError`, or anything else."""
     text: tuple[str, ...]
     """Arguments of the exception."""
     number: int = 0

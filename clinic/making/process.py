@@ -14,7 +14,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from orthoedge.clinic.history.header import facts_of
 from orthoedge.clinic.log import kind_and_place
+from orthoedge.clinic.making.check import check_installation
 from orthoedge.clinic.making.header import read_image_header
 from orthoedge.clinic.making.messages import (
     LENGTH,
@@ -27,10 +29,9 @@ from orthoedge.clinic.making.messages import (
     encode,
 )
 from orthoedge.clinic.results import Answer, encode_result, make_result, prepare_results
-from orthoedge.clinic.selftest.image import PATIENT_ID
 from orthoedge.clinic.spool.spool import check_uid
-from orthoedge.runtime.atomic_files import write_atomic
-from orthoedge.runtime.errors import InputError, MissingDependency, OrthoEdgeError
+from orthoedge.runtime.atomic_files import file_sha256, write_atomic
+from orthoedge.runtime.errors import ConfigError, InputError, MissingDependency, OrthoEdgeError
 from orthoedge.runtime.preprocess import Pixels
 
 __all__ = ["serve"]
@@ -47,9 +48,10 @@ def serve(memory_mb: str) -> None:
     responses = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # output of libraries must not mix with the responses
     cv2.setNumThreads(1)  # each thread would reserve address space
-    with contextlib.suppress(MissingDependency):  # reported with the first request
+    with contextlib.suppress(MissingDependency):  # reported by the check
         prepare_results()
     _give_memory_back()
+    gc.freeze()  # the tables of highdicom stay, and would be looked through at each collection
     _limit(float(memory_mb))
     while length := sys.stdin.buffer.read(LENGTH.size):
         request = decode_request(sys.stdin.buffer.read(*LENGTH.unpack(length)))
@@ -81,6 +83,8 @@ def _respond(request: Request, pixels: Pixels) -> Response:
         return _serve_one(request, pixels)
     except InputError as error:
         failure = Failure("input", (str(error),))
+    except ConfigError as error:
+        failure = Failure("config", (str(error),))
     except MissingDependency as error:
         failure = Failure("missing", tuple(map(str, error.args)))
     except OSError as error:
@@ -96,17 +100,29 @@ def _respond(request: Request, pixels: Pixels) -> Response:
 
 def _serve_one(request: Request, pixels: Pixels) -> Response:
     folder, image = Path(request.folder), request.image
+    if image is None:
+        check_installation(request.kinds, request.language)
+        return Response()
     source = read_image_header(folder / image.file, image)
     facts = HeaderFacts(
         str(source.dataset.get("SOPClassUID", image.sop_class)),
         source.modality,
         source.body_part,
-        source.dataset.get("PatientID") == PATIENT_ID,
+        *facts_of(source.dataset),
     )
     if request.finding is None or request.radiograph is None:
         return Response(facts)
     radiograph = dataclasses.replace(request.radiograph, pixels=pixels)
-    answer = Answer(request.finding, radiograph, request.received, request.language, request.paper)
+    answer = Answer(
+        request.finding,
+        radiograph,
+        request.received,
+        request.language,
+        request.paper,
+        request.alert_labels,
+        file_sha256(folder / image.file) if "pdf" in request.kinds else "",
+        request.history,
+    )
     objects = []
     for kind in request.kinds:
         result = make_result(kind, source.dataset, answer)

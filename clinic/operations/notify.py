@@ -58,7 +58,7 @@ class Notifier:
 
     def _last_answer(self) -> int:
         """Nanoseconds since 1970; not compared by size, since a clock may be set back."""
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
             return self._settings.worker_sound.stat().st_mtime_ns
         return 0
 

@@ -14,7 +14,7 @@ import { agreement } from "./views/agreement.js";
 import { compare } from "./views/compare.js";
 import { history } from "./views/history.js";
 import { login } from "./views/login.js";
-import { findingText, patientText, urgency } from "./views/marks.js";
+import { findingText, isLeftOpen, patientText, urgency } from "./views/marks.js";
 import { radiograph } from "./views/radiograph.js";
 import { loadPicture } from "./views/stage.js";
 import { settings } from "./views/settings.js";
@@ -26,7 +26,7 @@ const TABS = ["today", "history", "agreement", "settings"];
 const main = document.getElementById("main");
 const rail = document.getElementById("rail");
 const news = new News();
-const idle = new IdleLock(() => leaveSession({ isLocked: true }));
+const idle = new IdleLock(() => leaveSession({ isLocked: true }), () => api.findings({ limit: 1 }).catch(() => {}));
 let shown = { close: null };
 let turn = 0; // of the latest change of view; an earlier one that is still loading gives way
 
@@ -108,7 +108,7 @@ function watchNews() {
     const name = patientText(summary) || summary.file_name;
     const sentence = t("page.list.arrived", { name, finding: findingText(summary) });
     if (isOpen) announce(sentence);
-    const symbol = isOpen && kind !== "malignant" ? "malignant_possible" : kind;
+    const symbol = isLeftOpen(summary) ? "malignant_possible" : kind;
     if (summary.origin !== "page") toast(sentence, kind, symbol);
   });
 }

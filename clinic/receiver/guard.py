@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orthoedge.clinic.log import Log
+from orthoedge.runtime.errors import OrthoEdgeError
 from orthoedge.runtime.settings import plain
 
 if TYPE_CHECKING:
@@ -139,8 +140,14 @@ class MessageGuard:
             return
         if self._dimse.message is None:  # it is complete
             self._command_bytes = self._data_bytes = 0
-        if is_command and is_last and self._file() is not None and (reason := self._refusal()):
+        if is_command and is_last and self._file() is not None and (reason := self._why_refused()):
             self._discard(_OUT_OF_RESOURCES, reason)
+
+    def _why_refused(self) -> str:
+        try:
+            return self._refusal()
+        except (OrthoEdgeError, OSError) as error:  # neither can it be kept
+            return f"cannot write: {getattr(error, 'strerror', None) or error}"
 
     def _count(self, is_command: bool, size: int) -> None:
         """Count the bytes of a fragment, and decide before they are kept."""

@@ -84,7 +84,7 @@ def start(settings: NodeSettings, spool: Spool, log: Log) -> Any:
             unknown=len(reports) - len(applied),
         )
 
-    handler: Any = commitment_handler(on_report)
+    handler: Any = commitment_handler(on_report, log)
     try:
         server = make_server(settings, spool, log, handler)
     except OSError as error:

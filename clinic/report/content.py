@@ -29,10 +29,14 @@ class EarlierFinding:
     decision: Decision
     extent: Extent | None = None
     """How far the finding reaches; None where there is nothing to measure."""
+    body_part: str = ""
+    """As the header has it, such as `WRIST`; empty where it does not say."""
+    laterality: str = ""
+    """`R`, `L`, `B`, or empty."""
 
     @classmethod
-    def from_finding(cls, finding: bytes, date: str) -> EarlierFinding:
-        """Take the line from the JSON of a finding.
+    def from_finding(cls, finding: bytes, study: StudyFacts) -> EarlierFinding:
+        """Take the line from the JSON of a finding and what its header says of the study.
 
         Raises:
             InputError: not the JSON of a finding.
@@ -42,11 +46,13 @@ class EarlierFinding:
 
         record = decode_finding(finding)
         return cls(
-            date,
+            study.date,
             record.label,
             record.probabilities[record.label],
             record.decision,
             extent_of(record),
+            study.body_part,
+            study.laterality,
         )
 
 

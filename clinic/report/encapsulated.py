@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orthoedge.clinic.history.header import facts_of
-from orthoedge.clinic.report.content import ReportContent
+from orthoedge.clinic.report.content import EarlierFinding, ReportContent
 from orthoedge.clinic.report.make import make_report
 from orthoedge.clinic.results.codes import SOURCE_IMAGE
 from orthoedge.clinic.results.equipment import content_moment, finish, identifiers
-from orthoedge.runtime.errors import ConfigError
+from orthoedge.runtime.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
+    from orthoedge.clinic.history.records import PatientFacts, StudyFacts
     from orthoedge.clinic.results.answer import Answer
 
 __all__ = ["make_pdf"]
@@ -92,9 +95,28 @@ def _page(header: Dataset, answer: Answer) -> bytes:
         made=content_moment(header, answer)[0],
         study=study,
         patient=patient,
+        image_sha256=answer.image_sha256,
+        earlier=_earlier(answer, patient, study),
+        alert_labels=answer.alert_labels,
     )
     try:
         return make_report(content, answer.language, answer.paper)
     except ConfigError:
         without_name = dataclasses.replace(content, patient=None)
         return make_report(without_name, answer.language, answer.paper)
+
+
+def _earlier(
+    answer: Answer, patient: PatientFacts, study: StudyFacts
+) -> tuple[EarlierFinding, ...]:
+    """Earlier radiographs of the patient; none where the history is damaged, which the log says."""
+    from orthoedge.clinic.history import History
+
+    if not answer.history:
+        return ()
+    try:
+        with contextlib.closing(History(Path(answer.history))) as history:
+            earlier = history.earlier(patient, study, answer.image_sha256)
+    except DataError:  # the node says so when it enters the finding
+        return ()
+    return tuple(EarlierFinding.from_finding(*one) for one in earlier)

@@ -17,7 +17,7 @@ from orthoedge.runtime.errors import ConfigError
 if TYPE_CHECKING:
     from typst import Fonts
 
-__all__ = ["FONT_FOLDERS", "choose_families", "open_fonts", "printable"]
+__all__ = ["FONT_FOLDERS", "X_HEIGHTS", "choose_families", "open_fonts", "printable"]
 
 FONT_FOLDERS = (
     *("/usr/share/fonts/truetype/noto", "/usr/share/fonts/opentype/noto"),  # Debian, Ubuntu
@@ -29,6 +29,8 @@ FONT_FOLDERS = (
 
 _LATIN, _CJK = "Noto Sans", "Noto Sans CJK SC"
 _OF_TYPST = "Libertinus Serif"  # in the package itself; Latin, Greek and Cyrillic
+X_HEIGHTS = {_LATIN: 0.536, _OF_TYPST: 0.429}
+"""Height of a small letter of the fonts for Latin, in ems."""
 _OF_LATIN = ("LATIN", "GREEK", "CYRILLIC", "COMBINING", "MODIFIER")
 _OF_CJK = ("CJK", "HIRAGANA", "KATAKANA", "HANGUL", "BOPOMOFO", "IDEOGRAPHIC", "FULLWIDTH")
 _LATIN_END = 0x250  # every character below is in both fonts for Latin

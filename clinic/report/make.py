@@ -22,7 +22,7 @@ __all__ = ["PAPERS", "Paper", "compile_report", "make_report"]
 
 PAPERS: tuple[Paper, ...] = get_args(Paper)
 
-_TEMPLATE = Path(__file__).with_name("report.typ")
+_FOLDER = Path(__file__).parent
 _TYPST_PAPERS = {"a4": "a4", "letter": "us-letter"}
 
 
@@ -72,7 +72,8 @@ def compile_report(
         **msgspec.to_builtins(page),
     }
     files = {
-        "main": _TEMPLATE.read_bytes(),
+        "main": (_FOLDER / "report.typ").read_bytes(),
+        "sign.typ": (_FOLDER / "sign.typ").read_bytes(),
         "page.json": msgspec.json.encode(settings),
         "plain.svg": plain,
         "map.svg": marked,

@@ -11,6 +11,7 @@ import msgspec
 from orthoedge.clinic.report.fonts import printable
 from orthoedge.clinic.words import Catalogue, ImageFacts, finding_words
 from orthoedge.clinic.words.extent import extent_text
+from orthoedge.clinic.words.facts import region_of
 from orthoedge.clinic.words.record import FindingRecord
 from orthoedge.runtime.finding import Provenance
 
@@ -50,6 +51,9 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     made: str
     decision: str
     """`report`, `refer` or `reject`: the shape before the headline."""
+    alert: str
+    """`malignant` where an alert label is the most probable, `malignant_possible` where one is left
+    open, else empty: a shape of its own."""
     headline: str
     rows: tuple[tuple[str, str], ...]
     """Names and values of patient and study; an empty value is a line to write on."""
@@ -105,13 +109,15 @@ def page_of(content: ReportContent, texts: Catalogue) -> Page:
     kept = content.earlier[-_EARLIER:]
     left_out = len(content.earlier) - len(kept)
     has_extent = any(one.extent for one in kept)
-    heads = ["date", "finding", "probability", "decision", *(["size"] if has_extent else [])]
+    heads = ["report.date", "page.finding.body_part", "report.finding", "report.probability"]
+    heads += ["report.decision", *(["report.size"] if has_extent else [])]
     return Page(
         language=texts.language,
         direction=texts.direction,
         title=texts.text("report.title"),
         made=texts.text("report.made", date=texts.date(content.made), time=f"{content.made:%H:%M}"),
         decision=record.decision,
+        alert=_alert(record, content.alert_labels),
         headline=words.headline,
         rows=tuple(_rows(content, texts)),
         plain_caption=texts.text("report.plain"),
@@ -124,7 +130,7 @@ def page_of(content: ReportContent, texts: Catalogue) -> Page:
         bars_title=texts.text("report.probabilities"),
         bars=() if is_rejected else tuple(_bars(record, texts)),
         earlier_title=texts.text("report.earlier"),
-        earlier_head=tuple(texts.text(f"report.{head}") for head in heads),
+        earlier_head=tuple(texts.text(head) for head in heads),
         earlier=tuple(_earlier(one, texts, has_extent) for one in kept),
         earlier_more=texts.text("report.earlier_more", n=left_out) if left_out else "",
         physician=texts.text("report.physician"),
@@ -132,6 +138,14 @@ def page_of(content: ReportContent, texts: Catalogue) -> Page:
         small=tuple(_small(record, content.image_sha256, kept, texts)),
         notice=words.notice,
     )
+
+
+def _alert(record: PageRecord, alert_labels: Sequence[str]) -> str:
+    if record.decision == "reject":
+        return ""
+    if record.label in alert_labels:
+        return "malignant"
+    return "" if set(alert_labels).isdisjoint(record.label_set) else "malignant_possible"
 
 
 def _rows(content: ReportContent, texts: Catalogue) -> list[tuple[str, str]]:
@@ -173,6 +187,7 @@ def _earlier(earlier: EarlierFinding, texts: Catalogue, has_extent: bool) -> tup
     is_rejected = earlier.decision == "reject"
     cells = [
         _date(earlier.date, texts) or "–",
+        _part(earlier, texts) or "–",
         "–" if is_rejected else _label(earlier.label, texts),
         "–" if is_rejected else texts.probability(earlier.probability),
         texts.text(f"decision.{earlier.decision}"),
@@ -180,6 +195,14 @@ def _earlier(earlier: EarlierFinding, texts: Catalogue, has_extent: bool) -> tup
     if has_extent:
         cells.append(texts.isolate(extent_text(earlier.extent, texts)))
     return tuple(cells)
+
+
+def _part(earlier: EarlierFinding, texts: Catalogue) -> str:
+    """Body part and side; a part that the catalogue does not know as the header writes it."""
+    region, side = region_of(earlier.body_part), earlier.laterality
+    part = texts.text(f"region.{region}") if region else _cut(printable(earlier.body_part))
+    sides = texts.text(f"side.{side}") if f"side.{side}" in texts.ids else ""
+    return texts.list(tuple(texts.isolate(name) for name in (part, sides) if name))
 
 
 def _small(

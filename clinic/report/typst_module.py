@@ -1,4 +1,4 @@
-"""Imports typst, which sets the report's page, only where it is needed."""
+"""Imports typst, which sets words, only where it is needed."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ def import_typst() -> ModuleType:
     try:
         import typst
     except ImportError as error:
-        raise MissingDependency("typst", "report", "making a report") from error
+        raise MissingDependency("typst", "report", "setting words") from error
     return typst

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from orthoedge.clinic.words import ALERT_LABELS
+
 if TYPE_CHECKING:  # importing the clinic must stay small for a receiver
     from orthoedge.clinic.settings import Paper
     from orthoedge.runtime.finding import Finding
@@ -23,6 +25,12 @@ class Answer:
     making them again gives the same bytes. None takes the date and time in the image, and those of
     now where it states none."""
     language: str = "en"
-    """Of the page, one of `LANGUAGES`; DICOM's other objects are in English."""
+    """Of picture and page, one of `LANGUAGES`; the other objects are in English."""
     paper: Paper = "a4"
     """Of the page."""
+    alert_labels: tuple[str, ...] = ALERT_LABELS
+    """Of the bundle: labels for which a physician must look at the radiograph soon."""
+    image_sha256: str = ""
+    """Of the file, for the foot of the page; empty leaves it out."""
+    history: str = ""
+    """Folder of the history that lists the patient's earlier radiographs; empty for none."""

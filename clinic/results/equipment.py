@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
-from orthoedge.clinic.destination import RESULT_KINDS, ResultKind
+from orthoedge.clinic.destination import KINDS_WITH_WORDS, RESULT_KINDS, ResultKind
 from orthoedge.clinic.results.codes import ACQUISITION_EQUIPMENT, PROCESSING_ALGORITHM
 from orthoedge.clinic.results.source import clean_text, derived_uid
 
@@ -33,10 +34,14 @@ _DESCRIPTIONS = {
 def identifiers(kind: ResultKind, header: Dataset, answer: Answer) -> dict[str, Any]:
     """Return the arguments that every constructor of highdicom takes.
 
-    UIDs are made from the image, the bundle and the kind, so that a repeat makes the same object.
+    UIDs are made from the image, the kind, and all that changes what the object says: a repeat
+    makes the same object, and another bundle, engine, precision, program or language another one.
     """
     provenance = answer.finding.provenance
-    made_from = (str(header.SOPInstanceUID), provenance.bundle_sha256, kind)
+    made_from = [str(header.SOPInstanceUID), kind, _program()]
+    made_from += map(str, dataclasses.astuple(provenance))
+    if kind in KINDS_WITH_WORDS:
+        made_from += [answer.language, answer.paper]
     return {
         "series_instance_uid": derived_uid(*made_from, "series"),
         "series_number": _FIRST_SERIES + RESULT_KINDS.index(kind),
@@ -65,10 +70,14 @@ def software_versions(provenance: Provenance) -> tuple[str, ...]:
     """Return the versions of the program, the bundle and the engine, with its precision."""
     engine = f"{provenance.engine} {provenance.engine_version} {provenance.precision}"
     return (
-        f"orthoedge {importlib.metadata.version('orthoedge')}",
+        _program(),
         clean_text(f"bundle {model_version(provenance)}", _LONG),
         clean_text(engine, _LONG),
     )
+
+
+def _program() -> str:
+    return f"orthoedge {importlib.metadata.version('orthoedge')}"
 
 
 def device_uid(provenance: Provenance) -> str:

@@ -25,16 +25,19 @@ def make_picture(header: Dataset, answer: Answer) -> Dataset:
 
     Args:
         header: from `usable_header`.
-        answer: finding and radiograph.
+        answer: finding and radiograph, and language of the words.
+
+    Raises:
+        ConfigError: no font for the language of the words.
+        MissingDependency: typst is not installed.
     """
     from highdicom.sc import SCImage
     from pydicom.dataset import Dataset
     from pydicom.uid import RLELossless
 
-    from orthoedge.runtime.overlay.layout import DESK_SCREEN
-    from orthoedge.runtime.overlay.overlay import side_by_side
+    from orthoedge.clinic.report.side_by_side import draw_with_words
 
-    picture = side_by_side(answer.radiograph, answer.finding, DESK_SCREEN)
+    picture = draw_with_words(answer.radiograph, answer.finding, answer.language)
     drawn = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
     result = SCImage.from_ref_dataset(
         header,

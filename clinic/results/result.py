@@ -62,8 +62,8 @@ def prepare_results() -> None:
 def make_result(kind: ResultKind, source: Dataset, answer: Answer) -> Dataset | None:
     """Make one DICOM object of an answer, in the study of the image and a series of its own.
 
-    The same source, bundle and kind give the same UIDs, and with the same finding and
-    `answer.received` the same bytes.
+    The same source and kind with a finding of the same provenance give the same UIDs, and with the
+    same finding and `answer.received` the same bytes.
 
     Args:
         kind: which object.
@@ -76,8 +76,8 @@ def make_result(kind: ResultKind, source: Dataset, answer: Answer) -> Dataset | 
 
     Raises:
         InputError: the source has no SOP class of a radiograph, no SOP instance UID, or no size.
-        MissingDependency: highdicom is not installed, or typst for a page.
-        ConfigError: no font for the language of a page.
+        MissingDependency: highdicom is not installed, or typst for a picture or a page.
+        ConfigError: no font for the language of a picture or a page.
     """
     prepare_results()
     from orthoedge.clinic.results.source import usable_header

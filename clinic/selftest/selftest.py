@@ -199,7 +199,7 @@ def _step_of(
         return Step(f"{name}: its rules leave the image out, nothing was to be sent", True)
     for each in objects:
         if each.state in ("waiting", "dead"):
-            word = "not sent in time" if each.state == "waiting" else "refused"
+            word = "not sent in time" if each.state == "waiting" else "not sent"
             reason = (each.state == "waiting" and pause) or each.reason or "it waits"
             return Step(f"{name}: the {each.kind} was {word}: {reason}", False)
     kinds = ", ".join(sorted(each.kind for each in objects))

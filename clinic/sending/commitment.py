@@ -6,14 +6,15 @@ it must know this node's address.
 
 from __future__ import annotations
 
-import logging
 import uuid
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from orthoedge.clinic.destination import Destination
+from orthoedge.clinic.log import Log, kind_and_place
 from orthoedge.clinic.sending.association import associate
 from orthoedge.clinic.sending.outcome import DestinationError, Reference
+from orthoedge.runtime.dicom.silence import quiet_pydicom
 from orthoedge.runtime.errors import MissingDependency
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ _FAILURES = {  # PS3.3 C.14.1.1
     0x0119: "class and instance conflict",
     0x0131: "duplicate transaction UID",
 }
-_log = logging.getLogger(__name__)
 
 
 def new_transaction_uid() -> str:
@@ -96,25 +96,30 @@ def accept_commitment(entity: AE) -> None:
     entity.add_supported_context(_PUSH_MODEL, scu_role=True, scp_role=True)
 
 
-def commitment_handler(callback: Callback) -> Callable[[Event], tuple[int, None]]:
+def commitment_handler(callback: Callback, log: Log) -> Callable[[Event], tuple[int, None]]:
     """Make the handler of `evt.EVT_N_EVENT_REPORT` for a server, or for one association.
 
     The report is answered with success once `callback` has returned. Where it raises, the peer is
-    told of a failure, so that it may report again, and the exception is logged.
+    told of a failure, so that it may report again.
+
+    Args:
+        callback: takes what is reported.
+        log: takes a line for a report that cannot be read or filed, without what is in it.
     """
 
     def handle(event: Event) -> tuple[int, None]:
         if event.event_type not in _REPORTS:
             return _NO_SUCH_EVENT, None
         try:
-            report = _read_report(event.event_information)
-        except Exception:  # pydicom raises anything for a damaged data set
-            _log.warning("commitment report that cannot be read", exc_info=True)
+            with quiet_pydicom():
+                report = _read_report(event.event_information)
+        except Exception as error:  # pydicom raises anything for a damaged data set
+            log("commitment report cannot be read", reason=kind_and_place(error))
             return _INVALID, None
         try:
             callback(*report)
-        except Exception:
-            _log.exception("commitment report %s was not filed", report[0])
+        except Exception as error:
+            log("commitment report was not filed", reason=kind_and_place(error))
             return _PROCESSING_FAILURE, None
         return _SUCCESS, None
 

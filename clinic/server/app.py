@@ -39,6 +39,7 @@ PAGE = Path(__file__).parents[1] / "page"
 _API = "/api/v1"
 _LARGEST = 2**16  # bytes of a request of JSON
 _HOUR_S = 3600.0
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # also by a quota, or a limit of the file system
 _THREADS = 24
 
 
@@ -245,7 +246,7 @@ def _known(state: ServerState, error: Exception) -> ApiError:
     """The error for the caller; what may hold a value of an image goes nowhere."""
     if isinstance(error, ApiError):
         return error
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+    if isinstance(error, OSError) and error.errno in _FULL:
         state.log("disk full", reason=error.strerror or "")
         return ApiError("error.disk_full")
     known = isinstance(error, OrthoEdgeError | OSError)

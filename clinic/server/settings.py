@@ -1,6 +1,6 @@
 """Settings of the clinic's server, one struct for each table of its TOML file.
 
-folder = "/var/lib/orthoedge/clinic"
+folder = "/var/lib/orthoedge-clinic"
 host = "0.0.0.0"
 port = 8443
 names = ["xray.clinic.example"]

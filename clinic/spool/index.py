@@ -182,13 +182,15 @@ class Index:
         """Run one query outside a transaction.
 
         Raises:
-            OSError: as `transaction`.
+            OSError, DataError: as `transaction`.
         """
         with self._lock:
             try:
                 return self._connection.execute(query, values).fetchall()
             except sqlite3.OperationalError as error:
                 raise OSError(errno.EIO, f"the spool's index: {error}", str(self._path)) from error
+            except sqlite3.DatabaseError as error:
+                raise DataError(f"{self._path}: {error}") from error
 
     def close(self) -> None:
         """Close the connection."""

@@ -31,22 +31,20 @@ class Outbox:
         self._spool = spool
         self._destination = destination
         self._settings = settings
+        # No name of the settings has a space, so that the row is of no other destination.
+        self._commitment = f"{destination} commitment"
 
     def due(self) -> list[SpooledObject]:
         """Objects to be sent now, at most a batch; empty while the destination is left alone."""
-        now = time.time()
-        # A time further ahead than any back-off was written before the clock was set back.
-        latest = now + 1.5 * self._settings.longest_retry_s
-        values = (self._destination, now, latest)
-        waits = "SELECT 1 FROM destinations WHERE name = ? AND next_try > ? AND next_try <= ?"
-        if self._spool.index.read(waits, *values):
+        if self._is_left_alone(self._destination):
             return []
         rows = self._spool.index.read(
             f"SELECT {_FIELDS} FROM objects JOIN images ON images.uid = image"
             " WHERE destination = ? AND objects.state = 'waiting'"
             " AND NOT (next_try > ? AND next_try <= ?)"
             " ORDER BY objects.attempts, number LIMIT ?",
-            *values,
+            self._destination,
+            *self._to_come(),
             self._settings.batch,
         )
         return [SpooledObject(*row) for row in rows]  # type: ignore[arg-type]
@@ -75,25 +73,45 @@ class Outbox:
 
     def back_off(self, reason: str) -> float:
         """Leave the whole destination alone for a while; return for how many seconds."""
+        return self._back_off(self._destination, reason)
+
+    def reached(self) -> None:
+        """The destination answered: end its back-off."""
+        self._forget_back_off(self._destination)
+
+    def _is_left_alone(self, name: str) -> bool:
+        waits = "SELECT 1 FROM destinations WHERE name = ? AND next_try > ? AND next_try <= ?"
+        return bool(self._spool.index.read(waits, name, *self._to_come()))
+
+    def _to_come(self) -> tuple[float, float]:
+        """From now to the latest time that a back-off may end.
+
+        One further ahead was written before the clock was set back.
+        """
+        now = time.time()
+        return now, now + 1.5 * self._settings.longest_retry_s
+
+    def _back_off(self, name: str, reason: str) -> float:
         with self._spool.index.transaction() as connection:
             row = connection.execute(
-                "SELECT failures FROM destinations WHERE name = ?", (self._destination,)
+                "SELECT failures FROM destinations WHERE name = ?", (name,)
             ).fetchone()
             failures = row[0] if row else 0
             delay = self._delay(failures)
             connection.execute(
                 "INSERT OR REPLACE INTO destinations VALUES (?, ?, ?, ?)",
-                (self._destination, failures + 1, time.time() + delay, reason),
+                (name, failures + 1, time.time() + delay, reason),
             )
         return delay
 
-    def reached(self) -> None:
-        """The destination answered: end its back-off."""
+    def _forget_back_off(self, name: str) -> None:
         with self._spool.index.transaction() as connection:
-            connection.execute("DELETE FROM destinations WHERE name = ?", (self._destination,))
+            connection.execute("DELETE FROM destinations WHERE name = ?", (name,))
 
     def uncommitted(self) -> list[SpooledObject]:
-        """Objects that are sent and whose commitment is to be requested, at most 100."""
+        """Objects that are sent and whose commitment is to be requested now, at most 100."""
+        if self._is_left_alone(self._commitment):
+            return []
         now, longest = time.time(), self._settings.commitment_s
         rows = self._spool.index.read(
             f"SELECT {_FIELDS} FROM objects JOIN images ON images.uid = image"
@@ -110,10 +128,14 @@ class Outbox:
         again = time.time() + self._settings.commitment_s
         self._write_transaction(items, transaction_uid, again)
 
-    def ask_later(self, items: Sequence[SpooledObject]) -> None:
-        """The request failed: forget its transaction, and try again later."""
-        delay = self._delay(max(item.attempts for item in items))
-        self._write_transaction(items, "", time.time() + delay)
+    def asked(self) -> None:
+        """The destination took the request: end the back-off of requests."""
+        self._forget_back_off(self._commitment)
+
+    def ask_later(self, items: Sequence[SpooledObject], reason: str) -> float:
+        """The request failed: forget its transaction; return in how many seconds to ask again."""
+        self._write_transaction(items, "", 0.0)
+        return self._back_off(self._commitment, reason)
 
     def _write_transaction(
         self, items: Sequence[SpooledObject], transaction_uid: str, ask_at: float

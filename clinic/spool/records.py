@@ -17,7 +17,8 @@ __all__ = [
 ]
 
 ImageState = Literal["received", "answered", "sent", "confirmed", "dead"]
-"""`answered`: an object waits to be sent or was refused, or there is none; `sent`: all are sent;
+"""`answered`: an object waits to be sent, was refused or could not be made, or there is none;
+`sent`: all are sent;
 `confirmed`: every destination that was asked has committed itself to storage; `dead`: there is no
 answer."""
 ObjectState = Literal["waiting", "sent", "confirmed", "dead"]
@@ -66,6 +67,8 @@ class NewObject:
     """Relative to the spool's folder."""
     commitment: bool
     """Whether the destination is asked to commit itself to storage."""
+    failure: str = ""
+    """Why there is no such file; empty if there is one."""
 
 
 @dataclass(frozen=True)

@@ -226,7 +226,7 @@ class Spool:
         Args:
             image: from `next_image`.
             decision: of its finding; empty where it was filed without one.
-            objects: their files are complete and synced.
+            objects: their files are complete and synced, but for those that could not be made.
         """
         self._end(image.uid, "answered", decision, "", objects)
 
@@ -242,10 +242,32 @@ class Spool:
         self._end(image.uid, "dead", "", reason, objects)
 
     def dead_letter(self, file: str, name: str, reason: str) -> None:
-        """Link a file of the spool into `dead/`, and write the reason next to it."""
+        """Link a file of the spool into `dead/`, and write the reason next to it.
+
+        The reason comes first: retention finds dead letters by it.
+        """
+        write_atomic(self.dead / f"{name}.txt", f"{reason}\n".encode())
         with contextlib.suppress(FileExistsError, FileNotFoundError):
             os.link(self.folder / file, self.dead / f"{name}.dcm")
-        write_atomic(self.dead / f"{name}.txt", f"{reason}\n".encode())
+
+    def remove_unnamed_results(self) -> int:
+        """Remove files of `objects/` that the index does not name, and return how many.
+
+        They are left of answers that failed or were cut off. Called by the worker alone, while it
+        makes none.
+        """
+        named = {
+            str(file)
+            for (file,) in self.index.read("SELECT file FROM objects WHERE kind != 'original'")
+        }
+        unnamed = [
+            file
+            for file in self.objects.iterdir()
+            if f"{self.objects.name}/{file.name}" not in named
+        ]
+        for file in unnamed:
+            file.unlink(missing_ok=True)
+        return len(unnamed)
 
     def _end(
         self, uid: str, state: str, decision: str, reason: str, objects: Iterable[NewObject]
@@ -258,8 +280,10 @@ class Spool:
                 check_uid(new.uid),
                 new.sop_class,
                 new.file,
-                (self.folder / new.file).stat().st_size,
+                0 if new.failure else (self.folder / new.file).stat().st_size,
                 new.commitment,
+                "dead" if new.failure else "waiting",
+                new.failure,
             )
             for new in objects
         ]
@@ -273,8 +297,8 @@ class Spool:
                 return
             connection.executemany(
                 "INSERT OR IGNORE INTO objects"
-                " (image, destination, kind, uid, sop_class, file, bytes, commitment)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                " (image, destination, kind, uid, sop_class, file, bytes, commitment, state,"
+                " reason) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 rows,
             )
             settle(connection, uid)

@@ -21,7 +21,9 @@ SELECT destination, objects.state, COUNT(*), TOTAL(objects.bytes), MIN(received_
         (SELECT reason FROM objects AS last WHERE last.destination = objects.destination
             AND last.state = objects.state AND reason != '' ORDER BY number DESC LIMIT 1),
         (SELECT reason FROM destinations
-            WHERE name = objects.destination AND objects.state = 'waiting'))
+            WHERE name = objects.destination AND objects.state = 'waiting'),
+        (SELECT reason FROM destinations
+            WHERE name = objects.destination || ' commitment' AND objects.state = 'sent'))
 FROM objects JOIN images ON images.uid = objects.image GROUP BY destination, objects.state
 """
 _ORDER = ("received", "answered", "waiting", "sent", "confirmed", "dead")

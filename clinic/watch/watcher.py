@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from orthoedge.clinic.log import Log
+from orthoedge.clinic.operations.start import started
 from orthoedge.clinic.settings import NodeSettings
 from orthoedge.clinic.spool.spool import Spool
 from orthoedge.clinic.watch.changes import Changes, list_files, observe, state_of
@@ -27,7 +28,7 @@ def watch_folder(settings: NodeSettings, folder: Path, log: Log, stop: threading
     """Take the files of `folder` until `stop` is set.
 
     Raises:
-        DataError: the index of the spool is damaged.
+        DataError: at the start: the index of the spool is damaged.
         MissingDependency: watchdog or pydicom is not installed.
         OSError: the spool cannot be used.
     """
@@ -37,8 +38,9 @@ def watch_folder(settings: NodeSettings, folder: Path, log: Log, stop: threading
     with observe(folder, log) as changes:
         log("watches", recovered=recovered)
         watcher = Watcher(folder, spool, journal, changes, log)
-        while not stop.is_set():
-            stop.wait(watcher.step(time.monotonic()))
+        with started():
+            while not stop.is_set():
+                stop.wait(watcher.step(time.monotonic()))
     log("ended")
 
 

@@ -19,7 +19,10 @@ _ISOLATE = "\N{FIRST STRONG ISOLATE}{}\N{POP DIRECTIONAL ISOLATE}"
 _REVIEWER = "x-reviewed-by"
 _SURE = 0.9995  # rounding must not make a probability look certain
 _LARGEST = 10**15
-_OF_A_PAGE = ("decision.", "error.", "failure.", "label.", "number.", "page.", "region.", "side.")
+_OF_A_PAGE = (
+    "decision.", "error.", "failure.", "label.", "notice.", "number.", "page.", "region.",
+    "report.earlier", "side.",
+)  # fmt: skip
 
 
 class Catalogue:

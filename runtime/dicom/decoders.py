@@ -92,17 +92,9 @@ def decode(
             are not those of the data set.
         MissingDependency: no decoder is installed.
     """
-    from pydicom.pixels.decoders.base import get_decoder
-    from pydicom.uid import UID
-
-    available = get_decoder(UID(_SYNTAXES[stream.codec])).available_plugins
-    decoders = [decoder for decoder in _DECODERS[stream.codec] if decoder[0] in available]
-    if not decoders:
-        package = _DECODERS[stream.codec][0][1]
-        raise MissingDependency(package, "dicom", f"reading {stream.codec} images")
     failed: list[str] = []
     cause: BaseException | None = None
-    for _, package, function in decoders:
+    for _, package, function in _installed(stream.codec):
         try:
             stored = decode_checked("DICOM", partial(function, stream))
         except (InputError, MemoryError, KeyboardInterrupt, SystemExit):
@@ -120,6 +112,32 @@ def decode(
     if syntax in _PART_2:  # its extensions, or damaged
         raise unread_syntax(syntax) from cause
     raise InputError(f"damaged DICOM: it cannot be decoded as {stream.codec}") from cause
+
+
+def check_decoders() -> None:
+    """Check that each codec has a decoder.
+
+    Raises:
+        MissingDependency: no decoder of one of them is installed, or pydicom.
+    """
+    try:
+        for codec in _DECODERS:
+            _installed(codec)
+    except ImportError as error:
+        raise MissingDependency("pydicom", "dicom", "reading DICOM files") from error
+
+
+def _installed(codec: str) -> list[tuple[str, str, _Decoder]]:
+    """Return the decoders of a codec that are installed, at least one."""
+    from pydicom.pixels.decoders.base import get_decoder
+    from pydicom.uid import UID
+
+    available = get_decoder(UID(_SYNTAXES[codec])).available_plugins
+    decoders = [decoder for decoder in _DECODERS[codec] if decoder[0] in available]
+    if not decoders:
+        package = _DECODERS[codec][0][1]
+        raise MissingDependency(package, "dicom", f"reading {codec} images")
+    return decoders
 
 
 def _gdcm(stream: Codestream) -> npt.NDArray[Any]:

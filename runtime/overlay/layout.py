@@ -10,8 +10,9 @@ caption together. The radiograph takes all the space that the caption does not n
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -20,10 +21,7 @@ from orthoedge.runtime.overlay.caption import BACKGROUND, Entry, draw_caption
 from orthoedge.runtime.overlay.colormap import Picture
 
 SCREEN = (60.0, 36.0)  # width and height in x-heights
-# Of a desk: at least 400 mm wide and read from 70 cm, where the same angle is 3.5 mm. The letters
-# then leave more to the radiograph.
-DESK_SCREEN = (112.0, 67.2)
-_WIDTHS = range(20, 50, 2)  # widths tried for a caption at the right, in x-heights
+CAPTION_WIDTHS = range(20, 50, 2)  # tried for a caption at the right, in x-heights
 _UNBROKEN = 32.0  # longer words are broken: a long label must not shrink the radiograph
 _OVERFULL = 40.0  # width of a caption that does not fit a screen
 _LEAST = 12.0  # height left for the radiograph above a caption, in x-heights
@@ -41,18 +39,33 @@ class Layout:
     """X-heights per pixel of the radiograph."""
 
 
+@dataclass(frozen=True)
+class CaptionSize:
+    """How much room a caption needs, in x-heights."""
+
+    least: float
+    """Width of the narrowest one that breaks no word."""
+    height: Callable[[float], float]
+    """Height for a width."""
+
+    @classmethod
+    def of(cls, entries: Sequence[Entry]) -> CaptionSize:
+        """Measure a caption that `draw_caption` draws."""
+        return cls(caption.min_width(entries), partial(caption.caption_height, entries))
+
+
 def fit_layout(
-    columns: int, rows: int, entries: Sequence[Entry], screen: tuple[float, float] = SCREEN
+    columns: int, rows: int, size: CaptionSize, screen: tuple[float, float] = SCREEN
 ) -> Layout:
-    """Choose the layout that shows a panel of that size largest on a small screen."""
+    """Choose the layout that shows a panel of that size largest on a screen."""
     wide, high = screen
-    least = min(caption.min_width(entries), _UNBROKEN)
+    least = min(size.least, _UNBROKEN)
     layouts = [
         Layout(True, width, min((wide - width) / columns, high / rows))
-        for width in _WIDTHS
-        if width >= least and caption.caption_height(entries, width) <= high
+        for width in CAPTION_WIDTHS
+        if width >= least and size.height(width) <= high
     ]
-    below = high - caption.caption_height(entries, wide)
+    below = high - size.height(wide)
     if below >= _LEAST:
         layouts.append(Layout(False, wide, min(wide / columns, below / rows)))
     if layouts:

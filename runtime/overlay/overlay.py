@@ -13,24 +13,33 @@ import numpy as np
 import numpy.typing as npt
 
 from orthoedge.runtime.decision import percentage
-from orthoedge.runtime.errors import InputError, OrthoEdgeError
+from orthoedge.runtime.errors import OrthoEdgeError
 from orthoedge.runtime.image_io.radiograph import Radiograph
-from orthoedge.runtime.lesions.measure import Point
 from orthoedge.runtime.lesions.wording import summary_of
 from orthoedge.runtime.overlay import colormap
-from orthoedge.runtime.overlay.caption import BACKGROUND, Entry, line_width, round_length
+from orthoedge.runtime.overlay.caption import Entry, line_width, round_length
 from orthoedge.runtime.overlay.colormap import Heat, Picture
-from orthoedge.runtime.overlay.layout import SCREEN, add_caption, fit_layout
-from orthoedge.runtime.overlay.panel import draw_panel
+from orthoedge.runtime.overlay.layout import SCREEN, CaptionSize, add_caption, fit_layout
+from orthoedge.runtime.overlay.pair import draw_pair
+from orthoedge.runtime.overlay.panel import (
+    LegendNote,
+    checked_heat,
+    contours_of,
+    draw_panel,
+    legend_of,
+)
 from orthoedge.runtime.pipeline import Finding
 from orthoedge.runtime.preprocess import LetterboxTransform, Pixels
 from orthoedge.runtime.settings import plain
 
 _SMALLEST_UNIT = 10  # pixels of an x-height; in a smaller one the letters run together
-_SIDE_WIDTH = 1920  # pixels of the side-by-side, at most
-_GAP = 0.5
-_ACROSS = 0.95  # panels side by side are easier to compare, even if slightly smaller
 _INPUT_SIDE = 36  # x-heights of the model input's side: its contour is as wide as an overlay's
+
+_NOTES: dict[LegendNote, str] = {
+    "half": "line: half of the peak",
+    "outside": "no line: the peak lies outside the radiograph",
+    "margin": "dark margin: not looked at",
+}
 
 
 def overlay(radiograph: Radiograph, finding: Finding) -> Picture:
@@ -49,10 +58,10 @@ def overlay(radiograph: Radiograph, finding: Finding) -> Picture:
     Raises:
         InputError: an array of another shape or type, or a map that is negative or not finite.
     """
-    heat = _checked_heat(radiograph, finding)
+    heat = checked_heat(radiograph, finding)
     rows, columns = radiograph.pixels.shape
     entries = _entries(radiograph, finding, heat)
-    layout = fit_layout(columns, rows, entries)
+    layout = fit_layout(columns, rows, CaptionSize.of(entries))
     factor = max(1, math.ceil(_SMALLEST_UNIT * layout.zoom))
     unit = factor / layout.zoom
     shape = (columns * factor, rows * factor)
@@ -62,7 +71,7 @@ def overlay(radiograph: Radiograph, finding: Finding) -> Picture:
         shown = enlarged.astype(np.uint8, copy=False)
     # The panel has no name here, so that its memory is freed before the caption is drawn.
     return add_caption(
-        draw_panel(shown, heat, finding.placement, factor, unit, _contours(finding)),
+        draw_panel(shown, heat, finding.placement, factor, unit, contours_of(finding)),
         entries,
         layout,
         unit,
@@ -70,15 +79,12 @@ def overlay(radiograph: Radiograph, finding: Finding) -> Picture:
     )
 
 
-def side_by_side(
-    radiograph: Radiograph, finding: Finding, screen: tuple[float, float] = SCREEN
-) -> Picture:
+def side_by_side(radiograph: Radiograph, finding: Finding) -> Picture:
     """Draw the plain radiograph, the same under its map, and a caption.
 
     Args:
         radiograph: as read.
         finding: its finding.
-        screen: width and height of the screen that it is for, in x-heights.
 
     Returns:
         uint8 (H', W', 3), BGR; as large as fits 1920×1153 pixels, unless the caption is very long.
@@ -87,24 +93,10 @@ def side_by_side(
     Raises:
         InputError: as `overlay`.
     """
-    heat = _checked_heat(radiograph, finding)
-    rows, columns = radiograph.pixels.shape
+    heat = checked_heat(radiograph, finding)
     entries = _entries(radiograph, finding, heat)
-    across = fit_layout(2 * columns, rows, entries, (screen[0] - _GAP, screen[1]))
-    down = fit_layout(columns, 2 * rows, entries, (screen[0], screen[1] - _GAP))
-    layout = across if across.zoom >= _ACROSS * down.zoom else down
-    unit = _SIDE_WIDTH / screen[0]
-    scale = layout.zoom * unit
-    shape = (max(1, round(columns * scale)), max(1, round(rows * scale)))
-    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    shown = cv2.resize(radiograph.pixels, shape, interpolation=interpolation).astype(np.uint8)
-    plain: Picture = cv2.cvtColor(shown, cv2.COLOR_GRAY2BGR).astype(np.uint8, copy=False)
-    marked = draw_panel(shown, heat, finding.placement, scale, unit, _contours(finding))
-    gap = round(_GAP * unit)
-    shape = (gap, shape[0]) if layout is down else (shape[1], gap)
-    between = np.full((*shape, 3), BACKGROUND, np.uint8)
-    panels: Picture = np.concatenate([plain, between, marked], axis=0 if layout is down else 1)
-    return add_caption(panels, entries, layout, unit, scale)
+    pair = draw_pair(radiograph, finding, heat, CaptionSize.of(entries), SCREEN)
+    return add_caption(pair.panels, entries, pair.layout, pair.unit, pair.scale)
 
 
 def draw_heat_map(model_input: Pixels, saliency: npt.NDArray[np.float32]) -> Picture:
@@ -137,22 +129,6 @@ def to_png(image: npt.NDArray[np.uint8]) -> bytes:
     return encoded.tobytes()
 
 
-def _checked_heat(radiograph: Radiograph, finding: Finding) -> Heat | None:
-    """Check both arrays, and return the map over the field; None for a rejected radiograph."""
-    pixels, saliency = radiograph.pixels, finding.saliency_map
-    if pixels.ndim != 2 or pixels.dtype != np.uint8 or pixels.size == 0:
-        raise InputError(
-            f"expected a radiograph as uint8 (H, W), got {pixels.dtype} {pixels.shape}"
-        )
-    if finding.decision == "reject":
-        return None
-    if saliency.ndim != 2 or saliency.size == 0:
-        raise InputError(f"expected a saliency map as float32 (h, w), got {saliency.shape}")
-    if not np.isfinite(saliency).all() or saliency.min() < 0:
-        raise InputError("saliency map holds negative or non-finite values")
-    return colormap.map_over_field(saliency, finding.placement, finding.input_size)
-
-
 def _entries(radiograph: Radiograph, finding: Finding, heat: Heat | None) -> list[Entry]:
     """Return the entries of the caption, most important first."""
     verdict = finding.verdict
@@ -175,21 +151,11 @@ def _entries(radiograph: Radiograph, finding: Finding, heat: Heat | None) -> lis
 
 
 def _legend(radiograph: Radiograph, finding: Finding, heat: Heat) -> Entry:
-    if not finding.saliency_map.any():
+    notes = legend_of(radiograph, finding, heat)
+    if "empty" in notes:
         return Entry("The map is empty: no place stood out.")
-    notes = ["where the network looked, not where the disease is"]
-    rows, columns = radiograph.pixels.shape
-    if heat.max() >= 0.5:
-        notes.append("line: half of the peak")
-    else:
-        notes.append("no line: the peak lies outside the radiograph")
-    if finding.placement.field != (0, 0, columns, rows):
-        notes.append("dark margin: not looked at")
-    return Entry("; ".join(notes), "colours")
-
-
-def _contours(finding: Finding) -> list[tuple[Point, ...]]:
-    return [lesion.contour for lesion in finding.lesions or ()]
+    place = "where the network looked, not where the disease is"
+    return Entry("; ".join([place, *(_NOTES[note] for note in notes)]), "colours")
 
 
 def _outlined(finding: Finding) -> list[Entry]:

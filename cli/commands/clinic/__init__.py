@@ -51,6 +51,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         _add_place(action, default=argparse.SUPPRESS)
         if argument:
             action.add_argument("path", type=Path, metavar=argument, help=argument_help)
+    help_text = "bring the history to an earlier version, for the older program that reads it"
+    downgrade = actions.add_parser("downgrade", help=help_text, description=help_text)
+    _add_place(downgrade, default=argparse.SUPPRESS)
+    downgrade.add_argument("schema", type=options.positive, metavar="N", help="that version")
     help_text = "add or remove the account of a user, or list all"
     account = actions.add_parser("account", help=help_text, description=help_text)
     changes = account.add_subparsers(metavar="CHANGE", dest="change", required=True)
@@ -94,6 +98,7 @@ def run(args: argparse.Namespace) -> int:
         "restore": _restore,
         "check": _check,
         "export": _export,
+        "downgrade": _downgrade,
         "account": _change_account,
     }
     return actions[args.action](args)
@@ -113,11 +118,13 @@ def _serve(args: argparse.Namespace) -> int:
 
 
 def _back_up(args: argparse.Namespace) -> int:
+    from orthoedge.clinic.file_system import check_owner
     from orthoedge.clinic.history.backup import back_up
 
+    check_owner(args.path)
     with _history(args) as history:
         copied = back_up(history, args.path)
-        history.note("", "backed up", detail=f"{copied.findings} findings")
+        history.note(_shell_user(), "backed up", detail=f"{copied.findings} findings")
     print(f"{args.path}: {copied.findings} findings, {copied.new_files} new files of pixels")
     return 0
 
@@ -127,6 +134,8 @@ def _restore(args: argparse.Namespace) -> int:
 
     folder = _settings(args).history_folder
     copied = restore(args.path, folder)
+    with _open_history(folder) as history:
+        history.note(_shell_user(), "restored", detail=f"{copied.findings} findings")
     print(f"{folder}: {copied.findings} findings restored; add the accounts again")
     return 0
 
@@ -159,18 +168,32 @@ def _export(args: argparse.Namespace) -> int:
     if not is_export(args.path):
         raise ConfigError(f"{args.path}: holds something else; choose a new file, or a former one")
     with _history(args) as history:
-        history.note("", "exported", detail="opinions")
+        history.note(_shell_user(), "exported", detail="opinions")
         write_atomic(args.path, opinions_csv(history).encode())
     print(args.path)
+    return 0
+
+
+def _downgrade(args: argparse.Namespace) -> int:
+    from orthoedge.clinic.file_system import only_one
+    from orthoedge.clinic.history.history import LOCK
+
+    folder = _folder_with_history(args)
+    what = f"{folder}: a server, a backup or a restore uses this folder at the moment"
+    with only_one(folder / LOCK, what, "end it first"), _open_history(folder) as history:
+        history.downgrade(args.schema, _shell_user())
+    print(f"{folder}: of version {args.schema}; this program would bring it to its own again")
     return 0
 
 
 def _change_account(args: argparse.Namespace) -> int:
     from orthoedge.clinic.accounts import Accounts
 
-    accounts = Accounts(_settings(args).history_folder)
+    folder = _settings(args).history_folder
+    accounts = Accounts(folder)
     if args.change == "add":
         accounts.add(args.name, args.role, _password())
+        _note_account(folder, "account added", f"{args.name}: {args.role}")
         if not accounts.has_administrator():
             print(
                 "until there is an administrator, nobody can delete, back up or read the audit "
@@ -179,10 +202,29 @@ def _change_account(args: argparse.Namespace) -> int:
             )
     elif args.change == "remove":
         accounts.remove(args.name)
+        _note_account(folder, "account removed", args.name)
     for name in accounts.names():
         account = accounts.get(name)
         print(f"{name}: {account.role if account else ''}")
     return 0
+
+
+def _note_account(folder: Path, action: str, detail: str) -> None:
+    """Enter a change of the accounts into the audit trail, once there is a history."""
+    from orthoedge.clinic.history.history import DATABASE
+
+    if (folder / DATABASE).is_file():  # a new one would stand in the way of a restore
+        with _open_history(folder) as history:
+            history.note(_shell_user(), action, detail=detail)
+
+
+def _shell_user() -> str:
+    """Who runs the command, for the audit trail; no account has a colon in its name."""
+    import os
+
+    from orthoedge.clinic.file_system import user_name
+
+    return f"shell:{os.environ.get('SUDO_USER') or user_name(os.geteuid())}"
 
 
 def _password() -> str:
@@ -241,8 +283,16 @@ def _settings(args: argparse.Namespace) -> ClinicSettings:
     """The settings of the file, or those that the options stand for.
 
     Raises:
-        ConfigError: both are given, or --folder is a file.
+        ConfigError: both are given, --folder is a file, or the folder is not this user's.
     """
+    from orthoedge.clinic.file_system import check_owner
+
+    settings = _given_settings(args)
+    check_owner(settings.history_folder)
+    return settings
+
+
+def _given_settings(args: argparse.Namespace) -> ClinicSettings:
     from orthoedge.clinic.server.settings import (
         ClinicSettings,
         default_folder,

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orthoedge.cli.inputs import file_sha256
 from orthoedge.cli.terminal import printable
 from orthoedge.runtime.errors import InputError
 
@@ -58,7 +57,7 @@ def drawn_output(
         pictures: where the overlay and the side-by-side go.
         as_json: one JSON object in place of text.
     """
-    from orthoedge.runtime.atomic_files import write_together
+    from orthoedge.runtime.atomic_files import file_sha256, write_together
     from orthoedge.runtime.overlay.overlay import overlay, side_by_side, to_png
     from orthoedge.runtime.overlay.png_source import with_source
 

@@ -126,9 +126,9 @@ def _check_replaced(target: Path, image_sha256: str) -> None:
 
 
 def _content(pipeline: Pipeline, path: Path, args: argparse.Namespace) -> ReportContent:
-    from orthoedge.cli.inputs import file_sha256
     from orthoedge.clinic.history.header import read_facts
     from orthoedge.clinic.report import ReportContent
+    from orthoedge.runtime.atomic_files import file_sha256
 
     radiograph, finding = pipeline.predict_with_image(path)
     patient, study = read_facts(path)

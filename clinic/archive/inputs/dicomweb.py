@@ -95,7 +95,11 @@ def _first_part(content: bytes, boundary: bytes) -> bytes:
 
 
 def _search(service: Destination, place: str, query: str) -> Iterator[dict[str, Any]]:
-    """Yield what the service finds, page by page."""
+    """Yield what the service finds, page by page.
+
+    A page may be shorter than asked for, since a service may have a lower limit of its own
+    (PS3.18 8.3.4.4); so nothing but an empty page is the end.
+    """
     offset, first = 0, None
     while True:
         page = "&".join(filter(None, (query, f"limit={_PAGE}&offset={offset}")))
@@ -106,12 +110,14 @@ def _search(service: Destination, place: str, query: str) -> Iterator[dict[str, 
         except (ValueError, AssertionError) as error:
             raise DataError(f"{service.url}/{place}: no answer in DICOM JSON") from error
         if found and found[0] == first:
+            if offset != _PAGE:  # it was all there is
+                return
             raise DataError(f"{service.url}/{place}: the service ignores `offset`")
-        first = found[0] if found else None
         yield from found
-        if len(found) != _PAGE:  # fewer at the end; more where a service knows no limit
+        if not found or len(found) > _PAGE:  # more where a service knows no limit
             return
-        offset += _PAGE
+        first = found[0]
+        offset += len(found)
 
 
 def _value(found: dict[str, Any], tag: str) -> str:

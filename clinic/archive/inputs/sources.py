@@ -27,8 +27,15 @@ class ArchiveInput:
 
     @property
     def name(self) -> str:
-        """The address as text, by which the store knows it; bad bytes become escapes."""
-        return self.address.decode("utf-8", "backslashreplace")
+        """The address as text, by which the store knows it.
+
+        One that is no UTF-8 becomes `bytes:` and the path with escapes, which no other path has.
+        """
+        try:
+            return self.address.decode()
+        except UnicodeDecodeError:
+            escaped = self.address.replace(b"\\", b"\\\\")
+            return f"bytes:{escaped.decode('utf-8', 'backslashreplace')}"
 
 
 def is_address(source: str) -> bool:

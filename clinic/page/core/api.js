@@ -53,15 +53,17 @@ export const api = {
   signOut: () => json("DELETE", "session"),
   texts: (language) => json("GET", `texts/${language}`),
   findings: (query) => json("GET", address("findings", query)),
+  counts: (since) => json("GET", address("counts", { since })),
   finding: (number, language) => json("GET", address(`findings/${number}`, { language })),
   course: (number) => json("GET", `findings/${number}/course`),
   remove: (number) => json("DELETE", `findings/${number}`),
   addOpinion: (number, opinion) => json("POST", `findings/${number}/opinion`, opinion),
+  notePrint: (number) => json("POST", `findings/${number}/printed`),
   agreement: () => json("GET", "agreement"),
   backup: () => json("POST", "backup"),
   audit: (before, limit) => json("GET", address("audit", { before, limit })),
   events: () => new EventSource(`${ROOT}events`),
-  reportAddress: (number, language, paper) => ROOT + address(`findings/${number}/report.pdf`, { language, paper }),
+  reportAddress: (number, language, paper, patient) => ROOT + address(`findings/${number}/report.pdf`, { language, paper, patient }),
   opinionsAddress: () => `${ROOT}opinions.csv`,
 
   /** Send one file; the answer is its row. A bad file is an ApiError with status 422. */

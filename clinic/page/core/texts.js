@@ -4,14 +4,6 @@ import { api } from "./api.js";
 
 let current = { texts: {}, language: "en", direction: "ltr" };
 
-/** Body parts by which the page searches: id of the text, and code of DICOM. */
-export const BODY_PARTS = {
-  ankle: "ankle", chest: "chest", clavicle: "clavicle", elbow: "elbow", femur: "femur", finger: "finger",
-  foot: "foot", forearm: "forearm", hand: "hand", hip: "hip", humerus: "humerus", knee: "knee",
-  lower_leg: "leg", pelvis: "pelvis", shoulder: "shoulder", skull: "skull", spine: "spine", toe: "toe",
-  wrist: "wrist",
-};
-
 /** A catalogue with the formats of its language. */
 export class Texts {
   constructor(language, texts) {
@@ -84,19 +76,18 @@ export class Texts {
     return word.charAt(0).toLocaleUpperCase(this.language) + word.slice(1);
   }
 
-  /** Body parts with their names, in the order of the alphabet. */
-  bodyParts() {
-    const pairs = Object.keys(BODY_PARTS).map((id) => [id, this.#first(this.text(`region.${id}`))]);
+  /** Regions of the body with their names, in the order of the alphabet. */
+  regions() {
+    const ids = Object.keys(this.texts).filter((id) => id.startsWith("region."));
+    const pairs = ids.map((id) => [id.slice("region.".length), this.#first(this.text(id))]);
     return pairs.sort(([, first], [, second]) => first.localeCompare(second, this.locale));
   }
 
-  /** Body part and side as a phrase; empty where the file says neither. */
-  part(bodyPart, laterality) {
-    const code = bodyPart.toLowerCase();
-    const known = Object.keys(BODY_PARTS).find((id) => BODY_PARTS[id] === code);
-    const region = known ? this.text(`region.${known}`) : code;
+  /** Body part and side as a phrase; a part that is not known as the file writes it; empty where it says neither. */
+  part({ region, body_part: code, laterality }) {
+    const name = region ? this.#first(this.text(`region.${region}`)) : code && this.#value(code);
     const side = this.has(`side.${laterality}`) && this.text(`side.${laterality}`);
-    return [this.#first(region), side].filter(Boolean).join(" · ");
+    return [name, side].filter(Boolean).join(" · ");
   }
 }
 

@@ -11,8 +11,10 @@ const FEW = 30; // opinions; with fewer an interval is wider than a third
 export async function agreement() {
   const figures = await api.agreement();
   const title = t("page.agreement.title");
-  const head = h("header", { class: "view-head" }, h("h1", {}, title), figures.agreement.of > 0 && exportLink());
-  const body = figures.agreement.of > 0 ? content(figures) : [h("p", { class: "empty" }, t("page.agreement.none"))];
+  const hasOpinions = figures.agreement.of > 0;
+  const head = h("header", { class: "view-head" }, h("h1", {}, title), hasOpinions && exportLink());
+  const body = hasOpinions ? content(figures) : [h("p", { class: "empty" }, t("page.agreement.none"))];
+  if (figures.weeks.length) body.push(byWeek(figures.weeks, hasOpinions));
   return { element: h("div", { class: "view agreement" }, head, h("p", { class: "quiet" }, t("page.agreement.explain")), ...body), title };
 }
 
@@ -20,7 +22,7 @@ function exportLink() {
   return h("a", { class: "button", href: api.opinionsAddress(), download: "opinions.csv" }, icon("save"), h("span", {}, t("page.agreement.export")));
 }
 
-function content({ agreement: value, without_reference: open, labels, alert, weeks }) {
+function content({ agreement: value, without_reference: open, labels, alert }) {
   const few = value.of < FEW && h("p", { class: "caution" }, icon("warning"), h("span", {}, t("page.agreement.few")));
   return [
     h(
@@ -38,8 +40,13 @@ function content({ agreement: value, without_reference: open, labels, alert, wee
       h("p", { class: "quiet" }, t("page.agreement.sensitivity_meaning")),
       h("p", { class: "quiet" }, t("page.agreement.specificity_meaning")),
     ]),
-    section(t("page.agreement.by_week"), [weekChart(weeks), weekTable(weeks)]),
   ].filter(Boolean);
+}
+
+/** What a drift shows first, also without any opinion. */
+function byWeek(weeks, hasOpinions) {
+  const meaning = h("p", { class: "quiet" }, t("page.agreement.score_meaning"));
+  return section(t("page.agreement.by_week"), [hasOpinions && weekChart(weeks), weekTable(weeks), meaning]);
 }
 
 function labelTable(labels, alert) {
@@ -49,10 +56,12 @@ function labelTable(labels, alert) {
 }
 
 function weekTable(weeks) {
-  const rows = weeks.map(({ monday, findings, referred, agreement: share }) => ({
-    cells: [texts().date(monday), texts().number(findings), referred.share === null ? "" : texts().share(referred.share), interval(share)],
+  const share = (part) => (part.share === null ? "" : texts().share(part.share));
+  const rows = weeks.map(({ monday, findings, referred, rejected, out_of_distribution: score, agreement: agreed }) => ({
+    cells: [texts().date(monday), texts().number(findings), share(referred), share(rejected), score === null ? "" : texts().number(score, 2), interval(agreed)],
   }));
-  return table(t("page.agreement.by_week"), names("week", "findings", "referred", "agreement"), rows.reverse());
+  const [week, count, refer, distance, agreed] = names("week", "findings", "referred", "score", "agreement");
+  return table(t("page.agreement.by_week"), [week, count, refer, t("decision.reject"), distance, agreed], rows.reverse());
 }
 
 const names = (...ids) => ids.map((id) => t(`page.agreement.${id}`));

@@ -6,7 +6,7 @@ import { session } from "../core/session.js";
 import { t, texts } from "../core/texts.js";
 import { courseChart, extentChart } from "./chart.js";
 import { extentText, isComparable } from "./extent.js";
-import { decisionMark, labelMark, patientName } from "./marks.js";
+import { alertMarks, decisionMark, labelMarks, patientName } from "./marks.js";
 import { loadPicture, stage } from "./stage.js";
 import { table } from "./table.js";
 
@@ -17,7 +17,7 @@ export async function compare({ parts, navigate }) {
   pair.sort((one, other) => taken(one.details) - taken(other.details));
   const numbers = pair.map(({ details }) => details.number);
   const [first, second] = pair.map(({ details }) => details);
-  const scenes = pair.map(({ details, loading }) => stage(details, loading, { isSmall: true }));
+  const scenes = pair.map(({ details, loading }) => stage(details, loading));
   const others = answeredOf(first);
   const course = isSamePatient(first, second) ? await courseOf(second) : [];
   const title = t("page.compare.title");
@@ -64,7 +64,11 @@ async function courseOf({ number }) {
   return entries.map((entry) => ({ ...entry, taken: taken(entry) })).sort((one, other) => one.taken - other.taken);
 }
 
-const isSamePatient = (first, second) => Boolean(first.patient.id) && first.patient.id === second.patient.id;
+/** Whether two radiographs are of one patient, as the server takes them: an id may be given again. */
+function isSamePatient({ patient: first }, { patient: second }) {
+  const isBornOnSameDay = !first.birth_date || !second.birth_date || first.birth_date === second.birth_date;
+  return Boolean(first.id) && first.id === second.id && isBornOnSameDay;
+}
 
 function interval(first, second) {
   return t("page.compare.interval", { n: Math.round(Math.abs(taken(second) - taken(first)) / DAY) });
@@ -74,9 +78,11 @@ function cautions(first, second) {
   const ids = [];
   if (!first.patient.id || !second.patient.id) ids.push("page.compare.no_patient");
   else if (!isSamePatient(first, second)) ids.push("page.compare.other_patient");
-  if (first.study.body_part !== second.study.body_part || first.study.laterality !== second.study.laterality) ids.push("page.compare.other_part");
+  if (partOf(first) !== partOf(second)) ids.push("page.compare.other_part");
   return ids.map((id) => h("p", { class: "caution" }, icon("warning"), h("span", {}, t(id))));
 }
+
+const partOf = ({ region, body_part: code, laterality }) => [region || code, laterality].join();
 
 /** What differs between the two answers, in words; nothing where one of them has none. */
 function changeSection(first, second) {
@@ -104,7 +110,7 @@ function extentNotes(entries) {
 
 function side(details, scene, index, others, numbers, navigate) {
   const isChoice = others.some(({ number }) => number === details.number) && others.length > 1;
-  const part = texts().part(details.study.body_part, details.study.laterality);
+  const part = texts().part(details);
   const date = texts().date(details.study.date || details.time);
   const name = t(index ? "page.compare.after" : "page.compare.before");
   return h(
@@ -112,12 +118,12 @@ function side(details, scene, index, others, numbers, navigate) {
     { class: "side", "aria-label": name },
     h("header", { class: "side-head" }, h("h2", {}, name), isChoice ? chooser(details, index, others, numbers, navigate) : h("p", {}, [date, part].filter(Boolean).join(" · "))),
     scene.element,
-    h("div", { class: "side-foot" }, decisionMark(details.decision), labelMark(details), h("a", { class: "button", href: `#/radiograph/${details.number}` }, t("page.compare.open"))),
+    h("div", { class: "side-foot" }, decisionMark(details.decision), ...labelMarks(details), h("a", { class: "button", href: `#/radiograph/${details.number}` }, t("page.compare.open"))),
   );
 }
 
 function chooser(details, index, others, numbers, navigate) {
-  const options = others.map((entry) => [String(entry.number), [texts().date(entry.study_date || entry.time), texts().part(entry.body_part ?? "", entry.laterality ?? "")].filter(Boolean).join(" · ")]);
+  const options = others.map((entry) => [String(entry.number), [texts().date(entry.study_date || entry.time), texts().part(entry)].filter(Boolean).join(" · ")]);
   const control = select(options, String(details.number), (number) => {
     const chosen = [...numbers];
     chosen[index] = number;
@@ -134,7 +140,7 @@ function courseSection(course, numbers) {
     class: numbers.includes(entry.number) ? "is-shown" : null,
     cells: [
       h("a", { href: `#/radiograph/${entry.number}` }, texts().date(entry.study_date || entry.time)),
-      decisionMark(entry.decision),
+      h("span", { class: "course-answer" }, decisionMark(entry.decision), ...alertMarks(entry)),
       h("span", {}, extentText(entry.extent)),
       ...labels.map((label) => h(label === entry.label ? "strong" : "span", {}, texts().percent(entry.probabilities[label] ?? 0))),
     ],

@@ -21,7 +21,7 @@ export function facts(details, remove) {
     ["birth_date", patient.birth_date && texts().date(patient.birth_date)],
     ["sex", sex && t(`page.finding.${sex}`)],
     ["study_date", study.date && texts().date(study.date)],
-    ["body_part", texts().part(study.body_part, study.laterality)],
+    ["body_part", texts().part(details)],
     ["view", study.view],
     ["accession", study.accession],
     ["description", study.description],

@@ -2,7 +2,7 @@
 
 import { api } from "../core/api.js";
 import { button, field, h, select } from "../core/dom.js";
-import { BODY_PARTS, t, texts } from "../core/texts.js";
+import { t, texts } from "../core/texts.js";
 import { patientText } from "./marks.js";
 import { row } from "./rows.js";
 import { dayBefore } from "./today.js";
@@ -24,9 +24,7 @@ export async function history({ query, navigate }) {
   let count = 0;
 
   async function load() {
-    const { region, text, ...rest } = asked;
-    const words = [text, BODY_PARTS[region]].filter(Boolean).join(" ");
-    const answer = await api.findings({ ...rest, text: words, limit: PAGE, before: oldest });
+    const answer = await api.findings({ ...asked, limit: PAGE, before: oldest });
     for (const summary of answer.findings) list.append(row(summary, { withDate: true, chooser: chooser(summary) }));
     oldest = answer.findings.at(-1)?.number ?? oldest;
     count += answer.findings.length;
@@ -71,7 +69,7 @@ function form(asked, navigate) {
   const search = () => navigate(address({ text: text.value.trim(), from: from.value, to: to.value, decision: decision.value, region: part.value }));
   const decisions = [["", t("page.history.any")], ...DECISIONS.map((name) => [name, t(`decision.${name}`)]), ...KINDS.map((name) => [name, t(`page.history.${name}`)])];
   const decision = select(decisions, asked.decision, search);
-  const part = select([["", t("page.history.any")], ...texts().bodyParts()], asked.region, search);
+  const part = select([["", t("page.history.any")], ...texts().regions()], asked.region, search);
   const chosen = whenOf(asked);
   dates.hidden = chosen !== "dates";
   const when = select(WHENS.map((name) => [name, t(`page.history.${name}`)]), chosen, (name) => {

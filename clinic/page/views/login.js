@@ -2,7 +2,7 @@
 
 import { button, field, h, icon } from "../core/dom.js";
 import { problem } from "../core/problems.js";
-import { session, signIn } from "../core/session.js";
+import { signIn } from "../core/session.js";
 import { t } from "../core/texts.js";
 import { languageField } from "./settings.js";
 
@@ -35,6 +35,6 @@ export async function login({ refresh }) {
     button(t("page.login.submit"), null, null, { type: "submit", class: "button primary" }),
     languageField(t("page.login.language"), refresh),
   );
-  const notice = h("p", { class: "notice" }, icon("warning"), h("span", {}, session().notice));
+  const notice = h("p", { class: "notice" }, icon("warning"), h("span", {}, t("notice.operator")));
   return { element: h("div", { class: "view login" }, form, notice), title, opened: () => user.focus() };
 }

@@ -17,13 +17,28 @@ export function decisionMark(decision) {
 }
 
 /** Symbol and words of the most probable label, with its probability; nothing for a rejected picture. */
-export function labelMark(summary) {
+function labelMark(summary) {
   if (summary.decision === "reject") return h("span", { class: "label-mark" }, t("page.finding.rejected"));
   const isMalignant = urgency(summary) === "malignant";
   const name = isMalignant ? t("page.finding.malignant") : texts().label(summary.label);
   const percent = h("span", { class: "percent" }, texts().percent(summary.probability));
   const classes = isMalignant ? "label-mark mark mark-malignant" : "label-mark";
   return h("span", { class: classes }, isMalignant && icon("malignant"), h("span", {}, name), " ", percent);
+}
+
+/** Whether an alert label is left open though another one is more probable. */
+export function isLeftOpen(summary) {
+  return summary.alert && ["report", "refer"].includes(urgency(summary));
+}
+
+/** The label, and what cannot be ruled out next to it. */
+export function labelMarks(summary) {
+  return [labelMark(summary), isLeftOpen(summary) && possibleMark()].filter(Boolean);
+}
+
+/** Of these what says that a malignant tumor is suspected, or cannot be ruled out. */
+export function alertMarks(summary) {
+  return labelMarks(summary).slice(urgency(summary) === "malignant" ? 0 : 1);
 }
 
 /** What a list calls a finding first: a label, or what cannot be ruled out, and the decision. */
@@ -34,9 +49,9 @@ export function findingText(summary) {
   return [isMalignant ? t("page.finding.malignant") : possible, t(`decision.${summary.decision}`)].join(" – ");
 }
 
-/** A line that says that an alert label is left open though another one is more probable. */
-export function possibleMark(text = t("page.finding.malignant_possible")) {
-  return h("span", { class: "mark mark-malignant-possible" }, icon("malignant_possible"), h("span", {}, text));
+/** What says so, for `isLeftOpen`. */
+function possibleMark() {
+  return h("span", { class: "mark mark-malignant-possible" }, icon("malignant_possible"), h("span", {}, t("page.finding.malignant_possible")));
 }
 
 /** What the physician said. */

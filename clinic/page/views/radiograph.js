@@ -4,14 +4,14 @@ import { api } from "../core/api.js";
 import { button, h, icon, own, segments, toast } from "../core/dom.js";
 import { preference, setPreference } from "../core/preferences.js";
 import { problem } from "../core/problems.js";
-import { isAlert } from "../core/session.js";
 import { t, texts } from "../core/texts.js";
-import { bars, decisionMark, labelMark, patientName, possibleMark, urgency } from "./marks.js";
+import { bars, decisionMark, labelMarks, patientName, urgency } from "./marks.js";
 import { opinion } from "./opinion.js";
 import { openPrint, watchPrint } from "./print.js";
 import { loadPicture, stage } from "./stage.js";
 import { facts } from "./facts.js";
 import { failureWords } from "./rows.js";
+import { reviewNote } from "./settings.js";
 
 export async function radiograph({ parts, navigate, refresh }) {
   const number = Number(parts[0]);
@@ -19,7 +19,7 @@ export async function radiograph({ parts, navigate, refresh }) {
   const details = await api.finding(number, texts().language);
   if (details.failure) return failed(details);
   const scene = stage(details, loading);
-  const part = texts().part(details.study.body_part, details.study.laterality);
+  const part = texts().part(details);
   const date = details.study.date ? texts().date(details.study.date) : texts().dateTime(details.time);
   const title = t("page.finding.title", { number });
   const judgement = opinion(details, () => refresh());
@@ -74,15 +74,12 @@ function showOpinion(section) {
 /** Decision and label, by shape and word. */
 function verdict(details) {
   const kind = urgency(details);
-  const { finding } = details;
-  const isOpen = kind !== "malignant" && finding.decision !== "reject" && finding.label_set.some(isAlert);
   return h(
     "div",
     { class: `verdict verdict-${kind}` },
     kind === "malignant" && h("p", { class: "verdict-alarm" }, icon("malignant"), h("strong", {}, t("page.finding.malignant")), h("span", { class: "percent" }, texts().percent(details.probability))),
-    h("p", { class: "verdict-decision" }, decisionMark(finding.decision)),
-    kind !== "malignant" && h("p", { class: "verdict-label" }, labelMark(details)),
-    isOpen && h("p", {}, possibleMark()),
+    h("p", { class: "verdict-decision" }, decisionMark(details.decision)),
+    ...(kind === "malignant" ? [] : labelMarks(details)).map((mark, index) => h("p", { class: index ? null : "verdict-label" }, mark)),
   );
 }
 
@@ -96,7 +93,7 @@ function words(details) {
   };
   const chooser = segments(t("page.finding.reader"), "reader", readers, preference("reader"), show);
   show(preference("reader"));
-  return h("section", { class: "card", "aria-label": t("page.finding.seen") }, chooser, place);
+  return h("section", { class: "card", "aria-label": t("page.finding.seen") }, chooser, place, reviewNote());
 }
 
 /** @param {Object} finding in words; empty sentences are left out */
@@ -136,8 +133,8 @@ function others(details) {
       "li",
       { class: "other" },
       h("a", { href: `#/radiograph/${other.number}` }, other.study_date ? texts().date(other.study_date) : texts().dateTime(other.time)),
-      h("span", {}, texts().part(other.body_part ?? "", other.laterality ?? "")),
-      labelMark(other),
+      h("span", {}, texts().part(other)),
+      ...labelMarks(other),
       h(
         "a",
         { class: "button", href: `#/compare/${other.number}/${details.number}`, "aria-label": t("page.finding.compare_with", { date: texts().date(other.study_date || other.time) }) },

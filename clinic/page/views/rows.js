@@ -2,7 +2,7 @@
 
 import { h, icon, own } from "../core/dom.js";
 import { t, texts } from "../core/texts.js";
-import { decisionMark, labelMark, opinionMark, patientName, possibleMark, urgency } from "./marks.js";
+import { decisionMark, labelMarks, opinionMark, patientName, urgency } from "./marks.js";
 
 /**
  * @param {Object} summary of a finding
@@ -16,14 +16,13 @@ export function row(summary, { withDate = false, chooser = null } = {}) {
 }
 
 function findingLine(summary, withDate, kind) {
-  const part = texts().part(summary.body_part ?? "", summary.laterality ?? "");
-  const open = kind !== "malignant" && summary.decision !== "reject" && summary.alert;
+  const part = texts().part(summary);
   return h(
     "a",
     { class: "row-link", href: `#/radiograph/${summary.number}` },
     h("span", { class: `sign sign-${kind}` }, icon(kind)),
     h("span", { class: "row-who" }, h("strong", {}, patientName(summary)), when(summary, withDate, part)),
-    h("span", { class: "row-finding" }, labelMark(summary), open && possibleMark()),
+    h("span", { class: "row-finding" }, ...labelMarks(summary)),
     h("span", { class: "row-decision" }, decisionMark(summary.decision), opinionMark(summary.opinion)),
   );
 }

@@ -80,7 +80,7 @@ function about() {
   const { bundle, labels, notice, user, role } = session();
   const name = bundle && t("page.finding.network_version", { name: bundle.name, version: bundle.version });
   const entries = [
-    [t("page.settings.network"), name],
+    [t("page.settings.network"), name && [name, h("p", { class: "quiet", lang: "en" }, own(notice))]],
     [t("page.settings.hash"), bundle && own(bundle.sha256)],
     [t("page.settings.labels"), labels.map((label) => texts().label(label)).join(", ")],
   ].filter(([, text]) => text);
@@ -91,7 +91,7 @@ function about() {
     h("h2", {}, t("page.settings.about")),
     user && h("p", {}, t("page.settings.signed_in", { user, role: t(`page.role.${role}`) })),
     h("dl", { class: "facts" }, ...lines),
-    h("p", { class: "notice" }, icon("warning"), h("span", {}, notice)),
+    h("p", { class: "notice" }, icon("warning"), h("span", {}, t("notice.operator"))),
   );
 }
 

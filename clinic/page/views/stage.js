@@ -30,9 +30,8 @@ export function loadPicture(number) {
  *
  * @param {Object} details answer of `GET findings/{n}`
  * @param {Promise<Picture>} loading the map is made ready while the picture is on its way
- * @param {{isSmall: boolean}} options fewer tools, for two radiographs next to each other
  */
-export function stage(details, loading, { isSmall = false } = {}) {
+export function stage(details, loading) {
   const { finding } = details;
   const isRejected = finding.decision === "reject";
   const heat = isRejected ? null : new Heat(finding);
@@ -54,8 +53,8 @@ export function stage(details, loading, { isSmall = false } = {}) {
     }
     if (isClosed) return null;
     viewer = new Viewer(canvas, picture, details.window, heat, { spacing: details.spacing_mm, isRejected, outlines: isRejected ? null : outlinesOf(finding) });
-    element.prepend(toolbar(viewer, details, isSmall));
-    if (!isSmall) element.append(mapBar(viewer, heat, finding));
+    element.prepend(toolbar(viewer, details));
+    element.append(mapBar(viewer, heat, finding));
     viewer.addEventListener("change", () => showState(viewer, state));
     viewer.addEventListener("change", () => showLength(viewer, length, details, false));
     viewer.addEventListener("measure", () => showLength(viewer, length, details, true));
@@ -95,7 +94,7 @@ function tool(symbol, text, click, attributes = {}) {
   return h("button", { type: "button", class: "tool", ...attributes, on: { click } }, icon(symbol), h("span", {}, text));
 }
 
-function toolbar(viewer, details, isSmall) {
+function toolbar(viewer, details) {
   const hint = h("p", { class: "hint", role: "status" });
   const choices = TOOLS.map((name) => {
     const isMissing = name === "ruler" && !details.spacing_mm;
@@ -124,8 +123,7 @@ function toolbar(viewer, details, isSmall) {
       invert.setAttribute("aria-pressed", "false");
     }),
   ];
-  const all = isSmall ? [...choices.slice(0, 2), ...actions] : [...choices, ...actions];
-  return h("div", { class: "tools", role: "toolbar", "aria-label": t("page.viewer.tools") }, ...all, hint);
+  return h("div", { class: "tools", role: "toolbar", "aria-label": t("page.viewer.tools") }, ...choices, ...actions, hint);
 }
 
 function mapBar(viewer, heat, { lesions }) {

@@ -4,11 +4,14 @@ import { api } from "../core/api.js";
 import { button, h, icon } from "../core/dom.js";
 import { t } from "../core/texts.js";
 import { chosenFiles, uploads } from "../core/uploads.js";
-import { urgency } from "./marks.js";
 import { row } from "./rows.js";
 import { uploadStatus } from "./upload_status.js";
 
 const PAGE = 100; // lines that are loaded at once
+const COUNT = 300; // milliseconds after the last arrival until the day is counted
+const MINUTE = 60_000;
+
+const midnight = () => new Date().setHours(0, 0, 0, 0);
 
 /** The day of the clinic as YYYY-MM-DD, `days` before today. */
 export function dayBefore(days = 0) {
@@ -26,16 +29,26 @@ export async function today({ events }) {
   const zone = dropZone();
   const status = uploadStatus();
   let oldest = "";
-  const midnight = new Date().setHours(0, 0, 0, 0);
+  let day = midnight();
 
   async function load() {
     // By the day a radiograph came in: an old one that is added today belongs to today's list.
     const answer = await api.findings({ limit: PAGE, before: oldest });
-    const entered = answer.findings.filter(({ time }) => time * 1000 >= midnight);
+    const entered = answer.findings.filter(({ time }) => time * 1000 >= day);
     for (const summary of entered) put(summary, false);
     oldest = answer.findings.at(-1)?.number ?? oldest;
     more.hidden = !answer.more || entered.length < answer.findings.length;
-    count();
+    await count();
+  }
+
+  /** Begin the list of another day, if one has begun. */
+  async function turn() {
+    if (day === midnight()) return;
+    day = midnight();
+    oldest = "";
+    rows.clear();
+    list.replaceChildren();
+    await load();
   }
 
   function put(summary, isNew) {
@@ -47,22 +60,27 @@ export async function today({ events }) {
     rows.set(key, { summary, line });
   }
 
-  function count() {
-    const good = [...rows.values()].filter(({ summary }) => !summary.failure);
-    const urgent = good.filter(({ summary }) => ["malignant", "refer"].includes(urgency(summary))).length;
+  /** Count the whole day: the list may hold a part of it alone. */
+  async function count() {
+    const { findings, urgent } = await api.counts(day / 1000);
     counts.replaceChildren(
-      good.length ? h("span", {}, t("page.list.count", { n: good.length })) : h("span", {}, t("page.list.empty")),
+      h("span", {}, findings ? t("page.list.count", { n: findings }) : t("page.list.empty")),
       urgent ? h("span", { class: "mark mark-refer" }, icon("refer"), h("span", {}, t("page.list.urgent", { n: urgent }))) : "",
     );
     zone.classList.toggle("drop-large", rows.size === 0);
   }
 
-  const arrive = (event) => {
+  let counting = 0;
+  const arrive = async (event) => {
+    await turn().catch(() => {}); // the next minute tries again
     put(event.detail, true);
-    count();
+    zone.classList.remove("drop-large");
+    clearTimeout(counting); // of a folder not after every file
+    counting = setTimeout(() => count().catch(() => {}), COUNT);
   };
   events.addEventListener("finding", arrive);
   uploads.addEventListener("row", arrive);
+  const clock = setInterval(() => turn().catch(() => {}), MINUTE);
   await load();
 
   const title = t("page.list.title");
@@ -79,6 +97,8 @@ export async function today({ events }) {
     events.removeEventListener("finding", arrive);
     uploads.removeEventListener("row", arrive);
     status.close();
+    clearInterval(clock);
+    clearTimeout(counting);
   };
   return { element, title, close };
 }

@@ -22,6 +22,7 @@ __all__ = [
     "AuditQuery",
     "BackupDone",
     "BundleShown",
+    "CountQuery",
     "CourseEntry",
     "CourseShown",
     "Done",
@@ -117,6 +118,8 @@ class ListQuery(msgspec.Struct, frozen=True, kw_only=True):
     first_day: str = msgspec.field(default="", name="from")
     """`YYYY-MM-DD`."""
     last_day: str = msgspec.field(default="", name="to")
+    region: str = ""
+    """Of the body part, as `region` of a finding; `spine` is all of the spine."""
     decision: Literal["", "report", "refer", "reject", "failure", "alert"] = ""
     before: int = 0
     limit: int = 50
@@ -128,6 +131,13 @@ class FindingList(msgspec.Struct, frozen=True):
     findings: list[FindingSummary]
     more: bool
     """Whether there are earlier ones."""
+
+
+class CountQuery(msgspec.Struct, frozen=True):
+    """Since when findings are counted."""
+
+    since: float = 0.0
+    """Seconds since 1970, UTC."""
 
 
 class UploadQuery(msgspec.Struct, frozen=True):
@@ -204,6 +214,8 @@ class CourseEntry(msgspec.Struct, frozen=True):
     study_date: str
     label: str
     decision: str
+    alert: bool
+    """Whether an alert label cannot be ruled out."""
     probability: float
     """Of the label."""
     probabilities: dict[str, float]

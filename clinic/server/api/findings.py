@@ -11,6 +11,7 @@ import msgspec
 from orthoedge.clinic.history import FindingSummary, Opinion, SearchQuery, StoredFinding
 from orthoedge.clinic.history.header import plain_text
 from orthoedge.clinic.server.api.answers import (
+    CountQuery,
     CourseEntry,
     CourseShown,
     Done,
@@ -33,9 +34,11 @@ from orthoedge.runtime.errors import EngineError, MissingDependency
 
 __all__ = [
     "added",
+    "count_findings",
     "delete_finding",
     "enter_opinion",
     "list_findings",
+    "note_print",
     "show_course",
     "show_finding",
     "show_report",
@@ -64,12 +67,18 @@ def list_findings(state: ServerState, call: Call) -> Reply:
             text=query.text,
             first_day=query.first_day,
             last_day=query.last_day,
+            region=query.region,
             decision=query.decision,
             before=max(query.before, 0),
             limit=limit + 1,
         )
     )
     return json_reply(FindingList(found[:limit], more=len(found) > limit))
+
+
+def count_findings(state: ServerState, call: Call) -> Reply:
+    """How many findings were entered since a time, and how many of them are urgent."""
+    return json_reply(state.history.count_since(call.query(CountQuery).since))
 
 
 def show_finding(state: ServerState, call: Call) -> Reply:
@@ -129,6 +138,7 @@ def _course_entry(stored: StoredFinding, extent: Extent | None) -> CourseEntry:
         summary.study_date,
         summary.label,
         summary.decision,
+        summary.alert,
         summary.probability,
         msgspec.json.decode(stored.finding, type=_Probabilities).probabilities,
         extent,
@@ -146,6 +156,9 @@ def show_report(state: ServerState, call: Call) -> Reply:
     stored = stored_finding(state, call)
     if stored.picture is None:
         raise ApiError("error.not_found")
+    earlier = state.history.earlier(
+        stored.patient, stored.study, stored.image_sha256, stored.summary.time
+    )
     order = ReportOrder(
         finding=stored.finding,
         picture=stored.picture,
@@ -154,7 +167,8 @@ def show_report(state: ServerState, call: Call) -> Reply:
         study=stored.study,
         patient=stored.patient if query.patient else None,
         file_name=stored.summary.file_name,
-        earlier=_earlier(state, stored) if query.patient else (),
+        image_sha256=stored.image_sha256,
+        earlier=earlier if query.patient else (),
         alert_labels=state.bundle.alert_labels,
         language=query.language,
         paper=query.paper,
@@ -167,6 +181,17 @@ def show_report(state: ServerState, call: Call) -> Reply:
     name = f"finding-{stored.summary.number}.pdf"
     headers = {"Content-Disposition": f'inline; filename="{name}"'}
     return Reply(content, "application/pdf", headers=headers)
+
+
+def note_print(state: ServerState, call: Call) -> Reply:
+    """Enter into the audit trail that the browser printed a finding.
+
+    Raises:
+        ApiError: no such finding.
+    """
+    number = stored_finding(state, call).summary.number
+    state.history.note(call.caller.user, "printed", number)
+    return json_reply(Done(), 201)
 
 
 def enter_opinion(state: ServerState, call: Call) -> Reply:
@@ -227,18 +252,6 @@ def _record(stored: StoredFinding) -> msgspec.Raw:
     return msgspec.Raw(
         msgspec.json.encode({**head, **fields, "overlay": None, "side_by_side": None})
     )
-
-
-def _earlier(state: ServerState, stored: StoredFinding) -> tuple[tuple[bytes, str], ...]:
-    """Findings on the same patient before this one, with their days."""
-    earlier = []
-    for summary in state.history.of_patient(stored.patient):
-        if summary.number == stored.summary.number:
-            break
-        finding = state.history.get(summary.number)
-        if finding is not None and finding.finding:
-            earlier.append((finding.finding, summary.study_date))
-    return tuple(earlier)
 
 
 def _words(state: ServerState, stored: StoredFinding, language: str) -> msgspec.Raw | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from orthoedge.clinic.accounts.accounts import Role
 from orthoedge.clinic.history.agreement import Agreement
-from orthoedge.clinic.history.records import Opinion
+from orthoedge.clinic.history.records import EntryCounts, Opinion
 from orthoedge.clinic.server.api import answers, findings, keeping, pixels, session
 from orthoedge.clinic.server.api.calls import JSON, Reply, Route
 from orthoedge.clinic.server.api.openapi import openapi
@@ -72,6 +72,16 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         "GET",
+        "/counts",
+        "countFindings",
+        "How many findings were entered since a time, and how many of them are urgent.",
+        _ALL,
+        EntryCounts,
+        findings.count_findings,
+        query=answers.CountQuery,
+    ),
+    Route(
+        "GET",
         "/findings/{number}",
         "showFinding",
         "Everything that is known of a finding.",
@@ -110,6 +120,16 @@ ROUTES: tuple[Route, ...] = (
         "application/pdf",
         findings.show_report,
         query=answers.ReportQuery,
+    ),
+    Route(
+        "POST",
+        "/findings/{number}/printed",
+        "notePrint",
+        "Enter that the browser printed a finding.",
+        _ALL,
+        answers.Done,
+        findings.note_print,
+        status=201,
     ),
     Route(
         "POST",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -71,11 +72,15 @@ class Engine:
 
         Raises:
             EngineError: the engine cannot be opened, or failed; not the file's fault.
+            OSError: the disk is full or fails, and the pixels cannot be kept.
             InputError: the process crashed, or took too long, while it read the file.
         """
         async with self._files:
             await self.open()
             answer = await self._reply(AnswerFile(str(file)), FileAnswer, self._limit_s)
+        if answer.disk_error:
+            reason = f"the radiograph cannot be kept: {os.strerror(answer.disk_error)}"
+            raise OSError(answer.disk_error, reason)
         if answer.engine_error:  # a new process may work again
             await self.close()
             raise EngineError(answer.engine_error)

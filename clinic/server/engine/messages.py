@@ -86,6 +86,8 @@ class FileAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """Why the file could not be answered."""
     engine_error: str = ""
     """Why the engine failed: not the file's fault."""
+    disk_error: int = 0
+    """`errno` where the pixels cannot be kept."""
     alert_labels: tuple[str, ...] = ()
     patient: PatientFacts = PatientFacts()
     study: StudyFacts = StudyFacts()

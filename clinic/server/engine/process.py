@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import resource
 import select
@@ -123,7 +124,7 @@ class EngineProcess:
         except (OrthoEdgeError, MemoryError) as error:
             return facts(failure=str(error) or "there is not enough memory to read it")
         except OSError as error:  # of the history's disk; the reader's are InputErrors
-            return facts(engine_error=f"the radiograph cannot be kept: {error.strerror or error}")
+            return facts(disk_error=error.errno or errno.EIO)
         return facts(
             finding=finding.to_json(),
             alert_labels=pipeline.bundle.manifest.alert_labels,

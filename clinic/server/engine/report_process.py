@@ -32,8 +32,9 @@ class ReportOrder(msgspec.Struct, frozen=True, kw_only=True):
     study: StudyFacts
     patient: PatientFacts | None
     file_name: str
-    earlier: tuple[tuple[bytes, str], ...]
-    """JSON and day of each earlier finding on the same patient, the first one first."""
+    image_sha256: str
+    earlier: tuple[tuple[bytes, StudyFacts], ...]
+    """As of `History.earlier`."""
     alert_labels: tuple[str, ...]
     language: str
     paper: str
@@ -74,7 +75,8 @@ def _make() -> bytes:
         study=order.study,
         patient=order.patient,
         file_name=order.file_name,
-        earlier=tuple(EarlierFinding.from_finding(finding, day) for finding, day in order.earlier),
+        image_sha256=order.image_sha256,
+        earlier=tuple(EarlierFinding.from_finding(*one) for one in order.earlier),
         alert_labels=order.alert_labels,
     )
     return base64.b64encode(make_report(content, order.language, order.paper))  # type: ignore[arg-type]

@@ -41,6 +41,7 @@ def check(file, capsys):
 
 
 def test_check_passes_where_every_destination_answers(written, capsys):
+    pytest.importorskip("typst")
     with server() as port:
         file, settings = written(pacs(port))
         assert check(file, capsys) == (
@@ -50,6 +51,7 @@ def test_check_passes_where_every_destination_answers(written, capsys):
                 f"pass  spool {settings.spool}",
                 "pass  bundle and its key",
                 f"pass  receiver 127.0.0.1, port {settings.receiver.port}",
+                "pass  decoders and results",
                 "pass  destination pacs answers",
             ],
         )
@@ -100,16 +102,28 @@ def test_check_tries_the_port_of_the_metrics_too(written, capsys):
     assert lines[4].startswith(f"FAIL  metrics 127.0.0.1, port {port}: cannot listen there: ")
 
 
-def test_check_tries_whether_a_page_can_be_set(written, tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize("result", ["picture", "pdf"])
+def test_check_tries_whether_words_can_be_set(written, tmp_path, capsys, monkeypatch, result):
     pytest.importorskip("typst")
-    out = f'[destinations.out]\nkind = "folder"\npath = "{tmp_path}/out"\nresults = ["pdf"]\n'
-    file, _ = written(out)
-    assert "pass  page in en" in check(file, capsys)[1]
+    out = f'[destinations.out]\nkind = "folder"\npath = "{tmp_path}/out"\n'
+    file, _ = written(f'{out}results = ["{result}"]\n')
+    assert "pass  decoders and results" in check(file, capsys)[1]
     monkeypatch.setitem(sys.modules, "typst", None)
     open_fonts.cache_clear()
     code, lines = check(file, capsys)
     assert code == 1
     assert "pip install 'orthoedge[report]'" in "\n".join(lines)
+
+
+@pytest.mark.parametrize("plugins", [(), ("pydicom",)])
+def test_check_names_a_decoder_that_is_missing(written, capsys, monkeypatch, plugins):
+    from pydicom.pixels.decoders.base import Decoder
+
+    monkeypatch.setattr(Decoder, "available_plugins", property(lambda self: plugins))
+    code, lines = check(written()[0], capsys)
+    assert code == 1
+    (line,) = (each for each in lines if each.startswith("FAIL  decoders and results: "))
+    assert "is not installed and is needed for reading JPEG images" in line
 
 
 def test_check_names_a_certificate_that_is_missing(written, tmp_path, capsys):

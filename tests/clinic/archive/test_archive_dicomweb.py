@@ -30,6 +30,7 @@ class Service:
         self.series = [("1.2.1", "DX"), ("1.2.2", "SR"), ("1.2.3", "CR")]
         self.instances = 3
         self.limits = True
+        self.most = 100  # of its answers, whatever is asked for
         self.statuses = []  # of the next answers, before it answers well
         self.breaks_off = 0  # next answers that end before their last bytes
         self.boundary = "=b="
@@ -57,7 +58,7 @@ class Service:
             return 200, kind, part + mark + b"--\r\n"
         if self.limits:
             start, count = (int(query[key][0]) for key in ("offset", "limit"))
-            found = found[start : start + count]
+            found = found[start : start + min(count, self.most)]
         return 200, "application/dicom+json", json.dumps(found).encode()
 
 
@@ -119,6 +120,13 @@ def test_a_service_that_knows_no_pages_is_listed_once_or_refused(service, monkey
     asked.instances = 2  # it gives as many as asked for, and the same ones again
     with pytest.raises(DataError, match="ignores `offset`"):
         list(list_instances(address, None))
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 4, 7])
+def test_a_service_with_a_lower_limit_of_its_own_is_listed_whole(service, most):
+    asked, address = service
+    asked.most, asked.instances = most, 7
+    assert len(list(list_instances(address, None))) == 14
 
 
 def test_the_file_is_fetched_byte_by_byte_as_it_is_stored(service):

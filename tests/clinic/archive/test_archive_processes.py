@@ -5,6 +5,7 @@ import json
 import os
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -152,7 +153,9 @@ def test_a_second_command_on_the_same_store_is_refused(many, small_bundle, tmp_p
     with store.opened(record_of(small_bundle)):
         assert main(words) == 2
     said = capfd.readouterr().err
-    assert said.splitlines()[-1] == f"orthoedge: {store.folder}: another archive run works on it"
+    who = f"(process {os.getpid()} on {socket.gethostname()}); wait for it or stop it"
+    busy = f"{store.folder}: another archive run works on it"
+    assert said.splitlines()[-1] == f"orthoedge: {busy} {who}"
     assert rows_of(tmp_path) == []
 
 

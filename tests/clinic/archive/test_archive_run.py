@@ -15,7 +15,7 @@ from orthoedge.clinic.archive.worker import Worker, _EarlyReader, failed_row
 from orthoedge.runtime.atomic_files import sha256
 from orthoedge.runtime.errors import ConfigError, DataError, EngineError, InputError
 from orthoedge.runtime.image_io.reader import read_image
-from orthoedge.runtime.image_io.sandbox import SandboxedReader
+from orthoedge.runtime.image_io.sandbox import SandboxLimits
 from orthoedge.targets import EngineOptions, open_pipeline
 from tests.helpers.archives.bundles import bundle_like
 from tests.helpers.archives.rows import Here, record_of, rows_of, run_here, settings_of, untimed
@@ -320,18 +320,16 @@ def test_a_failed_row_keeps_what_the_index_says():
 
 @pytest.mark.parametrize("side", [64, 4000])
 def test_a_file_that_is_decoded_early_is_held_to_the_same_memory(side):
-    """A sandbox that has room of its own: the estimate is what refuses the larger one."""
     ramp = np.tile(np.arange(side).astype(np.uint8), (side, 1))
     data = cv2.imencode(".png", ramp)[1].tobytes()
-    with SandboxedReader() as reader:
-        early = _EarlyReader(reader, memory_mb=20)
-        answers = []
-        for begin in (True, False):
-            if begin:
-                early.begin(data)
-            try:
-                answers.append(early(data, memory_mb=20).pixels.shape)
-            except InputError as error:
-                answers.append(str(error))
+    early = _EarlyReader(SandboxLimits(memory_mb=20))
+    answers = []
+    for begin in (True, False):
+        if begin:
+            early.begin(data)
+        try:
+            answers.append(early(data, memory_mb=20).pixels.shape)
+        except InputError as error:
+            answers.append(str(error))
     assert answers[0] == answers[1]
     assert isinstance(answers[0], str) == (side == 4000)

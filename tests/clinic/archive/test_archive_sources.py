@@ -45,7 +45,7 @@ def test_a_list_has_one_path_a_line_in_whatever_bytes(tmp_path):
     first, second = list_inputs(str(listed))
     assert first.address == os.fsencode(tmp_path / "a b.png")
     assert second.address == b"/x\xff.png"
-    assert second.name == "/x\\xff.png"
+    assert second.name == "bytes:/x\\xff.png"
 
 
 @pytest.mark.parametrize(
@@ -179,3 +179,15 @@ def test_what_is_left_is_a_range_where_the_rate_changed(monkeypatch):
     )
     progress.add(8000, 0)
     assert progress.line() == "12,000 of 12,000, 10 without an answer"
+
+
+def test_paths_that_differ_have_names_that_differ():
+    paths = (
+        b"/\xff",
+        b"/\\xff",
+        b"/\\\xff",
+        b"/\\\\xff",
+        b"/\xff\\xff",
+        b"/\\xff\xff",
+    )
+    assert len({ArchiveInput(path, "").name for path in paths}) == len(paths)

@@ -74,6 +74,25 @@ def test_a_rejected_radiograph_counts_in_no_label(history):
     assert all(label.sensitivity.of == 0 for label in result.labels)
 
 
+@pytest.mark.parametrize(
+    ("decision", "agrees", "truth", "count"),
+    [
+        ("report", True, "", 0),
+        ("refer", True, "", 0),
+        ("reject", True, "", 0),
+        ("refer", False, "tumor-benign", 0),
+        ("reject", False, "fracture", 0),
+        ("refer", False, "", 1),
+        ("reject", False, "", 1),
+    ],
+)
+def test_without_reference_are_those_who_disagree_and_do_not_say_what_it_was(
+    history, decision, agrees, truth, count
+):
+    enter(history, "fracture", truth, agrees=agrees, decision=decision)
+    assert agreement(history, LABELS, ALERTS).without_reference == count
+
+
 def test_only_the_last_opinion_counts(history):
     number = history.add(new_finding())
     history.verdict(number, Opinion(agrees=False, label="tumor-benign"), "ada")

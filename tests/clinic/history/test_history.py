@@ -4,7 +4,7 @@ import sqlite3
 
 import pytest
 
-from orthoedge.clinic.history import History, Opinion, PatientFacts, SearchQuery
+from orthoedge.clinic.history import History, Opinion, PatientFacts, SearchQuery, StudyFacts
 from orthoedge.runtime.errors import DataError
 from tests.helpers.history.findings import PIXELS, new_finding
 
@@ -262,3 +262,45 @@ def test_the_database_is_in_the_mode_in_which_readers_and_a_writer_go_on_togethe
     with sqlite3.connect(history.folder / "history.sqlite") as other:
         assert other.execute("SELECT count(*) FROM findings").fetchone() == (0,)
     other.close()
+
+
+def earlier_days(history, new):
+    facts = history.earlier(new.patient, new.study, new.image_sha256)
+    return [(study.date, study.time, study.body_part) for _, study in facts]
+
+
+def test_earlier_findings_are_those_of_the_patient_before_with_body_part_and_side(history):
+    def enter(date, part="WRIST", time="10:30", sha="a", **given):
+        study = StudyFacts(date=date, time=time, body_part=part, laterality="R")
+        new = new_finding(study=study, image_sha256=sha, **given)
+        history.add(new)
+        return new
+
+    enter("2026-03-01", "KNEE", sha="b")
+    enter("2026-01-01", sha="c")
+    now = enter("2026-05-01", sha="d")
+    enter("2026-05-01", time="10:29", sha="e")
+    enter("2026-05-01", time="10:31", sha="f")
+    enter("2026-06-01", sha="g")
+    enter("2026-04-01", sha="h", patient_id="P2")
+    enter("2026-04-01", sha="i", birth_date="1999-01-01")
+    enter("2026-04-01", sha="j", finding=b"", failure="no image")
+    enter("2026-04-01", sha="d")  # the same file under another date
+    assert earlier_days(history, now) == [
+        ("2026-01-01", "10:30", "WRIST"),
+        ("2026-03-01", "10:30", "KNEE"),
+        ("2026-05-01", "10:29", "WRIST"),
+    ]
+    finding, study = history.earlier(now.patient, now.study, now.image_sha256)[0]
+    assert (finding, study.laterality) == (now.finding, "R")
+    nameless = new_finding(patient_id="")
+    history.add(nameless)
+    assert earlier_days(history, nameless) == []
+
+
+def test_numbers_before_a_time_are_those_entered_before_it(history, monkeypatch):
+    for seconds in (100.0, 200.0, 300.0):
+        monkeypatch.setattr("time.time", lambda seconds=seconds: seconds)
+        history.add(new_finding())
+    for seconds, numbers in ((100, []), (100.5, [1]), (300, [1, 2]), (301, [1, 2, 3]), (0, [])):
+        assert history.numbers_before(seconds) == numbers

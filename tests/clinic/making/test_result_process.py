@@ -1,21 +1,33 @@
 """A header or a result that ends the process costs the image an attempt, and nothing else."""
 
+import dataclasses
 import os
+import re
 import signal
+import subprocess
 import threading
+from pathlib import Path
 
+import numpy as np
+import pydicom
 import pytest
 
 from orthoedge.clinic.destination import RESULT_KINDS
+from orthoedge.clinic.history import History, StudyFacts
+from orthoedge.clinic.history.header import facts_of
 from orthoedge.clinic.making import client
 from orthoedge.clinic.making.client import ResultMaker
 from orthoedge.clinic.results import encode_result, make_result
 from orthoedge.clinic.spool.spool import Spool
-from orthoedge.runtime.errors import InputError, OrthoEdgeError
+from orthoedge.runtime.atomic_files import file_sha256
+from orthoedge.runtime.errors import InputError, MissingDependency, OrthoEdgeError
 from tests.helpers.clinic.answers import answer, ramp
 from tests.helpers.clinic.images import INSTANCE, source
 from tests.helpers.clinic.nodes import image as image_of
 from tests.helpers.clinic.nodes import new_image
+from tests.helpers.clinic.programs import require
+from tests.helpers.clinic.report_fonts import require_fonts
+from tests.helpers.history.findings import new_finding
 
 
 @pytest.fixture
@@ -38,9 +50,28 @@ def test_its_results_are_those_that_this_process_makes(received, maker):
     folder, image = received()
     made = maker.make(folder, image, RESULT_KINDS, answer())
     assert [each.kind for each in made] == list(RESULT_KINDS)
+    given = dataclasses.replace(answer(), image_sha256=file_sha256(folder / image.file))
     for each in made:
-        expected = encode_result(make_result(each.kind, source(), answer()))
+        expected = encode_result(make_result(each.kind, source(), given))
         assert (folder / each.file).read_bytes() == expected
+
+
+def test_the_page_gets_alert_labels_the_file_and_the_history(received, maker, tmp_path):
+    patient, _ = facts_of(source())
+    history = History(tmp_path / "history")
+    before = StudyFacts(date="2001-02-03", body_part="KNEE")
+    history.add(new_finding(finding=answer().finding.to_json(), patient=patient, study=before))
+    history.close()
+    folder, image = received()
+    given = {"alert_labels": ("tumor-benign",), "history": str(tmp_path / "history")}
+    (page,) = maker.make(folder, image, ["pdf"], dataclasses.replace(answer(), **given))
+    file = tmp_path / "page.pdf"
+    file.write_bytes(pydicom.dcmread(folder / page.file).EncapsulatedDocument)
+    command = [require("pdftotext"), file, "-"]
+    text = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout.decode()
+    assert "benign tumor cannot be ruled out" in " ".join(text.split())
+    assert "3 February 2001" in text
+    assert file_sha256(folder / image.file) in text
 
 
 def test_what_has_nothing_to_show_is_left_out(received, maker):
@@ -56,6 +87,38 @@ def test_the_facts_of_a_header(received, maker):
 def test_an_error_about_the_image_has_its_own_words(received, maker):
     with pytest.raises(InputError, match="of another SOP instance"):
         maker.read_header(*received({0x00080018: ("UI", "9.9")}))
+
+
+@pytest.mark.parametrize(
+    ("module", "named"),
+    [
+        ("gdcm", "python-gdcm is not installed and is needed for reading JPEG images"),
+        ("openjpeg", "pylibjpeg-openjpeg is not installed and is needed for reading HTJ2K images"),
+        ("highdicom", "highdicom is not installed"),
+        ("typst", "typst is not installed"),
+        ("pydicom", "pydicom is not installed"),
+    ],
+)
+def test_what_is_not_installed_is_found_before_an_image_comes(tmp_path, monkeypatch, module, named):
+    (tmp_path / f"{module}.py").write_text("raise ImportError")
+    monkeypatch.syspath_prepend(tmp_path)  # of the process too
+    maker = ResultMaker(512)
+    try:
+        with pytest.raises(MissingDependency, match=named):
+            maker.check(["picture", "pdf"], "en")
+    finally:
+        maker.close()
+
+
+def test_only_what_is_needed_has_to_be_installed(tmp_path, monkeypatch, maker):
+    maker.check(RESULT_KINDS, "en")
+    (tmp_path / "typst.py").write_text("raise ImportError")
+    monkeypatch.syspath_prepend(tmp_path)
+    other = ResultMaker(512)
+    try:
+        other.check(["contour"], "en")
+    finally:
+        other.close()
 
 
 @pytest.fixture
@@ -135,3 +198,22 @@ def test_it_ends_with_the_process_that_started_it(received):
     process.wait(60)
     assert process.returncode == 0
     maker.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_memory_that_operations_states_is_enough(received, maker, language, capsys):
+    """Prints peak and rest, in MiB, of the process after six images of 7.5 million pixels."""
+    require_fonts(language)
+    pixels = (np.add.outer(np.arange(3000), np.arange(2500)) % 200).astype(np.uint8)
+    given = dataclasses.replace(answer(pixels=pixels), language=language)
+    folder, image = received()
+    for _ in range(6):
+        maker.make(folder, image, ("picture", "report", "contour", "segmentation"), given)
+    status = Path(f"/proc/{maker._process.pid}/status").read_text()
+    peak, rest = (
+        int(re.search(rf"{name}:\s+(\d+)", status)[1]) // 1024 for name in ("VmHWM", "VmRSS")
+    )
+    with capsys.disabled():
+        print(f"\n{language}: peak {peak} MiB, at rest {rest} MiB")
+    assert rest <= peak < 300

@@ -2,6 +2,7 @@
 
 import dataclasses
 import threading
+from types import SimpleNamespace
 
 import msgspec
 import pydicom
@@ -10,11 +11,21 @@ import pytest
 from orthoedge.clinic import worker as worker_module
 from orthoedge.clinic.answering import Worker
 from orthoedge.clinic.destination import Destination, Rules
-from orthoedge.clinic.settings import EngineSettings, HistorySettings
+from orthoedge.clinic.operations.start import START_ERRORS
+from orthoedge.clinic.settings import EngineSettings, HistorySettings, RetentionSettings
+from orthoedge.clinic.spool.retention import apply_retention
 from orthoedge.clinic.spool.spool import Spool
-from orthoedge.runtime.errors import EngineError
+from orthoedge.clinic.spool.status import count_states
+from orthoedge.runtime.errors import (
+    BundleError,
+    ConfigError,
+    DataError,
+    EngineError,
+    MissingDependency,
+    OrthoEdgeError,
+)
 from orthoedge.targets import open_pipeline
-from tests.helpers.clinic.nodes import Lines, eventually, node_settings, states
+from tests.helpers.clinic.nodes import Lines, eventually, node_settings, set_back, states
 from tests.helpers.clinic.nodes import image as image_of
 from tests.helpers.clinic.nodes import new_image as new
 
@@ -170,6 +181,127 @@ def test_a_broken_engine_ends_the_worker_and_costs_no_image_an_attempt(
             worker.answer(spool.next_image() or received(spool, tmp_path))
     assert spool.next_image().attempts == 1
     assert states(spool)[0] == {"1.2.3": "received"}
+
+
+MISSING = MissingDependency("python-gdcm", "dicom", "reading JPEG images")
+
+
+@pytest.mark.parametrize(
+    ("step", "error"),
+    [
+        ("read_header", MISSING),
+        ("predict_with_image", MISSING),
+        ("predict_with_image", DataError("index.csv: no such column")),
+        ("predict_with_image", BundleError("golden: no such file")),
+        ("read_header", ConfigError("no font for Latin letters")),
+    ],
+)
+def test_what_is_missing_at_one_image_costs_that_image_and_not_the_node(
+    worker_of, tmp_path, pipeline, maker, step, error
+):
+    def fails(*_):
+        raise error
+
+    parts = {"make": maker.make, "read_header": maker.read_header, step: fails}
+    answering = Failing(pipeline, False)
+    if step == "predict_with_image":
+        answering.predict_with_image = fails
+    worker, spool = worker_of(answering, SimpleNamespace(**parts), pacs=folder())
+    image = received(spool, tmp_path)
+    while image is not None:
+        worker.answer(image)
+        image = spool.next_image()
+    assert states(spool)[0] == {"1.2.3": "dead"}
+    assert str(error) in (spool.dead / "1.2.3.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MissingDependency("typst", "report", "making a report"),
+        ConfigError("no font for Arabic letters"),
+        OrthoEdgeError("the process that makes its results ended by SIGSEGV"),
+        OrthoEdgeError("its header or results take more memory than decode_mb"),
+        DataError("damaged"),
+    ],
+)
+def test_a_result_that_cannot_be_made_costs_no_other(worker_of, tmp_path, maker, error):
+    class Making:
+        read_header = maker.read_header
+
+        def make(self, folder, image, kinds, answer):
+            if "pdf" in kinds:
+                raise error
+            return maker.make(folder, image, kinds, answer)
+
+    worker, spool = worker_of(
+        making=Making(),
+        pacs=folder(results=("picture", "report", "pdf"), forward_original=True),
+        archive=folder(results=("pdf",)),
+        other=folder(results=("report",)),
+    )
+    image = received(spool, tmp_path)
+    while image is not None:
+        worker.answer(image)
+        image = spool.next_image()
+    assert states(spool) == (
+        {"1.2.3": "answered"},
+        {
+            ("pacs", "original"): "waiting",
+            ("pacs", "picture"): "waiting",
+            ("pacs", "report"): "waiting",
+            ("pacs", "pdf"): "dead",
+            ("archive", "pdf"): "dead",
+            ("other", "report"): "waiting",
+        },
+    )
+    reasons = {(each.what, each.state): each.reason for each in count_states(spool)}
+    assert reasons["pacs", "dead"] == f"the pdf cannot be made: {error}"
+    (line,) = (each for each in worker._log.lines if each["event"] == "result not made")
+    assert (line["kind"], line["reason"]) == ("pdf", str(error))
+    set_back(spool, 100 * 86400)
+    assert [each.uid for each in apply_retention(spool, RetentionSettings())] == ["1.2.3"]
+
+
+def test_results_without_an_entry_leave_when_the_worker_starts_and_others_stay(
+    tmp_path, small_bundle, monkeypatch
+):
+    engine = EngineSettings(bundle=str(small_bundle.path), target="portable")
+    settings = msgspec.structs.replace(
+        node_settings(tmp_path, destinations={"pacs": folder(results=("report",))}), engine=engine
+    )
+    monkeypatch.setattr(worker_module, "_TIDY_S", 0.0)
+    spool = Spool(settings.folder, settings.queue)
+    for name in ("9.9.dcm", ".orthoedge-a.tmp"):
+        (spool.objects / name).write_bytes(b"Doe^Jane")
+    spool.add_image(image_of(tmp_path), new())
+    log, stop = Lines(), threading.Event()
+    thread = threading.Thread(target=worker_module.answer_images, args=(settings, log, stop))
+    thread.start()
+    try:
+        eventually(lambda: states(spool)[0] == {"1.2.3": "answered"})
+        (result,) = spool.objects.iterdir()
+        (spool.objects / "9.8.dcm").write_bytes(b"Doe^Jane")  # of an attempt that failed
+        eventually(lambda: list(spool.objects.iterdir()) == [result])
+    finally:
+        stop.set()
+        thread.join()
+        spool.close()
+
+
+@pytest.mark.parametrize("error", START_ERRORS)
+def test_an_error_of_the_start_is_none_once_images_are_answered(
+    tmp_path, small_bundle, monkeypatch, error
+):
+    def fails(self):
+        raise error("a", "b", "c") if error is MissingDependency else error("damaged")
+
+    engine = EngineSettings(bundle=str(small_bundle.path), target="portable")
+    settings = msgspec.structs.replace(node_settings(tmp_path), engine=engine)
+    monkeypatch.setattr(Spool, "next_image", fails)
+    with pytest.raises(OrthoEdgeError) as raised:
+        worker_module.answer_images(settings, Lines(), threading.Event())
+    assert not isinstance(raised.value, START_ERRORS)
 
 
 def test_a_defect_is_counted_and_its_text_is_not_logged(worker_of, tmp_path, pipeline):

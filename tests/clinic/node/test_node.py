@@ -12,8 +12,9 @@ import pydicom
 import pytest
 
 from orthoedge.cli.main import main
+from orthoedge.clinic.spool.spool import Spool
 from orthoedge.runtime.subprocesses import code_command
-from tests.helpers.clinic.nodes import eventually, image, node_settings, store
+from tests.helpers.clinic.nodes import Lines, eventually, image, new_image, node_settings, store
 from tests.helpers.clinic.peers import TITLE, free_port, server, storescp, wait_for_port
 from tests.helpers.clinic.programs import run
 
@@ -191,6 +192,23 @@ def test_a_node_whose_bundle_is_missing_ends_and_says_so(written, small_bundle):
     assert "/no/bundle" in reason
 
 
+def test_a_node_ends_at_its_start_where_a_result_cannot_be_made(written, tmp_path, monkeypatch):
+    (tmp_path / "typst.py").write_text("raise ImportError")
+    monkeypatch.syspath_prepend(tmp_path)  # of its processes too
+    file, settings = written(free_port(), 'results = ["pdf"]\n')
+    Spool(settings.folder).add_image(image(tmp_path), new_image())
+    code = "from orthoedge.cli.main import main\nsys.exit(main(sys.argv[1:]))"
+    ended = subprocess.run(
+        [*code_command(code), "node", "serve", str(file)], capture_output=True, timeout=120
+    )
+    assert ended.returncode == 2
+    (reason,) = (line for line in ended.stderr.decode().splitlines() if '"cannot run"' in line)
+    assert "pip install 'orthoedge[report]'" in reason
+    spool = Spool(settings.folder)
+    assert spool.next_image().attempts == 1  # no attempt was made of it
+    spool.close()
+
+
 def test_a_target_that_does_not_exist_is_refused_before_anything_starts(written, capsys):
     file, settings = written(free_port())
     file.write_text(file.read_text().replace('"portable"', '"portabel"'))
@@ -215,3 +233,45 @@ def test_a_second_node_on_the_spool_is_refused(written, capsys):
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert "another node uses this spool" in error
+
+
+def test_nothing_of_libraries_and_threads_passes_the_log_of_a_process():
+    code = (
+        "import logging, threading, warnings\n"
+        "from orthoedge.clinic.child import _keep_to_the_log\n"
+        "from orthoedge.clinic.log import Log\n"
+        "_keep_to_the_log(Log('receiver'))\n"
+        "def fails():\n    raise ValueError('Doe^Jane')\n"
+        "thread = threading.Thread(target=fails)\nthread.start()\nthread.join()\n"
+        "warnings.warn('Doe^Jane')\n"
+        "for name in ('pydicom', 'pynetdicom.dul', 'typst'):\n"
+        "    logging.getLogger(name).error('Doe^Jane')\n"
+        "from pydicom.dataset import Dataset\n"
+        "Dataset().StudyInstanceUID = 'Doe^Jane'\n"
+    )
+    ended = subprocess.run(code_command(code), capture_output=True, timeout=120, check=True)
+    (line,) = ended.stderr.splitlines()
+    assert json.loads(line)["event"] == "thread failed unexpectedly"
+    assert b"Doe" not in ended.stdout + ended.stderr
+
+
+def test_a_process_that_the_system_cannot_start_is_started_later(monkeypatch):
+    from orthoedge.clinic import node as node_module
+
+    def fails(*_, **__):
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    lines = Lines()
+    process = node_module._Process("worker", [], lines)
+    with monkeypatch.context() as patch:
+        patch.setattr(subprocess, "Popen", fails)
+        for _ in range(3):
+            process._start_at = 0.0
+            process.step()
+    waits = [line["in_s"] for line in lines.lines]
+    assert (waits, lines.lines[0]["reason"]) == ([0, 1, 3], "Resource temporarily unavailable")
+    process._command, process._start_at = code_command("sys.exit(2)"), 0.0
+    process.step()
+    process._process.wait(60)
+    process.step()  # no start of the node any more: it does not end it
+    assert lines.lines[-1]["reason"] == "exit status 2"

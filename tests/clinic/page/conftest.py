@@ -1,8 +1,11 @@
 """A clinic's server with its page, and Chromium on it."""
 
 import contextlib
+import json
 import re
 import subprocess
+import urllib.error
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,11 +32,19 @@ class Clinic:
     address: str
     folder: Path
 
+    def send(self, path, content):
+        """Post content to the interface, as another program would; the JSON of the answer."""
+        url = f"{self.address}api/v1/{path}"
+        request = urllib.request.Request(url, data=content, method="POST")
+        with urllib.request.urlopen(request) as reply:
+            return json.load(reply)
+
 
 @contextlib.contextmanager
-def _served(folder):
+def serve(folder, port=0):
+    """A server on the history of a folder."""
     settings = folder / "clinic.toml"
-    settings.write_text(f'folder = "{folder}"\nport = 0\nbackup = "{folder}.backup"\n')
+    settings.write_text(f'folder = "{folder}"\nport = {port}\nbackup = "{folder}.backup"\n')
     command = [*module_command("orthoedge.cli"), "clinic", "--no-browser", "--settings", settings]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
@@ -65,7 +76,7 @@ def chromium():
 @pytest.fixture(scope="module")
 def clinic(tmp_path_factory):
     """A server without accounts on a history of its own."""
-    with _served(tmp_path_factory.mktemp("clinic")) as clinic:
+    with serve(tmp_path_factory.mktemp("clinic")) as clinic:
         yield clinic
 
 
@@ -77,7 +88,7 @@ def closed_clinic(tmp_path_factory):
         account = [*module_command("orthoedge.cli"), "clinic", "account", "add", name]
         options = ["--role", name, "--folder", str(folder)]
         subprocess.run([*account, *options], input=f"{name * 2}\n", text=True, check=True)
-    with _served(folder) as clinic:
+    with serve(folder) as clinic:
         yield clinic
 
 
@@ -154,9 +165,10 @@ def visit(chromium):
 
 @pytest.fixture(scope="module")
 def filled_clinic(clinic):
-    """The server with three radiographs of one patient, one of another, and a bad file."""
-    import urllib.request
+    """The server with three radiographs of one patient, one of another, and a bad file.
 
+    A physician agrees with the third, and not with the fourth.
+    """
     files = {
         "before.dcm": dicom("0-forearm", date="20260901"),
         "after.dcm": dicom("0-forearm", date="20261020", instance="1.2.826.0.1.1.1.1.2"),
@@ -167,11 +179,11 @@ def filled_clinic(clinic):
         "bad.dcm": b"no radiograph",
     }
     for name, content in files.items():
-        request = urllib.request.Request(
-            f"{clinic.address}api/v1/findings?name={name}", data=content, method="POST"
-        )
-        with contextlib.suppress(urllib.error.HTTPError), urllib.request.urlopen(request) as reply:
-            reply.read()
+        with contextlib.suppress(urllib.error.HTTPError):
+            clinic.send(f"findings?name={name}", content)
+    clinic.send("findings/3/opinion", json.dumps({"agrees": True}).encode())
+    opinion = {"agrees": False, "label": "fracture", "note": "seen on the lateral view"}
+    clinic.send("findings/4/opinion", json.dumps(opinion).encode())
     return clinic
 
 

@@ -1,5 +1,8 @@
 """Languages, and logging in and out."""
 
+import re
+
+import pytest
 from playwright.sync_api import expect
 
 
@@ -73,6 +76,37 @@ def test_an_operator_can_add_but_not_judge(closed_clinic, visit):
     visitor.drop({"one.dcm": dicom("0-forearm")})
     expect(page.get_by_text("Only a physician can enter an opinion.")).to_be_attached()
     assert page.get_by_text("No, I disagree").count() == 0
+
+
+def test_a_page_that_nobody_uses_is_locked_and_one_that_somebody_uses_is_not(closed_clinic, visit):
+    page = visit(closed_clinic).page
+    page.clock.install()
+    page.reload()
+    log_in(page, "physician", "physician" * 2)
+    heading = page.get_by_role("heading", level=1)
+    expect(heading).to_contain_text("radiographs")
+    with page.expect_request("**/findings?limit=1"):  # the session ends no sooner than the page
+        page.keyboard.press("Shift")
+        page.clock.run_for("05:00")
+    page.clock.run_for("09:00")
+    page.keyboard.press("Shift")
+    page.clock.run_for("14:00")
+    expect(heading).to_contain_text("radiographs")
+    page.clock.run_for("02:00")
+    expect(page.locator(".toast-bad")).to_contain_text("nobody used it")
+    expect(heading).to_have_text("Sign in")
+
+
+@pytest.mark.slow
+def test_what_is_no_device_is_said_in_the_language_of_the_page(clinic, closed_clinic, visit):
+    for place, view in ((closed_clinic, ""), (clinic, "settings")):
+        visitor = visit(place, language="ar")
+        visitor.go(view)
+        notice = visitor.page.locator(".notice")
+        expect(notice).to_contain_text("طبي")
+        assert not re.search("[a-z]", notice.inner_text())
+    makers = visitor.page.locator(".facts [lang='en'] bdi")
+    expect(makers).to_contain_text("Research only")
 
 
 def test_a_session_that_ended_leads_to_the_login(closed_clinic, visit):

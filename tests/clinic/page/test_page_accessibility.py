@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import expect
 
-VIEWS = ("today", "radiograph/1", "history", "compare/1/2", "agreement", "settings")
+from tests.helpers.clinic.page.views import FAILED, OPENED, VIEWS
 
 EXPLAINED = {
     # axe cannot compute a contrast over a picture. That text has a dark edge of its own; text in a
@@ -44,23 +44,26 @@ def test_no_view_has_a_violation(filled_clinic, visit, axe, language, theme):
 
 
 @pytest.mark.slow
-def test_the_narrow_page_and_the_login_have_none(filled_clinic, closed_clinic, visit, axe):
-    for clinic, view in (
-        (filled_clinic, "today"),
-        (filled_clinic, "radiograph/1"),
-        (closed_clinic, ""),
-    ):
-        visitor = visit(clinic, 320, 640)
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("language", ["en", "ar"])
+def test_nothing_that_opens_has_one(filled_clinic, closed_clinic, visit, axe, language, theme):
+    login = visit(closed_clinic, language=language, theme=theme)
+    assert problems(login.page, axe) == []
+    visitor = visit(filled_clinic, language=language, theme=theme)
+    visitor.go(FAILED)
+    assert problems(visitor.page, axe) == [], FAILED
+    for view, show in OPENED:
         visitor.go(view)
-        assert problems(visitor.page, axe) == [], view
+        show(visitor.page)
+        assert problems(visitor.page, axe) == [], show.__name__
 
 
 @pytest.mark.slow
-def test_the_print_dialog_has_none(filled_clinic, visit, axe):
-    visitor = visit(filled_clinic)
-    visitor.go("radiograph/1")
-    visitor.page.get_by_role("button", name="Print").click()
-    assert problems(visitor.page, axe) == []
+def test_the_narrow_page_has_none(filled_clinic, closed_clinic, visit, axe):
+    for clinic, view in (*((filled_clinic, view) for view in VIEWS), (closed_clinic, "")):
+        visitor = visit(clinic, 320, 640)
+        visitor.go(view)
+        assert problems(visitor.page, axe) == [], view
 
 
 @pytest.mark.parametrize(
@@ -81,6 +84,15 @@ def test_a_bad_page_is_noticed(filled_clinic, visit, axe, damage, rule):
     assert rule in {name for name, _ in problems(page, axe)}
 
 
+def tab_to(page, selector):
+    """Press Tab until an element has the focus."""
+    for _ in range(80):
+        page.keyboard.press("Tab")
+        if page.evaluate("s => document.activeElement.matches(s)", selector):
+            return
+    raise AssertionError(f"no Tab leads to {selector}")
+
+
 @pytest.mark.slow
 def test_a_radiograph_is_opened_and_judged_by_keyboard_alone(filled_clinic, visit):
     page = visit(filled_clinic).page
@@ -88,23 +100,33 @@ def test_a_radiograph_is_opened_and_judged_by_keyboard_alone(filled_clinic, visi
     keyboard.press("Tab")
     expect(page.locator("#skip")).to_be_focused()
     keyboard.press("Enter")
-    for _ in range(8):
-        keyboard.press("Tab")
-        if page.evaluate("document.activeElement.matches('.row-link')"):
-            break
+    tab_to(page, ".row-link[href='#/radiograph/2']")
     keyboard.press("Enter")
-    page.wait_for_url("**/#/radiograph/*")
-    page.locator(".tool").first.wait_for()
+    page.wait_for_url("**/#/radiograph/2")
+    page.locator(".tool").last.wait_for()
     expect(page.locator("#main")).to_be_focused()
-    reached = set()
-    for _ in range(60):
-        keyboard.press("Tab")
-        reached.add(
-            page.evaluate(
-                "document.activeElement.textContent.trim() || document.activeElement.tagName"
-            )
-        )
-    assert {"CANVAS", "Brightness", "Ruler", "Invert", "Map", "Line", "Print"} <= reached
+    tab_to(page, ".tool[aria-pressed]:has(.icon-invert)")
+    keyboard.press("Space")
+    expect(page.get_by_role("button", name="Invert")).to_have_attribute("aria-pressed", "true")
+    tab_to(page, "canvas")
+    before = page.locator(".stage-state").inner_text()
+    keyboard.press("+")
+    expect(page.locator(".stage-state")).not_to_have_text(before)
+    tab_to(page, "input[type=range]")
+    keyboard.press("Home")
+    expect(page.get_by_role("slider")).to_have_value("0")
+    tab_to(page, "input[name=opinion-agrees]")
+    keyboard.press("ArrowDown")  # to disagree
+    tab_to(page, "input[name=opinion-label]")
+    keyboard.press("Space")
+    tab_to(page, ".opinion textarea")
+    keyboard.type("seen twice")
+    tab_to(page, ".opinion [type=submit]")
+    keyboard.press("Enter")
+    given = page.locator(".given")
+    expect(given).to_contain_text("Disagreed")
+    expect(given).to_contain_text("It was: ")
+    expect(given).to_contain_text("seen twice")
 
 
 def test_a_new_view_is_a_new_title_and_one_heading(filled_clinic, visit):

@@ -1,7 +1,11 @@
 """What the page says of a radiograph, and what a physician says of it."""
 
+import re
+
 import pytest
 from playwright.sync_api import expect
+
+from tests.helpers.clinic.page.radiographs import dicom
 
 pytestmark = pytest.mark.slow  # a browser takes seconds for each
 
@@ -52,13 +56,61 @@ def test_an_opinion_is_entered_and_counted(visitor):
     expect(given).to_contain_text("<b>seen</b>")  # as text, never as markup
     assert given.locator("b").count() == 0
     visitor.go("agreement")
-    expect(page.locator(".figure")).to_have_text("0%")
-    expect(page.locator("body")).to_contain_text("1 radiograph with an opinion")
+    expect(page.locator(".figure")).to_have_text("33%")  # two physicians had one before
+    expect(page.locator("body")).to_contain_text("3 radiographs with an opinion")
+
+
+def test_a_translation_that_no_clinician_has_read_says_so_at_the_finding(filled_clinic, visit):
+    visitor = visit(filled_clinic, language="fr")
+    visitor.go("radiograph/1")
+    expect(visitor.page.locator(".panel")).to_contain_text("pas été vérifiée par un clinicien")
+
+
+def test_a_radiograph_is_deleted_after_a_question(filled_clinic, visit):
+    number = filled_clinic.send("findings?name=wrong.dcm", dicom("2-leg"))["number"]
+    visitor = visit(filled_clinic)
+    page = visitor.page
+    visitor.go(f"radiograph/{number}")
+    page.locator("summary", has_text="Details").click()
+    asked = []
+
+    def press(answer):
+        page.once("dialog", lambda dialog: (asked.append(dialog.message), answer(dialog)))
+        page.get_by_role("button", name="Delete").click()
+
+    press(lambda dialog: dialog.dismiss())
+    expect(page.get_by_role("button", name="Delete")).to_be_visible()
+    press(lambda dialog: dialog.accept())
+    expect(page.locator(".toast")).to_contain_text("deleted")
+    assert len(asked) == 2
+    assert page.url.endswith("#/today")
+    assert page.locator(f".row[data-number='{number}']").count() == 0
+    page.goto(f"{filled_clinic.address}#/radiograph/{number}")
+    expect(page.locator(".problem")).to_be_visible()
+
+
+def test_the_weeks_have_what_shows_a_drift_also_without_an_opinion(filled_clinic, visit):
+    visitor = visit(filled_clinic)
+    page = visitor.page
+
+    def without_opinions(route):
+        answer = route.fetch().json()
+        answer["agreement"] |= {"of": 0, "share": None}
+        route.fulfill(json=answer)
+
+    for _ in range(2):
+        visitor.go("agreement")
+        weeks = page.get_by_role("table", name="By week")
+        heads = weeks.get_by_role("columnheader").all_inner_texts()
+        assert heads[3:5] == ["Not usable", "Difference from training"]
+        cells = weeks.locator("tbody tr").first.get_by_role("cell").locator("div").all_inner_texts()
+        assert cells[2].endswith("%")
+        assert re.fullmatch(r"-?\d+(\.\d+)?", cells[3])
+        page.route("**/api/v1/agreement", without_opinions)
+    expect(page.locator("main")).to_contain_text("No opinion has been entered yet.")
 
 
 def test_markup_in_a_name_stays_text(filled_clinic, visit):
-    from tests.helpers.clinic.page.radiographs import dicom
-
     name = "<b>Bold</b>^<script>alert(2)</script>"
     visitor = visit(filled_clinic)
     visitor.drop({"<i>x</i>.dcm": dicom("0-forearm", patient=("P9", name), part="<u>ARM</u>")})

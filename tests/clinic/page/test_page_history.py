@@ -3,6 +3,11 @@
 import pytest
 from playwright.sync_api import expect
 
+from orthoedge.clinic.history import PatientFacts, StudyFacts
+from tests.clinic.page.test_page_viewer import drag, is_coloured
+from tests.helpers.clinic.page.canvas import pixels
+from tests.helpers.clinic.page.findings import add_like
+
 pytestmark = pytest.mark.slow  # a browser takes seconds for each
 
 
@@ -79,3 +84,88 @@ def test_the_earlier_radiograph_is_the_first_one(page):
 def test_radiographs_of_two_patients_are_compared_with_a_warning(page):
     page.goto(page.url.split("#")[0] + "#/compare/1/4")
     expect(page.locator(".caution").first).to_contain_text("different patients")
+
+
+def compare(page, first, second):
+    page.goto(f"{page.url.split('#')[0]}#/compare/{first}/{second}")
+    page.locator(".tool").nth(8).wait_for()  # of one side
+
+
+def test_a_radiograph_with_an_id_that_was_given_again_is_of_another_patient(filled_clinic, page):
+    born = {"birth_date": "1950-01-01"}, {"birth_date": "2001-01-01"}
+    first, second = (
+        add_like(filled_clinic.folder, 1, patient=PatientFacts("P7", "Doe", **given))
+        for given in born
+    )
+    compare(page, first, second)
+    expect(page.locator(".caution").first).to_contain_text("different patients")
+    unborn = add_like(filled_clinic.folder, 1, patient=PatientFacts("P7", "Doe"))
+    compare(page, first, unborn)
+    expect(page.locator(".caution")).to_have_count(0)
+
+
+def test_a_comparison_says_what_cannot_be_ruled_out_as_the_list_does(filled_clinic, page):
+    patient = PatientFacts("P8", "Roe")
+    labels = ["fracture", "tumor-malignant"]
+    first, second = (
+        add_like(
+            filled_clinic.folder, 1, patient=patient, decision="refer", label="fracture",
+            label_set=label_set,
+        )
+        for label_set in (labels, labels[:1])
+    )  # fmt: skip
+    compare(page, first, second)
+    words = "A malignant tumor cannot be ruled out"
+    expect(page.locator(".side").first).to_contain_text(words)
+    expect(page.locator(".side").last).not_to_contain_text(words)
+    course = page.get_by_role("table", name="Findings of this patient by date")
+    expect(course.locator("tbody tr").first).to_contain_text(words)
+    page.goto(f"{page.url.split('#')[0]}#/radiograph/{second}")
+    expect(page.locator(".other")).to_contain_text(words)
+    page.goto(f"{page.url.split('#')[0]}#/history?text=roe")
+    expect(page.locator(".row").last).to_contain_text(words)
+    expect(page.locator(".row").first).not_to_contain_text(words)
+
+
+def test_each_side_of_a_comparison_has_map_line_and_ruler_of_its_own(page):
+    compare(page, 1, 2)
+    side, other = page.locator(".side").first, page.locator(".side").last
+    expect(side.locator(".map-meaning")).to_contain_text("no outline")
+    side.get_by_role("button", name="Line").click()
+    side.get_by_role("slider", name="Strength of the map").fill("0")
+    assert is_coloured(pixels(page)) == 0
+    expect(other.get_by_role("button", name="Map", exact=True)).to_have_attribute(
+        "aria-pressed", "true"
+    )
+    side.get_by_role("button", name="Ruler").click()
+    box = side.locator("canvas").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    drag(page, (x - 30, y), (x + 30, y))
+    expect(side.locator(".length")).to_contain_text("mm")
+
+
+def test_a_body_part_is_searched_as_such_and_by_each_of_its_names(filled_clinic, page):
+    def add(name, part):
+        study = StudyFacts("2026-11-01", body_part=part)
+        add_like(filled_clinic.folder, 1, patient=PatientFacts("P6", name), study=study)
+
+    add("Chandra", "WRIST")
+    add("Allegra", "SHOULDER")
+    for name, part in (("Uno", "TIBIA"), ("Due", "Fibula"), ("Tre", "LOWER LEG")):
+        add(name, part)
+    add("Quattro", "LSPINE")
+    for region, names in (
+        ("hand", []),
+        ("wrist", ["Chandra"]),
+        ("lower_leg", ["Diallo", "Due", "Tre", "Uno"]),
+        ("lower_spine", ["Quattro"]),
+        ("spine", ["Quattro"]),
+    ):
+        page.get_by_label("Body part").select_option(region)
+        page.wait_for_url(f"**region={region}*")
+        count = page.locator(".counts")
+        expect(count).to_contain_text(str(len(names)) if names else "No radiograph fits")
+        rows = page.locator(".row-who").all_inner_texts()
+        assert sorted(row.split("\n")[0].split(",")[0] for row in rows) == names
+        if region == "lower_leg":
+            assert all("Lower leg" in row for row in rows)

@@ -1,11 +1,14 @@
 """Files that are dropped or chosen become lines of today's list."""
 
+import datetime
 import re
+import socket
 
 import pytest
 from playwright.sync_api import expect
 
 from orthoedge.clinic.history import History
+from tests.clinic.page.conftest import serve
 from tests.helpers.clinic.page.canvas import pixels
 from tests.helpers.clinic.page.radiographs import dicom, picture
 from tests.helpers.history.findings import PIXELS, new_finding
@@ -102,6 +105,104 @@ def test_a_folder_of_500_shows_how_far_it_is_and_can_be_stopped(clinic, visit, t
     expect(page.locator(".row").nth(20)).to_be_attached(timeout=60_000)
     page.get_by_role("button", name="Stop").click()
     expect(page.locator(".upload-words")).to_contain_text("files were left out")
+
+
+@pytest.mark.slow
+def test_a_folder_of_500_with_ten_bad_files_is_added_to_its_end(clinic, visit, tmp_path):
+    for number in range(500):
+        content = b"no picture" if number % 50 == 7 else picture("1-leg")
+        (tmp_path / f"end-{number:03}.jpg").write_bytes(content)
+    visitor = visit(clinic)
+    page = visitor.page
+    page.set_input_files("#choose-folder", tmp_path)
+    words = page.locator(".upload-words")
+    expect(words).to_contain_text("490 files were added.", timeout=1_800_000)
+    expect(words).to_contain_text("10 files could not be read")
+    expect(page.locator(".row", has_text="end-")).to_have_count(500)
+    expect(page.locator(".row-unread", has_text="end-")).to_have_count(10)
+    visitor.go("history?text=end-")
+    for shown in range(50, 500, 50):
+        expect(page.locator(".row")).to_have_count(shown)
+        page.get_by_role("button", name="Show more").click()
+    expect(page.locator(".row")).to_have_count(500)
+
+
+def test_the_head_counts_the_whole_day_and_not_the_loaded_lines_alone(clinic, visit):
+    visitor = visit(clinic)
+    page = visitor.page
+    counts = page.locator("main .counts")
+
+    def numbers():
+        text = counts.inner_text()
+        return [int(re.search(rf"(\d+) {word}", text)[1]) for word in ("radiograph", "to be read")]
+
+    add_many(clinic, 1)
+    expect(page.locator(".row", has_text="P50")).to_have_count(1)
+    page.wait_for_timeout(500)
+    all_before, urgent_before = numbers()
+    add_many(clinic, 130)
+    visitor.go("today")
+    expect(page.locator(".row")).to_have_count(100)
+    assert numbers() == [all_before + 130, urgent_before + 130]
+    add_many(clinic, 2)
+    expect(counts).to_contain_text(f"{all_before + 132} radiographs")
+
+
+def add_many(clinic, count):
+    history = History(clinic.folder)
+    for _ in range(count):
+        history.add(new_finding("", "P50", decision="refer", picture=None))
+    history.close()
+
+
+def test_a_new_day_begins_a_new_list(clinic, visit):
+    visitor = visit(clinic)
+    page = visitor.page
+    now = datetime.datetime.now()
+    page.clock.install(time=now)
+    add_many(clinic, 1)
+    visitor.go("today")
+    expect(page.locator(".row").first).to_be_attached()
+    page.clock.set_fixed_time(now + datetime.timedelta(days=1))
+    page.clock.run_for(61_000)
+    expect(page.locator(".row")).to_have_count(0)
+    expect(page.locator("main .counts")).to_have_text("No radiograph today yet.")
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return listening.getsockname()[1]
+
+
+def test_what_came_while_the_server_was_away_is_shown_and_announced(visit, tmp_path):
+    port = free_port()
+    with serve(tmp_path, port) as clinic:
+        page = visit(clinic).page
+        expect(page.locator(".row")).to_have_count(0)
+    add_many(clinic, 1)
+    with serve(tmp_path, port):
+        expect(page.locator(".row", has_text="P50")).to_have_count(1)
+        add_many(clinic, 1)
+        expect(page.locator(".row", has_text="P50")).to_have_count(2)
+
+
+def test_a_refusal_to_tell_is_not_the_end_of_the_news(clinic, visit):
+    visitor = visit(clinic)
+    page = visitor.page
+    refused = []
+
+    def refuse(route):
+        refused.append(route.request.url)
+        route.fulfill(status=503, json={"error": "", "id": "error.failed"})
+
+    page.route("**/api/v1/events", refuse)
+    visitor.go("today")
+    before = page.locator(".row").count()
+    while not refused:
+        page.wait_for_timeout(50)
+    page.unroute("**/api/v1/events")
+    add_many(clinic, 1)
+    expect(page.locator(".row")).to_have_count(before + 1)
 
 
 def test_what_another_program_sends_appears_by_itself(clinic, visit):

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect
 
-from orthoedge.clinic.history import History, NewFinding
 from orthoedge.runtime.overlay import colormap
 from orthoedge.runtime.preprocess import LetterboxTransform
 from orthoedge.targets import open_pipeline
 from tests.helpers.clinic.page.canvas import pixels
+from tests.helpers.clinic.page.findings import add_like
 from tests.helpers.clinic.page.radiographs import SAMPLES, SPACING
 
 pytestmark = pytest.mark.slow  # a browser takes seconds for each
@@ -74,21 +74,13 @@ def test_the_map_fades_with_its_slider_and_the_line_goes_with_its_button(opened)
 
 def test_outlines_of_lesions_are_white_dashes_with_a_button_and_words(filled_clinic, visit):
     """A bundle that outlines lesions is not in the package, so a finding is given some."""
-    history = History(filled_clinic.folder)
-    stored = history.get(1)
     contour = [[60.0, 60.0], [240.0, 60.0], [240.0, 240.0], [60.0, 240.0]]
     region = {
         "contour": contour, "probability": 0.9, "diameter_px": 254.6, "area_px": 32400.0,
         "diameter_ends": [contour[0], contour[2]], "diameter_mm": 63.6, "area_mm2": 2025.0,
         "plane": "detector",
     }  # fmt: skip
-    finding = json.dumps(json.loads(stored.finding) | {"lesions": [region]}).encode()
-    new = NewFinding(
-        origin="api", file_name="outlined.dcm", image_sha256="0" * 64, finding=finding,
-        picture=stored.picture,
-    )  # fmt: skip
-    number = history.add(new)
-    history.close()
+    number = add_like(filled_clinic.folder, 1, lesions=[region])
     visitor = visit(filled_clinic)
     visitor.go(f"radiograph/{number}")
     page = visitor.page
@@ -156,6 +148,59 @@ def test_two_fingers_zoom(filled_clinic, visit):
     touch("touchEnd", None)
     expect(page.locator(".stage-state")).not_to_have_text(before)
     assert zoom_of(page) > 150
+
+
+def swipe(page, start, end):
+    """Draw one finger over the screen."""
+    session = page.context.new_cdp_session(page)
+
+    def touch(kind, *places):
+        points = [{"x": x, "y": y} for x, y in places]
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    touch("touchStart", start)
+    for share in (0.25, 0.5, 0.75, 1):
+        touch("touchMove", [a + share * (b - a) for a, b in zip(start, end, strict=True)])
+    touch("touchEnd")
+
+
+def test_a_finger_changes_the_brightness_moves_and_measures(filled_clinic, visit):
+    visitor = visit(filled_clinic, has_touch=True)
+    visitor.go("radiograph/1")
+    page = visitor.page
+    before = pixels(page)
+    x, y = middle(page)
+    swipe(page, (x, y), (x, y - 80))
+    brighter = pixels(page)
+    assert brighter.mean() > before.mean() + 5
+    page.get_by_role("button", name="Move").tap()
+    swipe(page, (x, y), (x + 40, y))
+    moved = pixels(page)
+    assert np.abs(moved[:, 140:400] - brighter[:, 100:360]).mean() < 1
+    page.get_by_role("button", name="Ruler").tap()
+    swipe(page, (x - 60, y - 80), (x + 60, y + 80))
+    expected = 200 / (zoom_of(page) / 100) * SPACING
+    words = page.locator(".length strong").inner_text()
+    assert float(words.split()[0]) == pytest.approx(expected, rel=0.02)
+
+
+def test_a_rotation_turns_the_picture_by_a_quarter_and_four_turn_it_back(opened):
+    opened.get_by_role("button", name="Invert").focus()
+    before = pixels(opened)
+    for turns in range(1, 5):
+        opened.get_by_role("button", name="Rotate").click()
+        turned = pixels(opened)
+        if turns == 2:
+            assert np.abs(turned - before[::-1, ::-1]).mean() < 4  # map and edges are sampled anew
+        if turns == 1:
+            height, width = turned.shape[:2]
+            side = min(height, width) // 2 - 2
+            lit = [(picture > 20).any(axis=-1) for picture in (before, turned)]
+            spans = [(np.ptp(np.flatnonzero(one.any(0))), np.ptp(np.flatnonzero(one.any(1))))
+                     for one in lit]  # fmt: skip
+            assert side > 100
+            assert (spans[0][0] > spans[0][1]) != (spans[1][0] > spans[1][1])  # lies, or stands
+    assert np.array_equal(pixels(opened), before)
 
 
 def zoom_of(page):

@@ -9,7 +9,7 @@ import pytest
 from orthoedge.clinic.receiver.contexts import ANSWERED_CLASSES, contexts
 from orthoedge.clinic.settings import QueueSettings
 from orthoedge.runtime.dicom.encoding import READ_SYNTAXES
-from orthoedge.runtime.errors import ConfigError
+from orthoedge.runtime.errors import ConfigError, DataError
 from tests.helpers.clinic.images import image_file
 from tests.helpers.clinic.nodes import (
     Lines,
@@ -163,6 +163,37 @@ def test_a_disk_that_is_full_before_the_first_byte_is_a_status(settings, tmp_pat
         assert store(settings, image(tmp_path)).Status == OUT_OF_RESOURCES
         spool.incoming.mkdir()
         assert store(settings, image(tmp_path)).Status == 0
+
+
+def failing_query(error):
+    def read(*_):
+        raise error
+
+    return read
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "fails"),
+    [
+        ("index", "read", failing_query(OSError(5, "the spool's index: disk I/O error"))),
+        ("index", "read", failing_query(OSError(5, "the spool's index: database is locked"))),
+        ("index", "read", failing_query(DataError("index.sqlite: malformed"))),
+        (shutil, "disk_usage", failing_query(OSError(116, "Stale file handle"))),
+        (shutil, "disk_usage", failing_query(PermissionError(13, "Permission denied"))),
+    ],
+)
+def test_a_queue_that_cannot_be_looked_at_is_a_status_and_the_association_stays(
+    settings, tmp_path, monkeypatch, owner, name, fails
+):
+    file = image(tmp_path)
+    with receiver(settings) as spool, association(settings) as sender:
+        with monkeypatch.context() as patch:
+            patch.setattr(spool.index if owner == "index" else owner, name, fails)
+            status = sender.send_c_store(file)
+            assert status.Status == OUT_OF_RESOURCES
+            assert status.ErrorComment.startswith("cannot write: ")
+        assert sender.send_c_store(file).Status == 0
+        assert states(spool)[0] == {"1.2.3": "received"}
 
 
 @pytest.mark.parametrize("step", ["_enter", "_has"])

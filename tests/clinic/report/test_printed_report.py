@@ -29,6 +29,7 @@ from tests.helpers.clinic.report_fonts import require_fonts
 pytest.importorskip("typst")
 
 EXTENTS = (Extent("map", 0.062, None, ""), Extent("outline", 0.2, 120.5, "detector"))
+PARTS = (("KNEE", "R"), ("LOWERLEG", ""), ("Great toe, 2nd phalanx", "L"))
 MADE = datetime(2026, 12, 1, 14, 5, tzinfo=timezone.utc)
 every_language = pytest.mark.parametrize("language", LANGUAGES)
 
@@ -67,7 +68,14 @@ def full():
         ),
         file_name=f"{'a' * 240}.dcm",
         earlier=tuple(
-            EarlierFinding(f"2026-01-{day:02}", "tumor-malignant", 0.9, "refer", EXTENTS[day % 2])
+            EarlierFinding(
+                f"2026-01-{day:02}",
+                "tumor-malignant",
+                0.9,
+                "refer",
+                EXTENTS[day % 2],
+                *PARTS[day % 3],
+            )
             for day in range(1, 32)
         ),
     )
@@ -131,7 +139,9 @@ def test_a_patient_is_named_only_if_that_is_wanted(tmp_path):
 
 def test_earlier_radiographs_are_listed_and_the_rest_is_counted(tmp_path):
     text = " ".join(text_of(make_report(full()), tmp_path).split())
-    assert "31 January 2026 malignant tumor 90.0% To be read by a physician" in text
+    assert "31 January 2026 lower leg malignant tumor 90.0% To be read by a physician" in text
+    assert "30 January 2026 knee, right side malignant tumor" in text
+    assert "Great toe" in text
     assert "Extent" in text
     assert "To be read by a physician 120 mm" in text
     assert "To be read by a physician 6.2% (map)" in text
@@ -141,12 +151,15 @@ def test_earlier_radiographs_are_listed_and_the_rest_is_counted(tmp_path):
 
 
 def test_a_line_of_an_earlier_radiograph_is_made_from_its_finding():
-    line = EarlierFinding.from_finding(finding("report"), "2026-01-02")
+    study = StudyFacts(date="2026-01-02", body_part="WRIST", laterality="L")
+    line = EarlierFinding.from_finding(finding("report"), study)
     assert line.extent.kind == "map"
-    assert line == EarlierFinding("2026-01-02", "fracture", 0.62, "report", line.extent)
+    assert line == EarlierFinding(
+        "2026-01-02", "fracture", 0.62, "report", line.extent, "WRIST", "L"
+    )
     region = {"area_px": 9.0, "diameter_mm": 12.5, "plane": None}
     outlined = json.loads(finding()) | {"lesions": [region]}
-    line = EarlierFinding.from_finding(json.dumps(outlined).encode(), "")
+    line = EarlierFinding.from_finding(json.dumps(outlined).encode(), StudyFacts())
     assert line.extent.diameter_mm == 12.5
 
 
@@ -170,6 +183,65 @@ def test_control_characters_and_pictures_are_left_out(tmp_path):
     patient = PatientFacts(name="A\x00B\x1b[31m\u202eC\U0001f480")
     text = text_of(make_report(content(patient=patient)), tmp_path)
     assert "AB[31mC?" in text
+
+
+BANNER = 0.13  # of the page's height
+ALARM = (0x8F, 0x12, 0x26)
+GROUNDS = {"report": (0x1F, 0x5A, 0x99), "refer": (0xA3, 0x4B, 0x00), "reject": (40, 40, 40)}
+
+
+def shape_of(made, colour):
+    """Where the shape of a colour is in the banner, bool (H, W) of its bounds; None if absent."""
+    page = cv2.imdecode(np.frombuffer(compile_report(made, "en", "a4", (), "png"), np.uint8), 1)
+    banner = page[: round(BANNER * page.shape[0]), :, ::-1].astype(int)
+    is_shape = np.abs(banner - colour).max(axis=2) < 8
+    # The text is black, and no letter is as high as a shape.
+    _, marks, bounds, _ = cv2.connectedComponentsWithStats(is_shape.astype(np.uint8))
+    number = 1 + int(bounds[1:, cv2.CC_STAT_AREA].argmax()) if len(bounds) > 1 else 0
+    x, y, width, height, area = bounds[number]
+    return (marks == number)[y : y + height, x : x + width] if number and area > 60 else None
+
+
+def rows_filled(shape, share):
+    """Share of the bounds that a shape spans at a height, 0 for the top and 1 for the bottom."""
+    row = np.flatnonzero(shape[round(share * (shape.shape[0] - 1))])
+    return (row.max() - row.min() + 1) / shape.shape[1] if len(row) else 0.0
+
+
+@pytest.mark.parametrize(
+    ("decision", "spans"),  # at the top, in the middle, at the bottom
+    [("refer", (0.1, 0.5, 1.0)), ("reject", (0.45, 1.0, 0.45)), ("report", (0.3, 1.0, 0.3))],
+)
+def test_each_decision_has_the_shape_that_the_page_gives_it(decision, spans):
+    shape = shape_of(content(finding=finding(decision)), GROUNDS[decision])
+    for share, span in zip((0, 0.5, 1), spans, strict=True):
+        assert rows_filled(shape, share) == pytest.approx(span, abs=0.16)
+
+
+@pytest.mark.parametrize(
+    ("label", "label_set", "alerts", "is_filled"),
+    [
+        ("tumor-malignant", ("tumor-malignant", "fracture"), ("tumor-malignant",), True),
+        ("fracture", ("fracture", "tumor-malignant"), ("tumor-malignant",), False),
+        ("fracture", ("fracture",), ("tumor-malignant",), None),
+        ("fracture", ("fracture",), ("fracture",), True),
+        ("tumor-malignant", ("tumor-malignant",), (), None),
+    ],
+)
+def test_an_alert_is_a_diamond_filled_where_it_is_the_answer(label, label_set, alerts, is_filled):
+    given = content(finding=finding(label=label, label_set=label_set), alert_labels=alerts)
+    shape = shape_of(given, ALARM)
+    if is_filled is None:
+        assert shape is None
+        return
+    spans = [rows_filled(shape, share) for share in (0, 0.25, 0.5, 0.75, 1)]
+    assert spans == pytest.approx([0.1, 0.5, 1.0, 0.5, 0.1], abs=0.16)
+    assert (shape.mean() > 0.35) == is_filled  # without its sign a filled one is half of its bounds
+
+
+def test_a_rejected_radiograph_has_no_alert():
+    given = content(finding=finding("reject", label="tumor-malignant"))
+    assert shape_of(given, ALARM) is None
 
 
 @pytest.mark.parametrize("language", ["ar", "ur"])

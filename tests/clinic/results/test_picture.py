@@ -1,5 +1,6 @@
 """The Secondary Capture holds the picture that is drawn elsewhere, pixel by pixel."""
 
+import dataclasses
 import io
 
 import cv2
@@ -7,22 +8,23 @@ import numpy as np
 import pydicom
 import pytest
 
+from orthoedge.clinic.report.side_by_side import draw_with_words
 from orthoedge.clinic.results import encode_result, make_result
-from orthoedge.runtime.overlay.layout import DESK_SCREEN
-from orthoedge.runtime.overlay.overlay import side_by_side
 from tests.helpers.clinic.answers import answer
 from tests.helpers.clinic.images import INSTANCE, source
 from tests.helpers.clinic.programs import errors_of
+
+pytest.importorskip("typst")
 
 
 def read(given):
     return pydicom.dcmread(io.BytesIO(encode_result(make_result("picture", source(), given))))
 
 
-@pytest.mark.parametrize("decision", ["refer", "reject"])
-def test_the_pixels_are_those_of_the_drawing(decision):
-    given = answer(decision)
-    drawn = side_by_side(given.radiograph, given.finding, DESK_SCREEN)
+@pytest.mark.parametrize(("decision", "language"), [("refer", "en"), ("reject", "sw")])
+def test_the_pixels_are_those_of_the_drawing(decision, language):
+    given = dataclasses.replace(answer(decision), language=language)
+    drawn = draw_with_words(given.radiograph, given.finding, language)
     picture = read(given)
     assert picture.file_meta.TransferSyntaxUID == pydicom.uid.RLELossless
     assert np.array_equal(picture.pixel_array, cv2.cvtColor(drawn, cv2.COLOR_BGR2RGB))

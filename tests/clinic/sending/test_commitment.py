@@ -1,9 +1,12 @@
 """Storage commitment with a peer that reports on a new association, as archives do."""
 
 import queue
+from types import SimpleNamespace
 
 import pytest
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.tag import Tag
 from pynetdicom import AE, evt
 from pynetdicom.presentation import build_role
 from pynetdicom.sop_class import StorageCommitmentPushModel as Push
@@ -17,6 +20,7 @@ from orthoedge.clinic.sending import (
     new_transaction_uid,
     request_commitment,
 )
+from tests.helpers.clinic.nodes import Lines
 from tests.helpers.clinic.peers import destination, free_port, server
 
 REFERENCES = [Reference("1.2.840.10008.5.1.4.1.1.7", f"1.2.3.{number}") for number in (1, 2)]
@@ -28,7 +32,7 @@ def node():
     reports = queue.Queue()
     entity = AE("ORTHOEDGE")
     accept_commitment(entity)
-    handler = commitment_handler(lambda *report: reports.put(report))
+    handler = commitment_handler(lambda *report: reports.put(report), Lines())
     running = entity.start_server(
         ("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_N_EVENT_REPORT, handler)]
     )
@@ -99,30 +103,59 @@ def test_what_is_not_committed_is_reported_with_its_reason(node):
     )
 
 
-def test_a_report_that_could_not_be_filed_is_answered_with_a_failure():
+def event(information, event_type=1):
+    return SimpleNamespace(event_type=event_type, event_information=information)
+
+
+def test_a_report_that_could_not_be_filed_is_answered_with_a_failure(capfd):
     def fail(*_):
-        raise OSError("disk full")
+        raise OSError("disk full of Doe^Jane")
 
-    handler = commitment_handler(fail)
+    lines = Lines()
+    information = Dataset()
+    information.TransactionUID = "1.2.9"
+    assert commitment_handler(fail, lines)(event(information)) == (0x0110, None)
+    assert lines.events() == ["commitment report was not filed"]
+    assert "Doe" not in str(lines.lines)
+    assert capfd.readouterr() == ("", "")
 
-    class Event:
-        event_type = 1
-        event_information = Dataset()
 
-    Event.event_information.TransactionUID = "1.2.9"
-    assert handler(Event) == (0x0110, None)
+def damaged(element):
+    """A report with an element whose value cannot be read, as it was received."""
+    tag, vr, value = element
+    information = Dataset()
+    information.TransactionUID = "1.2.9"
+    information[tag] = RawDataElement(Tag(tag), vr, len(value), value, 0, False, True)
+    return information
+
+
+@pytest.mark.parametrize(
+    "information",
+    [
+        Dataset(),
+        damaged((0x00081199, "UI", b"Doe^Jane")),  # no sequence
+        damaged((0x00081198, "SQ", b"Doe^Jane")),
+        damaged((0x00081195, "FD", b"Doe^Jan")),
+        None,
+    ],
+    ids=["empty", "no sequence", "broken sequence", "no UID", "none"],
+)
+def test_a_damaged_report_is_a_line_of_the_log_without_what_is_in_it(information, capfd, caplog):
+    called, lines = [], Lines()
+    handler = commitment_handler(lambda *report: called.append(report), lines)
+    assert handler(event(information)) == (0x0115, None)
+    assert called == []
+    assert lines.events() == ["commitment report cannot be read"]
+    assert "Doe" not in str(lines.lines)
+    assert capfd.readouterr() == ("", "")
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize(("event_type", "status"), [(1, 0x0115), (7, 0x0113)])
 def test_a_report_without_a_transaction_or_of_another_kind_is_answered_so(event_type, status):
     called = []
-    handler = commitment_handler(lambda *report: called.append(report))
-
-    class Event:
-        event_information = Dataset()
-
-    Event.event_type = event_type
-    assert handler(Event) == (status, None)
+    handler = commitment_handler(lambda *report: called.append(report), Lines())
+    assert handler(event(Dataset(), event_type)) == (status, None)
     assert called == []
 
 

@@ -20,6 +20,7 @@ from orthoedge.clinic.sending import (
     send,
 )
 from tests.helpers.clinic.images import image_file
+from tests.helpers.clinic.nodes import Lines
 from tests.helpers.clinic.orthanc import TITLE, orthanc
 from tests.helpers.clinic.peers import destination, result_file
 
@@ -32,7 +33,7 @@ def reports():
     taken = queue.Queue()
     entity = AE("ORTHOEDGE")
     accept_commitment(entity)
-    handler = commitment_handler(lambda *report: taken.put(report))
+    handler = commitment_handler(lambda *report: taken.put(report), Lines())
     running = entity.start_server(
         ("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_N_EVENT_REPORT, handler)]
     )

@@ -1,8 +1,10 @@
 """The API does what its OpenAPI file says, and a file's answer is that of `predict --json`."""
 
+import hashlib
 import importlib.util
 import json
 import re
+import subprocess
 import sys
 
 import jsonschema
@@ -18,9 +20,11 @@ from orthoedge.runtime import read_image
 from tests.helpers.clinic.images import image_file, limb
 from tests.helpers.clinic.page.radiographs import dicom
 from tests.helpers.clinic.pages import ROOT, SAMPLES, clinic_server, clinic_settings
+from tests.helpers.clinic.programs import require
 from tests.helpers.hostile.dicom_bytes import pixel_elements
 
 DOCUMENT = json.loads(openapi(ROUTES))
+STATUS = {"addFinding": 422, "notePrint": 201, "enterOpinion": 201, "logIn": 403}
 
 
 @pytest.fixture(scope="module")
@@ -62,11 +66,13 @@ def every_answer(clinic):
     yield "showSession", clinic.get("/session")
     yield "showTexts", clinic.get("/texts/sw")
     yield "listFindings", clinic.get("/findings?limit=1&text=jpg&decision=refer")
+    yield "countFindings", clinic.get("/counts?since=1e9")
     yield "showFinding", clinic.get(f"/findings/{number}?language=fr")
     yield "showCourse", clinic.get(f"/findings/{number}/course")
     yield "showPixels", clinic.get(f"/findings/{number}/pixels?side=100")
     if importlib.util.find_spec("typst"):
         yield "showReport", clinic.get(f"/findings/{number}/report.pdf?language=fr&paper=letter")
+    yield "notePrint", clinic.post(f"/findings/{number}/printed")
     yield "enterOpinion", clinic.post(f"/findings/{number}/opinion", {"agrees": True})
     yield "showAgreement", clinic.get("/agreement")
     yield "exportOpinions", clinic.get("/opinions.csv")
@@ -81,7 +87,7 @@ def every_answer(clinic):
 def test_every_route_answers_as_the_document_says(clinic):
     seen = {"listen", "addFinding", "showReport"}  # of events there is a test of its own
     for name, reply in every_answer(clinic):
-        check(name, reply, {"addFinding": 422, "enterOpinion": 201, "logIn": 403}.get(name, 200))
+        check(name, reply, STATUS.get(name, 200))
         seen.add(name)
     assert seen == {route.name for route in ROUTES}
 
@@ -252,6 +258,13 @@ def test_who_looked_stands_in_the_audit_trail(clinic):
     assert (entry["action"], entry["finding"]) == ("looked", 2)
 
 
+def test_a_print_of_the_browser_stands_in_the_audit_trail(clinic):
+    assert clinic.post("/findings/2/printed").status == 201
+    entry = clinic.get("/audit?limit=1").json["entries"][0]
+    assert (entry["action"], entry["finding"]) == ("printed", 2)
+    assert clinic.post("/findings/999999/printed").status == 404
+
+
 def test_pixels_are_a_look_that_is_entered_once(clinic):
     def looks():
         entries = clinic.get("/audit?limit=1000").json["entries"]
@@ -282,6 +295,27 @@ def test_without_a_folder_in_the_settings_the_backup_lies_next_to_the_history(tm
         assert alone.post("/backup").json["file"] == str(tmp_path / "history.backup")
     assert main(["clinic", "check", "--folder", str(tmp_path / "history.backup")]) == 0
     assert capsys.readouterr().out.startswith("pass")
+
+
+def test_a_report_names_the_file_and_where_each_earlier_radiograph_was(clinic, tmp_path):
+    pytest.importorskip("typst")
+    knee = dicom(
+        "2-leg", date="20260301", part="KNEE", instance="1.2.4.1", patient=("W-7", "Roe^Amina")
+    )
+    wrist = dicom(
+        "0-forearm", date="20260401", part="WRIST", instance="1.2.4.2", patient=("W-7", "Roe^Amina")
+    )
+    for name, file in (("knee.dcm", knee), ("wrist.dcm", wrist)):
+        added = clinic.post(f"/findings?name={name}", file)
+        assert added.status == 201
+    number = added.json["number"]
+    pdf = clinic.get(f"/findings/{number}/report.pdf").content
+    assert f"SHA-256 {hashlib.sha256(wrist).hexdigest()}".encode() in pdf
+    file = tmp_path / "report.pdf"
+    file.write_bytes(pdf)
+    command = [require("pdftotext"), "-layout", file, "-"]
+    text = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout.decode()
+    assert re.search(r"1 March 2026 +knee", text)
 
 
 def test_the_session_says_whether_a_report_can_be_made(clinic, monkeypatch):

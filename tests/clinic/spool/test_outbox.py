@@ -3,11 +3,13 @@
 import pytest
 
 from orthoedge.clinic.settings import QueueSettings, RetentionSettings, SendingSettings
+from orthoedge.clinic.spool import spool as spool_module
 from orthoedge.clinic.spool.outbox import Outbox, apply_reports, retry_delay
 from orthoedge.clinic.spool.records import NewImage, NewObject, Report
 from orthoedge.clinic.spool.retention import apply_retention
 from orthoedge.clinic.spool.spool import Spool
-from tests.helpers.clinic.nodes import states
+from orthoedge.clinic.spool.status import count_states
+from tests.helpers.clinic.nodes import set_back, states
 
 SETTINGS = SendingSettings(retry_s=100, longest_retry_s=1000)
 DAY = 86400
@@ -39,19 +41,6 @@ def answered(spool, uid="1.2.3", *, commitment=False, destinations=("pacs",)):
             for name in destinations
         ],
     )
-
-
-def set_back(spool, seconds):
-    """Let that much time pass, as far as the index can tell."""
-    with spool.index.transaction() as connection:
-        connection.execute(
-            "UPDATE images SET received_at = received_at - ?1, settled_at = settled_at - ?1",
-            (seconds,),
-        )
-        connection.execute(
-            "UPDATE objects SET next_try = next_try - ?1, ask_at = ask_at - ?1", (seconds,)
-        )
-        connection.execute("UPDATE destinations SET next_try = next_try - ?", (seconds,))
 
 
 def test_an_image_is_sent_once_every_destination_has_its_objects(spool, outbox):
@@ -115,6 +104,23 @@ def test_a_refused_object_lies_in_the_dead_letter_folder_with_its_reason(spool, 
     assert outbox.due() == []
 
 
+def test_a_kill_while_a_dead_letter_is_written_leaves_none_that_retention_does_not_find(
+    spool, outbox, monkeypatch
+):
+    answered(spool)
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    for step in ("link", "write_atomic"):
+        with monkeypatch.context() as patch:
+            patch.setattr(spool_module.os if step == "link" else spool_module, step, killed)
+            with pytest.raises(KeyboardInterrupt):
+                outbox.refused(outbox.due()[0], "no")
+        found = {file.stem for file in spool.dead.glob("*.txt")}
+        assert {file.stem for file in spool.dead.glob("*.dcm")} <= found
+
+
 def test_commitment_confirms(spool, outbox):
     answered(spool, commitment=True)
     outbox.stored(outbox.due())
@@ -154,6 +160,56 @@ def test_commitment_that_is_not_reported_is_asked_for_again(spool, outbox):
     outbox.ask(outbox.uncommitted(), "2.25.7")
     set_back(spool, SETTINGS.commitment_s + 1)
     assert len(outbox.uncommitted()) == 1
+
+
+def test_requests_that_fail_are_made_less_often_each_time(spool, outbox):
+    answered(spool, "1.1", commitment=True)
+    outbox.stored(outbox.due())
+    outbox.ask(outbox.uncommitted(), "2.25.7")
+    first = outbox.ask_later(sent(spool), "no answer")
+    assert outbox.uncommitted() == []
+    set_back(spool, 200)
+    again = Outbox(spool, "pacs", SETTINGS)  # as after a restart
+    delays = [again.ask_later(again.uncommitted(), "no answer")]
+    for _ in range(5):
+        assert again.uncommitted() == []
+        set_back(spool, 2000)
+        delays.append(again.ask_later(again.uncommitted(), "no answer"))
+    for delay, base in zip([first, *delays], (100, 200, 400, 800, 1000, 1000, 1000), strict=True):
+        assert base <= delay <= 1.25 * base
+
+
+def sent(spool):
+    """Objects whose commitment is requested, as the sender holds them."""
+    items = Outbox(spool, "pacs", SETTINGS)
+    with spool.index.transaction() as connection:
+        connection.execute("UPDATE objects SET ask_at = 0")
+    return items.uncommitted()
+
+
+def test_a_request_that_is_taken_ends_the_pause_of_requests(spool, outbox):
+    answered(spool, "1.1", commitment=True)
+    outbox.stored(outbox.due())
+    outbox.ask_later(outbox.uncommitted(), "no answer")
+    set_back(spool, 2000)
+    outbox.asked()
+    assert outbox.ask_later(outbox.uncommitted(), "no answer") <= 125
+
+
+def test_while_requests_fail_objects_are_sent_and_no_other_destination_waits(spool, outbox):
+    answered(spool, "1.1", commitment=True, destinations=("pacs", "archive"))
+    outbox.stored(outbox.due())
+    outbox.ask_later(outbox.uncommitted(), "does not offer storage commitment")
+    answered(spool, "1.2", commitment=True)
+    assert [item.image for item in outbox.due()] == ["1.2"]
+    outbox.stored(outbox.due())
+    assert outbox.uncommitted() == []  # a new object is no reason to ask at once
+    other = Outbox(spool, "archive", SETTINGS)
+    other.stored(other.due())
+    assert len(other.uncommitted()) == 1
+    reasons = {(each.what, each.state): each.reason for each in count_states(spool)}
+    assert reasons["pacs", "sent"] == "does not offer storage commitment"
+    assert reasons["archive", "sent"] == ""
 
 
 KEEP = RetentionSettings(settled_days=7, unsettled_days=90, dead_days=30, max_gb=1)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from orthoedge.clinic import words
-from orthoedge.clinic.words import LANGUAGES, catalogue
+from orthoedge.clinic.words import LANGUAGES, Catalogue, catalogue
 from orthoedge.clinic.words.languages import language_of
 from orthoedge.clinic.words.po_file import read_po
 
@@ -106,5 +106,16 @@ def test_babel_reads_the_same_and_finds_no_fault(language):
 
 
 @every_language
-def test_a_translation_says_that_no_clinician_has_read_it(language):
-    assert catalogue(language).is_reviewed == (language == "en")
+def test_a_translation_says_whether_a_clinician_has_read_it(language):
+    text = (TEXTS / f"{language}.po").read_text("utf-8")
+    (reviewer,) = re.findall(r'^"X-Reviewed-By: *(.*)\\n"$', text, re.MULTILINE)
+    assert catalogue(language).is_reviewed == bool(reviewer)
+
+
+@every_language
+@pytest.mark.parametrize("reviewer", ["", "Dr. Ada Doe"])
+def test_a_clinician_enters_the_name_in_the_header(language, reviewer):
+    text = (TEXTS / f"{language}.po").read_text("utf-8")
+    text = re.sub(r'^"X-Reviewed-By:.*$', rf'"X-Reviewed-By: {reviewer}\\n"', text, flags=re.M)
+    read = Catalogue(language_of(language), read_po(text))
+    assert read.is_reviewed == bool(reviewer)

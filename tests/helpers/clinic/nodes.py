@@ -12,6 +12,7 @@ from orthoedge.clinic.spool.records import NewImage
 from orthoedge.clinic.spool.spool import Spool
 from tests.helpers.clinic.images import CR, image_file
 from tests.helpers.clinic.peers import free_port
+from tests.helpers.hostile.dicom_bytes import EXPLICIT
 
 UID = 0x00080018
 
@@ -70,14 +71,16 @@ def image(folder, uid="1.2.3", changes=None):
 
 
 @contextlib.contextmanager
-def association(settings, *, sop_class=CR, title="ROOM1", tls=None, is_released=True):
+def association(
+    settings, *, sop_class=CR, title="ROOM1", tls=None, is_released=True, syntax=EXPLICIT
+):
     """An established association with a receiver."""
     from pynetdicom import AE
 
     entity = AE(title)
     close_every_socket(entity)
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 60
-    entity.add_requested_context(sop_class, ["1.2.840.10008.1.2.1"])
+    entity.add_requested_context(sop_class, [syntax])
     entity.add_requested_context("1.2.840.10008.1.1")
     port = settings.receiver.port
     established = entity.associate(
@@ -108,6 +111,19 @@ def states(spool):
     images = dict(spool.index.read("SELECT uid, state FROM images"))
     rows = spool.index.read("SELECT destination, kind, state FROM objects")
     return images, {(name, kind): state for name, kind, state in rows}
+
+
+def set_back(spool, seconds):
+    """Let that much time pass, as far as the index can tell."""
+    with spool.index.transaction() as connection:
+        connection.execute(
+            "UPDATE images SET received_at = received_at - ?1, settled_at = settled_at - ?1",
+            (seconds,),
+        )
+        connection.execute(
+            "UPDATE objects SET next_try = next_try - ?1, ask_at = ask_at - ?1", (seconds,)
+        )
+        connection.execute("UPDATE destinations SET next_try = next_try - ?", (seconds,))
 
 
 def eventually(holds, patience=60.0):

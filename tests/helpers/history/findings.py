@@ -3,9 +3,13 @@
 import json
 
 from orthoedge.clinic.history import NewFinding, PatientFacts, Picture, StudyFacts
+from orthoedge.clinic.history.database import Database
+from orthoedge.clinic.history.schema import MIGRATIONS
+from orthoedge.clinic.history.searching import searched_text
 
 LABELS = ("fracture", "non-affected", "tumor-benign", "tumor-malignant")
 PIXELS = bytes(range(256)) * 2
+FUNCTIONS = {"searched_text": searched_text}
 
 
 def finding_json(
@@ -50,3 +54,18 @@ def file_of(pixels, digest):
     """The file that holds pixels."""
     (file,) = (pixels.folder / digest[:2]).glob(f"{digest}.*")
     return file
+
+
+def history_of_version(folder, version, names=()):
+    folder.mkdir(exist_ok=True)
+    database = Database(folder / "history.sqlite", MIGRATIONS[:version], "the history", FUNCTIONS)
+    with database.transaction() as connection:
+        columns = connection.execute("PRAGMA table_info(findings)").fetchall()
+        texts = [name for _, name, kind, needed, *_ in columns if kind == "TEXT" and needed]
+        for name in names:
+            row = dict.fromkeys(texts, "") | {"patient_name": name, "day": "2026-01-01"}
+            row |= {"origin": "page", "time": 0, "probability": 0, "alert": 0}
+            marks = ", ".join("?" * len(row))
+            query = f"INSERT INTO findings ({', '.join(row)}) VALUES ({marks})"
+            connection.execute(query, list(row.values()))
+    database.close()

@@ -9,6 +9,7 @@ import itertools
 import os
 import random
 import socket
+import ssl
 import threading
 import time
 
@@ -26,7 +27,7 @@ from tests.helpers.clinic.campaign.units import (
 )
 from tests.helpers.clinic.certificates import write_certificates
 from tests.helpers.clinic.nodes import eventually, image, node_settings
-from tests.helpers.clinic.peers import is_closed, server, wait_for_port
+from tests.helpers.clinic.peers import server, wait_for_port
 
 pytestmark = pytest.mark.slow
 
@@ -34,6 +35,7 @@ KILLS = int(os.environ.get("ORTHOEDGE_NODE_KILLS", "300"))
 STORES = int(os.environ.get("ORTHOEDGE_NODE_STORES", "100"))
 _RESULTS = "results"
 HOSTILE = 40
+PROMISED_S = 2  # from the request of the association to the answer, refusals and pauses included
 TRIES = 8  # of the sender for an image, as units have them; how many were needed is printed
 PATIENCE_S = 1200
 
@@ -89,55 +91,90 @@ def await_a_moment(process, rng):
     time.sleep(rng.uniform(0, 0.5))
 
 
-# What a peer sends first and then byte by byte; None for nothing more.
+def item(kind, content):
+    return bytes([kind, 0]) + len(content).to_bytes(2, "big") + content
+
+
+def association_request():
+    """An A-ASSOCIATE-RQ for Verification (PS3.8 9.3.2), which the node accepts."""
+    context = item(0x30, b"1.2.840.10008.1.1") + item(0x40, b"1.2.840.10008.1.2")
+    user = item(0x51, (16382).to_bytes(4, "big")) + item(0x52, b"1.2.3")
+    body = b"\0\x01\0\0" + b"ORTHOEDGE".ljust(16) + b"CROWD".ljust(16) + bytes(32)
+    body += item(0x10, b"1.2.840.10008.3.1.1.1")
+    body += item(0x20, bytes([1, 0, 0, 0]) + context) + item(0x50, user)
+    return b"\x01\0" + len(body).to_bytes(4, "big") + body
+
+
+ACCEPTED = 2  # first byte of an A-ASSOCIATE-AC
+# What a peer sends first and then byte by byte, and whether after a whole handshake of TLS.
 PEERS = {
-    "idle": (b"", None),
-    "half a PDU header": (b"\x01\0\0", None),
-    "half an association request": (b"\x01\0\0\0\0\xff\0\x01", None),
-    "trickling": (b"\x01\0\0\0\xff\xff", b"\0"),
+    "idle": (b"", b"", False),
+    "half a PDU header": (b"\x01\0\0", b"", False),
+    "half an association request": (b"\x01\0\0\0\0\xff\0\x01", b"", False),
+    "trickling": (b"\x01\0\0\0\xff\xff", b"\0", False),
+    "idle association": (association_request(), b"", True),
 }
 TLS_PEERS = {
-    "silent in TLS": (b"", None),
-    "half a record header": (b"\x16\x03\x01", None),
-    "half a ClientHello": (b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03", None),
-    "trickling": (b"\x16\x03\x01\x02\0", b"\x01"),
+    "silent in TLS": (b"", b"", False),
+    "half a record header": (b"\x16\x03\x01", b"", False),
+    "half a ClientHello": (b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03", b"", False),
+    "trickling": (b"\x16\x03\x01\x02\0", b"\x01", False),
+    "idle association": (association_request(), b"", True),
 }
 
 
 class Crowd(threading.Thread):
     """Hostile peers in every form, each of which connects again once it is closed."""
 
-    def __init__(self, port, forms):
+    def __init__(self, port, forms, tls):
         super().__init__(daemon=True)
         self._port = port
+        self._tls = tls
         self._forms = list(itertools.islice(itertools.cycle(forms.values()), HOSTILE))
         self._sockets = [None] * HOSTILE
         self._end = threading.Event()
         self.has_met = threading.Event()
         self.connections = 0
+        self.accepted = 0
 
     def run(self):
         while not self._end.is_set():
-            for place, (first, more) in enumerate(self._forms):
+            for place, form in enumerate(self._forms):
                 with contextlib.suppress(OSError):
-                    self._step(place, first, more)
+                    self._step(place, *form)
             self.has_met.set()
             self._end.wait(0.1)
         for peer in filter(None, self._sockets):
             peer.close()
 
-    def _step(self, place, first, more):
+    def _step(self, place, first, more, in_tls):
         peer = self._sockets[place]
-        if peer is not None and is_closed(peer):
+        if peer is not None and self._is_closed(peer):
             peer.close()
-            peer = None
+            peer = self._sockets[place] = None
         if peer is None:
             peer = socket.create_connection(("127.0.0.1", self._port), 10)
-            self._sockets[place] = peer
             self.connections += 1
+            if in_tls and self._tls is not None:
+                peer = self._tls.wrap_socket(peer, server_hostname="localhost")
+            self._sockets[place] = peer
             peer.sendall(first)
         elif more:
             peer.sendall(more)
+
+    def _is_closed(self, peer):
+        """Whether the node has closed a connection; counts the associations that it accepts."""
+        peer.setblocking(False)
+        try:
+            while data := peer.recv(4096):
+                self.accepted += data[0] == ACCEPTED
+            return True
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return False
+        except OSError:
+            return True
+        finally:
+            peer.settimeout(10)
 
     def finish(self):
         self._end.set()
@@ -148,8 +185,6 @@ class Crowd(threading.Thread):
 def test_hostile_peers_keep_no_honest_sender_out(tmp_path, tally, way):
     tls, changes = None, {}
     if way == "TLS":
-        import ssl
-
         from orthoedge.clinic.settings import ServerTls
 
         write_certificates(tmp_path)
@@ -159,10 +194,10 @@ def test_hostile_peers_keep_no_honest_sender_out(tmp_path, tally, way):
         tls = ssl.create_default_context(cafile=str(ca))
         tls.load_cert_chain(*own)
     settings = node_settings(tmp_path, **changes)
-    served, refused, slowest = 0, 0, 0.0
+    in_time, refused, slowest = 0, 0, 0.0
     with processes(write_settings(tmp_path, settings), ["receiver"]):
         wait_for_port(settings.receiver.port)
-        crowd = Crowd(settings.receiver.port, TLS_PEERS if tls else PEERS)
+        crowd = Crowd(settings.receiver.port, TLS_PEERS if tls else PEERS, tls)
         crowd.start()
         try:
             assert crowd.has_met.wait(60)
@@ -171,13 +206,16 @@ def test_hostile_peers_keep_no_honest_sender_out(tmp_path, tally, way):
                 began = time.monotonic()
                 for _ in range(TRIES):
                     if is_stored(settings, file, tls):
-                        served += 1
+                        in_time += time.monotonic() - began <= PROMISED_S
                         break
                     refused += 1
                     time.sleep(0.25)
                 slowest = max(slowest, time.monotonic() - began)
         finally:
             crowd.finish()
-    note = f"images, {HOSTILE} hostile peers, {crowd.connections} connections of them;"
+    assert crowd.accepted
+    note = f"images, {HOSTILE} hostile peers, {crowd.connections} connections of them,"
+    note += f" {crowd.accepted} of these idle associations;"
     note += f" slowest answer {slowest:.2f} s, {refused} associations refused before"
-    tally(f"an honest sender is served over {way}", served, STORES, note)
+    promise = f"an honest sender is served over {way} within {PROMISED_S} s"
+    tally(promise, in_time, STORES, note)

@@ -17,6 +17,7 @@ from orthoedge.runtime.overlay.caption import (
     min_width,
     round_length,
 )
+from orthoedge.runtime.overlay.layout import CaptionSize
 from orthoedge.runtime.overlay.overlay import overlay, side_by_side
 
 SCREENS = ((1024, 600), (1280, 800))  # pixels of 7-inch screens
@@ -119,13 +120,17 @@ def test_words_that_leave_too_little_for_the_radiograph_go_beside_it():
     texts = ([Entry("words " * count)] for count in range(60, 200))
     entries = next(it for it in texts if caption_height(it, 48) > layout.SCREEN[1])
     assert caption_height(entries, layout.SCREEN[0]) < layout.SCREEN[1]
-    assert layout.fit_layout(1000, 1000, entries).is_right
+    assert layout.fit_layout(1000, 1000, CaptionSize.of(entries)).is_right
 
 
 def test_a_label_is_broken_only_where_it_would_cost_the_radiograph_its_place():
     fits, endless = ([Entry(f"{word} 99.9%", "refer")] for word in ("tumor-malignant", "w" * 200))
-    assert layout.fit_layout(500, 1600, fits).caption_width >= min_width(fits)
-    assert layout.fit_layout(500, 1600, endless).caption_width < 40 < min_width(endless)
+    assert layout.fit_layout(500, 1600, CaptionSize.of(fits)).caption_width >= min_width(fits)
+    assert (
+        layout.fit_layout(500, 1600, CaptionSize.of(endless)).caption_width
+        < 40
+        < min_width(endless)
+    )
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import torch
 
 from orthoedge.training.data.dataset import RadiographDataset
 from orthoedge.training.data.index import ImageRecord
+from orthoedge.training.evaluation import network_audit
 from orthoedge.training.evaluation.network_audit import audit_network, probe_source
 from orthoedge.training.model.ensemble import Ensemble
 from orthoedge.training.recipe_file import load_recipe
@@ -60,15 +61,16 @@ def test_one_source_cannot_be_probed(data):
     assert probe_source(np.zeros((len(rows), 3)), alone, 0) is None
 
 
-def test_a_network_that_looks_at_nothing_does_not_move_and_one_that_looks_does(data):
+def test_a_network_that_looks_at_nothing_does_not_move_and_one_that_looks_does(data, monkeypatch):
     torch.manual_seed(0)
+    monkeypatch.setattr(network_audit, "_MOST", 24)
     recipe = load_recipe("tiny")
     network = Ensemble(("test_resnet",), 4).eval()
     features = np.zeros((240, 3), np.float32)
     with torch.no_grad():
         network.branches[0].head.weight.mul_(300)  # far apart logits from random weights
     moving = audit_network(network, features, data, recipe.preprocess, 0)
-    assert moving.images == 160
+    assert moving.images == 24
     assert len(moving.shifts) == 6
     assert all(shift.moved > 0 for shift in moving.shifts)
     with torch.no_grad():
