@@ -10,7 +10,7 @@ import { Painter } from "../viewer/painter.js";
 import { bars, isLeftOpen, urgency } from "./marks.js";
 import { sentences } from "./radiograph.js";
 
-const LONG_SIDE = 1400; // pixels of a printed picture, which is at most 56 mm high: 600 to the inch
+const LONG_SIDE = 1400; // pixels of a printed picture, which is at most 50 mm high: 700 to the inch
 const EARLIER = 4; // radiographs that a sheet lists
 const LINE_ZOOM = 4; // lines are drawn as much wider than on the screen, on which pixels are larger
 

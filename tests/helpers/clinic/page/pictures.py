@@ -75,7 +75,10 @@ def main(folder):
         history = base / "history"
         _, address = stack.enter_context(served(history, "--port", "8498"))
         views = _fill(address, history)
-        time.sleep(4)  # until no page hears of them as new
+        first = _page(browser, _SIZES[0], "en", "light")
+        _open(first, f"{address}#/today")
+        time.sleep(4)  # the first page to listen is told of all that is new
+        first.context.close()
         closed = base / "closed"
         account = ("clinic", "account", "add", "ada", "--role", "administrator")
         command = [*module_command("orthoedge.cli"), *account, "--folder", str(closed)]
