@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from orthoedge.clinic.history.records import NewFinding, Origin, Picture
 from orthoedge.clinic.log import Log
 from orthoedge.clinic.settings import NodeSettings
 from orthoedge.clinic.watch.journal import Journal
+from orthoedge.runtime.atomic_files import file_sha256
 from orthoedge.runtime.errors import DataError
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from orthoedge.runtime.image_io.radiograph import Radiograph
 
 __all__ = ["NodeHistory", "picture_of"]
-
-_CHUNK = 2**20
 
 
 class NodeHistory:
@@ -87,7 +85,7 @@ class NodeHistory:
         new = NewFinding(
             origin=self._origin,
             file_name=plain_text(name) or uid,
-            image_sha256=_sha256_of(file),
+            image_sha256=file_sha256(file),
             finding=finding.to_json(),
             alert_labels=alert_labels,
             spacing_mm=radiograph.spacing_mm,
@@ -104,7 +102,7 @@ class NodeHistory:
             return
         digest = ""
         with contextlib.suppress(OSError):  # it is missing, or cannot be read
-            digest = _sha256_of(file)
+            digest = file_sha256(file)
         new = NewFinding(
             origin=self._origin,
             file_name=plain_text(name) or uid,
@@ -125,14 +123,6 @@ class NodeHistory:
             return
         if pixels:
             self._history.pixels.compress_next()
-
-
-def _sha256_of(file: Path) -> str:
-    digest = hashlib.sha256()
-    with file.open("rb") as opened:
-        while chunk := opened.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def picture_of(radiograph: Radiograph) -> tuple[Picture, bytes]:

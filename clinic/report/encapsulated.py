@@ -12,6 +12,7 @@ from orthoedge.clinic.report.content import EarlierFinding, ReportContent
 from orthoedge.clinic.report.make import make_report
 from orthoedge.clinic.results.codes import SOURCE_IMAGE
 from orthoedge.clinic.results.equipment import content_moment, finish, identifiers
+from orthoedge.runtime.atomic_files import sha256
 from orthoedge.runtime.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def make_pdf(header: Dataset, answer: Answer) -> Dataset:
     from pydicom.uid import EncapsulatedPDFStorage, ExplicitVRLittleEndian
 
     page = _page(header, answer)
-    made = identifiers("pdf", header, answer)
+    made = identifiers("pdf", header, answer, sha256(page))
     result = Dataset()
     for keyword in _PATIENT_AND_STUDY:
         setattr(result, keyword, header.get(keyword, ""))

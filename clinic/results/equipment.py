@@ -7,7 +7,7 @@ import importlib.metadata
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
-from orthoedge.clinic.destination import KINDS_WITH_WORDS, RESULT_KINDS, ResultKind
+from orthoedge.clinic.destination import RESULT_KINDS, ResultKind
 from orthoedge.clinic.results.codes import ACQUISITION_EQUIPMENT, PROCESSING_ALGORITHM
 from orthoedge.clinic.results.source import clean_text, derived_uid
 
@@ -31,17 +31,23 @@ _DESCRIPTIONS = {
 }
 
 
-def identifiers(kind: ResultKind, header: Dataset, answer: Answer) -> dict[str, Any]:
+def identifiers(
+    kind: ResultKind, header: Dataset, answer: Answer, content: str = ""
+) -> dict[str, Any]:
     """Return the arguments that every constructor of highdicom takes.
 
     UIDs are made from the image, the kind, and all that changes what the object says: a repeat
-    makes the same object, and another bundle, engine, precision, program or language another one.
+    makes the same object, and another bundle, engine, precision or program another one.
+
+    Args:
+        kind: which object.
+        header: from `usable_header`.
+        answer: of which the whole provenance counts.
+        content: what else changes what the object says, such as its language.
     """
     provenance = answer.finding.provenance
-    made_from = [str(header.SOPInstanceUID), kind, _program()]
+    made_from = [str(header.SOPInstanceUID), kind, _program(), content]
     made_from += map(str, dataclasses.astuple(provenance))
-    if kind in KINDS_WITH_WORDS:
-        made_from += [answer.language, answer.paper]
     return {
         "series_instance_uid": derived_uid(*made_from, "series"),
         "series_number": _FIRST_SERIES + RESULT_KINDS.index(kind),

@@ -47,7 +47,7 @@ def make_picture(header: Dataset, answer: Answer) -> Dataset:
         coordinate_system="PATIENT",
         patient_orientation=("L", "F"),  # asked for; a drawing has none
         transfer_syntax_uid=RLELossless,
-        **identifiers("picture", header, answer),
+        **identifiers("picture", header, answer, answer.language),
     )
     result.PatientOrientation = []
     result.ImageType = ["DERIVED", "SECONDARY"]

@@ -24,6 +24,7 @@ from orthoedge.benchmarks.schema import Interval
 from orthoedge.benchmarks.timing.latency import Timings, interleaved, ratio
 from orthoedge.compression.data_splits import balanced_indices
 from orthoedge.compression.export import export
+from orthoedge.compression.quantization.cpu_form import for_cpus
 from orthoedge.compression.quantization.int8 import quantize
 from orthoedge.runtime.atomic_files import write_atomic
 from orthoedge.runtime.engine import PRECISIONS, Precision
@@ -89,8 +90,8 @@ def measure(run: Run, name: str, out: Path, cache: Path) -> Variant:
     network.load_state_dict(run.model.state_dict())
     fp32 = export(network, recipe.labels, preprocess)
     drawn = _read(run.splits.train[::_POOL], recipe, cache)
-    ranges = drawn.images[balanced_indices(drawn, _RANGE_IMAGES, recipe.seed)]
-    int8 = quantize(fp32, ranges[:, None])
+    ranges = drawn.images[balanced_indices(drawn, _RANGE_IMAGES, recipe.seed)][:, None]
+    int8 = for_cpus(quantize(fp32, ranges), fp32, ranges)  # the form that x86 runs
     data = _read(run.splits.test, recipe, cache)
     outputs = run_batched(open_model(fp32, size, "x86", "fp32"), data.images[:, None])
     small = run_batched(open_model(int8, size, "x86", "int8"), data.images[:, None])

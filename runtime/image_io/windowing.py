@@ -74,7 +74,7 @@ def apply_table(samples: npt.NDArray[Any], table: Pixels, out: Pixels | None = N
     pixels: Pixels = np.empty(samples.shape, np.uint8) if out is None else out
     library = find_native_library() if samples.dtype == np.uint16 else None
     if library is not None:
-        library.look_up(np.require(samples, requirements="CA"), table, pixels)
+        library.look_up(np.require(samples, requirements=["C", "A"]), table, pixels)
         return pixels
     try:
         cv2.LUT(samples, table[None], pixels)

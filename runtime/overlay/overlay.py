@@ -17,6 +17,7 @@ from orthoedge.runtime.errors import OrthoEdgeError
 from orthoedge.runtime.image_io.radiograph import Radiograph
 from orthoedge.runtime.lesions.wording import summary_of
 from orthoedge.runtime.overlay import colormap
+from orthoedge.runtime.overlay.caption import BACKGROUND as BACKGROUND  # part of the interface
 from orthoedge.runtime.overlay.caption import Entry, line_width, round_length
 from orthoedge.runtime.overlay.colormap import Heat, Picture
 from orthoedge.runtime.overlay.layout import SCREEN, CaptionSize, add_caption, fit_layout

@@ -60,7 +60,7 @@ def text_of(result, tmp_path):
 @pytest.mark.parametrize(("alerts", "is_urgent"), [(("tumor-benign",), True), ((), False)])
 def test_a_label_that_the_maker_calls_an_alert_is_urgent_on_the_page(tmp_path, alerts, is_urgent):
     text = text_of(made(alert_labels=alerts), tmp_path)
-    assert ("benign tumor cannot be ruled out" in " ".join(text.split())) == is_urgent
+    assert ("soon: benign tumor" in " ".join(text.split())) == is_urgent
 
 
 def test_the_page_names_the_file_and_lists_the_earlier_radiographs_of_the_history(tmp_path):

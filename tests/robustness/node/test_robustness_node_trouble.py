@@ -28,7 +28,7 @@ from tests.helpers.clinic.peers import server, wait_for_port
 pytestmark = pytest.mark.slow
 
 FILLS = int(os.environ.get("ORTHOEDGE_NODE_FILLS", "100"))
-FAULTS = int(os.environ.get("ORTHOEDGE_NODE_FAULTS", "300"))
+FAULTS = int(os.environ.get("ORTHOEDGE_NODE_FAULTS", "100"))
 PATIENCE_S = 1200
 _NODE = "from orthoedge.cli.main import main\nsys.exit(main(sys.argv[1:]))"
 
@@ -110,7 +110,8 @@ def test_an_archive_in_trouble_gets_every_object(tmp_path, small_bundle, tally):
         unit = Unit(settings, sent, most_waiting=3)
         with node(file, settings):
             unit.start()
-            eventually(lambda: line.is_clean, patience=PATIENCE_S)
+            # Half of the faults last until a time limit of three seconds.
+            eventually(lambda: line.is_clean, patience=PATIENCE_S + 10 * FAULTS)
             unit.finish()
             done, expected, note = count(archive, unit, settings)
     faults = ", ".join(f"{fault} {number}" for fault, number in line.met.items())
