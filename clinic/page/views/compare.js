@@ -116,14 +116,15 @@ function side(details, scene, index, others, numbers, navigate) {
   return h(
     "section",
     { class: "side", "aria-label": name },
-    h("header", { class: "side-head" }, h("h2", {}, name), isChoice ? chooser(details, index, others, numbers, navigate) : h("p", {}, [date, part].filter(Boolean).join(" · "))),
+    h("header", { class: "side-head" }, h("h2", {}, name), part && h("p", {}, part), isChoice ? chooser(details, index, others, numbers, navigate) : h("p", {}, date)),
     scene.element,
     h("div", { class: "side-foot" }, decisionMark(details.decision), ...labelMarks(details), h("a", { class: "button", href: `#/radiograph/${details.number}` }, t("page.compare.open"))),
   );
 }
 
 function chooser(details, index, others, numbers, navigate) {
-  const options = others.map((entry) => [String(entry.number), [texts().date(entry.study_date || entry.time), texts().part(entry)].filter(Boolean).join(" · ")]);
+  const part = (entry) => partOf(entry) !== partOf(details) && texts().part(entry);
+  const options = others.map((entry) => [String(entry.number), [texts().date(entry.study_date || entry.time), part(entry)].filter(Boolean).join(" · ")]);
   const control = select(options, String(details.number), (number) => {
     const chosen = [...numbers];
     chosen[index] = number;

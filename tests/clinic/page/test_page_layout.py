@@ -15,6 +15,7 @@ _CUT = """() => [...document.querySelectorAll("body *")].filter(element => {
     if (element.closest(".visually-hidden, .skip, svg, .icons, .upload-name, option")) return false;
     if (box.right > innerWidth + 1 || box.left < -1) return true;
     const style = getComputedStyle(element);
+    if (style.clipPath !== "none") return false; // a name that only a screen reader says
     if (element.tagName === "SELECT") {
         const context = document.createElement("canvas").getContext("2d");
         context.font = style.font;
@@ -28,7 +29,7 @@ _CUT = """() => [...document.querySelectorAll("body *")].filter(element => {
         if (isWider || isHigher) return true;
     }
     const hasText = [...element.childNodes].some(node => node.nodeType === 3 && node.data.trim());
-    if (!hasText || style.display === "inline" || style.clipPath !== "none") return false;
+    if (!hasText || style.display === "inline") return false;
     return isWider && element.clientWidth > 0;
 }).map(element => `${element.tagName}.${element.className}: ${element.textContent.slice(0, 40)}`)"""
 
