@@ -28,5 +28,5 @@ def test_no_kill_loses_what_was_confirmed(tmp_path, tally):
 def test_no_kill_of_a_migration_loses_a_finding(tmp_path, tally):
     running, whole, versions = kill_migrations(tmp_path, MIGRATED)
     note = f"{running} kills struck a migration that was running; versions after it: {versions}"
-    assert running >= MIGRATED // 2, note
+    assert running >= MIGRATED // 3, note
     tally("history: a migration that was killed is done again", whole, MIGRATED, note)

@@ -104,7 +104,7 @@ def kill_migrations(folder, kills, people=1500, seed=7):
     for number in range(kills):
         place = folder / str(number)
         shutil.copytree(template, place)
-        running += not killed(place, "migrate", 0, chance.uniform(0, longest_s))
+        running += not killed(place, "migrate", 0, chance.uniform(0, longest_s / 2))
         with contextlib.closing(sqlite3.connect(place / history.DATABASE)) as connection:
             versions[connection.execute("PRAGMA user_version").fetchone()[0]] += 1
         with contextlib.closing(history.History(place)) as opened:
