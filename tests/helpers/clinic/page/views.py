@@ -27,7 +27,8 @@ def open_audit(page):
 def open_dates(page):
     """The days between which is searched."""
     page.locator(".search select").first.select_option("dates")
-    page.locator(".row-choice input").first.check()  # and the place of those that were chosen
+    page.locator(".row-choice input").first.check()  # and the place of those that were chosen,
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")  # which then lies on no line
 
 
 def drop_files(page):
