@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import cv2
+import numpy as np
 
 from orthoedge.clinic.results.codes import SOURCE_IMAGE
 from orthoedge.clinic.results.equipment import finish, identifiers
@@ -38,6 +39,9 @@ def make_picture(header: Dataset, answer: Answer) -> Dataset:
     from orthoedge.clinic.report.side_by_side import draw_with_words
 
     picture = draw_with_words(answer.radiograph, answer.finding, answer.language)
+    # GDCM's encoder of RLE ends the process where the number of pixels is odd.
+    odd = picture.shape[0] * picture.shape[1] % 2
+    picture = np.pad(picture, ((0, odd), (0, 0), (0, 0)), mode="edge")
     drawn = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
     result = SCImage.from_ref_dataset(
         header,

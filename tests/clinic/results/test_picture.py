@@ -8,6 +8,7 @@ import numpy as np
 import pydicom
 import pytest
 
+from orthoedge.clinic.report import side_by_side
 from orthoedge.clinic.report.side_by_side import draw_with_words
 from orthoedge.clinic.results import encode_result, make_result
 from tests.helpers.clinic.answers import answer
@@ -27,7 +28,17 @@ def test_the_pixels_are_those_of_the_drawing(decision, language):
     drawn = draw_with_words(given.radiograph, given.finding, language)
     picture = read(given)
     assert picture.file_meta.TransferSyntaxUID == pydicom.uid.RLELossless
-    assert np.array_equal(picture.pixel_array, cv2.cvtColor(drawn, cv2.COLOR_BGR2RGB))
+    stored = picture.pixel_array[: drawn.shape[0]]
+    assert np.array_equal(stored, cv2.cvtColor(drawn, cv2.COLOR_BGR2RGB))
+
+
+@pytest.mark.parametrize("shape", [(301, 503), (301, 502), (300, 503), (300, 502), (1, 1)])
+def test_a_picture_of_any_size_is_encoded(monkeypatch, shape):
+    drawn = np.random.default_rng(3).integers(0, 256, (*shape, 3), np.uint8)
+    monkeypatch.setattr(side_by_side, "draw_with_words", lambda *_: drawn)
+    stored = read(answer()).pixel_array
+    assert stored.shape[0] * stored.shape[1] % 2 == 0
+    assert np.array_equal(stored[: shape[0]], cv2.cvtColor(drawn, cv2.COLOR_BGR2RGB))
 
 
 def test_a_rejection_shows_no_colour_of_the_map():
