@@ -150,6 +150,7 @@ def test_a_longer_mode_measures_no_less():
         assert all(a <= b for a, b in zip(shorter, longer, strict=True))
 
 
+@pytest.mark.slow
 def test_the_claims_parts_are_measured_on_x86(small_bundle, setting, monkeypatch):
     pytest.importorskip("openvino")
     pytest.importorskip("pydicom")

@@ -257,6 +257,7 @@ def test_every_epoch_of_a_resumed_run_is_logged_once(resumed_run, whole_run):
             assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2", "3"]
 
 
+@pytest.mark.slow
 def test_a_kill_from_outside_leaves_whole_files(data, tmp_path):
     out = tmp_path / "run"
     command = [

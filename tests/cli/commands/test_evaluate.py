@@ -98,6 +98,7 @@ def test_training_leaves_the_same_report_of_its_test_part(tiny_run):
         assert report.classes[label].recall.value == pytest.approx(recall, rel=1e-12)
 
 
+@pytest.mark.slow
 def test_the_same_evaluation_gives_the_same_json(tiny_run, others, evaluated, tmp_path):
     assert main(["evaluate", str(tiny_run), "--data", str(others), "--out", str(tmp_path)]) == 0
     assert msgspec.structs.replace(read(tmp_path), command="") == msgspec.structs.replace(
@@ -179,6 +180,7 @@ def test_what_cannot_be_evaluated_is_told_in_one_line(tiny_run, others, tmp_path
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_a_set_of_some_of_the_labels_answers_the_questions_about_them(
     tiny_run, others, tmp_path, capsys
 ):

@@ -129,6 +129,7 @@ def test_a_radiograph_is_opened_and_judged_by_keyboard_alone(filled_clinic, visi
     expect(given).to_contain_text("seen twice")
 
 
+@pytest.mark.slow
 def test_a_new_view_is_a_new_title_and_one_heading(filled_clinic, visit):
     visitor = visit(filled_clinic)
     titles = set()

@@ -68,6 +68,7 @@ def open_sheet(page, *, untick=(), tick=()):
     return page.evaluate("window.text")
 
 
+@pytest.mark.slow
 def test_a_print_lists_earlier_radiographs_with_their_part_and_stays_one_page(filled_clinic, visit):
     patient = PatientFacts("P5", "Roe")
     parts = ("WRIST", "KNEE", "", "HAND", "LEG", "FOOT")
@@ -91,6 +92,7 @@ def test_a_print_lists_earlier_radiographs_with_their_part_and_stays_one_page(fi
     assert "1 earlier radiograph is not listed." in text
 
 
+@pytest.mark.slow
 def test_a_print_can_leave_the_patient_out(visitor):
     page = visitor.page
     assert "Diallo" in open_sheet(page)
@@ -141,6 +143,7 @@ def test_the_link_to_the_pdf_asks_for_language_and_paper(visitor):
     assert reply.body().startswith(b"%PDF")
 
 
+@pytest.mark.slow
 def test_where_no_report_can_be_made_the_page_says_so_and_prints(visitor):
     page = visitor.page
 

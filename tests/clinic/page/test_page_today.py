@@ -39,6 +39,7 @@ def test_twenty_dropped_files_of_which_five_are_bad_all_become_lines(clinic, vis
     expect(page.locator(".row")).to_have_count(GOOD + BAD)
 
 
+@pytest.mark.slow
 def test_a_single_file_is_opened_at_once(clinic, visit):
     visitor = visit(clinic)
     visitor.drop({"one.dcm": dicom("0-forearm")})
@@ -127,6 +128,7 @@ def test_a_folder_of_500_with_ten_bad_files_is_added_to_its_end(clinic, visit, t
     expect(page.locator(".row")).to_have_count(500)
 
 
+@pytest.mark.slow
 def test_the_head_counts_the_whole_day_and_not_the_loaded_lines_alone(clinic, visit):
     visitor = visit(clinic)
     page = visitor.page
@@ -155,6 +157,7 @@ def add_many(clinic, count):
     history.close()
 
 
+@pytest.mark.slow
 def test_a_new_day_begins_a_new_list(clinic, visit):
     visitor = visit(clinic)
     page = visitor.page
@@ -174,6 +177,7 @@ def free_port():
         return listening.getsockname()[1]
 
 
+@pytest.mark.slow
 def test_what_came_while_the_server_was_away_is_shown_and_announced(visit, tmp_path):
     port = free_port()
     with serve(tmp_path, port) as clinic:
@@ -186,6 +190,7 @@ def test_what_came_while_the_server_was_away_is_shown_and_announced(visit, tmp_p
         expect(page.locator(".row", has_text="P50")).to_have_count(2)
 
 
+@pytest.mark.slow
 def test_a_refusal_to_tell_is_not_the_end_of_the_news(clinic, visit):
     visitor = visit(clinic)
     page = visitor.page

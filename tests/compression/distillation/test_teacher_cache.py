@@ -47,6 +47,7 @@ def pixels(cache, epoch):
     return torch.cat([batch.images for batch in cache.epoch(epoch, "test")])
 
 
+@pytest.mark.slow
 def test_the_outputs_are_the_teachers_for_these_very_images(data, tmp_path):
     cache = cache_of(data, tmp_path)
     for batch in cache.epoch(1, "test"):

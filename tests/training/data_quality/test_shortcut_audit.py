@@ -113,6 +113,7 @@ def test_at_most_two_thousand_images_are_read_the_rare_class_whole(tmp_path, mon
     assert set(rare) < set(read)
 
 
+@pytest.mark.slow
 def test_real_radiographs_of_one_source_per_class_raise_the_warning(real_data):
     records = read_index(real_data / "fracture_small")
     report = audit(records, ("fracture", "non-affected"), 0)

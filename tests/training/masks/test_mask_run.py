@@ -48,6 +48,7 @@ def test_the_decoder_learns_the_outlines(masked):
     assert spot.dice.value > 0.3
 
 
+@pytest.mark.slow
 def test_evaluate_measures_labels_and_outlines(masked, spots, tmp_path):
     out = tmp_path / "report"
     given = ["evaluate", str(masked), "--data", str(spots), "--out", str(out), "--allow-seen"]

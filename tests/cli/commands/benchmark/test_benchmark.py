@@ -60,6 +60,7 @@ def test_a_run_leaves_a_report_a_text_and_a_page(quick, tmp_path, capsys):
     assert "model_mb<0" not in printed.split("## ")[-1].splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_the_load_is_that_of_before_and_not_of_preparing(quick, tmp_path, monkeypatch):
     def busy(*arguments):
         monkeypatch.setattr("os.getloadavg", lambda: (9.0, 9.0, 9.0))
@@ -72,6 +73,7 @@ def test_the_load_is_that_of_before_and_not_of_preparing(quick, tmp_path, monkey
     assert read(tmp_path / "out").machine.load == 0.25
 
 
+@pytest.mark.slow
 def test_what_was_named_and_not_measured_is_a_failure(quick, tmp_path):
     assert main([*quick, "--target", "jetson"]) == 1
     report = read(tmp_path / "out")
