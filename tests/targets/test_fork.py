@@ -213,7 +213,7 @@ thread.join()
 }
 
 
-@pytest.mark.parametrize("target", ["x86", "portable"])
+@pytest.mark.parametrize("target", ["x86", pytest.param("portable", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_after_a_fork(name, target):
     pytest.importorskip({"x86": "openvino", "portable": "onnxruntime"}[target])
