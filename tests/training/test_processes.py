@@ -83,6 +83,7 @@ def test_two_processes_give_the_loss_curve_of_one(uneven, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_a_failure_of_the_first_process_ends_all(uneven, tmp_path):
     uneven.with_name("bad.csv").write_text(uneven.read_text() + "text.png,spot,x,\n")
     (uneven.parent / "text.png").write_text("no image")

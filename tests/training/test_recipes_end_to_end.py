@@ -54,7 +54,6 @@ OWN: dict[str, tuple[str, ...]] = {
     ),
     "efficientnet-299": ("backbones=test_efficientnet", "preprocess.size=299"),
 }  # fmt: skip
-QUICK_RECIPE = "fracture-binary"  # most of what the others do is like it, or like `tiny`
 CHOSEN = {"tumor-compare": "test_convnext2", "resnet50-vgg19": "vgg11_bn/fold1"}
 
 
@@ -67,10 +66,8 @@ def test_every_packaged_classifier_but_the_tests_own_goes_the_whole_way_here():
     assert set(OWN) == set(recipe_names()) - {"tiny", "unet-region"}
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=[] if name == QUICK_RECIPE else pytest.mark.slow) for name in OWN],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OWN)
 def test_a_recipe_goes_from_four_class_phantoms_to_a_map(name, phantoms, tmp_path, capfd):
     """Train, compress, bundle, predict with a map: by the command line, as a user."""
     out, bundle = tmp_path / "run", tmp_path / "bundle"
@@ -158,7 +155,7 @@ def assert_unet_is(network, run):
 @pytest.mark.parametrize(
     ("backbone", "head"),
     [
-        ("resnet18", "softmax"),
+        pytest.param("resnet18", "softmax", marks=pytest.mark.slow),
         pytest.param("resnet50", "softmax", marks=pytest.mark.slow),
         pytest.param("tf_efficientnetv2_s", "softmax", marks=pytest.mark.slow),
         pytest.param("mobilenetv3_small_100", "softmax", marks=pytest.mark.slow),

@@ -37,6 +37,7 @@ def taught(tiny_run, tmp_path_factory):
     return SimpleNamespace(network=network, cache=cache, val=val)
 
 
+@pytest.mark.slow
 def test_a_folded_network_is_not_scaled_anew(taught, tmp_path):
     """At a rate of almost 0 a student stays what it was: batches do not set its statistics."""
     before = logits_of(taught.network, taught.val)

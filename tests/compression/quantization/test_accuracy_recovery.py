@@ -17,6 +17,8 @@ from orthoedge.compression.evaluation.evaluator import Evaluator
 from orthoedge.compression.quantization.accuracy_recovery import recover_accuracy
 from orthoedge.training.run_folder import load_run
 
+pytestmark = pytest.mark.slow  # compress runs the same gate on the bundle of `tiny`
+
 FREE = {
     "max_macro_f1_drop": 1.0,
     "max_recall_drop": {},
@@ -126,7 +128,6 @@ def test_layers_fall_back_to_float_until_int8_passes(spoiled, capsys):
     assert "INT8 passes" in capsys.readouterr().err
 
 
-@pytest.mark.slow
 def test_where_the_layers_are_not_enough_the_weights_are_trained(spoiled, capsys):
     context, evaluator, candidate = spoiled(
         {"min_teacher_cosine": 1.0}, float_layers=1, qat_epochs=1
@@ -138,7 +139,6 @@ def test_where_the_layers_are_not_enough_the_weights_are_trained(spoiled, capsys
     assert "quantization-aware training" in capsys.readouterr().err
 
 
-@pytest.mark.slow
 def test_engines_that_disagree_are_a_failure_too(spoiled, capsys):
     context, evaluator, candidate = spoiled({"max_engine_rmse": 0.0}, float_layers=1, qat_epochs=0)
     recovered = recover_accuracy(context, evaluator, candidate)
