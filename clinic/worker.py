@@ -17,10 +17,11 @@ from orthoedge.clinic.answering import Worker
 from orthoedge.clinic.log import Log
 from orthoedge.clinic.making.client import ResultMaker
 from orthoedge.clinic.operations.golden import GoldenCheck
-from orthoedge.clinic.operations.start import started
+from orthoedge.clinic.operations.start import START_ERRORS, started
 from orthoedge.clinic.settings import EngineSettings, NodeSettings
 from orthoedge.clinic.spool.records import SpooledImage
 from orthoedge.clinic.spool.spool import Spool
+from orthoedge.runtime.errors import OrthoEdgeError
 
 if TYPE_CHECKING:
     from orthoedge.runtime.pipeline import Pipeline
@@ -49,7 +50,7 @@ def answer_images(settings: NodeSettings, log: Log, stop: threading.Event) -> No
     maker.start()
     try:
         pipeline = open_worker_pipeline(settings.engine)
-        maker.check(settings.kinds, settings.report.language)
+        _check_results(maker, settings, log)
         worker = Worker(settings, spool, pipeline, maker, log)
         golden = GoldenCheck(pipeline, settings.operations.golden_s)
         log("engine opened", engine=pipeline.engine.name, precision=pipeline.engine.precision)
@@ -59,6 +60,16 @@ def answer_images(settings: NodeSettings, log: Log, stop: threading.Event) -> No
     finally:
         maker.close()
     log("ended")
+
+
+def _check_results(maker: ResultMaker, settings: NodeSettings, log: Log) -> None:
+    """Check what results need; a process that ended over it has said nothing against them."""
+    try:
+        maker.check(settings.kinds, settings.report.language)
+    except START_ERRORS:
+        raise
+    except OrthoEdgeError as error:
+        log("results not checked", reason=str(error))
 
 
 def _answer_until(

@@ -362,6 +362,22 @@ def test_a_folder_that_cannot_be_written_puts_answers_off_and_costs_no_attempt(
     assert not list(spool.dead.iterdir())
 
 
+def test_a_result_process_that_ends_at_the_start_does_not_end_the_worker(
+    tmp_path, small_bundle, monkeypatch
+):
+    engine = EngineSettings(bundle=str(small_bundle.path), target="portable")
+    settings = msgspec.structs.replace(node_settings(tmp_path), engine=engine)
+
+    def ended(*_):
+        raise OrthoEdgeError("the process that makes its results ended by SIGKILL")
+
+    monkeypatch.setattr(worker_module.ResultMaker, "check", ended)
+    log, stop = Lines(), threading.Event()
+    stop.set()
+    worker_module.answer_images(settings, log, stop)
+    assert log.events() == ["results not checked", "engine opened", "ended"]
+
+
 def test_the_log_names_the_folder_that_cannot_be_written_and_no_file(
     tmp_path, small_bundle, monkeypatch
 ):
