@@ -43,6 +43,7 @@ _LAST_OPINION = """(SELECT agrees FROM opinions WHERE finding = findings.number
 _SUMMARY = f"""SELECT number, time, origin, file_name, patient_id, patient_name, study_date,
     body_part, laterality, label, decision, probability, alert, {_LAST_OPINION}, failure,
     diameter_mm"""
+_OF_PATIENT = "patient_id = ? AND (birth_date = ? OR birth_date = '' OR ? = '')"
 _OPINIONS = {None: "", 0: "disagree", 1: "agree"}
 
 
@@ -185,8 +186,7 @@ class History:
         if not patient.id:
             return []
         return self._summaries(
-            "WHERE patient_id = ? AND (birth_date = ? OR birth_date = '' OR ? = '') "
-            "ORDER BY day, study_time, number",
+            f"WHERE {_OF_PATIENT} ORDER BY day, study_time, number",
             [patient.id, patient.birth_date, patient.birth_date],
         )
 
@@ -210,8 +210,7 @@ class History:
         moment: list[Value] = [_day(study, entered), study.time, entered]
         rows = self.database.read(
             "SELECT finding, study_date, study_time, body_part, laterality FROM findings "
-            "JOIN answers USING (number) "
-            "WHERE patient_id = ? AND (birth_date = ? OR birth_date = '' OR ? = '') "
+            f"JOIN answers USING (number) WHERE {_OF_PATIENT} "
             "AND image_sha256 <> ? AND (day, study_time, time) < (?, ?, ?) "
             "ORDER BY day, study_time, number",
             [patient.id, patient.birth_date, patient.birth_date, image_sha256, *moment],

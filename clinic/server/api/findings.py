@@ -156,8 +156,12 @@ def show_report(state: ServerState, call: Call) -> Reply:
     stored = stored_finding(state, call)
     if stored.picture is None:
         raise ApiError("error.not_found")
-    earlier = state.history.earlier(
-        stored.patient, stored.study, stored.image_sha256, stored.summary.time
+    earlier = (
+        state.history.earlier(
+            stored.patient, stored.study, stored.image_sha256, stored.summary.time
+        )
+        if query.patient
+        else ()
     )
     order = ReportOrder(
         finding=stored.finding,
@@ -168,7 +172,7 @@ def show_report(state: ServerState, call: Call) -> Reply:
         patient=stored.patient if query.patient else None,
         file_name=stored.summary.file_name,
         image_sha256=stored.image_sha256,
-        earlier=earlier if query.patient else (),
+        earlier=earlier,
         alert_labels=state.bundle.alert_labels,
         language=query.language,
         paper=query.paper,

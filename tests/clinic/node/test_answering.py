@@ -42,6 +42,12 @@ def folder(**changes):
     return Destination(kind="folder", path="/archive", **changes)
 
 
+def answering_settings(place, bundle, **destinations):
+    """Settings of a node that answers with a bundle."""
+    engine = EngineSettings(bundle=str(bundle.path), target="portable")
+    return msgspec.structs.replace(node_settings(place, destinations=destinations), engine=engine)
+
+
 @pytest.fixture
 def worker_of(tmp_path, pipeline, maker):
     """Call it with destinations for a worker and its spool."""
@@ -266,10 +272,7 @@ def test_a_result_that_cannot_be_made_costs_no_other(worker_of, tmp_path, maker,
 def test_results_without_an_entry_leave_when_the_worker_starts_and_others_stay(
     tmp_path, small_bundle, monkeypatch
 ):
-    engine = EngineSettings(bundle=str(small_bundle.path), target="portable")
-    settings = msgspec.structs.replace(
-        node_settings(tmp_path, destinations={"pacs": folder(results=("report",))}), engine=engine
-    )
+    settings = answering_settings(tmp_path, small_bundle, pacs=folder(results=("report",)))
     monkeypatch.setattr(worker_module, "_TIDY_S", 0.0)
     spool = Spool(settings.folder, settings.queue)
     for name in ("9.9.dcm", ".orthoedge-a.tmp"):
@@ -296,8 +299,7 @@ def test_an_error_of_the_start_is_none_once_images_are_answered(
     def fails(self):
         raise error("a", "b", "c") if error is MissingDependency else error("damaged")
 
-    engine = EngineSettings(bundle=str(small_bundle.path), target="portable")
-    settings = msgspec.structs.replace(node_settings(tmp_path), engine=engine)
+    settings = answering_settings(tmp_path, small_bundle)
     monkeypatch.setattr(Spool, "next_image", fails)
     with pytest.raises(OrthoEdgeError) as raised:
         worker_module.answer_images(settings, Lines(), threading.Event())
@@ -336,10 +338,7 @@ def test_a_file_that_cannot_be_read_does_not_hold_up_the_others(worker_of, tmp_p
 def test_a_folder_that_cannot_be_written_puts_answers_off_and_costs_no_attempt(
     tmp_path, small_bundle, monkeypatch
 ):
-    engine = EngineSettings(bundle=str(small_bundle.path), target="portable")
-    settings = msgspec.structs.replace(
-        node_settings(tmp_path, destinations={"pacs": folder(results=("report",))}), engine=engine
-    )
+    settings = answering_settings(tmp_path, small_bundle, pacs=folder(results=("report",)))
     monkeypatch.setattr(worker_module, "_DISK_S", 0.01)
     log, stop = Lines(), threading.Event()
     thread = threading.Thread(target=worker_module.answer_images, args=(settings, log, stop))
@@ -365,8 +364,7 @@ def test_a_folder_that_cannot_be_written_puts_answers_off_and_costs_no_attempt(
 def test_a_result_process_that_ends_at_the_start_does_not_end_the_worker(
     tmp_path, small_bundle, monkeypatch
 ):
-    engine = EngineSettings(bundle=str(small_bundle.path), target="portable")
-    settings = msgspec.structs.replace(node_settings(tmp_path), engine=engine)
+    settings = answering_settings(tmp_path, small_bundle)
 
     def ended(*_):
         raise OrthoEdgeError("the process that makes its results ended by SIGKILL")
@@ -384,9 +382,7 @@ def test_the_log_names_the_folder_that_cannot_be_written_and_no_file(
     (tmp_path / "file").touch()
     place = str(tmp_path / "file" / "history")
     settings = msgspec.structs.replace(
-        node_settings(tmp_path),
-        engine=EngineSettings(bundle=str(small_bundle.path), target="portable"),
-        history=HistorySettings(folder=place),
+        answering_settings(tmp_path, small_bundle), history=HistorySettings(folder=place)
     )
     log, stop = Lines(), threading.Event()
     spool = Spool(settings.folder, settings.queue)
