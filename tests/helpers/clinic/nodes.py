@@ -31,8 +31,11 @@ class Lines:
 
 
 def node_settings(folder, *, queue=None, destinations=None, sending=None, **receiver):
-    """Settings of a node whose spool is in `folder`, on a free port of the loopback."""
-    given = {"host": "127.0.0.1", "port": free_port(), **receiver}
+    """Settings of a node whose spool is in `folder`, on a free port of the loopback.
+
+    A test is not about how long a busy machine takes to negotiate, unless it says so.
+    """
+    given = {"host": "127.0.0.1", "port": free_port(), "negotiation_s": 60.0, **receiver}
     return NodeSettings(
         spool=str(folder / "spool"),
         receiver=ReceiverSettings(**given),
@@ -96,7 +99,7 @@ def association(
 def store(settings, file, **changes):
     """Status of a C-STORE, as a data set."""
     with association(settings, **changes) as sender:
-        assert sender.is_established
+        assert sender.is_established, f"rejected: {sender.is_rejected}"
         return sender.send_c_store(file)
 
 
