@@ -45,7 +45,7 @@ demo: $(DEMO_VENV)/.installed  ## install the lean runtime alone and predict fou
 test: $(VENV)/.installed  ## all tests but the slow ones, in two processes
 	@$(MAKE) --silent native >/dev/null 2>&1 || \
 		echo "orthoedge-native cannot be built here (make native says why): its tests are skipped"
-	$(VENV)/bin/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 test-slow: $(VENV)/.installed  ## the slow tests, without those of robustness
 	$(VENV)/bin/python -m pytest -m slow --ignore=tests/robustness $(PYTEST_ARGS)

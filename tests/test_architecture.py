@@ -1,6 +1,7 @@
 """The layout's promises, read from the source: who may import whom, and what is listed where."""
 
 import ast
+import functools
 import graphlib
 import sys
 from collections import Counter
@@ -49,7 +50,17 @@ NEVER_AT_IMPORT = {
 SOURCES = sorted(
     path for folder in ARROWS for path in (ROOT / folder).rglob("*.py") if path.is_file()
 )
-every_source = pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+
+
+@functools.cache
+def tree_of(path):
+    return ast.parse(path.read_text("utf-8"))
+
+
+def complaints(about):
+    """What a rule says of each module that breaks it."""
+    found = {str(path.relative_to(ROOT)): about(path) for path in SOURCES}
+    return {path: complaint for path, complaint in found.items() if complaint}
 
 
 def top_folder(path):
@@ -95,28 +106,31 @@ def crossings(tree):
     return {parts[1] for parts in ours if parts[0] == "orthoedge" and len(parts) > 1}
 
 
-@every_source
-def test_imports_follow_the_arrows(path):
-    folder = top_folder(path)
-    reached = crossings(ast.parse(path.read_text("utf-8"))) - {folder}
-    assert reached <= ARROWS[folder], f"{folder} must not import {sorted(reached - ARROWS[folder])}"
+def test_imports_follow_the_arrows():
+    def about(path):
+        folder = top_folder(path)
+        return crossings(tree_of(path)) - {folder} - ARROWS[folder]
+
+    assert complaints(about) == {}
 
 
-@every_source
-def test_folders_are_never_imported_by_their_bare_name(path):
-    roots = {name.split(".")[0] for name in imported_anywhere(ast.parse(path.read_text("utf-8")))}
-    assert not roots & set(ARROWS)
+def test_folders_are_never_imported_by_their_bare_name():
+    def about(path):
+        return {name.split(".")[0] for name in imported_anywhere(tree_of(path))} & set(ARROWS)
+
+    assert complaints(about) == {}
 
 
-@every_source
-def test_heavy_packages_are_imported_where_they_are_used(path):
-    folder = top_folder(path)
-    at_import = imported_at_import(ast.parse(path.read_text("utf-8")))
-    roots = {name.split(".")[0] for name in at_import} - {"orthoedge"}
-    assert not roots & NEVER_AT_IMPORT
-    if folder in LEAN:
-        heavy = roots - LEAN[folder] - set(sys.stdlib_module_names)
-        assert not heavy, f"import {sorted(heavy)} inside the function that needs it"
+def test_heavy_packages_are_imported_where_they_are_used():
+    def about(path):
+        folder = top_folder(path)
+        roots = {name.split(".")[0] for name in imported_at_import(tree_of(path))} - {"orthoedge"}
+        heavy = roots & NEVER_AT_IMPORT
+        if folder in LEAN:
+            heavy |= roots - LEAN[folder] - set(sys.stdlib_module_names)
+        return heavy
+
+    assert complaints(about) == {}
 
 
 def module_name(path):
@@ -147,7 +161,7 @@ def import_cycle(graph):
 
 
 def test_modules_do_not_import_each_other():
-    trees = {module_name(path): ast.parse(path.read_text("utf-8")) for path in SOURCES}
+    trees = {module_name(path): tree_of(path) for path in SOURCES}
     assert import_cycle(import_graph(trees)) is None
 
 
@@ -173,9 +187,8 @@ def test_a_cycle_of_imports_is_seen(validation, is_cycle):
     assert (cycle is not None) == is_cycle
 
 
-@every_source
-def test_dunder_all_is_valid_sorted_and_complete(path):
-    tree = ast.parse(path.read_text("utf-8"))
+def about_dunder_all(path):
+    tree = tree_of(path)
     lists = [
         ast.literal_eval(node.value)
         for node in tree.body
@@ -183,7 +196,7 @@ def test_dunder_all_is_valid_sorted_and_complete(path):
         and any(isinstance(t, ast.Name) and t.id == "__all__" for t in node.targets)
     ]
     if not lists:
-        return
+        return {}
     (listed,) = lists
     defined, public = set(), set()
     typed = [node for node in tree.body if isinstance(node, ast.If)]  # under TYPE_CHECKING
@@ -196,9 +209,16 @@ def test_dunder_all_is_valid_sorted_and_complete(path):
         elif isinstance(node, ast.Import | ast.ImportFrom):
             defined.update(a.asname or a.name.split(".")[0] for a in node.names)
     public = {name for name in public if not name.startswith("_")}
-    assert len(set(listed)) == len(listed), "a name is listed twice"
-    assert set(listed) <= defined | public, "a listed name does not exist"
-    assert public <= set(listed), "a public name is not listed"
+    found = {
+        "listed twice": {name for name in listed if listed.count(name) > 1},
+        "listed and not there": set(listed) - defined - public,
+        "public and not listed": public - set(listed),
+    }
+    return {complaint: names for complaint, names in found.items() if names}
+
+
+def test_dunder_all_is_valid_and_complete():
+    assert complaints(about_dunder_all) == {}
 
 
 # Holds the namespace's own __main__.py; an __init__.py there would end the namespace.
@@ -260,11 +280,10 @@ def test_these_tests_see_every_way_of_importing(source, anywhere, at_import):
     assert imported_at_import(tree) == (anywhere if at_import is None else at_import)
 
 
-@every_source
-def test_python_is_started_through_subprocesses(path):
+def test_python_is_started_through_subprocesses():
     # A child that is started otherwise looks for its modules in the working folder first.
-    starts = '[sys.executable, "-' in path.read_text(encoding="utf-8")
-    assert starts == (path.name == "subprocesses.py")
+    starts = [path for path in SOURCES if '[sys.executable, "-' in path.read_text("utf-8")]
+    assert [path.name for path in starts] == ["subprocesses.py"]
 
 
 MOST_FILES = 12  # of Python in a folder: more cannot be taken in at a glance

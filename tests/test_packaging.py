@@ -104,8 +104,14 @@ def test_the_sdist_holds_the_sources_the_tests_and_what_runs_them(distributions)
     assert sorted(needed - names) == []
 
 
-@pytest.mark.parametrize("place", ["wheel", "tree"])
-@pytest.mark.parametrize("module", ["orthoedge", "orthoedge.cli", "orthoedge.cli.main"])
+@pytest.mark.parametrize("place", ["wheel", pytest.param("tree", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "orthoedge",
+        *(pytest.param(f"orthoedge.{m}", marks=pytest.mark.slow) for m in ("cli", "cli.main")),
+    ],
+)
 def test_the_command_line_is_a_module_too(place, module, distributions, tmp_path):
     path = ROOT / ".typing"
     if place == "wheel":
@@ -170,6 +176,7 @@ def test_without_the_default_bundle_a_command_says_to_pass_one(without_bundle, w
     assert done.stderr == f"orthoedge: {NO_BUNDLE} --bundle phantom\n"
 
 
+@pytest.mark.slow
 @needs_safe_path
 def test_without_the_default_bundle_another_one_works(without_bundle, small_bundle):
     for bundle in ("phantom", small_bundle.path):

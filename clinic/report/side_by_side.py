@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +12,7 @@ from orthoedge.clinic.words import Catalogue, ImageFacts, catalogue, finding_wor
 from orthoedge.clinic.words.extent import extent_of, extent_text
 from orthoedge.runtime.overlay.caption import BACKGROUND, round_length
 from orthoedge.runtime.overlay.colormap import Heat, Picture
-from orthoedge.runtime.overlay.layout import CAPTION_WIDTHS
+from orthoedge.runtime.overlay.layout import CAPTION_WIDTHS, CaptionSize
 from orthoedge.runtime.overlay.pair import GAP, draw_pair
 from orthoedge.runtime.overlay.panel import LegendNote, checked_heat, legend_of
 
@@ -24,6 +25,7 @@ __all__ = ["caption_entries", "draw_with_words"]
 # Of a desk, in x-heights: at least 400 mm wide and read from 70 cm. There an x-height of 3.5 mm is
 # 17 minutes of arc; ISO 9241-303 asks for capitals of at least 16, which are 1.3 times as high.
 _SCREEN = (112.0, 67.2)
+_FREE = 7.0  # x-heights at the top right: a viewer writes the name and the series there
 _LEGEND: dict[LegendNote, str] = {
     "half": "page.viewer.contour_meaning",
     "outside": "page.viewer.contour_outside",
@@ -51,7 +53,7 @@ def draw_with_words(radiograph: Radiograph, finding: Finding, language: str) -> 
     heat = checked_heat(radiograph, finding)
     longest = radiograph.pixels.shape[1] / 4
     caption = Caption(caption_entries(radiograph, finding, heat, texts, longest), texts)
-    size = caption.size((*CAPTION_WIDTHS, _SCREEN[0] - GAP, _SCREEN[0]))
+    size = _below_a_viewers_words(caption.size((*CAPTION_WIDTHS, _SCREEN[0] - GAP, _SCREEN[0])))
     pair = draw_pair(radiograph, finding, heat, size, _SCREEN)
     layout = pair.layout
     room = (layout.caption_width - 2) / layout.zoom  # between the margins
@@ -59,13 +61,22 @@ def draw_with_words(radiograph: Radiograph, finding: Finding, language: str) -> 
         caption = Caption(caption_entries(radiograph, finding, heat, texts, room), texts)
     words = caption.draw(round(layout.caption_width * pair.unit), pair.unit, pair.scale)
     (rows, columns), (high, wide) = pair.panels.shape[:2], words.shape[:2]
-    x, y = (columns, 0) if layout.is_right else (0, rows)
+    x, y = (columns, round(_FREE * pair.unit)) if layout.is_right else (0, rows)
     canvas: Picture = np.full(
         (max(rows, y + high), max(columns, x + wide), 3), BACKGROUND, np.uint8
     )
     canvas[:rows, :columns] = pair.panels
     canvas[y : y + high, x : x + wide] = words
     return canvas
+
+
+def _below_a_viewers_words(size: CaptionSize) -> CaptionSize:
+    """Add the free room above a caption at the right."""
+
+    def height(width: float) -> float:
+        return size.height(width) + (_FREE if width in CAPTION_WIDTHS else 0.0)
+
+    return replace(size, height=height)
 
 
 def caption_entries(

@@ -60,6 +60,7 @@ def setting(small_bundle, moment):
     )
 
 
+@pytest.mark.slow
 def test_every_part_is_in_the_report_and_what_cannot_run_is_a_row(small_bundle, setting):
     kept, said = [], []
     report, gallery = measure(small_bundle, setting, kept.append, said.append)

@@ -20,7 +20,11 @@ SMALL = Preprocess(
 
 
 @pytest.fixture(
-    scope="module", params=[("test_efficientnet",), ("test_efficientnet", "test_resnet")]
+    scope="module",
+    params=[
+        pytest.param(("test_efficientnet",), marks=pytest.mark.slow),
+        ("test_efficientnet", "test_resnet"),
+    ],
 )
 def exported(request):
     torch.manual_seed(0)

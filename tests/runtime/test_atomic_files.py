@@ -165,6 +165,7 @@ def _umask():
     return now
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("action", ["kill", "fill"])
 def test_the_first_of_the_points_of_make_robustness(action, tmp_path):
     counts = {"bundle": 10, "plan store": 6}

@@ -211,10 +211,18 @@ ended.set()
 thread.join()
 """,
 }
+QUICK = (
+    "a call of a pipeline that was used",
+    "a fork in a thread, while another thread predicts",
+    "a reader with a subprocess",
+)
 
 
 @pytest.mark.parametrize("target", ["x86", pytest.param("portable", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize(
+    "name",
+    [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in PROGRAMS],
+)
 def test_after_a_fork(name, target):
     pytest.importorskip({"x86": "openvino", "portable": "onnxruntime"}[target])
     command = code_command(COMMON + PROGRAMS[name])

@@ -18,7 +18,12 @@ from orthoedge.targets import EngineOptions, open_pipeline
 from orthoedge.targets.isa_limit import why_unavailable
 
 TARGETS = {"openvino": "x86", "onnxruntime": "portable"}
-ENGINES = [("x86", "int8"), ("x86", "fp32"), ("portable", "int8"), ("portable", "fp32")]
+ENGINES = [
+    ("x86", "int8"),
+    pytest.param("x86", "fp32", marks=pytest.mark.slow),
+    pytest.param("portable", "int8", marks=pytest.mark.slow),
+    ("portable", "fp32"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +101,7 @@ def test_replaying_from_provenance_is_exact(radiographs, target, precision):
         assert without_times(again.to_json()) == without_times(first.to_json())
 
 
+@pytest.mark.slow
 def test_another_bundle_is_noticed(radiographs, tmp_path):
     line = open_pipeline(engine=EngineOptions(threads=1))(radiographs[0]).to_json()
     other = tmp_path / "other"

@@ -32,7 +32,7 @@ def offline(*arguments):
 
 
 @seccomp
-@pytest.mark.parametrize("target", ["x86", "portable"])
+@pytest.mark.parametrize("target", ["x86", pytest.param("portable", marks=pytest.mark.slow)])
 def test_verify_and_predict_work_without_sockets_and_pickles(target, tmp_path):
     for verb in (
         ["verify"],

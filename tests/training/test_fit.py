@@ -75,6 +75,7 @@ def test_a_run_learns_and_leaves_everything_behind(finished, data):
     assert run.metrics.best_epoch == int(best["epoch"])
 
 
+@pytest.mark.slow
 def test_where_sources_have_labels_of_their_own_probabilities_fit_the_validation_split(
     data, tmp_path
 ):
@@ -177,7 +178,7 @@ KILL_POINTS = (
 
 @dataclass(frozen=True)
 class KilledRun:
-    """A run that was killed at every one of `KILL_POINTS`, and resumed after each."""
+    """A run that was killed at some of `KILL_POINTS`, and resumed after each."""
 
     out: Path
     cache: Path
@@ -187,11 +188,17 @@ class KilledRun:
     """Found after any of the kills."""
 
 
-@pytest.fixture(scope="module")
-def killed_run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> KilledRun:
+@pytest.fixture(
+    scope="module",
+    params=[KILL_POINTS[1:2], pytest.param(KILL_POINTS, marks=pytest.mark.slow)],
+    ids=["one", "all"],
+)
+def killed_run(
+    request: pytest.FixtureRequest, data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> KilledRun:
     folder = tmp_path_factory.mktemp("killed")
     run = KilledRun(folder / "run", folder / "cache", {}, [])
-    for where in KILL_POINTS:
+    for where in request.param:
         # The children send themselves SIGKILL, as no handler could catch it.
         child = subprocess.run(
             [sys.executable, "-c", KILLED, where, str(data), str(run.out), str(run.cache)],
@@ -222,9 +229,9 @@ def whole_run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
     return out, fit(tiny(*STATEFUL), read_index(data), out, progress=False, data=data)
 
 
-@pytest.mark.parametrize("where", KILL_POINTS)
-def test_a_run_killed_at_any_point_is_not_read_as_finished(killed_run, where):
-    assert re.search("not a run folder|not finished", killed_run.refusals[where])
+def test_a_run_killed_at_any_point_is_not_read_as_finished(killed_run):
+    for where, refusal in killed_run.refusals.items():
+        assert re.search("not a run folder|not finished", refusal), where
 
 
 def test_a_kill_leaves_no_empty_cache_file(killed_run):
@@ -411,6 +418,7 @@ def test_the_learning_rate_warms_up_and_falls_as_the_recipe_says():
     assert learning_rate(tiny("lr=0.1"), 4) == 0.1
 
 
+@pytest.mark.slow
 def test_no_epochs_make_an_ensemble_of_the_weights_given(data, tmp_path):
     records = read_index(data)
     torch.manual_seed(0)

@@ -161,7 +161,7 @@ def assert_unet_is(network, run):
         pytest.param("mobilenetv3_small_100", "softmax", marks=pytest.mark.slow),
         pytest.param("convnextv2_femto", "softmax", marks=pytest.mark.slow),
         pytest.param("vgg19_bn", "softmax", marks=pytest.mark.slow),
-        ("plain_cnn_32", "sigmoid"),
+        pytest.param("plain_cnn_32", "sigmoid", marks=pytest.mark.slow),
     ],
 )
 def test_a_recipes_own_network_explains_itself_as_an_exported_graph(backbone, head):

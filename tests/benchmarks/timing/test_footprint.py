@@ -11,6 +11,7 @@ from orthoedge.benchmarks.timing.startup import PythonProcess
 from orthoedge.runtime.errors import EngineError, MissingDependency
 
 
+@pytest.mark.slow
 def test_sizes_starts_and_memory_of_a_target(small_bundle):
     pytest.importorskip("onnxruntime")
     found, _ = footprint(small_bundle, "portable", "fp32", samples()[0], threads=1, starts=2)
@@ -25,12 +26,14 @@ def test_sizes_starts_and_memory_of_a_target(small_bundle):
     )  # numpy and OpenCV alone take more than the first
 
 
+@pytest.mark.slow
 def test_a_compile_cache_is_used_where_there_is_one(small_bundle):
     pytest.importorskip("openvino")
     found, _ = footprint(small_bundle, "x86", "int8", samples()[0], threads=1, starts=1)
     assert found.cold_start_ms.count == found.cached_start_ms.count == 1
 
 
+@pytest.mark.slow
 def test_a_target_that_cannot_start_has_its_reason_and_its_sizes(small_bundle, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     found, skipped = footprint(small_bundle, "jetson", "int8", samples()[0], threads=1, starts=1)

@@ -114,6 +114,7 @@ def outcome(capsys, *arguments):
     return status, line
 
 
+@pytest.mark.slow
 def test_images_that_the_run_was_trained_on_are_refused_even_under_another_name(
     tiny_run, others, tmp_path, capsys
 ):
@@ -138,6 +139,7 @@ def test_images_that_the_run_was_trained_on_are_refused_even_under_another_name(
     assert "**1 of them were in the run's training" in (out / "evaluation.md").read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_images_of_the_run_that_have_changed_are_told(tiny_run, phantoms, others, tmp_path, capsys):
     from orthoedge.training.run_folder import load_run
 

@@ -292,7 +292,10 @@ def test_results_without_an_entry_leave_when_the_worker_starts_and_others_stay(
         spool.close()
 
 
-@pytest.mark.parametrize("error", START_ERRORS)
+@pytest.mark.parametrize(
+    "error",
+    [START_ERRORS[0], *(pytest.param(each, marks=pytest.mark.slow) for each in START_ERRORS[1:])],
+)
 def test_an_error_of_the_start_is_none_once_images_are_answered(
     tmp_path, small_bundle, monkeypatch, error
 ):

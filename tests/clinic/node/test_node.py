@@ -84,6 +84,7 @@ def counts(file, capsys):
     return {(line["what"], line["state"]): line["count"] for line in lines}
 
 
+@pytest.mark.slow
 def test_storescu_to_storescp_through_the_node(written, tmp_path, capsys):
     came = tmp_path / "archive"
     came.mkdir()
@@ -178,6 +179,7 @@ def test_processes_end_with_a_supervisor_that_is_killed(written):
         eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), patience=60)
 
 
+@pytest.mark.slow
 def test_a_node_whose_bundle_is_missing_ends_and_says_so(written, small_bundle):
     file, _ = written(free_port())
     file.write_text(file.read_text().replace(str(small_bundle.path), "/no/bundle"))

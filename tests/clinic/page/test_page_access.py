@@ -5,6 +5,8 @@ import re
 import pytest
 from playwright.sync_api import expect
 
+pytestmark = pytest.mark.slow  # a browser takes seconds for each
+
 
 def test_the_language_changes_at_once_and_stays(clinic, visit, languages):
     visitor = visit(clinic)
@@ -23,7 +25,6 @@ def test_the_language_changes_at_once_and_stays(clinic, visit, languages):
     expect(page.locator("html[lang='ur']")).to_have_count(1)
 
 
-@pytest.mark.slow
 def test_a_theme_that_is_chosen_stays(clinic, visit):
     visitor = visit(clinic)
     visitor.go("settings")
@@ -67,7 +68,6 @@ def test_nothing_is_shown_before_a_login_and_after_the_logout(closed_clinic, vis
     expect(page.get_by_role("heading", level=1)).to_have_text("Sign in")
 
 
-@pytest.mark.slow
 def test_an_operator_can_add_but_not_judge(closed_clinic, visit):
     from tests.helpers.clinic.page.radiographs import dicom
 
@@ -80,7 +80,6 @@ def test_an_operator_can_add_but_not_judge(closed_clinic, visit):
     assert page.get_by_text("No, I disagree").count() == 0
 
 
-@pytest.mark.slow
 def test_a_page_that_nobody_uses_is_locked_and_one_that_somebody_uses_is_not(closed_clinic, visit):
     page = visit(closed_clinic).page
     page.clock.install()
@@ -100,7 +99,6 @@ def test_a_page_that_nobody_uses_is_locked_and_one_that_somebody_uses_is_not(clo
     expect(heading).to_have_text("Sign in")
 
 
-@pytest.mark.slow
 def test_what_is_no_device_is_said_in_the_language_of_the_page(clinic, closed_clinic, visit):
     for place, view in ((closed_clinic, ""), (clinic, "settings")):
         visitor = visit(place, language="ar")
@@ -112,7 +110,6 @@ def test_what_is_no_device_is_said_in_the_language_of_the_page(clinic, closed_cl
     expect(makers).to_contain_text("Research only")
 
 
-@pytest.mark.slow
 def test_a_session_that_ended_leads_to_the_login(closed_clinic, visit):
     visitor = visit(closed_clinic)
     page = visitor.page

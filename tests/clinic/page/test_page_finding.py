@@ -60,14 +60,12 @@ def test_an_opinion_is_entered_and_counted(visitor):
     expect(page.locator("body")).to_contain_text("3 radiographs with an opinion")
 
 
-@pytest.mark.slow
 def test_a_translation_that_no_clinician_has_read_says_so_at_the_finding(filled_clinic, visit):
     visitor = visit(filled_clinic, language="fr")
     visitor.go("radiograph/1")
     expect(visitor.page.locator(".panel")).to_contain_text("pas été vérifiée par un clinicien")
 
 
-@pytest.mark.slow
 def test_a_radiograph_is_deleted_after_a_question(filled_clinic, visit):
     number = filled_clinic.send("findings?name=wrong.dcm", dicom("2-leg"))["number"]
     visitor = visit(filled_clinic)
@@ -91,7 +89,6 @@ def test_a_radiograph_is_deleted_after_a_question(filled_clinic, visit):
     expect(page.locator(".problem")).to_be_visible()
 
 
-@pytest.mark.slow
 def test_the_weeks_have_what_shows_a_drift_also_without_an_opinion(filled_clinic, visit):
     visitor = visit(filled_clinic)
     page = visitor.page

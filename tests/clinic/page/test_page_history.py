@@ -31,7 +31,6 @@ def test_a_search_by_name_finds_only_that_patient(page):
     expect(page.locator(".row")).to_have_count(5)
 
 
-@pytest.mark.slow
 def test_a_search_that_finds_nothing_says_so(page):
     search(page, "nobody of this name")
     expect(page.locator(".counts")).to_have_text("No radiograph fits this search.")
@@ -63,7 +62,6 @@ def test_two_ticked_radiographs_are_compared_with_their_course(page):
     expect(page.get_by_role("img", name="Probabilities over time.")).to_be_visible()
 
 
-@pytest.mark.slow
 def test_the_course_says_how_label_probability_and_extent_changed(page):
     page.goto(page.url.split("#")[0] + "#/compare/1/2")
     words = page.locator(".change")
@@ -76,7 +74,6 @@ def test_the_course_says_how_label_probability_and_extent_changed(page):
     expect(page.get_by_role("img", name="Extent over time.")).to_be_visible()
 
 
-@pytest.mark.slow
 def test_the_earlier_radiograph_is_the_first_one(page):
     page.goto(page.url.split("#")[0] + "#/compare/2/1")
     expect(page.locator(".side select").first).to_contain_text("Sep")
@@ -94,7 +91,6 @@ def compare(page, first, second):
     page.locator(".tool").nth(8).wait_for()  # of one side
 
 
-@pytest.mark.slow
 def test_a_radiograph_with_an_id_that_was_given_again_is_of_another_patient(filled_clinic, page):
     born = {"birth_date": "1950-01-01"}, {"birth_date": "2001-01-01"}
     first, second = (
@@ -108,7 +104,6 @@ def test_a_radiograph_with_an_id_that_was_given_again_is_of_another_patient(fill
     expect(page.locator(".caution")).to_have_count(0)
 
 
-@pytest.mark.slow
 def test_a_comparison_says_what_cannot_be_ruled_out_as_the_list_does(filled_clinic, page):
     patient = PatientFacts("P8", "Roe")
     labels = ["fracture", "tumor-malignant"]
@@ -132,7 +127,6 @@ def test_a_comparison_says_what_cannot_be_ruled_out_as_the_list_does(filled_clin
     expect(page.locator(".row").first).not_to_contain_text(words)
 
 
-@pytest.mark.slow
 def test_each_side_of_a_comparison_has_map_line_and_ruler_of_its_own(page):
     compare(page, 1, 2)
     side, other = page.locator(".side").first, page.locator(".side").last
@@ -150,7 +144,6 @@ def test_each_side_of_a_comparison_has_map_line_and_ruler_of_its_own(page):
     expect(side.locator(".length")).to_contain_text("mm")
 
 
-@pytest.mark.slow
 def test_a_body_part_is_searched_as_such_and_by_each_of_its_names(filled_clinic, page):
     def add(name, part):
         study = StudyFacts("2026-11-01", body_part=part)

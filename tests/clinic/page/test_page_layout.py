@@ -4,6 +4,8 @@ import pytest
 
 from tests.helpers.clinic.page.views import FAILED, OPENED, VIEWS
 
+pytestmark = pytest.mark.slow  # a browser takes seconds for each
+
 SIZES = ((1024, 600), (320, 640))
 
 # Elements whose own text is wider than they are, that hide or scroll away a part of what they hold,
@@ -46,7 +48,6 @@ _REORDERED = """() => {
 }"""
 
 
-@pytest.mark.slow
 def test_an_english_sentence_on_an_arabic_page_ends_where_it_should(
     filled_clinic, closed_clinic, visit
 ):
@@ -64,7 +65,6 @@ def check(page, width, *where):
     assert page.evaluate(_CUT) == [], where
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES)
 def test_every_view_fits_in_every_language(filled_clinic, closed_clinic, visit, languages, size):
     visitor = visit(filled_clinic, *size)
@@ -83,7 +83,6 @@ def test_every_view_fits_in_every_language(filled_clinic, closed_clinic, visit, 
         check(login.page, size[0], language, "login")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES)
 def test_all_that_opens_fits_in_every_language(filled_clinic, visit, languages, size):
     visitor = visit(filled_clinic, *size)

@@ -63,7 +63,6 @@ def test_all_pixels_are_fetched_with_the_first_zoom_that_needs_them_and_once(vis
     assert len(asked(visitor, WHOLE)) == 1
 
 
-@pytest.mark.slow
 def test_the_whole_radiograph_looks_the_same_from_both_levels(visitor):
     page = visitor.page
     coarse = pixels(page)
@@ -73,7 +72,6 @@ def test_the_whole_radiograph_looks_the_same_from_both_levels(visitor):
     assert np.array_equal(pixels(page), coarse)
 
 
-@pytest.mark.slow
 def test_picture_map_and_ruler_stay_in_place_when_finer_pixels_come(visitor):
     page = visitor.page
     held = []
@@ -100,7 +98,6 @@ def test_picture_map_and_ruler_stay_in_place_when_finer_pixels_come(visitor):
     assert page.locator(".stage-state").inner_text().startswith(window)
 
 
-@pytest.mark.slow
 def test_a_print_from_the_page_has_all_pixels(visitor):
     page = visitor.page
     page.evaluate("() => { window.print = () => (window.printed = true); }")
@@ -111,7 +108,6 @@ def test_a_print_from_the_page_has_all_pixels(visitor):
     assert page.evaluate("window.printed")
 
 
-@pytest.mark.slow
 def test_finer_pixels_that_do_not_come_are_said_and_asked_for_again(visitor):
     page = visitor.page
     page.route(

@@ -72,7 +72,6 @@ def test_the_map_fades_with_its_slider_and_the_line_goes_with_its_button(opened)
     assert is_coloured(pixels(opened)) > 0
 
 
-@pytest.mark.slow
 def test_outlines_of_lesions_are_white_dashes_with_a_button_and_words(filled_clinic, visit):
     """A bundle that outlines lesions is not in the package, so a finding is given some."""
     contour = [[60.0, 60.0], [240.0, 60.0], [240.0, 240.0], [60.0, 240.0]]
@@ -128,7 +127,6 @@ def test_the_wheel_zooms_and_a_drag_with_move_pans(opened):
     assert np.abs(moved[:, 140:400] - picture[:, 140:400]).mean() > 1
 
 
-@pytest.mark.slow
 def test_two_fingers_zoom(filled_clinic, visit):
     visitor = visit(filled_clinic, has_touch=True)
     visitor.go("radiograph/1")
@@ -166,7 +164,6 @@ def swipe(page, start, end):
     touch("touchEnd")
 
 
-@pytest.mark.slow
 def test_a_finger_changes_the_brightness_moves_and_measures(filled_clinic, visit):
     visitor = visit(filled_clinic, has_touch=True)
     visitor.go("radiograph/1")
@@ -187,7 +184,6 @@ def test_a_finger_changes_the_brightness_moves_and_measures(filled_clinic, visit
     assert float(words.split()[0]) == pytest.approx(expected, rel=0.02)
 
 
-@pytest.mark.slow
 def test_a_rotation_turns_the_picture_by_a_quarter_and_four_turn_it_back(opened):
     opened.get_by_role("button", name="Invert").focus()
     before = pixels(opened)
@@ -222,7 +218,6 @@ def test_the_ruler_measures_in_the_spacing_of_the_file(opened):
     expect(opened.locator(".length")).to_contain_text("Measured at the detector")
 
 
-@pytest.mark.slow
 def test_the_ruler_works_by_keyboard(opened):
     opened.get_by_role("button", name="Ruler").click()
     canvas = opened.locator("canvas")
@@ -236,7 +231,6 @@ def test_the_ruler_works_by_keyboard(opened):
     assert float(words.split()[0]) == pytest.approx(expected, rel=0.02)
 
 
-@pytest.mark.slow
 def test_without_a_spacing_the_ruler_says_so(filled_clinic, visit):
     from tests.helpers.clinic.page.radiographs import picture
 

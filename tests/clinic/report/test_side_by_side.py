@@ -119,6 +119,8 @@ def test_the_picture_fits_a_screen_and_keeps_the_radiograph_first(shape, is_righ
     assert (picture[0, 0] == 90).all()
     corner = picture[-8:, -8:] if is_right else picture[-8:, :8]
     assert (corner == BACKGROUND).all()
+    if is_right:  # the tenth above the words stays free for what a viewer writes there
+        assert (picture[: picture.shape[0] // 10, -200:] == BACKGROUND).all()
 
 
 def test_a_ruler_is_never_longer_than_its_caption():

@@ -19,6 +19,7 @@ def folders(tmp_path):
     return watched, results
 
 
+@pytest.mark.slow
 def test_results_of_a_file_appear_and_a_restart_makes_none_again(folders, small_bundle, tmp_path):
     watched, results = folders
     code = "from orthoedge.cli.main import main\nsys.exit(main(sys.argv[1:]))"

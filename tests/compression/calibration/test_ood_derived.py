@@ -52,6 +52,7 @@ def test_no_derived_outlier_shows_the_radiograph_as_it_was(radiographs):
     assert min(alike) < -0.9
 
 
+@pytest.mark.slow
 def test_derived_outliers_teach_the_score_what_drawn_ones_do_not(small_bundle, radiographs):
     """Pictures derived in other ways than in the fit score above held-out radiographs."""
     engine = open_engine(small_bundle, "portable", "fp32", options=EngineOptions(threads=1))

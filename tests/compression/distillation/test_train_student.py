@@ -10,7 +10,7 @@ import torch
 
 from orthoedge.compression.distillation.teacher_cache import TeacherCache
 from orthoedge.compression.distillation.train_student import logits_of, train_student
-from orthoedge.compression.export import export
+from orthoedge.runtime.bundles.bundle import read_bundle
 from orthoedge.targets import open_model
 from orthoedge.training.data.dataset import RadiographDataset
 from orthoedge.training.model.batch_norm import fix_batch_norms, release_batch_norms
@@ -18,7 +18,7 @@ from orthoedge.training.run_folder import load_run
 
 
 @pytest.fixture(scope="module")
-def taught(tiny_run, tmp_path_factory):
+def taught(tiny_run, tiny_bundle, tmp_path_factory):
     """A network whose batch normalizations are folded, and a cache of its run's images."""
     run = load_run(tiny_run)
     compress = msgspec.structs.replace(run.recipe.compress, lr=1e-12, views=1)
@@ -30,7 +30,7 @@ def taught(tiny_run, tmp_path_factory):
     fix_batch_norms(run.model, [torch.from_numpy(train.images[:32, None])])
     release_batch_norms(run.model)
     network = run.model.eval()
-    teacher = export(network, recipe.labels, recipe.preprocess)
+    teacher = read_bundle(tiny_bundle).model("fp32")  # any will do
     engine = open_model(teacher, recipe.preprocess.size, "x86", "fp32")
     folder = tmp_path_factory.mktemp("views")
     cache = TeacherCache(engine, "teacher", train, val, recipe, folder)

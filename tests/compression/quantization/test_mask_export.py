@@ -18,12 +18,13 @@ from orthoedge.training.model.ensemble import Ensemble
 from tests.compression.test_export import LABELS, SMALL
 from tests.helpers.conv_model import parser_warnings
 
+pytestmark = pytest.mark.slow  # the export alone takes a quarter of a minute
 needs_rtx = pytest.mark.skipif(
     (platform.machine(), sys.platform) != ("x86_64", "linux"), reason="no tensorrt-rtx here"
 )
 
 
-@pytest.fixture(scope="module", params=[32, pytest.param(16, marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=[32, 16])
 def network(request):
     """With maps at 1/32 of the side, and at 1/16 from dilated convolutions."""
     torch.manual_seed(0)

@@ -231,6 +231,7 @@ def test_a_report_from_before_is_read(name):
     assert "in log-odds" not in text
 
 
+@pytest.mark.slow
 def test_what_was_not_reached_is_left_out_and_an_earlier_picture_removed(report, tmp_path):
     write_report(tmp_path, report)
     empty = {
@@ -249,6 +250,7 @@ def test_what_was_not_reached_is_left_out_and_an_earlier_picture_removed(report,
     assert "phantom" not in text
 
 
+@pytest.mark.slow
 def test_each_picture_changes_with_what_it_shows(report, tmp_path):
     replace = msgspec.structs.replace
 

@@ -105,6 +105,7 @@ def files(tmp_path_factory):
     return sorted(folder.iterdir())
 
 
+@pytest.mark.slow
 def test_the_estimate_is_above_what_is_taken_and_not_far_above(files):
     root = Path(__file__).parents[3]
     command = [sys.executable, "-c", MEASURE, str(root / "conftest.py"), *map(str, files)]

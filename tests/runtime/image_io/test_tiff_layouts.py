@@ -73,6 +73,7 @@ def expected(data, layout, samples):
     return stored[..., 2::-1] if layout.photometric == 2 else stored[..., 0]
 
 
+@pytest.mark.slow
 def test_the_grid_of_layouts_is_read_as_tifffile_reads_it():
     read = 0
     for samples, layout in itertools.islice(grid(), 0, None, STRIDE):

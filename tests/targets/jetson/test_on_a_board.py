@@ -18,7 +18,9 @@ from orthoedge.targets.jetson import telemetry
 from tests.helpers.jetson import board_files
 from tests.helpers.jetson.board_files import GPU, MODEL, RAILS
 
-every_jetpack = pytest.mark.parametrize("jetpack", ["JetPack 6.2", "JetPack 7.2"], indirect=True)
+every_jetpack = pytest.mark.parametrize(
+    "jetpack", ["JetPack 6.2", pytest.param("JetPack 7.2", marks=pytest.mark.slow)], indirect=True
+)
 one_jetpack = pytest.mark.parametrize("jetpack", ["JetPack 6.2"], indirect=True)
 
 

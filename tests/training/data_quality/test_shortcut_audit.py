@@ -49,7 +49,9 @@ PLANTED = {
 }
 
 
-@pytest.mark.parametrize("family", PLANTED)
+@pytest.mark.parametrize(
+    "family", ["size", *(pytest.param(name, marks=pytest.mark.slow) for name in (*PLANTED,)[1:])]
+)
 def test_a_planted_shortcut_is_found_by_its_family(tmp_path, family):
     report = audit(_set(tmp_path, PLANTED[family]), LABELS, 0)
     assert report.warns
@@ -73,6 +75,7 @@ def test_a_class_from_sources_of_its_own_is_found_and_said_in_plain_words(tmp_pa
     assert second.endswith("accuracy on this set says little about diagnosis")
 
 
+@pytest.mark.slow
 def test_noise_is_no_shortcut_and_the_result_is_the_seeds_alone(tmp_path):
     records = _set(tmp_path)
     report = audit(records, LABELS, 0)

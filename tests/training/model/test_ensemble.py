@@ -62,7 +62,7 @@ def images() -> torch.Tensor:
 
 @pytest.fixture(
     scope="module",
-    params=[NAMES[0], *(pytest.param(name, marks=pytest.mark.slow) for name in NAMES[1:])],
+    params=[pytest.param(name, marks=pytest.mark.slow) for name in NAMES],
 )
 def branch(request: pytest.FixtureRequest, images: torch.Tensor) -> Branch:
     """A branch whose batch normalization has seen the images, so its features are not near zero."""
@@ -79,7 +79,11 @@ def branch(request: pytest.FixtureRequest, images: torch.Tensor) -> Branch:
 
 @pytest.mark.parametrize(
     ("name", "head"),
-    [("vgg19_bn", "softmax"), ("convnextv2_femto", "softmax"), ("plain_cnn_8", "sigmoid")],
+    [
+        pytest.param("vgg19_bn", "softmax", marks=pytest.mark.slow),
+        ("convnextv2_femto", "softmax"),
+        ("plain_cnn_8", "sigmoid"),
+    ],
 )
 def test_the_closed_form_is_pytorch_grad_cams_for_every_kind_of_network(name, head, images):
     """Without the export, small, for both classes: through the very logits that are trained."""
@@ -290,7 +294,10 @@ def test_a_backbone_without_a_map_is_refused(name, message):
         Branch(name, 2)
 
 
-@pytest.mark.parametrize("names", [("efficientnet_b0", "rexnet_100"), ("resnet18",)])
+@pytest.mark.parametrize(
+    "names",
+    [pytest.param(("efficientnet_b0", "rexnet_100"), marks=pytest.mark.slow), ("resnet18",)],
+)
 def test_fixed_batch_norms_compute_the_same_and_load_into_a_plain_network(names, images):
     torch.manual_seed(0)
     network, small = Ensemble(names, CLASSES), images[:, :, ::3, ::3]

@@ -86,6 +86,7 @@ def test_the_index_describes_the_files_and_names_hide_the_class(tmp_path: Path) 
     assert not list(tmp_path.glob("*.part"))
 
 
+@pytest.mark.slow
 def test_every_pathology_and_body_part_occurs_and_only_lesions_have_a_mask() -> None:
     phantoms = [render(11, i, 96) for i in range(320)]
     assert {p.pathology for p in phantoms} == {k for kinds in KINDS.values() for k in kinds}

@@ -43,6 +43,7 @@ def read(folder):
     return msgspec.json.decode((folder / "report.json").read_bytes(), type=Report)
 
 
+@pytest.mark.slow
 def test_a_run_leaves_a_report_a_text_and_a_page(quick, tmp_path, capsys):
     assert main([*quick, "--fail-if", "macro_f1>=0", "model_mb<0"]) == 1
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
@@ -127,6 +128,7 @@ def test_the_command_in_the_report_says_what_was_asked_for():
     assert parser.parse_args(shlex.split(command_of(asked))[2:]) == asked
 
 
+@pytest.mark.slow
 def test_claims_are_measured_printed_and_written_with_their_report(
     monkeypatch, moment, small_bundle, tmp_path, capsys
 ):

@@ -64,7 +64,9 @@ def run(arguments, **settings):
     return subprocess.run(command, env=environment, capture_output=True, check=False, **settings)
 
 
-@pytest.mark.parametrize("more", [[], ["--jobs", "2"]], ids=str)
+@pytest.mark.parametrize(
+    "more", [[], pytest.param(["--jobs", "2"], marks=pytest.mark.slow)], ids=str
+)
 def test_a_locale_without_unicode_changes_no_line(sources, bundle, more):
     arguments = ["predict", *sources, "--json", *bundle, *more]
     plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}

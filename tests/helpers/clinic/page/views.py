@@ -38,8 +38,9 @@ def drop_files(page):
             const { uploads } = await import("./core/uploads.js");
             const { toast } = await import("./core/dom.js");
             uploads.add(["a", "b"].map(name => ({ name, file: new File(["no picture"], name) })));
-            for (const kind of ["good", "bad"]) toast("word ".repeat(20), kind);
+            for (const kind of ["good", "bad"]) toast("word ".repeat(8), kind);
             // Messages let the pointer through: axe-core would take what is below for their ground.
+            // So it would for words of two lines: they fit into one here, and not on a narrow page.
             document.getElementById("toasts").style.pointerEvents = "auto";
         }"""
     )
