@@ -54,7 +54,9 @@ async function show({ isFirst = false } = {}) {
     next = await view(context);
   } catch (error) {
     if (error.status === undefined) console.error(error); // a defect of the page
-    next = { element: h("p", { class: "problem", role: "alert" }, icon("warning"), h("span", {}, problem(error))), title: t("page.title") };
+    const title = t("page.title");
+    const reason = h("p", { class: "problem", role: "alert" }, icon("warning"), h("span", {}, problem(error)));
+    next = { element: h("div", { class: "view" }, h("div", { class: "view-head" }, h("h1", {}, title)), reason), title };
   }
   if (mine !== turn) return next.close?.();
   shown.close?.();

@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import expect
 
-from tests.helpers.clinic.page.views import FAILED, OPENED, VIEWS
+from tests.helpers.clinic.page.views import FAILED, MISSING, OPENED, VIEWS
 
 EXPLAINED = {
     # axe cannot compute a contrast over a picture. That text has a dark edge of its own; text in a
@@ -50,8 +50,9 @@ def test_nothing_that_opens_has_one(filled_clinic, closed_clinic, visit, axe, la
     login = visit(closed_clinic, language=language, theme=theme)
     assert problems(login.page, axe) == []
     visitor = visit(filled_clinic, language=language, theme=theme)
-    visitor.go(FAILED)
-    assert problems(visitor.page, axe) == [], FAILED
+    for view in (FAILED, MISSING):
+        visitor.go(view)
+        assert problems(visitor.page, axe) == [], view
     for view, show in OPENED:
         visitor.go(view)
         show(visitor.page)
@@ -140,6 +141,9 @@ def test_a_new_view_is_a_new_title_and_one_heading(filled_clinic, visit):
         for landmark in ("main", "navigation"):
             assert visitor.page.get_by_role(landmark).count() >= 1
     assert len(titles) == len(VIEWS)
+    visitor.go(MISSING)
+    expect(visitor.page.get_by_role("alert").first).to_be_visible()
+    assert visitor.page.get_by_role("heading", level=1).count() == 1
 
 
 def test_a_suspected_malignant_tumor_is_announced_by_shape_and_word(filled_clinic, visit):

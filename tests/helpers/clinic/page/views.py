@@ -4,6 +4,8 @@ VIEWS = ("today", "radiograph/1", "history", "compare/1/2", "agreement", "settin
 """Of `filled_clinic`."""
 FAILED = "radiograph/5"
 """A file that could not be read."""
+MISSING = "radiograph/999"
+"""A radiograph that there is not."""
 
 
 def open_print(page):
