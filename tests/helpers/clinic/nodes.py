@@ -47,17 +47,20 @@ def node_settings(folder, *, queue=None, destinations=None, sending=None, **rece
 
 @contextlib.contextmanager
 def receiver(settings, log=None):
-    """A receiver in this process; its spool."""
+    """A receiver in this process; its spool. pytest shows its log where a test fails."""
     from pynetdicom import _config
+
+    log = log or Lines()
 
     logger = logging.getLogger("pynetdicom")
     before = tempfile.tempdir, logger.level, _config.LOG_HANDLER_LEVEL
     spool = Spool(settings.folder, settings.queue)
-    server = start(settings, spool, log or Lines())
+    server = start(settings, spool, log)
     spool.server = server
     try:
         yield spool
     finally:
+        print(*log.lines, sep="\n")
         server.shutdown()
         server.close_connections()
         _config.STORE_RECV_CHUNKED_DATASET = False
