@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orthoedge.cli import options
+from orthoedge.cli.history import check_history, open_history, shell_user
 from orthoedge.cli.terminal import printable
 from orthoedge.runtime.errors import ConfigError, DataError
 
@@ -124,7 +125,7 @@ def _back_up(args: argparse.Namespace) -> int:
     check_owner(args.path)
     with _history(args) as history:
         copied = back_up(history, args.path)
-        history.note(_shell_user(), "backed up", detail=f"{copied.findings} findings")
+        history.note(shell_user(), "backed up", detail=f"{copied.findings} findings")
     print(f"{args.path}: {copied.findings} findings, {copied.new_files} new files of pixels")
     return 0
 
@@ -134,8 +135,8 @@ def _restore(args: argparse.Namespace) -> int:
 
     folder = _settings(args).history_folder
     copied = restore(args.path, folder)
-    with _open_history(folder) as history:
-        history.note(_shell_user(), "restored", detail=f"{copied.findings} findings")
+    with open_history(folder) as history:
+        history.note(shell_user(), "restored", detail=f"{copied.findings} findings")
     print(f"{folder}: {copied.findings} findings restored; add the accounts again")
     return 0
 
@@ -146,7 +147,7 @@ def _check(args: argparse.Namespace) -> int:
     folder = _folder_with_history(args)
     problems: tuple[str, ...]
     try:
-        with _open_history(folder) as history:
+        with open_history(folder) as history:
             problems = check_history(history)
     except DataError as error:  # so damaged that it cannot be opened
         problems = (str(error),)
@@ -168,7 +169,7 @@ def _export(args: argparse.Namespace) -> int:
     if not is_export(args.path):
         raise ConfigError(f"{args.path}: holds something else; choose a new file, or a former one")
     with _history(args) as history:
-        history.note(_shell_user(), "exported", detail="opinions")
+        history.note(shell_user(), "exported", detail="opinions")
         write_atomic(args.path, opinions_csv(history).encode())
     print(args.path)
     return 0
@@ -180,8 +181,8 @@ def _downgrade(args: argparse.Namespace) -> int:
 
     folder = _folder_with_history(args)
     what = f"{folder}: a server, a backup or a restore uses this folder at the moment"
-    with only_one(folder / LOCK, what, "end it first"), _open_history(folder) as history:
-        history.downgrade(args.schema, _shell_user())
+    with only_one(folder / LOCK, what, "end it first"), open_history(folder) as history:
+        history.downgrade(args.schema, shell_user())
     print(f"{folder}: of version {args.schema}; this program would bring it to its own again")
     return 0
 
@@ -214,17 +215,8 @@ def _note_account(folder: Path, action: str, detail: str) -> None:
     from orthoedge.clinic.history.history import DATABASE
 
     if (folder / DATABASE).is_file():  # a new one would stand in the way of a restore
-        with _open_history(folder) as history:
-            history.note(_shell_user(), action, detail=detail)
-
-
-def _shell_user() -> str:
-    """Who runs the command, for the audit trail; no account has a colon in its name."""
-    import os
-
-    from orthoedge.clinic.file_system import user_name
-
-    return f"shell:{os.environ.get('SUDO_USER') or user_name(os.geteuid())}"
+        with open_history(folder) as history:
+            history.note(shell_user(), action, detail=detail)
 
 
 def _password() -> str:
@@ -250,7 +242,7 @@ def _history(args: argparse.Namespace) -> Iterator[History]:
     Raises:
         DataError: it is not, or is damaged.
     """
-    with _open_history(_folder_with_history(args)) as history:
+    with open_history(_folder_with_history(args)) as history:
         yield history
 
 
@@ -260,23 +252,9 @@ def _folder_with_history(args: argparse.Namespace) -> Path:
     Raises:
         DataError: it holds none.
     """
-    from orthoedge.clinic.history.history import DATABASE
-
     folder = _settings(args).history_folder
-    if not (folder / DATABASE).is_file():
-        raise DataError(f"{folder}: holds no history; name its folder with --folder")
+    check_history(folder, "--folder")
     return folder
-
-
-@contextmanager
-def _open_history(folder: Path) -> Iterator[History]:
-    from orthoedge.clinic.history import History
-
-    history = History(folder)
-    try:
-        yield history
-    finally:
-        history.close()
 
 
 def _settings(args: argparse.Namespace) -> ClinicSettings:

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orthoedge.cli import options, terminal
-from orthoedge.runtime.errors import DeadlineExceeded, InputError, MissingDependency
+from orthoedge.cli.history import check_history, open_history, shell_user
+from orthoedge.runtime.errors import ConfigError, DeadlineExceeded, InputError, MissingDependency
 
 if TYPE_CHECKING:
-    from orthoedge.clinic.report import ReportContent
+    from orthoedge.clinic.history import History, PatientFacts, StudyFacts
+    from orthoedge.clinic.report import EarlierFinding, ReportContent
     from orthoedge.runtime.pipeline import Pipeline
 
 
@@ -38,6 +40,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="show patient and study as the header of a DICOM file names them, and the file's name",
     )
     parser.add_argument(
+        "--history",
+        type=Path,
+        metavar="DIR",
+        help="history of the page or of a node, whose earlier radiographs of the patient are "
+        "listed; needs --patient",
+    )
+    parser.add_argument(
         "--fonts",
         action="append",
         default=[],
@@ -56,20 +65,28 @@ def run(args: argparse.Namespace) -> int:
     from orthoedge.clinic.report.fonts import open_fonts
     from orthoedge.clinic.words import catalogue
 
+    if args.history is not None:
+        if not args.patient:
+            raise ConfigError("--history needs --patient: a page without a patient lists nothing")
+        check_history(args.history, "--history")
     catalogue(args.language)  # what is wrong with the options is said before a network is opened
     open_fonts(tuple(args.fonts))
     files = list_files(args.paths, named=True)
     is_new = not args.out.exists()
     prepare_output(args.out, "--out", "a report", files, named=True)
     try:
-        return _write_reports(files, args)
+        with contextlib.ExitStack() as stack:
+            history = stack.enter_context(open_history(args.history)) if args.history else None
+            return _write_reports(files, args, history)
     finally:
         if is_new:
             with contextlib.suppress(OSError):  # it holds a report
                 args.out.rmdir()
 
 
-def _write_reports(files: Sequence[tuple[Path, str]], args: argparse.Namespace) -> int:
+def _write_reports(
+    files: Sequence[tuple[Path, str]], args: argparse.Namespace, history: History | None
+) -> int:
     from orthoedge.cli.inputs import UniqueNames, output_name
     from orthoedge.clinic.report import make_report
     from orthoedge.runtime.atomic_files import write_atomic
@@ -87,7 +104,7 @@ def _write_reports(files: Sequence[tuple[Path, str]], args: argparse.Namespace) 
         try:
             if unreadable:
                 raise InputError(f"cannot read it: {unreadable}")
-            content = _content(pipeline, path, args)
+            content = _content(pipeline, path, args, history)
             report = make_report(content, args.language, args.paper, fonts=args.fonts)
             target = args.out / names.of(output_name(path))[0]
             _check_replaced(target, content.image_sha256)
@@ -125,13 +142,16 @@ def _check_replaced(target: Path, image_sha256: str) -> None:
         raise InputError(f"{target} is the report on another radiograph; choose another --out")
 
 
-def _content(pipeline: Pipeline, path: Path, args: argparse.Namespace) -> ReportContent:
+def _content(
+    pipeline: Pipeline, path: Path, args: argparse.Namespace, history: History | None
+) -> ReportContent:
     from orthoedge.clinic.history.header import read_facts
     from orthoedge.clinic.report import ReportContent
     from orthoedge.runtime.atomic_files import file_sha256
 
     radiograph, finding = pipeline.predict_with_image(path)
     patient, study = read_facts(path)
+    image_sha256 = file_sha256(path)
     return ReportContent(
         finding=finding.to_json(),
         pixels=radiograph.pixels,
@@ -139,6 +159,19 @@ def _content(pipeline: Pipeline, path: Path, args: argparse.Namespace) -> Report
         study=study,
         patient=patient if args.patient else None,
         file_name=path.name,
-        image_sha256=file_sha256(path),
+        image_sha256=image_sha256,
+        earlier=_earlier(history, patient, study, image_sha256) if history else (),
         alert_labels=pipeline.bundle.manifest.alert_labels,
     )
+
+
+def _earlier(
+    history: History, patient: PatientFacts, study: StudyFacts, image_sha256: str
+) -> tuple[EarlierFinding, ...]:
+    """The patient's earlier radiographs; that they were taken from the history is noted there."""
+    from orthoedge.clinic.report import EarlierFinding
+
+    earlier = history.earlier(patient, study, image_sha256)
+    if earlier:
+        history.note(shell_user(), "exported", detail="earlier radiographs")
+    return tuple(EarlierFinding.from_finding(*one) for one in earlier)

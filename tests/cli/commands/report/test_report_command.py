@@ -6,10 +6,14 @@ import subprocess
 import pytest
 
 from orthoedge.cli.main import main
+from orthoedge.clinic.history import History, StudyFacts
+from orthoedge.clinic.history.header import read_facts
 from orthoedge.clinic.report.fonts import open_fonts
 from orthoedge.runtime.bundles.bundle import PHANTOM_SAMPLES
+from tests.helpers.clinic.answers import answer
 from tests.helpers.clinic.images import image_file
 from tests.helpers.clinic.programs import require
+from tests.helpers.history.findings import new_finding
 
 pytest.importorskip("typst")
 
@@ -51,9 +55,38 @@ def test_the_header_of_a_dicom_file_is_shown_if_that_is_wanted(tmp_path):
         assert "hand, right side" in " ".join(text.split())
 
 
+def test_earlier_radiographs_are_those_of_the_history_and_that_is_noted_there(tmp_path):
+    pytest.importorskip("pydicom")
+    scan = tmp_path / "scan.dcm"
+    scan.write_bytes(image_file())
+    patient, _ = read_facts(scan)
+    history = History(tmp_path / "history")
+    for date in ("2001-02-03", "2099-01-01"):
+        study = StudyFacts(date=date, body_part="KNEE")
+        finding = answer().finding.to_json()
+        history.add(new_finding(finding=finding, patient=patient, study=study))
+    history.add(new_finding(study=StudyFacts(date="2002-02-03")))  # of somebody else
+    given = [str(scan), "--out", str(tmp_path / "out"), "--patient"]
+    assert main([*COMMAND, *given, "--history", str(tmp_path / "history")]) == 0
+    command = [require("pdftotext"), "-layout", tmp_path / "out" / "scan.pdf", "-"]
+    text = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout.decode()
+    assert "3 February 2001" in text
+    assert "2002" not in text
+    assert "2099" not in text
+    (entry,) = history.audit()
+    history.close()
+    assert (entry.action, entry.detail) == ("exported", "earlier radiographs")
+    assert entry.user.startswith("shell:")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (["--history", "/absent"], "--history needs --patient"),
+        (
+            ["--history", "/absent", "--patient"],
+            "/absent: holds no history; name its folder with --history",
+        ),
         (["--language", "de"], "unknown language 'de': expected one of en, fr, es"),
         (["--fonts", "/absent"], "fonts: /absent is not a folder"),
     ],
