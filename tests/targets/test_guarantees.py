@@ -22,7 +22,7 @@ ENGINES = [
     ("x86", "int8"),
     pytest.param("x86", "fp32", marks=pytest.mark.slow),
     pytest.param("portable", "int8", marks=pytest.mark.slow),
-    ("portable", "fp32"),
+    pytest.param("portable", "fp32", marks=pytest.mark.slow),
 ]
 
 

@@ -45,6 +45,7 @@ def evaluate_by_hand(run_folder, studies_of):
     return data, evaluate(run.model, data)
 
 
+@pytest.mark.slow
 def test_the_report_on_unseen_phantoms_is_what_the_network_answers(tiny_run, others, evaluated):
     from sklearn import metrics
 
@@ -71,6 +72,7 @@ def test_the_report_on_unseen_phantoms_is_what_the_network_answers(tiny_run, oth
     assert {row.rule.split(":")[0] for row in report.fusions} > {"hybrid", "average of logits"}
 
 
+@pytest.mark.slow
 def test_the_folder_can_be_read_and_shown(evaluated):
     text = (evaluated / "evaluation.md").read_text("utf-8")
     assert "the figures say nothing about patients" in text

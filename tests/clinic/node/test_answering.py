@@ -338,6 +338,7 @@ def test_a_file_that_cannot_be_read_does_not_hold_up_the_others(worker_of, tmp_p
     assert "Input/output error" in (spool.dead / "1.2.3.txt").read_text()
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_written_puts_answers_off_and_costs_no_attempt(
     tmp_path, small_bundle, monkeypatch
 ):
@@ -379,6 +380,7 @@ def test_a_result_process_that_ends_at_the_start_does_not_end_the_worker(
     assert log.events() == ["results not checked", "engine opened", "ended"]
 
 
+@pytest.mark.slow
 def test_the_log_names_the_folder_that_cannot_be_written_and_no_file(
     tmp_path, small_bundle, monkeypatch
 ):

@@ -38,7 +38,7 @@ def modules(request, gpu):
     )
 
 
-@pytest.fixture(params=["JetPack 6.2", "JetPack 7.2"])
+@pytest.fixture(params=["JetPack 6.2", pytest.param("JetPack 7.2", marks=pytest.mark.slow)])
 def jetpack(request, gpu, tmp_path_factory, monkeypatch):
     """A machine on which `import tensorrt` and cuda-python's runtime find the stand-ins."""
     generation, runtime = {

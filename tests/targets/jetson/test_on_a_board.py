@@ -18,9 +18,6 @@ from orthoedge.targets.jetson import telemetry
 from tests.helpers.jetson import board_files
 from tests.helpers.jetson.board_files import GPU, MODEL, RAILS
 
-every_jetpack = pytest.mark.parametrize(
-    "jetpack", ["JetPack 6.2", pytest.param("JetPack 7.2", marks=pytest.mark.slow)], indirect=True
-)
 one_jetpack = pytest.mark.parametrize("jetpack", ["JetPack 6.2"], indirect=True)
 
 
@@ -49,7 +46,6 @@ def verify(small_bundle, tmp_path):
     return run
 
 
-@every_jetpack
 def test_the_record_of_a_board(board, verify, small_bundle, jetpack, capsys):
     status, record = verify()
     assert status == 0, capsys.readouterr().out

@@ -17,6 +17,8 @@ from orthoedge.training.run_folder import load_run
 from orthoedge.training.segmentation.schema import SegmentationReport
 from tests.training.masks.conftest import MASK, SETTINGS, as_options
 
+pytestmark = pytest.mark.slow  # each begins with a training
+
 
 def test_logits_map_and_features_are_those_of_the_classifier_to_the_bit(classifier, masked):
     images = torch.randint(0, 256, (3, 1, 64, 64), dtype=torch.uint8)
@@ -48,7 +50,6 @@ def test_the_decoder_learns_the_outlines(masked):
     assert spot.dice.value > 0.3
 
 
-@pytest.mark.slow
 def test_evaluate_measures_labels_and_outlines(masked, spots, tmp_path):
     out = tmp_path / "report"
     given = ["evaluate", str(masked), "--data", str(spots), "--out", str(out), "--allow-seen"]
@@ -124,7 +125,6 @@ def test_between_cells_the_probability_is_interpolated(masked):
     assert float(pixels.max()) <= float(cells.max()) + 1e-5
 
 
-@pytest.mark.slow
 def test_a_killed_training_continues(classifier, masked, spots, tmp_path):
     out = tmp_path / "again"
     shutil.copytree(masked, out)
