@@ -154,7 +154,7 @@ def confine():
 
 
 @pytest.mark.parametrize("pictures", [(), ("overlay", "side_by_side")], ids=["finding", "pictures"])
-@pytest.mark.parametrize("name", ["large.png", "large.dcm"])
+@pytest.mark.parametrize("name", [pytest.param("large.png", marks=pytest.mark.slow), "large.dcm"])
 @pytest.mark.parametrize("target", ["x86", pytest.param("portable", marks=pytest.mark.slow)])
 def test_the_whole_pipeline_fits_into_256_megabytes(large, tmp_path, target, name, pictures):
     environment = environment_of(tmp_path) | SETTINGS

@@ -24,6 +24,7 @@ def runs(bundle, threads=1):
     return list(benchmark_app.run_benchmark_app(bundle, "int8", threads, runs=1, seconds=1))
 
 
+@pytest.mark.slow
 def test_the_application_and_the_minimal_inference_time_the_same_model(small_bundle):
     pytest.importorskip("openvino")
     (run,) = runs(small_bundle)

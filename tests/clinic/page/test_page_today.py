@@ -48,6 +48,7 @@ def test_a_single_file_is_opened_at_once(clinic, visit):
     assert (pixels(visitor.page) > 20).mean() > 0.1
 
 
+@pytest.mark.slow
 def test_what_the_node_adds_is_said_with_its_decision_and_the_patients_id(clinic, visit):
     page = visit(clinic).page
     history = History(clinic.folder)
@@ -61,6 +62,7 @@ def test_what_the_node_adds_is_said_with_its_decision_and_the_patients_id(clinic
     expect(page.locator(".row", has_text="P77")).not_to_contain_text("No name")
 
 
+@pytest.mark.slow
 def test_a_single_bad_file_stays_a_line_with_its_reason(clinic, visit):
     visitor = visit(clinic)
     visitor.drop({"letter.txt": b"Dear colleague"})
@@ -83,6 +85,7 @@ def test_the_reason_of_a_bad_file_is_in_the_language_of_the_page(clinic, visit):
     expect(visitor.page.locator(".problem .technical")).to_have_text("empty file")
 
 
+@pytest.mark.slow
 def test_all_files_of_a_chosen_folder_are_added(clinic, visit, tmp_path):
     (tmp_path / "inner").mkdir()
     (tmp_path / "a.jpg").write_bytes(picture("1-leg"))

@@ -76,6 +76,7 @@ def test_the_record_of_a_board(board, verify, small_bundle, jetpack, capsys):
     assert [one.plan.sha256 for one in again.ran] == [one.plan.sha256 for one in record.ran]
 
 
+@pytest.mark.slow
 @one_jetpack
 def test_a_gpu_that_is_lost_on_the_way_is_on_record(board, verify, gpu, capsys):
     gpu(runs=30)
@@ -107,6 +108,7 @@ def test_a_machine_without_tensorrt_has_a_record_that_says_so(verify, capsys):
     assert capsys.readouterr().out.count("FAIL") == 1
 
 
+@pytest.mark.slow
 @one_jetpack
 def test_build_fills_the_store_once_and_tells_the_layers(board, small_bundle, tmp_path, capsys):
     store = tmp_path / "plans"

@@ -25,6 +25,8 @@ from orthoedge.training.segmentation.predictions import outline
 from orthoedge.training.segmentation.schema import SegmentationReport
 from tests.training.segmentation.conftest import LEARNABLE
 
+pytestmark = pytest.mark.slow  # each begins with a training
+
 ROOT = Path(__file__).parents[3]
 SET = [text for setting in LEARNABLE for text in ("--set", setting)]
 
@@ -127,10 +129,7 @@ def whole(spots, small, tmp_path_factory):
     return out, fit_segmentation(recipe, read_index(spots), out, progress=False, data=spots)
 
 
-@pytest.mark.parametrize(
-    "where", ["in an epoch", pytest.param("before the metrics", marks=pytest.mark.slow)]
-)
-@pytest.mark.slow
+@pytest.mark.parametrize("where", ["in an epoch", "before the metrics"])
 def test_a_killed_run_ends_as_a_whole_one_to_the_bit(where, spots, small, whole, tmp_path):
     out = tmp_path / "killed"
     command = [sys.executable, "-c", KILLED, where, str(spots), str(out)]
@@ -187,7 +186,6 @@ def test_masks_that_changed_are_noticed(finished, spots, tmp_path, capsys):
     assert "no longer those it was trained on" in capsys.readouterr().err
 
 
-@pytest.mark.slow
 def test_two_processes_give_the_loss_curve_of_one(spots, finished, tmp_path):
     script = tmp_path / "command.py"
     start = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import conftest\n"
