@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,35 +16,33 @@ __all__ = ["check_history", "open_history", "shell_user"]
 
 
 def check_history(folder: Path, option: str) -> None:
-    """Check that a folder holds a history, since opening one makes what is missing.
+    """Check that a folder holds a history, since opening one makes what is missing, as its user.
 
     Args:
         folder: what `option` names.
         option: which the message asks for.
 
     Raises:
+        ConfigError: it is of another user, and this process is root's.
         DataError: it holds none.
     """
+    from orthoedge.clinic.file_system import check_owner
     from orthoedge.clinic.history.history import DATABASE
 
+    check_owner(folder)
     if not (folder / DATABASE).is_file():
         raise DataError(f"{folder}: holds no history; name its folder with {option}")
 
 
-@contextmanager
-def open_history(folder: Path) -> Iterator[History]:
-    """Open a history, and close it.
+def open_history(folder: Path) -> closing[History]:
+    """Open a history; at the end of the `with` it is closed.
 
     Raises:
         DataError, OSError: as `History`.
     """
     from orthoedge.clinic.history import History
 
-    history = History(folder)
-    try:
-        yield history
-    finally:
-        history.close()
+    return closing(History(folder))
 
 
 def shell_user() -> str:

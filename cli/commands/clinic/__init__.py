@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 import errno
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -235,15 +234,13 @@ def _password() -> str:
     return password
 
 
-@contextmanager
-def _history(args: argparse.Namespace) -> Iterator[History]:
+def _history(args: argparse.Namespace) -> closing[History]:
     """Open the history, which must be there.
 
     Raises:
         DataError: it is not, or is damaged.
     """
-    with open_history(_folder_with_history(args)) as history:
-        yield history
+    return open_history(_folder_with_history(args))
 
 
 def _folder_with_history(args: argparse.Namespace) -> Path:

@@ -75,8 +75,7 @@ def run(args: argparse.Namespace) -> int:
     is_new = not args.out.exists()
     prepare_output(args.out, "--out", "a report", files, named=True)
     try:
-        with contextlib.ExitStack() as stack:
-            history = stack.enter_context(open_history(args.history)) if args.history else None
+        with open_history(args.history) if args.history else contextlib.nullcontext() as history:
             return _write_reports(files, args, history)
     finally:
         if is_new:

@@ -1,5 +1,6 @@
 """`orthoedge report` writes one PDF for each radiograph, and names the one that it cannot read."""
 
+import os
 import re
 import subprocess
 
@@ -77,6 +78,16 @@ def test_earlier_radiographs_are_those_of_the_history_and_that_is_noted_there(tm
     history.close()
     assert (entry.action, entry.detail) == ("exported", "earlier radiographs")
     assert entry.user.startswith("shell:")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_root_opens_no_history_of_another_user(tmp_path, capsys):
+    folder = tmp_path / "history"
+    History(folder).close()
+    os.chown(folder, 12345, -1)
+    given = [str(SAMPLE), "--out", str(tmp_path / "out"), "--patient", "--history", str(folder)]
+    assert main([*COMMAND, *given]) == 2
+    assert f"{folder}: belongs to user #12345" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
