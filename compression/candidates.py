@@ -23,6 +23,7 @@ from orthoedge.runtime.engine import Engine
 from orthoedge.targets import open_model
 from orthoedge.targets.engine_utils import run_batched
 from orthoedge.training.data.index import list_sha256
+from orthoedge.training.evaluation.by_source import source_auc_interval
 from orthoedge.training.model.ensemble import Ensemble
 from orthoedge.training.model.flops import count_macs
 from orthoedge.training.progress import Progress, log_progress
@@ -115,7 +116,9 @@ def _record(
     context: CompressionContext, candidate: Candidate, engine: Engine, times: Timings
 ) -> CandidateRecord:
     recipe, val = context.recipe, context.splits.val
-    predicted = run_batched(engine, val.images[:, None]).logits.argmax(1)
+    logits = run_batched(engine, val.images[:, None]).logits
+    predicted = logits.argmax(1)
+    auc = source_auc_interval(logits, val, recipe.seed) if recipe.source_labels else None
     macs, parameters = count_macs(candidate.network, context.size)
     hits = (predicted == val.labels).astype(np.float64)
     groups = [record.patient_id for record in val.records]
@@ -124,7 +127,9 @@ def _record(
     low, high = median_interval(times)
     log_progress(
         f"{candidate.name}: {macs / 1e6:.1f} M MACs, {len(candidate.int8) / 1e6:.2f} MB, INT8 p50 "
-        f"{times.p50:.3f} ms, accuracy {accuracy.value:.3f} on {len(val)} validation images"
+        f"{times.p50:.3f} ms, "
+        + (f"accuracy {accuracy.value:.3f}" if auc is None else f"AUC {auc.value:.3f}")
+        + f" on {len(val)} validation images"
     )
     return CandidateRecord(
         student=candidate.student,
@@ -142,4 +147,5 @@ def _record(
         accuracy_high=accuracy.high,
         macro_f1=macro_f1(confusion(val.labels, predicted, len(recipe.labels))),
         chosen=False,
+        auc=auc,
     )

@@ -35,11 +35,12 @@ from orthoedge.compression.report.refusal import (
 )
 from orthoedge.compression.report.schema import SCHEMA, CompressionReport, Stage
 from orthoedge.compression.search import search_candidates
-from orthoedge.compression.selection import choose
+from orthoedge.compression.selection import TeacherScores, choose
 from orthoedge.runtime.bundles.bundle import Bundle
 from orthoedge.runtime.engine import Precision
 from orthoedge.runtime.errors import GateFailed
 from orthoedge.targets.cpu import available_cores
+from orthoedge.training.evaluation.by_source import source_auc
 from orthoedge.training.masks.evaluate import evaluate_masks
 from orthoedge.training.model.ensemble import Ensemble
 from orthoedge.training.model.flops import count_macs
@@ -88,8 +89,8 @@ def compress(
     candidates, trace = search_candidates(context)
     records = measure_candidates(context, candidates)
     evaluator = Evaluator(context)
-    teacher_f1 = evaluator.evaluate_teacher("val").macro_f1
-    best = choose(records, settings.budget_ms, teacher_f1, settings.gate.int8.max_macro_f1_drop)
+    teacher = _score_teacher(context, evaluator)
+    best = choose(records, settings.budget_ms, teacher, settings.gate.int8)
     chosen = candidates[records.index(best)]
     log_progress(f"chosen: {chosen.name}")
     recovered = recover_accuracy(context, evaluator, chosen)
@@ -146,6 +147,14 @@ def compress(
     bundle = build_bundle(context, out, recovered, int8_cpu, results, write)
     shutil.rmtree(context.work)
     return bundle
+
+
+def _score_teacher(context: CompressionContext, evaluator: Evaluator) -> TeacherScores:
+    """Scores of the teacher on the split that the candidates are compared on."""
+    val, auc = context.splits.val, None
+    if context.recipe.source_labels:
+        auc = source_auc(evaluator.outputs(context.teacher, "fp32", "val").logits, val)
+    return TeacherScores(evaluator.evaluate_teacher("val").macro_f1, auc)
 
 
 def _taken(results: TestResults) -> str:

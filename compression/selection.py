@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from orthoedge.compression.gate import Check
 from orthoedge.compression.report.schema import CandidateRecord
 from orthoedge.runtime.errors import ConfigError
 from orthoedge.runtime.settings import plain
+from orthoedge.training.recipe import GateLimits
+
+
+class TeacherScores(NamedTuple):
+    """Of the teacher, on the validation split of the candidates."""
+
+    macro_f1: float
+    auc: float | None
+    """Mean within the collections; None where the recipe has no `source_labels`."""
 
 
 def pareto_front(candidates: Sequence[CandidateRecord]) -> list[CandidateRecord]:
-    """Candidates that no other one beats in both accuracy and p50, the fastest first.
+    """Candidates that no other one beats in both quality and p50, the fastest first.
 
     Of several that are equal in both, the one with the smallest file represents all.
     """
     front: list[CandidateRecord] = []
     for candidate in sorted(candidates, key=_fastest_first):
-        if not front or candidate.accuracy > front[-1].accuracy:
+        if not front or candidate.quality.value > front[-1].quality.value:
             front.append(candidate)
     return front
 
@@ -25,13 +35,13 @@ def pareto_front(candidates: Sequence[CandidateRecord]) -> list[CandidateRecord]
 def choose(
     candidates: Sequence[CandidateRecord],
     budget_ms: float,
-    teacher_macro_f1: float,
-    max_drop: float,
+    teacher: TeacherScores,
+    limits: GateLimits,
 ) -> CandidateRecord:
     """Choose one candidate by the rule of the recipe's `compress.budget_ms`.
 
-    `budget_ms` is the largest p50, 0 for none; `teacher_macro_f1` is of the candidates' validation
-    split; `max_drop` is the gate's limit on the teacher's macro-F1 minus the candidate's.
+    `budget_ms` is the largest p50, 0 for none; `limits` are the gate's for INT8. Without a budget
+    it is the fastest within their drops of macro-F1 and AUC, or else the best.
 
     Raises:
         ConfigError: no candidate is within the budget.
@@ -45,19 +55,23 @@ def choose(
                 f"{fastest.student} with {fastest.pruned:.0%} of its channels cut, takes "
                 f"{fastest.p50_ms:.3f} ms"
             )
-        return min(within, key=_most_accurate_first)
-    good = [
-        c  # by the gate's own comparison, which tolerates rounding
-        for c in candidates
-        if Check("int8", "macro-F1 drop", teacher_macro_f1 - c.macro_f1, max_drop, True).passed
-    ]
-    return min(good, key=_fastest_first) if good else min(candidates, key=_most_accurate_first)
+        return min(within, key=_best_first)
+    good = [c for c in candidates if _is_within(c, teacher, limits)]
+    return min(good, key=_fastest_first) if good else min(candidates, key=_best_first)
+
+
+def _is_within(c: CandidateRecord, teacher: TeacherScores, limits: GateLimits) -> bool:
+    """By the gate's own comparison, which tolerates rounding."""
+    drops = [(teacher.macro_f1 - c.macro_f1, limits.max_macro_f1_drop)]
+    if teacher.auc is not None and c.auc is not None:
+        drops.append((teacher.auc - c.auc.value, limits.max_auc_drop))
+    return all(Check("int8", "drop", drop, limit, True).passed for drop, limit in drops)
 
 
 # The file, the name and the cut make a choice independent of the order of measurement.
 def _fastest_first(c: CandidateRecord) -> tuple[float, float, int, str, float]:
-    return c.p50_ms, -c.accuracy, c.bytes, c.student, c.pruned
+    return c.p50_ms, -c.quality.value, c.bytes, c.student, c.pruned
 
 
-def _most_accurate_first(c: CandidateRecord) -> tuple[float, float, int, str, float]:
-    return -c.accuracy, c.p50_ms, c.bytes, c.student, c.pruned
+def _best_first(c: CandidateRecord) -> tuple[float, float, int, str, float]:
+    return -c.quality.value, c.p50_ms, c.bytes, c.student, c.pruned

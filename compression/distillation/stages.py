@@ -7,7 +7,7 @@ import copy
 import torch
 
 from orthoedge.compression.context import CompressionContext
-from orthoedge.compression.distillation.train_student import logits_of, train_student
+from orthoedge.compression.distillation.train_student import RANDOM, logits_of, train_student
 from orthoedge.training.model.ensemble import Ensemble
 from orthoedge.training.model.hub import weights_files
 from orthoedge.training.model.label_offsets import add_label_offsets, fit_label_offsets
@@ -16,7 +16,7 @@ from orthoedge.training.progress import log_progress
 
 
 def initial_student(context: CompressionContext, student: str) -> tuple[Ensemble, str]:
-    """Build a student by its timm name; return it with the SHA-256 of its weights, or `random`.
+    """Build a student by its timm name; return it with the SHA-256 of its weights, or `RANDOM`.
 
     Raises:
         DataError: the weights do not fit the student.
@@ -45,7 +45,7 @@ def initial_student(context: CompressionContext, student: str) -> tuple[Ensemble
         log_progress(f"{student} is the teacher's own network and starts from its weights")
         return network, run.sha256
     log_progress(f"{student} starts from random weights")
-    return network, "random"
+    return network, RANDOM
 
 
 def drop_decoder(network: Ensemble, why: str) -> None:
@@ -57,7 +57,7 @@ def drop_decoder(network: Ensemble, why: str) -> None:
 
 def frozen_stages(context: CompressionContext, start: str) -> int:
     """Stages of a new student that keep their weights: none of random ones."""
-    return 0 if start == "random" else context.recipe.frozen_stages
+    return 0 if start == RANDOM else context.recipe.frozen_stages
 
 
 def distil(
@@ -75,7 +75,7 @@ def distil(
     tenth of a whole image. Where the recipe has `source_labels`, the logits of a trained student
     get offsets at the end, from the validation split.
 
-    `start` is the SHA-256 of the student's weights, or `random`; `name` is that of the stage and of
+    `start` is the SHA-256 of the student's weights, or `RANDOM`; `name` is that of the stage and of
     the files that keep its state. The first `frozen` stages of its backbone keep their weights.
 
     Raises:

@@ -41,6 +41,8 @@ from orthoedge.training.progress import log_progress, track
 from orthoedge.training.recipe import Compress, Recipe
 from orthoedge.training.step import NEVER, lesion_loss
 
+RANDOM = "random"
+"""In the place of the SHA-256 of a student's first weights: it has none of its own."""
 _DAMAGED = RuntimeError, LookupError, EOFError, ValueError, TypeError, OSError, UnpicklingError
 
 
@@ -57,7 +59,7 @@ def train_student(
 
     Args:
         student: one branch; its structure must be the same on every call with this `state`.
-        start: SHA-256 of the student's weights, or `random`.
+        start: SHA-256 of the student's weights, or `RANDOM`.
         cache: images, the teacher's outputs, settings.
         epochs: passes over the training split; 0 returns the student as it is.
         state: file from which a killed run resumes.
@@ -73,7 +75,9 @@ def train_student(
     torch.set_num_threads(recipe.threads or os.cpu_count() or 1)
     fabric = Fabric(accelerator="cpu", devices=1, precision=training_precision(recipe))  # type: ignore[arg-type]
     student = student.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    fixed, first = recipe.batch_norm == "fixed", islice(cache.epoch(1, name), 4)
+    first = islice(cache.epoch(1, name), 4)
+    # What is folded is not normalized any more, and random weights do not learn without that.
+    fixed = recipe.batch_norm == "fixed" and start != RANDOM
     student.requires_grad_(True)  # an earlier stage may have frozen some
     if fixed:
         fix_batch_norms(student, (batch.images for batch in first))

@@ -174,30 +174,42 @@ def _float_fallback(report: CompressionReport) -> list[str]:
     ]
 
 
+def quality_name(report: CompressionReport) -> str:
+    """What the Pareto front of the candidates sets against p50."""
+    return "accuracy" if report.candidates[0].auc is None else "AUC within the collections"
+
+
 def _candidates(report: CompressionReport) -> list[str]:
     front = pareto_front(report.candidates)
     rows = [
         (
             candidate.student + (" (chosen)" if candidate.chosen else ""),
             f"{candidate.pruned:.1%}",
-            f"{candidate.accuracy:.1%} "
-            f"[{100 * candidate.accuracy_low:.1f}, {100 * candidate.accuracy_high:.1f}]",
+            _quality(candidate),
             f"{candidate.macro_f1:.3f}",
             f"{_ms(candidate.p50_ms)} [{candidate.p50_low:.3f}, {candidate.p50_high:.3f}]",
             *_size(candidate),
             "yes" if candidate in front else "",
         )
-        for candidate in sorted(report.candidates, key=lambda c: (c.p50_ms, -c.accuracy))
+        for candidate in sorted(report.candidates, key=lambda c: (c.p50_ms, -c.quality.value))
     ]
     budget = f"a budget of {plain(report.budget_ms)} ms" if report.budget_ms else "no budget"
-    header = ("student", "channels cut", "accuracy", "macro-F1", "p50")
+    quality = quality_name(report)
+    header = ("student", "channels cut", quality, "macro-F1", "p50")
     return [
         "## Candidates",
         f"INT8 files on {report.candidates[0].images} {report.data} of the validation split, with "
-        f"{budget}. No other candidate beats one on the Pareto front in both accuracy and p50.",
+        f"{budget}. No other candidate beats one on the Pareto front in both {quality} and p50.",
         table((*header, "file", "MACs", "parameters", "on the front"), rows),
-        f"![Accuracy against p50]({FRONT})",
+        f"![{quality} against p50]({FRONT})",
     ]
+
+
+def _quality(candidate: CandidateRecord) -> str:
+    if candidate.auc is not None:
+        return f"{candidate.auc.value:.3f} [{candidate.auc.low:.3f}, {candidate.auc.high:.3f}]"
+    low, high = 100 * candidate.accuracy_low, 100 * candidate.accuracy_high
+    return f"{candidate.accuracy:.1%} [{low:.1f}, {high:.1f}]"
 
 
 def _trace(report: CompressionReport) -> list[str]:

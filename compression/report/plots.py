@@ -16,6 +16,7 @@ from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import PercentFormatter
 
+from orthoedge.compression.report.markdown import quality_name
 from orthoedge.compression.report.schema import CandidateRecord, CompressionReport, PruneStep
 from orthoedge.compression.selection import pareto_front
 from orthoedge.runtime.settings import plain
@@ -34,9 +35,9 @@ class _Style(NamedTuple):
 
 
 def write_pareto_front(path: Path, report: CompressionReport) -> None:
-    """Plot accuracy against p50 of one or more candidates, Pareto front, budget and choice."""
+    """Plot the quality against p50 of one or more candidates, Pareto front, budget and choice."""
     candidates, styles = report.candidates, _styles(report.candidates)
-    x, y = [c.p50_ms for c in candidates], [c.accuracy for c in candidates]
+    x, y = [c.p50_ms for c in candidates], [c.quality.value for c in candidates]
     largest = max(c.bytes for c in candidates)
     # The area of a bubble is proportional to the size of the file.
     widths = [_MAX_BUBBLE * math.sqrt(c.bytes / largest) for c in candidates]
@@ -45,9 +46,9 @@ def write_pareto_front(path: Path, report: CompressionReport) -> None:
     for c, width in zip(candidates, widths, strict=True):
         axis.errorbar(
             c.p50_ms,
-            c.accuracy,
+            c.quality.value,
             xerr=_error_bars(c.p50_ms, c.p50_low, c.p50_high),
-            yerr=_error_bars(c.accuracy, c.accuracy_low, c.accuracy_high),
+            yerr=_error_bars(c.quality.value, c.quality.low, c.quality.high),
             color=styles[c.student].colour,
             lw=1,
             capsize=2,
@@ -55,23 +56,26 @@ def write_pareto_front(path: Path, report: CompressionReport) -> None:
         )
         if c.chosen:
             ring = width + _RING
-            axis.plot(c.p50_ms, c.accuracy, "o", ms=ring, mfc="none", mec="black", mew=2)
+            axis.plot(c.p50_ms, c.quality.value, "o", ms=ring, mfc="none", mec="black", mew=2)
     areas, colours = [width**2 for width in widths], [styles[c.student].colour for c in candidates]
     bubbles = axis.scatter(x, y, areas, colours, alpha=0.6, zorder=3)
     front = pareto_front(candidates)
     # Steps, not slopes: no candidate exists between two points of the front.
-    axis.step([c.p50_ms for c in front], [c.accuracy for c in front], "k--", where="post", lw=1)
+    axis.step(
+        [c.p50_ms for c in front], [c.quality.value for c in front], "k--", where="post", lw=1
+    )
     far = report.budget_ms > _FAR * max(c.p50_high for c in candidates)
     if report.budget_ms > 0 and not far:
         axis.axvline(report.budget_ms, color="black", ls=":")
     axis.margins(0.14, 0.12)  # room for bubbles, intervals and labels
     axis.set_xlim(left=max(0.0, axis.get_xlim()[0]))
-    _in_percent(axis)
+    if candidates[0].auc is None:
+        _in_percent(axis)
     axis.set_xlabel(
         f"p50 of one INT8 inference in ms ({report.target}, {report.threads} thread(s))\n"
         f"{report.machine}"
     )
-    axis.set_ylabel(f"accuracy on {candidates[0].images} validation {report.data}")
+    axis.set_ylabel(f"{quality_name(report)} on {candidates[0].images} validation {report.data}")
     axis.set_title("percentages: channels cut; bars: 95 % intervals", fontsize=9)
     axis.grid(alpha=0.3)
     keys: list[Patch | Line2D] = [
@@ -91,7 +95,7 @@ def write_pareto_front(path: Path, report: CompressionReport) -> None:
     labels = [
         axis.text(
             c.p50_ms,
-            c.accuracy,
+            c.quality.value,
             f"{styles[c.student].letter} {100 * c.pruned:.0f} %",
             fontsize=9,
             zorder=5,
@@ -106,7 +110,7 @@ def write_pareto_front(path: Path, report: CompressionReport) -> None:
         y=[
             end
             for c in candidates
-            for end in (c.accuracy_low, c.accuracy_high, c.accuracy, c.accuracy)
+            for end in (c.quality.low, c.quality.high, c.quality.value, c.quality.value)
         ],
         objects=bubbles,
         expand=(1.2, 1.4),

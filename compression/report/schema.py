@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from orthoedge.benchmarks.schema import Interval
 from orthoedge.compression.evaluation.engine_agreement import EngineConsistency
 from orthoedge.compression.evaluation.flips import Flips
 from orthoedge.compression.gate import Check
@@ -47,6 +48,14 @@ class CandidateRecord(_Record, frozen=True):
     macro_f1: float
     chosen: bool
     """This candidate went on to the gate."""
+    auc: Interval | None = None
+    """Mean AUC within the collections; None where the recipe has no `source_labels`."""
+
+    @property
+    def quality(self) -> Interval:
+        """What the Pareto front sets against p50: `auc`, or else the accuracy."""
+        low, high = self.accuracy_low, self.accuracy_high
+        return self.auc or Interval(value=self.accuracy, low=low, high=high)
 
 
 class PruneStep(_Record, frozen=True):

@@ -5,13 +5,16 @@ from __future__ import annotations
 import random
 
 import pytest
+from msgspec.structs import replace
 
+from orthoedge.benchmarks.schema import Interval
 from orthoedge.compression.report.schema import CandidateRecord
-from orthoedge.compression.selection import choose, pareto_front
+from orthoedge.compression.selection import TeacherScores, choose, pareto_front
 from orthoedge.runtime.errors import ConfigError
+from orthoedge.training.recipe_file import load_recipe
 
 
-def candidate(p50, accuracy, macro_f1=0.9, student="net", size=1_000_000, pruned=0.0):
+def candidate(p50, accuracy, macro_f1=0.9, student="net", size=1_000_000, pruned=0.0, auc=None):
     return CandidateRecord(
         student=student,
         pruned=pruned,
@@ -28,7 +31,14 @@ def candidate(p50, accuracy, macro_f1=0.9, student="net", size=1_000_000, pruned
         accuracy_high=accuracy,
         macro_f1=macro_f1,
         chosen=False,
+        auc=auc and Interval(value=auc, low=auc, high=auc),
     )
+
+
+def chosen(candidates, budget_ms, macro_f1, max_drop, auc=None, max_auc_drop=0.0):
+    limits = load_recipe("tiny").compress.gate.int8
+    limits = replace(limits, max_macro_f1_drop=max_drop, max_auc_drop=max_auc_drop)
+    return choose(candidates, budget_ms, TeacherScores(macro_f1, auc), limits)
 
 
 def test_the_front_is_what_nothing_beats_whatever_the_order():
@@ -61,13 +71,13 @@ def test_the_front_is_what_nothing_beats_whatever_the_order():
 def test_with_a_budget_the_most_accurate_within_it_is_taken():
     slow, edge, fast = candidate(0.9, 0.95), candidate(0.5, 0.93), candidate(0.3, 0.91)
     candidates = [slow, edge, fast]
-    assert choose(candidates, 0.5, 0.99, 0.0) is edge  # the teacher's macro-F1 has no say
-    assert choose(candidates, 0.49, 0.0, 1.0) is fast
-    assert choose(candidates, 5, 0.0, 1.0) is slow
+    assert chosen(candidates, 0.5, 0.99, 0.0) is edge  # the teacher's macro-F1 has no say
+    assert chosen(candidates, 0.49, 0.0, 1.0) is fast
+    assert chosen(candidates, 5, 0.0, 1.0) is slow
     quicker = candidate(0.4, 0.93)
-    assert choose([*candidates, quicker], 0.5, 0.9, 0.1) is quicker  # as accurate, and faster
+    assert chosen([*candidates, quicker], 0.5, 0.9, 0.1) is quicker  # as accurate, and faster
     with pytest.raises(ConfigError, match=r"within 0\.2 ms; the fastest, .*takes 0\.300 ms"):
-        choose(candidates, 0.2, 0.9, 0.1)
+        chosen(candidates, 0.2, 0.9, 0.1)
 
 
 def test_without_a_budget_the_fastest_within_the_gates_limit_is_taken_else_the_most_accurate():
@@ -76,9 +86,9 @@ def test_without_a_budget_the_fastest_within_the_gates_limit_is_taken_else_the_m
     fast = candidate(0.3, 0.91, macro_f1=0.90)
     candidates = [slow, edge, fast]
     # 0.95 - 0.945 is a little more than 0.005 in floating point; the gate forgives it too.
-    assert choose(candidates, 0, 0.95, 0.005) is edge
-    assert choose(candidates, 0, 0.95, 0.05) is fast
-    assert choose(candidates, 0, 0.95, 0.001) is slow
+    assert chosen(candidates, 0, 0.95, 0.005) is edge
+    assert chosen(candidates, 0, 0.95, 0.05) is fast
+    assert chosen(candidates, 0, 0.95, 0.001) is slow
 
 
 def test_of_equal_candidates_the_order_of_measuring_takes_none():
@@ -86,5 +96,18 @@ def test_of_equal_candidates_the_order_of_measuring_takes_none():
         candidate(0.5, 0.9, student=name, size=size) for name, size in [("b", 2), ("a", 2)]
     ]
     for order in (candidates, candidates[::-1]):
-        assert choose(order, 1, 0.9, 0.1).student == "a"
-        assert choose(order, 0, 0.9, 0.1).student == "a"
+        assert chosen(order, 1, 0.9, 0.1).student == "a"
+        assert chosen(order, 0, 0.9, 0.1).student == "a"
+
+
+def test_where_collections_differ_the_auc_within_them_counts_and_not_the_pooled_accuracy():
+    """A network that has learned the collection is right more often and ranks worse."""
+    learned = candidate(0.3, 0.95, auc=0.61)
+    honest = candidate(0.5, 0.80, auc=0.88)
+    slower = candidate(0.9, 0.79, auc=0.87)
+    candidates = [slower, learned, honest]
+    assert pareto_front(candidates) == [learned, honest]
+    assert chosen(candidates, 1, 0.9, 0.1, auc=0.88) is honest
+    assert chosen(candidates, 0, 0.9, 0.1, auc=0.88, max_auc_drop=0.01) is honest
+    assert chosen(candidates, 0, 0.9, 0.1, auc=0.88, max_auc_drop=0.3) is learned
+    assert chosen(candidates, 0, 0.9, 0.1, auc=0.95, max_auc_drop=0.01) is honest

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from orthoedge.benchmarks.metrics.bootstrap import Array, interval, mean_intervals, resamples
 from orthoedge.benchmarks.metrics.bootstrap_scores import area
 from orthoedge.benchmarks.metrics.classification import Floats, Ints, calibration_errors, softmax
+from orthoedge.benchmarks.schema import Interval
 from orthoedge.training.data.dataset import RadiographDataset
 from orthoedge.training.data.index import ImageRecord, years
 from orthoedge.training.data.loader import HEALTHY
@@ -96,11 +97,25 @@ def source_auc(logits: Floats, data: RadiographDataset) -> float:
     Returns:
         0.5 where no source can answer any.
     """
-    values = [
-        float(area(asked.scores, asked.positive, np.ones((1, len(asked.images))))[0])
-        for asked in ask_sources(logits, data)
-    ]
-    return float(np.mean(values)) if values else 0.5
+    asked = ask_sources(logits, data)
+    return float(_mean_area(asked, np.ones((1, len(data.records))))[0]) if asked else 0.5
+
+
+def source_auc_interval(logits: Floats, data: RadiographDataset, seed: int) -> Interval | None:
+    """`source_auc` with its 95 % interval by bootstrap over groups; None: no source can answer."""
+    if not (asked := ask_sources(logits, data)):
+        return None
+    groups = [record.patient_id for record in data.records]
+    drawn = [_mean_area(asked, weights) for weights in resamples(groups, data.labels, seed)]
+    value = float(_mean_area(asked, np.ones((1, len(data.records))))[0])
+    return interval(value, np.concatenate(drawn))
+
+
+def _mean_area(asked: Sequence[Asked], weights: Array) -> Array:
+    """Mean AUC (R,) over questions, for weightings (R, N) of all images."""
+    areas = [area(one.scores, one.positive, weights[:, one.images]) for one in asked]
+    mean: Array = np.mean(areas, axis=0)
+    return mean
 
 
 def score_sources(

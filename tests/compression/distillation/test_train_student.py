@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from orthoedge.compression.distillation.teacher_cache import TeacherCache
-from orthoedge.compression.distillation.train_student import logits_of, train_student
+from orthoedge.compression.distillation.train_student import RANDOM, logits_of, train_student
 from orthoedge.runtime.bundles.bundle import read_bundle
 from orthoedge.targets import open_model
 from orthoedge.training.data.dataset import RadiographDataset
 from orthoedge.training.model.batch_norm import fix_batch_norms, release_batch_norms
+from orthoedge.training.model.ensemble import Ensemble
 from orthoedge.training.run_folder import load_run
 
 
@@ -54,6 +55,17 @@ def test_a_killed_stage_goes_on_with_a_folded_network(taught, tmp_path):
     resumed = train_student(again, "a" * 64, taught.cache, 2, state, "student", 0)
     for name, tensor in once.state_dict().items():
         assert torch.equal(tensor, resumed.state_dict()[name]), name
+
+
+def test_random_weights_are_trained_with_live_normalizations(taught, tmp_path):
+    """Folded at its random start, a network is not normalized any more and learns nothing."""
+    recipe = taught.cache.recipe
+    torch.manual_seed(0)
+    student = Ensemble(recipe.backbones, len(recipe.labels))
+    trained = train_student(student, RANDOM, taught.cache, 1, tmp_path / "s.pt", "student", 0)
+    norms = [module for module in trained.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    assert norms
+    assert all(norm.running_mean.any() for norm in norms)
 
 
 def test_frozen_stages_keep_their_weights_and_a_later_stage_trains_them_again(taught, tmp_path):

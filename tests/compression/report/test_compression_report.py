@@ -8,6 +8,7 @@ import cv2
 import msgspec
 import pytest
 
+from orthoedge.benchmarks.schema import Interval
 from orthoedge.compression.evaluation.engine_agreement import EngineConsistency
 from orthoedge.compression.evaluation.flips import Flips
 from orthoedge.compression.gate import Check
@@ -272,6 +273,25 @@ def test_each_picture_changes_with_what_it_shows(report, tmp_path):
     alone = replace(report.candidates[0], accuracy=1.0, accuracy_low=1.0, accuracy_high=1.0)
     awkward = replace(report, candidates=(alone,), trace=(), budget_ms=50.0)
     assert not same(write_pareto_front, awkward, replace(awkward, budget_ms=60.0))
+
+
+def test_where_collections_differ_the_front_is_of_the_auc_within_them(report, tmp_path):
+    for candidate in report.candidates:
+        assert f"{candidate.accuracy:.1%}" in markdown(report)
+    ranked = tuple(
+        msgspec.structs.replace(c, auc=Interval(value=0.1 * n + 0.5, low=0.4, high=0.97))
+        for n, c in enumerate(report.candidates)
+    )
+    shown = msgspec.structs.replace(report, candidates=ranked)
+    text = markdown(shown)
+    assert "| student | channels cut | AUC within the collections |" in text
+    assert "0.600 [0.400, 0.970]" in text
+    write_pareto_front(tmp_path / "front.png", shown)
+    write_pareto_front(tmp_path / "accuracy.png", report)
+    pictures = [cv2.imread(str(tmp_path / f"{name}.png")) for name in ("front", "accuracy")]
+    assert pictures[0].shape != pictures[1].shape or (pictures[0] != pictures[1]).any()
+    record = msgspec.json.decode(msgspec.json.encode(shown), type=CompressionReport)
+    assert record.candidates == ranked
 
 
 @pytest.mark.parametrize(

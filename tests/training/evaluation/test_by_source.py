@@ -10,7 +10,12 @@ from sklearn.metrics import roc_auc_score
 
 from orthoedge.training.data.dataset import RadiographDataset
 from orthoedge.training.data.index import ImageRecord
-from orthoedge.training.evaluation.by_source import questions, score_sources, source_auc
+from orthoedge.training.evaluation.by_source import (
+    questions,
+    score_sources,
+    source_auc,
+    source_auc_interval,
+)
 from orthoedge.training.recipe_file import load_recipe
 
 LABELS = ("fracture", "non-affected", "tumor-benign", "tumor-malignant")
@@ -61,7 +66,13 @@ def test_the_score_is_the_mean_auc_of_what_each_source_can_answer():
     tumour = np.logaddexp(logits[b, 2], logits[b, 3]) - logits[b, 1]
     second = roc_auc_score(data.labels[b] == 2, tumour)
     assert source_auc(logits, data) == pytest.approx((first + second) / 2)
+    known = source_auc_interval(logits, data, seed=0)
+    assert known.value == source_auc(logits, data)
+    assert known.low < known.value < known.high
+    # Of 30 against 30 images an AUC at chance has a deviation near 0.075; the mean of two, 0.053.
+    assert 0.15 < known.high - known.low < 0.27
     assert source_auc(logits[::4], images_of(kinds[:1] * 30)) == 0.5  # nothing to compare
+    assert source_auc_interval(logits[::4], images_of(kinds[:1] * 30), seed=0) is None
     assert questions(("x", "y")) == ()
 
 

@@ -1,12 +1,15 @@
-"""Front of finer maps: one run's weights at several input sizes and output strides.
+"""Front of networks: finished runs at several input sizes and output strides.
 
-`python -m orthoedge.compression.evaluation.map_front RUN OUT [SIZE/STRIDE ...]` measures each
-variant on the run's test split, quantizes it, and times all of them in one interleaved run. OUT
-keeps what is measured, so that a second call only times, on a machine that is quiet then.
+`python -m orthoedge.compression.evaluation.network_front OUT RUN [SIZE/STRIDE ...] [RUN ...]`
+measures each variant on its run's test split, quantizes it, and times all of them in one
+interleaved run. OUT keeps what is measured, so that a second call only times, on a machine that is
+quiet then, or with `ONEDNN_MAX_CPU_ISA` set to an older instruction set.
 """
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -34,22 +37,25 @@ from orthoedge.targets.engine_utils import run_batched
 from orthoedge.training.data.cache import cache_folder
 from orthoedge.training.data.dataset import RadiographDataset
 from orthoedge.training.data.index import ImageRecord
-from orthoedge.training.evaluation.by_source import ask_sources
+from orthoedge.training.evaluation.by_source import ask_sources, source_auc_interval
 from orthoedge.training.model.ensemble import build
 from orthoedge.training.recipe import Recipe
-from orthoedge.training.run_folder import Run, load_run, read_record, write_record
+from orthoedge.training.run_folder import load_run, read_record, write_record
 
-VARIANTS = ("224/32", "224/16", "288/32", "320/32", "256/32", "256/16")
 REACH = 1 / 7
 """Side of the place that a peak stands for, of the input's side: a cell of the coarsest map."""
+_PLACE = "224/32"  # of a run that is named without any
 _RANGE_IMAGES = 300
 _ROUNDS, _WARMUP = 60, 3
+_MARKERS = "os^D"  # by label
 _POOL = 10  # range images are chosen from every tenth training image, so that few are decoded
 
 
 class Variant(msgspec.Struct, frozen=True, kw_only=True):
-    """The network at one input size and output stride, on the test split."""
+    """A run's network at one input size and output stride, on the test split."""
 
+    run: str
+    """Name of the run's folder."""
     size: int
     """Side of the input in pixels."""
     stride: int
@@ -60,6 +66,8 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
     """By question, within the one collection that can answer it; float32."""
     auc_int8: dict[str, float]
     """The same in INT8."""
+    mean_auc_int8: Interval
+    """Mean over the questions."""
     near: dict[str, Interval]
     """Share of maps whose peak is within half of `REACH` of a box, by label."""
     inside: dict[str, Interval]
@@ -67,23 +75,24 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def name(self) -> str:
-        """Size and stride."""
-        return f"{self.size}/{self.stride}"
+        """Run, size and stride."""
+        return f"{self.run} {self.size}/{self.stride}"
 
 
-def measure(run: Run, name: str, out: Path, cache: Path) -> Variant:
+def measure(folder: Path, place: str, out: Path, cache: Path) -> Variant:
     """Export, quantize and measure one variant; what a former call has done is read.
 
     Args:
-        run: a run of one network.
-        name: size and stride, such as 288/32.
+        folder: a run of one network, whose recipe has `source_labels`.
+        place: size and stride, such as 288/32.
         out: folder of the results and the ONNX files.
         cache: folder of preprocessed images.
     """
-    kept = out / f"{name.replace('/', '-')}.json"
+    kept = out / f"{folder.name}-{place.replace('/', '-')}.json"
     if kept.is_file():
         return read_record(kept, Variant)
-    size, stride = map(int, name.split("/"))
+    run = load_run(folder)
+    size, stride = map(int, place.split("/"))
     preprocess = msgspec.structs.replace(run.recipe.preprocess, size=size)
     recipe = msgspec.structs.replace(run.recipe, preprocess=preprocess, output_stride=stride)
     network = build(recipe)
@@ -97,12 +106,16 @@ def measure(run: Run, name: str, out: Path, cache: Path) -> Variant:
     small = run_batched(open_model(int8, size, "x86", "int8"), data.images[:, None])
     maps = outputs.saliency_map[np.arange(len(data)), data.labels]
     near, inside = (_pointing(maps, data, reach, recipe.seed) for reach in (REACH, 0.0))
+    mean = source_auc_interval(small.logits, data, recipe.seed)
+    assert mean is not None  # the recipe has labels of collections
     variant = Variant(
+        run=folder.name,
         size=size,
         stride=stride,
         cells=maps.shape[1],
         auc=_auc(outputs.logits, data, recipe),
         auc_int8={q: auc.value for q, auc in _auc(small.logits, data, recipe).items()},
+        mean_auc_int8=mean,
         near=near,
         inside=inside,
     )
@@ -167,7 +180,8 @@ def table(variants: Sequence[Variant], times: dict[tuple[str, str], Timings]) ->
     """Markdown: a row for each variant, times relative to the first one's."""
     first = variants[0]
     questions, labels = tuple(first.auc), tuple(first.near)
-    heads = ["input / stride", "map", *(f"AUC {q}" for q in questions), "the same in INT8"]
+    heads = ["network, input / stride", "map", *(f"AUC {q}" for q in questions)]
+    heads += ["the same in INT8", "mean in INT8"]
     heads += [f"peak near: {label}" for label in labels]
     heads += [f"inside: {label}" for label in labels]
     heads += ["float32, ms", "INT8, ms", "INT8, ratio"]
@@ -177,6 +191,7 @@ def table(variants: Sequence[Variant], times: dict[tuple[str, str], Timings]) ->
         cells = [variant.name, f"{variant.cells} × {variant.cells}"]
         cells += [_shown(variant.auc[q]) for q in questions]
         cells.append(", ".join(f"{variant.auc_int8[q]:.3f}" for q in questions))
+        cells.append(_shown(variant.mean_auc_int8))
         cells += [_percent(variant.near[label]) for label in labels]
         cells += [_percent(variant.inside[label]) for label in labels]
         cells += [f"{times[variant.name, p].p50:.2f}" for p in PRECISIONS]
@@ -185,28 +200,50 @@ def table(variants: Sequence[Variant], times: dict[tuple[str, str], Timings]) ->
     return "\n".join(lines)
 
 
+def front(variants: Sequence[Variant], times: dict[tuple[str, str], Timings]) -> list[Variant]:
+    """Variants that none beats in both mean AUC and time in INT8, the fastest first."""
+    best: list[Variant] = []
+    for variant in sorted(variants, key=lambda v: times[v.name, "int8"].p50):
+        if not best or variant.mean_auc_int8.value > best[-1].mean_auc_int8.value:
+            best.append(variant)
+    return best
+
+
 def draw(path: Path, variants: Sequence[Variant], times: dict[tuple[str, str], Timings]) -> None:
-    """Draw the share of peaks near a box over the milliseconds in INT8, a line for each label."""
+    """Draw mean AUC, and the share of peaks near a lesion, over the milliseconds in INT8."""
+    from adjustText import adjust_text
     from matplotlib.figure import Figure
 
     from orthoedge.training.evaluation.plots import COLOURS, save
 
-    figure = Figure(figsize=(7.2, 4.6), layout="constrained")
-    axis = figure.subplots()
-    for colour, label in zip(COLOURS, variants[0].near, strict=False):
-        for stride, marker, line in ((32, "o", "-"), (16, "s", "--")):
-            own = [v for v in variants if v.stride == stride]
-            x = [times[v.name, "int8"].p50 for v in own]
-            y = [100 * v.near[label].value for v in own]
-            axis.plot(x, y, line, marker=marker, color=colour, label=f"{label}, stride {stride}")
-            for place, variant in zip(zip(x, y, strict=True), own, strict=True):
-                axis.annotate(
-                    str(variant.size), place, (4, 4), textcoords="offset points", fontsize=8
-                )
-    axis.set_xlabel("INT8, ms for one image")
-    axis.set_ylabel("the map's peak lies near the lesion's box, %")
-    axis.grid(alpha=0.3)
-    axis.legend(fontsize=8)
+    figure = Figure(figsize=(9.6, 9.0), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True)
+    runs = list(dict.fromkeys(variant.run for variant in variants))
+    texts = []
+    for variant in variants:
+        colour = COLOURS[runs.index(variant.run) % len(COLOURS)]
+        x, auc = times[variant.name, "int8"].p50, variant.mean_auc_int8
+        shares = np.array([share.value for share in variant.near.values()])
+        above.errorbar(
+            x, auc.value, [[auc.value - auc.low], [auc.high - auc.value]], fmt="o", color=colour
+        )
+        texts.append(above.text(x, auc.value, variant.name, fontsize=8))
+        below.plot(np.full(len(shares), x), 100 * shares, ":", color=colour)
+        for share, marker in zip(100 * shares, _MARKERS, strict=False):
+            below.plot(x, share, marker, color=colour)
+    best = front(variants, times)
+    steps = [times[v.name, "int8"].p50 for v in best], [v.mean_auc_int8.value for v in best]
+    above.step(*steps, "k--", where="post", lw=1)
+    above.set_ylabel("mean AUC within the collections, INT8, with 95 % intervals")
+    below.set_ylabel("the map's peak lies near the lesion's box, %")
+    below.set_xlabel("INT8, ms for one image")
+    for label, marker in zip(variants[0].near, _MARKERS, strict=False):
+        below.plot([], [], marker, color="black", label=label)
+    below.legend(fontsize=8)
+    for axis in (above, below):
+        axis.grid(alpha=0.3)
+    figure.draw_without_rendering()  # fixes the layout, and so the distances in pixels
+    adjust_text(texts, ax=above, iter_lim=300)
     save(figure, path, colours=64)
 
 
@@ -219,18 +256,30 @@ def _percent(value: Interval) -> str:
 
 
 def _file(variant: Variant, out: Path, precision: Precision) -> Path:
-    return out / f"{variant.size}-{variant.stride}.{precision}.onnx"
+    return out / f"{variant.run}-{variant.size}-{variant.stride}.{precision}.onnx"
 
 
-def main(run: str, out: str, *names: str) -> None:
+def main(out: str, *arguments: str) -> None:
     """Measure and time the variants, print the table and draw the front into OUT/front.png."""
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    finished = load_run(Path(run))
-    variants = [measure(finished, name, folder, cache_folder()) for name in names or VARIANTS]
+    wanted: dict[Path, list[str]] = {}
+    for argument in arguments:
+        if re.fullmatch(r"\d+/\d+", argument):
+            wanted[list(wanted)[-1]].append(argument)
+        else:
+            wanted[Path(argument)] = []
+    variants = [
+        measure(run, place, folder, cache_folder())
+        for run, places in wanted.items()
+        for place in places or (_PLACE,)
+    ]
     times = time_variants(variants, folder)
-    print(f"{describe_machine().cpu}, {available_cores()} threads, {_ROUNDS} rounds\n")
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA", "all")
+    machine = f"{describe_machine().cpu}, {available_cores()} threads, {limit} instructions"
+    print(f"{machine}, {_ROUNDS} rounds\n")
     print(table(variants, times))
+    print(f"\nFront: {', '.join(variant.name for variant in front(variants, times))}")
     draw(folder / "front.png", variants, times)
 
 
