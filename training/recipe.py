@@ -239,9 +239,10 @@ class Compress(_Table, frozen=True):
     budget_ms: float
     """Largest p50 of one INT8 inference on the target; 0 = none.
 
-    With a budget, the most accurate candidate within it is chosen. Without one, the fastest
-    candidate whose macro-F1 on the validation split is within the gate's limit is chosen, or else
-    the most accurate.
+    With a budget, the best candidate within it is chosen: the most accurate one, or with
+    `source_labels` the one of the highest mean AUC within the sources. Without a budget it is the
+    fastest whose macro-F1 and AUC on the validation split are within the gate's limits, or else the
+    best.
     """
     quantization_images: int
     """Training images that set the INT8 ranges; 300 or more are recommended."""

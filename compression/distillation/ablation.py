@@ -8,7 +8,7 @@ from dataclasses import replace
 import msgspec
 
 from orthoedge.compression.context import CompressionContext
-from orthoedge.compression.distillation.stages import distil, frozen_stages, initial_student
+from orthoedge.compression.distillation.stages import distil, initial_student, kept_by
 from orthoedge.compression.distillation.teacher_cache import TeacherCache
 from orthoedge.compression.export import export
 
@@ -37,7 +37,7 @@ def ablate(context: CompressionContext, student: str) -> Iterator[tuple[str, byt
         ablated = replace(context, crops=crops, whole=reduced(context.whole))
         network, start = initial_student(context, student)
         stage = f"{student} {name.removeprefix('student, ').removeprefix('+ ')}"
-        frozen = frozen_stages(context, start)
+        kept = kept_by(context, start)
         stages = settings.crop_epochs, settings.epochs
-        network = distil(ablated, network, start, stage, *stages, frozen)
+        network = distil(ablated, network, start, stage, *stages, kept)
         yield name, export(network, context.recipe.labels, context.recipe.preprocess)

@@ -7,7 +7,13 @@ import copy
 import torch
 
 from orthoedge.compression.context import CompressionContext
-from orthoedge.compression.distillation.train_student import RANDOM, logits_of, train_student
+from orthoedge.compression.distillation.train_student import (
+    NOTHING,
+    RANDOM,
+    Kept,
+    logits_of,
+    train_student,
+)
 from orthoedge.training.model.ensemble import Ensemble
 from orthoedge.training.model.hub import weights_files
 from orthoedge.training.model.label_offsets import add_label_offsets, fit_label_offsets
@@ -55,9 +61,12 @@ def drop_decoder(network: Ensemble, why: str) -> None:
         log_progress(f"no decoder of lesion masks: {why}")
 
 
-def frozen_stages(context: CompressionContext, start: str) -> int:
-    """Stages of a new student that keep their weights: none of random ones."""
-    return 0 if start == RANDOM else context.recipe.frozen_stages
+def kept_by(context: CompressionContext, start: str) -> Kept:
+    """What a new student keeps of the weights that it starts from: nothing of random ones."""
+    recipe = context.recipe
+    if start == RANDOM:  # folded at its start, a network is not normalized and hardly learns
+        return NOTHING
+    return Kept(recipe.frozen_stages, recipe.batch_norm == "fixed")
 
 
 def distil(
@@ -67,7 +76,7 @@ def distil(
     name: str,
     crop_epochs: int,
     epochs: int,
-    frozen: int,
+    kept: Kept,
 ) -> Ensemble:
     """Distil the teacher into a student, in place. A killed call resumes after its last epoch.
 
@@ -76,7 +85,7 @@ def distil(
     get offsets at the end, from the validation split.
 
     `start` is the SHA-256 of the student's weights, or `RANDOM`; `name` is that of the stage and of
-    the files that keep its state. The first `frozen` stages of its backbone keep their weights.
+    the files that keep its state. `kept` is what it does not learn anew.
 
     Raises:
         DataError: the work folder was left by other settings.
@@ -88,7 +97,7 @@ def distil(
         if cache is not None:
             state = context.work / f"{name}-{kind}.pt"
             stage = f"{name} {kind}"
-            student = train_student(student, start, cache, count, state, stage, frozen)
+            student = train_student(student, start, cache, count, state, stage, kept)
     if context.recipe.source_labels and (crop_epochs or epochs):
         val = context.splits.val
         add_label_offsets(student, fit_label_offsets(logits_of(student, val), val.labels))

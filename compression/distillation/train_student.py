@@ -10,6 +10,7 @@ import io
 import json
 import os
 import time
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from pickle import UnpicklingError
@@ -43,6 +44,19 @@ from orthoedge.training.step import NEVER, lesion_loss
 
 RANDOM = "random"
 """In the place of the SHA-256 of a student's first weights: it has none of its own."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a student keeps as it learns, as pretrained weights are kept."""
+
+    stages: int
+    """First stages of the backbone that keep their weights."""
+    norms: bool
+    """Batch normalizations keep one set of statistics, and are folded into the convolutions."""
+
+
+NOTHING = Kept(stages=0, norms=False)
 _DAMAGED = RuntimeError, LookupError, EOFError, ValueError, TypeError, OSError, UnpicklingError
 
 
@@ -53,7 +67,7 @@ def train_student(
     epochs: int,
     state: Path,
     name: str,
-    frozen: int,
+    kept: Kept,
 ) -> Ensemble:
     """Train a student in place and return it with its best weights by validation macro-F1.
 
@@ -64,7 +78,7 @@ def train_student(
         epochs: passes over the training split; 0 returns the student as it is.
         state: file from which a killed run resumes.
         name: of the stage, for progress messages.
-        frozen: first stages of the backbone that keep their weights.
+        kept: what it does not learn anew.
 
     Raises:
         DataError: `state` belongs to other settings.
@@ -76,16 +90,14 @@ def train_student(
     fabric = Fabric(accelerator="cpu", devices=1, precision=training_precision(recipe))  # type: ignore[arg-type]
     student = student.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     first = islice(cache.epoch(1, name), 4)
-    # What is folded is not normalized any more, and random weights do not learn without that.
-    fixed = recipe.batch_norm == "fixed" and start != RANDOM
     student.requires_grad_(True)  # an earlier stage may have frozen some
-    if fixed:
+    if kept.norms:
         fix_batch_norms(student, (batch.images for batch in first))
-    student.freeze(frozen)
+    student.freeze(kept.stages)
     optimizer = torch.optim.Adam(student.parameters(), lr=settings.lr, fused=True)
-    identity = _identity(cache, start, epochs, name, frozen)
+    identity = _identity(cache, start, epochs, name, kept)
     done, best, best_weights = _resume(state, student, optimizer, identity)
-    if done == 0 and not fixed:
+    if done == 0 and not kept.norms:
         start_running_statistics(student, (batch.images for batch in first))
     started = time.monotonic()
     kind = "AUC" if recipe.source_labels else "macro-F1"
@@ -132,13 +144,13 @@ def train_student(
     return student.eval()
 
 
-def _identity(cache: TeacherCache, start: str, epochs: int, name: str, frozen: int) -> str:
+def _identity(cache: TeacherCache, start: str, epochs: int, name: str, kept: Kept) -> str:
     """Hash of everything that a saved state depends on, not of the gate or of later cuts."""
     val = list_sha256(cache.val.records)  # selects the best epoch
     compress = msgspec.to_builtins(cache.recipe.compress)
     used = ("views", "lr", "batch", "softening", "soft_weight", "saliency_weight")
     settings = {key: compress[key] for key in used}
-    used_too = (settings, start, epochs, name, frozen)
+    used_too = (settings, start, epochs, name, kept.stages, kept.norms)
     return sha256(json.dumps([cache.identity, val, *used_too]).encode())
 
 

@@ -2,8 +2,10 @@
 
 `python -m orthoedge.compression.evaluation.network_front OUT RUN [SIZE/STRIDE ...] [RUN ...]`
 measures each variant on its run's test split, quantizes it, and times all of them in one
-interleaved run. OUT keeps what is measured, so that a second call only times, on a machine that is
-quiet then, or with `ONEDNN_MAX_CPU_ISA` set to an older instruction set.
+interleaved run. In the place of SIZE/STRIDE a file FILE.onnx is a network that no run holds, such
+as a cut one; it is measured on the images of the run before it, at that run's size. OUT keeps what
+is measured, so that a second call only times, on a machine that is quiet then, or with
+`ONEDNN_MAX_CPU_ISA` set to an older instruction set.
 """
 
 from __future__ import annotations
@@ -40,11 +42,12 @@ from orthoedge.training.data.index import ImageRecord
 from orthoedge.training.evaluation.by_source import ask_sources, source_auc_interval
 from orthoedge.training.model.ensemble import build
 from orthoedge.training.recipe import Recipe
-from orthoedge.training.run_folder import load_run, read_record, write_record
+from orthoedge.training.run_folder import Run, load_run, read_record, write_record
 
 REACH = 1 / 7
 """Side of the place that a peak stands for, of the input's side: a cell of the coarsest map."""
-_PLACE = "224/32"  # of a run that is named without any
+_ONNX = ".onnx"
+_FORM = "224/32"  # of a run that is named without any
 _RANGE_IMAGES = 300
 _ROUNDS, _WARMUP = 60, 3
 _MARKERS = "os^D"  # by label
@@ -52,10 +55,10 @@ _POOL = 10  # range images are chosen from every tenth training image, so that f
 
 
 class Variant(msgspec.Struct, frozen=True, kw_only=True):
-    """A run's network at one input size and output stride, on the test split."""
+    """A network at one input size and output stride, on the test split."""
 
-    run: str
-    """Name of the run's folder."""
+    network: str
+    """Name of the run's folder, or of the ONNX file."""
     size: int
     """Side of the input in pixels."""
     stride: int
@@ -75,29 +78,30 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def name(self) -> str:
-        """Run, size and stride."""
-        return f"{self.run} {self.size}/{self.stride}"
+        """Network, size and stride."""
+        return f"{self.network} {self.size}/{self.stride}"
 
 
-def measure(folder: Path, place: str, out: Path, cache: Path) -> Variant:
+def measure(folder: Path, form: str, out: Path, cache: Path) -> Variant:
     """Export, quantize and measure one variant; what a former call has done is read.
 
     Args:
         folder: a run of one network, whose recipe has `source_labels`.
-        place: size and stride, such as 288/32.
+        form: size and stride, such as 288/32, or the path of an ONNX file for the run's images.
         out: folder of the results and the ONNX files.
         cache: folder of preprocessed images.
     """
-    kept = out / f"{folder.name}-{place.replace('/', '-')}.json"
+    file = Path(form) if form.endswith(_ONNX) else None
+    name = folder.name if file is None else file.stem
+    kept = out / f"{name}{'' if file else '-' + form.replace('/', '-')}.json"
     if kept.is_file():
         return read_record(kept, Variant)
     run = load_run(folder)
-    size, stride = map(int, place.split("/"))
-    preprocess = msgspec.structs.replace(run.recipe.preprocess, size=size)
-    recipe = msgspec.structs.replace(run.recipe, preprocess=preprocess, output_stride=stride)
-    network = build(recipe)
-    network.load_state_dict(run.model.state_dict())
-    fp32 = export(network, recipe.labels, preprocess)
+    if file is None:
+        recipe, fp32 = _exported(run, *map(int, form.split("/")))
+    else:
+        recipe, fp32 = run.recipe, file.read_bytes()
+    size = recipe.preprocess.size
     drawn = _read(run.splits.train[::_POOL], recipe, cache)
     ranges = drawn.images[balanced_indices(drawn, _RANGE_IMAGES, recipe.seed)][:, None]
     int8 = for_cpus(quantize(fp32, ranges), fp32, ranges)  # the form that x86 runs
@@ -109,9 +113,9 @@ def measure(folder: Path, place: str, out: Path, cache: Path) -> Variant:
     mean = source_auc_interval(small.logits, data, recipe.seed)
     assert mean is not None  # the recipe has labels of collections
     variant = Variant(
-        run=folder.name,
+        network=name,
         size=size,
-        stride=stride,
+        stride=recipe.output_stride,
         cells=maps.shape[1],
         auc=_auc(outputs.logits, data, recipe),
         auc_int8={q: auc.value for q, auc in _auc(small.logits, data, recipe).items()},
@@ -123,6 +127,14 @@ def measure(folder: Path, place: str, out: Path, cache: Path) -> Variant:
     write_atomic(_file(variant, out, "int8"), int8)
     write_record(kept, variant)
     return variant
+
+
+def _exported(run: Run, size: int, stride: int) -> tuple[Recipe, bytes]:
+    preprocess = msgspec.structs.replace(run.recipe.preprocess, size=size)
+    recipe = msgspec.structs.replace(run.recipe, preprocess=preprocess, output_stride=stride)
+    network = build(recipe)
+    network.load_state_dict(run.model.state_dict())
+    return recipe, export(network, recipe.labels, preprocess)
 
 
 def _read(records: Sequence[ImageRecord], recipe: Recipe, cache: Path) -> RadiographDataset:
@@ -218,10 +230,10 @@ def draw(path: Path, variants: Sequence[Variant], times: dict[tuple[str, str], T
 
     figure = Figure(figsize=(9.6, 9.0), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True)
-    runs = list(dict.fromkeys(variant.run for variant in variants))
+    networks = list(dict.fromkeys(variant.network for variant in variants))
     texts = []
     for variant in variants:
-        colour = COLOURS[runs.index(variant.run) % len(COLOURS)]
+        colour = COLOURS[networks.index(variant.network) % len(COLOURS)]
         x, auc = times[variant.name, "int8"].p50, variant.mean_auc_int8
         shares = np.array([share.value for share in variant.near.values()])
         above.errorbar(
@@ -256,7 +268,7 @@ def _percent(value: Interval) -> str:
 
 
 def _file(variant: Variant, out: Path, precision: Precision) -> Path:
-    return out / f"{variant.run}-{variant.size}-{variant.stride}.{precision}.onnx"
+    return out / f"{variant.network}-{variant.size}-{variant.stride}.{precision}.onnx"
 
 
 def main(out: str, *arguments: str) -> None:
@@ -265,14 +277,14 @@ def main(out: str, *arguments: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     wanted: dict[Path, list[str]] = {}
     for argument in arguments:
-        if re.fullmatch(r"\d+/\d+", argument):
+        if argument.endswith(_ONNX) or re.fullmatch(r"\d+/\d+", argument):
             wanted[list(wanted)[-1]].append(argument)
         else:
             wanted[Path(argument)] = []
     variants = [
-        measure(run, place, folder, cache_folder())
-        for run, places in wanted.items()
-        for place in places or (_PLACE,)
+        measure(run, form, folder, cache_folder())
+        for run, forms in wanted.items()
+        for form in forms or (_FORM,)
     ]
     times = time_variants(variants, folder)
     limit = os.environ.get("ONEDNN_MAX_CPU_ISA", "all")

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 
 from orthoedge.compression.candidates import Candidate, make_candidate, time_engines, weights_sha256
 from orthoedge.compression.context import CompressionContext
-from orthoedge.compression.distillation.train_student import train_student
+from orthoedge.compression.distillation.stages import kept_by
+from orthoedge.compression.distillation.train_student import NOTHING, train_student
 from orthoedge.compression.evaluation.engine_agreement import logit_rmse
 from orthoedge.compression.evaluation.evaluator import Evaluator
 from orthoedge.compression.gate import Check
@@ -48,8 +49,8 @@ def recover_accuracy(
     with fake_quantized(candidate.network) as network:
         state = context.work / f"{name}-qat.pt"
         epochs, stage = settings.qat_epochs, f"{name} qat"
-        frozen = 0 if candidate.step else context.recipe.frozen_stages
-        train_student(network, start, context.whole, epochs, state, stage, frozen)
+        kept = NOTHING if candidate.step else kept_by(context, start)
+        train_student(network, start, context.whole, epochs, state, stage, kept)
     trained = make_candidate(
         context, candidate.student, candidate.share, candidate.step, candidate.network
     )

@@ -9,13 +9,21 @@ import pytest
 import torch
 
 from orthoedge.compression.distillation.teacher_cache import TeacherCache
-from orthoedge.compression.distillation.train_student import RANDOM, logits_of, train_student
+from orthoedge.compression.distillation.train_student import (
+    NOTHING,
+    RANDOM,
+    Kept,
+    logits_of,
+    train_student,
+)
 from orthoedge.runtime.bundles.bundle import read_bundle
 from orthoedge.targets import open_model
 from orthoedge.training.data.dataset import RadiographDataset
 from orthoedge.training.model.batch_norm import fix_batch_norms, release_batch_norms
 from orthoedge.training.model.ensemble import Ensemble
 from orthoedge.training.run_folder import load_run
+
+KEPT = Kept(stages=0, norms=True)
 
 
 @pytest.fixture(scope="module")
@@ -43,16 +51,18 @@ def test_a_folded_network_is_not_scaled_anew(taught, tmp_path):
     """At a rate of almost 0 a student stays what it was: batches do not set its statistics."""
     before = logits_of(taught.network, taught.val)
     student = copy.deepcopy(taught.network)
-    trained = train_student(student, "a" * 64, taught.cache, 1, tmp_path / "state.pt", "student", 0)
+    trained = train_student(
+        student, "a" * 64, taught.cache, 1, tmp_path / "state.pt", "student", KEPT
+    )
     assert logits_of(trained, taught.val) == pytest.approx(before, abs=1e-3)
 
 
 def test_a_killed_stage_goes_on_with_a_folded_network(taught, tmp_path):
     student = copy.deepcopy(taught.network)
     state = tmp_path / "state.pt"
-    once = train_student(student, "a" * 64, taught.cache, 2, state, "student", 0)
+    once = train_student(student, "a" * 64, taught.cache, 2, state, "student", KEPT)
     again = copy.deepcopy(taught.network)
-    resumed = train_student(again, "a" * 64, taught.cache, 2, state, "student", 0)
+    resumed = train_student(again, "a" * 64, taught.cache, 2, state, "student", KEPT)
     for name, tensor in once.state_dict().items():
         assert torch.equal(tensor, resumed.state_dict()[name]), name
 
@@ -62,7 +72,7 @@ def test_random_weights_are_trained_with_live_normalizations(taught, tmp_path):
     recipe = taught.cache.recipe
     torch.manual_seed(0)
     student = Ensemble(recipe.backbones, len(recipe.labels))
-    trained = train_student(student, RANDOM, taught.cache, 1, tmp_path / "s.pt", "student", 0)
+    trained = train_student(student, RANDOM, taught.cache, 1, tmp_path / "s.pt", "student", NOTHING)
     norms = [module for module in trained.modules() if isinstance(module, torch.nn.BatchNorm2d)]
     assert norms
     assert all(norm.running_mean.any() for norm in norms)
@@ -75,6 +85,8 @@ def test_frozen_stages_keep_their_weights_and_a_later_stage_trains_them_again(ta
     before = taught.network.branches[0].backbone.conv_stem.weight
     student = copy.deepcopy(taught.network)
     for state, frozen, is_changed in (("first.pt", 1, False), ("second.pt", 0, True)):
-        student = train_student(student, "a" * 64, cache, 1, tmp_path / state, state, frozen)
+        student = train_student(
+            student, "a" * 64, cache, 1, tmp_path / state, state, Kept(frozen, norms=True)
+        )
         after = student.branches[0].backbone.conv_stem.weight
         assert torch.equal(before, after) != is_changed

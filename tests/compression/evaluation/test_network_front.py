@@ -9,6 +9,7 @@ import pytest
 
 from orthoedge.benchmarks.schema import Interval
 from orthoedge.compression.evaluation import mask_cost, network_front
+from orthoedge.runtime.bundles.bundle import read_bundle
 from tests.training.masks.conftest import classifier, spots
 
 __all__ = ["classifier", "spots"]
@@ -20,16 +21,20 @@ def rows(text):
 
 
 @pytest.mark.slow  # several networks are quantized
-def test_the_front_has_a_row_for_each_run_size_and_stride(tiny_run, tmp_path, capsys):
+def test_the_front_has_a_row_for_each_run_size_and_stride(tiny_run, tiny_bundle, tmp_path, capsys):
     shutil.copytree(tiny_run, other := tmp_path / "other")
     out = tmp_path / "front"
     run = tiny_run.name
-    network_front.main(str(out), str(tiny_run), "64/32", "64/16", str(other), "96/32")
+    model = tmp_path / "cut.onnx"
+    model.write_bytes(read_bundle(tiny_bundle).model("fp32"))
+    forms = ("64/32", "64/16", str(model), str(other), "96/32")
+    network_front.main(str(out), str(tiny_run), *forms)
     printed = capsys.readouterr().out
     head, *table = [row for row in rows(printed) if "---" not in row[0]]
     assert [row[:2] for row in table] == [
         [f"{run} 64/32", "2 × 2"],
         [f"{run} 64/16", "4 × 4"],
+        ["cut 64/32", "2 × 2"],
         ["other 96/32", "3 × 3"],
     ]
     assert any(name.startswith("peak near") for name in head)
@@ -46,14 +51,14 @@ def test_the_front_has_a_row_for_each_run_size_and_stride(tiny_run, tmp_path, ca
 def test_the_front_is_what_nothing_beats(tmp_path):
     scores = {"slow": (3.0, 0.9), "beaten": (2.0, 0.6), "middle": (2.0, 0.8), "fast": (1.0, 0.7)}
     variants = [variant(name, auc) for name, (_, auc) in scores.items()]
-    times = {(v.name, "int8"): SimpleNamespace(p50=scores[v.run][0]) for v in variants}
-    assert [v.run for v in network_front.front(variants, times)] == ["fast", "middle", "slow"]
+    times = {(v.name, "int8"): SimpleNamespace(p50=scores[v.network][0]) for v in variants}
+    assert [v.network for v in network_front.front(variants, times)] == ["fast", "middle", "slow"]
 
 
-def variant(run, auc):
+def variant(network, auc):
     value = Interval(value=auc, low=auc, high=auc)
     return network_front.Variant(
-        run=run,
+        network=network,
         size=64,
         stride=32,
         cells=2,

@@ -13,6 +13,7 @@ from orthoedge.compression import candidates as timing
 from orthoedge.compression.candidates import make_candidate
 from orthoedge.compression.context import Sources, prepare_context
 from orthoedge.compression.distillation.stages import distil, initial_student
+from orthoedge.compression.distillation.train_student import NOTHING
 from orthoedge.compression.evaluation.evaluator import Evaluator
 from orthoedge.compression.quantization.accuracy_recovery import recover_accuracy
 from orthoedge.training.run_folder import load_run
@@ -44,7 +45,7 @@ def prepared(tiny_run, tmp_path_factory):
     context = prepare_context(run, recipe, "x86", sources, tmp_path_factory.mktemp("work"))
     name = recipe.compress.students[0]
     network, start = initial_student(context, name)
-    network = distil(context, network, start, name, 0, recipe.compress.epochs, 0)
+    network = distil(context, network, start, name, 0, recipe.compress.epochs, NOTHING)
     candidate = make_candidate(context, name, 0.0, 0, network)
     return context, replace(candidate, int8=clipping(candidate.int8))
 
