@@ -55,6 +55,7 @@ a tolerance's `lesion_mask` and the metrics' `dice` are absent without it. A rec
 RECIPE, and --mask-teacher. A finding has `lesions` where its bundle outlines them.
 `clinic` is added, with the actions backup, restore, check, export and account.
 `node selftest` has --count.
+In a compression's report.json a candidate has `auc`, with a default.
 `doctor` has --warm, --cache and --threads. `report` has --history.
 
 A recipe has `output_stride` and a table `region`, both in ADDED_KEYS, and `train` has --outlines.
