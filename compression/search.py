@@ -66,8 +66,8 @@ def prune_and_distil(
     if not taken.accepted:
         return taken, None
     name, start = f"{before.student}-{share:.0%}", weights_sha256(before.network)
-    # It has to adapt everywhere: on bones a cut by half was at an AUC of 0.64 after five epochs where
-    # normalizations were kept, and at 0.77 where not.
+    # It has to adapt everywhere: on bones a cut by half was at an AUC of 0.64 after five epochs
+    # where normalizations were kept, and at 0.77 where not.
     stages = settings.prune_crop_epochs, settings.prune_epochs
     smaller = distil(context, smaller, start, name, *stages, NOTHING)
     candidate = make_candidate(context, before.student, share, step, smaller)
