@@ -46,6 +46,7 @@ from orthoedge.training.run_folder import Run, load_run, read_record, write_reco
 
 REACH = 1 / 7
 """Side of the place that a peak stands for, of the input's side: a cell of the coarsest map."""
+_USAGE = "usage: network_front OUT RUN [SIZE/STRIDE | FILE.onnx ...] [RUN ...]"
 _ONNX = ".onnx"
 _FORM = "224/32"  # of a run that is named without any
 _RANGE_IMAGES = 300
@@ -277,10 +278,14 @@ def main(out: str, *arguments: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     wanted: dict[Path, list[str]] = {}
     for argument in arguments:
-        if argument.endswith(_ONNX) or re.fullmatch(r"\d+/\d+", argument):
+        if not (argument.endswith(_ONNX) or re.fullmatch(r"\d+/\d+", argument)):
+            wanted[Path(argument)] = []
+        elif wanted:
             wanted[list(wanted)[-1]].append(argument)
         else:
-            wanted[Path(argument)] = []
+            sys.exit(_USAGE)
+    if not wanted:
+        sys.exit(_USAGE)
     variants = [
         measure(run, form, folder, cache_folder())
         for run, forms in wanted.items()

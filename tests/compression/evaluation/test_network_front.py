@@ -48,6 +48,12 @@ def test_the_front_has_a_row_for_each_run_size_and_stride(tiny_run, tiny_bundle,
     assert not (tmp_path / "none").exists()
 
 
+@pytest.mark.parametrize("arguments", [(), ("224/32",), ("224/32", "run")])
+def test_a_size_needs_a_run_before_it(arguments, tmp_path):
+    with pytest.raises(SystemExit, match="usage"):
+        network_front.main(str(tmp_path), *arguments)
+
+
 def test_the_front_is_what_nothing_beats(tmp_path):
     scores = {"slow": (3.0, 0.9), "beaten": (2.0, 0.6), "middle": (2.0, 0.8), "fast": (1.0, 0.7)}
     variants = [variant(name, auc) for name, (_, auc) in scores.items()]
