@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from orthoedge.benchmarks.metrics.pareto import pareto_front
 from orthoedge.compression.gate import Check
 from orthoedge.compression.report.schema import CandidateRecord
 from orthoedge.runtime.errors import ConfigError
@@ -20,16 +21,11 @@ class TeacherScores(NamedTuple):
     """Mean within the collections; None where the recipe has no `source_labels`."""
 
 
-def pareto_front(candidates: Sequence[CandidateRecord]) -> list[CandidateRecord]:
-    """Candidates that no other one beats in both quality and p50, the fastest first.
-
-    Of several that are equal in both, the one with the smallest file represents all.
-    """
-    front: list[CandidateRecord] = []
-    for candidate in sorted(candidates, key=_fastest_first):
-        if not front or candidate.quality.value > front[-1].quality.value:
-            front.append(candidate)
-    return front
+def candidate_front(candidates: Sequence[CandidateRecord]) -> list[CandidateRecord]:
+    """Pareto front of p50 and quality; of equal candidates the smallest file represents all."""
+    return pareto_front(
+        sorted(candidates, key=_fastest_first), lambda c: (c.p50_ms, c.quality.value)
+    )
 
 
 def choose(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from orthoedge.benchmarks.metrics.pareto import pareto_front
 from orthoedge.benchmarks.report.formatting import ENSEMBLE, accuracy_of, ensemble_f1
 from orthoedge.benchmarks.report.svg import (
     INK,
@@ -50,7 +51,8 @@ def pareto(report: Report) -> str:
             marks: dict[str, Any] = {"ms": 9, "mew": 2, "elinewidth": 1.2, "capsize": 3, "ls": ""}
             marks |= {"color": colour, "mfc": inside, "mec": colour, "label": candidate.name}
             axis.errorbar(candidate.latency.p50, f1.value, reach, fmt=marker, **marks)
-        front = _front([(candidate.latency.p50, f1.value) for candidate, f1 in points])
+        times = ((candidate.latency.p50, f1.value) for candidate, f1 in points)
+        front = pareto_front(times, lambda point: point)
         # Between two of its points the better one is out of reach: hence steps, not slopes.
         axis.step(*zip(*front, strict=True), where="post", color=MUTED, ls="--", lw=1, zorder=1)
         if teacher is not None:
@@ -128,15 +130,6 @@ def _family(candidate: Candidate) -> str:
     """Its target, or what it is where it is no network of ours on a target."""
     ours = candidate.name.startswith((f"{candidate.target} ", f"{ENSEMBLE} ")) and candidate.target
     return candidate.target if ours else candidate.name
-
-
-def _front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Those that no quicker one equals, the quickest first."""
-    front: list[tuple[float, float]] = []
-    for ms, f1 in sorted(points, key=lambda point: (point[0], -point[1])):
-        if not front or f1 > front[-1][1]:
-            front.append((ms, f1))
-    return front
 
 
 def _nines(shares: Sequence[float]) -> list[float]:

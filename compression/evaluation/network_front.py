@@ -25,6 +25,7 @@ from orthoedge.benchmarks.machine import describe_machine
 from orthoedge.benchmarks.metrics.bootstrap import interval, mean_intervals, resamples
 from orthoedge.benchmarks.metrics.bootstrap_scores import area
 from orthoedge.benchmarks.metrics.classification import points_at
+from orthoedge.benchmarks.metrics.pareto import pareto_front
 from orthoedge.benchmarks.schema import Interval
 from orthoedge.benchmarks.timing.latency import Timings, interleaved, ratio
 from orthoedge.compression.data_splits import balanced_indices
@@ -214,16 +215,8 @@ def table(variants: Sequence[Variant], times: dict[tuple[str, str], Timings]) ->
 
 
 def front(variants: Sequence[Variant], times: dict[tuple[str, str], Timings]) -> list[Variant]:
-    """Variants that none beats in both mean AUC and time in INT8, the fastest first."""
-
-    def fastest_first(variant: Variant) -> tuple[float, float]:
-        return times[variant.name, "int8"].p50, -variant.mean_auc_int8.value
-
-    best: list[Variant] = []
-    for variant in sorted(variants, key=fastest_first):
-        if not best or variant.mean_auc_int8.value > best[-1].mean_auc_int8.value:
-            best.append(variant)
-    return best
+    """Pareto front of the time and the mean AUC in INT8."""
+    return pareto_front(variants, lambda v: (times[v.name, "int8"].p50, v.mean_auc_int8.value))
 
 
 def draw(path: Path, variants: Sequence[Variant], times: dict[tuple[str, str], Timings]) -> None:

@@ -9,7 +9,7 @@ from orthoedge.compression.gate import Check
 from orthoedge.compression.report.model_card_tables import score
 from orthoedge.compression.report.refusal import CANDIDATE, remedies
 from orthoedge.compression.report.schema import CandidateRecord, CompressionReport, Stage
-from orthoedge.compression.selection import pareto_front
+from orthoedge.compression.selection import candidate_front
 from orthoedge.runtime.settings import plain
 from orthoedge.training.evaluation.markdown import table
 
@@ -180,7 +180,7 @@ def quality_name(report: CompressionReport) -> str:
 
 
 def _candidates(report: CompressionReport) -> list[str]:
-    front = pareto_front(report.candidates)
+    front = candidate_front(report.candidates)
     rows = [
         (
             candidate.student + (" (chosen)" if candidate.chosen else ""),

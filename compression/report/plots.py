@@ -18,7 +18,7 @@ from matplotlib.ticker import PercentFormatter
 
 from orthoedge.compression.report.markdown import quality_name
 from orthoedge.compression.report.schema import CandidateRecord, CompressionReport, PruneStep
-from orthoedge.compression.selection import pareto_front
+from orthoedge.compression.selection import candidate_front
 from orthoedge.runtime.settings import plain
 from orthoedge.training.evaluation.plots import COLOURS, save
 
@@ -59,7 +59,7 @@ def write_pareto_front(path: Path, report: CompressionReport) -> None:
             axis.plot(c.p50_ms, c.quality.value, "o", ms=ring, mfc="none", mec="black", mew=2)
     areas, colours = [width**2 for width in widths], [styles[c.student].colour for c in candidates]
     bubbles = axis.scatter(x, y, areas, colours, alpha=0.6, zorder=3)
-    front = pareto_front(candidates)
+    front = candidate_front(candidates)
     # Steps, not slopes: no candidate exists between two points of the front.
     axis.step(
         [c.p50_ms for c in front], [c.quality.value for c in front], "k--", where="post", lw=1

@@ -21,7 +21,7 @@ from orthoedge.compression.distillation.stages import initial_student
 from orthoedge.compression.prune import cut
 from orthoedge.compression.report.schema import CandidateRecord
 from orthoedge.compression.search import prune_and_distil, search_candidates
-from orthoedge.compression.selection import pareto_front
+from orthoedge.compression.selection import candidate_front
 from orthoedge.training.model.batch_norm import fix_batch_norms, release_batch_norms
 from orthoedge.training.run_folder import load_run
 
@@ -139,7 +139,7 @@ def test_a_search_that_is_killed_ends_in_the_same_front(tiny_run, tmp_path):
         for candidate in msgspec.convert(report["candidates"], list[CandidateRecord])
     ]
     assert after == before
-    assert pareto_front(after) == pareto_front(before)
+    assert candidate_front(after) == candidate_front(before)
 
     other = [part.replace(str(out), str(tmp_path / "other")) for part in command]
     assert subprocess.run(other, env=environment, check=False).returncode == 0

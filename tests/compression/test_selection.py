@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from orthoedge.benchmarks.schema import Interval
 from orthoedge.compression.report.schema import CandidateRecord
-from orthoedge.compression.selection import TeacherScores, choose, pareto_front
+from orthoedge.compression.selection import TeacherScores, candidate_front, choose
 from orthoedge.runtime.errors import ConfigError
 from orthoedge.training.recipe_file import load_recipe
 
@@ -48,7 +48,7 @@ def test_the_front_is_what_nothing_beats_whatever_the_order():
             candidate(rng.randint(1, 5), rng.randint(1, 5), student=str(number), size=number // 2)
             for number in range(rng.randint(1, 12))
         ]
-        front = pareto_front(candidates)
+        front = candidate_front(candidates)
         best = {
             (c.p50_ms, c.accuracy)
             for c in candidates
@@ -65,7 +65,7 @@ def test_the_front_is_what_nothing_beats_whatever_the_order():
                 c for c in candidates if (c.p50_ms, c.accuracy) == (member.p50_ms, member.accuracy)
             ]
             assert member.bytes == min(c.bytes for c in equals)
-        assert pareto_front(rng.sample(candidates, len(candidates))) == front
+        assert candidate_front(rng.sample(candidates, len(candidates))) == front
 
 
 def test_with_a_budget_the_most_accurate_within_it_is_taken():
@@ -106,7 +106,7 @@ def test_where_collections_differ_the_auc_within_them_counts_and_not_the_pooled_
     honest = candidate(0.5, 0.80, auc=0.88)
     slower = candidate(0.9, 0.79, auc=0.87)
     candidates = [slower, learned, honest]
-    assert pareto_front(candidates) == [learned, honest]
+    assert candidate_front(candidates) == [learned, honest]
     assert chosen(candidates, 1, 0.9, 0.1, auc=0.88) is honest
     assert chosen(candidates, 0, 0.9, 0.1, auc=0.88, max_auc_drop=0.01) is honest
     assert chosen(candidates, 0, 0.9, 0.1, auc=0.88, max_auc_drop=0.3) is learned
