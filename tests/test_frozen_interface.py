@@ -60,7 +60,7 @@ In a compression's report.json a candidate has `auc`, with a default.
 
 A recipe has `output_stride` and a table `region`, both in ADDED_KEYS, and `train` has --outlines.
 In manifest.json `graph.region_size` is absent where it is 0. evaluation.json has `mask_pointing`
-within each collection, with a default.
+within each collection, with a default, and of a rule that combines branches `auc` and `auc_gain`.
 
 A bundle may have model.int8_cpu.onnx: manifest.json then has schema 5, `int8_cpu`, and that key in
 `calibration`, `metrics` and the tolerances; all else stays schema 4. A provenance has

@@ -98,7 +98,7 @@ def source_auc(logits: Floats, data: RadiographDataset) -> float:
         0.5 where no source can answer any.
     """
     asked = ask_sources(logits, data)
-    return float(_mean_area(asked, np.ones((1, len(data.records))))[0]) if asked else 0.5
+    return float(mean_area(asked, np.ones((1, len(data.records))))[0]) if asked else 0.5
 
 
 def source_auc_interval(logits: Floats, data: RadiographDataset, seed: int) -> Interval | None:
@@ -106,12 +106,12 @@ def source_auc_interval(logits: Floats, data: RadiographDataset, seed: int) -> I
     if not (asked := ask_sources(logits, data)):
         return None
     groups = [record.patient_id for record in data.records]
-    drawn = [_mean_area(asked, weights) for weights in resamples(groups, data.labels, seed)]
-    value = float(_mean_area(asked, np.ones((1, len(data.records))))[0])
+    drawn = [mean_area(asked, weights) for weights in resamples(groups, data.labels, seed)]
+    value = float(mean_area(asked, np.ones((1, len(data.records))))[0])
     return interval(value, np.concatenate(drawn))
 
 
-def _mean_area(asked: Sequence[Asked], weights: Array) -> Array:
+def mean_area(asked: Sequence[Asked], weights: Array) -> Array:
     """Mean AUC (R,) over questions, for weightings (R, N) of all images."""
     areas = [area(one.scores, one.positive, weights[:, one.images]) for one in asked]
     mean: Array = np.mean(areas, axis=0)

@@ -233,9 +233,18 @@ def _fusions(report: EvaluationReport) -> list[str]:
     if not report.fusions:
         return []
     weights = " / ".join(f"{weight:.3f}" for weight in report.fusion)
-    header = ("rule", "accuracy", "macro-F1", "accuracy minus the learned", "changed predictions")
+    within = any(r.auc for r in report.fusions)
+    header = ["rule", "accuracy", "macro-F1", "accuracy minus the learned", "changed predictions"]
+    if within:
+        header[3:4] = ["AUC within the collections", "AUC minus the learned, points"]
     rows = [
-        (r.rule, percent(r.accuracy), plain(r.macro_f1), _points(r.accuracy_gain), r.changed)
+        (
+            r.rule,
+            percent(r.accuracy),
+            plain(r.macro_f1),
+            *((plain(r.auc), _points(r.auc_gain)) if within else (_points(r.accuracy_gain),)),
+            r.changed,
+        )
         for r in report.fusions
     ]
     return [

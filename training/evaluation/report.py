@@ -126,7 +126,13 @@ def write_evaluation(
         energy_in_box=of_map("energy_in_box", predictions.in_box),
         fusion=tuple(network.fusion().tolist()),
         fusions=compare_fusions(
-            evaluation, network.names, recipe.fusion, predictions.truth, groups, recipe.seed
+            evaluation,
+            network.names,
+            recipe.fusion,
+            predictions.truth,
+            groups,
+            recipe.seed,
+            data if recipe.source_labels else None,
         ),
         shortcuts=audit,
         source_scores=source_scores,

@@ -7,7 +7,6 @@ import msgspec
 from orthoedge.benchmarks.metrics.bootstrap_scores import ReliabilityBin
 from orthoedge.benchmarks.schema import Interval
 from orthoedge.training.data_quality.shortcut_audit import ShortcutAudit
-from orthoedge.training.evaluation.fusion_rules import Fusion
 from orthoedge.training.evaluation.network_audit import NetworkAudit
 from orthoedge.training.run_folder import Record
 
@@ -89,6 +88,27 @@ class SourceScores(Record, frozen=True):
     mask_pointing: dict[str, Pointing] = msgspec.field(default_factory=dict)
     """The same of the highest place of the lesion mask, with the reach of a cell of the map; empty
     without a mask."""
+
+
+class Fusion(Record, frozen=True):
+    """Scores of one rule, compared with the learned fusion."""
+
+    rule: str
+    """Name of the rule that combines the branches."""
+    accuracy: Interval
+    """Share of correct labels."""
+    macro_f1: Interval
+    """Unweighted mean of the classes' F1."""
+    accuracy_gain: Interval | None
+    """Accuracy minus the learned fusion's, on the same resamples; None for the learned fusion."""
+    macro_f1_gain: Interval | None
+    """The same for macro-F1."""
+    changed: int
+    """Images with a prediction different from the learned fusion's."""
+    auc: Interval | None = None
+    """Mean AUC within the collections; None where the recipe has no `source_labels`."""
+    auc_gain: Interval | None = None
+    """The same minus the learned fusion's; None for the learned fusion too."""
 
 
 class EvaluationReport(Record, frozen=True):

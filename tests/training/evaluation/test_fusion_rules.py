@@ -1,11 +1,16 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
 from orthoedge.benchmarks.metrics import classification as measure
 from orthoedge.benchmarks.schema import Interval
-from orthoedge.training.evaluation.fusion_rules import LEARNED, Fusion, compare_fusions, conclusion
+from orthoedge.training.data.index import ImageRecord
+from orthoedge.training.evaluation.by_source import source_auc_interval
+from orthoedge.training.evaluation.fusion_rules import LEARNED, compare_fusions, conclusion
 from orthoedge.training.evaluation.predictions import Evaluation, evaluate
+from orthoedge.training.evaluation.schema import Fusion
 from orthoedge.training.model.ensemble import Ensemble
 
 NAMES = ("test_efficientnet", "test_resnet")
@@ -110,7 +115,7 @@ def test_a_branch_that_learned_nothing_and_one_that_did_all_are_reported_in_word
     guesses = rng.normal(0, 0.1, (400, 4))
     rows = rows_of(answered([guesses, knows], (0.4, 0.6)), truth)
     sentence = conclusion(list(rows.values()), 400)
-    assert "Less accurate than the learned fusion: branch 1, a, alone (-7" in sentence
+    assert "Lower accuracy than the learned fusion: branch 1, a, alone (-7" in sentence
     assert "The branch 2, b, alone, gives the fused prediction on" in sentence
     assert "It hardly matters" in sentence
     gain = rows["branch 1, a, alone"].accuracy_gain
@@ -119,6 +124,35 @@ def test_a_branch_that_learned_nothing_and_one_that_did_all_are_reported_in_word
     # would allow for two independent sets.
     same = rows["branch 2, b, alone"].accuracy_gain
     assert same.high - same.low <= 0.02
+
+
+def test_several_collections_are_judged_by_the_auc_within_them():
+    kinds = [("a", "fracture"), ("a", "non-affected"), ("b", "tumor-benign")] * 40
+    kinds += [("b", "non-affected")] * 40
+    labels = ("fracture", "non-affected", "tumor-benign")
+    truth = np.array([labels.index(label) for _, label in kinds])
+    data = SimpleNamespace(
+        label_names=labels,
+        labels=truth,
+        records=[
+            ImageRecord(None, label, str(n), source=source)
+            for n, (source, label) in enumerate(kinds)
+        ],
+    )
+    collection = [[4.0, 0, 0] if source == "a" else [0, 0, 4.0] for source, _ in kinds]
+    knows = 2 * np.eye(3)[truth] + np.random.default_rng(0).normal(0, 1, (len(kinds), 3))
+    evaluation = answered([collection, knows], (0.5, 0.5))
+    groups = [record.patient_id for record in data.records]
+    rows = compare_fusions(evaluation, ("a", "b"), (), truth, groups, 0, data)
+    alone, learned = rows[0], rows[-1]
+    assert alone.accuracy.value == 0.5  # of four labels, where chance is 0.25
+    assert alone.auc.value == 0.5
+    assert learned.auc == source_auc_interval(evaluation.logits, data, 0)
+    assert learned.auc_gain is None
+    assert alone.auc_gain.value == pytest.approx(0.5 - learned.auc.value)
+    assert conclusion(rows, len(kinds)).startswith(
+        "Lower AUC within the collections than the learned fusion: branch 1, a, alone (-"
+    )
 
 
 def fusion(rule, low, high):
@@ -132,8 +166,8 @@ def fusion(rule, low, high):
 @pytest.mark.parametrize(
     ("low", "high", "expected", "absent"),
     [
-        (0.01, 0.03, "More accurate than the learned fusion: average (+2.0 points", "No rule"),
-        (-0.03, -0.01, "Less accurate than the learned fusion: average (-2.0 points", "More"),
+        (0.01, 0.03, "Higher accuracy than the learned fusion: average (+2.0 points", "No rule"),
+        (-0.03, -0.01, "Lower accuracy than the learned fusion: average (-2.0 points", "Higher"),
         (-0.01, 0.01, "It hardly matters: their intervals stay within 1.0 points", "rule one out"),
         (-0.09, 0.05, "cannot rule one out: their intervals reach up to 9.0 points", "hardly"),
     ],
